@@ -1,0 +1,338 @@
+"""The Rust extension: matching, routing decisions, HTTP/1.1 framing.
+
+Pure functions and state machines: nothing in here opens a socket, reads a file or looks at a clock. All classes
+are immutable unless they say otherwise and may be shared between threads.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias, final
+
+Body: TypeAlias = bytes | bytearray | memoryview | str
+"""One JSON document: UTF-8 bytes, or text."""
+
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+"""Header fields in wire order: (name in any case, value without surrounding whitespace)."""
+
+Dialect: TypeAlias = Literal["envelope", "json", "openai"]
+
+__version__: str
+
+@final
+class Matcher:
+    """Named patterns, matched against JSON documents.
+
+    A replacement never disturbs a match under way: each call works on one immutable snapshot.
+    """
+
+    def __new__(
+        cls,
+        patterns: Mapping[str, Mapping[str, Any]] = ...,
+        *,
+        duplicate_keys: Literal["error", "last"] = "error",
+        depth: int = 128,
+    ) -> Matcher:
+        """Compile `patterns`: rule name to pattern.
+
+        `duplicate_keys`: a document in which one object has a key twice is an error, or its last copy counts.
+        `depth`: how many containers may be nested in a document, 1 to 1024.
+
+        Raises `PatternError`, naming the rule and the path within its pattern.
+        """
+
+    def first(self, body: Body) -> str | None:
+        """The name of the first rule, in declaration order, that matches; `None` where none does.
+
+        Raises `EnvelopeError` where `body` is not valid JSON. A document that is no object has no fields.
+        """
+
+    def matches(self, body: Body) -> list[str]:
+        """The names of all rules that match, in declaration order. Raises as `first` does."""
+
+    def explain(self, body: Body) -> Explanation:
+        """Why each rule does or does not match. Raises as `first` does."""
+
+    def add(self, name: str, pattern: Mapping[str, Any]) -> None:
+        """Append a rule. Raises `PatternError`; `ValueError` where the name is taken."""
+
+    def update(self, name: str, pattern: Mapping[str, Any]) -> None:
+        """Give a rule another pattern; it keeps its position. Raises `PatternError`; `KeyError` where there is none."""
+
+    def remove(self, name: str) -> None:
+        """Remove a rule. Raises `KeyError` where there is none."""
+
+    def replace(self, patterns: Mapping[str, Mapping[str, Any]]) -> None:
+        """Swap all rules at once. On `PatternError` the old rules stay."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, name: object) -> bool: ...
+    def __iter__(self) -> Iterator[str]:
+        """Rule names in declaration order."""
+
+@final
+class Decision:
+    """What a route does with a message. Built when the table is compiled; deciding hands out the same object."""
+
+    @property
+    def route(self) -> str:
+        """The route's name."""
+    @property
+    def cluster(self) -> str | None:
+        """The cluster that should have the message; `None` where the route names none."""
+    @property
+    def fallback(self) -> tuple[str, ...]:
+        """Clusters to try, in order, when `cluster` fails."""
+
+@final
+class Verdict:
+    """Whether one route (or rule) matches one message, and if not, why."""
+
+    @property
+    def route(self) -> str: ...
+    @property
+    def matched(self) -> bool: ...
+    @property
+    def path(self) -> str | None:
+        """The field whose predicate was the first to fail (`labels.region`); `None` where the route matches."""
+    @property
+    def expected(self) -> str | None:
+        """What the pattern asks of that field."""
+    @property
+    def seen(self) -> str | None:
+        """The JSON text of what the message has there, shortened; `None` where it has nothing."""
+    @property
+    def reason(self) -> str:
+        """One sentence for a person."""
+
+@final
+class Explanation:
+    """Every route's verdict on one message, in the order in which routes are tried."""
+
+    @property
+    def route(self) -> str | None:
+        """The route that takes the message."""
+    @property
+    def decision(self) -> Decision | None:
+        """Its decision; `None` for a `Matcher`, which has no routes."""
+    @property
+    def fields(self) -> dict[str, str]:
+        """The envelope fields that were seen, as JSON text."""
+    @property
+    def verdicts(self) -> list[Verdict]: ...
+
+class RouteTable:
+    """Routes compiled for deciding. `waypost.RouteTable` adds `load`, which reads a configuration file."""
+
+    def __new__(
+        cls,
+        routes: Iterable[Mapping[str, Any]],
+        *,
+        depth: int = 128,
+    ) -> RouteTable:
+        """Compile routes: mappings with `name`, and optionally `match`, `to`, `fallback`, `precedence`.
+
+        Raises `ConfigError` with every problem at once.
+        """
+
+    def decide(
+        self,
+        body: Body,
+        *,
+        dialect: Dialect = "envelope",
+        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        path: str = "",
+        method: str = "POST",
+        identity: Mapping[str, Any] | None = None,
+    ) -> Decision | None:
+        """The decision of the first route that matches, by precedence, then declaration; `None` where none does.
+
+        `path` defaults to the dialect's own. `identity` is what the caller proved to be: `tenant`, `agent`,
+        `labels`. Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`,
+        `invalid_envelope`; `WaypostError` with `identity_conflict` where the message contradicts `identity`.
+        """
+
+    def matches(
+        self,
+        body: Body,
+        *,
+        dialect: Dialect = "envelope",
+        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        path: str = "",
+        method: str = "POST",
+        identity: Mapping[str, Any] | None = None,
+    ) -> list[Decision]:
+        """The decisions of all routes that match, in the order in which routes are tried. Raises as `decide`."""
+
+    def explain(
+        self,
+        body: Body,
+        *,
+        dialect: Dialect = "envelope",
+        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        path: str = "",
+        method: str = "POST",
+        identity: Mapping[str, Any] | None = None,
+    ) -> Explanation:
+        """Why each route does or does not take the message. Raises as `decide`."""
+
+    def __len__(self) -> int: ...
+
+@final
+class Cluster:
+    """A cluster's policy, as an exchange needs it. Times are in seconds."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def speaks(self) -> Literal["envelope", "openai"]: ...
+    @property
+    def model(self) -> str | None:
+        """The model for envelopes that name none."""
+    @property
+    def connect_timeout(self) -> float: ...
+    @property
+    def first_byte_timeout(self) -> float: ...
+    @property
+    def idle_timeout(self) -> float: ...
+    @property
+    def total_timeout(self) -> float: ...
+
+@final
+class Endpoint:
+    """One URL of a cluster. The same object as long as the snapshot lives."""
+
+    @property
+    def cluster(self) -> Cluster: ...
+    @property
+    def url(self) -> str:
+        """The URL as configured: with the cluster's name, the key of what is known about the endpoint."""
+    @property
+    def host(self) -> str:
+        """Name or address, IPv6 without brackets."""
+    @property
+    def port(self) -> int: ...
+    @property
+    def tls(self) -> bool: ...
+
+@final
+class Intake:
+    """What can be said of a request from its head: how to read its body."""
+
+    @property
+    def id(self) -> str:
+        """`x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one."""
+    @property
+    def dialect(self) -> Dialect: ...
+    @property
+    def buffered(self) -> bool:
+        """True: read the whole body, up to `limits.body`, and give it to `plan`. False: `plan(None)`, then stream."""
+    def plan(self, body: bytes | None) -> Plan:
+        """Decide. Raises as `RouteTable.decide`, and `WaypostError` with `no_route` where no route matches."""
+
+@final
+class Plan:
+    """One message's way: the decision, and for each attempt the bytes to send."""
+
+    @property
+    def decision(self) -> Decision: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def request_id(self) -> bytes:
+        """`id` in a form that a header can carry."""
+    @property
+    def dialect(self) -> Dialect: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def stream(self) -> bool:
+        """The message asks for a streamed reply."""
+    @property
+    def deadline_ms(self) -> int | None: ...
+    @property
+    def idempotent(self) -> bool:
+        """May be sent again after it may have reached an endpoint."""
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`."""
+    def translated(self, endpoint: Endpoint) -> bool:
+        """Whether the message must be translated for this endpoint: its dialect is not the cluster's."""
+    def head(self, endpoint: Endpoint, body_length: int | None, *, remaining_ms: int | None = None) -> bytes:
+        """The request head for one attempt, through the empty line (RFC 9112, section 3).
+
+        `body_length` in bytes; `None` means chunked. A request that has no body at all (a GET) gets neither field.
+        `remaining_ms` is what is left of the deadline, sent on as `x-waypost-deadline-ms`.
+        """
+
+@final
+class Snapshot:
+    """One compiled configuration. A reload makes another and swaps it whole."""
+
+    def __new__(cls, config: Mapping[str, Any]) -> Snapshot:
+        """Compile a checked configuration (`waypost.config.Config.to_native()`).
+
+        Raises `ConfigError` with every problem of meaning: patterns, unknown clusters, dialects that cannot be joined.
+        """
+
+    @property
+    def table(self) -> RouteTable: ...
+    @property
+    def clusters(self) -> dict[str, Cluster]: ...
+    @property
+    def endpoints(self) -> list[Endpoint]: ...
+    @property
+    def warnings(self) -> list[tuple[tuple[str | int, ...], str]]:
+        """(path, message) of what is legal but probably not meant: a route that can never be reached, say."""
+    def accept(
+        self,
+        method: str,
+        target: bytes,
+        headers: Headers,
+        *,
+        client: str | None = None,
+        scheme: str = "http",
+    ) -> Intake:
+        """Look at a request's head.
+
+        `target` is the raw path with its query. Raises `WaypostError`: `not_found`, `method_not_allowed` (with
+        `allow`), `unsupported_media_type`, `header_too_large`, `bad_framing`.
+        """
+
+@final
+class ResponseHead:
+    """Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1)."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Names in lower case, wire order. `content-length` is kept where it frames the body."""
+
+@final
+class ResponseEnd:
+    """The end of a response."""
+
+    @property
+    def reusable(self) -> bool:
+        """The connection may carry another request."""
+    @property
+    def trailers(self) -> list[tuple[bytes, bytes]]: ...
+
+@final
+class ResponseReader:
+    """Reads one HTTP/1.1 response (RFC 9112). Mutable: one per attempt, used by one thread."""
+
+    def __new__(cls, method: str, *, max_head: int = 65536) -> ResponseReader:
+        """`method` of the request: a response to HEAD has no body. `max_head` bounds head and trailers, in bytes."""
+
+    def feed(self, data: bytes) -> tuple[ResponseHead | None, bytes, ResponseEnd | None]:
+        """Take what a socket read gave: the head where it became complete, body bytes, the end where it was reached.
+
+        Interim (1xx) responses are skipped. Raises `UpstreamError` with `upstream_protocol` on anything malformed.
+        """
+
+    def eof(self) -> ResponseEnd:
+        """The endpoint closed. Ends a response that is framed by closing; else raises `UpstreamError`."""
+
+def encode_chunk(data: bytes) -> bytes:
+    """`data` as one chunk (RFC 9112, section 7.1). Empty data gives the last chunk and ends the body."""
+

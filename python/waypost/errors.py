@@ -1,0 +1,158 @@
+"""Every exception that Waypost raises, and the one table that maps a stable code to an HTTP status.
+
+A leaf: it imports nothing of Waypost, so that every other module, and the Rust extension, may import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = [
+    "STATUS",
+    "ConfigError",
+    "EnvelopeError",
+    "PatternError",
+    "Problem",
+    "UpstreamError",
+    "WaypostError",
+]
+
+STATUS: Final[dict[str, int]] = {
+    "invalid_json": 400,
+    "invalid_utf8": 400,
+    "duplicate_key": 400,
+    "too_deep": 400,
+    "invalid_envelope": 400,
+    "bad_framing": 400,
+    "unauthorized": 401,
+    "identity_conflict": 403,
+    "forbidden": 403,
+    "no_route": 404,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "body_too_large": 413,
+    "unsupported_media_type": 415,
+    "rate_limited": 429,
+    "header_too_large": 431,
+    "upstream_unreachable": 502,
+    "upstream_protocol": 502,
+    "queue_full": 503,
+    "deadline_too_short": 503,
+    "draining": 503,
+    "overloaded": 503,
+    "upstream_timeout": 504,
+    "deadline_exceeded": 504,
+    # Never sent to a client: raised while a configuration or a pattern is read.
+    "invalid_config": 500,
+    "invalid_pattern": 500,
+    # A defect of Waypost itself.
+    "internal": 500,
+}
+"""HTTP status of each stable error code (RFC 9110, section 15)."""
+
+
+class WaypostError(Exception):
+    """Base of all errors that Waypost raises.
+
+    `code` is stable and made for programs, `message` says what was wrong, where, and what to do, and
+    `status` is the HTTP status that a client sees.
+    """
+
+    code: str
+    message: str
+    status: int
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = STATUS[code] if status is None else status
+
+
+class EnvelopeError(WaypostError):
+    """The bytes of a message are no valid JSON, or no valid envelope of their dialect.
+
+    `offset` is the byte offset in the body at which the fault was seen, or `None` where the fault is not in
+    the body (a header, say). `field` names the envelope field at fault, or is `None`.
+    """
+
+    offset: int | None
+    field: str | None
+
+    def __init__(self, code: str, message: str, offset: int | None = None, field: str | None = None) -> None:
+        super().__init__(code, message)
+        self.offset = offset
+        self.field = field
+
+
+class UpstreamError(WaypostError):
+    """An endpoint could not be reached, broke HTTP, or took too long.
+
+    `retryable` is true where no byte of the request can have reached the endpoint, so that another attempt
+    can never execute the message twice.
+    """
+
+    retryable: bool
+
+    def __init__(self, code: str, message: str, retryable: bool = False) -> None:
+        super().__init__(code, message)
+        self.retryable = retryable
+
+
+class PatternError(WaypostError):
+    """A pattern given to `Matcher` is not one.
+
+    `rule` is the rule's name and `path` the keys and list positions within the pattern that lead to the fault.
+    """
+
+    rule: str
+    path: tuple[str | int, ...]
+
+    def __init__(self, message: str, rule: str = "", path: tuple[str | int, ...] = ()) -> None:
+        super().__init__("invalid_pattern", message)
+        self.rule = rule
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration, at one place.
+
+    `path` is the keys and list positions that lead to it (`("routes", 0, "match", "kind")`), `file` the file's
+    name as given (empty where the configuration came from Python objects), `line` and `column` count from 1
+    (0 where unknown).
+    """
+
+    path: tuple[str | int, ...]
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.file else ""
+        where = format_path(self.path)
+        return f"{place}{where}: {self.message}" if where else f"{place}{self.message}"
+
+
+class ConfigError(WaypostError):
+    """A configuration cannot be used. `problems` holds everything that is wrong with it, in file order."""
+
+    problems: tuple[Problem, ...]
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("invalid_config", "\n".join(map(str, self.problems)))
+
+
+def format_path(path: tuple[str | int, ...]) -> str:
+    """`("routes", 0, "match")` as `routes[0].match`."""
+    out = ""
+    for step in path:
+        if isinstance(step, int):
+            out += f"[{step}]"
+        else:
+            out += f".{step}" if out else step
+    return out
