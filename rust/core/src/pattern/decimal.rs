@@ -1,0 +1,242 @@
+//! Exact decimal numbers of any size, compared without being expanded.
+
+use std::cmp::Ordering;
+
+use smallvec::SmallVec;
+
+/// Exponents beyond this are clamped. Patterns are limited to [`MAX_EXPONENT`], far inside, so that comparing a
+/// number from a document with one from a pattern is exact all the same: the clamped one is bigger (or nearer to
+/// zero) than any number that a pattern can hold.
+const CLAMP: i64 = 4_000_000_000_000_000_000;
+
+/// The largest exponent (either sign) of a number in a pattern.
+pub const MAX_EXPONENT: i64 = 1_000_000_000_000_000_000;
+
+/// A number as sign, significant digits and exponent: `0.d₁d₂d₃… × 10^exponent`, with neither leading nor
+/// trailing zero digits. `7`, `7.0` and `70e-1` are the same value, and `1e999999999` takes one digit.
+///
+/// ```
+/// use waypost_core::pattern::Decimal;
+/// assert_eq!(Decimal::parse("7"), Decimal::parse("70e-1"));
+/// assert!(Decimal::parse("9007199254740993") > Decimal::parse("9007199254740992"));
+/// assert_eq!(Decimal::parse("0x10"), None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decimal {
+    negative: bool,
+    exponent: i64,
+    digits: SmallVec<[u8; 24]>,
+}
+
+impl Decimal {
+    /// Reads a number in JSON's grammar (RFC 8259, section 6), leading zeros allowed; `None` if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (negative, unsigned) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, parse_exponent(exponent)?),
+            None => (unsigned, 0),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+            Some(_) => return None,
+            None => (mantissa, ""),
+        };
+        if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let whole = whole.trim_start_matches('0');
+        let mut digits: SmallVec<[u8; 24]> = SmallVec::new();
+        let mut exponent = exponent;
+        if whole.is_empty() {
+            let significant = fraction.trim_start_matches('0');
+            exponent = shift(exponent, fraction.len() - significant.len(), true);
+            digits.extend_from_slice(significant.as_bytes());
+        } else {
+            exponent = shift(exponent, whole.len(), false);
+            digits.extend_from_slice(whole.as_bytes());
+            digits.extend_from_slice(fraction.as_bytes());
+        }
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+        }
+        if digits.is_empty() {
+            return Some(Self { negative: false, exponent: 0, digits });
+        }
+        Some(Self { negative, exponent, digits })
+    }
+
+    /// Whether the exponent is small enough for a pattern.
+    #[must_use]
+    pub fn in_range(&self) -> bool {
+        self.exponent.abs() <= MAX_EXPONENT
+    }
+
+    /// The value as a whole number, where it is one and fits.
+    #[must_use]
+    pub fn to_u64(&self) -> Option<u64> {
+        if self.digits.is_empty() {
+            return Some(0);
+        }
+        let length = i64::try_from(self.digits.len()).ok()?;
+        if self.negative || self.exponent < length || self.exponent > 20 {
+            return None;
+        }
+        let mut out: u64 = 0;
+        for &digit in &self.digits {
+            out = out.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        }
+        for _ in length..self.exponent {
+            out = out.checked_mul(10)?;
+        }
+        Some(out)
+    }
+
+    fn magnitude(&self, other: &Self) -> Ordering {
+        self.exponent.cmp(&other.exponent).then_with(|| self.digits.cmp(&other.digits))
+    }
+}
+
+/// `exponent` moved by a count of digits, clamped.
+fn shift(exponent: i64, digits: usize, down: bool) -> i64 {
+    let digits = i64::try_from(digits).unwrap_or(CLAMP);
+    let moved = if down { exponent.saturating_sub(digits) } else { exponent.saturating_add(digits) };
+    moved.clamp(-CLAMP, CLAMP)
+}
+
+fn parse_exponent(text: &str) -> Option<i64> {
+    let (negative, digits) = match text.as_bytes().first()? {
+        b'-' => (true, text.get(1..)?),
+        b'+' => (false, text.get(1..)?),
+        _ => (false, text),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let size = digits
+        .bytes()
+        .fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')).min(CLAMP));
+    Some(if negative { -size } else { size })
+}
+
+impl Ord for Decimal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.digits.is_empty(), other.digits.is_empty()) {
+            (true, true) => return Ordering::Equal,
+            (true, false) => return if other.negative { Ordering::Greater } else { Ordering::Less },
+            (false, true) => return if self.negative { Ordering::Less } else { Ordering::Greater },
+            (false, false) => {}
+        }
+        match (self.negative, other.negative) {
+            (false, false) => self.magnitude(other),
+            (true, true) => other.magnitude(self),
+            (false, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+        }
+    }
+}
+
+impl PartialOrd for Decimal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn d(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap_or_else(|| panic!("{text} is a number"))
+    }
+
+    #[test]
+    fn equal_values_are_equal_whatever_their_text() {
+        for group in [
+            &["7", "7.0", "70e-1", "0.7e1", "7E+0", "007"][..],
+            &["0", "-0", "0.000", "0e5", "-0e-99999999999999999999"],
+            &["1e999999999", "10e999999998", "0.1e1000000000"],
+            &["-0.00125", "-125e-5", "-1.25E-3"],
+        ] {
+            for pair in group.windows(2) {
+                assert_eq!(d(pair[0]), d(pair[1]), "{pair:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn order_is_exact_where_a_double_is_not() {
+        let ascending = [
+            "-1e99999999999999999999",
+            "-1e999999999",
+            "-9007199254740993",
+            "-9007199254740992",
+            "-1",
+            "-1e-99999999999999999999",
+            "0",
+            "1e-99999999999999999999",
+            "1e-999999999",
+            "0.1",
+            "0.10000000000000000000000000001",
+            "9007199254740992",
+            "9007199254740993",
+            "1e308",
+            "1e309",
+            "1e99999999999999999999",
+        ];
+        for pair in ascending.windows(2) {
+            assert!(d(pair[0]) < d(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for text in ["", "-", "+1", ".5", "5.", "1e", "1e+", "e5", "1_000", "0x10", "NaN", "1.2.3", "1e5.5", " 1", "١"] {
+            assert_eq!(Decimal::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_come_back() {
+        for (text, value) in [
+            ("0", Some(0)),
+            ("7.0", Some(7)),
+            ("70e-1", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("7.5", None),
+            ("-1", None),
+            ("1e30", None),
+            ("1e19", Some(10_000_000_000_000_000_000)),
+        ] {
+            assert_eq!(d(text).to_u64(), value, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_agrees_with_integers(a in any::<i128>(), b in any::<i128>(), zeros in 0_usize..5) {
+            let shifted = format!("{a}{}e-{zeros}", "0".repeat(zeros));
+            prop_assert_eq!(d(&shifted).cmp(&d(&b.to_string())), a.cmp(&b));
+            prop_assert_eq!(d(&shifted), d(&a.to_string()));
+        }
+
+        #[test]
+        fn order_agrees_with_doubles(a in any::<f32>(), b in any::<f32>()) {
+            prop_assume!(a.is_finite() && b.is_finite());
+            // The shortest text that reads back as the same double orders as the double does.
+            let (a, b) = (f64::from(a), f64::from(b));
+            prop_assert_eq!(Some(d(&format!("{a:e}")).cmp(&d(&format!("{b}")))), a.partial_cmp(&b));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC*") {
+            let _ = Decimal::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! From a [`Value`] to a [`Pattern`](super::Pattern), with every problem at once.
+
+use ipnet::IpNet;
+use regex_automata::meta::{self, Regex};
+use regex_syntax::hir::{Hir, Look};
+
+use super::predicate::{self, Bound, Exclusion, Predicate, Range, Scalar, parse_address};
+use super::{Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard};
+
+const PREDICATES: &str = "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex";
+const NUMERIC: &str = "an operator and a number ([\">=\", 7]), or a lower and an upper bound ([\">\", 0, \"<=\", 5])";
+
+/// What a compiled regular expression may take, in bytes: automata for one field of one rule.
+const REGEX_SIZE: usize = 1 << 20;
+
+/// Parses a pattern.
+pub(super) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
+    let mut parser = Parser { path: Vec::new(), keys: Vec::new(), problems: Vec::new() };
+    let root = match value {
+        Value::Map(entries) => parser.conjunction(entries, 0),
+        other => {
+            parser.problem(format!("a pattern is a mapping of fields, not {}", other.describe()));
+            Vec::new()
+        }
+    };
+    if parser.problems.is_empty() { Ok(Pattern { root }) } else { Err(parser.problems) }
+}
+
+struct Parser {
+    /// The way to here in the source, for messages.
+    path: Vec<Step>,
+    /// The way to here in the document: the same without `$or` and its positions.
+    keys: Vec<Box<str>>,
+    problems: Vec<Problem>,
+}
+
+impl Parser {
+    fn problem(&mut self, message: impl Into<String>) {
+        self.problems.push(Problem { path: self.path.clone(), message: message.into() });
+    }
+
+    fn at<T>(&mut self, step: Step, parse: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(step);
+        let out = parse(self);
+        self.path.pop();
+        out
+    }
+
+    fn conjunction(&mut self, entries: &[(String, Value)], nesting: usize) -> Conjunction {
+        if nesting > MAX_NESTING {
+            self.problem(format!("nested more than {MAX_NESTING} deep"));
+            return Vec::new();
+        }
+        let mut nodes = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            self.at(Step::Key(key.clone()), |parser| {
+                if key == "$or" {
+                    nodes.extend(parser.alternatives(value, nesting));
+                } else {
+                    parser.keys.push(key.as_str().into());
+                    parser.field(key, value, nesting, &mut nodes);
+                    parser.keys.pop();
+                }
+            });
+        }
+        nodes
+    }
+
+    fn alternatives(&mut self, value: &Value, nesting: usize) -> Option<Node> {
+        let Value::List(items) = value else {
+            self.problem(format!("`$or` takes a list of patterns, not {}", value.describe()));
+            return None;
+        };
+        if items.is_empty() {
+            self.problem("an empty `$or` matches nothing: give it at least one pattern");
+        }
+        let mut branches = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            self.at(Step::Index(index), |parser| match item {
+                Value::Map(entries) if entries.is_empty() => {
+                    parser.problem("an empty pattern in `$or` matches everything: remove it, or the whole `$or`");
+                }
+                Value::Map(entries) => branches.push(parser.conjunction(entries, nesting + 1)),
+                other => parser.problem(format!("`$or` takes a list of patterns, not {}", other.describe())),
+            });
+        }
+        Some(Node::Or(branches))
+    }
+
+    fn field(&mut self, key: &str, value: &Value, nesting: usize, nodes: &mut Vec<Node>) {
+        match value {
+            Value::Map(entries) if entries.is_empty() => {
+                self.problem("an empty mapping says nothing: name a field, or use [{exists: true}]");
+            }
+            Value::Map(entries) => {
+                for (inner, operand) in entries {
+                    if self.is_misplaced_predicate(inner, operand) {
+                        self.at(Step::Key(inner.clone()), |parser| {
+                            parser.problem(format!(
+                                "a predicate stands in a list: write {key}: [{{{inner}: …}}] (as it is, this asks for \
+                                 a field `{inner}` inside `{key}`)"
+                            ));
+                        });
+                        return;
+                    }
+                }
+                let inner = self.conjunction(entries, nesting + 1);
+                nodes.extend(inner);
+            }
+            Value::List(items) if items.is_empty() => {
+                self.problem("an empty list matches nothing: list at least one value or predicate");
+            }
+            Value::List(items) => {
+                let mut tests = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    tests.extend(self.at(Step::Index(index), |parser| parser.predicate(item)));
+                }
+                nodes.push(self.leaf(tests));
+            }
+            scalar => {
+                let tests = self.predicate(scalar).into_iter().collect();
+                nodes.push(self.leaf(tests));
+            }
+        }
+    }
+
+    fn leaf(&self, tests: Vec<Predicate>) -> Node {
+        Node::Field(Field { path: self.keys.clone(), tests, at: self.path.clone() })
+    }
+
+    /// `model: {prefix: llama}` where `model: [{prefix: llama}]` was meant.
+    fn is_misplaced_predicate(&self, key: &str, operand: &Value) -> bool {
+        let is_operator = |value: &Value| matches!(value, Value::String(s) if OPERATORS.contains(&s.as_str()));
+        match (key, operand) {
+            ("numeric", Value::List(items)) => items.first().is_some_and(is_operator),
+            ("anything-but", Value::List(_)) => true,
+            (_, Value::List(_) | Value::Map(_)) => false,
+            (key, _) => PREDICATES.split(", ").any(|name| name == key),
+        }
+    }
+
+    fn predicate(&mut self, value: &Value) -> Option<Predicate> {
+        match value {
+            Value::Map(entries) => {
+                let [(name, operand)] = entries.as_slice() else {
+                    self.problem(format!(
+                        "a predicate has exactly one key, this one has {}; allowed: {PREDICATES}",
+                        entries.len()
+                    ));
+                    return None;
+                };
+                self.at(Step::Key(name.clone()), |parser| parser.operator(name, operand))
+            }
+            Value::List(_) => {
+                self.problem("a list in a list of alternatives: put the values into one list");
+                None
+            }
+            scalar => self.scalar(scalar).map(Predicate::Equals),
+        }
+    }
+
+    fn operator(&mut self, name: &str, operand: &Value) -> Option<Predicate> {
+        match name {
+            "prefix" => self.affix(name, operand, Predicate::Prefix, Predicate::PrefixIgnoreCase),
+            "suffix" => self.affix(name, operand, Predicate::Suffix, Predicate::SuffixIgnoreCase),
+            "equals-ignore-case" => self.string(name, operand).map(|s| Predicate::EqualsIgnoreCase(Folded::new(s))),
+            "wildcard" => self.wildcard(operand).map(Predicate::Wildcard),
+            "anything-but" => self.anything_but(operand),
+            "numeric" => self.numeric(operand),
+            "cidr" => self.cidr(operand),
+            "regex" => self.regex(operand),
+            "exists" => {
+                if let Value::Bool(wanted) = operand {
+                    return Some(Predicate::Exists(*wanted));
+                }
+                self.problem(format!("`exists` takes true or false, not {}", operand.describe()));
+                None
+            }
+            other => {
+                self.problem(format!("unknown predicate `{other}`; allowed: {PREDICATES}"));
+                None
+            }
+        }
+    }
+
+    fn string<'v>(&mut self, name: &str, operand: &'v Value) -> Option<&'v str> {
+        if let Value::String(text) = operand {
+            return Some(text);
+        }
+        self.problem(format!("`{name}` takes a string, not {}", operand.describe()));
+        None
+    }
+
+    fn affix(
+        &mut self,
+        name: &str,
+        operand: &Value,
+        exact: impl FnOnce(Box<str>) -> Predicate,
+        folded: impl FnOnce(Folded) -> Predicate,
+    ) -> Option<Predicate> {
+        if let Value::Map(entries) = operand {
+            if let [(key, inner)] = entries.as_slice()
+                && key == "equals-ignore-case"
+            {
+                return self.at(Step::Key(key.clone()), |parser| {
+                    parser.string(key, inner).map(|text| folded(Folded::new(text)))
+                });
+            }
+            self.problem(format!("`{name}` takes a string or {{equals-ignore-case: string}}"));
+            return None;
+        }
+        self.string(name, operand).map(|text| exact(text.into()))
+    }
+
+    fn wildcard(&mut self, operand: &Value) -> Option<Wildcard> {
+        let text = self.string("wildcard", operand)?;
+        match Wildcard::parse(text) {
+            Ok(wildcard) => Some(wildcard),
+            Err(message) => {
+                self.problem(message);
+                None
+            }
+        }
+    }
+
+    fn scalar(&mut self, value: &Value) -> Option<Scalar> {
+        match value {
+            Value::Null => Some(Scalar::Null),
+            Value::Bool(value) => Some(Scalar::Bool(*value)),
+            Value::String(text) => Some(Scalar::String(text.as_str().into())),
+            Value::Number(text) => self.number(text).map(|number| Scalar::Number(number, text.as_str().into())),
+            other => {
+                self.problem(format!("expected a string, a number, a boolean or null, not {}", other.describe()));
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, text: &str) -> Option<Decimal> {
+        match Decimal::parse(text) {
+            Some(number) if number.in_range() => Some(number),
+            Some(_) => {
+                self.problem(format!("the exponent of {text} is beyond ±{}", super::decimal::MAX_EXPONENT));
+                None
+            }
+            None => {
+                self.problem(format!("{text} is not a number that JSON can hold"));
+                None
+            }
+        }
+    }
+
+    fn anything_but(&mut self, operand: &Value) -> Option<Predicate> {
+        let exclusions = match operand {
+            Value::Map(entries) => {
+                let allowed = "prefix, suffix, equals-ignore-case, wildcard";
+                let [(name, inner)] = entries.as_slice() else {
+                    self.problem(format!("`anything-but` takes values, or exactly one of {allowed}"));
+                    return None;
+                };
+                self.at(Step::Key(name.clone()), |parser| {
+                    if !allowed.split(", ").any(|key| key == name) {
+                        parser.problem(format!("unknown predicate `{name}` in `anything-but`; allowed: {allowed}"));
+                        return None;
+                    }
+                    parser.each(inner, |parser, item| parser.exclusion(name, item))
+                })?
+            }
+            other => self.each(other, |parser, item| parser.scalar(item).map(Exclusion::Equals))?,
+        };
+        Some(Predicate::AnythingBut(exclusions))
+    }
+
+    /// One operand or a list of them; `None` where any of them is wrong.
+    fn each<T>(&mut self, value: &Value, mut parse: impl FnMut(&mut Self, &Value) -> Option<T>) -> Option<Vec<T>> {
+        let Value::List(items) = value else { return parse(self, value).map(|item| vec![item]) };
+        if items.is_empty() {
+            self.problem("an empty list in `anything-but` excludes nothing: list at least one value, or use {exists: true}");
+            return None;
+        }
+        let parsed: Vec<Option<T>> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| self.at(Step::Index(index), |parser| parse(parser, item)))
+            .collect();
+        parsed.into_iter().collect()
+    }
+
+    fn exclusion(&mut self, name: &str, operand: &Value) -> Option<Exclusion> {
+        if name == "wildcard" {
+            return self.wildcard(operand).map(Exclusion::Wildcard);
+        }
+        let text = self.string(name, operand)?;
+        match name {
+            "equals-ignore-case" => Some(Exclusion::EqualsIgnoreCase(Folded::new(text))),
+            _ if text.is_empty() => {
+                self.problem(format!("an empty {name} in `anything-but` excludes every string"));
+                None
+            }
+            "prefix" => Some(Exclusion::Prefix(text.into())),
+            _ => Some(Exclusion::Suffix(text.into())),
+        }
+    }
+
+    fn numeric(&mut self, operand: &Value) -> Option<Predicate> {
+        let Value::List(items) = operand else {
+            self.problem(format!("`numeric` takes {NUMERIC}, not {}", operand.describe()));
+            return None;
+        };
+        let (first, second) = match items.as_slice() {
+            [op, n] => (self.bound(0, op, n)?, None),
+            [op, n, op2, n2] => {
+                let (first, second) = (self.bound(0, op, n), self.bound(2, op2, n2));
+                (first?, Some(second?))
+            }
+            _ => {
+                self.problem(format!("`numeric` takes {NUMERIC}"));
+                return None;
+            }
+        };
+        let range = match (first, second) {
+            ((Op::Equals, bound), None) => Range { bottom: Some(bound.clone()), top: Some(bound) },
+            ((Op::Above, bound), None) => Range { bottom: Some(bound), top: None },
+            ((Op::Below, bound), None) => Range { bottom: None, top: Some(bound) },
+            ((Op::Above, bottom), Some((Op::Below, top))) => {
+                if bottom.at >= top.at {
+                    self.problem(format!("no number is above {} and below {}", bottom.text, top.text));
+                    return None;
+                }
+                Range { bottom: Some(bottom), top: Some(top) }
+            }
+            _ => {
+                self.problem("of two bounds the first must be `>` or `>=` and the second `<` or `<=`");
+                return None;
+            }
+        };
+        Some(Predicate::Numeric(range))
+    }
+
+    fn bound(&mut self, index: usize, op: &Value, number: &Value) -> Option<(Op, Bound)> {
+        let op = self.at(Step::Index(index), |parser| {
+            let op = match op {
+                Value::String(text) => Op::parse(text),
+                _ => None,
+            };
+            if op.is_none() {
+                parser.problem("expected an operator: one of \"=\", \"<\", \"<=\", \">\", \">=\"");
+            }
+            op
+        });
+        let bound = self.at(Step::Index(index + 1), |parser| match number {
+            Value::Number(text) => parser.number(text).map(|at| (at, text)),
+            other => {
+                parser.problem(format!("expected a number, not {}", other.describe()));
+                None
+            }
+        });
+        let ((op, inclusive), (at, text)) = (op?, bound?);
+        Some((op, Bound { at, inclusive, text: text.as_str().into() }))
+    }
+
+    fn cidr(&mut self, operand: &Value) -> Option<Predicate> {
+        let text = self.string("cidr", operand)?;
+        let block = text.split_once('/').and_then(|(address, length)| {
+            let digits = !length.is_empty()
+                && length.bytes().all(|b| b.is_ascii_digit())
+                && (length == "0" || !length.starts_with('0'));
+            let length: u8 = if digits { length.parse().ok()? } else { return None };
+            IpNet::new(parse_address(address)?, length).ok()
+        });
+        if block.is_none() {
+            self.problem(format!(
+                "`{text}` is not an address block: write an IPv4 or IPv6 address, a slash and a prefix length \
+                 (10.0.0.0/8, 2001:db8::/32; /32 or /128 for one address)"
+            ));
+        }
+        block.map(Predicate::Cidr)
+    }
+
+    fn regex(&mut self, operand: &Value) -> Option<Predicate> {
+        let source = self.string("regex", operand)?;
+        match compile_regex(source) {
+            Ok(regex) => Some(Predicate::Regex(predicate::Pattern { source: source.into(), regex })),
+            Err(message) => {
+                self.problem(format!("this regular expression cannot be used: {message}"));
+                None
+            }
+        }
+    }
+}
+
+const OPERATORS: [&str; 5] = ["=", "<", "<=", ">", ">="];
+
+#[derive(Clone, Copy)]
+enum Op {
+    Equals,
+    Above,
+    Below,
+}
+
+impl Op {
+    fn parse(text: &str) -> Option<(Self, bool)> {
+        match text {
+            "=" => Some((Self::Equals, true)),
+            ">" => Some((Self::Above, false)),
+            ">=" => Some((Self::Above, true)),
+            "<" => Some((Self::Below, false)),
+            "<=" => Some((Self::Below, true)),
+            _ => None,
+        }
+    }
+}
+
+/// The anchors are added to the syntax tree, not to the text, so that `a|b` and `(?x)a # b` mean what they say.
+fn compile_regex(source: &str) -> Result<Regex, String> {
+    let one_line = |error: &dyn std::fmt::Display| {
+        let text = error.to_string();
+        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        last.trim().trim_start_matches("error: ").to_owned()
+    };
+    let inner = regex_syntax::ParserBuilder::new()
+        .nest_limit(64)
+        .build()
+        .parse(source)
+        .map_err(|error| one_line(&error))?;
+    let anchored = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
+    meta::Builder::new()
+        .configure(
+            Regex::config()
+                .nfa_size_limit(Some(REGEX_SIZE))
+                .hybrid_cache_capacity(REGEX_SIZE)
+                .onepass_size_limit(Some(REGEX_SIZE)),
+        )
+        .build_from_hir(&anchored)
+        .map_err(|error| match error.size_limit() {
+            Some(limit) => format!("compiled it would take more than {limit} bytes; use smaller repetitions"),
+            None => one_line(&error),
+        })
+}

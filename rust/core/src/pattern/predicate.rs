@@ -1,0 +1,278 @@
+//! Predicates: one test on one scalar.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use regex_automata::meta::Regex;
+
+use super::{Decimal, Folded, Wildcard};
+
+/// A scalar in a document, as predicates see it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, by value.
+    Number(Decimal),
+    /// A string, unescaped.
+    String(Cow<'a, str>),
+}
+
+/// A scalar in a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, by value; the text is kept for messages.
+    Number(Decimal, Box<str>),
+    /// A string.
+    String(Box<str>),
+}
+
+impl Scalar {
+    fn equals(&self, seen: &Seen<'_>) -> bool {
+        match (self, seen) {
+            (Self::Null, Seen::Null) => true,
+            (Self::Bool(wanted), Seen::Bool(seen)) => wanted == seen,
+            (Self::Number(wanted, _), Seen::Number(seen)) => wanted == seen,
+            (Self::String(wanted), Seen::String(seen)) => **wanted == **seen,
+            _ => false,
+        }
+    }
+}
+
+/// One end of a [`Range`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub(crate) at: Decimal,
+    pub(crate) inclusive: bool,
+    pub(crate) text: Box<str>,
+}
+
+/// `{"numeric": [...]}`: a range open or closed at either end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub(crate) bottom: Option<Bound>,
+    pub(crate) top: Option<Bound>,
+}
+
+impl Range {
+    fn contains(&self, number: &Decimal) -> bool {
+        let above = self.bottom.as_ref().is_none_or(|b| if b.inclusive { *number >= b.at } else { *number > b.at });
+        let below = self.top.as_ref().is_none_or(|b| if b.inclusive { *number <= b.at } else { *number < b.at });
+        above && below
+    }
+}
+
+/// One thing that `{"anything-but": …}` excludes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// A value.
+    Equals(Scalar),
+    /// Strings that start so.
+    Prefix(Box<str>),
+    /// Strings that end so.
+    Suffix(Box<str>),
+    /// A string, but for case.
+    EqualsIgnoreCase(Folded),
+    /// Strings that match a wildcard.
+    Wildcard(Wildcard),
+}
+
+impl Exclusion {
+    fn excludes(&self, seen: &Seen<'_>) -> bool {
+        match (self, seen) {
+            (Self::Equals(scalar), seen) => scalar.equals(seen),
+            (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(&**prefix),
+            (Self::Suffix(suffix), Seen::String(text)) => text.ends_with(&**suffix),
+            (Self::EqualsIgnoreCase(folded), Seen::String(text)) => folded.equals(text),
+            (Self::Wildcard(wildcard), Seen::String(text)) => wildcard.matches(text),
+            _ => false,
+        }
+    }
+}
+
+/// A regular expression, anchored at both ends.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    pub(crate) source: Box<str>,
+    pub(crate) regex: Regex,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+/// One test on one scalar.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Predicate {
+    /// That value.
+    Equals(Scalar),
+    /// A string that starts so.
+    Prefix(Box<str>),
+    /// A string that starts so, but for case.
+    PrefixIgnoreCase(Folded),
+    /// A string that ends so.
+    Suffix(Box<str>),
+    /// A string that ends so, but for case.
+    SuffixIgnoreCase(Folded),
+    /// That string, but for case.
+    EqualsIgnoreCase(Folded),
+    /// A string of that form.
+    Wildcard(Wildcard),
+    /// Any scalar but these.
+    AnythingBut(Vec<Exclusion>),
+    /// A number in a range.
+    Numeric(Range),
+    /// A string holding an address in a block.
+    Cidr(IpNet),
+    /// A string that a regular expression matches from end to end.
+    Regex(Pattern),
+    /// Any scalar (`true`), or none at all (`false`).
+    Exists(bool),
+}
+
+impl Predicate {
+    /// Whether this scalar satisfies the predicate. `exists: false` is satisfied by none: whoever evaluates a
+    /// field asks [`Predicate::wants_absence`] where the field has no scalar.
+    #[must_use]
+    pub fn matches(&self, seen: &Seen<'_>) -> bool {
+        match (self, seen) {
+            (Self::Equals(scalar), seen) => scalar.equals(seen),
+            (Self::AnythingBut(exclusions), seen) => !exclusions.iter().any(|e| e.excludes(seen)),
+            (Self::Exists(wanted), _) => *wanted,
+            (Self::Numeric(range), Seen::Number(number)) => range.contains(number),
+            (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(&**prefix),
+            (Self::PrefixIgnoreCase(prefix), Seen::String(text)) => prefix.is_prefix_of(text),
+            (Self::Suffix(suffix), Seen::String(text)) => text.ends_with(&**suffix),
+            (Self::SuffixIgnoreCase(suffix), Seen::String(text)) => suffix.is_suffix_of(text),
+            (Self::EqualsIgnoreCase(folded), Seen::String(text)) => folded.equals(text),
+            (Self::Wildcard(wildcard), Seen::String(text)) => wildcard.matches(text),
+            (Self::Cidr(block), Seen::String(text)) => parse_address(text).is_some_and(|a| block.contains(&a)),
+            (Self::Regex(pattern), Seen::String(text)) => pattern.regex.is_match(text.as_bytes()),
+            _ => false,
+        }
+    }
+
+    /// Whether the predicate holds where the document has no scalar at the field.
+    #[must_use]
+    pub fn wants_absence(&self) -> bool {
+        matches!(self, Self::Exists(false))
+    }
+}
+
+/// Reads an IPv4 or IPv6 address strictly: no leading zeros, no zone, no surrounding space.
+pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
+    if text.contains(':') {
+        text.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+    } else {
+        text.parse::<Ipv4Addr>().ok().map(IpAddr::V4)
+    }
+}
+
+/// `text` as a JSON string, for messages.
+pub(crate) fn quote(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
+    out.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' => out.write_str("\\\"")?,
+            '\\' => out.write_str("\\\\")?,
+            '\n' => out.write_str("\\n")?,
+            c if c.is_control() => write!(out, "\\u{:04x}", c as u32)?,
+            c => out.write_char(c)?,
+        }
+    }
+    out.write_char('"')
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Number(_, text) => f.write_str(text),
+            Self::String(text) => quote(text, f),
+        }
+    }
+}
+
+impl fmt::Display for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, text) = match self {
+            Self::Equals(scalar) => return scalar.fmt(f),
+            Self::Prefix(text) => ("prefix", &**text),
+            Self::Suffix(text) => ("suffix", &**text),
+            Self::EqualsIgnoreCase(folded) => ("equals-ignore-case", folded.source()),
+            Self::Wildcard(wildcard) => ("wildcard", wildcard.source()),
+        };
+        write!(f, "{key} ")?;
+        quote(text, f)
+    }
+}
+
+/// Words for a person: `prefix "llama"`, `>= 7`, `anything but "a" or "b"`.
+impl fmt::Display for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (key, text) = match self {
+            Self::Equals(scalar) => return scalar.fmt(f),
+            Self::Exists(true) => return f.write_str("any value"),
+            Self::Exists(false) => return f.write_str("no value"),
+            Self::Numeric(Range { bottom, top }) => {
+                if let (Some(bottom), Some(top)) = (bottom, top)
+                    && bottom.at == top.at
+                {
+                    return write!(f, "= {}", bottom.text);
+                }
+                if let Some(bottom) = bottom {
+                    write!(f, "{} {}", if bottom.inclusive { ">=" } else { ">" }, bottom.text)?;
+                }
+                if bottom.is_some() && top.is_some() {
+                    f.write_str(" and ")?;
+                }
+                if let Some(top) = top {
+                    write!(f, "{} {}", if top.inclusive { "<=" } else { "<" }, top.text)?;
+                }
+                return Ok(());
+            }
+            Self::Cidr(block) => return write!(f, "an address in {block}"),
+            Self::AnythingBut(exclusions) => {
+                f.write_str("anything but ")?;
+                return join(f, exclusions);
+            }
+            Self::Prefix(text) => ("prefix", &**text),
+            Self::PrefixIgnoreCase(folded) => ("prefix (any case)", folded.source()),
+            Self::Suffix(text) => ("suffix", &**text),
+            Self::SuffixIgnoreCase(folded) => ("suffix (any case)", folded.source()),
+            Self::EqualsIgnoreCase(folded) => ("any case of", folded.source()),
+            Self::Wildcard(wildcard) => ("wildcard", wildcard.source()),
+            Self::Regex(pattern) => ("regex", &*pattern.source),
+        };
+        write!(f, "{key} ")?;
+        quote(text, f)
+    }
+}
+
+/// `a, b or c`, at most eight of them.
+pub(crate) fn join<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+    const SHOWN: usize = 8;
+    for (index, item) in items.iter().take(SHOWN).enumerate() {
+        match index {
+            0 => {}
+            _ if index + 1 == items.len() => f.write_str(" or ")?,
+            _ => f.write_str(", ")?,
+        }
+        item.fmt(f)?;
+    }
+    if items.len() > SHOWN {
+        write!(f, " or {} more", items.len() - SHOWN)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! A pattern as its author wrote it, before it means anything.
+
+/// A JSON-like tree. Numbers keep their text, so that no precision is lost on the way into a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number in JSON's grammar, or in that of a decimal literal (`1E+3`).
+    Number(String),
+    /// A string.
+    String(String),
+    /// A list.
+    List(Vec<Value>),
+    /// A mapping, in the order written. Keys are unique: the reader sees to it.
+    Map(Vec<(String, Value)>),
+}
+
+impl Value {
+    /// What to call this kind of value in a message to a person.
+    #[must_use]
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a mapping",
+        }
+    }
+}
+
+/// One step of the way from the root of a pattern to a place in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A key of a mapping.
+    Key(String),
+    /// A position in a list, from 0.
+    Index(usize),
+}
