@@ -1,1 +1,193 @@
-//! One-pass validating JSON scanner.
+//! One-pass validating JSON scanner (RFC 8259): says whether a document is valid and where the values at a few paths
+//! are, and builds no tree.
+//!
+//! # How it works
+//! [`scan`] checks the whole body as UTF-8, then walks it once, iteratively, with a stack of open containers. Every byte
+//! is validated, but a value leaves a trace only where a [`PathTrie`] has its path: a [`Leaf`], the span of its text.
+//! Arrays are transparent for paths, and [`Element`]s tell which leaves come from the same element of an array.
+//!
+//! ```
+//! use waypost_core::json::{Kind, Options, PathTrie, Scan, scan, unescape};
+//!
+//! let mut trie = PathTrie::new();
+//! trie.insert(&["context", "type"], 7);
+//! let body = br#"{"id": "1", "context": [{"type": "memory"}, {"type": "a \u0026 b", "rank": 1}]}"#;
+//!
+//! let mut found = Scan::default(); // to be used again
+//! scan(body, &trie, Options::default(), &mut found)?;
+//!
+//! let [memory, other] = found.leaves[..] else { panic!("two values") };
+//! assert_eq!(&body[memory.span()], b"memory");
+//! assert_eq!((memory.field, memory.kind), (7, Kind::String));
+//! assert_eq!(other.kind, Kind::EscapedString);
+//! assert_eq!(unescape(std::str::from_utf8(&body[other.span()]).unwrap()), "a & b");
+//! // Two elements of one array.
+//! let [a, b] = [memory, other].map(|leaf| found.elements[leaf.element as usize]);
+//! assert!(a.array == b.array && memory.element != other.element);
+//! # Ok::<(), waypost_core::json::Error>(())
+//! ```
+//!
+//! # Rules
+//! Exactly RFC 8259, one value with whitespace around it, and beyond its grammar:
+//! - the body is UTF-8 to its last byte, without a byte order mark, and shorter than 4 GiB;
+//! - `\u` escapes of half a surrogate pair are an error;
+//! - at most [`Options::depth`] containers are nested;
+//! - numbers have no range: `1e999` is valid;
+//! - two equal keys in one object, tracked or not, compared by what they stand for (`"a"` = `"\u0061"`), are an error,
+//!   or with [`DuplicateKeys::Last`] the last copy alone counts.
+//!
+//! A document with several faults is refused for one of them, always the same.
+//!
+//! # Costs
+//! Time is linear in the body, for every body: a trie lookup and a hash for each key, and for duplicates either a
+//! handful of comparisons (small objects) or a table, whose hash has a random seed. Memory is one entry of 24 bytes for
+//! each key of the objects that are open, up to 16 more for each key of the widest object, one [`Leaf`] (20 bytes) for each tracked value and field, one [`Element`]
+//! (12 bytes) for each object or array in a tracked array, and one frame for each open container. A used [`Scan`] is
+//! refilled without allocating, except that memory of outsized documents is given back.
+
+mod error;
+mod escape;
+mod keys;
+mod scanner;
+mod skip;
+mod trie;
+
+use std::ops::Range;
+
+pub use error::{Error, ErrorKind};
+pub use escape::unescape;
+pub use trie::PathTrie;
+
+/// How many containers may be nested unless told otherwise.
+pub const DEFAULT_DEPTH: usize = 128;
+/// The highest value of [`Options::depth`].
+pub const MAX_DEPTH: usize = 1024;
+
+/// How many entries (or bytes of text) of a buffer are kept for the next document.
+const KEPT: usize = 1 << 14;
+
+/// What to do about two equal keys in one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuplicateKeys {
+    /// Refuse the document with [`ErrorKind::DuplicateKey`].
+    Error,
+    /// The last copy counts: nothing that is recorded comes from an earlier one.
+    Last,
+}
+
+/// What [`scan`] and [`validate`] accept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many containers may be nested; above [`MAX_DEPTH`] it counts as that. 0 allows scalars only.
+    pub depth: usize,
+    /// What to do about two equal keys in one object.
+    pub duplicate_keys: DuplicateKeys,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { depth: DEFAULT_DEPTH, duplicate_keys: DuplicateKeys::Error }
+    }
+}
+
+/// The type of a recorded value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `false`
+    False,
+    /// `true`
+    True,
+    /// A number, by the grammar of RFC 8259 section 6.
+    Number,
+    /// A string without escapes: its span is what it stands for.
+    String,
+    /// A string with at least one escape: [`unescape`] its span.
+    EscapedString,
+    /// An object.
+    Object,
+    /// An array.
+    Array,
+}
+
+/// A value at a tracked path.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf {
+    /// The number that was given to [`PathTrie::insert`].
+    pub field: u32,
+    /// Index in [`Scan::elements`] of the innermost element around the value; of the value itself if it is an object
+    /// or array in an array.
+    pub element: u32,
+    /// Offset of the value's first byte; of a string, behind the opening quote.
+    pub start: u32,
+    /// Offset behind the value's last byte; of a string, of the closing quote.
+    pub end: u32,
+    /// The value's type.
+    pub kind: Kind,
+}
+
+impl Leaf {
+    /// Where the value's text is in the body.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// An object or array that is an element of an array, at a path that is tracked or leads to one; or the document.
+#[derive(Clone, Copy, Debug)]
+pub struct Element {
+    /// Index in [`Scan::elements`] of the element that encloses the array.
+    pub parent: u32,
+    /// Which array: siblings share it, no two arrays do.
+    pub array: u32,
+    /// One past the index of the last element inside this one.
+    pub end: u32,
+}
+
+/// What [`scan`] found, and the buffers that it needs.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// The values at tracked paths, in the order in which they begin; a value's fields in the order of insertion.
+    pub leaves: Vec<Leaf>,
+    /// The document (0, which is its own parent in array 0) and the elements of arrays, in preorder. With
+    /// [`DuplicateKeys::Last`] some may belong to a value that was replaced: no leaf is in those.
+    pub elements: Vec<Element>,
+    scratch: scanner::Scratch,
+}
+
+/// Validates `body` and records the values at the paths of `trie` in `out`, whose former content is dropped. After an
+/// error `out` is empty.
+///
+/// # Errors
+/// [`Error`] with the offset in `body` at which it is not valid, or not acceptable under `options`.
+pub fn scan(body: &[u8], trie: &PathTrie, options: Options, out: &mut Scan) -> Result<(), Error> {
+    reset(&mut out.leaves);
+    reset(&mut out.elements);
+    let result = scanner::run(body, trie, options, &mut out.leaves, &mut out.elements, &mut out.scratch);
+    if result.is_err() {
+        out.leaves.clear();
+        out.elements.clear();
+    }
+    result
+}
+
+/// Validates `body` as [`scan`] does, and records nothing.
+///
+/// # Errors
+/// As [`scan`].
+pub fn validate(body: &[u8], options: Options) -> Result<(), Error> {
+    scan(body, &PathTrie::new(), options, &mut Scan::default())
+}
+
+/// Empties a buffer, and gives back what an outsized document made it grow to.
+fn reset<T>(buffer: &mut Vec<T>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT);
+}
+
+/// An offset or index as it is stored. The body's length fits in `u32`, so everything counted in it does.
+fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,106 @@
+//! What can be wrong with a document, and where.
+
+use std::fmt;
+
+/// Why a document was refused, and at which byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What is wrong.
+    pub kind: ErrorKind,
+    /// Offset of the offending byte in the body; the body's length where the body ends too early.
+    pub offset: usize,
+}
+
+impl Error {
+    /// The stable code of the error, see [`ErrorKind::code`].
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.kind.code()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (at byte {})", self.kind, self.offset)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What is wrong with a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The body is longer than `u32::MAX` bytes, so that spans could not hold its offsets.
+    TooLarge,
+    /// The body is not UTF-8 (RFC 3629); the offset is that of the first byte of the broken sequence.
+    InvalidUtf8,
+    /// The body starts with U+FEFF (RFC 8259 section 8.1).
+    ByteOrderMark,
+    /// The body ends inside a value, or holds none.
+    UnexpectedEnd,
+    /// No value starts here.
+    ExpectedValue,
+    /// A member of an object starts with something that is not a string.
+    ExpectedKey,
+    /// A key is not followed by `:`.
+    ExpectedColon,
+    /// A value in an array is followed neither by `,` nor by `]`.
+    ExpectedCommaOrBracket,
+    /// A value in an object is followed neither by `,` nor by `}`.
+    ExpectedCommaOrBrace,
+    /// A number breaks the grammar of RFC 8259 section 6.
+    InvalidNumber,
+    /// A byte below 0x20 stands in a string.
+    ControlCharacter,
+    /// An escape that RFC 8259 section 7 does not know; the offset is that of its backslash.
+    InvalidEscape,
+    /// A `\u` escape is half a surrogate pair; the offset is that of its backslash.
+    LoneSurrogate,
+    /// Something other than whitespace follows the value.
+    TrailingData,
+    /// An object has two equal keys; the offset is that of the second one's opening quote.
+    DuplicateKey,
+    /// More containers are nested than the options allow; the offset is that of the first bracket too many.
+    TooDeep,
+}
+
+impl ErrorKind {
+    /// The stable code: `invalid_json`, `invalid_utf8`, `duplicate_key` or `too_deep`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::DuplicateKey => "duplicate_key",
+            Self::TooDeep => "too_deep",
+            _ => "invalid_json",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "document of 4 GiB or more: send a smaller one",
+            Self::InvalidUtf8 => "invalid UTF-8: encode the document as UTF-8",
+            Self::ByteOrderMark => "byte order mark: send the document without it",
+            Self::UnexpectedEnd => "document ends too early: send one complete JSON value",
+            Self::ExpectedValue => "a JSON value is expected here",
+            Self::ExpectedKey => "a key in double quotes is expected here",
+            Self::ExpectedColon => "a ':' is expected after a key",
+            Self::ExpectedCommaOrBracket => "a ',' or ']' is expected after a value in an array",
+            Self::ExpectedCommaOrBrace => "a ',' or '}' is expected after a value in an object",
+            Self::InvalidNumber => {
+                "invalid number: JSON allows -?int[.digits][e[+-]digits], no leading zeros"
+            }
+            Self::ControlCharacter => "control character in a string: escape it",
+            Self::InvalidEscape => {
+                "invalid escape in a string: use one of \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX"
+            }
+            Self::LoneSurrogate => "half of a surrogate pair in a string: escape both halves, high one first",
+            Self::TrailingData => "data after the JSON value: send one value only",
+            Self::DuplicateKey => "duplicate key in an object: keep one copy of it",
+            Self::TooDeep => "objects and arrays are nested too deeply: flatten the document",
+        })
+    }
+}
