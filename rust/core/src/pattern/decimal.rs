@@ -196,7 +196,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", "-", "+1", ".5", "5.", "1e", "1e+", "e5", "1_000", "0x10", "NaN", "1.2.3", "1e5.5", " 1", "١"] {
+        for text in [
+            "", "-", "+1", ".5", "5.", "1e", "1e+", "e5", "1_000", "0x10", "NaN", "1.2.3", "1e5.5", " 1", "١",
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text:?}");
         }
     }

@@ -69,6 +69,10 @@ mod tests {
         let folded = Folded::new("LLaMA");
         assert!(folded.is_prefix_of("llama-3") && folded.is_suffix_of("my-LLAMA") && folded.equals("llama"));
         assert!(!folded.is_prefix_of("llam") && !folded.is_suffix_of("lama") && !folded.equals("llama3"));
-        assert!(Folded::new("").is_prefix_of("") && Folded::new("").is_suffix_of("x") && !Folded::new("").equals("x"));
+        assert!(
+            Folded::new("").is_prefix_of("")
+                && Folded::new("").is_suffix_of("x")
+                && !Folded::new("").equals("x")
+        );
     }
 }

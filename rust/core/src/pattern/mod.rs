@@ -24,8 +24,8 @@ use std::fmt;
 
 pub use decimal::{Decimal, MAX_EXPONENT};
 pub use fold::Folded;
-pub(crate) use predicate::{join, quote};
 pub use predicate::{Bound, Exclusion, Pattern as RegexPattern, Predicate, Range, Scalar, Seen};
+pub(crate) use predicate::{join, quote};
 pub use value::{Step, Value};
 pub use wildcard::Wildcard;
 

@@ -5,10 +5,14 @@ use regex_automata::meta::{self, Regex};
 use regex_syntax::hir::{Hir, Look};
 
 use super::predicate::{self, Bound, Exclusion, Predicate, Range, Scalar, parse_address};
-use super::{Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard};
+use super::{
+    Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard,
+};
 
-const PREDICATES: &str = "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex";
-const NUMERIC: &str = "an operator and a number ([\">=\", 7]), or a lower and an upper bound ([\">\", 0, \"<=\", 5])";
+const PREDICATES: &str =
+    "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex";
+const NUMERIC: &str =
+    "an operator and a number ([\">=\", 7]), or a lower and an upper bound ([\">\", 0, \"<=\", 5])";
 
 /// What a compiled regular expression may take, in bytes: automata for one field of one rule.
 const REGEX_SIZE: usize = 1 << 20;
@@ -78,7 +82,9 @@ impl Parser {
         for (index, item) in items.iter().enumerate() {
             self.at(Step::Index(index), |parser| match item {
                 Value::Map(entries) if entries.is_empty() => {
-                    parser.problem("an empty pattern in `$or` matches everything: remove it, or the whole `$or`");
+                    parser.problem(
+                        "an empty pattern in `$or` matches everything: remove it, or the whole `$or`",
+                    );
                 }
                 Value::Map(entries) => branches.push(parser.conjunction(entries, nesting + 1)),
                 other => parser.problem(format!("`$or` takes a list of patterns, not {}", other.describe())),
@@ -94,7 +100,7 @@ impl Parser {
             }
             Value::Map(entries) => {
                 for (inner, operand) in entries {
-                    if self.is_misplaced_predicate(inner, operand) {
+                    if is_misplaced_predicate(inner, operand) {
                         self.at(Step::Key(inner.clone()), |parser| {
                             parser.problem(format!(
                                 "a predicate stands in a list: write {key}: [{{{inner}: …}}] (as it is, this asks for \
@@ -128,17 +134,6 @@ impl Parser {
         Node::Field(Field { path: self.keys.clone(), tests, at: self.path.clone() })
     }
 
-    /// `model: {prefix: llama}` where `model: [{prefix: llama}]` was meant.
-    fn is_misplaced_predicate(&self, key: &str, operand: &Value) -> bool {
-        let is_operator = |value: &Value| matches!(value, Value::String(s) if OPERATORS.contains(&s.as_str()));
-        match (key, operand) {
-            ("numeric", Value::List(items)) => items.first().is_some_and(is_operator),
-            ("anything-but", Value::List(_)) => true,
-            (_, Value::List(_) | Value::Map(_)) => false,
-            (key, _) => PREDICATES.split(", ").any(|name| name == key),
-        }
-    }
-
     fn predicate(&mut self, value: &Value) -> Option<Predicate> {
         match value {
             Value::Map(entries) => {
@@ -163,7 +158,9 @@ impl Parser {
         match name {
             "prefix" => self.affix(name, operand, Predicate::Prefix, Predicate::PrefixIgnoreCase),
             "suffix" => self.affix(name, operand, Predicate::Suffix, Predicate::SuffixIgnoreCase),
-            "equals-ignore-case" => self.string(name, operand).map(|s| Predicate::EqualsIgnoreCase(Folded::new(s))),
+            "equals-ignore-case" => {
+                self.string(name, operand).map(|s| Predicate::EqualsIgnoreCase(Folded::new(s)))
+            }
             "wildcard" => self.wildcard(operand).map(Predicate::Wildcard),
             "anything-but" => self.anything_but(operand),
             "numeric" => self.numeric(operand),
@@ -228,9 +225,14 @@ impl Parser {
             Value::Null => Some(Scalar::Null),
             Value::Bool(value) => Some(Scalar::Bool(*value)),
             Value::String(text) => Some(Scalar::String(text.as_str().into())),
-            Value::Number(text) => self.number(text).map(|number| Scalar::Number(number, text.as_str().into())),
+            Value::Number(text) => {
+                self.number(text).map(|number| Scalar::Number(number, text.as_str().into()))
+            }
             other => {
-                self.problem(format!("expected a string, a number, a boolean or null, not {}", other.describe()));
+                self.problem(format!(
+                    "expected a string, a number, a boolean or null, not {}",
+                    other.describe()
+                ));
                 None
             }
         }
@@ -260,7 +262,9 @@ impl Parser {
                 };
                 self.at(Step::Key(name.clone()), |parser| {
                     if !allowed.split(", ").any(|key| key == name) {
-                        parser.problem(format!("unknown predicate `{name}` in `anything-but`; allowed: {allowed}"));
+                        parser.problem(format!(
+                            "unknown predicate `{name}` in `anything-but`; allowed: {allowed}"
+                        ));
                         return None;
                     }
                     parser.each(inner, |parser, item| parser.exclusion(name, item))
@@ -272,7 +276,11 @@ impl Parser {
     }
 
     /// One operand or a list of them; `None` where any of them is wrong.
-    fn each<T>(&mut self, value: &Value, mut parse: impl FnMut(&mut Self, &Value) -> Option<T>) -> Option<Vec<T>> {
+    fn each<T>(
+        &mut self,
+        value: &Value,
+        mut parse: impl FnMut(&mut Self, &Value) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let Value::List(items) = value else { return parse(self, value).map(|item| vec![item]) };
         if items.is_empty() {
             self.problem("an empty list in `anything-but` excludes nothing: list at least one value, or use {exists: true}");
@@ -389,7 +397,16 @@ impl Parser {
     }
 }
 
-const OPERATORS: [&str; 5] = ["=", "<", "<=", ">", ">="];
+/// `model: {prefix: llama}` where `model: [{prefix: llama}]` was meant.
+fn is_misplaced_predicate(key: &str, operand: &Value) -> bool {
+    let is_operator = |value: &Value| matches!(value, Value::String(text) if Op::parse(text).is_some());
+    match (key, operand) {
+        ("numeric", Value::List(items)) => items.first().is_some_and(is_operator),
+        ("anything-but", Value::List(_)) => true,
+        (_, Value::List(_) | Value::Map(_)) => false,
+        (key, _) => PREDICATES.split(", ").any(|name| name == key),
+    }
+}
 
 #[derive(Clone, Copy)]
 enum Op {

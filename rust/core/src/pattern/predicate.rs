@@ -64,8 +64,10 @@ pub struct Range {
 
 impl Range {
     fn contains(&self, number: &Decimal) -> bool {
-        let above = self.bottom.as_ref().is_none_or(|b| if b.inclusive { *number >= b.at } else { *number > b.at });
-        let below = self.top.as_ref().is_none_or(|b| if b.inclusive { *number <= b.at } else { *number < b.at });
+        let above =
+            self.bottom.as_ref().is_none_or(|b| if b.inclusive { *number >= b.at } else { *number > b.at });
+        let below =
+            self.top.as_ref().is_none_or(|b| if b.inclusive { *number <= b.at } else { *number < b.at });
         above && below
     }
 }
@@ -156,7 +158,9 @@ impl Predicate {
             (Self::SuffixIgnoreCase(suffix), Seen::String(text)) => suffix.is_suffix_of(text),
             (Self::EqualsIgnoreCase(folded), Seen::String(text)) => folded.equals(text),
             (Self::Wildcard(wildcard), Seen::String(text)) => wildcard.matches(text),
-            (Self::Cidr(block), Seen::String(text)) => parse_address(text).is_some_and(|a| block.contains(&a)),
+            (Self::Cidr(block), Seen::String(text)) => {
+                parse_address(text).is_some_and(|a| block.contains(&a))
+            }
             (Self::Regex(pattern), Seen::String(text)) => pattern.regex.is_match(text.as_bytes()),
             _ => false,
         }

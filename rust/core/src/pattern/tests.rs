@@ -52,7 +52,11 @@ fn predicates() {
         (r#"{"equals-ignore-case": "Llama"}"#, &[r#""lLAMA""#], &[r#""llama3""#]),
         (r#"{"wildcard": "a*c"}"#, &[r#""abc""#, r#""ac""#], &[r#""ab""#]),
         (r#"{"anything-but": "a"}"#, &[r#""b""#, "1", "null", "true"], &[r#""a""#]),
-        (r#"{"anything-but": ["a", 1, null, true]}"#, &[r#""b""#, "2", "false"], &[r#""a""#, "1.0", "null", "true"]),
+        (
+            r#"{"anything-but": ["a", 1, null, true]}"#,
+            &[r#""b""#, "2", "false"],
+            &[r#""a""#, "1.0", "null", "true"],
+        ),
         (r#"{"anything-but": {"prefix": "a"}}"#, &[r#""b""#, "1"], &[r#""ab""#]),
         (r#"{"anything-but": {"prefix": ["a", "b"]}}"#, &[r#""c""#], &[r#""ab""#, r#""b""#]),
         (r#"{"anything-but": {"suffix": "a"}}"#, &[r#""ab""#], &[r#""ba""#]),
@@ -60,12 +64,24 @@ fn predicates() {
         (r#"{"anything-but": {"wildcard": "a*b"}}"#, &[r#""a""#, "1"], &[r#""ab""#]),
         (r#"{"numeric": [">", 0, "<=", 5]}"#, &["5", "0.1", "1e-9"], &["0", "5.01", r#""3""#]),
         (r#"{"numeric": ["=", 3.018e2]}"#, &["301.8"], &["301.80001"]),
-        (r#"{"numeric": [">", 9007199254740992]}"#, &["9007199254740993", "1e999999999"], &["9007199254740992"]),
+        (
+            r#"{"numeric": [">", 9007199254740992]}"#,
+            &["9007199254740993", "1e999999999"],
+            &["9007199254740992"],
+        ),
         (r#"{"numeric": ["<", -1]}"#, &["-1.5"], &["-1", "0"]),
-        (r#"{"cidr": "10.0.0.0/8"}"#, &[r#""10.1.2.3""#], &[r#""11.0.0.1""#, r#""010.0.0.1""#, r#""::ffff:10.0.0.1""#, r#""10.0.0.1 ""#]),
+        (
+            r#"{"cidr": "10.0.0.0/8"}"#,
+            &[r#""10.1.2.3""#],
+            &[r#""11.0.0.1""#, r#""010.0.0.1""#, r#""::ffff:10.0.0.1""#, r#""10.0.0.1 ""#],
+        ),
         (r#"{"cidr": "10.1.2.3/8"}"#, &[r#""10.255.0.1""#], &[r#""9.1.2.3""#]),
         (r#"{"cidr": "0.0.0.0/0"}"#, &[r#""255.255.255.255""#], &[r#""::""#, r#""x""#]),
-        (r#"{"cidr": "2001:db8::/32"}"#, &[r#""2001:db8::1""#], &[r#""2001:db9::1""#, r#""fe80::1%eth0""#, "1"]),
+        (
+            r#"{"cidr": "2001:db8::/32"}"#,
+            &[r#""2001:db8::1""#],
+            &[r#""2001:db9::1""#, r#""fe80::1%eth0""#, "1"],
+        ),
         (r#"{"cidr": "::ffff:0:0/96"}"#, &[r#""::ffff:10.0.0.1""#], &[r#""10.0.0.1""#]),
         (r#"{"exists": true}"#, &["null", "1", r#""""#], &[]),
         (r#"{"exists": false}"#, &[], &["null", "1"]),
@@ -114,10 +130,22 @@ fn errors_name_the_place_and_what_is_allowed() {
         (r#"{"a": [{"regex": "((a{1000}){1000}){1000}"}]}"#, "a[0].regex: ", "smaller repetitions"),
         (r#"{"a": [{"anything-but": []}]}"#, "a[0].anything-but: ", "excludes nothing"),
         (r#"{"a": [{"anything-but": {"prefix": []}}]}"#, "a[0].anything-but.prefix: ", "excludes nothing"),
-        (r#"{"a": [{"anything-but": {"prefix": ["x", ""]}}]}"#, "a[0].anything-but.prefix[1]: ", "an empty prefix"),
+        (
+            r#"{"a": [{"anything-but": {"prefix": ["x", ""]}}]}"#,
+            "a[0].anything-but.prefix[1]: ",
+            "an empty prefix",
+        ),
         (r#"{"a": [{"anything-but": {"suffix": ""}}]}"#, "a[0].anything-but.suffix: ", "an empty suffix"),
-        (r#"{"a": [{"anything-but": {"cidr": "10.0.0.0/8"}}]}"#, "a[0].anything-but.cidr: ", "unknown predicate `cidr`"),
-        (r#"{"a": [{"anything-but": {"prefix": {"equals-ignore-case": "x"}}}]}"#, "a[0].anything-but.prefix: ", "takes a string"),
+        (
+            r#"{"a": [{"anything-but": {"cidr": "10.0.0.0/8"}}]}"#,
+            "a[0].anything-but.cidr: ",
+            "unknown predicate `cidr`",
+        ),
+        (
+            r#"{"a": [{"anything-but": {"prefix": {"equals-ignore-case": "x"}}}]}"#,
+            "a[0].anything-but.prefix: ",
+            "takes a string",
+        ),
         (r#"{"a": [{"anything-but": [["x"]]}]}"#, "a[0].anything-but[0]: ", "not a list"),
         (r#"{"a": {"prefix": "llama"}}"#, "a.prefix: ", "write a: [{prefix: …}]"),
         (r#"{"a": {"anything-but": ["x"]}}"#, "a.anything-but: ", "write a: [{anything-but: …}]"),
@@ -147,7 +175,8 @@ fn nesting_is_bounded() {
 
 #[test]
 fn a_scalar_is_a_list_of_one_and_paths_pass_through_or() {
-    let pattern = Pattern::parse(&value(r#"{"a": 1, "b": {"$or": [{"c": ["x"]}, {"d.e": ["y"]}]}}"#)).unwrap();
+    let pattern =
+        Pattern::parse(&value(r#"{"a": 1, "b": {"$or": [{"c": ["x"]}, {"d.e": ["y"]}]}}"#)).unwrap();
     let paths: Vec<String> = pattern.fields().map(|f| format_keys(&f.path)).collect();
     assert_eq!(paths, ["a", "b.c", r#"b."d.e""#]);
     assert_eq!(Pattern::parse(&value(r#"{"a": [1]}"#)).unwrap().root[0], {

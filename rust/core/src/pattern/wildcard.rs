@@ -111,7 +111,9 @@ mod tests {
 
     #[test]
     fn errors_say_what_is_allowed() {
-        for (pattern, message) in [("a**b", "`**`"), (r"a\n", r"`\n`"), ("a\\", "lone backslash"), (r"\***", "`**`")] {
+        for (pattern, message) in
+            [("a**b", "`**`"), (r"a\n", r"`\n`"), ("a\\", "lone backslash"), (r"\***", "`**`")]
+        {
             let error = Wildcard::parse(pattern).unwrap_err();
             assert!(error.contains(message), "{pattern}: {error}");
         }

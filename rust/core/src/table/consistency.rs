@@ -1,0 +1,223 @@
+//! Same-element consistency: predicates on fields of objects in one array must hold in one element of it.
+//!
+//! A rule is satisfied when one element can be chosen for every array such that each predicate holds for a value
+//! whose enclosing elements are all chosen ones. Seen from one element, a predicate is then
+//! - true, if a value that is in no deeper array satisfies it,
+//! - false, if no value inside the element does,
+//! - or up to the elements of one array inside: a path leads through one array only.
+//!
+//! Predicates of different arrays have nothing to do with each other, so a conjunction falls apart into groups
+//! that share an array, and a group of one array asks whether one of its elements satisfies all of the group.
+//! Without `$or` that visits every element once. A group that an `$or` ties to several arrays is tried branch by
+//! branch; how many branches that can be is bounded when the rule is compiled.
+
+use smallvec::SmallVec;
+
+use super::rule::Expression;
+use super::view::View;
+use crate::json::Element;
+
+/// An expression whose tests are resolved to the elements that satisfy them.
+enum Goal {
+    Always,
+    /// Satisfied by values in these elements: ascending, none twice, may be empty.
+    In(Vec<u32>),
+    All(Vec<Goal>),
+    Any(Vec<Goal>),
+}
+
+type Goals<'g> = SmallVec<[&'g Goal; 8]>;
+
+/// Whether a rule whose tests all hold somewhere holds for one choice of array elements.
+pub(crate) fn holds(expression: &Expression, view: &View<'_>) -> bool {
+    let goal = resolve(expression, view);
+    Solver { elements: view.elements }.satisfied(&[&goal], 0)
+}
+
+fn resolve(expression: &Expression, view: &View<'_>) -> Goal {
+    match expression {
+        Expression::All(parts) => Goal::All(parts.iter().map(|part| resolve(part, view)).collect()),
+        Expression::Any(parts) => Goal::Any(parts.iter().map(|part| resolve(part, view)).collect()),
+        Expression::Test(test) if test.holds_by_absence(view) => Goal::Always,
+        Expression::Test(test) => {
+            let mut found: Vec<u32> = Vec::new();
+            for (element, seen) in view.scalars(test.field) {
+                if found.last() != Some(&element) && test.accepts(seen) {
+                    found.push(element);
+                    if element == 0 {
+                        return Goal::Always;
+                    }
+                }
+            }
+            found.sort_unstable();
+            found.dedup();
+            Goal::In(found)
+        }
+    }
+}
+
+struct Solver<'a> {
+    elements: &'a [Element],
+}
+
+impl Solver<'_> {
+    /// Whether one choice of elements inside `element` satisfies all goals.
+    fn satisfied(&self, goals: &[&Goal], element: u32) -> bool {
+        let mut open: Goals<'_> = SmallVec::new();
+        let mut todo: Goals<'_> = goals.iter().rev().copied().collect();
+        while let Some(goal) = todo.pop() {
+            if let Goal::All(parts) = goal {
+                todo.extend(parts.iter().rev());
+                continue;
+            }
+            match self.status(goal, element) {
+                Status::True => {}
+                Status::False => return false,
+                Status::Open => open.push(goal),
+            }
+        }
+        self.groups(&open, element)
+    }
+
+    /// Whether the open goals can be satisfied, group by group.
+    fn groups(&self, open: &[&Goal], element: u32) -> bool {
+        let mut groups: SmallVec<[(SmallVec<[u32; 4]>, Goals<'_>); 4]> = SmallVec::new();
+        for &goal in open {
+            let mut arrays = SmallVec::new();
+            self.arrays(goal, element, &mut arrays);
+            let mut members: Goals<'_> = SmallVec::from_slice(&[goal]);
+            groups.retain(|(theirs, goals)| {
+                let apart = !theirs.iter().any(|array| arrays.contains(array));
+                if !apart {
+                    arrays.extend(
+                        theirs
+                            .iter()
+                            .copied()
+                            .filter(|a| !arrays.contains(a))
+                            .collect::<SmallVec<[u32; 4]>>(),
+                    );
+                    members.append(goals);
+                }
+                apart
+            });
+            groups.push((arrays, members));
+        }
+        groups.iter().all(|(arrays, goals)| match arrays.as_slice() {
+            [array] => self.one_element(goals, element, *array),
+            _ => self.one_branch(goals, element),
+        })
+    }
+
+    /// Whether one element of `array` satisfies all goals.
+    fn one_element(&self, goals: &[&Goal], element: u32, array: u32) -> bool {
+        let end = self.end(element);
+        let mut child = element + 1;
+        while child < end {
+            let Some(node) = self.elements.get(child as usize) else { return false };
+            if node.array == array && self.satisfied(goals, child) {
+                return true;
+            }
+            child = node.end.max(child + 1);
+        }
+        false
+    }
+
+    /// The goals reach into several arrays, so one of them is an `$or` that does: try its branches.
+    fn one_branch(&self, goals: &[&Goal], element: u32) -> bool {
+        let Some((index, branches)) = goals.iter().enumerate().find_map(|(index, goal)| match goal {
+            Goal::Any(branches) => Some((index, branches)),
+            _ => None,
+        }) else {
+            return false;
+        };
+        branches.iter().any(|branch| {
+            let mut tried: Goals<'_> = SmallVec::from_slice(goals);
+            if let Some(slot) = tried.get_mut(index) {
+                *slot = branch;
+            }
+            self.satisfied(&tried, element)
+        })
+    }
+
+    fn end(&self, element: u32) -> u32 {
+        self.elements.get(element as usize).map_or(0, |node| node.end)
+    }
+
+    /// The part of `found` that is inside `element`, itself not included.
+    fn inside<'f>(&self, found: &'f [u32], element: u32) -> &'f [u32] {
+        let start = found.partition_point(|&at| at <= element);
+        let stop = found.partition_point(|&at| at < self.end(element));
+        found.get(start..stop).unwrap_or_default()
+    }
+
+    fn status(&self, goal: &Goal, element: u32) -> Status {
+        match goal {
+            Goal::Always => Status::True,
+            Goal::In(found) if found.binary_search(&element).is_ok() => Status::True,
+            Goal::In(found) if self.inside(found, element).is_empty() => Status::False,
+            Goal::In(_) => Status::Open,
+            Goal::All(parts) => {
+                let mut all = Status::True;
+                for part in parts {
+                    match self.status(part, element) {
+                        Status::False => return Status::False,
+                        Status::Open => all = Status::Open,
+                        Status::True => {}
+                    }
+                }
+                all
+            }
+            Goal::Any(parts) => {
+                let mut any = Status::False;
+                for part in parts {
+                    match self.status(part, element) {
+                        Status::True => return Status::True,
+                        Status::Open => any = Status::Open,
+                        Status::False => {}
+                    }
+                }
+                any
+            }
+        }
+    }
+
+    /// The arrays directly inside `element` that an open goal depends on.
+    fn arrays(&self, goal: &Goal, element: u32, out: &mut SmallVec<[u32; 4]>) {
+        match goal {
+            Goal::Always => {}
+            Goal::In(found) => {
+                if found.binary_search(&element).is_err()
+                    && let Some(&first) = self.inside(found, element).first()
+                    && let Some(array) = self.array_of(element, first)
+                    && !out.contains(&array)
+                {
+                    out.push(array);
+                }
+            }
+            Goal::All(parts) | Goal::Any(parts) => {
+                for part in parts {
+                    self.arrays(part, element, out);
+                }
+            }
+        }
+    }
+
+    /// The array directly inside `element` that holds `inner`.
+    fn array_of(&self, element: u32, inner: u32) -> Option<u32> {
+        let mut child = element + 1;
+        loop {
+            let node = self.elements.get(child as usize)?;
+            if inner < node.end {
+                return Some(node.array);
+            }
+            child = node.end.max(child + 1);
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Status {
+    True,
+    False,
+    Open,
+}

@@ -1,0 +1,361 @@
+//! One message on its way to a decision: read, checked against its dialect, and laid open for patterns.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::fields::FieldId;
+use super::lens::{Lens, attribute};
+use super::view::{Entry, View, is_object};
+use crate::dialect::{Attribute, Dialect, Kind, Source, Type};
+use crate::json::{self, Options, PathTrie, Scan};
+use crate::pattern::Seen;
+
+/// A header field: its name in lower case, and one value.
+pub type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// Everything about a message that a decision may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The wire format of `body`.
+    pub dialect: Dialect,
+    /// What the message asks for, where its path says it. A native envelope says it itself.
+    pub kind: Option<Kind>,
+    /// HTTP method.
+    pub method: &'a str,
+    /// Path without query.
+    pub path: &'a str,
+    /// Header fields in wire order.
+    pub headers: &'a [Header<'a>],
+    /// The client's address.
+    pub client: Option<&'a str>,
+    /// What the caller proved to be.
+    pub identity: Option<&'a Identity>,
+    /// The JSON document; `None` where there is none, or where it is not to be read.
+    pub body: Option<&'a [u8]>,
+}
+
+/// What a caller proved to be. It decides these attributes: a message that says otherwise is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The tenant.
+    pub tenant: Option<String>,
+    /// The agent.
+    pub agent: Option<String>,
+    /// Labels, by name.
+    pub labels: Vec<(String, String)>,
+}
+
+/// What a message says of itself, besides what patterns look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The message's id, where its body has one.
+    pub id: Option<String>,
+    /// What it asks for.
+    pub kind: Option<Kind>,
+    /// The model it names.
+    pub model: Option<String>,
+    /// Whether it wants its reply streamed.
+    pub stream: bool,
+    /// Urgency from 0 to 9, where it is said.
+    pub priority: Option<u8>,
+    /// How long the caller waits, in milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+/// Why a message cannot be routed at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageError {
+    /// Its body is not acceptable JSON.
+    Json(json::Error),
+    /// Its body or headers are no message of its dialect.
+    Envelope {
+        /// The attribute at fault, as the dialect calls it.
+        field: String,
+        /// Where in the body; `None` where the fault is elsewhere.
+        offset: Option<usize>,
+        /// What is wrong and what is allowed.
+        message: String,
+    },
+    /// It contradicts what its caller proved to be.
+    IdentityConflict {
+        /// The attribute at fault, as the dialect calls it.
+        field: String,
+    },
+}
+
+impl MessageError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Json(error) => error.code(),
+            Self::Envelope { .. } => "invalid_envelope",
+            Self::IdentityConflict { .. } => "identity_conflict",
+        }
+    }
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => error.fmt(f),
+            Self::Envelope { message, .. } => f.write_str(message),
+            Self::IdentityConflict { field } => {
+                write!(
+                    f,
+                    "`{field}` is not what this caller's key stands for: leave it out, or use another key"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for MessageError {}
+
+/// Reads a message and lays it open.
+pub(crate) fn open<'a>(
+    message: &Message<'a>,
+    lens: &'a Lens,
+    options: Options,
+    scan: &'a mut Scan,
+) -> Result<(Envelope, View<'a>), MessageError> {
+    let mut envelope = Envelope { kind: message.kind, ..Envelope::default() };
+    let mut entries = Vec::new();
+    if let Some(body) = message.body {
+        json::scan(body, &lens.trie, options, scan).map_err(MessageError::Json)?;
+        entries = body_entries(message, body, lens, scan, &mut envelope)?;
+    } else {
+        *scan = Scan::default();
+    }
+    header_entries(message, lens, &mut entries, &mut envelope)?;
+    for (field, text) in [
+        (lens.path, Some(message.path)),
+        (lens.method, Some(message.method)),
+        (lens.dialect, Some(message.dialect.name())),
+        (lens.client, message.client),
+    ] {
+        entries.extend(field.zip(text).map(|(field, text)| Entry::text(field, text)));
+    }
+    if let Some(kind) = message.kind {
+        entries.push(Entry::text(Attribute::Kind as FieldId, kind.name()));
+    }
+    if let Some(identity) = message.identity {
+        identify(identity, message.dialect, lens, options, &mut entries)?;
+    }
+    Ok((envelope, View::new(entries, &scan.elements)))
+}
+
+fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageError {
+    MessageError::Envelope {
+        field: name.to_owned(),
+        offset,
+        message: format!("`{name}` must be {}", attribute.type_of().describe()),
+    }
+}
+
+/// The entries of the body, each attribute checked against its type.
+fn body_entries<'a>(
+    message: &Message<'a>,
+    body: &'a [u8],
+    lens: &Lens,
+    scan: &Scan,
+    envelope: &mut Envelope,
+) -> Result<Vec<Entry<'a>>, MessageError> {
+    let dialect = message.dialect;
+    if !is_object(body) {
+        if dialect == Dialect::Json || (dialect == Dialect::OpenAi && message.kind.is_none()) {
+            return Ok(Entry::all(scan, body).into_iter().filter(|e| lens.is_whole_body(e.field)).collect());
+        }
+        let what = if dialect == Dialect::Envelope { "an envelope" } else { "a request of this API" };
+        return Err(MessageError::Envelope {
+            field: String::new(),
+            offset: Some(0),
+            message: format!("{what} is a JSON object, this body is something else"),
+        });
+    }
+    let mut seen = [false; Attribute::ALL.len()];
+    let mut entries = Entry::all(scan, body);
+    let mut index = 0;
+    let mut fault = None;
+    entries.retain(|entry| {
+        let leaf = scan.leaves.get(index);
+        index += 1;
+        let Some((attribute, inner)) = attribute(entry.field) else { return true };
+        let again = seen.get(attribute as usize).copied().unwrap_or_default();
+        let null = entry.seen == Some(Seen::Null) && !again && attribute != Attribute::Content;
+        if null && !attribute.required() && inner.is_none() {
+            return false;
+        }
+        if fault.is_none() && !accepts(attribute, inner, entry, again, envelope) {
+            let quote = usize::from(matches!(entry.seen, Some(Seen::String(_))));
+            let offset = leaf.map(|leaf| leaf.span().start - quote);
+            let name = carried_as(attribute, dialect);
+            let name = inner.map_or(name.to_owned(), |inner| format!("{name}.{inner}"));
+            fault = Some(wrong(attribute, &name, offset));
+        }
+        if inner.is_none()
+            && let Some(seen) = seen.get_mut(attribute as usize)
+        {
+            *seen = true;
+        }
+        true
+    });
+    if let Some(fault) = fault {
+        return Err(fault);
+    }
+    if dialect == Dialect::Envelope {
+        for attribute in Attribute::ALL.into_iter().filter(|attribute| attribute.required()) {
+            if !seen.get(attribute as usize).copied().unwrap_or_default() {
+                let name = attribute.name();
+                return Err(MessageError::Envelope {
+                    field: name.to_owned(),
+                    offset: None,
+                    message: format!(
+                        "`{name}` is missing: every envelope has {}",
+                        attribute.type_of().describe()
+                    ),
+                });
+            }
+        }
+    }
+    Ok(entries)
+}
+
+/// Whether a value may stand at an attribute, and what the envelope learns from it. `inner` is the field of a context
+/// reference; `again` is true from an attribute's second value on, which only an array can give it.
+fn accepts(
+    attribute: Attribute,
+    inner: Option<&str>,
+    entry: &Entry<'_>,
+    again: bool,
+    envelope: &mut Envelope,
+) -> bool {
+    if inner.is_some() {
+        return matches!(entry.seen, Some(Seen::String(_) | Seen::Null));
+    }
+    let kind = attribute.type_of();
+    match (kind, &entry.seen) {
+        (Type::Any, _) => true,
+        (Type::References, None) => again == entry.raw.starts_with('{'),
+        _ if again => false,
+        (Type::Id, Some(Seen::String(text))) => {
+            envelope.id = Some(text.to_string());
+            (1..=128).contains(&text.chars().count())
+        }
+        (Type::Kind, Some(Seen::String(text))) => {
+            envelope.kind = Kind::parse(text);
+            envelope.kind.is_some()
+        }
+        (Type::String, Some(Seen::String(text))) => {
+            if attribute == Attribute::Model {
+                envelope.model = Some(text.to_string());
+            }
+            true
+        }
+        (Type::Priority, Some(Seen::Number(number))) => {
+            envelope.priority = number.to_u64().and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 9);
+            envelope.priority.is_some()
+        }
+        (Type::Milliseconds, Some(Seen::Number(number))) => {
+            envelope.deadline_ms = number.to_u64().filter(|n| *n > 0);
+            envelope.deadline_ms.is_some()
+        }
+        (Type::Object, None) => entry.raw.starts_with('{'),
+        (Type::Boolean, Some(Seen::Bool(value))) => {
+            envelope.stream = *value;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The entries that come from header fields: those that patterns name, and attributes that the dialect carries there.
+fn header_entries<'a>(
+    message: &Message<'a>,
+    lens: &Lens,
+    entries: &mut Vec<Entry<'a>>,
+    envelope: &mut Envelope,
+) -> Result<(), MessageError> {
+    let mut given = [false; Attribute::ALL.len()];
+    for (name, value) in message.headers {
+        if let Some(field) = lens.headers.get(&**name) {
+            entries.push(Entry::text(*field, value.clone()));
+        }
+        let Some(&(_, attribute)) = lens.carriers.iter().find(|(carrier, _)| carrier == name) else {
+            continue;
+        };
+        if let Some(given) = given.get_mut(attribute as usize)
+            && std::mem::replace(given, true)
+        {
+            return Err(MessageError::Envelope {
+                field: name.to_string(),
+                offset: None,
+                message: format!("header `{name}` is given twice: send it once"),
+            });
+        }
+        let mut entry = Entry::text(attribute as FieldId, value.clone());
+        if attribute.type_of() != Type::String {
+            // Only numbers are carried so, and only in plain decimal digits.
+            let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+            entry.seen = crate::pattern::Decimal::parse(value).filter(|_| digits).map(Seen::Number);
+        }
+        if entry.seen.is_none() || !accepts(attribute, None, &entry, false, envelope) {
+            return Err(wrong(attribute, name, None));
+        }
+        entries.push(entry);
+    }
+    Ok(())
+}
+
+/// What a dialect calls an attribute.
+fn carried_as(attribute: Attribute, dialect: Dialect) -> &'static str {
+    match attribute.source(dialect) {
+        Source::Body(name) | Source::Header(name) => name,
+        Source::Absent => attribute.name(),
+    }
+}
+
+/// Puts an identity in the place of what the message says of its caller, which must not contradict it.
+fn identify<'a>(
+    identity: &'a Identity,
+    dialect: Dialect,
+    lens: &Lens,
+    options: Options,
+    entries: &mut Vec<Entry<'a>>,
+) -> Result<(), MessageError> {
+    let conflict = |field: String| Err(MessageError::IdentityConflict { field });
+    for (attribute, proved) in [(Attribute::Tenant, &identity.tenant), (Attribute::Agent, &identity.agent)] {
+        let Some(proved) = proved else { continue };
+        let field = attribute as FieldId;
+        let same = |entry: &Entry<'_>| matches!(&entry.seen, Some(Seen::String(text)) if text == proved);
+        if entries.iter().any(|entry| entry.field == field && !same(entry)) {
+            return conflict(carried_as(attribute, dialect).to_owned());
+        }
+        entries.retain(|entry| entry.field != field);
+        entries.push(Entry::text(field, proved.as_str()));
+    }
+    if identity.labels.is_empty() {
+        return Ok(());
+    }
+    if let Some(labels) = entries.iter().find(|entry| entry.field == Attribute::Labels as FieldId) {
+        let mut trie = PathTrie::new();
+        for (number, (name, _)) in (0..).zip(&identity.labels) {
+            trie.insert(&[name], number);
+        }
+        let mut scan = Scan::default();
+        json::scan(labels.raw.as_bytes(), &trie, options, &mut scan).map_err(MessageError::Json)?;
+        for entry in Entry::all(&scan, labels.raw.as_bytes()) {
+            let Some((name, proved)) = identity.labels.get(entry.field as usize) else { continue };
+            if !matches!(&entry.seen, Some(Seen::String(text)) if text == proved) {
+                return conflict(format!("{}.{name}", carried_as(Attribute::Labels, dialect)));
+            }
+        }
+    }
+    for (name, proved) in &identity.labels {
+        if let Some(field) = lens.label(name) {
+            entries.retain(|entry| entry.field != field);
+            entries.push(Entry::text(field, proved.as_str()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! Routes: rules over messages of any dialect, and what to do with the messages they take.
+
+use super::explain::Verdict;
+use super::lens::{Lens, base_fields};
+use super::message::{Envelope, Message, MessageError, open};
+use super::rules::Rules;
+use super::scope;
+use super::view::View;
+use crate::dialect::{Attribute, Dialect};
+use crate::json::{Options, Scan};
+use crate::pattern::{Pattern, Problem, Step, Value};
+
+/// A route as its author wrote it.
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    /// Its name.
+    pub name: String,
+    /// Its pattern.
+    pub pattern: Value,
+    /// The cluster that should have its messages.
+    pub to: Option<String>,
+    /// Clusters to try when `to` fails.
+    pub fallback: Vec<String>,
+    /// Its rank: higher goes first, then the order written.
+    pub precedence: i64,
+}
+
+/// What a route does with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The route.
+    pub route: String,
+    /// The cluster that should have the message.
+    pub cluster: Option<String>,
+    /// Clusters to try, in order, when it fails.
+    pub fallback: Vec<String>,
+}
+
+/// A message that was read, and the decision on it: an index for [`RouteTable::decision`].
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// What the message says of itself.
+    pub envelope: Envelope,
+    /// The first route that matches.
+    pub decision: Result<usize, NoRoute>,
+}
+
+/// No route matches.
+#[derive(Clone, Debug)]
+pub struct NoRoute {
+    /// The attributes that were seen, with their shortened JSON text.
+    pub seen: Vec<(&'static str, String)>,
+}
+
+/// Every route's verdict on a message.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// What the message says of itself.
+    pub envelope: Envelope,
+    /// The decision: an index for [`RouteTable::decision`].
+    pub decision: Option<usize>,
+    /// The attributes that were seen, with their shortened JSON text.
+    pub seen: Vec<(&'static str, String)>,
+    /// Verdicts in the order in which routes are tried.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Routes compiled for deciding.
+#[derive(Debug)]
+pub struct RouteTable {
+    rules: Rules,
+    /// By rank.
+    decisions: Vec<Decision>,
+    /// By rank, the position in which the route was written.
+    order: Vec<usize>,
+    patterns: Vec<Pattern>,
+    lenses: [Lens; Dialect::ALL.len()],
+    options: Options,
+}
+
+impl RouteTable {
+    /// Compiles routes.
+    ///
+    /// # Errors
+    /// Every problem in any of them; paths begin with the route's position and `match`.
+    pub fn compile(specs: &[RouteSpec], options: Options) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut parsed = Vec::with_capacity(specs.len());
+        for (index, spec) in specs.iter().enumerate() {
+            match scope::parse(&spec.pattern) {
+                Ok(pattern) => parsed.push((index, spec, pattern)),
+                Err(found) => problems.extend(found.into_iter().map(|problem| {
+                    Problem {
+                        path: [Step::Index(index), Step::Key("match".into())]
+                            .into_iter()
+                            .chain(problem.path)
+                            .collect(),
+                        message: problem.message,
+                    }
+                })),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        // Stable: equal precedence keeps the order written.
+        parsed.sort_by_key(|(_, spec, _)| std::cmp::Reverse(spec.precedence));
+        let mut rules = Rules::new(base_fields());
+        for (_, spec, pattern) in &parsed {
+            rules.push(&spec.name, pattern);
+        }
+        let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &rules.fields));
+        let decide = |spec: &RouteSpec| Decision {
+            route: spec.name.clone(),
+            cluster: spec.to.clone(),
+            fallback: spec.fallback.clone(),
+        };
+        Ok(Self {
+            decisions: parsed.iter().map(|(_, spec, _)| decide(spec)).collect(),
+            order: parsed.iter().map(|(index, ..)| *index).collect(),
+            patterns: parsed.into_iter().map(|(_, _, pattern)| pattern).collect(),
+            rules,
+            lenses,
+            options,
+        })
+    }
+
+    /// The decision of a rank.
+    #[must_use]
+    pub fn decision(&self, rank: usize) -> Option<&Decision> {
+        self.decisions.get(rank)
+    }
+
+    /// The decisions by rank.
+    #[must_use]
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// Each route's position as written and its pattern, by rank.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = (usize, &Pattern)> {
+        self.order.iter().copied().zip(&self.patterns)
+    }
+
+    /// How many routes there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is no route.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads a message and finds the first route that matches it.
+    ///
+    /// # Errors
+    /// Where the message cannot be routed by anybody.
+    pub fn decide(&self, message: &Message<'_>) -> Result<Decided, MessageError> {
+        self.with_view(message, |envelope, view| Decided {
+            envelope,
+            decision: self.rules.first(view).ok_or_else(|| NoRoute { seen: seen(view) }),
+        })
+    }
+
+    /// Ranks of all routes that match, ascending.
+    ///
+    /// # Errors
+    /// As [`RouteTable::decide`].
+    pub fn matches(&self, message: &Message<'_>) -> Result<Vec<usize>, MessageError> {
+        self.with_view(message, |_, view| self.rules.matches(view))
+    }
+
+    /// Why each route does or does not match.
+    ///
+    /// # Errors
+    /// As [`RouteTable::decide`].
+    pub fn explain(&self, message: &Message<'_>) -> Result<Explanation, MessageError> {
+        self.with_view(message, |envelope, view| {
+            let verdicts = self.rules.explain(view);
+            let decision = verdicts.iter().position(|verdict| verdict.matched);
+            Explanation { envelope, decision, seen: seen(view), verdicts }
+        })
+    }
+
+    fn with_view<T>(
+        &self,
+        message: &Message<'_>,
+        decide: impl FnOnce(Envelope, &View<'_>) -> T,
+    ) -> Result<T, MessageError> {
+        let [envelope, json, openai] = &self.lenses;
+        let lens = match message.dialect {
+            Dialect::Envelope => envelope,
+            Dialect::Json => json,
+            Dialect::OpenAi => openai,
+        };
+        let mut scan = Scan::default();
+        let (envelope, view) = open(message, lens, self.options, &mut scan)?;
+        Ok(decide(envelope, &view))
+    }
+}
+
+/// The attributes that the message has, in the order of the envelope.
+fn seen(view: &View<'_>) -> Vec<(&'static str, String)> {
+    (0..)
+        .zip(Attribute::ALL)
+        .filter_map(|(field, attribute)| view.shown(field).map(|shown| (attribute.name(), shown)))
+        .collect()
+}

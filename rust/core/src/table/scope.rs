@@ -1,0 +1,106 @@
+//! What a route's pattern may name: the envelope's attributes, and six reserved names for the rest of the message.
+
+use super::matcher::Matcher;
+use crate::dialect::{Attribute, Dialect, Kind, Type};
+use crate::pattern::{Field, Pattern, Predicate, Problem, Scalar, Value};
+
+const RESERVED: [&str; 6] = ["headers", "path", "method", "dialect", "client", "body"];
+
+/// Parses a route's pattern and checks that each field can exist.
+pub(super) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
+    let pattern = Matcher::parse(value)?;
+    let problems: Vec<Problem> = pattern.fields().filter_map(problem).collect();
+    if problems.is_empty() { Ok(pattern) } else { Err(problems) }
+}
+
+fn problem(field: &Field) -> Option<Problem> {
+    let (first, rest) = field.path.split_first()?;
+    let message = match (&**first, rest) {
+        ("body", _) | ("path", []) => return None,
+        ("headers", [name]) => {
+            let lower = name.to_ascii_lowercase();
+            if **name == lower {
+                return None;
+            }
+            format!("header names are matched in lower case: write `{lower}`")
+        }
+        ("headers", []) => "name a header: headers: {x-tier: [gold]}".to_owned(),
+        ("headers", _) => "a header has no fields of its own".to_owned(),
+        ("client", [address]) if &**address == "address" => return None,
+        ("client", _) => {
+            "`client` has one field, `address`: client: {address: [{cidr: 10.0.0.0/8}]}".to_owned()
+        }
+        ("dialect", []) => return unknown_value(field, "dialect", &Dialect::ALL.map(Dialect::name)),
+        ("method", []) => {
+            let upper = |text: &str| text.bytes().any(|byte| byte.is_ascii_lowercase());
+            let lower = field.tests.iter().find_map(|test| match test {
+                Predicate::Equals(Scalar::String(text)) if upper(text) => Some(text.to_ascii_uppercase()),
+                _ => None,
+            })?;
+            format!("methods are in upper case: write `{lower}`")
+        }
+        (name @ ("path" | "method" | "dialect"), _) => format!("`{name}` is a string and has no fields"),
+        (name, rest) => {
+            let Some(attribute) = Attribute::parse(name) else { return Some(unknown(field, name)) };
+            match attribute.type_of() {
+                Type::Kind if rest.is_empty() => {
+                    return unknown_value(field, name, &Kind::ALL.map(Kind::name));
+                }
+                Type::Any | Type::References | Type::Object => return None,
+                _ if rest.is_empty() => return None,
+                other => format!("`{name}` is {} and has no fields", other.describe()),
+            }
+        }
+    };
+    Some(Problem { path: field.at.clone(), message })
+}
+
+fn unknown(field: &Field, name: &str) -> Problem {
+    let known: Vec<&str> = Attribute::ALL.iter().map(|a| a.name()).chain(RESERVED).collect();
+    let near = known.iter().copied().min_by_key(|known| distance(name, known));
+    let hint = near.filter(|near| distance(name, near) <= 1 + name.len() / 4);
+    let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+    let known = known.join(", ");
+    Problem {
+        path: field.at.iter().take(field.at.len().saturating_sub(field.path.len() - 1)).cloned().collect(),
+        message: format!(
+            "no message has a field `{name}`{hint} Fields: {known}. Other fields of the body are under `body`: \
+             body: {{{name}: …}}"
+        )
+        .replacen("` Fields", "`. Fields", 1),
+    }
+}
+
+/// A value that the field can never have is a mistake, not a route that never matches.
+fn unknown_value(field: &Field, name: &str, known: &[&str]) -> Option<Problem> {
+    field.tests.iter().find_map(|test| {
+        let value = match test {
+            Predicate::Equals(Scalar::String(text)) if known.contains(&&**text) => return None,
+            Predicate::Equals(value) => value,
+            _ => return None,
+        };
+        Some(Problem {
+            path: field.at.clone(),
+            message: format!("{value} is no {name}; allowed: {}", known.join(", ")),
+        })
+    })
+}
+
+/// Edit distance (Levenshtein) of two short words.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (y, &above) in b.iter().zip(row.iter().skip(1)) {
+            let cost = (diagonal + usize::from(x != *y)).min(above + 1).min(left + 1);
+            diagonal = above;
+            left = cost;
+            next.push(cost);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
