@@ -49,10 +49,10 @@ pub enum ErrorKind {
     NotHttp,
     /// The version is not 1.0 or 1.1.
     Version,
-    /// The status is not three digits, 100 to 599 (RFC 9110, section 15).
-    Status,
-    /// The status line is malformed in another way.
+    /// The status line is not a version, three digits and a phrase, with one space between (RFC 9112, section 4).
     StatusLine,
+    /// The status is below 100 or above 599 (RFC 9110, section 15).
+    Status,
     /// CR without LF (RFC 9112, section 2.2).
     BareCr,
     /// LF without CR (RFC 9112, section 2.2).
@@ -119,7 +119,9 @@ impl ErrorKind {
             Self::NotHttp => "what the endpoint sent is not HTTP/1",
             Self::Version => "the response's version is not HTTP/1.0 or HTTP/1.1",
             Self::Status => "the response's status is not a number from 100 to 599",
-            Self::StatusLine => "the response's status line is malformed",
+            Self::StatusLine => {
+                "the response's status line is not a version, a status of three digits and a phrase"
+            }
             Self::BareCr => "a line has a CR that no LF follows",
             Self::BareLf => "a line ends with LF alone instead of CRLF",
             Self::ObsFold => "a header line begins with whitespace (obsolete line folding)",

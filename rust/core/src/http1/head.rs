@@ -189,8 +189,7 @@ pub(super) fn refused(error: httparse::Error) -> ErrorKind {
         httparse::Error::HeaderValue => ErrorKind::FieldValue,
         httparse::Error::TooManyHeaders => ErrorKind::TooManyFields,
         httparse::Error::Version => ErrorKind::Version,
-        httparse::Error::Status => ErrorKind::Status,
-        httparse::Error::NewLine | httparse::Error::Token => ErrorKind::StatusLine,
+        httparse::Error::Status | httparse::Error::NewLine | httparse::Error::Token => ErrorKind::StatusLine,
     }
 }
 
