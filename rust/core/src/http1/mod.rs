@@ -1,1 +1,38 @@
-//! HTTP/1.1 heads and framing (RFC 9112), sans-IO.
+//! HTTP/1.1 heads and framing (RFC 9112), sans-IO: the proxy's half.
+//!
+//! Bytes in, heads and body bytes out. Nothing here owns a socket, so a response can be fed in any split and
+//! gives the same result.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `head` | what a field line may look like, hop-by-hop fields, limits, finding the end of a head |
+//! | `chunked` | the chunked transfer coding, for either direction |
+//! | `request` | writing a request head for an upstream |
+//! | `response` | reading a response from an upstream |
+//!
+//! The rule throughout is that what two parsers could read in two ways is an error and never forwarded, even
+//! where RFC 9112 lets a recipient guess. What is accepted is handed on in one normal form: names in lower
+//! case, values without surrounding whitespace, framing fields rewritten from the number they were read as.
+//!
+//! ```
+//! use waypost_core::http1::ResponseReader;
+//!
+//! let mut reader = ResponseReader::new("POST", 65_536);
+//! let progress = reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+//! assert_eq!(progress.head.map(|head| head.status), Some(200));
+//! assert_eq!(&*progress.body, b"hello");
+//! assert!(progress.end.is_some_and(|end| end.reusable));
+//! # Ok::<(), waypost_core::http1::Error>(())
+//! ```
+
+mod chunked;
+mod error;
+mod head;
+mod request;
+mod response;
+
+pub use chunked::encode_chunk;
+pub use error::{Error, ErrorKind};
+pub use head::{Field, MAX_FIELDS, MAX_OPTIONS};
+pub use request::{BodyLength, RequestHead, write_request_head};
+pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};

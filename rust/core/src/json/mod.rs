@@ -39,11 +39,14 @@
 //! A document with several faults is refused for one of them, always the same.
 //!
 //! # Costs
-//! Time is linear in the body, for every body: a trie lookup and a hash for each key, and for duplicates either a
-//! handful of comparisons (small objects) or a table, whose hash has a random seed. Memory is one entry of 24 bytes for
-//! each key of the objects that are open, up to 16 more for each key of the widest object, one [`Leaf`] (20 bytes) for each tracked value and field, one [`Element`]
-//! (12 bytes) for each object or array in a tracked array, and one frame for each open container. A used [`Scan`] is
-//! refilled without allocating, except that memory of outsized documents is given back.
+//! Time is linear in the body, for every body: a hash and a trie lookup for each key, and for duplicates either a
+//! handful of comparisons (small objects) or a table (large ones). The hash has a random seed. Memory, at most:
+//! - one frame for each open container;
+//! - 24 bytes for each key of the objects that are open, and 16 more for each key of the widest object;
+//! - one [`Leaf`] (20 bytes) for each tracked value and each of its fields;
+//! - one [`Element`] (12 bytes) for each object or array in a tracked array.
+//!
+//! A [`Scan`] that has been used is refilled without allocating, except that it gives memory of outsized documents back.
 
 mod error;
 mod escape;

@@ -1,0 +1,220 @@
+//! The chunked transfer coding (RFC 9112, section 7.1).
+//!
+//! ```text
+//! Size ──"0"… CRLF──▶ Trailers ──empty line──▶ (done)
+//!   │ ▲
+//!   │ └────────CRLF────────┐
+//!   └─hex digits… CRLF──▶ Data
+//! ```
+//!
+//! 1. A size is 1 to 16 hexadecimal digits, so that it always fits 64 bits. Leading zeros count as digits.
+//! 2. Behind the digits stands CRLF, or an extension: whitespace, `;`, then bytes without control characters up
+//!    to CRLF, [`MAX_EXTENSION`] bytes in all. Extensions are hop-by-hop and dropped (section 7.1.1).
+//! 3. LF stands only behind CR, and CR only before LF: a lone LF that ends a line for one parser and not for
+//!    another hides a second message in an extension.
+//! 4. CRLF follows the data of every chunk.
+//! 5. The trailers follow the rules of `Section`.
+
+use std::borrow::Cow;
+use std::mem;
+
+use super::head::{self, Complete, Field, MAX_FIELDS, Section};
+use super::{Error, ErrorKind};
+
+/// The longest chunk extension, in bytes. The longest in common use is a signature of some 80.
+const MAX_EXTENSION: usize = 256;
+
+/// The most digits of a chunk's size: what 64 bits need.
+const MAX_DIGITS: u8 = 16;
+
+/// `data` as one chunk (RFC 9112, section 7.1). Empty data gives the last chunk and ends the body.
+#[must_use]
+pub fn encode_chunk(data: &[u8]) -> Vec<u8> {
+    if data.is_empty() {
+        return b"0\r\n\r\n".to_vec();
+    }
+    let size = format!("{:x}\r\n", data.len());
+    let mut out = Vec::with_capacity(size.len().saturating_add(data.len()).saturating_add(2));
+    out.extend_from_slice(size.as_bytes());
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// Body bytes of one call: borrowed as long as they are one slice of the input, else joined.
+#[derive(Debug, Default)]
+pub(super) struct Joined<'a>(pub(super) Cow<'a, [u8]>);
+
+impl<'a> Joined<'a> {
+    /// Append `piece`; `ahead` more bytes of input are left, so that no more than that can follow.
+    fn push(&mut self, piece: &'a [u8], ahead: usize) {
+        if self.0.is_empty() {
+            self.0 = Cow::Borrowed(piece);
+            return;
+        }
+        if let Cow::Borrowed(first) = self.0 {
+            let mut joined =
+                Vec::with_capacity(first.len().saturating_add(piece.len()).saturating_add(ahead));
+            joined.extend_from_slice(first);
+            self.0 = Cow::Owned(joined);
+        }
+        self.0.to_mut().extend_from_slice(piece);
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// Within the digits of a size.
+    Size { digits: u8, size: u64 },
+    /// Behind the digits: whitespace that must lead to `;`.
+    Padding { size: u64, length: usize },
+    /// Behind `;`.
+    Extension { size: u64, length: usize },
+    /// Behind the CR that ends the line of a size.
+    SizeLf { size: u64 },
+    /// Within a chunk, with this many bytes left.
+    Data { left: u64 },
+    /// Behind a chunk.
+    DataCr,
+    /// Behind the CR that follows a chunk.
+    DataLf,
+    /// Behind the last chunk.
+    Trailers(Section),
+}
+
+const NEXT_SIZE: State = State::Size { digits: 0, size: 0 };
+
+/// Decodes one chunked body.
+#[derive(Debug)]
+pub(super) struct Decoder {
+    state: State,
+    max_trailers: usize,
+}
+
+impl Decoder {
+    /// `max_trailers` bounds the trailer section, in bytes.
+    pub(super) fn new(max_trailers: usize) -> Self {
+        Self { state: NEXT_SIZE, max_trailers }
+    }
+
+    /// Decode `data` into `body`. Once the trailers are complete, `self` is spent.
+    pub(super) fn decode<'a>(
+        &mut self,
+        mut data: &'a [u8],
+        body: &mut Joined<'a>,
+    ) -> Result<Complete<'a, Vec<Field>>, Error> {
+        loop {
+            match &mut self.state {
+                State::Data { left } => {
+                    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
+                    let (piece, rest) = data.split_at_checked(most).unwrap_or((data, &[]));
+                    if !piece.is_empty() {
+                        body.push(piece, rest.len());
+                    }
+                    *left -= piece.len() as u64;
+                    if *left > 0 {
+                        return Ok(None);
+                    }
+                    self.state = State::DataCr;
+                    data = rest;
+                }
+                State::Trailers(section) => {
+                    let Some((section, rest)) = section.take(data)? else {
+                        return Ok(None);
+                    };
+                    return Ok(Some((trailers(&section)?, rest)));
+                }
+                state => {
+                    let Some((&byte, rest)) = data.split_first() else {
+                        return Ok(None);
+                    };
+                    let old = mem::replace(state, State::DataCr);
+                    self.state = next(old, byte, self.max_trailers)?;
+                    data = rest;
+                }
+            }
+        }
+    }
+}
+
+/// The state after one byte of what surrounds the data.
+fn next(state: State, byte: u8, max_trailers: usize) -> Result<State, ErrorKind> {
+    match (state, byte) {
+        (State::Size { digits: 1.., size }, b'\r') => Ok(State::SizeLf { size }),
+        (State::Size { digits: 1.., size }, b';') => Ok(State::Extension { size, length: 0 }),
+        (State::Size { digits: 1.., size }, b' ' | b'\t') => Ok(State::Padding { size, length: 0 }),
+        (State::Size { digits, size }, _) => {
+            let digit = char::from(byte).to_digit(16).ok_or(ErrorKind::ChunkSize)?;
+            if digits == MAX_DIGITS {
+                return Err(ErrorKind::ChunkTooLarge);
+            }
+            Ok(State::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
+        }
+        (
+            State::Padding { length: MAX_EXTENSION.., .. } | State::Extension { length: MAX_EXTENSION.., .. },
+            _,
+        ) if byte != b'\r' => Err(ErrorKind::ChunkExtension),
+        (State::Padding { size, length }, b';') => Ok(State::Extension { size, length: length + 1 }),
+        (State::Padding { size, length }, b' ' | b'\t') => Ok(State::Padding { size, length: length + 1 }),
+        (State::Padding { .. }, _) => Err(ErrorKind::ChunkSize),
+        (State::Extension { size, .. }, b'\r') => Ok(State::SizeLf { size }),
+        (State::Extension { .. }, b'\n') => Err(ErrorKind::BareLf),
+        (State::Extension { size, length }, b'\t' | b' '..=b'~' | 0x80..) => {
+            Ok(State::Extension { size, length: length + 1 })
+        }
+        (State::Extension { .. }, _) => Err(ErrorKind::ChunkExtension),
+        (State::SizeLf { size: 0 }, b'\n') => Ok(State::Trailers(Section::trailers(max_trailers))),
+        (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
+        (State::SizeLf { .. }, _) => Err(ErrorKind::BareCr),
+        (State::DataCr, b'\r') => Ok(State::DataLf),
+        (State::DataLf, b'\n') => Ok(NEXT_SIZE),
+        // The states that take more than one byte at a time never come here.
+        (State::DataCr | State::DataLf | State::Data { .. } | State::Trailers(_), _) => {
+            Err(ErrorKind::ChunkEnd)
+        }
+    }
+}
+
+/// The fields of a trailer section that may be relayed.
+fn trailers(section: &[u8]) -> Result<Vec<Field>, Error> {
+    if section == b"\r\n" {
+        return Ok(Vec::new());
+    }
+    let mut slots = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let read = httparse::parse_headers(section, &mut slots).map_err(head::refused)?;
+    let httparse::Status::Complete((_, parsed)) = read else {
+        return Err(ErrorKind::FieldName.into());
+    };
+    let mut fields = head::fields(parsed)?;
+    fields.retain(|(name, _)| may_trail(name));
+    Ok(fields)
+}
+
+/// Whether a field means anything in a trailer section. One that frames, routes, authenticates or describes the
+/// content is needed before the content and must not be merged into the head (RFC 9110, section 6.5.1).
+fn may_trail(lower: &[u8]) -> bool {
+    !(head::is_hop_by_hop(lower)
+        || lower.starts_with(b"content-")
+        || lower.starts_with(b"if-")
+        || matches!(
+            lower,
+            b"age"
+                | b"authorization"
+                | b"cache-control"
+                | b"cookie"
+                | b"date"
+                | b"expect"
+                | b"expires"
+                | b"host"
+                | b"location"
+                | b"max-forwards"
+                | b"pragma"
+                | b"range"
+                | b"retry-after"
+                | b"set-cookie"
+                | b"trailer"
+                | b"vary"
+                | b"via"
+                | b"www-authenticate"
+        ))
+}

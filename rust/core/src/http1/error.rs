@@ -1,0 +1,160 @@
+//! What can be wrong with a message.
+
+use std::fmt;
+
+/// A message that cannot be read, or must not be written.
+///
+/// Where `ResponseReader` returns it the endpoint is at fault (502 `upstream_protocol`); where
+/// `write_request_head` returns it, whoever supplied the named part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// What was wrong.
+    pub kind: ErrorKind,
+    /// The field's name, escaped and shortened, where one field is to blame and is known.
+    pub field: Option<Box<str>>,
+}
+
+impl Error {
+    /// How much of a field's name an error repeats, in bytes.
+    const SHOWN: usize = 64;
+
+    pub(super) fn of_field(kind: ErrorKind, name: &[u8]) -> Self {
+        let shown = name.get(..Self::SHOWN).unwrap_or(name);
+        Self { kind, field: Some(shown.escape_ascii().to_string().into()) }
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self { kind, field: None }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.sentence())?;
+        match &self.field {
+            Some(field) => write!(f, " (field \"{field}\")"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The ways in which a message can be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The bytes do not begin with `HTTP/`.
+    NotHttp,
+    /// The version is not 1.0 or 1.1.
+    Version,
+    /// The status line is not a version, three digits and a phrase, with one space between (RFC 9112, section 4).
+    StatusLine,
+    /// The status is below 100 or above 599 (RFC 9110, section 15).
+    Status,
+    /// CR without LF (RFC 9112, section 2.2).
+    BareCr,
+    /// LF without CR (RFC 9112, section 2.2).
+    BareLf,
+    /// A line that begins with whitespace: obsolete line folding (RFC 9112, section 5.2).
+    ObsFold,
+    /// The head is longer than `max_head`.
+    HeadTooLarge,
+    /// More fields than [`MAX_FIELDS`](super::MAX_FIELDS).
+    TooManyFields,
+    /// A field name is empty or no token, or whitespace stands before the colon (RFC 9112, section 5.1).
+    FieldName,
+    /// A field value has a control character (RFC 9110, section 5.5).
+    FieldValue,
+    /// `Connection` holds something that is no token, or more than [`MAX_OPTIONS`](super::MAX_OPTIONS) of them.
+    ConnectionOption,
+    /// `Content-Length` is not a plain decimal number that fits 64 bits (RFC 9112, section 6.3).
+    ContentLength,
+    /// `Content-Length` is there more than once, be it with one value.
+    RepeatedContentLength,
+    /// `Transfer-Encoding` is anything but one `chunked`.
+    TransferEncoding,
+    /// Both `Content-Length` and `Transfer-Encoding` (RFC 9112, section 6.3).
+    BothLengths,
+    /// `Transfer-Encoding` in an HTTP/1.0 message (RFC 9112, section 6.1).
+    OldTransferEncoding,
+    /// An interim response that announces a body (RFC 9112, section 6.3).
+    InterimBody,
+    /// More interim responses than [`MAX_INTERIM`](super::MAX_INTERIM).
+    TooManyInterim,
+    /// 101, or 2xx to CONNECT: a change of protocol that was never asked for.
+    Upgrade,
+    /// A chunk's size is not hexadecimal (RFC 9112, section 7.1).
+    ChunkSize,
+    /// A chunk's size has more digits than 64 bits need.
+    ChunkTooLarge,
+    /// A chunk extension is too long or has a control character.
+    ChunkExtension,
+    /// A chunk's data is not followed by CRLF.
+    ChunkEnd,
+    /// The trailers are longer than `max_head`.
+    TrailersTooLarge,
+    /// Bytes were fed, or the end announced, after the end of the response.
+    AfterEnd,
+    /// The endpoint closed before the first byte of a response.
+    ClosedBeforeResponse,
+    /// The endpoint closed within the head, or after an interim response.
+    TruncatedHead,
+    /// The endpoint closed within a body whose end was announced otherwise.
+    TruncatedBody,
+    /// The method is no token, or is CONNECT.
+    Method,
+    /// The target is not in origin-form: `/path?query` in visible ASCII (RFC 9112, section 3.2.1).
+    Target,
+    /// The host is no `host[:port]` (RFC 9110, section 7.2).
+    Host,
+    /// The caller gave a field that the framing code writes itself.
+    ReservedField,
+}
+
+impl ErrorKind {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::NotHttp => "what the endpoint sent is not HTTP/1",
+            Self::Version => "the response's version is not HTTP/1.0 or HTTP/1.1",
+            Self::Status => "the response's status is not a number from 100 to 599",
+            Self::StatusLine => {
+                "the response's status line is not a version, a status of three digits and a phrase"
+            }
+            Self::BareCr => "a line has a CR that no LF follows",
+            Self::BareLf => "a line ends with LF alone instead of CRLF",
+            Self::ObsFold => "a header line begins with whitespace (obsolete line folding)",
+            Self::HeadTooLarge => "the response's head is longer than allowed",
+            Self::TooManyFields => "the response has more header fields than allowed",
+            Self::FieldName => "a header field's name is empty or has a character that names may not have",
+            Self::FieldValue => "a header field's value has a control character",
+            Self::ConnectionOption => "a Connection field has too many options, or one that is no token",
+            Self::ContentLength => "the response's Content-Length is not a decimal number below 2^64",
+            Self::RepeatedContentLength => "the response has more than one Content-Length",
+            Self::TransferEncoding => {
+                "the response's Transfer-Encoding is something other than one \"chunked\""
+            }
+            Self::BothLengths => "the response has both Content-Length and Transfer-Encoding",
+            Self::OldTransferEncoding => "an HTTP/1.0 response has Transfer-Encoding",
+            Self::InterimBody => "an interim (1xx) response announces a body",
+            Self::TooManyInterim => "the endpoint sent too many interim (1xx) responses",
+            Self::Upgrade => "the endpoint switched protocols without being asked to",
+            Self::ChunkSize => "a chunk's size is not a hexadecimal number followed by CRLF",
+            Self::ChunkTooLarge => "a chunk's size has more than 16 digits",
+            Self::ChunkExtension => "a chunk extension is too long or has a control character",
+            Self::ChunkEnd => "a chunk's data is not followed by CRLF",
+            Self::TrailersTooLarge => "the trailers are longer than allowed",
+            Self::AfterEnd => "the response had already ended",
+            Self::ClosedBeforeResponse => "the endpoint closed the connection before it sent a response",
+            Self::TruncatedHead => "the endpoint closed the connection within the response's head",
+            Self::TruncatedBody => "the endpoint closed the connection before the end of the response's body",
+            Self::Method => "the request's method is not one that can be forwarded",
+            Self::Target => {
+                "the request's target is not a path that begins with \"/\" and has visible ASCII only"
+            }
+            Self::Host => "the endpoint's host is not a host name or address with an optional port",
+            Self::ReservedField => "this header field follows from the message and cannot be set",
+        }
+    }
+}

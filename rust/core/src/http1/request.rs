@@ -1,0 +1,172 @@
+//! Writing a request head (RFC 9112, section 3).
+//!
+//! 1. Every byte that is written has been checked: a method, target, host, name or value that could end a line
+//!    early is an error, and then nothing is written at all.
+//! 2. Framing fields, `host`, `connection`, `te` and `via` are written from what this module knows, never copied.
+//! 3. The downstream's fields lose those that were for its hop (with what its `Connection` lists), `expect`, and
+//!    whatever the caller removes or replaces. Here `_` equals `-`: an endpoint that speaks CGI or WSGI would
+//!    take `x_forwarded_for` for the field that has just been replaced.
+//! 4. `te: trailers` is kept, since trailers are relayed, and then is listed in `connection` (RFC 9110, section
+//!    10.1.4). No other transfer coding is asked for.
+
+use smallvec::SmallVec;
+
+use super::head::{self, Options};
+use super::{Error, ErrorKind};
+
+/// What this proxy adds to `via` (RFC 9110, section 7.6.3).
+const VIA: &[u8] = b"1.1 waypost";
+
+/// How a request body is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is no body, and neither field is written.
+    None,
+    /// `content-length`, in bytes. Zero is written too: a POST without a body says so (RFC 9110, section 8.6).
+    Known(u64),
+    /// `transfer-encoding: chunked`; the body is written with [`encode_chunk`](super::encode_chunk).
+    Chunked,
+}
+
+/// A request head, but for the downstream's own fields.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// A token, in the right case. CONNECT is refused.
+    pub method: &'a [u8],
+    /// In origin-form, `/path?query`: the only form that an endpoint is asked in (`*` and `http://…` are refused).
+    pub target: &'a [u8],
+    /// `host[:port]` of the endpoint, IPv6 addresses in brackets.
+    pub host: &'a [u8],
+    /// Names of downstream fields that are not sent on (credentials, say), in lower case.
+    pub remove: &'a [&'a [u8]],
+    /// Further fields, in any case. Each replaces all downstream fields of its name.
+    pub extra: &'a [(&'a [u8], &'a [u8])],
+    /// How the body is framed.
+    pub body: BodyLength,
+}
+
+/// Append a request head, through its empty line, to `out`. Names are written in lower case.
+///
+/// `fields` are the downstream's header fields in wire order (name in any case, value), and are gone through
+/// twice. Each costs a comparison with every name in `remove` and `extra`.
+///
+/// # Errors
+/// Whatever is not valid in its place, and an `extra` field that this function writes by itself
+/// ([`ErrorKind::ReservedField`]). `out` is as it was.
+pub fn write_request_head<'f, I>(out: &mut Vec<u8>, head: &RequestHead<'_>, fields: I) -> Result<(), Error>
+where
+    I: IntoIterator<Item = (&'f [u8], &'f [u8])> + Clone,
+{
+    let begin = out.len();
+    let written = write(out, head, fields);
+    if written.is_err() {
+        out.truncate(begin);
+    }
+    written
+}
+
+fn write<'f, I>(out: &mut Vec<u8>, head: &RequestHead<'_>, fields: I) -> Result<(), Error>
+where
+    I: IntoIterator<Item = (&'f [u8], &'f [u8])> + Clone,
+{
+    check(head)?;
+    let mut options = Options::default();
+    for (_, value) in fields.clone().into_iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"connection"))
+    {
+        options.add(value)?;
+    }
+
+    for part in [head.method, b" ", head.target, b" HTTP/1.1\r\nhost: ", head.host, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+    let mut via: SmallVec<[&[u8]; 2]> = SmallVec::new();
+    let mut trailers = false;
+    for (name, value) in fields {
+        let begin = out.len();
+        head::name(name, out)?;
+        let value = head::value(name, value)?;
+        let lower = out.get(begin..).unwrap_or_default();
+        let folded = head::folded(lower);
+        let removed = head.remove.iter().any(|removed| same(removed, &folded));
+        let nominated = options.contains(lower);
+        match lower {
+            b"via" if !removed && !nominated && !value.is_empty() => via.push(value),
+            b"te" if !removed => trailers |= accepts_trailers(value),
+            _ => {}
+        }
+        let replaced = head.extra.iter().any(|(extra, _)| same(extra, &folded));
+        let kept = !is_reserved(&folded) && !removed && !nominated && !replaced;
+        if kept {
+            end_field(out, value);
+        } else {
+            out.truncate(begin);
+        }
+    }
+    for (name, value) in head.extra {
+        head::name(name, out)?;
+        end_field(out, head::value(name, value)?);
+    }
+    out.extend_from_slice(b"via: ");
+    for earlier in via {
+        out.extend_from_slice(earlier);
+        out.extend_from_slice(b", ");
+    }
+    out.extend_from_slice(VIA);
+    out.extend_from_slice(if trailers { b"\r\nte: trailers\r\nconnection: te\r\n" } else { b"\r\n" });
+    match head.body {
+        BodyLength::None => {}
+        BodyLength::Known(length) => {
+            out.extend_from_slice(b"content-length: ");
+            out.extend_from_slice(length.to_string().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        BodyLength::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// The value and line end of a field whose name has been written.
+fn end_field(out: &mut Vec<u8>, value: &[u8]) {
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Everything but the downstream's fields and the bytes of the extra ones.
+fn check(head: &RequestHead<'_>) -> Result<(), Error> {
+    if !head::is_token(head.method) || head.method == b"CONNECT" {
+        return Err(ErrorKind::Method.into());
+    }
+    let visible = |&byte: &u8| byte.is_ascii_graphic() && byte != b'#';
+    if head.target.first() != Some(&b'/') || !head.target.iter().all(visible) {
+        return Err(ErrorKind::Target.into());
+    }
+    // The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
+    let hosted = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+    if head.host.is_empty() || !head.host.iter().all(hosted) {
+        return Err(ErrorKind::Host.into());
+    }
+    for (name, _) in head.extra {
+        if is_reserved(&head::folded(&name.to_ascii_lowercase())) {
+            return Err(Error::of_field(ErrorKind::ReservedField, name));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a field is written by this module, or by nobody.
+fn is_reserved(folded: &[u8]) -> bool {
+    head::is_hop_by_hop(folded) || matches!(folded, b"host" | b"content-length" | b"expect" | b"via")
+}
+
+/// Whether a name, in any case, is this folded one.
+fn same(name: &[u8], folded: &[u8]) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == folded.len() && name.iter().zip(folded).all(|(&a, &b)| fold(a) == b)
+}
+
+/// Whether a `TE` field says that trailers are welcome (RFC 9110, section 10.1.4).
+fn accepts_trailers(value: &[u8]) -> bool {
+    value.split(|&byte| byte == b',').any(|member| head::trim(member).eq_ignore_ascii_case(b"trailers"))
+}

@@ -1,0 +1,319 @@
+//! Reading a response (RFC 9112, sections 4 to 9).
+//!
+//! ```text
+//!         ┌─1xx─┐
+//!         ▼     │                    ┌─▶ Length(n) ──n bytes────────▶ Done
+//!        Head ──┴──2xx to 5xx────────┼─▶ Chunked ──last chunk───────▶ Done
+//!         │                          ├─▶ Close ──eof()──────────────▶ Done
+//!         └──no body─────────────────┴──────────────────────────────▶ Done
+//! ```
+//!
+//! 1. From every state an error leads to Failed, and every further call returns the same error.
+//! 2. Interim responses are checked like others and skipped, [`MAX_INTERIM`] of them. 101 is an error, since no
+//!    upgrade is ever asked for, and so is 2xx to CONNECT.
+//! 3. A response to HEAD, a 204 and a 304 have no body, whatever their fields say. Otherwise (section 6.3):
+//!    `Transfer-Encoding: chunked`, else `Content-Length`, else until the endpoint closes.
+//! 4. Both fields together, `Content-Length` twice (be it with one value, or as a list), any transfer coding but
+//!    one `chunked`, and a transfer coding in HTTP/1.0 are errors, for HEAD, 204 and 304 too. The RFC would let
+//!    equal lengths pass as one; but two copies were written by two parties, and no server needs them.
+//! 5. The connection is reusable where the end was reached without closing, HTTP/1.1 did not say `close` (HTTP/1.0
+//!    said `keep-alive` and not `close`), no byte followed, and no 204 announced a body that might yet follow.
+//! 6. An empty reason phrase may lack the space before it: it has no meaning, and hand-written servers omit it.
+
+use std::borrow::Cow;
+use std::mem::{self, MaybeUninit};
+
+use super::chunked::{Decoder, Joined};
+use super::head::{self, Field, MAX_FIELDS, Options, Section, Slots};
+use super::{Error, ErrorKind};
+
+/// How many interim responses may come before the response.
+pub const MAX_INTERIM: u8 = 16;
+
+/// Status and end-to-end header fields of a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// 200 to 599.
+    pub status: u16,
+    /// In wire order, without those that are for this hop only: `connection` and what it lists, `keep-alive`,
+    /// `proxy-connection`, `te`, `transfer-encoding`, `upgrade`, `proxy-authenticate`,
+    /// `proxy-authentication-info`, `proxy-authorization` (RFC 9110, section 7.6.1). `content-length` is there
+    /// where it frames the body, and where it says what a body would have been (HEAD and 304), never for a 204.
+    pub headers: Vec<Field>,
+}
+
+/// The end of a response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseEnd {
+    /// The connection may carry another request (RFC 9112, section 9.3).
+    pub reusable: bool,
+    /// The trailer fields of a chunked body, without those that have no meaning there (RFC 9110, section 6.5.1)
+    /// and those that the head's `Connection` lists.
+    pub trailers: Vec<Field>,
+}
+
+/// What one call of [`ResponseReader::feed`] found, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress<'a> {
+    /// The head, where it became complete.
+    pub head: Option<ResponseHead>,
+    /// Body bytes; borrowed from the input where they are one piece of it.
+    pub body: Cow<'a, [u8]>,
+    /// The end, where it was reached.
+    pub end: Option<ResponseEnd>,
+}
+
+#[derive(Debug)]
+enum State {
+    Head(Section),
+    Length(u64),
+    Chunked(Decoder),
+    Close,
+    Done,
+    Failed(Error),
+}
+
+/// Reads one response. It holds at most `max_head` bytes of input, for a head or a trailer section that came in
+/// pieces; body bytes pass through.
+#[derive(Debug)]
+pub struct ResponseReader {
+    state: State,
+    max_head: usize,
+    to_head: bool,
+    to_connect: bool,
+    interim: u8,
+    persistent: bool,
+    /// What the head's `Connection` listed and a trailer section must not have.
+    nominated: Vec<Vec<u8>>,
+}
+
+/// How a body ends.
+enum Framing {
+    Absent,
+    Length(u64),
+    Chunked,
+    Close,
+}
+
+impl ResponseReader {
+    /// Read the response to a request with `method`. `max_head` bounds each head and the trailers, in bytes.
+    #[must_use]
+    pub fn new(method: &str, max_head: usize) -> Self {
+        Self {
+            state: State::Head(Section::head(max_head)),
+            max_head,
+            to_head: method == "HEAD",
+            to_connect: method == "CONNECT",
+            interim: 0,
+            persistent: false,
+            nominated: Vec::new(),
+        }
+    }
+
+    /// Take what a socket read gave. Empty `data` says nothing; [`eof`](Self::eof) says that the endpoint closed.
+    ///
+    /// # Errors
+    /// Whatever is malformed or ambiguous, and bytes after the end. Bytes that come with the end are no error, but
+    /// make the connection not reusable.
+    pub fn feed<'a>(&mut self, data: &'a [u8]) -> Result<Progress<'a>, Error> {
+        let progress = self.advance(data);
+        self.note(progress)
+    }
+
+    /// The endpoint closed the connection.
+    ///
+    /// # Errors
+    /// The response was not complete, or had already ended.
+    pub fn eof(&mut self) -> Result<ResponseEnd, Error> {
+        let end = match &self.state {
+            State::Close => {
+                self.state = State::Done;
+                return Ok(ResponseEnd::default());
+            }
+            State::Head(section) if section.is_empty() && self.interim == 0 => {
+                Err(ErrorKind::ClosedBeforeResponse.into())
+            }
+            State::Head(_) => Err(ErrorKind::TruncatedHead.into()),
+            State::Length(_) | State::Chunked(_) => Err(ErrorKind::TruncatedBody.into()),
+            State::Done => Err(ErrorKind::AfterEnd.into()),
+            State::Failed(error) => Err(error.clone()),
+        };
+        self.note(end)
+    }
+
+    /// Remember an error, and let go of what was held.
+    fn note<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &result {
+            self.state = State::Failed(error.clone());
+        }
+        result
+    }
+
+    fn advance<'a>(&mut self, mut data: &'a [u8]) -> Result<Progress<'a>, Error> {
+        let mut progress = Progress::default();
+        let mut body = Joined::default();
+        while !data.is_empty() {
+            match &mut self.state {
+                State::Head(section) => {
+                    let Some((section, rest)) = section.take(data)? else {
+                        break;
+                    };
+                    data = rest;
+                    let Some((head, framing)) = self.head(&section)? else {
+                        self.state = State::Head(Section::head(self.max_head));
+                        continue;
+                    };
+                    progress.head = Some(head);
+                    self.state = match framing {
+                        Framing::Absent | Framing::Length(0) => {
+                            progress.end = Some(self.end(data, Vec::new()));
+                            State::Done
+                        }
+                        Framing::Length(length) => State::Length(length),
+                        Framing::Chunked => State::Chunked(Decoder::new(self.max_head)),
+                        Framing::Close => State::Close,
+                    };
+                }
+                State::Length(left) => {
+                    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
+                    let (piece, rest) = data.split_at_checked(most).unwrap_or((data, &[]));
+                    body.0 = Cow::Borrowed(piece);
+                    *left -= piece.len() as u64;
+                    if *left == 0 {
+                        progress.end = Some(self.end(rest, Vec::new()));
+                        self.state = State::Done;
+                    }
+                    break;
+                }
+                State::Chunked(decoder) => {
+                    if let Some((trailers, rest)) = decoder.decode(data, &mut body)? {
+                        progress.end = Some(self.end(rest, trailers));
+                        self.state = State::Done;
+                    }
+                    break;
+                }
+                State::Close => {
+                    body.0 = Cow::Borrowed(data);
+                    break;
+                }
+                // Bytes behind the end that this very call has found were judged by `end`.
+                State::Done if progress.end.is_some() => break,
+                State::Done => return Err(ErrorKind::AfterEnd.into()),
+                State::Failed(error) => return Err(error.clone()),
+            }
+        }
+        if let State::Failed(error) = &self.state {
+            return Err(error.clone());
+        }
+        progress.body = body.0;
+        Ok(progress)
+    }
+
+    fn end(&mut self, rest: &[u8], mut trailers: Vec<Field>) -> ResponseEnd {
+        let nominated = mem::take(&mut self.nominated);
+        trailers.retain(|(name, _)| !nominated.contains(name));
+        ResponseEnd { reusable: self.persistent && rest.is_empty(), trailers }
+    }
+
+    /// A complete head; `None` where it was an interim one.
+    fn head(&mut self, section: &[u8]) -> Result<Option<(ResponseHead, Framing)>, Error> {
+        let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let read = httparse::ParserConfig::default()
+            .parse_response_with_uninit_headers(&mut parsed, section, &mut slots)
+            .map_err(head::refused)?;
+        let (Some(version), Some(status)) = (parsed.version, parsed.code) else {
+            return Err(ErrorKind::StatusLine.into());
+        };
+        if read != httparse::Status::Complete(section.len()) {
+            return Err(ErrorKind::StatusLine.into());
+        }
+        if !(100..=599).contains(&status) {
+            return Err(ErrorKind::Status.into());
+        }
+        if status == 101 || (self.to_connect && (200..300).contains(&status)) {
+            return Err(ErrorKind::Upgrade.into());
+        }
+        let mut headers = head::fields(parsed.headers)?;
+
+        let announced = announced(version, &headers)?;
+        if status < 200 {
+            if !matches!(announced, Framing::Close | Framing::Length(0)) {
+                return Err(ErrorKind::InterimBody.into());
+            }
+            self.interim += 1;
+            return if self.interim > MAX_INTERIM { Err(ErrorKind::TooManyInterim.into()) } else { Ok(None) };
+        }
+
+        let mut options = Options::default();
+        for field in parsed.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("connection")) {
+            options.add(field.value)?;
+        }
+        self.persistent = !options.contains(b"close") && (version == 1 || options.contains(b"keep-alive"));
+        self.nominated = options.names();
+        let no_content = status == 204;
+        headers.retain(|(name, _)| match name.as_slice() {
+            b"content-length" => !no_content,
+            name => !head::is_hop_by_hop(name) && !self.nominated.iter().any(|option| option == name),
+        });
+        if let Framing::Length(length) = announced {
+            let written = headers.iter_mut().find(|(name, _)| name == b"content-length");
+            if let Some((_, value)) = written {
+                *value = length.to_string().into_bytes();
+            }
+        }
+
+        let framing = if self.to_head || status == 304 {
+            Framing::Absent
+        } else if no_content {
+            self.persistent &= matches!(announced, Framing::Close | Framing::Length(0));
+            Framing::Absent
+        } else {
+            announced
+        };
+        if matches!(framing, Framing::Close) {
+            self.persistent = false;
+        }
+        Ok(Some((ResponseHead { status, headers }, framing)))
+    }
+}
+
+/// What the framing fields announce; [`Framing::Close`] where there are none (RFC 9112, section 6.3).
+fn announced(version: u8, headers: &[Field]) -> Result<Framing, ErrorKind> {
+    let mut length = None;
+    let mut chunked = false;
+    for (name, value) in headers {
+        match name.as_slice() {
+            b"content-length" => {
+                let number = content_length(value).ok_or(ErrorKind::ContentLength)?;
+                if length.replace(number).is_some() {
+                    return Err(ErrorKind::RepeatedContentLength);
+                }
+            }
+            b"transfer-encoding" => {
+                if version == 0 {
+                    return Err(ErrorKind::OldTransferEncoding);
+                }
+                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ErrorKind::TransferEncoding);
+                }
+                chunked = true;
+            }
+            _ => {}
+        }
+    }
+    match (length, chunked) {
+        (Some(_), true) => Err(ErrorKind::BothLengths),
+        (Some(length), false) => Ok(Framing::Length(length)),
+        (None, true) => Ok(Framing::Chunked),
+        (None, false) => Ok(Framing::Close),
+    }
+}
+
+/// `1*DIGIT` that fits 64 bits (RFC 9110, section 8.6): no sign, no list, no whitespace.
+fn content_length(value: &[u8]) -> Option<u64> {
+    if !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
