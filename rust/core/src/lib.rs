@@ -3,7 +3,9 @@
 //! Bytes and `now` go in, decisions and bytes come out. Nothing in this crate opens a socket, starts a thread
 //! or looks at a clock, so everything in it can be tested, fuzzed and replayed.
 
+pub mod cluster;
 pub mod dialect;
+pub mod engine;
 pub mod http1;
 pub mod json;
 pub mod pattern;

@@ -1,5 +1,41 @@
-//! The PyO3 binding of `waypost-core`, and nothing else.
+//! The PyO3 binding of `waypost-core`, and nothing else: arguments in, calls to the core, objects and exceptions out.
+//!
+//! The contract, with documentation, is `python/waypost/_native.pyi`.
+
+mod body;
+mod endpoint;
+mod errors;
+mod explanation;
+mod http1;
+mod matcher;
+mod message;
+mod plan;
+mod route_table;
+mod snapshot;
+mod value;
+
 use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
-mod _native {}
+mod _native {
+    #[pymodule_export]
+    use crate::endpoint::{Cluster, Endpoint};
+    #[pymodule_export]
+    use crate::explanation::{Decision, Explanation, Verdict};
+    #[pymodule_export]
+    use crate::http1::{ResponseEnd, ResponseHead, ResponseReader, encode_chunk};
+    #[pymodule_export]
+    use crate::matcher::Matcher;
+    #[pymodule_export]
+    use crate::plan::{Intake, Plan};
+    #[pymodule_export]
+    use crate::route_table::RouteTable;
+    #[pymodule_export]
+    use crate::snapshot::Snapshot;
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -101,10 +101,16 @@ impl Exclusion {
 }
 
 /// A regular expression, anchored at both ends.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pattern {
     pub(crate) source: Box<str>,
     pub(crate) regex: Regex,
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Regex({:?})", self.source)
+    }
 }
 
 impl PartialEq for Pattern {

@@ -1,0 +1,69 @@
+//! Message ids.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::cluster::mix;
+
+/// How long an id may be, in characters.
+pub(super) const MAX_ID: usize = 128;
+
+/// Makes ids and seeds: unique, not secret.
+#[derive(Debug)]
+pub struct Ids {
+    seed: u64,
+    count: AtomicU64,
+}
+
+impl Ids {
+    /// `seed` must differ between processes.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, count: AtomicU64::new(0) }
+    }
+
+    /// Another number.
+    pub fn number(&self) -> u64 {
+        mix(self.seed ^ mix(self.count.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Another id: 32 hexadecimal digits.
+    pub fn id(&self) -> String {
+        format!("{:016x}{:016x}", self.number(), self.number())
+    }
+}
+
+/// Whether an `x-request-id` can be used as it is: 1 to 128 visible ASCII characters.
+#[must_use]
+pub(crate) fn is_usable(id: &[u8]) -> bool {
+    (1..=MAX_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+/// An id as a header field can carry it: what is not visible ASCII is percent-encoded (RFC 3986, section 2.1).
+#[must_use]
+pub fn header_safe(id: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if byte.is_ascii_graphic() {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        let ids = Ids::new(7);
+        let (a, b) = (ids.id(), ids.id());
+        assert!(a != b && a.len() == 32 && is_usable(a.as_bytes()));
+        assert_eq!(header_safe("a b\r\né"), "a%20b%0D%0A%C3%A9");
+        assert!(!is_usable(b"") && !is_usable(b"a b") && !is_usable(&[b'x'; 129]) && is_usable(&[b'x'; 128]));
+    }
+}

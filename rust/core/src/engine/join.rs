@@ -1,0 +1,72 @@
+//! Which messages can be sent to a cluster that speaks another dialect, and whether a route's messages are among them.
+
+use crate::dialect::{Dialect, Kind, entry};
+use crate::pattern::{Conjunction, Field, Node, Predicate, Seen};
+
+/// A sort of message: its dialect and what it asks for.
+type Sort = (Dialect, Option<Kind>);
+
+/// Whether a message can be sent to a cluster that speaks `speaks`: in its own dialect byte for byte, an envelope of
+/// kind `model` translated to OpenAI's.
+pub(super) fn joins(dialect: Dialect, kind: Option<Kind>, speaks: Dialect) -> bool {
+    dialect == speaks
+        || (dialect == Dialect::Envelope && kind == Some(Kind::Model) && speaks == Dialect::OpenAi)
+}
+
+/// Every sort of message that a listener takes.
+fn sorts() -> impl Iterator<Item = Sort> {
+    let envelopes = Kind::ALL.into_iter().map(|kind| (Dialect::Envelope, Some(kind)));
+    envelopes.chain([(Dialect::OpenAi, Some(Kind::Model)), (Dialect::OpenAi, None)])
+}
+
+/// The sorts of message that a pattern may match, as far as its `kind`, `dialect` and `path` tell: those that can be
+/// sent to a cluster that speaks `speaks`, and those that cannot.
+pub(super) fn split(pattern: &Conjunction, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
+    let matching = sorts().filter(|sort| all(pattern, *sort));
+    matching.partition(|(dialect, kind)| joins(*dialect, *kind, speaks))
+}
+
+/// `kind "query"` and the like, for messages.
+pub(super) fn describe((dialect, kind): Sort) -> String {
+    match (dialect, kind) {
+        (Dialect::Envelope, Some(kind)) => format!("envelopes of kind \"{}\"", kind.name()),
+        (dialect, _) => {
+            format!("{} requests", if dialect == Dialect::OpenAi { "OpenAI" } else { dialect.name() })
+        }
+    }
+}
+
+fn all(nodes: &Conjunction, sort: Sort) -> bool {
+    nodes.iter().all(|node| match node {
+        Node::Field(field) => may_hold(field, sort),
+        Node::Or(branches) => branches.iter().any(|branch| all(branch, sort)),
+    })
+}
+
+fn may_hold(field: &Field, (dialect, kind): Sort) -> bool {
+    let [name] = field.path.as_slice() else { return true };
+    let holds = |text: &str| field.tests.iter().any(|test| test.matches(&Seen::String(text.into())));
+    match &**name {
+        "dialect" => holds(dialect.name()),
+        "kind" => match kind {
+            Some(kind) => holds(kind.name()),
+            None => field.tests.iter().any(Predicate::wants_absence),
+        },
+        "path" => match (dialect, kind) {
+            (Dialect::OpenAi, Some(_)) => {
+                ["chat/completions", "completions", "responses", "embeddings", "models"]
+                    .iter()
+                    .any(|rest| holds(&format!("/v1/{rest}")))
+            }
+            // A path that is none of the named ones: only an exact one that is can be ruled out.
+            (Dialect::OpenAi, None) => field.tests.iter().any(|test| match test {
+                Predicate::Equals(crate::pattern::Scalar::String(path)) => {
+                    entry(path).is_some_and(|entry| entry.dialect == dialect && entry.kind.is_none())
+                }
+                _ => true,
+            }),
+            (dialect, _) => holds(dialect.default_path()),
+        },
+        _ => true,
+    }
+}

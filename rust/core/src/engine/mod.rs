@@ -1,0 +1,12 @@
+//! A snapshot of one configuration, and the three calls that carry a message through it:
+//! [`Snapshot::accept`] (a request's head) → [`Snapshot::plan`] (its body) → [`Snapshot::head`] (for each attempt).
+
+mod id;
+mod intake;
+mod join;
+mod snapshot;
+mod upstream_head;
+
+pub use id::{Ids, header_safe};
+pub use intake::{Intake, Refusal, Request};
+pub use snapshot::{Config, Limits, NoPlan, Plan, Snapshot, Target};

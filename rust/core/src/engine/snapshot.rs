@@ -1,0 +1,296 @@
+//! One compiled configuration.
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::id::{Ids, header_safe};
+use super::intake::{Intake, Refusal, Request};
+use super::{join, upstream_head};
+use crate::cluster::{Cluster, order};
+use crate::dialect::Kind;
+use crate::http1::{self, BodyLength};
+use crate::json::Options;
+use crate::pattern::{Conjunction, Node, Problem, Step};
+use crate::table::{Decision, Envelope, Message, MessageError, NoRoute, RouteSpec, RouteTable};
+
+/// What a snapshot is compiled from.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Routes as written.
+    pub routes: Vec<RouteSpec>,
+    /// Clusters, names unique.
+    pub clusters: Vec<Cluster>,
+    /// Bounds on messages.
+    pub limits: Limits,
+}
+
+/// Bounds on messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A request's target and header fields, in bytes.
+    pub header: usize,
+    /// What JSON is accepted.
+    pub json: Options,
+}
+
+/// Routes and clusters, ready for messages. Immutable and without state: a reload makes another one.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The routes.
+    pub table: Arc<RouteTable>,
+    clusters: Vec<Cluster>,
+    /// By rank, the clusters of the decision, first to last.
+    targets: Vec<Vec<usize>>,
+    limits: Limits,
+    /// What is legal but probably not meant: where, and why.
+    pub warnings: Vec<Problem>,
+}
+
+/// An endpoint of a snapshot: positions of its cluster and, in that, of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Position of the cluster.
+    pub cluster: usize,
+    /// Position of the endpoint in it.
+    pub endpoint: usize,
+}
+
+/// One message's way.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Rank of the route that takes it.
+    pub rank: usize,
+    /// What it says of itself.
+    pub envelope: Envelope,
+    /// The message's id.
+    pub id: String,
+    /// The id as a header field can carry it.
+    pub request_id: String,
+    /// Whether it may be sent again after it may have been executed.
+    pub idempotent: bool,
+    /// Whom to try, in order.
+    pub targets: Vec<Target>,
+}
+
+/// Why a message gets no plan.
+#[derive(Clone, Debug)]
+pub enum NoPlan {
+    /// It is not acceptable.
+    Message(MessageError),
+    /// No route takes it.
+    Route(NoRoute),
+}
+
+impl Snapshot {
+    /// Compiles a configuration.
+    ///
+    /// # Errors
+    /// Every problem in it, with paths from the root of the configuration.
+    pub fn compile(config: Config) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let names: HashMap<&str, usize> =
+            (config.clusters.iter().map(|c| c.name.as_str())).zip(0..).collect();
+        let table = RouteTable::compile(&config.routes, config.limits.json).map_err(|found| {
+            problems.extend(found.into_iter().map(|problem| Problem {
+                path: [Step::Key("routes".into())].into_iter().chain(problem.path).collect(),
+                message: problem.message,
+            }));
+        });
+        for (index, spec) in config.routes.iter().enumerate() {
+            for (at, name) in named(spec) {
+                if !names.contains_key(name) {
+                    let mut known: Vec<&str> = names.keys().copied().collect();
+                    known.sort_unstable();
+                    let message = format!("unknown cluster `{name}`; known: {}", known.join(", "));
+                    problems.push(Problem { path: route_path(index, at), message });
+                }
+            }
+        }
+        let Ok(table) = table else { return Err(problems) };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let position = |name: &String| names.get(name.as_str()).copied();
+        let decided = |decision: &Decision| -> Vec<usize> {
+            decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
+        };
+        let targets = table.decisions().iter().map(decided).collect();
+        let mut warnings = unreachable(&table);
+        for (index, pattern) in table.patterns() {
+            let Some(spec) = config.routes.get(index) else { continue };
+            for (at, name) in named(spec) {
+                let Some(cluster) = names.get(name).and_then(|at| config.clusters.get(*at)) else { continue };
+                let (fit, unfit) = join::split(&pattern.root, cluster.speaks);
+                let unfit: Vec<String> = unfit.into_iter().map(join::describe).collect();
+                if unfit.is_empty() {
+                    continue;
+                }
+                let unfit = unfit.join(", ");
+                let speaks = format!("cluster `{name}` speaks {}", cluster.speaks);
+                if fit.is_empty() {
+                    let message = format!("{speaks}: {unfit} cannot be sent to it");
+                    problems.push(Problem { path: route_path(index, at), message });
+                } else {
+                    let message = format!(
+                        "this route also matches {unfit}, which cannot be sent on: {speaks}. Such messages are refused; \
+                         narrow `match` by kind or dialect"
+                    );
+                    warnings.push(Problem { path: route_path(index, at), message });
+                }
+            }
+        }
+        drop(names);
+        if problems.is_empty() {
+            Ok(Self {
+                table: Arc::new(table),
+                clusters: config.clusters,
+                targets,
+                limits: config.limits,
+                warnings,
+            })
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The clusters.
+    #[must_use]
+    pub fn clusters(&self) -> &[Cluster] {
+        &self.clusters
+    }
+
+    /// Looks at a request's head.
+    ///
+    /// # Errors
+    /// Where it can be refused without reading on.
+    pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Refusal> {
+        Intake::accept(request, self.limits.header, || ids.id())
+    }
+
+    /// Decides where a message goes. `body` is `None` where there is none or where it is not to be read.
+    ///
+    /// # Errors
+    /// Where the message is not acceptable, or no route takes it.
+    pub fn plan(&self, intake: &Intake, body: Option<&[u8]>, ids: &Ids) -> Result<Plan, NoPlan> {
+        let headers = intake.headers();
+        let message = Message {
+            dialect: intake.dialect,
+            kind: intake.kind,
+            method: &intake.request.method,
+            path: intake.path(),
+            headers: &headers,
+            client: intake.request.client.as_deref(),
+            identity: None,
+            body,
+        };
+        let decided = self.table.decide(&message).map_err(NoPlan::Message)?;
+        let rank = decided.decision.map_err(NoPlan::Route)?;
+        let envelope = decided.envelope;
+        let mut targets = Vec::new();
+        for &position in self.targets.get(rank).map_or(&[][..], Vec::as_slice) {
+            let Some(cluster) = self.clusters.get(position) else { continue };
+            if !join::joins(intake.dialect, envelope.kind, cluster.speaks) {
+                if targets.is_empty() {
+                    return Err(NoPlan::Message(unjoinable(intake, &envelope, cluster)));
+                }
+                continue;
+            }
+            let weights: Vec<u32> = cluster.endpoints.iter().map(crate::cluster::Endpoint::weight).collect();
+            let order = order(&weights, ids.number());
+            targets.extend(order.into_iter().map(|endpoint| Target { cluster: position, endpoint }));
+        }
+        let id = envelope.id.clone().unwrap_or_else(|| intake.id.clone());
+        let safe_method =
+            matches!(intake.request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
+        let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
+        Ok(Plan { rank, request_id: header_safe(&id), id, idempotent, targets, envelope })
+    }
+
+    /// The head of one attempt, through its empty line.
+    ///
+    /// # Errors
+    /// Where the client's own fields cannot be sent on: framing, or bytes that no field may hold.
+    pub fn head(
+        &self,
+        intake: &Intake,
+        plan: &Plan,
+        target: Target,
+        body: BodyLength,
+        remaining_ms: Option<u64>,
+    ) -> Result<Vec<u8>, http1::Error> {
+        let cluster = self.clusters.get(target.cluster);
+        let Some((cluster, endpoint)) =
+            cluster.and_then(|c| c.endpoints.get(target.endpoint).map(|e| (c, e)))
+        else {
+            return Ok(Vec::new());
+        };
+        upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms)
+    }
+
+    /// Whether a message must be translated for a target.
+    #[must_use]
+    pub fn translates(&self, intake: &Intake, target: Target) -> bool {
+        self.clusters.get(target.cluster).is_some_and(|c| upstream_head::is_translated(intake.dialect, c))
+    }
+}
+
+/// The clusters that a route names, each with its place in the route.
+fn named(spec: &RouteSpec) -> impl Iterator<Item = (Vec<Step>, &str)> {
+    let to = spec.to.iter().map(|name| (vec![Step::Key("to".into())], name.as_str()));
+    let fallback = spec.fallback.iter().enumerate();
+    let place = |index| vec![Step::Key("fallback".into()), Step::Index(index)];
+    to.chain(fallback.map(move |(index, name)| (place(index), name.as_str())))
+}
+
+fn route_path(index: usize, rest: Vec<Step>) -> Vec<Step> {
+    [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(rest).collect()
+}
+
+fn unjoinable(intake: &Intake, envelope: &Envelope, cluster: &Cluster) -> MessageError {
+    let sort = join::describe((intake.dialect, envelope.kind));
+    let (name, speaks) = (&cluster.name, cluster.speaks);
+    MessageError::Envelope {
+        field: "kind".to_owned(),
+        offset: None,
+        message: format!(
+            "its route leads to cluster `{name}`, which speaks {speaks}: {sort} cannot be sent to it"
+        ),
+    }
+}
+
+/// Routes that come after one that matches everything they match.
+fn unreachable(table: &RouteTable) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut all: Option<&str> = None;
+    for ((index, pattern), decision) in table.patterns().zip(table.decisions()) {
+        let warn = |message| Problem { path: route_path(index, vec![Step::Key("match".into())]), message };
+        if let Some(all) = all {
+            warnings.push(warn(format!("never reached: route `{all}`, tried before, matches every message")));
+        } else if !seen.insert(canonical(&pattern.root)) {
+            warnings.push(warn("never reached: a route tried before has the same pattern".to_owned()));
+        }
+        if pattern.root.is_empty() && all.is_none() {
+            all = Some(&decision.route);
+        }
+    }
+    warnings
+}
+
+/// A text that equal patterns share.
+fn canonical(nodes: &Conjunction) -> String {
+    let mut parts: Vec<String> = nodes
+        .iter()
+        .map(|node| match node {
+            Node::Field(field) => {
+                let mut tests: Vec<String> = field.tests.iter().map(|test| format!("{test:?}")).collect();
+                tests.sort_unstable();
+                format!("{:?}{tests:?}", field.path)
+            }
+            Node::Or(branches) => format!("or{:?}", branches.iter().map(canonical).collect::<Vec<_>>()),
+        })
+        .collect();
+    parts.sort_unstable();
+    parts.join("&")
+}

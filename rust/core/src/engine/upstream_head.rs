@@ -1,0 +1,69 @@
+//! The head of an upstream request.
+
+use super::intake::Intake;
+use super::snapshot::Plan;
+use crate::cluster::{Cluster, Credential, Endpoint};
+use crate::dialect::Dialect;
+use crate::http1::{BodyLength, Error, RequestHead, write_request_head};
+
+/// The fields in which clients present credentials.
+const CREDENTIALS: [&[u8]; 3] = [b"authorization", b"x-api-key", b"api-key"];
+
+/// Writes the head of one attempt. `remaining_ms` is what is left of the message's deadline.
+pub(super) fn write(
+    intake: &Intake,
+    plan: &Plan,
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    body: BodyLength,
+    remaining_ms: Option<u64>,
+) -> Result<Vec<u8>, Error> {
+    let request = &intake.request;
+    let translated = intake.dialect != cluster.speaks;
+    let target = if translated { cluster.speaks.default_path() } else { &request.target };
+    let target = endpoint.target(cluster.speaks, target);
+    let method = if translated { "POST" } else { &request.method };
+
+    let remaining = remaining_ms.map(|ms| ms.to_string());
+    let host = request.fields("host").next();
+    let mut extra: Vec<(&[u8], &[u8])> = vec![(b"x-request-id", plan.request_id.as_bytes())];
+    extra.push((b"x-forwarded-proto", request.scheme.as_bytes()));
+    extra.extend(host.map(|host| (&b"x-forwarded-host"[..], host)));
+    extra.extend(request.client.as_deref().map(|client| (&b"x-forwarded-for"[..], client.as_bytes())));
+    extra.extend(remaining.as_deref().map(|ms| (&b"x-waypost-deadline-ms"[..], ms.as_bytes())));
+    // Without a trusted proxy in front nothing that the client says about itself is believed.
+    let mut remove: Vec<&[u8]> =
+        vec![b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"forwarded"];
+    match &cluster.credential {
+        Credential::Pass => {}
+        Credential::None => remove.extend(CREDENTIALS),
+        Credential::Header { name, value } => {
+            remove
+                .extend(CREDENTIALS.into_iter().filter(|field| !name.as_bytes().eq_ignore_ascii_case(field)));
+            extra.push((name.as_bytes(), value.as_bytes()));
+        }
+    }
+    if translated {
+        // The reply is read here, so it must be plain; what it should be follows from the message.
+        let accept: &[u8] = if plan.envelope.stream { b"text/event-stream" } else { b"application/json" };
+        extra.extend([(&b"content-type"[..], &b"application/json"[..]), (b"accept", accept)]);
+        extra.push((b"accept-encoding", b"identity"));
+    }
+    let head = RequestHead {
+        method: method.as_bytes(),
+        target: target.as_bytes(),
+        host: endpoint.authority().as_bytes(),
+        remove: &remove,
+        extra: &extra,
+        body: if intake.has_body || translated { body } else { BodyLength::None },
+    };
+    let mut out = Vec::with_capacity(512);
+    let fields = request.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    write_request_head(&mut out, &head, fields)?;
+    Ok(out)
+}
+
+/// Whether a message must be translated for a cluster.
+pub(super) fn is_translated(dialect: Dialect, cluster: &Cluster) -> bool {
+    dialect != cluster.speaks
+}

@@ -1,0 +1,50 @@
+//! A document as Python hands it over.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+
+use crate::errors;
+
+/// The bytes of a document: borrowed where they cannot change meanwhile, copied where they can.
+pub(crate) enum Body<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+impl<'a> Body<'a> {
+    pub(crate) fn of(object: &'a Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            return Ok(Self::Borrowed(bytes.as_bytes()));
+        }
+        if let Ok(text) = object.cast::<PyString>() {
+            return match text.to_str() {
+                Ok(text) => Ok(Self::Borrowed(text.as_bytes())),
+                // A str can hold half surrogate pairs, which no UTF-8 can.
+                Err(_) => Err(errors::envelope(
+                    object.py(),
+                    "invalid_utf8",
+                    "the text holds half of a surrogate pair: it has no UTF-8 form",
+                    None,
+                    None,
+                )),
+            };
+        }
+        if let Ok(bytes) = object.cast::<PyByteArray>() {
+            return Ok(Self::Owned(bytes.to_vec()));
+        }
+        if object.is_instance_of::<PyMemoryView>() {
+            let bytes = object.call_method0("tobytes")?;
+            return Ok(Self::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()));
+        }
+        let kind = object.get_type().qualname()?;
+        Err(PyTypeError::new_err(format!("a document is bytes, bytearray, memoryview or str, not {kind}")))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Clusters and endpoints, as an exchange needs them.
+
+use pyo3::prelude::*;
+use waypost_core::cluster;
+use waypost_core::engine::Target;
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Cluster {
+    #[pyo3(get)]
+    name: String,
+    #[pyo3(get)]
+    speaks: &'static str,
+    #[pyo3(get)]
+    model: Option<String>,
+    #[pyo3(get)]
+    connect_timeout: f64,
+    #[pyo3(get)]
+    first_byte_timeout: f64,
+    #[pyo3(get)]
+    idle_timeout: f64,
+    #[pyo3(get)]
+    total_timeout: f64,
+}
+
+impl Cluster {
+    pub(crate) fn of(py: Python<'_>, cluster: &cluster::Cluster) -> PyResult<Py<Self>> {
+        Py::new(
+            py,
+            Self {
+                name: cluster.name.clone(),
+                speaks: cluster.speaks.name(),
+                model: cluster.model.clone(),
+                connect_timeout: cluster.timeout.connect,
+                first_byte_timeout: cluster.timeout.first_byte,
+                idle_timeout: cluster.timeout.idle,
+                total_timeout: cluster.timeout.total,
+            },
+        )
+    }
+}
+
+#[pymethods]
+impl Cluster {
+    fn __repr__(&self) -> String {
+        format!("<Cluster {} speaking {}>", self.name, self.speaks)
+    }
+}
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Endpoint {
+    pub(crate) target: Target,
+    #[pyo3(get)]
+    cluster: Py<Cluster>,
+    #[pyo3(get)]
+    url: String,
+    #[pyo3(get)]
+    host: String,
+    #[pyo3(get)]
+    port: u16,
+    #[pyo3(get)]
+    tls: bool,
+}
+
+impl Endpoint {
+    pub(crate) fn of(
+        py: Python<'_>,
+        cluster: Py<Cluster>,
+        endpoint: &cluster::Endpoint,
+        target: Target,
+    ) -> PyResult<Py<Self>> {
+        Py::new(
+            py,
+            Self {
+                target,
+                cluster,
+                url: endpoint.url().to_owned(),
+                host: endpoint.host().to_owned(),
+                port: endpoint.port(),
+                tls: endpoint.tls(),
+            },
+        )
+    }
+}
+
+#[pymethods]
+impl Endpoint {
+    fn __repr__(&self) -> String {
+        format!("<Endpoint {}>", self.url)
+    }
+}

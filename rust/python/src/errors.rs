@@ -1,0 +1,115 @@
+//! Errors of the core as the exceptions that `waypost.errors` defines.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyList, PyTuple, PyType};
+use waypost_core::engine::{NoPlan, Refusal};
+use waypost_core::pattern::{Problem, Step};
+use waypost_core::table::{MessageError, NoRoute};
+use waypost_core::{http1, json};
+
+type Class = PyOnceLock<Py<PyType>>;
+
+fn raise<'py>(
+    py: Python<'py>,
+    class: &'static Class,
+    name: &str,
+    args: impl FnOnce(&Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>>,
+) -> PyErr {
+    match class.import(py, "waypost.errors", name).and_then(args) {
+        Ok(error) => PyErr::from_value(error),
+        Err(error) => error,
+    }
+}
+
+/// `WaypostError(code, message)`.
+pub(crate) fn waypost(py: Python<'_>, code: &str, message: &str) -> PyErr {
+    static CLASS: Class = PyOnceLock::new();
+    raise(py, &CLASS, "WaypostError", |class| class.call1((code, message)))
+}
+
+/// `EnvelopeError(code, message, offset, field)`.
+pub(crate) fn envelope(
+    py: Python<'_>,
+    code: &str,
+    message: &str,
+    offset: Option<usize>,
+    field: Option<&str>,
+) -> PyErr {
+    static CLASS: Class = PyOnceLock::new();
+    raise(py, &CLASS, "EnvelopeError", |class| class.call1((code, message, offset, field)))
+}
+
+/// `UpstreamError("upstream_protocol", message)`.
+pub(crate) fn upstream(py: Python<'_>, error: &http1::Error) -> PyErr {
+    static CLASS: Class = PyOnceLock::new();
+    raise(py, &CLASS, "UpstreamError", |class| class.call1(("upstream_protocol", error.to_string())))
+}
+
+pub(crate) fn json(py: Python<'_>, error: json::Error) -> PyErr {
+    envelope(py, error.code(), &error.to_string(), Some(error.offset), None)
+}
+
+pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
+    match error {
+        MessageError::Json(error) => json(py, *error),
+        MessageError::Envelope { field, offset, message } => {
+            envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field))
+        }
+        MessageError::IdentityConflict { .. } => waypost(py, error.code(), &error.to_string()),
+    }
+}
+
+fn no_route(py: Python<'_>, none: &NoRoute) -> PyErr {
+    let seen: Vec<String> = none.seen.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let seen = if seen.is_empty() { "a message without any field".to_owned() } else { seen.join(", ") };
+    waypost(py, "no_route", &format!("no route matches this message. Fields seen: {seen}"))
+}
+
+pub(crate) fn no_plan(py: Python<'_>, none: &NoPlan) -> PyErr {
+    match none {
+        NoPlan::Message(error) => message(py, error),
+        NoPlan::Route(none) => no_route(py, none),
+    }
+}
+
+/// `WaypostError` with the dialect in which to answer, and the methods that are allowed.
+pub(crate) fn refusal(py: Python<'_>, refusal: &Refusal) -> PyErr {
+    let error = waypost(py, refusal.code, &refusal.message);
+    let value = error.value(py);
+    let set = value
+        .setattr("dialect", refusal.dialect.name())
+        .and_then(|()| value.setattr("allow", refusal.allow.as_deref()));
+    set.err().unwrap_or(error)
+}
+
+/// The steps of a path as a tuple of str and int.
+pub(crate) fn path<'py>(py: Python<'py>, steps: &[Step]) -> PyResult<Bound<'py, PyTuple>> {
+    let steps = steps.iter().map(|step| match step {
+        Step::Key(key) => Ok(key.into_pyobject(py)?.into_any()),
+        Step::Index(index) => Ok(index.into_pyobject(py)?.into_any()),
+    });
+    PyTuple::new(py, steps.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// `PatternError(message, rule, path)` of the first problem; the message holds all.
+pub(crate) fn pattern(py: Python<'_>, rule: &str, problems: &[Problem]) -> PyErr {
+    static CLASS: Class = PyOnceLock::new();
+    let lines: Vec<String> = problems.iter().map(|problem| format!("rule {rule:?}: {problem}")).collect();
+    let first = problems.first().map_or(&[][..], |problem| &problem.path);
+    raise(py, &CLASS, "PatternError", |class| class.call1((lines.join("\n"), rule, path(py, first)?)))
+}
+
+/// `ConfigError(problems)`.
+pub(crate) fn config(py: Python<'_>, problems: &[Problem]) -> PyErr {
+    static ERROR: Class = PyOnceLock::new();
+    static PROBLEM: Class = PyOnceLock::new();
+    raise(py, &ERROR, "ConfigError", |class| {
+        let problem = PROBLEM.import(py, "waypost.errors", "Problem")?;
+        let list = PyList::empty(py);
+        for found in problems {
+            list.append(problem.call1((path(py, &found.path)?, &found.message))?)?;
+        }
+        class.call1((list,))
+    })
+}

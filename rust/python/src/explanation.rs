@@ -1,0 +1,124 @@
+//! Decisions and explanations.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use waypost_core::table;
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Decision {
+    #[pyo3(get)]
+    route: String,
+    #[pyo3(get)]
+    cluster: Option<String>,
+    #[pyo3(get)]
+    fallback: Py<PyTuple>,
+}
+
+impl Decision {
+    pub(crate) fn of(py: Python<'_>, decision: &table::Decision) -> PyResult<Py<Self>> {
+        let fallback = PyTuple::new(py, &decision.fallback)?.unbind();
+        Py::new(py, Self { route: decision.route.clone(), cluster: decision.cluster.clone(), fallback })
+    }
+}
+
+#[pymethods]
+impl Decision {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let cluster = self.cluster.as_ref().map_or_else(|| "None".to_owned(), |name| format!("{name:?}"));
+        let fallback = self.fallback.bind(py).repr()?;
+        Ok(format!("Decision(route={:?}, cluster={cluster}, fallback={fallback})", self.route))
+    }
+}
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Verdict {
+    inner: table::Verdict,
+}
+
+#[pymethods]
+impl Verdict {
+    #[getter]
+    fn route(&self) -> &str {
+        &self.inner.rule
+    }
+
+    #[getter]
+    fn matched(&self) -> bool {
+        self.inner.matched
+    }
+
+    #[getter]
+    fn path(&self) -> Option<&str> {
+        self.inner.path.as_deref()
+    }
+
+    #[getter]
+    fn expected(&self) -> Option<&str> {
+        self.inner.expected.as_deref()
+    }
+
+    #[getter]
+    fn seen(&self) -> Option<&str> {
+        self.inner.seen.as_deref()
+    }
+
+    #[getter]
+    fn reason(&self) -> &str {
+        &self.inner.reason
+    }
+
+    fn __repr__(&self) -> String {
+        let matched = if self.inner.matched { "True" } else { "False" };
+        format!("Verdict(route={:?}, matched={matched}, reason={:?})", self.inner.rule, self.inner.reason)
+    }
+}
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Explanation {
+    #[pyo3(get)]
+    route: Option<String>,
+    #[pyo3(get)]
+    decision: Option<Py<Decision>>,
+    #[pyo3(get)]
+    fields: Py<PyDict>,
+    verdicts: Vec<Py<Verdict>>,
+}
+
+impl Explanation {
+    pub(crate) fn of(
+        py: Python<'_>,
+        verdicts: Vec<table::Verdict>,
+        seen: Vec<(&'static str, String)>,
+        decision: Option<Py<Decision>>,
+    ) -> PyResult<Self> {
+        let fields = PyDict::new(py);
+        for (name, value) in seen {
+            fields.set_item(name, value)?;
+        }
+        Ok(Self {
+            route: verdicts.iter().find(|verdict| verdict.matched).map(|verdict| verdict.rule.clone()),
+            decision,
+            fields: fields.unbind(),
+            verdicts: verdicts
+                .into_iter()
+                .map(|inner| Py::new(py, Verdict { inner }))
+                .collect::<PyResult<_>>()?,
+        })
+    }
+}
+
+#[pymethods]
+impl Explanation {
+    #[getter]
+    fn verdicts(&self, py: Python<'_>) -> Vec<Py<Verdict>> {
+        self.verdicts.iter().map(|verdict| verdict.clone_ref(py)).collect()
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Explanation(route={:?}, {} verdicts)",
+            self.route.as_deref().unwrap_or("-"),
+            self.verdicts.len()
+        )
+    }
+}

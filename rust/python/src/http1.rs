@@ -1,0 +1,89 @@
+//! HTTP/1.1 framing of upstream responses.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use waypost_core::http1;
+
+use crate::errors;
+
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn list<'py>(py: Python<'py>, fields: &Fields) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, fields.iter().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
+}
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct ResponseHead {
+    head: http1::ResponseHead,
+}
+
+#[pymethods]
+impl ResponseHead {
+    #[getter]
+    fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list(py, &self.head.headers)
+    }
+}
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct ResponseEnd {
+    end: http1::ResponseEnd,
+}
+
+#[pymethods]
+impl ResponseEnd {
+    #[getter]
+    fn reusable(&self) -> bool {
+        self.end.reusable
+    }
+
+    #[getter]
+    fn trailers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list(py, &self.end.trailers)
+    }
+}
+
+/// The lock is never contended: a reader belongs to one attempt. It is what makes the class safe to share all the same.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct ResponseReader {
+    reader: Mutex<http1::ResponseReader>,
+}
+
+type Fed<'py> = (Option<ResponseHead>, Bound<'py, PyBytes>, Option<ResponseEnd>);
+
+#[pymethods]
+impl ResponseReader {
+    #[new]
+    #[pyo3(signature = (method, *, max_head = 65536))]
+    fn new(method: &str, max_head: usize) -> Self {
+        Self { reader: Mutex::new(http1::ResponseReader::new(method, max_head)) }
+    }
+
+    fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Fed<'py>> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = reader.feed(data).map_err(|error| errors::upstream(py, &error))?;
+        let body = PyBytes::new(py, &progress.body);
+        Ok((
+            progress.head.map(|head| ResponseHead { head }),
+            body,
+            progress.end.map(|end| ResponseEnd { end }),
+        ))
+    }
+
+    fn eof(&self, py: Python<'_>) -> PyResult<ResponseEnd> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.eof().map(|end| ResponseEnd { end }).map_err(|error| errors::upstream(py, &error))
+    }
+}
+
+#[pyfunction]
+pub(crate) fn encode_chunk<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &http1::encode_chunk(data))
+}

@@ -1,0 +1,110 @@
+//! The arguments of `RouteTable`'s methods as a message.
+
+use std::borrow::Cow;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyMapping};
+use waypost_core::dialect::{self, Dialect};
+use waypost_core::table::{Header, Identity, Message};
+
+use crate::body::Body;
+
+/// A message that owns what Python might take away.
+pub(crate) struct Owned<'a> {
+    body: Body<'a>,
+    dialect: Dialect,
+    headers: Vec<Header<'static>>,
+    path: String,
+    method: String,
+    identity: Option<Identity>,
+}
+
+impl<'a> Owned<'a> {
+    pub(crate) fn new(
+        body: &'a Bound<'_, PyAny>,
+        dialect: &str,
+        headers: Option<&Bound<'_, PyAny>>,
+        path: &str,
+        method: &str,
+        identity: Option<&Bound<'_, PyMapping>>,
+    ) -> PyResult<Self> {
+        let Some(dialect) = Dialect::parse(dialect) else {
+            let known = Dialect::ALL.map(Dialect::name).join(", ");
+            return Err(PyValueError::new_err(format!("there is no dialect {dialect:?}; dialects: {known}")));
+        };
+        let path = if path.is_empty() { dialect.default_path() } else { path };
+        Ok(Self {
+            body: Body::of(body)?,
+            dialect,
+            headers: headers.map_or_else(|| Ok(Vec::new()), read_headers)?,
+            path: path.split('?').next().unwrap_or_default().to_owned(),
+            method: method.to_owned(),
+            identity: identity.map(read_identity).transpose()?,
+        })
+    }
+
+    pub(crate) fn message(&self) -> Message<'_> {
+        let entry = dialect::entry(&self.path).filter(|entry| entry.dialect == self.dialect);
+        Message {
+            dialect: self.dialect,
+            kind: entry.and_then(|entry| entry.kind),
+            method: &self.method,
+            path: &self.path,
+            headers: &self.headers,
+            client: None,
+            identity: self.identity.as_ref(),
+            body: Some(self.body.as_bytes()),
+        }
+    }
+}
+
+/// Pairs, or a mapping, of str or bytes.
+fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
+    let pairs = match headers.cast::<PyDict>() {
+        Ok(dict) => dict.items().into_any(),
+        Err(_) => headers.clone(),
+    };
+    let text = |object: &Bound<'_, PyAny>| -> PyResult<String> {
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            let bytes = bytes.as_bytes();
+            // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
+            return Ok(std::str::from_utf8(bytes)
+                .map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned));
+        }
+        object
+            .extract::<String>()
+            .map_err(|_| PyTypeError::new_err("header names and values are str or bytes"))
+    };
+    let mut out = Vec::new();
+    for pair in pairs.try_iter()? {
+        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
+            pair?.extract().map_err(|_| PyTypeError::new_err("headers are (name, value) pairs"))?;
+        out.push((Cow::Owned(text(&name)?.to_ascii_lowercase()), Cow::Owned(text(&value)?)));
+    }
+    Ok(out)
+}
+
+fn read_identity(identity: &Bound<'_, PyMapping>) -> PyResult<Identity> {
+    let mut out = Identity::default();
+    for item in identity.items()?.iter() {
+        let (key, value): (String, Bound<'_, PyAny>) = item.extract()?;
+        if value.is_none() {
+            continue;
+        }
+        match key.as_str() {
+            "tenant" => out.tenant = Some(value.extract()?),
+            "agent" => out.agent = Some(value.extract()?),
+            "labels" => {
+                for label in value.cast::<PyMapping>()?.items()?.iter() {
+                    out.labels.push(label.extract()?);
+                }
+            }
+            other => {
+                let message = format!("an identity has tenant, agent and labels, no {other:?}");
+                return Err(PyValueError::new_err(message));
+            }
+        }
+    }
+    Ok(out)
+}

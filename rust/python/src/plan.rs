@@ -1,0 +1,128 @@
+//! `Intake` and `Plan`: one message between its head and its attempts.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+use waypost_core::dialect::Kind;
+use waypost_core::engine;
+use waypost_core::http1::BodyLength;
+
+use crate::endpoint::Endpoint;
+use crate::errors;
+use crate::explanation::Decision;
+use crate::snapshot::{IDS, Shared};
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Intake {
+    shared: Arc<Shared>,
+    intake: Arc<engine::Intake>,
+}
+
+impl Intake {
+    pub(crate) fn new(shared: Arc<Shared>, intake: engine::Intake) -> Self {
+        Self { shared, intake: Arc::new(intake) }
+    }
+}
+
+#[pymethods]
+impl Intake {
+    #[getter]
+    fn id(&self) -> &str {
+        &self.intake.id
+    }
+
+    #[getter]
+    fn dialect(&self) -> &'static str {
+        self.intake.dialect.name()
+    }
+
+    #[getter]
+    fn buffered(&self) -> bool {
+        self.intake.buffered
+    }
+
+    #[pyo3(signature = (body))]
+    fn plan(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Plan> {
+        let snapshot = &self.shared.snapshot;
+        let plan = snapshot.plan(&self.intake, body, &IDS).map_err(|none| errors::no_plan(py, &none))?;
+        let endpoints = plan.targets.iter().filter_map(|target| self.shared.endpoint(py, *target));
+        Ok(Plan {
+            endpoints: PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind(),
+            shared: Arc::clone(&self.shared),
+            intake: Arc::clone(&self.intake),
+            inner: plan,
+        })
+    }
+}
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Plan {
+    shared: Arc<Shared>,
+    intake: Arc<engine::Intake>,
+    inner: engine::Plan,
+    #[pyo3(get)]
+    endpoints: Py<PyTuple>,
+}
+
+#[pymethods]
+impl Plan {
+    #[getter]
+    fn decision(&self, py: Python<'_>) -> Option<Py<Decision>> {
+        self.shared.table.get().decision(py, self.inner.rank)
+    }
+
+    #[getter]
+    fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    #[getter]
+    fn request_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.inner.request_id.as_bytes())
+    }
+
+    #[getter]
+    fn dialect(&self) -> &'static str {
+        self.intake.dialect.name()
+    }
+
+    #[getter]
+    fn kind(&self) -> Option<&'static str> {
+        self.inner.envelope.kind.map(Kind::name)
+    }
+
+    #[getter]
+    fn stream(&self) -> bool {
+        self.inner.envelope.stream
+    }
+
+    #[getter]
+    fn deadline_ms(&self) -> Option<u64> {
+        self.inner.envelope.deadline_ms
+    }
+
+    #[getter]
+    fn idempotent(&self) -> bool {
+        self.inner.idempotent
+    }
+
+    fn translated(&self, endpoint: &Endpoint) -> bool {
+        self.shared.snapshot.translates(&self.intake, endpoint.target)
+    }
+
+    #[pyo3(signature = (endpoint, body_length, *, remaining_ms = None))]
+    fn head<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: &Endpoint,
+        body_length: Option<u64>,
+        remaining_ms: Option<u64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let body = body_length.map_or(BodyLength::Chunked, BodyLength::Known);
+        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.target, body, remaining_ms);
+        // What cannot be written came from the client: its configuration was checked.
+        let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
+        Ok(PyBytes::new(py, &head))
+    }
+}

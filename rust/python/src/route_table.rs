@@ -1,0 +1,189 @@
+//! `RouteTable`.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyMapping};
+use waypost_core::json::{self, DuplicateKeys, Options};
+use waypost_core::pattern::{Problem, Step, Value};
+use waypost_core::table::{self, RouteSpec};
+
+use crate::errors;
+use crate::explanation::{Decision, Explanation};
+use crate::matcher::checked_depth;
+use crate::message::Owned;
+use crate::value;
+
+#[pyclass(frozen, subclass, module = "waypost._native")]
+pub(crate) struct RouteTable {
+    table: Arc<table::RouteTable>,
+    /// By rank.
+    decisions: Vec<Py<Decision>>,
+}
+
+impl RouteTable {
+    pub(crate) fn of(py: Python<'_>, table: Arc<table::RouteTable>) -> PyResult<Self> {
+        let decisions =
+            table.decisions().iter().map(|decision| Decision::of(py, decision)).collect::<PyResult<_>>()?;
+        Ok(Self { table, decisions })
+    }
+
+    pub(crate) fn decision(&self, py: Python<'_>, rank: usize) -> Option<Py<Decision>> {
+        self.decisions.get(rank).map(|decision| decision.clone_ref(py))
+    }
+}
+
+/// Reads routes from mappings; whatever has the wrong shape is a problem at its place.
+pub(crate) fn read_routes(
+    routes: &Bound<'_, PyAny>,
+    problems: &mut Vec<Problem>,
+) -> PyResult<Vec<RouteSpec>> {
+    let mut out = Vec::new();
+    for (index, route) in routes.try_iter()?.enumerate() {
+        let at = |path: Vec<Step>| -> Vec<Step> {
+            [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(path).collect()
+        };
+        let mut problem = |path: Vec<Step>, message: &str| {
+            problems.push(Problem { path: at(path), message: message.to_owned() });
+        };
+        let key = |name: &str| vec![Step::Key(name.to_owned())];
+        let route = route?;
+        let Ok(route) = route.cast::<PyMapping>() else {
+            problem(Vec::new(), "a route is a mapping with a name, and match, to, fallback, precedence");
+            continue;
+        };
+        let mut spec = RouteSpec {
+            name: String::new(),
+            pattern: Value::Map(Vec::new()),
+            to: None,
+            fallback: Vec::new(),
+            precedence: 0,
+        };
+        for item in route.items()?.iter() {
+            let (name, object): (String, Bound<'_, PyAny>) = item.extract()?;
+            match name.as_str() {
+                "name" => match object.extract::<String>() {
+                    Ok(name) => spec.name = name,
+                    Err(_) => problem(key("name"), "a route's name is a string"),
+                },
+                "match" => match value::read(&object)? {
+                    Ok(pattern) => spec.pattern = pattern,
+                    Err(found) => {
+                        problem(key("match").into_iter().chain(found.path).collect(), &found.message)
+                    }
+                },
+                "to" => match object.extract::<Option<String>>() {
+                    Ok(to) => spec.to = to,
+                    Err(_) => problem(key("to"), "`to` is the name of a cluster"),
+                },
+                "fallback" => match object.extract::<Vec<String>>() {
+                    Ok(fallback) => spec.fallback = fallback,
+                    Err(_) => problem(key("fallback"), "`fallback` is a list of names of clusters"),
+                },
+                "precedence" => match object.extract::<i64>() {
+                    Ok(precedence) => spec.precedence = precedence,
+                    Err(_) => problem(key("precedence"), "`precedence` is a whole number"),
+                },
+                other => {
+                    let message =
+                        format!("unknown key `{other}`; allowed: name, match, to, fallback, precedence");
+                    problem(key(other), &message);
+                }
+            }
+        }
+        if spec.name.is_empty() {
+            problem(key("name"), "a route needs a name");
+        }
+        if out.iter().any(|earlier: &RouteSpec| earlier.name == spec.name) && !spec.name.is_empty() {
+            problem(key("name"), &format!("there is a route `{}` already", spec.name));
+        }
+        out.push(spec);
+    }
+    Ok(out)
+}
+
+#[pymethods]
+impl RouteTable {
+    #[new]
+    #[pyo3(signature = (routes, *, depth = json::DEFAULT_DEPTH))]
+    fn new(py: Python<'_>, routes: &Bound<'_, PyAny>, depth: usize) -> PyResult<Self> {
+        let options = Options { depth: checked_depth(depth)?, duplicate_keys: DuplicateKeys::Error };
+        let mut problems = Vec::new();
+        let specs = read_routes(routes, &mut problems)?;
+        let table = py.detach(|| table::RouteTable::compile(&specs, options)).map_err(|found| {
+            problems.extend(found.into_iter().map(|problem| Problem {
+                path: [Step::Key("routes".into())].into_iter().chain(problem.path).collect(),
+                message: problem.message,
+            }));
+        });
+        match table {
+            Ok(table) if problems.is_empty() => Self::of(py, Arc::new(table)),
+            _ => Err(errors::config(py, &problems)),
+        }
+    }
+
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[allow(clippy::too_many_arguments)] // One per attribute of a message.
+    fn decide(
+        &self,
+        py: Python<'_>,
+        body: &Bound<'_, PyAny>,
+        dialect: &str,
+        headers: Option<&Bound<'_, PyAny>>,
+        path: &str,
+        method: &str,
+        identity: Option<&Bound<'_, PyMapping>>,
+    ) -> PyResult<Option<Py<Decision>>> {
+        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let decided = self.table.decide(&owned.message()).map_err(|error| errors::message(py, &error))?;
+        Ok(decided.decision.ok().and_then(|rank| self.decision(py, rank)))
+    }
+
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[allow(clippy::too_many_arguments)] // One per attribute of a message.
+    fn matches(
+        &self,
+        py: Python<'_>,
+        body: &Bound<'_, PyAny>,
+        dialect: &str,
+        headers: Option<&Bound<'_, PyAny>>,
+        path: &str,
+        method: &str,
+        identity: Option<&Bound<'_, PyMapping>>,
+    ) -> PyResult<Vec<Py<Decision>>> {
+        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let ranks = self.table.matches(&owned.message()).map_err(|error| errors::message(py, &error))?;
+        Ok(ranks.into_iter().filter_map(|rank| self.decision(py, rank)).collect())
+    }
+
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[allow(clippy::too_many_arguments)] // One per attribute of a message.
+    fn explain(
+        &self,
+        py: Python<'_>,
+        body: &Bound<'_, PyAny>,
+        dialect: &str,
+        headers: Option<&Bound<'_, PyAny>>,
+        path: &str,
+        method: &str,
+        identity: Option<&Bound<'_, PyMapping>>,
+    ) -> PyResult<Explanation> {
+        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let explained = self.table.explain(&owned.message()).map_err(|error| errors::message(py, &error))?;
+        let decision = explained.decision.and_then(|rank| self.decision(py, rank));
+        Explanation::of(py, explained.verdicts, explained.seen, decision)
+    }
+
+    fn __len__(&self) -> usize {
+        self.table.len()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<RouteTable of {} routes>", self.table.len())
+    }
+}
+
+/// A value of a dict that must be there: the configuration was checked before.
+pub(crate) fn item<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>> {
+    dict.get_item(key)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(key.to_owned()))
+}

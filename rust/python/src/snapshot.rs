@@ -1,0 +1,198 @@
+//! `Snapshot`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
+use waypost_core::cluster::{self, Credential, Timeout};
+use waypost_core::dialect::Dialect;
+use waypost_core::engine::{self, Config, Ids, Limits, Request, Target};
+use waypost_core::json::{DuplicateKeys, Options};
+use waypost_core::pattern::{Problem, Step};
+
+use crate::endpoint::{Cluster, Endpoint};
+use crate::errors;
+use crate::plan::Intake;
+use crate::route_table::{RouteTable, item, read_routes};
+
+/// One source of ids for the process: they outlive snapshots. The standard library seeds its hasher from the system.
+pub(crate) static IDS: LazyLock<Ids> =
+    LazyLock::new(|| Ids::new(RandomState::new().hash_one(std::process::id())));
+
+/// What all messages of a snapshot share.
+pub(crate) struct Shared {
+    pub(crate) snapshot: engine::Snapshot,
+    pub(crate) table: Py<RouteTable>,
+    clusters: Vec<Py<Cluster>>,
+    /// By cluster.
+    endpoints: Vec<Vec<Py<Endpoint>>>,
+}
+
+impl Shared {
+    pub(crate) fn endpoint(&self, py: Python<'_>, target: Target) -> Option<Py<Endpoint>> {
+        self.endpoints.get(target.cluster)?.get(target.endpoint).map(|endpoint| endpoint.clone_ref(py))
+    }
+}
+
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Snapshot {
+    shared: Arc<Shared>,
+}
+
+#[pymethods]
+impl Snapshot {
+    #[new]
+    fn new(py: Python<'_>, config: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let mut problems = Vec::new();
+        let config = read_config(config, &mut problems)?;
+        if !problems.is_empty() {
+            return Err(errors::config(py, &problems));
+        }
+        let snapshot = py
+            .detach(|| engine::Snapshot::compile(config))
+            .map_err(|problems| errors::config(py, &problems))?;
+        let table = Py::new(py, RouteTable::of(py, Arc::clone(&snapshot.table))?)?;
+        let mut clusters = Vec::new();
+        let mut endpoints = Vec::new();
+        for (position, cluster) in snapshot.clusters().iter().enumerate() {
+            let object = Cluster::of(py, cluster)?;
+            let of = |(endpoint, found)| {
+                Endpoint::of(py, object.clone_ref(py), found, Target { cluster: position, endpoint })
+            };
+            endpoints.push(cluster.endpoints.iter().enumerate().map(of).collect::<PyResult<Vec<_>>>()?);
+            clusters.push(object);
+        }
+        Ok(Self { shared: Arc::new(Shared { snapshot, table, clusters, endpoints }) })
+    }
+
+    #[getter]
+    fn table(&self, py: Python<'_>) -> Py<RouteTable> {
+        self.shared.table.clone_ref(py)
+    }
+
+    #[getter]
+    fn clusters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let out = PyDict::new(py);
+        for (cluster, object) in self.shared.snapshot.clusters().iter().zip(&self.shared.clusters) {
+            out.set_item(&cluster.name, object)?;
+        }
+        Ok(out)
+    }
+
+    #[getter]
+    fn endpoints(&self, py: Python<'_>) -> Vec<Py<Endpoint>> {
+        self.shared.endpoints.iter().flatten().map(|endpoint| endpoint.clone_ref(py)).collect()
+    }
+
+    #[getter]
+    fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let out = PyList::empty(py);
+        for Problem { path, message } in &self.shared.snapshot.warnings {
+            out.append((errors::path(py, path)?, message))?;
+        }
+        Ok(out)
+    }
+
+    #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http"))]
+    fn accept(
+        &self,
+        py: Python<'_>,
+        method: String,
+        target: &[u8],
+        headers: &Bound<'_, PyAny>,
+        client: Option<String>,
+        scheme: &str,
+    ) -> PyResult<Intake> {
+        let Ok(target) = std::str::from_utf8(target) else {
+            return Err(errors::waypost(
+                py,
+                "bad_framing",
+                "the request target holds bytes that are not ASCII",
+            ));
+        };
+        let request = Request {
+            method,
+            target: target.to_owned(),
+            headers: read_fields(headers)?,
+            client,
+            scheme: scheme.to_owned(),
+        };
+        let intake =
+            self.shared.snapshot.accept(request, &IDS).map_err(|refused| errors::refusal(py, &refused))?;
+        Ok(Intake::new(Arc::clone(&self.shared), intake))
+    }
+}
+
+fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut out = Vec::with_capacity(headers.len().unwrap_or(16));
+    for pair in headers.try_iter()? {
+        let pair = pair?;
+        // ASGI says an iterable of two; uvicorn gives tuples, others lists.
+        let (name, value) = match pair.cast::<PyTuple>() {
+            Ok(pair) => (pair.get_item(0)?, pair.get_item(1)?),
+            Err(_) => pair.extract()?,
+        };
+        out.push((name.cast::<PyBytes>()?.as_bytes().to_vec(), value.cast::<PyBytes>()?.as_bytes().to_vec()));
+    }
+    Ok(out)
+}
+
+/// Reads a configuration whose shape was checked; only what Python cannot know is checked again.
+fn read_config(config: &Bound<'_, PyDict>, problems: &mut Vec<Problem>) -> PyResult<Config> {
+    let routes = read_routes(&item(config, "routes")?, problems)?;
+    let limits = item(config, "limits")?.cast_into::<PyDict>()?;
+    let depth: usize = item(config, "depth")?.extract()?;
+    let header: usize = item(&limits, "header")?.extract()?;
+    let mut clusters = Vec::new();
+    for pair in item(config, "clusters")?.cast::<PyMapping>()?.items()?.iter() {
+        let (name, cluster): (String, Bound<'_, PyDict>) = pair.extract()?;
+        clusters.push(read_cluster(name, &cluster, problems)?);
+    }
+    let json = Options { depth, duplicate_keys: DuplicateKeys::Error };
+    Ok(Config { routes, clusters, limits: Limits { header, json } })
+}
+
+fn read_cluster(
+    name: String,
+    cluster: &Bound<'_, PyDict>,
+    problems: &mut Vec<Problem>,
+) -> PyResult<cluster::Cluster> {
+    let speaks: String = item(cluster, "speaks")?.extract()?;
+    let speaks =
+        Dialect::parse(&speaks).ok_or_else(|| PyValueError::new_err(format!("no dialect {speaks:?}")))?;
+    let mut endpoints = Vec::new();
+    for (index, endpoint) in item(cluster, "endpoints")?.try_iter()?.enumerate() {
+        let endpoint = endpoint?.cast_into::<PyDict>()?;
+        let url: String = item(&endpoint, "url")?.extract()?;
+        match cluster::Endpoint::parse(&url, item(&endpoint, "weight")?.extract()?) {
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(message) => {
+                let path = ["clusters", &name, "endpoints"].map(|key| Step::Key(key.to_owned())).into_iter();
+                problems.push(Problem { path: path.chain([Step::Index(index)]).collect(), message });
+            }
+        }
+    }
+    let credential = item(cluster, "credential")?;
+    let credential = if credential.is_none() {
+        Credential::None
+    } else if let Ok(header) = credential.cast::<PyDict>() {
+        Credential::Header {
+            name: item(header, "header")?.extract()?,
+            value: item(header, "value")?.extract()?,
+        }
+    } else {
+        Credential::Pass
+    };
+    let timeout = item(cluster, "timeout")?.cast_into::<PyDict>()?;
+    let seconds = |key: &str| item(&timeout, key)?.extract::<f64>();
+    let timeout = Timeout {
+        connect: seconds("connect")?,
+        first_byte: seconds("first_byte")?,
+        idle: seconds("idle")?,
+        total: seconds("total")?,
+    };
+    let model = item(cluster, "model")?.extract()?;
+    Ok(cluster::Cluster { name, speaks, endpoints, credential, model, timeout })
+}
