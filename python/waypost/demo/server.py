@@ -20,7 +20,8 @@ GRACE: Final = 1
 
 def bind(port: int = 0) -> socket.socket:
     """A socket bound to `port` on loopback, or to a free port. Raises `OSError` where the port is taken."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named: else asyncio does not set TCP_NODELAY on the connections it accepts.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", port))
@@ -55,7 +56,8 @@ class Server:
         self._task.add_done_callback(lambda _: self._server.settled.set())
         await self._server.settled.wait()
         if self._task.done():
-            self._task.result()
+            ended, self._task = self._task, None
+            ended.result()
 
     async def stop(self) -> None:
         """Stop within about `GRACE` seconds. Cancelled meanwhile, it gives up responses under way at once."""
