@@ -94,7 +94,7 @@ def stream(events: Iterable[bytes]) -> Response:
 
 
 class _EventStream(StreamingResponse):
-    # Starlette would watch for a disconnect in an anyio task group, the first of which costs 40 ms of imports. The events
-    # are few and ready, and uvicorn drops what nobody waits for.
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # Starlette would watch for a disconnect in an anyio task group, the first of which costs 40 ms of imports. The
+    # events are few and ready, and uvicorn drops what nobody waits for.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         await self.stream_response(send)
