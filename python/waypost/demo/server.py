@@ -68,6 +68,7 @@ class Server:
         except asyncio.CancelledError:
             if self._task is not None:
                 self._task.cancel()
+                await asyncio.wait({self._task})
             raise
         finally:
             self._socket.close()
