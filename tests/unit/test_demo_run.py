@@ -248,6 +248,13 @@ class TestSummary:
         assert self.of(body, "text/event-stream; charset=utf-8") == "a b (2 chunks)"
 
     @pytest.mark.parametrize(
+        ("result", "said"),
+        [('"hi"', "hi"), ('{"role":"assistant","content":"hi"}', "hi"), ('{"value":1}', '{"value":1}')],
+    )
+    def test_says_what_a_native_reply_holds(self, result: str, said: str) -> None:
+        assert self.of(b'{"id":"1","result":%s}' % result.encode()) == said
+
+    @pytest.mark.parametrize(
         ("body", "kind"),
         [
             (b'data: {"id":"1","delta":"a"}\n\n', "text/event-stream"),

@@ -136,4 +136,6 @@ def _error(error: Any) -> str:
 
 
 def _line(value: Any) -> str:
+    if isinstance(value, dict) and isinstance(value.get("content"), str):  # a model's message
+        value = value["content"]
     return value if isinstance(value, str) else orjson.dumps(value).decode()
