@@ -103,7 +103,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.body > self.buffered:
             yield (
                 ("body",),
-                f"greater than limits.buffered ({format_size(self.buffered)}), which must hold it; lower this, or raise that",
+                f"greater than limits.buffered ({format_size(self.buffered)}), which holds it; change one of them",
             )
 
 
