@@ -57,9 +57,11 @@ def check_url(value: object) -> str:
     if fragment is not None:
         raise ShapeError("an endpoint's URL cannot have a fragment (`#`)")
     parts = _AUTHORITY.fullmatch(authority)
-    if not authority or parts is None or not parts.group(1):
-        raise ShapeError("the URL has no host" if not authority.strip(":") else "the URL's host and port are malformed")
+    if parts is None:
+        raise ShapeError("the URL's host and port are malformed")
     host, port = parts.groups()
+    if not host:
+        raise ShapeError("the URL has no host")
     if host.startswith("["):
         if ":" not in host:
             raise ShapeError("brackets in a URL hold an IPv6 address")

@@ -143,7 +143,7 @@ class _Composer:
     def scalar_value(self, event: Any, mark: Mark) -> Any:
         text: str = event.value
         try:
-            if event.implicit[0]:
+            if event.implicit[0] and event.tag != "!":
                 return resolve(text)
             if event.tag in (None, "!", _TAG + "str"):
                 return text
