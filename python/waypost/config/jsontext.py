@@ -133,7 +133,7 @@ class _Reader:
         if not self.take(":"):
             raise self.stop("`:` is missing after a key")
         if key in open_.value:
-            first, column = open_.mark.keys[key]
+            first, column = open_.mark.key(key)
             message = f"key `{key[:80]}` is there twice; first in line {first}, column {column}"
             self.faults.append(Fault(self.path(), *open_.place, message))
             open_.skip = True
@@ -143,13 +143,12 @@ class _Reader:
     def add(self, value: Any, mark: Mark) -> None:
         open_ = self.stack[-1]
         if isinstance(open_.value, list):
-            open_.mark.children[len(open_.value)] = mark
+            open_.mark.add(len(open_.value), mark)
             open_.value.append(value)
         elif open_.skip or open_.key is None:
             open_.skip = False
         else:
-            open_.mark.children[open_.key] = mark
-            open_.mark.keys[open_.key] = open_.place
+            open_.mark.add(open_.key, mark, open_.place)
             open_.value[open_.key] = value
             open_.key = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
 __all__ = ["EMPTY", "MAX_DEPTH", "REPORTED", "Fault", "Mark", "Path", "Sentinel", "ShapeError", "UnreadableError"]
@@ -41,9 +41,24 @@ class Mark:
 
     line: int
     column: int
-    children: dict[str | int, Mark] = field(default_factory=dict)
-    keys: dict[str, tuple[int, int]] = field(default_factory=dict)
+    children: dict[str | int, Mark] | None = None
+    """By key or position, where it is a mapping or a list."""
+    keys: dict[str, tuple[int, int]] | None = None
     """Line and column of each key of a mapping."""
+
+    def add(self, step: str | int, child: Mark, key: tuple[int, int] | None = None) -> None:
+        """Note where a value below this one stands, and its key where it has one."""
+        if self.children is None:  # most values are scalars, and there are many: they get no dicts
+            self.children = {}
+        self.children[step] = child
+        if key is not None and isinstance(step, str):
+            if self.keys is None:
+                self.keys = {}
+            self.keys[step] = key
+
+    def key(self, step: str) -> tuple[int, int]:
+        """Line and column of a key that is there."""
+        return (self.keys or {}).get(step, (self.line, self.column))
 
     def find(self, path: Iterable[str | int], *, key: bool = False) -> tuple[int, int]:
         """Line and column of what `path` leads to, or of the nearest value around it.
@@ -53,10 +68,10 @@ class Mark:
         mark = self
         place = (self.line, self.column)
         for step in path:
-            child = mark.children.get(step)
+            child = mark.children.get(step) if mark.children is not None else None
             if child is None:
                 return (mark.line, mark.column)
-            place = mark.keys.get(step, (child.line, child.column)) if isinstance(step, str) else place
+            place = mark.key(step) if isinstance(step, str) else (child.line, child.column)
             mark = child
         return place if key else (mark.line, mark.column)
 

@@ -179,7 +179,7 @@ class _Composer:
             if value is not REPORTED:
                 self.fault(f'a key must be a string: write "{event.value[:80]}" in quotes', *place)
         elif value in open_.value:
-            first = open_.mark.keys[value][0]
+            first = open_.mark.key(value)[0]
             self.fault(f"key `{value[:80]}` is there twice; first in line {first}", *place)
         else:
             open_.key, open_.key_place = value, place
@@ -208,13 +208,12 @@ class _Composer:
         open_ = self.stack[-1]
         open_.size += size
         if isinstance(open_.value, list):
-            open_.mark.children[len(open_.value)] = mark
+            open_.mark.add(len(open_.value), mark)
             open_.value.append(value)
         elif open_.key is None:
             open_.skip = False
         else:
-            open_.mark.children[open_.key] = mark
-            open_.mark.keys[open_.key] = open_.key_place
+            open_.mark.add(open_.key, mark, open_.key_place)
             open_.value[open_.key] = value
             open_.key = None
 
