@@ -171,10 +171,10 @@ class DataPath:
             return
         except WaypostError as error:
             await request.refuse(error)
-        except Exception as exc:
+        except Exception:
             if request.started:
                 raise
-            _logger.error("a defect ended request %s", request.id, exc_info=exc)
+            _logger.exception("a defect ended request %s", request.id)
             message = "a defect in Waypost ended this request; its log says more"
             await request.refuse(WaypostError("internal", message))
 

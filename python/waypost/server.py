@@ -10,11 +10,11 @@ import math
 import os
 import signal
 import socket
-import stat
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -98,7 +98,7 @@ def serve(
     # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
     where = f"unix:{uds}" if uds is not None else f"{scheme}://{_address(sock)}"
-    server = _Server(settings, gateway, Path(config_path), where)
+    server = _Server(settings, gateway, Path(config_path).absolute(), where)
     # uvicorn raises the signals that stopped it again, once it is done: with these handlers that means exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -140,8 +140,8 @@ class _Server(uvicorn.Server):
         self._gateway.drain()
         super().handle_exit(sig, frame)
 
-    def _spawn(self, coroutine: asyncio._CoroutineLike[None]) -> None:
-        task = asyncio.ensure_future(coroutine)
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -172,22 +172,28 @@ class _Server(uvicorn.Server):
         from watchfiles import Change, awatch  # noqa: PLC0415 - not before the first message can be answered
 
         while True:
-            files = {os.path.realpath(name) for name in self._gateway.generation.config.files}
-            files.add(os.path.realpath(self._path))
-            directories = {os.path.dirname(name) for name in files}
-            directories |= {os.path.dirname(os.path.abspath(name)) for name in self._gateway.generation.config.files}
+            config = self._gateway.generation.config
+            files = {self._path, *config.files}
+            # Links are watched where they stand and where they lead; Kubernetes swaps one named ..data.
+            files |= {path.resolve() for path in files}
+            directories = {path.parent for path in files} | set(config.directories)
+            included = set(config.directories)
 
-            def concerns(_: Change, name: str, files: frozenset[str] = frozenset(files)) -> bool:
-                # Kubernetes swaps a link named ..data; editors write a new file and rename it.
-                base = os.path.basename(name)
-                return name in files or base.endswith(_WATCHED_SUFFIXES) or base.startswith("..")
+            def concerns(
+                _: Change, name: str, files: frozenset[Path] = frozenset(files), included: set[Path] = included
+            ) -> bool:
+                path = Path(name)
+                new = path.parent in included and path.suffix in _WATCHED_SUFFIXES
+                return path in files or new or path.name.startswith("..")
 
             stop = asyncio.Event()
-            async for _ in awatch(
-                *directories, watch_filter=concerns, debounce=300, step=50, recursive=False, stop_event=stop
-            ):
+            changes = awatch(
+                *directories, watch_filter=concerns, debounce=300, step=50, stop_event=stop, recursive=False
+            )
+            async for _ in changes:
                 await self._reload()
-                if {os.path.realpath(name) for name in self._gateway.generation.config.files} - files:
+                after = self._gateway.generation.config
+                if (after.files, after.directories) != (config.files, config.directories):
                     stop.set()
 
 
@@ -217,29 +223,35 @@ def _bind(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _bind_unix(path: str) -> socket.socket:
+def _bind_unix(name: str) -> socket.socket:
+    path = Path(name)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if os.path.exists(path):
-            if not stat.S_ISSOCK(os.stat(path).st_mode):
-                raise _CannotListenError(f"{path} exists and is no socket: choose another path with --uds")
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                try:
-                    probe.connect(path)
-                except ConnectionRefusedError:
-                    os.unlink(path)  # left behind by a process that is gone
-                else:
-                    raise _CannotListenError(f"{path} is in use: stop what listens there, or choose another with --uds")
-        sock.bind(path)
+        if path.exists():
+            _remove_stale(path)
+        sock.bind(name)
         sock.listen(_BACKLOG)
     except OSError as exc:
         sock.close()
-        raise _CannotListenError(f"cannot listen on {path}: {exc.strerror or exc}") from None
+        raise _CannotListenError(f"cannot listen on {name}: {exc.strerror or exc}") from None
     except _CannotListenError:
         sock.close()
         raise
     sock.setblocking(False)
     return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that was left behind by a process that is gone."""
+    if not path.is_socket():
+        raise _CannotListenError(f"{path} exists and is no socket: choose another path with --uds")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise _CannotListenError(f"{path} is in use: stop what listens there, or choose another with --uds")
 
 
 def _address(sock: socket.socket) -> str:

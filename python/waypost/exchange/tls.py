@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Tls", "fingerprint"]
@@ -45,6 +46,6 @@ def fingerprint(settings: Any | None) -> Fingerprint:
         if name is None:
             found.append(None)
         else:
-            stat = os.stat(name)
+            stat = Path(name).stat()
             found.append((os.fspath(name), stat.st_mtime_ns, stat.st_size, stat.st_ino))
     return tuple(found)
