@@ -1,5 +1,7 @@
 //! The scanner against `serde_json`, and against a model that knows what it wrote.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -263,7 +265,8 @@ fn walk(value: &Value, path: &[String], out: &mut Vec<Value>) {
     }
 }
 
-/// Holds `body` against `serde_json`: the verdict, the offset's plausibility, duplicates, and the values at `paths`.
+/// Holds `body` against `serde_json`: the verdict, the offset's plausibility, duplicates, and the values at
+/// `paths`.
 fn agrees(body: &[u8], paths: &Paths) -> Result<(), TestCaseError> {
     let tree = serde_json::from_slice::<Value>(body);
     let mut found = Scan::default();

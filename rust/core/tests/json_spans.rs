@@ -1,5 +1,9 @@
 //! What the scanner records: spans, kinds, and which element of which array a value is in.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::fmt::Write;
+
 use waypost_core::json::{DuplicateKeys, Kind, Options, PathTrie, Scan, scan};
 
 const LAST: Options = Options { depth: 128, duplicate_keys: DuplicateKeys::Last };
@@ -177,7 +181,7 @@ fn the_last_copy_counts_in_wide_objects() {
     for count in [3, 16, 17, 40, 500] {
         let mut body = String::from("{");
         for index in 0..count {
-            body += &format!("\"k{}\":{index},", index % (count - 1));
+            write!(body, "\"k{}\":{index},", index % (count - 1)).unwrap();
         }
         body += "\"end\":[]}";
         assert_eq!(leaves(&body, &["k0", "k1"], LAST), ["1:0:1".to_owned(), format!("0:0:{}", count - 1)]);

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use super::error::{Error, ErrorKind};
 
-/// Checks the escape whose backslash is at `at` and returns the offset behind it; for a surrogate pair, behind
-/// its second half.
+/// Checks the escape whose backslash is at `at` and returns the offset behind it; for a surrogate pair,
+/// behind its second half.
 pub(super) fn check(body: &[u8], at: usize) -> Result<usize, Error> {
     match byte(body, at + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
@@ -56,8 +56,9 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// The text that `raw`, the content of a string without its quotes, stands for.
 ///
-/// `raw` is the span of a [`Leaf`](super::Leaf) of a document that [`scan`](super::scan) has found valid. Borrowed
-/// where nothing is escaped. In other text, escapes that RFC 8259 does not know become U+FFFD; nothing panics.
+/// `raw` is the span of a [`Leaf`](super::Leaf) of a document that [`scan`](super::scan) has found valid.
+/// Borrowed where nothing is escaped. In other text, escapes that RFC 8259 does not know become U+FFFD;
+/// nothing panics.
 #[must_use]
 pub fn unescape(raw: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', raw.as_bytes()).is_none() {

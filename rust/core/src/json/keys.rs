@@ -1,7 +1,7 @@
 //! The keys of the objects that are open, and the search for duplicates among them.
 //!
-//! Keys are kept on one stack, as the objects are nested, and an object's own are compared when it closes. So there is
-//! one table for all objects, filled and cleared in proportion to the object that needs it.
+//! Keys are kept on one stack, as the objects are nested, and an object's own are compared when it closes. So
+//! there is one table for all objects, filled and cleared in proportion to the object that needs it.
 
 use std::ops::Range;
 
@@ -60,8 +60,8 @@ impl Keys {
         Mark { keys: self.list.len(), unescaped: self.unescaped.len() }
     }
 
-    /// Adds a key of the innermost object: `raw` is its text between the quotes, the first of which is at `quote`.
-    /// Returns its hash and what it stands for.
+    /// Adds a key of the innermost object: `raw` is its text between the quotes, the first of which is at
+    /// `quote`. Returns its hash and what it stands for.
     #[inline]
     pub(super) fn push<'a>(
         &'a mut self,
@@ -89,8 +89,9 @@ impl Keys {
         (hash, key)
     }
 
-    /// Ends the object whose keys begin at `mark`, `leaves` having been recorded so far. Where it has a duplicate key:
-    /// with `Error`, returns the offset of the first second copy; with `Last`, the earlier copies' leaves are dropped.
+    /// Ends the object whose keys begin at `mark`, `leaves` having been recorded so far. Where it has a
+    /// duplicate key: with `Error`, returns the offset of the first second copy; with `Last`, the earlier
+    /// copies' leaves are dropped.
     #[inline]
     pub(super) fn close(
         &mut self,

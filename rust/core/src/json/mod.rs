@@ -1,10 +1,11 @@
-//! One-pass validating JSON scanner (RFC 8259): says whether a document is valid and where the values at a few paths
-//! are, and builds no tree.
+//! One-pass validating JSON scanner (RFC 8259): says whether a document is valid and where the values at a
+//! few paths are, and builds no tree.
 //!
 //! # How it works
-//! [`scan`] checks the whole body as UTF-8, then walks it once, iteratively, with a stack of open containers. Every byte
-//! is validated, but a value leaves a trace only where a [`PathTrie`] has its path: a [`Leaf`], the span of its text.
-//! Arrays are transparent for paths, and [`Element`]s tell which leaves come from the same element of an array.
+//! [`scan`] checks the whole body as UTF-8, then walks it once, iteratively, with a stack of open containers.
+//! Every byte is validated, but a value leaves a trace only where a [`PathTrie`] has its path: a [`Leaf`], the
+//! span of its text. Arrays are transparent for paths, and [`Element`]s tell which leaves come from the same
+//! element of an array.
 //!
 //! ```
 //! use waypost_core::json::{Kind, Options, PathTrie, Scan, scan, unescape};
@@ -33,20 +34,22 @@
 //! - `\u` escapes of half a surrogate pair are an error;
 //! - at most [`Options::depth`] containers are nested;
 //! - numbers have no range: `1e999` is valid;
-//! - two equal keys in one object, tracked or not, compared by what they stand for (`"a"` = `"\u0061"`), are an error,
-//!   or with [`DuplicateKeys::Last`] the last copy alone counts.
+//! - two equal keys in one object, tracked or not, compared by what they stand for (`"a"` = `"\u0061"`), are
+//!   an error, or with [`DuplicateKeys::Last`] the last copy alone counts.
 //!
 //! A document with several faults is refused for one of them, always the same.
 //!
 //! # Costs
-//! Time is linear in the body, for every body: a hash and a trie lookup for each key, and for duplicates either a
-//! handful of comparisons (small objects) or a table (large ones). The hash has a random seed. Memory, at most:
+//! Time is linear in the body, for every body: a hash and a trie lookup for each key, and for duplicates
+//! either a handful of comparisons (small objects) or a table (large ones). The hash has a random seed.
+//! Memory, at most:
 //! - one frame for each open container;
 //! - 24 bytes for each key of the objects that are open, and 16 more for each key of the widest object;
 //! - one [`Leaf`] (20 bytes) for each tracked value and each of its fields;
 //! - one [`Element`] (12 bytes) for each object or array in a tracked array.
 //!
-//! A [`Scan`] that has been used is refilled without allocating, except that it gives memory of outsized documents back.
+//! A [`Scan`] that has been used is refilled without allocating, except that it gives memory of outsized
+//! documents back.
 
 mod error;
 mod escape;
@@ -119,8 +122,8 @@ pub enum Kind {
 pub struct Leaf {
     /// The number that was given to [`PathTrie::insert`].
     pub field: u32,
-    /// Index in [`Scan::elements`] of the innermost element around the value; of the value itself if it is an object
-    /// or array in an array.
+    /// Index in [`Scan::elements`] of the innermost element around the value; of the value itself if it is an
+    /// object or array in an array.
     pub element: u32,
     /// Offset of the value's first byte; of a string, behind the opening quote.
     pub start: u32,
@@ -138,7 +141,8 @@ impl Leaf {
     }
 }
 
-/// An object or array that is an element of an array, at a path that is tracked or leads to one; or the document.
+/// An object or array that is an element of an array, at a path that is tracked or leads to one; or the
+/// document.
 #[derive(Clone, Copy, Debug)]
 pub struct Element {
     /// Index in [`Scan::elements`] of the element that encloses the array.
@@ -152,7 +156,8 @@ pub struct Element {
 /// What [`scan`] found, and the buffers that it needs.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// The values at tracked paths, in the order in which they begin; a value's fields in the order of insertion.
+    /// The values at tracked paths, in the order in which they begin; a value's fields in the order of
+    /// insertion.
     pub leaves: Vec<Leaf>,
     /// The document (0, which is its own parent in array 0) and the elements of arrays, in preorder. With
     /// [`DuplicateKeys::Last`] some may belong to a value that was replaced: no leaf is in those.
@@ -160,8 +165,8 @@ pub struct Scan {
     scratch: scanner::Scratch,
 }
 
-/// Validates `body` and records the values at the paths of `trie` in `out`, whose former content is dropped. After an
-/// error `out` is empty.
+/// Validates `body` and records the values at the paths of `trie` in `out`, whose former content is dropped.
+/// After an error `out` is empty.
 ///
 /// # Errors
 /// [`Error`] with the offset in `body` at which it is not valid, or not acceptable under `options`.

@@ -282,8 +282,8 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// Passes the string whose opening quote is here; returns the offset of the closing one, and whether there are
-    /// escapes between them.
+    /// Passes the string whose opening quote is here; returns the offset of the closing one, and whether
+    /// there are escapes between them.
     #[inline]
     fn string(&mut self) -> Result<(usize, bool), Error> {
         let mut escaped = false;

@@ -1,8 +1,8 @@
 //! The kernels that run over bytes nobody looks at: string content and whitespace.
 //!
-//! Everything whose speed depends on the instruction set is here, behind these two functions. They are portable:
-//! eight bytes at a time in a word for what is usually short, and a loop over blocks that compilers turn into vector
-//! instructions for what is long.
+//! Everything whose speed depends on the instruction set is here, behind these two functions. They are
+//! portable: eight bytes at a time in a word for what is usually short, and a loop over blocks that compilers
+//! turn into vector instructions for what is long.
 
 /// Bytes per step of the loop for long strings: four registers of the baseline's 16 bytes.
 const BLOCK: usize = 64;
@@ -12,7 +12,8 @@ const SHORT: usize = 4;
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// The first offset from `at` on that holds a quote, a backslash or a control character, else the body's length.
+/// The first offset from `at` on that holds a quote, a backslash or a control character, else the body's
+/// length.
 pub(super) fn string(body: &[u8], at: usize) -> usize {
     let mut rest = body.get(at..).unwrap_or_default();
     let end = body.len();
@@ -45,8 +46,8 @@ fn stops(byte: u8) -> u8 {
     u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20)
 }
 
-/// The high bit of each byte that stops a string. Bits above the lowest set one may be wrong (a subtraction borrows
-/// upwards from a byte that matches), which is why only the lowest is used.
+/// The high bit of each byte that stops a string. Bits above the lowest set one may be wrong (a subtraction
+/// borrows upwards from a byte that matches), which is why only the lowest is used.
 fn stops_in(word: u64) -> u64 {
     let quote = word ^ (ONES * u64::from(b'"'));
     let backslash = word ^ (ONES * u64::from(b'\\'));

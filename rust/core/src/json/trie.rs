@@ -18,8 +18,9 @@ const FEW: usize = 8;
 
 /// The paths whose values [`scan`](super::scan) records.
 ///
-/// A path is a list of keys from the document's root; arrays do not appear in it. Looking a key up costs the same for
-/// few and for many children, and its seed is random, so that no document can choose keys which collide.
+/// A path is a list of keys from the document's root; arrays do not appear in it. Looking a key up costs the
+/// same for few and for many children, and its seed is random, so that no document can choose keys which
+/// collide.
 #[derive(Debug, Clone)]
 pub struct PathTrie {
     nodes: Vec<Node>,
@@ -48,8 +49,8 @@ impl PathTrie {
         Self { nodes: vec![root], seed: RandomState::default() }
     }
 
-    /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry several
-    /// fields, each of which is recorded once however often it is inserted.
+    /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
+    /// several fields, each of which is recorded once however often it is inserted.
     pub fn insert<S: AsRef<str>>(&mut self, path: &[S], field: u32) {
         let mut id = ROOT;
         for key in path {

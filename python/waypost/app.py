@@ -1,0 +1,180 @@
+"""`create_app`: a Starlette application around the data path, and the `Gateway` that holds what it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from waypost._native import Snapshot
+from waypost.asgi import DataPath
+from waypost.config import load_config
+from waypost.errors import ConfigError, Problem
+from waypost.exchange.runtime import Runtime, Settings
+
+if TYPE_CHECKING:
+    from waypost.config import Config
+    from waypost.exchange.tls import Tls
+
+__all__ = ["Gateway", "Generation", "create_app", "from_env"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One configuration, compiled. A message that began with it ends with it."""
+
+    config: Config
+    snapshot: Snapshot
+    settings: Settings
+    body_limit: int
+    """`limits.body`, in bytes."""
+    buffered_limit: int
+    """`limits.buffered`, in bytes."""
+
+    @property
+    def summary(self) -> str:
+        """`3 routes, 1 cluster`"""
+        counts = (len(self.snapshot.table), "route"), (len(self.snapshot.clusters), "cluster")
+        return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+
+
+class Gateway:
+    """What one process serves: the current generation, and a runtime for each event loop.
+
+    `replace` may be called from any thread; everything else belongs to the event loops.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Raises `ConfigError` with every problem."""
+        self.generation = _compile(config, None)
+        """What new messages are handled with."""
+        self.buffered = 0
+        """Bytes of request bodies held at this moment."""
+        self.draining = False
+        """The process is about to stop: not ready for new messages, though those that come are still served."""
+        self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
+        self._lock = threading.Lock()
+
+    def replace(self, config: Config) -> Generation:
+        """Serve `config` from the next message on. On `ConfigError` nothing has changed."""
+        with self._lock:
+            generation = self.generation = _compile(config, self.generation)
+        return generation
+
+    def runtime(self) -> Runtime:
+        """The running event loop's runtime, made when first asked for: a mounted application has no lifespan."""
+        loop = asyncio.get_running_loop()
+        runtime = self._runtimes.get(loop)
+        if runtime is None:
+            with self._lock:
+                self._runtimes = {old: kept for old, kept in self._runtimes.items() if not old.is_closed()}
+                runtime = self._runtimes[loop] = Runtime(loop)
+        return runtime
+
+    def drain(self) -> None:
+        """Say on `/readyz` that this process takes no more work."""
+        self.draining = True
+
+    def close(self) -> None:
+        """Close the running event loop's idle connections."""
+        runtime = self._runtimes.pop(asyncio.get_running_loop(), None)
+        if runtime is not None:
+            runtime.close()
+
+
+def create_app(config: Config) -> Starlette:
+    """A Starlette application that serves `config`: run it, mount it, or test it.
+
+    `app.state.gateway` is its `Gateway`. Raises `ConfigError` with every problem.
+    """
+    gateway = Gateway(config)
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        if gateway.draining:
+            error = {"code": "draining", "message": "this process is stopping: send messages elsewhere"}
+            return JSONResponse({"status": "draining", "error": error}, 503, {"retry-after": "1"})
+        return JSONResponse({"status": "ready"})
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        gateway.close()
+
+    app = Starlette(
+        routes=[
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/readyz", readyz, methods=["GET"]),
+            Mount("/", DataPath(gateway)),
+        ],
+        lifespan=lifespan,
+    )
+    app.state.gateway = gateway
+    return app
+
+
+def from_env() -> Starlette:
+    """The application for the file that `WAYPOST_CONFIG` names, or `waypost.yaml`.
+
+    Made for servers that call a factory: `uvicorn --factory waypost.app:from_env`. Problems go to standard error, and
+    the process exits with status 1.
+    """
+    try:
+        return create_app(load_config(os.environ.get("WAYPOST_CONFIG", "waypost.yaml")))
+    except ConfigError as error:
+        print(error.message, file=sys.stderr)  # noqa: T201 - there is no other way to tell
+        raise SystemExit(1) from None
+
+
+def _compile(config: Config, previous: Generation | None) -> Generation:
+    try:
+        snapshot = Snapshot(config.to_native())
+    except ConfigError as error:
+        raise ConfigError(config.relocate(error.problems)) from None
+    return Generation(
+        config=config,
+        snapshot=snapshot,
+        settings=Settings(tls=_tls(config, snapshot, previous), reply_limit=config.limits.body),
+        body_limit=config.limits.body,
+        buffered_limit=config.limits.buffered,
+    )
+
+
+def _tls(config: Config, snapshot: Snapshot, previous: Generation | None) -> dict[str, Tls]:
+    """A context for each cluster that has an `https` endpoint; unchanged ones are kept, and with them connections."""
+    names = {endpoint.cluster.name for endpoint in snapshot.endpoints if endpoint.tls}
+    if not names:
+        return {}
+    from waypost.exchange import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
+
+    old = {} if previous is None else previous.settings.tls
+    contexts: dict[str, Tls] = {}
+    problems: list[Problem] = []
+    for name in sorted(names):
+        settings = config.clusters[name].tls
+        try:
+            fingerprint = tls.fingerprint(settings)
+            kept = old.get(name)
+            if kept is not None and kept.fingerprint == fingerprint:
+                contexts[name] = kept
+            else:
+                contexts[name] = tls.Tls(settings, fingerprint)
+        except OSError as exc:
+            where = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+            message = f"TLS files of this cluster cannot be used ({where}): PEM files are needed"
+            problems.append(Problem(("clusters", name, "tls"), message))
+    if problems:
+        raise ConfigError(config.relocate(problems))
+    return contexts

@@ -1,0 +1,258 @@
+"""The keys of a configuration file: each is written here, once, with its type, its default and what it means.
+
+The walker reads these structs to check a file, and `json_schema` to describe one. `Meta.extra` tells the walker
+what msgspec has no word for:
+
+- `parse`: a function from the plain value to the field's, raising `ShapeError` for the person who wrote it
+- `expects`: what a string must look like, in words
+- `secret`: the value is never shown
+- `path`: the string names a file, relative to the file that holds it
+- `pattern`: the value is a pattern
+- `shorthand`: a string in place of the mapping gives this key
+- `declares`, `refers`: the string is the name of a route, or of a cluster that must exist
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
+from waypost.config.marks import Path, ShapeError
+from waypost.config.units import (
+    DURATION_PATTERN,
+    SIZE_PATTERN,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+from waypost.config.url import URL_PATTERN, check_host, check_url
+
+__all__ = ["Cluster", "Credential", "Document", "Endpoint", "Fragment", "Limits", "Listen", "Route", "Timeout", "Tls"]
+
+MiB: Final = 2**20
+
+
+def _host(value: object) -> str:
+    if not isinstance(value, str):
+        raise ShapeError("must be a host name or an IP address")
+    return check_host(value)
+
+
+def _timeout(value: object) -> float:
+    seconds = parse_duration(value)
+    if not seconds:
+        raise ShapeError("a timeout must be greater than zero")
+    return seconds
+
+
+_DURATION_SCHEMA: Final = {"type": "string", "pattern": DURATION_PATTERN, "examples": ["2s", "1500ms", "1m30s"]}
+
+Size: TypeAlias = Annotated[
+    int,
+    Meta(
+        extra={"parse": parse_size, "format": format_size},
+        extra_json_schema={
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "pattern": SIZE_PATTERN,
+            "examples": ["512KiB", "16MiB"],
+        },
+    ),
+]
+Duration: TypeAlias = Annotated[
+    float, Meta(extra={"parse": parse_duration, "format": format_duration}, extra_json_schema=_DURATION_SCHEMA)
+]
+Timeout_: TypeAlias = Annotated[
+    float, Meta(extra={"parse": _timeout, "format": format_duration}, extra_json_schema=_DURATION_SCHEMA)
+]
+Name: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._-]{1,128}$",
+        extra={"expects": "1 to 128 characters of A-Z a-z 0-9 . _ -"},
+    ),
+]
+RouteName: TypeAlias = Annotated[Name, Meta(extra={"declares": "route"})]
+ClusterName: TypeAlias = Annotated[Name, Meta(extra={"refers": "cluster"})]
+Host: TypeAlias = Annotated[str, Meta(extra={"parse": _host}, extra_json_schema={"minLength": 1})]
+FileName: TypeAlias = Annotated[str, Meta(min_length=1, extra={"path": True})]
+
+
+class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where Waypost listens."""
+
+    host: Annotated[Host, Meta(description="Address or name to listen at.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes any free one.")] = 8080
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds on what one message, and all of them together, may use."""
+
+    body: Annotated[Size, Meta(description="Largest request body that is read whole to be routed.")] = 16 * MiB
+    header: Annotated[Size, Meta(description="Largest request head: request line and header fields.")] = 32 * 1024
+    buffered: Annotated[Size, Meta(description="Request bodies held at one time by one process.")] = 256 * MiB
+    depth: Annotated[int, Meta(ge=1, le=1024, description="How deep the JSON of a message may be nested.")] = 128
+    drain: Annotated[Duration, Meta(description="How long a stop (SIGTERM) waits for what is in flight.")] = 30.0
+
+    def conflicts(self) -> Iterator[tuple[Path, str]]:
+        """What is wrong between keys: (path below this struct, message)."""
+        if self.body > self.buffered:
+            yield (
+                ("body",),
+                f"greater than limits.buffered ({format_size(self.buffered)}), which holds it; change one of them",
+            )
+
+
+class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One URL of a cluster."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="http or https, a host, maybe a port and a path. "
+            "The path replaces the leading /v1 of the request's path.",
+            extra={"parse": check_url},
+            extra_json_schema={"pattern": URL_PATTERN},
+        ),
+    ]
+    weight: Annotated[int, Meta(ge=1, le=1000, description="Share of the messages, against the other endpoints.")] = 1
+
+
+class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long an attempt may take, in seconds."""
+
+    connect: Annotated[Timeout_, Meta(description="Until a connection stands, TLS included.")] = 2.0
+    first_byte: Annotated[Timeout_, Meta(description="From the request until the response begins.")] = 120.0
+    idle: Annotated[Timeout_, Meta(description="Between two pieces of a response.")] = 60.0
+    total: Annotated[Timeout_, Meta(description="From the first attempt until the response ends.")] = 600.0
+
+
+class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A header field that proves to a cluster who calls. It replaces what the client sent."""
+
+    header: Annotated[
+        str,
+        Meta(
+            description="Name of the header field: authorization, x-api-key, …",
+            extra={"parse": check_header_name},
+            extra_json_schema={"pattern": HEADER_PATTERN},
+        ),
+    ]
+    value: Annotated[
+        str,
+        Meta(
+            description="Its whole value. Keep secrets out of the file: Bearer ${NAME}, or ${file:PATH}.",
+            extra={"parse": check_header_value, "secret": True},
+            extra_json_schema={"minLength": 1},
+        ),
+    ]
+
+    def __repr__(self) -> str:
+        return f"Credential(header={self.header!r}, value=<secret>)"
+
+
+class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS towards a cluster's https endpoints."""
+
+    ca: Annotated[
+        FileName | None, Meta(description="PEM file of the authorities to trust instead of the system's.")
+    ] = None
+    client_certificate: Annotated[
+        FileName | None, Meta(description="PEM file of the certificate to show, with its chain, maybe with its key.")
+    ] = None
+    client_key: Annotated[FileName | None, Meta(description="PEM file of the certificate's key.")] = None
+    server_name: Annotated[
+        Host | None, Meta(description="Name to ask for and to verify, instead of the URL's host.")
+    ] = None
+
+    def conflicts(self) -> Iterator[tuple[Path, str]]:
+        """What is wrong between keys: (path below this struct, message)."""
+        if self.client_key is not None and self.client_certificate is None:
+            yield ("client_key",), "a key without `client_certificate`"
+
+
+class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Named endpoints that speak one dialect and share one policy."""
+
+    speaks: Annotated[Literal["envelope", "openai"], Meta(description="The dialect of the cluster's endpoints.")]
+    endpoints: Annotated[
+        list[Annotated[Endpoint, Meta(extra={"shorthand": "url"})]],
+        Meta(min_length=1, description="URLs, or mappings of url and weight."),
+    ]
+    timeout: Annotated[Timeout, Meta(description="How long things may take.")] = field(default_factory=Timeout)
+    credential: Annotated[
+        Credential | Literal["pass"] | None,
+        Meta(description="What proves to the cluster who calls; `pass` hands on what the client sent."),
+    ] = None
+    model: Annotated[
+        Annotated[str, Meta(min_length=1)] | None, Meta(description="Model for envelopes that name none.")
+    ] = None
+    tls: Annotated[Tls | None, Meta(description="TLS towards https endpoints.")] = None
+
+    def conflicts(self) -> Iterator[tuple[Path, str]]:
+        """What is wrong between keys: (path below this struct, message)."""
+        seen: dict[str, int] = {}
+        for index, endpoint in enumerate(self.endpoints):
+            first = seen.setdefault(endpoint.url, index)
+            if first != index:
+                yield ("endpoints", index), f"the same URL as endpoints[{first}]; give that one a `weight` instead"
+            if self.tls is not None and not endpoint.url.lower().startswith("https:"):
+                yield ("endpoints", index), "`tls` is set, so the URL must begin with https:"
+
+
+class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which messages, and where they go."""
+
+    name: Annotated[RouteName, Meta(description="Unique. Sent with every response as x-waypost-route.")]
+    match: Annotated[
+        dict[str, Any],
+        Meta(
+            description="Pattern of the messages that this route takes; without one it takes all.",
+            extra={"pattern": True},
+        ),
+    ] = field(default_factory=dict)
+    to: Annotated[ClusterName, Meta(description="The cluster that should have the message.")]
+    fallback: Annotated[list[ClusterName], Meta(description="Clusters to try, in order, when that one fails.")] = field(
+        default_factory=list
+    )
+    precedence: Annotated[
+        int,
+        Meta(ge=-(2**31), le=2**31 - 1, description="Routes with a higher one are tried first, else as written."),
+    ] = 0
+
+    def conflicts(self) -> Iterator[tuple[Path, str]]:
+        """What is wrong between keys: (path below this struct, message)."""
+        seen: dict[str, int] = {}
+        for index, name in enumerate(self.fallback):
+            first = seen.setdefault(name, index)
+            if name == self.to:
+                yield ("fallback", index), f"`{name}` is the route's `to` already"
+            elif first != index:
+                yield ("fallback", index), f"`{name}` is there twice; first as fallback[{first}]"
+
+
+class Fragment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an included file may hold."""
+
+    clusters: Annotated[dict[Name, Cluster], Meta(description="The clusters, by name.")] = field(default_factory=dict)
+    routes: Annotated[
+        list[Route], Meta(description="Tried by precedence, then in the order written; the first that matches decides.")
+    ] = field(default_factory=list)
+    include: Annotated[
+        list[Annotated[str, Meta(min_length=1)]],
+        Meta(
+            description="More routes and clusters: paths or globs of .yaml, .yml and .json files, and of .jsonl files "
+            "that hold one route a line. Relative to this file."
+        ),
+    ] = field(default_factory=list)
+
+
+class Document(Fragment, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Configuration of Waypost."""
+
+    listen: Annotated[Listen, Meta(description="Where Waypost listens.")] = field(default_factory=Listen)
+    limits: Annotated[Limits, Meta(description="Bounds on what messages may use.")] = field(default_factory=Limits)

@@ -1,0 +1,169 @@
+"""The shape of `match`: fields with lists of alternatives. What they mean is Rust's to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from waypost.config.marks import EMPTY, MAX_DEPTH, REPORTED, Path
+
+if TYPE_CHECKING:
+    from waypost.config.walk import Walker
+
+__all__ = ["PREDICATES", "read_pattern", "scalar_text"]
+
+PREDICATES: Final = {
+    "prefix": "a string that begins so",
+    "suffix": "a string that ends so",
+    "equals-ignore-case": "a string, whatever the case of its letters",
+    "wildcard": "a string in which * stands for any run of characters",
+    "anything-but": "any value that is there, but these",
+    "numeric": "a number compared: [op, n] or [op, n, op, n]",
+    "cidr": "an IP address in this block",
+    "exists": "whether the field is there",
+    "regex": "a string that matches from end to end (RE2 syntax)",
+}
+"""The predicates by name, and what each matches."""
+
+_OPERATORS: Final = frozenset(("=", "<", "<=", ">", ">="))
+
+
+def read_pattern(walker: Walker, value: Mapping[Any, Any], path: Path) -> Any:
+    """`value` with its references replaced and every scalar field a list of one; `REPORTED` where it has problems."""
+    reader = _Reader(walker)
+    predicate = _misplaced(value)
+    if predicate is not None:
+        walker.problem(
+            path,
+            f"`{predicate}` is a predicate, and those stand in the list of a field: "
+            f"write `FIELD: [{_flow(value, 60)}]`{_as_field(value, predicate)}",
+        )
+        return REPORTED
+    pattern = reader.fields(value, path, 0)
+    return REPORTED if reader.failed else pattern
+
+
+class _Reader:
+    def __init__(self, walker: Walker) -> None:
+        self.walker = walker
+        self.failed = False
+
+    def fail(self, path: Path, message: str) -> Any:
+        self.walker.problem(path, message)
+        self.failed = True
+        return REPORTED
+
+    def fields(self, value: Mapping[Any, Any], path: Path, depth: int) -> Any:
+        """A mapping of fields: what a pattern is, and what nests in one."""
+        if depth > MAX_DEPTH:
+            return self.fail(path, f"nested deeper than {MAX_DEPTH} levels")
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            if not self.walker.is_text(key, path):
+                self.failed = True
+                continue
+            here = (*path, key)
+            if isinstance(item, Mapping):
+                predicate = _misplaced(item)
+                if predicate is not None:
+                    self.fail(
+                        here,
+                        f"`{predicate}` is a predicate, and those stand in a list: "
+                        f"write `{key}: [{_flow(item, 60)}]`{_as_field(item, predicate)}",
+                    )
+                else:
+                    out[key] = self.fields(item, here, depth + 1)
+            elif not isinstance(item, (list, tuple)):
+                out[key] = [self.value(item, here, depth + 1)]
+            elif key == "$or":
+                out[key] = [
+                    self.fields(each, (*here, index), depth + 2)
+                    if isinstance(each, Mapping)
+                    else self.value(each, (*here, index), depth + 2)
+                    for index, each in enumerate(item)
+                ]
+            else:
+                out[key] = self.value(item, here, depth + 1)
+        return out
+
+    def value(self, value: Any, path: Path, depth: int) -> Any:
+        """A value inside of an alternative: as it is, with references replaced."""
+        if isinstance(value, str):
+            text = self.walker.text(value, path)
+            self.failed = self.failed or text is REPORTED
+            return text
+        if value is None or isinstance(value, (bool, int)):
+            return value
+        if isinstance(value, float):
+            if value - value != 0:
+                return self.fail(path, "infinity and not-a-number cannot be matched; JSON has neither")
+            return Decimal(repr(value))
+        if isinstance(value, Decimal):
+            return value if value.is_finite() else self.fail(path, "only finite numbers can be matched")
+        if depth > MAX_DEPTH:
+            return self.fail(path, f"nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, (list, tuple)):
+            return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(value)]
+        if isinstance(value, Mapping):
+            out: dict[str, Any] = {}
+            for key, item in value.items():
+                if self.walker.is_text(key, path):
+                    out[key] = self.value(item, (*path, key), depth + 1)
+                else:
+                    self.failed = True
+            return out
+        if value is REPORTED:
+            self.failed = True
+            return REPORTED
+        if value is EMPTY:
+            return self.fail(path, "empty; write what to match (`null` for the value null), or leave the key out")
+        return self.fail(path, f"a {type(value).__name__} cannot be matched; JSON has no such value")
+
+
+def _misplaced(value: Mapping[Any, Any]) -> str | None:
+    """The predicate that `value`, a mapping of fields, seems to be meant as."""
+    for key, item in value.items():
+        if key not in PREDICATES:
+            continue
+        if isinstance(item, (list, tuple)):
+            found = key == "anything-but" or (
+                key == "numeric" and bool(item) and isinstance(item[0], str) and item[0] in _OPERATORS
+            )
+        elif isinstance(item, Mapping):
+            found = key in ("anything-but", "prefix", "suffix") and bool(item) and all(k in PREDICATES for k in item)
+        else:
+            found = item is not EMPTY and item is not REPORTED
+        if found:
+            return str(key)
+    return None
+
+
+def _as_field(value: Mapping[Any, Any], predicate: str) -> str:
+    item = value[predicate]
+    if isinstance(item, (list, tuple, Mapping)):
+        return ""
+    return f" (a field named `{predicate}` is matched by `{predicate}: [{_flow(item, 40)}]`)"
+
+
+def _flow(value: Any, room: int) -> str:
+    """`value` as one line of YAML for a message, shortened; a mapping keeps its braces."""
+    if isinstance(value, Mapping):
+        text = "{" + ", ".join(f"{str(k)[:40]}: {_flow(v, room)}" for k, v in list(value.items())[:4]) + "}"
+    elif isinstance(value, (list, tuple)):
+        text = "[" + ", ".join(_flow(item, room) for item in value[:6]) + "]"
+    elif isinstance(value, str):
+        shown = value if len(value) <= room else value[:room] + "…"
+        plain = shown.replace("-", "").replace("_", "").replace(".", "").isalnum() and not shown[:1].isdigit()
+        text = shown if plain else json.dumps(shown, ensure_ascii=False)
+    elif value is None or isinstance(value, bool):
+        text = json.dumps(value)
+    else:
+        text = scalar_text(value)[:room]
+    return text
+
+
+def scalar_text(value: object) -> str:
+    """`str(value)`, also for integers that Python refuses to write in decimal."""
+    return hex(value) if isinstance(value, int) and value.bit_length() > 12_000 else str(value)

@@ -1,0 +1,76 @@
+"""`${ENV}`, `${ENV:-default}` and `${file:PATH}` in strings; `$${` is a literal `${`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from waypost.config.marks import ShapeError
+
+__all__ = ["SubstitutionError", "substitute"]
+
+_START: Final = re.compile(r"\$?\$\{")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class SubstitutionError(ShapeError):
+    """Some of a string's references cannot be replaced. `messages` has one sentence for each."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = messages
+
+
+def substitute(text: str, environ: Mapping[str, str], read: Callable[[str], str]) -> str:
+    """`text` with its references replaced, in one pass: what a reference gives is not looked at again.
+
+    `read` gives the content of a file, or raises `ValueError`. Raises `SubstitutionError`, which quotes the
+    references and never what they stand for.
+    """
+    if "${" not in text:
+        return text
+    out: list[str] = []
+    wrong: list[str] = []
+    position = 0
+    while found := _START.search(text, position):
+        out.append(text[position : found.start()])
+        position = found.end()
+        if found.group() == "$${":
+            out.append("${")
+            continue
+        end = text.find("}", position)
+        if end < 0:
+            wrong.append("`${` without its `}`; a literal `${` is written `$${`")
+            break
+        try:
+            out.append(_reference(text[position:end], environ, read))
+        except ShapeError as error:
+            wrong.append(str(error))
+        position = end + 1
+    if wrong:
+        raise SubstitutionError(wrong)
+    out.append(text[position:])
+    return "".join(out)
+
+
+def _reference(inside: str, environ: Mapping[str, str], read: Callable[[str], str]) -> str:
+    if "${" in inside:
+        raise ShapeError(f"`${{{inside}}}`: references cannot be nested")
+    name, dash, default = inside.partition(":-")
+    if not dash and name.startswith("file:"):
+        path = name.removeprefix("file:")
+        if not path:
+            raise ShapeError("`${file:}` names no file")
+        return read(path)
+    if not _NAME.fullmatch(name):
+        raise ShapeError(
+            f"`${{{inside}}}` is no reference; allowed are ${{NAME}}, ${{NAME:-default}} and ${{file:PATH}}, "
+            "and a literal `${` is written `$${`"
+        )
+    value = environ.get(name)
+    if dash:
+        return value or default
+    if value is None:
+        raise ShapeError(f"environment variable `{name}` is not set; set it, or write `${{{name}:-default}}`")
+    return value

@@ -1,0 +1,101 @@
+"""Sizes in bytes and durations in seconds, as people write them: `16MiB`, `1500ms`, `1m30s`."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from waypost.config.marks import ShapeError
+
+__all__ = ["DURATION_PATTERN", "SIZE_PATTERN", "format_duration", "format_size", "parse_duration", "parse_size"]
+
+_SIZES: Final = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+}
+_DURATIONS: Final = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
+
+_NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+SIZE_PATTERN: Final = rf"^{_NUMBER} ?(?:[KMG]i?)?B$"
+"""Sizes as strings, for the JSON Schema (ECMA-262 syntax)."""
+DURATION_PATTERN: Final = rf"^(?=.)(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?$"
+"""Durations, for the JSON Schema: each unit at most once, from long to short."""
+
+_SIZE: Final = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
+_DURATION: Final = re.compile(DURATION_PATTERN)
+_DURATION_PART: Final = re.compile(rf"({_NUMBER})(ms|[hms])")
+
+_SIZE_HELP: Final = "write a number of bytes, or a string such as 512KiB, 16MiB or 1.5GB"
+_DURATION_HELP: Final = "write a string with a unit, such as 1500ms, 2s, 1.5m or 1m30s"
+
+
+def parse_size(value: object) -> int:
+    """Bytes of a size: an integer, or a string with B, KB, MB, GB (powers of 1000), KiB, MiB, GiB (of 1024).
+
+    Raises `ShapeError` with a message for the person who wrote it.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    elif isinstance(value, str):
+        found = _SIZE.fullmatch(value)
+        if not found:
+            if re.fullmatch(_NUMBER, value):
+                raise ShapeError(f"a size in a string needs a unit; {_SIZE_HELP}")
+            raise ShapeError(f"not a size; {_SIZE_HELP}")
+        number, unit = found.groups()
+        if unit not in _SIZES:
+            raise ShapeError(f"unknown unit of size `{unit}`; allowed are {', '.join(_SIZES)}")
+        exact = Decimal(number) * _SIZES[unit]
+        size = int(exact)
+        if size != exact:
+            raise ShapeError("not a whole number of bytes")
+    else:
+        raise ShapeError(f"not a size; {_SIZE_HELP}")
+    if size <= 0:
+        raise ShapeError("a size must be greater than zero")
+    if size > 2**50:
+        raise ShapeError("a size may be 1048576GiB at most")
+    return size
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of a duration: `ms`, `s`, `m` and `h`, each at most once, from long to short.
+
+    Raises `ShapeError` with a message for the person who wrote it.
+    """
+    if isinstance(value, (int, Decimal, float)) and not isinstance(value, bool):
+        raise ShapeError(f"a duration needs a unit; {_DURATION_HELP}")
+    if not isinstance(value, str):
+        raise ShapeError(f"not a duration; {_DURATION_HELP}")
+    if not _DURATION.fullmatch(value):
+        if re.fullmatch(_NUMBER, value):
+            raise ShapeError(f"a duration needs a unit; {_DURATION_HELP}")
+        if value.startswith("-"):
+            raise ShapeError("a duration cannot be negative")
+        raise ShapeError(f"not a duration; {_DURATION_HELP}")
+    seconds = sum(
+        (Decimal(number) * _DURATIONS[unit] for number, unit in _DURATION_PART.findall(value)),
+        Decimal(0),
+    )
+    if seconds > 7 * 24 * 3600:
+        raise ShapeError("a duration may be 168h at most")
+    return float(seconds)
+
+
+def format_size(size: int) -> str:
+    """`size` in the largest unit of 1024 that gives a whole number: 16777216 is `16MiB`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if size and size % _SIZES[unit] == 0:
+            return f"{size // _SIZES[unit]}{unit}"
+    return f"{size}B"
+
+
+def format_duration(seconds: float) -> str:
+    """`seconds` as a duration: 120.0 is `120s`, 0.5 is `500ms`."""
+    return f"{int(seconds)}s" if seconds == int(seconds) else f"{round(seconds * 1000)}ms"

@@ -1,0 +1,326 @@
+"""Builds the structs of `waypost.config.model` from plain values and reports everything that is wrong on the way."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from functools import cache
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+from msgspec import Struct, inspect
+
+from waypost.config.marks import EMPTY, REPORTED, Path, ShapeError, UnreadableError
+from waypost.config.pattern import read_pattern, scalar_text
+from waypost.config.source import Source, decode, read_bytes
+from waypost.config.substitute import SubstitutionError, substitute
+from waypost.config.yaml12 import resolve
+from waypost.errors import Problem
+
+__all__ = ["Walker", "near_miss"]
+
+MAX_SUBSTITUTED: Final = 2**20
+"""Bytes of the largest file that `${file:}` takes in."""
+_USERINFO: Final = re.compile(r"//[^/]*@")
+_SUGGESTIONS: Final = 200  # comparing names is slow; nobody reads that many
+
+
+def near_miss(word: str, known: Iterable[str]) -> str | None:
+    """The one of `known` that was probably meant."""
+    if len(word) > 64:
+        return None
+    lower = {name.lower().replace("-", "_"): name for name in known}
+    found = difflib.get_close_matches(word.lower().replace("-", "_"), lower, 1, 0.6)
+    return lower[found[0]] if found else None
+
+
+@cache
+def struct_type(cls: type[Struct]) -> inspect.StructType:
+    """What msgspec knows of a struct."""
+    info = inspect.type_info(cls)
+    if not isinstance(info, inspect.StructType):
+        raise TypeError(cls)
+    return info
+
+
+class Walker:
+    """Reads one source after another; `problems`, `names`, `references` and `files` grow.
+
+    Every method that builds gives `REPORTED` where there was a problem, and goes on past it.
+    """
+
+    def __init__(self, source: Source, environ: Mapping[str, str] | None) -> None:
+        self.source = source
+        self.environ = environ
+        self.problems: list[tuple[Source, Problem]] = []
+        self.names: list[tuple[str, Source, Path]] = []
+        """Routes' names, and where each is declared."""
+        self.references: list[tuple[str, Source, Path]] = []
+        """Clusters' names where they are referred to."""
+        self.files: list[FilePath] = []
+        """Files that values refer to, absolute."""
+        self._suggestions = _SUGGESTIONS
+
+    def problem(self, path: Path, message: str, *, key: str | None = None) -> Any:
+        """Report a problem at `path`, or at `key` of the mapping there."""
+        line, column = self.source.place(path if key is None else (*path, key), key=key is not None)
+        self.problems.append((self.source, Problem(path, message, self.source.file, line, column)))
+        return REPORTED
+
+    def suggest(self, word: str, known: Iterable[str]) -> str:
+        """`; did you mean …?`, or nothing."""
+        if self._suggestions <= 0:
+            return ""
+        self._suggestions -= 1
+        meant = near_miss(word, known)
+        return f"; did you mean `{meant}`?" if meant else ""
+
+    # ── strings ──
+
+    def text(self, value: str, path: Path) -> Any:
+        """`value` with its references replaced."""
+        if self.environ is not None and "${" in value:
+            try:
+                value = substitute(value, self.environ, self._read)
+            except SubstitutionError as error:
+                for message in error.messages:
+                    self.problem(path, message)
+                return REPORTED
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            return self.problem(path, "half of a surrogate pair (\\ud800 to \\udfff) is no character")
+        return value
+
+    def is_text(self, key: object, path: Path) -> bool:
+        """Whether a key is a string that can be encoded; where not, that is reported."""
+        if not isinstance(key, str):
+            self.problem(path, f"a key must be a string, not {key!r:.80}")
+            return False
+        if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
+            self.problem(path, "a key holds half of a surrogate pair (\\ud800 to \\udfff)")
+            return False
+        return True
+
+    def file(self, name: str) -> FilePath:
+        """The file that `name`, in the present source, means; it is remembered as one to watch."""
+        path = self.source.base / name
+        self.files.append(FilePath(os.path.abspath(path)))  # noqa: PTH100 - links must stay links
+        return path
+
+    def _read(self, name: str) -> str:
+        try:
+            text = decode(read_bytes(self.file(name), MAX_SUBSTITUTED))
+        except UnreadableError:
+            raise ShapeError(f"`{name}` is not UTF-8 text") from None
+        return text.removesuffix("\n").removesuffix("\r") if text.endswith("\r\n") else text.removesuffix("\n")
+
+    # ── values ──
+
+    def build(self, info: inspect.Type, value: Any, path: Path) -> Any:
+        """`value` as what `info` describes."""
+        extra: Mapping[str, Any] = {}
+        if isinstance(info, inspect.Metadata):
+            extra = info.extra or {}
+            info = info.type
+        if value is REPORTED:
+            return REPORTED
+        if value is EMPTY:
+            return self.problem(path, "empty; write a value, or leave the key out")
+        if value is None:
+            return self.problem(path, "null is no value here; leave the key out")
+        if isinstance(info, inspect.UnionType):
+            return self._union(info, value, path)
+        if isinstance(info, inspect.StructType):
+            if "shorthand" in extra and isinstance(value, str):
+                field = next(each for each in info.fields if each.name == extra["shorthand"])
+                built = self.build(field.type, value, path)
+                return REPORTED if built is REPORTED else info.cls(**{field.name: built})
+            return self._struct(info, value, path, or_string="shorthand" in extra)
+        if isinstance(info, inspect.DictType):
+            if not isinstance(value, Mapping):
+                return self._wrong(path, "a mapping", value)
+            return read_pattern(self, value, path) if "pattern" in extra else self._dict(info, value, path)
+        if isinstance(info, inspect.ListType):
+            return self.items(info, value, path)
+        if isinstance(info, inspect.LiteralType):
+            return self._literal([str(each) for each in info.values], value, path)
+        return self._scalar(info, value, path, extra)
+
+    def fields(self, cls: type[Struct], value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
+        """The fields of `cls` that are in `value`, each built or `REPORTED`. Unknown and missing keys are reported."""
+        fields = {field.encode_name: field for field in struct_type(cls).fields}
+        built = {}
+        for key, item in value.items():
+            if not self.is_text(key, path):
+                built["?"] = REPORTED
+            elif key in fields:
+                field = fields[key]
+                built[field.name] = self.build(field.type, item, (*path, key))
+            else:
+                meant = self.suggest(key, fields)
+                built["?"] = self.problem(
+                    path, f"unknown key `{key[:80]}`{meant or '.'} Allowed: {', '.join(fields)}", key=key
+                )
+        for name, field in fields.items():
+            if name not in value and field.required:
+                built["?"] = self.problem(path, f"key `{name}` is missing")
+        return built
+
+    def _struct(self, info: inspect.StructType, value: Any, path: Path, *, or_string: bool) -> Any:
+        if not isinstance(value, Mapping):
+            return self._wrong(path, "a string or a mapping" if or_string else "a mapping", value)
+        built = self.fields(info.cls, value, path)
+        if any(each is REPORTED for each in built.values()):
+            return REPORTED
+        struct = info.cls(**built)
+        conflicts: Callable[[], Iterable[tuple[Path, str]]] | None = getattr(struct, "conflicts", None)
+        found = list(conflicts()) if conflicts is not None else []
+        for below, message in found:
+            self.problem((*path, *below), message)
+        return REPORTED if found else struct
+
+    def _dict(self, info: inspect.DictType, value: Mapping[Any, Any], path: Path) -> Any:
+        built = {}
+        failed = False
+        for key, item in value.items():
+            if not self.is_text(key, path):
+                failed = True
+                continue
+            if self._name(info.key_type, key, path) is REPORTED:
+                failed = True
+            built[key] = self.build(info.value_type, item, (*path, key))
+            if built[key] is REPORTED:
+                failed = True
+        return REPORTED if failed else built
+
+    def _name(self, info: inspect.Type, key: str, path: Path) -> Any:
+        if isinstance(info, inspect.Metadata) and isinstance(info.type, inspect.StrType):
+            pattern = info.type.pattern
+            if pattern is not None and not _matches(pattern, key):
+                expects = (info.extra or {}).get("expects", pattern)
+                return self.problem(path, f"`{key[:80]}` is no name; a name is {expects}", key=key)
+        return key
+
+    def items(self, info: inspect.ListType, value: Any, path: Path, first: int = 0) -> Any:
+        """`value` as a list whose positions count from `first`."""
+        if not isinstance(value, (list, tuple)):
+            return self._wrong(path, "a list", value)
+        if len(value) < (info.min_length or 0):
+            return self.problem(path, "an empty list; at least one item is needed")
+        built = [self.build(info.item_type, item, (*path, index)) for index, item in enumerate(value, first)]
+        return REPORTED if any(each is REPORTED for each in built) else built
+
+    def _union(self, info: inspect.UnionType, value: Any, path: Path) -> Any:
+        """Of a union, the member that fits the value's kind: at most one struct, one literal or one scalar."""
+        members = [each for each in info.types if not isinstance(each, inspect.NoneType)]
+        if len(members) == 1:
+            return self.build(members[0], value, path)
+        words = [str(word) for each in members if isinstance(each, inspect.LiteralType) for word in each.values]
+        struct = next(each for each in members if isinstance(each, inspect.StructType))
+        if isinstance(value, str):
+            return self._literal(words, value, path, otherwise="a mapping")
+        if not isinstance(value, Mapping):
+            return self._wrong(path, f"a mapping, or {_or(words)}", value)
+        return self.build(struct, value, path)
+
+    def _literal(self, words: list[str], value: Any, path: Path, otherwise: str = "") -> Any:
+        allowed = _or(words) + (f", or {otherwise}" if otherwise else "")
+        if not isinstance(value, str):
+            return self._wrong(path, allowed, value)
+        text = self.text(value, path)
+        if text is REPORTED or text in words:
+            return text
+        if otherwise and not near_miss(text, words):
+            return self._wrong(path, allowed, value)  # may be a secret in the wrong place: not quoted
+        return self.problem(path, f"unknown value `{value[:80]}`{self.suggest(value, words) or '.'} Allowed: {allowed}")
+
+    def _scalar(self, info: inspect.Type, value: Any, path: Path, extra: Mapping[str, Any]) -> Any:
+        raw = value
+        if isinstance(value, str):
+            value = self.text(value, path)
+            if value is REPORTED:
+                return REPORTED
+            if value != raw and not isinstance(info, inspect.StrType):
+                try:
+                    value = resolve(value)
+                except ShapeError as error:
+                    return self.problem(path, str(error))
+                if value is EMPTY:
+                    return self.problem(path, f"`{raw[:80]}` stands for nothing")
+        shown = "" if "secret" in extra else f"{_show(raw)}: "
+        if "parse" in extra:
+            try:
+                return extra["parse"](value)
+            except ShapeError as error:
+                return self.problem(path, f"{shown}{error}")
+        if isinstance(info, inspect.IntType):
+            return self._integer(info, value, raw, path)
+        if not isinstance(info, inspect.StrType):
+            raise TypeError(info)
+        if not isinstance(value, str):
+            hint = "; write it in quotes" if isinstance(value, (bool, int, float, Decimal)) else ""
+            return self._wrong(path, "a string", raw, hint)
+        if info.min_length and len(value) < info.min_length:
+            return self.problem(path, f"{shown}empty")
+        if info.pattern is not None and not _matches(info.pattern, value):
+            return self.problem(path, f"{shown}must be {extra.get('expects', info.pattern)}")
+        if "path" in extra:
+            return self._path(value, path)
+        if "declares" in extra:
+            self.names.append((value, self.source, path))
+        if "refers" in extra:
+            self.references.append((value, self.source, path))
+        return value
+
+    def _integer(self, info: inspect.IntType, value: Any, raw: Any, path: Path) -> Any:
+        bounds = "" if info.ge is None else f" from {info.ge} to {info.le}"
+        if isinstance(value, bool) or not isinstance(value, int):
+            return self._wrong(path, f"an integer{bounds}", raw)
+        if (info.ge is not None and value < info.ge) or (info.le is not None and value > info.le):
+            return self.problem(path, f"{_show(raw)}: must be an integer{bounds}")
+        return value
+
+    def _path(self, value: str, path: Path) -> Any:
+        name = self.file(value)
+        try:
+            read_bytes(name, MAX_SUBSTITUTED)
+        except ShapeError as error:
+            return self.problem(path, str(error))
+        return os.path.abspath(name)  # noqa: PTH100 - links must stay links
+
+    def _wrong(self, path: Path, wanted: str, value: Any, hint: str = "") -> Any:
+        return self.problem(path, f"must be {wanted}, not {_kind(value)}{hint}")
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.fullmatch(pattern.removeprefix("^").removesuffix("$"), text) is not None
+
+
+def _or(words: list[str]) -> str:
+    return " or ".join(f"`{word}`" for word in words)
+
+
+def _show(value: Any) -> str:
+    """A scalar as written, shortened. References are shown as references, never as what they stand for."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return _kind(value)
+    text = _USERINFO.sub("//…@", scalar_text(value))
+    return f"`{text[:60]}…`" if len(text) > 60 else f"`{text}`"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int):
+        return "an integer"
+    if isinstance(value, (float, Decimal)):
+        return "a number with a fraction"
+    return f"a {type(value).__name__}"

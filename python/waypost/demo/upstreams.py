@@ -1,0 +1,72 @@
+"""The embedded upstreams, each on a loopback port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from starlette.applications import Starlette
+
+from waypost.demo import echo_model, memory, retriever, tools
+from waypost.demo.server import Server, bind
+
+__all__ = ["Upstreams"]
+
+
+class Upstreams:
+    """Runs the model, the retriever, the memory and the tool server while the context is entered.
+
+    `urls` maps `model`, `retriever`, `memory` and `tools` to `http://127.0.0.1:PORT`. `started` is called with the name
+    and the URL of each as it begins to accept connections.
+    """
+
+    def __init__(self, started: Callable[[str, str], None] | None = None) -> None:
+        self.urls: dict[str, str] = {}
+        self._started = started
+        self._servers: list[Server] = []
+        self._stores = ExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        corpus = self._stores.enter_context(retriever.Corpus(retriever.bundled_documents()))
+        store = self._stores.enter_context(memory.Memory())
+        apps: dict[str, Starlette] = {
+            "model": echo_model.create_app(),
+            "retriever": retriever.create_app(corpus),
+            "memory": memory.create_app(store),
+            "tools": tools.create_app(),
+        }
+        for name, app in apps.items():
+            sock = bind()
+            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+            server = Server(app, sock)
+            self._servers.append(server)
+            await server.start()
+            self.urls[name] = url
+            if self._started is not None:
+                self._started(name, url)
+
+    async def _stop(self) -> None:
+        servers, self._servers = self._servers, []
+        try:
+            outcomes = await asyncio.gather(*(server.stop() for server in servers), return_exceptions=True)
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
+        finally:
+            self._stores.close()

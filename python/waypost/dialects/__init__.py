@@ -1,0 +1,1 @@
+"""Translation between dialects, and errors in each of them. Python, because it is off the fast path."""

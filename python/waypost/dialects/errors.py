@@ -1,0 +1,49 @@
+"""An error as a response in the client's own dialect."""
+
+from __future__ import annotations
+
+import orjson
+
+from waypost.errors import WaypostError
+
+__all__ = ["error_object", "render_error"]
+
+_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+_RETRY_AFTER = frozenset({429, 503})
+
+
+def error_object(error: WaypostError) -> dict[str, object]:
+    """The `error` member of a native reply: `code`, `message`, and `offset` (bytes) and `field` where known."""
+    out: dict[str, object] = {"code": error.code, "message": error.message}
+    offset = getattr(error, "offset", None)
+    if offset is not None:
+        out["offset"] = offset
+    field = getattr(error, "field", None)
+    if field is not None:
+        out["field"] = field
+    return out
+
+
+def render_error(dialect: str, error: WaypostError, message_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, header fields and body that tell a client of `dialect` about `error`.
+
+    `message_id` is the envelope's or request's id, which the native dialect repeats.
+    """
+    document: dict[str, object]
+    if dialect == "openai":
+        kind = _OPENAI_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
+        field = getattr(error, "field", None)
+        document = {"error": {"message": error.message, "type": kind, "param": field, "code": error.code}}
+    else:
+        document = {"id": message_id, "error": error_object(error)}
+    body = orjson.dumps(document)
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    allow = getattr(error, "allow", None)
+    if allow is not None:
+        methods = allow if isinstance(allow, str) else ", ".join(allow)
+        headers.append((b"allow", methods.encode("ascii")))
+    if error.status in _RETRY_AFTER:
+        headers.append((b"retry-after", b"%d" % max(1, getattr(error, "retry_after", 1))))
+    if error.code == "bad_framing":
+        headers.append((b"connection", b"close"))
+    return error.status, headers, body

@@ -1,0 +1,133 @@
+"""One try of an exchange at one endpoint: gets a connection, reads the response off it, tells the exchange.
+
+The exchange decides what is sent and what happens next. An attempt is over once the exchange has another one, or
+none; whatever still arrives for it then is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waypost._native import Endpoint, ResponseReader
+from waypost.errors import UpstreamError
+from waypost.exchange import failures
+from waypost.exchange.connection import Connection
+from waypost.exchange.pool import Connecting, Key
+
+if TYPE_CHECKING:
+    from waypost.exchange.exchange import Exchange
+
+__all__ = ["Attempt"]
+
+
+class Attempt:
+    """One try at `endpoint`."""
+
+    __slots__ = ("_connecting", "_exchange", "_reader", "answered", "connection", "endpoint", "reused", "sent")
+
+    def __init__(self, exchange: Exchange, endpoint: Endpoint, method: str) -> None:
+        self.endpoint = endpoint
+        self.connection: Connection | None = None
+        self.reused = False
+        """Its connection carried an attempt before, so that the endpoint may have been about to close it."""
+        self.sent = False
+        """Bytes of the request may have reached the endpoint."""
+        self.answered = False
+        """Bytes of a response have arrived."""
+        self._exchange = exchange
+        self._connecting: Connecting | None = None
+        self._reader = ResponseReader(method)
+
+    def begin(self, key: Key, fresh: bool) -> None:
+        """Take a pooled connection (unless `fresh`) or make one; `Exchange.connected` follows, perhaps at once."""
+        pool = self._exchange.runtime.pool
+        connection = None if fresh else pool.take(key)
+        if connection is None:
+            self._connecting = pool.connect(key, self._connect_done)
+        else:
+            self.reused = True
+            self._open(connection)
+
+    def close(self) -> None:
+        """End the attempt; its connection cannot be used again."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connect_done(self, outcome: Connection | BaseException) -> None:
+        self._connecting = None
+        if isinstance(outcome, Connection):
+            self._open(outcome)
+        else:
+            self._exchange.attempt_failed(self, failures.unreachable(self.endpoint, outcome))
+
+    def _open(self, connection: Connection) -> None:
+        self.connection = connection
+        connection.attempt = self
+        self._exchange.connected(self, connection)
+
+    # Called by the connection.
+
+    def received(self, data: bytes) -> None:
+        """What one read of the socket gave."""
+        self.answered = True
+        exchange = self._exchange
+        try:
+            head, body, end = self._reader.feed(data)
+            if end is not None:
+                self._release(end.reusable)
+            if head is not None:
+                exchange.response_head(self, head)
+            if body and exchange.attempt is self:
+                exchange.response_data(self, body)
+            if end is not None and exchange.attempt is self:
+                exchange.response_end(self, end.trailers)
+        except UpstreamError as error:
+            self.close()
+            exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
+        except Exception as exc:  # noqa: BLE001 - reported, and the client gets an answer
+            exchange.defect(exc)
+
+    def eof(self) -> None:
+        """The endpoint will send nothing more: legal where closing ends the response (RFC 9112, section 6.3)."""
+        if self.connection is None:
+            return
+        self.close()
+        exchange = self._exchange
+        try:
+            end = self._reader.eof()
+        except UpstreamError:
+            exchange.attempt_failed(self, failures.closed(self.endpoint, None, self.answered), lost=True)
+            return
+        try:
+            if exchange.attempt is self:
+                exchange.response_end(self, end.trailers)
+        except UpstreamError as error:
+            exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
+        except Exception as exc:  # noqa: BLE001 - as above
+            exchange.defect(exc)
+
+    def lost(self, exc: Exception | None) -> None:
+        """The connection is gone without an end of stream before."""
+        if self.connection is None:
+            return
+        self.connection = None
+        self._exchange.attempt_failed(self, failures.closed(self.endpoint, exc, self.answered), lost=True)
+
+    def writing_paused(self) -> None:
+        self._exchange.request_paused()
+
+    def writing_resumed(self) -> None:
+        self._exchange.request_resumed()
+
+    def _release(self, reusable: bool) -> None:
+        connection, self.connection = self.connection, None
+        if connection is None:
+            return
+        if reusable and self._exchange.request_sent:
+            self._exchange.runtime.pool.give(connection)
+        else:
+            connection.close()

@@ -1,0 +1,121 @@
+"""One upstream connection. It carries one attempt at a time and knows nothing of HTTP but who reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from waypost.exchange.attempt import Attempt
+    from waypost.exchange.pool import Key, Pool
+
+__all__ = ["Connection"]
+
+_HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection to an endpoint, and what the pool knows of it."""
+
+    __slots__ = ("_poll", "_pool", "_reading", "_transport", "attempt", "idle_since", "key", "used", "writable")
+
+    def __init__(self, pool: Pool, key: Key) -> None:
+        self.key = key
+        self.attempt: Attempt | None = None
+        self.idle_since = 0.0
+        self.used = False
+        """Carried an attempt before."""
+        self.writable = True
+        self._pool = pool
+        self._reading = True
+        self._transport: asyncio.Transport | None = None
+        self._poll: select.poll | None = None
+
+    # Used by the attempt and the pool.
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def writelines(self, data: list[bytes]) -> None:
+        if self._transport is not None:
+            self._transport.writelines(data)
+
+    def pause(self) -> None:
+        """Stop reading: whoever takes the response cannot keep up."""
+        if self._reading and self._transport is not None:
+            self._reading = False
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self._reading and self._transport is not None:
+            self._reading = True
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close at once: nothing that is still unsent is worth sending."""
+        self.attempt = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def alive(self) -> bool:
+        """Whether the endpoint has left an idle connection open: one system call, no wait.
+
+        The event loop may not have looked at the socket since the endpoint closed it, and a message that cannot be
+        sent twice must not go into a closed connection. Bytes that nobody asked for condemn it too, except under
+        TLS, where they may belong to TLS itself.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        if self._poll is None:
+            try:
+                fd = transport.get_extra_info("socket").fileno()
+            except (AttributeError, OSError):
+                return True
+            self._poll = select.poll()
+            self._poll.register(fd, _HANGUP if self.key[2] is not None else _HANGUP | select.POLLIN)
+        return not self._poll.poll(0)
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        attempt = self.attempt
+        if attempt is None:
+            self._pool.drop(self)
+        else:
+            attempt.received(data)
+
+    def eof_received(self) -> None:
+        # Returning a false value closes the transport: an endpoint that stops sending has nothing more to say.
+        attempt = self.attempt
+        if attempt is None:
+            self._pool.drop(self)
+        else:
+            attempt.eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        attempt = self.attempt
+        self.attempt = None
+        self._transport = None
+        self._poll = None
+        if attempt is None:
+            self._pool.drop(self)
+        else:
+            attempt.lost(exc)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self.attempt is not None:
+            self.attempt.writing_paused()
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self.attempt is not None:
+            self.attempt.writing_resumed()

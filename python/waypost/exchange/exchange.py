@@ -1,0 +1,500 @@
+"""One message's life: decision made, attempts at endpoints, the response to a sink.
+
+The rules, all of them in this file:
+
+- Endpoints are tried in the plan's order. A connect error always moves on to the next one.
+- Once a byte of the request may have reached an endpoint, another attempt is made only if the message is idempotent,
+  its request bytes are still all there, and the sink has not been given anything.
+- An idempotent message that finds its pooled connection closed under it goes to the same endpoint once more, over a
+  new connection. For others the pool looks at the socket before it is reused, and nothing is sent twice.
+- A 429, 502, 503 or 504 moves on likewise, while endpoints are left. It is kept: if no endpoint does better, the last
+  such response is what the client gets.
+- The head of a model's 200 is held until its first body byte, so that a model that dies before it can be replaced.
+- The message's deadline and the cluster's total timeout bound all of it.
+- A response that stops short after the sink was given its head ends in `Sink.abort`, never in `Sink.end`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+from waypost._native import Cluster, Endpoint, Plan, ResponseHead, encode_chunk
+from waypost.dialects.envelope_openai import TranslateSink, translate_request
+from waypost.dialects.errors import render_error
+from waypost.errors import UpstreamError, WaypostError
+from waypost.exchange import failures
+from waypost.exchange.attempt import Attempt
+from waypost.exchange.connection import Connection
+from waypost.exchange.runtime import Runtime, Settings
+from waypost.exchange.sink import Headers, Sink
+from waypost.exchange.wheel import Timed
+
+__all__ = ["Exchange"]
+
+_FAILOVER: Final = frozenset({429, 502, 503, 504})
+_OWN: Final = frozenset({b"x-request-id", b"x-waypost-route", b"x-waypost-cluster", b"x-waypost-attempts"})
+_ASIDE_LIMIT: Final = 64 * 1024
+"""Bytes of a 429, 502, 503 or 504 that are kept while other endpoints are tried."""
+_ASIDE_TIME: Final = 1.0
+"""Seconds that the body of such a response may take before the next endpoint is tried without keeping it."""
+
+_Phase = Literal["connect", "send", "wait", "hold", "deliver", "aside"]
+
+_logger = logging.getLogger("waypost")
+
+
+class Exchange(Timed):
+    """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
+
+    __slots__ = (
+        "_aside",
+        "_aside_size",
+        "_began",
+        "_body",
+        "_deadline",
+        "_ended",
+        "_head",
+        "_kept",
+        "_length",
+        "_method",
+        "_next",
+        "_out",
+        "_paused",
+        "_phase",
+        "_plan",
+        "_queue",
+        "_settings",
+        "_sink",
+        "_streamed",
+        "_translated",
+        "_until",
+        "attempt",
+        "attempts",
+        "done",
+        "endpoint",
+        "on_writable",
+        "request_sent",
+        "runtime",
+    )
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: Settings,
+        plan: Plan,
+        sink: Sink,
+        body: bytes | None,
+        *,
+        method: str = "POST",
+        streaming: bool = False,
+        length: int | None = None,
+    ) -> None:
+        """`body` is the whole request body. With `streaming` it comes by `write` and `finish` instead, `length` bytes
+        of it where that is known. `method` is the request's.
+        """
+        super().__init__()
+        self.runtime = runtime
+        self.attempt: Attempt | None = None
+        """The attempt under way."""
+        self.attempts = 0
+        """How many attempts were made."""
+        self.endpoint: Endpoint | None = None
+        """The endpoint that answered, or else the one that was tried last."""
+        self.done = False
+        """The sink was given its end (or the exchange was cancelled)."""
+        self.request_sent = False
+        """The connection under way was given the whole request."""
+        self.on_writable: Callable[[], None] | None = None
+        """Called when `write` may be used again after it returned false, and when the exchange is over."""
+        self._settings = settings
+        self._plan = plan
+        self._sink = sink
+        self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
+        self._method = method
+        self._body: bytes | None = None if streaming else body or b""
+        self._length = length
+        self._queue: list[bytes] | None = [] if streaming else None  # chunks that no connection was there for
+        self._streamed = False  # a chunk has left: the request cannot be sent again
+        self._ended = False  # `finish` was called
+        self._translated: tuple[str, bytes] | None = None
+        self._next = 0
+        self._phase: _Phase = "connect"
+        self._began = 0.0
+        self._deadline = math.inf  # the message's own
+        self._until = math.inf  # the deadline or the cluster's total timeout, whichever comes first
+        self._paused = False
+        self._head: ResponseHead | None = None
+        self._aside: list[bytes] = []
+        self._aside_size = 0
+        self._kept: tuple[Endpoint, ResponseHead, list[bytes], Sequence[tuple[bytes, bytes]]] | None = None
+
+    # Used by whoever has the client.
+
+    def begin(self) -> None:
+        """Make the first attempt."""
+        counters = self.runtime.counters
+        counters.exchanges += 1
+        self._began = self.runtime.loop.time()
+        if self._plan.deadline_ms is not None:
+            self._deadline = self._began + self._plan.deadline_ms / 1000
+        if not self._plan.endpoints:
+            route = self._plan.decision.route
+            self._answer(WaypostError("no_route", f"route {route} names no cluster, so that nothing can be sent on"))
+            return
+        self._try_next()
+
+    def write(self, chunk: bytes) -> bool:
+        """Take a piece of a streamed request body. False: wait for `on_writable` before the next."""
+        if self.done or self._queue is None:
+            return True
+        attempt = self.attempt
+        connection = None if attempt is None else attempt.connection
+        if connection is None:
+            self._queue.append(chunk)
+            return False
+        self._send_chunk(connection, chunk)
+        return connection.writable
+
+    def finish(self) -> None:
+        """The streamed request body is complete."""
+        if self.done or self._queue is None:
+            return
+        self._ended = True
+        attempt = self.attempt
+        if attempt is not None and attempt.connection is not None:
+            self._send_end(attempt.connection)
+
+    def pause(self) -> None:
+        """The sink cannot keep up: stop reading the response."""
+        self._paused = True
+        if self.attempt is not None and self.attempt.connection is not None:
+            self.attempt.connection.pause()
+            if self._phase == "deliver":
+                self.runtime.wheel.schedule(self, self._until)
+
+    def resume(self) -> None:
+        """The sink can take more."""
+        self._paused = False
+        if self.attempt is not None and self.attempt.connection is not None:
+            self.attempt.connection.resume()
+            if self._phase == "deliver":
+                self._expect(self.attempt.endpoint.cluster.idle_timeout)
+
+    def cancel(self) -> None:
+        """The client left: close the upstream connection now. The sink hears nothing more."""
+        if not self.done:
+            self.runtime.counters.cancelled += 1
+            self._finish()
+
+    def defect(self, exc: Exception) -> None:
+        """Something in Waypost itself broke: say so in the log, and give the client an answer or a clear end."""
+        _logger.error("a defect ended exchange %s", self._plan.id, exc_info=exc)
+        self._fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
+
+    # Attempts.
+
+    def _try_next(self) -> None:
+        endpoint = self._plan.endpoints[self._next]
+        self._next += 1
+        self._try(endpoint)
+
+    def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
+        cluster = endpoint.cluster
+        self._until = min(self._began + cluster.total_timeout, self._deadline)
+        self.endpoint = endpoint
+        if self.runtime.loop.time() >= self._until:
+            self._out_of_time()
+            return
+        if self._plan.translated(endpoint):
+            try:
+                self._translate(cluster)
+            except WaypostError as error:
+                self._fail(error)
+                return
+        self.attempts += 1
+        self.runtime.counters.attempts += 1
+        self.request_sent = False
+        self._head = None
+        self._phase = "connect"
+        attempt = self.attempt = Attempt(self, endpoint, self._method)
+        self._expect(cluster.connect_timeout)
+        tls = self._settings.tls[cluster.name] if endpoint.tls else None
+        attempt.begin((endpoint.host, endpoint.port, tls), fresh)
+
+    def connected(self, attempt: Attempt, connection: Connection) -> None:
+        """`attempt` has its connection: send what there is of the request."""
+        plan = self._plan
+        endpoint = attempt.endpoint
+        remaining = None
+        if plan.deadline_ms is not None:
+            remaining = max(1, int((self._deadline - self.runtime.loop.time()) * 1000))
+        if self._queue is not None:
+            head = plan.head(endpoint, self._length, remaining_ms=remaining)
+            attempt.sent = True
+            self._phase = "send"
+            connection.write(head)
+            queue, self._queue = self._queue, []
+            self._expect(math.inf)
+            for chunk in queue:
+                self._send_chunk(connection, chunk)
+            if self._ended:
+                self._send_end(connection)
+            elif connection.writable:
+                self.request_resumed()
+            return
+        body = self._translate(endpoint.cluster) if plan.translated(endpoint) else self._body or b""
+        head = plan.head(endpoint, len(body), remaining_ms=remaining)
+        attempt.sent = self.request_sent = True
+        self._phase = "wait"
+        self._expect(endpoint.cluster.first_byte_timeout)
+        if body:
+            connection.writelines([head, body])
+        else:
+            connection.write(head)
+
+    def attempt_failed(self, attempt: Attempt, error: UpstreamError, *, lost: bool = False) -> None:
+        """`attempt` is over without a whole response. `lost`: because its connection ended."""
+        if self.attempt is not attempt:
+            return
+        self.attempt = None
+        if self._out is not None:
+            self._fail(error)
+            return
+        again = not attempt.sent or (self._plan.idempotent and not self._streamed)
+        if again and lost and attempt.reused and not attempt.answered:
+            self._try(attempt.endpoint, fresh=True)
+        elif again and self._next < len(self._plan.endpoints):
+            self._try_next()
+        elif self._kept is not None:
+            self._deliver_kept()
+        else:
+            self._fail(error)
+
+    # The request.
+
+    def _translate(self, cluster: Cluster) -> bytes:
+        if self._translated is None or self._translated[0] != cluster.name:
+            self._translated = (cluster.name, translate_request(self._body or b"", cluster))
+        return self._translated[1]
+
+    def _send_chunk(self, connection: Connection, chunk: bytes) -> None:
+        self._streamed = True
+        connection.write(encode_chunk(chunk) if self._length is None else chunk)
+
+    def _send_end(self, connection: Connection) -> None:
+        if self._length is None:
+            self._streamed = True
+            connection.write(encode_chunk(b""))
+        self.request_sent = True
+        if self._phase == "send" and self.attempt is not None:
+            self._phase = "wait"
+            self._expect(self.attempt.endpoint.cluster.first_byte_timeout)
+
+    def request_paused(self) -> None:
+        """The endpoint does not read its request as fast as it comes."""
+        if self._phase == "send" and self.attempt is not None:
+            self._expect(self.attempt.endpoint.cluster.idle_timeout)
+
+    def request_resumed(self) -> None:
+        """More of the request can be sent."""
+        if self._phase == "send":
+            self._expect(math.inf)  # the client's turn; the total timeout alone counts
+        if self.on_writable is not None:
+            self.on_writable()
+
+    # The response, as the attempt reads it.
+
+    def response_head(self, attempt: Attempt, head: ResponseHead) -> None:
+        """The head is complete. May raise `UpstreamError`, as the sink may."""
+        plan = self._plan
+        status = head.status
+        if (
+            status in _FAILOVER
+            and plan.idempotent
+            and not self._streamed
+            and self._next < len(plan.endpoints)
+            and self._out is None
+        ):
+            self._phase = "aside"
+            self._head = head
+            self._aside = []
+            self._aside_size = 0
+            self._expect(_ASIDE_TIME)
+        elif status == 200 and plan.kind == "model":
+            self._phase = "hold"  # within the first-byte timeout, which is running
+            self._head = head
+        else:
+            self._begin_response(attempt.endpoint, head)
+
+    def response_data(self, attempt: Attempt, chunk: bytes) -> None:
+        """A piece of the body. May raise `UpstreamError`, as the sink may."""
+        if self._phase == "deliver":
+            if not self._paused:
+                self._expect(attempt.endpoint.cluster.idle_timeout)
+        elif self._phase == "aside":
+            self._aside_size += len(chunk)
+            if self._aside_size > _ASIDE_LIMIT:
+                self._set_aside(attempt, None)
+            else:
+                self._aside.append(chunk)
+            return
+        elif self._head is not None:
+            self._begin_response(attempt.endpoint, self._head)
+            if self.attempt is not attempt:
+                return
+        if self._out is not None:
+            self._out.data(chunk)
+
+    def response_end(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]]) -> None:
+        """The response is complete. May raise `UpstreamError`, as the sink may."""
+        if self._phase == "aside":
+            self._set_aside(attempt, trailers)
+            return
+        if self._phase == "hold" and self._head is not None:
+            self._begin_response(attempt.endpoint, self._head)
+        if self.attempt is attempt:
+            self._end_response(trailers)
+
+    def _begin_response(self, endpoint: Endpoint, head: ResponseHead) -> None:
+        plan = self._plan
+        self._phase = "deliver"
+        self._body = None
+        self._translated = None
+        self._kept = None
+        self.endpoint = endpoint
+        headers = [field for field in head.headers if field[0] not in _OWN]
+        headers += self._own_headers()
+        out: Sink = self._sink
+        if plan.translated(endpoint):
+            out = TranslateSink(out, plan, endpoint, self._settings.reply_limit)
+        self._out = out
+        if not self._paused:
+            self._expect(endpoint.cluster.idle_timeout)
+        out.start(head.status, headers)
+
+    def _end_response(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
+        out = self._out
+        if out is not None:
+            out.end(trailers)
+        self.runtime.counters.answered += 1
+        self._finish()
+
+    def _set_aside(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
+        """On to the next endpoint; keep this response if it is whole (`trailers` is not `None`)."""
+        if trailers is not None and self._head is not None:
+            self._kept = (attempt.endpoint, self._head, self._aside, trailers)
+        self._aside = []
+        self.attempt = None
+        attempt.close()
+        self._try_next()
+
+    def _deliver_kept(self) -> None:
+        if self._kept is None:
+            return
+        endpoint, head, chunks, trailers = self._kept
+        try:
+            self._begin_response(endpoint, head)
+            for chunk in chunks:
+                if self._out is not None and not self.done:
+                    self._out.data(chunk)
+            if not self.done:
+                self._end_response(trailers)
+        except UpstreamError as error:
+            self._fail(failures.malformed(endpoint, error))
+
+    # The end.
+
+    def expired(self, now: float) -> None:
+        attempt = self.attempt
+        if self.done or attempt is None:
+            return
+        if now >= self._until:
+            self._out_of_time()
+            return
+        cluster = attempt.endpoint.cluster
+        if self._phase == "aside":
+            self._set_aside(attempt, None)
+            return
+        if self._phase == "connect":
+            error = failures.timed_out(attempt.endpoint, "no connection", cluster.connect_timeout, retryable=True)
+        elif self._phase in ("wait", "hold"):
+            what = "no response" if self._phase == "wait" else "no body after the response's head"
+            error = failures.timed_out(attempt.endpoint, what, cluster.first_byte_timeout)
+        else:
+            what = "nothing more of the response" if self._phase == "deliver" else "nothing of the request was read"
+            error = failures.timed_out(attempt.endpoint, what, cluster.idle_timeout)
+        attempt.close()
+        self.attempt_failed(attempt, error)
+
+    def _out_of_time(self) -> None:
+        endpoint = self.endpoint
+        if self._deadline <= self._until or endpoint is None:
+            ms = self._plan.deadline_ms
+            self._fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
+        else:
+            self._fail(failures.timed_out(endpoint, "no whole response", endpoint.cluster.total_timeout))
+
+    def _expect(self, seconds: float) -> None:
+        """Something has to happen within `seconds`, and all of it before the deadline."""
+        self.runtime.wheel.schedule(self, min(self.runtime.loop.time() + seconds, self._until))
+
+    def _fail(self, error: WaypostError) -> None:
+        """The exchange is over and the response is not whole."""
+        if self.done:
+            return
+        out = self._out
+        if out is None:
+            self._answer(error)
+            return
+        self.runtime.counters.aborted += 1
+        self._finish()
+        out.abort(error)
+
+    def _answer(self, error: WaypostError) -> None:
+        """Answer with `error` in the client's dialect."""
+        self.runtime.counters.failed += 1
+        status, headers, body = render_error(self._plan.dialect, error, self._plan.id)
+        self._finish()
+        sink = self._sink
+        sink.start(status, headers + self._own_headers())
+        sink.data(body)
+        sink.end()
+
+    def _own_headers(self) -> Headers:
+        plan = self._plan
+        endpoint = self.endpoint
+        cluster = plan.decision.cluster if endpoint is None else endpoint.cluster.name
+        own = [
+            (b"x-request-id", plan.request_id),
+            (b"x-waypost-route", _field(plan.decision.route)),
+            (b"x-waypost-attempts", b"%d" % self.attempts),
+        ]
+        if cluster is not None:
+            own.append((b"x-waypost-cluster", _field(cluster)))
+        return own
+
+    def _finish(self) -> None:
+        self.done = True
+        self.runtime.wheel.cancel(self)
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.close()
+        self._body = None
+        self._translated = None
+        self._kept = None
+        self._aside = []
+        if self._queue:
+            self._queue.clear()
+        writable, self.on_writable = self.on_writable, None
+        if writable is not None:
+            writable()
+
+
+def _field(name: str) -> bytes:
+    """A name from the configuration as a header field's value."""
+    if name.isascii() and name.isprintable():
+        return name.encode("ascii")
+    return name.encode("ascii", "backslashreplace").translate(None, bytes(range(32)) + b"\x7f")

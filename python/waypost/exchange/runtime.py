@@ -1,0 +1,55 @@
+"""What the exchanges of one event loop share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from waypost.exchange.pool import Pool
+from waypost.exchange.tls import Tls
+from waypost.exchange.wheel import Wheel
+
+__all__ = ["Counters", "Runtime", "Settings"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened so far. Each exchange counts once under `exchanges`, and once under how it ended."""
+
+    exchanges: int = 0
+    attempts: int = 0
+    answered: int = 0
+    """An endpoint's response went through whole."""
+    failed: int = 0
+    """Waypost had to answer with an error."""
+    aborted: int = 0
+    """The response stopped short, after it had begun."""
+    cancelled: int = 0
+    """The client left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What exchanges need of the configuration that they began with."""
+
+    tls: Mapping[str, Tls]
+    """By cluster name; clusters without an `https` endpoint are not in it."""
+    reply_limit: int
+    """How many bytes a reply may have that must be read whole to be translated: `limits.body`."""
+
+
+class Runtime:
+    """The timer wheel, the pool and the counters of one event loop. Lives until `close`; survives reloads."""
+
+    __slots__ = ("counters", "loop", "pool", "wheel")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.wheel = Wheel(loop)
+        self.pool = Pool(loop, self.wheel)
+        self.counters = Counters()
+
+    def close(self) -> None:
+        """Close idle connections. Exchanges under way keep theirs until they are over."""
+        self.pool.close()

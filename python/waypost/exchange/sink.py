@@ -1,0 +1,82 @@
+"""Where a response goes.
+
+A sink is called from the event loop, in this order: `start` once, `data` any number of times, then exactly one of
+`end` and `abort`. `abort` only comes after `start`: an error before it is answered as a response of its own. Sinks
+compose: one that rewrites a response holds the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from waypost.errors import UpstreamError, WaypostError
+
+__all__ = ["CollectSink", "Headers", "Sink"]
+
+Headers = list[tuple[bytes, bytes]]
+"""Header fields in wire order, names in lower case."""
+
+
+class Sink(Protocol):
+    """Takes one response."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """The head. May raise `UpstreamError`, as `data` may."""
+
+    def data(self, chunk: bytes) -> None:
+        """A piece of the body, never empty.
+
+        May raise `UpstreamError` where the response cannot be used; the upstream connection is then closed and
+        `abort` follows with that error.
+        """
+
+    def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """The whole response was given. May raise `UpstreamError`, as `data` may."""
+
+    def abort(self, error: WaypostError) -> None:
+        """The response stops short: the client must be able to tell that it is not whole."""
+
+
+class CollectSink:
+    """Keeps a whole response in memory, up to `limit` bytes of body, and calls `done` once it is there.
+
+    `error` says why there is none: the response was cut short, or longer than `limit`.
+    """
+
+    __slots__ = ("_chunks", "_done", "_limit", "_size", "error", "headers", "status")
+
+    def __init__(self, limit: int, done: Callable[[CollectSink], None]) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.error: WaypostError | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._limit = limit
+        self._done = done
+
+    @property
+    def body(self) -> bytes:
+        """The body so far."""
+        if len(self._chunks) > 1:
+            self._chunks = [b"".join(self._chunks)]
+        return self._chunks[0] if self._chunks else b""
+
+    def start(self, status: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+
+    def data(self, chunk: bytes) -> None:
+        self._size += len(chunk)
+        if self._size > self._limit:
+            self._chunks.clear()
+            raise UpstreamError("upstream_protocol", f"the reply is longer than limits.body, {self._limit} bytes")
+        self._chunks.append(chunk)
+
+    def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:  # noqa: ARG002 - part of Sink
+        self._done(self)
+
+    def abort(self, error: WaypostError) -> None:
+        self._chunks.clear()
+        self.error = error
+        self._done(self)

@@ -1,0 +1,272 @@
+"""`waypost serve`: uvicorn around the application, with reload, drain and errors that say what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from waypost.app import Gateway, create_app
+from waypost.config import load_config
+from waypost.errors import ConfigError
+
+if TYPE_CHECKING:
+    from waypost.config import Config
+
+__all__ = ["serve"]
+
+_BACKLOG = 2048
+_WATCHED_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
+_STOPPED_SHORT = "ASGI callable returned without completing response."
+
+
+class _CannotListenError(Exception):
+    """The address cannot be used; the text says why and what to do."""
+
+
+def serve(
+    config_path: str | os.PathLike[str],
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    uds: str | None = None,
+    ssl_certfile: str | None = None,
+    ssl_keyfile: str | None = None,
+    insecure_no_auth: bool = False,
+) -> int:
+    """Serve the configuration in `config_path` until SIGTERM or SIGINT; gives the process's exit code.
+
+    `host`, `port` and `uds` (a Unix socket's path) override `listen`. 0: stopped as asked. 1: the configuration or
+    the address cannot be used. 2: refused, because the listener would be open to other hosts without any keys.
+    """
+    try:
+        config = load_config(config_path)
+        app = create_app(config)
+    except ConfigError as error:
+        _say(error.message)
+        return 1
+    listen_host = config.listen.host if host is None else host
+    listen_port = config.listen.port if port is None else port
+    if uds is None and not insecure_no_auth and not _is_loopback(listen_host):
+        _say(
+            f"waypost: refused to listen on {listen_host}: other hosts could use it, and no keys are checked. "
+            "Listen on 127.0.0.1, or pass --insecure-no-auth if something in front of it checks its callers."
+        )
+        return 2
+    try:
+        sock = _bind_unix(uds) if uds is not None else _bind(listen_host, listen_port)
+    except _CannotListenError as error:
+        _say(f"waypost: {error}")
+        return 1
+    gateway: Gateway = app.state.gateway
+    scheme = "https" if ssl_certfile else "http"
+    settings = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=math.ceil(config.limits.drain),
+        ssl_certfile=ssl_certfile,
+        ssl_keyfile=ssl_keyfile,
+    )
+    try:
+        settings.load()
+    except OSError as exc:
+        sock.close()
+        _say(f"waypost: the TLS certificate or key cannot be used: {exc}")
+        return 1
+    # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
+    where = f"unix:{uds}" if uds is not None else f"{scheme}://{_address(sock)}"
+    server = _Server(settings, gateway, Path(config_path).absolute(), where)
+    # uvicorn raises the signals that stopped it again, once it is done: with these handlers that means exit code 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        server.run(sockets=[sock])
+    finally:
+        sock.close()
+        if uds is not None:
+            Path(uds).unlink(missing_ok=True)
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which also reloads and says when it is ready."""
+
+    def __init__(self, settings: uvicorn.Config, gateway: Gateway, path: Path, where: str) -> None:
+        super().__init__(settings)
+        self._gateway = gateway
+        self._path = path
+        self._where = where
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
+        for warning in self._gateway.generation.snapshot.warnings:
+            _say(f"waypost: warning: {warning[1]}")
+        _say(f"waypost: listening on {self._where} ({self._gateway.generation.summary})")
+        self._spawn(self._watch())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._gateway.drain()
+        super().handle_exit(sig, frame)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reload(self) -> None:
+        """Load the file again. A bad one is reported and changes nothing."""
+        async with self._reloading:
+            before = self._gateway.generation.config
+            # In a thread: a table of 100,000 routes takes a while to read, and messages go on meanwhile.
+            loaded = await asyncio.to_thread(self._load)
+            if loaded is None:
+                return
+            _say(f"waypost: reloaded: {self._gateway.generation.summary}")
+            if loaded.listen != before.listen:
+                _say("waypost: warning: listen has changed, which takes effect after a restart only")
+
+    def _load(self) -> Config | None:
+        try:
+            config = load_config(self._path)
+            self._gateway.replace(config)
+        except ConfigError as error:
+            _say(error.message)
+            _say("waypost: not reloaded: what ran before goes on running")
+            return None
+        return config
+
+    async def _watch(self) -> None:
+        """Reload when a file of the configuration changes, or one appears beside them that it might include."""
+        from watchfiles import Change, awatch  # noqa: PLC0415 - not before the first message can be answered
+
+        while True:
+            config = self._gateway.generation.config
+            files = {self._path, *config.files}
+            # Links are watched where they stand and where they lead; Kubernetes swaps one named ..data.
+            files |= {path.resolve() for path in files}
+            directories = {path.parent for path in files} | set(config.directories)
+            included = set(config.directories)
+
+            def concerns(
+                _: Change, name: str, files: frozenset[Path] = frozenset(files), included: set[Path] = included
+            ) -> bool:
+                path = Path(name)
+                new = path.parent in included and path.suffix in _WATCHED_SUFFIXES
+                return path in files or new or path.name.startswith("..")
+
+            stop = asyncio.Event()
+            changes = awatch(
+                *directories, watch_filter=concerns, debounce=300, step=50, stop_event=stop, recursive=False
+            )
+            async for _ in changes:
+                await self._reload()
+                after = self._gateway.generation.config
+                if (after.files, after.directories) != (config.files, config.directories):
+                    stop.set()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as exc:
+        raise _CannotListenError(f"the host {host} cannot be resolved: {exc.strerror}") from None
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+    except OSError as exc:
+        sock.close()
+        if exc.errno == errno.EADDRINUSE:
+            text = f"port {port} of {host} is in use: stop what listens there, or choose another with --port"
+        elif exc.errno == errno.EACCES:
+            text = f"no permission to listen on port {port}: choose one above 1023 with --port"
+        elif exc.errno == errno.EADDRNOTAVAIL:
+            text = f"{host} is no address of this machine: choose another with --host"
+        else:
+            text = f"cannot listen on port {port} of {host}: {exc.strerror}"
+        raise _CannotListenError(text) from None
+    sock.setblocking(False)
+    return sock
+
+
+def _bind_unix(name: str) -> socket.socket:
+    path = Path(name)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists():
+            _remove_stale(path)
+        sock.bind(name)
+        sock.listen(_BACKLOG)
+    except OSError as exc:
+        sock.close()
+        raise _CannotListenError(f"cannot listen on {name}: {exc.strerror or exc}") from None
+    except _CannotListenError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that was left behind by a process that is gone."""
+    if not path.is_socket():
+        raise _CannotListenError(f"{path} exists and is no socket: choose another path with --uds")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise _CannotListenError(f"{path} is in use: stop what listens there, or choose another with --uds")
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this module is the voice of a command
