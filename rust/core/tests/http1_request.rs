@@ -114,6 +114,8 @@ fn removed_and_replaced_names_cannot_come_back_with_underscores() {
     let fields =
         [("X_API_KEY", "a"), ("x-api_key", "a"), ("X_Forwarded-For", "b"), ("x_other", "c"), ("h_ost", "d")];
     assert_eq!(names(&head, &fields), ["x_other", "h_ost", "x-forwarded-for"]);
+    let head = RequestHead { remove: &[b"x_api_key"], extra: &[(b"X_Tier", b"gold")], ..PLAIN };
+    assert_eq!(names(&head, &[("X-Api-Key", "a"), ("x-tier", "b"), ("x_tier", "c")]), ["x_tier"]);
 }
 
 #[test]
