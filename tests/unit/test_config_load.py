@@ -312,7 +312,7 @@ routes:
         "c.yaml:2:16: listen.port: `70000`: must be an integer from 0 to 65535",
         "c.yaml:2:29: listen.host: empty; write a value, or leave the key out",
         "c.yaml:2:31: listen: unknown key `prot`; did you mean `port`? Allowed: host, port",
-        "c.yaml:3:18: limits.header: `2x`: unknown unit of size `x`; allowed are B, KB, MB, GB, KiB, MiB, GiB",
+        "c.yaml:3:18: limits.header: `2x`: unknown unit of size; allowed are B, KB, MB, GB, KiB, MiB, GiB",
         "c.yaml:3:29: limits.depth: must be an integer from 1 to 1024, not a string",
         (
             "c.yaml:3:41: limits.drain: `3`: a duration needs a unit; "
@@ -349,7 +349,7 @@ routes:
             "c.yaml:19:17: routes[1].precedence: must be an integer from -2147483648 to 2147483647, "
             "not a number with a fraction"
         ),
-        "c.yaml:20:37: routes[2].fallback[0]: `cloud` is the route's `to` already",
+        "c.yaml:20:37: routes[2].fallback[0]: the route's `to` already",
     ]
 
 
@@ -423,6 +423,21 @@ def test_a_secret_is_never_shown(tmp_path: Path, value: str) -> None:
 def test_a_credential_in_the_wrong_place_is_not_shown() -> None:
     (found,) = problems("clusters: {c: {speaks: openai, endpoints: [http://h], credential: Bearer hunter2}}")
     assert "hunter2" not in found
+
+
+def test_what_a_reference_stands_for_is_not_shown() -> None:
+    text = """
+listen: {host: "${S}", port: "${S}"}
+limits: {body: "${S}", drain: "${S}"}
+clusters: {c: {speaks: "${S}", endpoints: ["${S}"], credential: {header: "${S}", value: "${S}"}}}
+routes: [{name: a, to: "${S}"}, {name: "${S}", to: c, fallback: ["${S}", "${S}"]}]
+"""
+    found = problems(text, environ={"S": "hunter2 \u00e9\n"})
+    assert len(found) == 12
+    assert "hunter2" not in "".join(found)
+    found = problems(text, environ={"S": "hunter2"})
+    assert len(found) == 9
+    assert "hunter2" not in "".join(found)
 
 
 @pytest.mark.parametrize("name", ["gone.yaml", ".", "a\0b"])

@@ -34,7 +34,7 @@ def check_header_name(value: object) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ShapeError("not a header field name; write one such as authorization or x-api-key")
     if value.lower() in _FRAMING:
-        raise ShapeError(f"the header field `{value}` cannot carry a credential")
+        raise ShapeError("this header field cannot carry a credential")
     return value
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import glob
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, Final
 
@@ -34,12 +36,13 @@ def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os
     try:
         data = read_bytes(file)
     except ShapeError as error:
-        raise ConfigError([Problem((), str(error), file, 0, 0)]) from None
-    loader = _Loader(environ)
-    loader.files.append(_absolute(file))
-    loader.stack.append(os.path.realpath(file))
-    loader.main_text(data, file, FilePath(file).parent)
-    return loader.finish()
+        raise ConfigError([Problem((), str(error))]) from None
+    with _uncollected():
+        loader = _Loader(environ)
+        loader.files.append(_absolute(file))
+        loader.stack.append(os.path.realpath(file))
+        loader.main_text(data, file, FilePath(file).parent)
+        return loader.finish()
 
 
 def parse_config(
@@ -52,9 +55,10 @@ def parse_config(
     """Read a configuration from `text`. `file` is its name in problems; relative paths start at `base`, else at
     the current directory. A name that ends in `.json` makes it JSON. Raises as `load_config` does.
     """
-    loader = _Loader(environ)
-    loader.main_text(text, file, FilePath(base or ""))
-    return loader.finish()
+    with _uncollected():
+        loader = _Loader(environ)
+        loader.main_text(text, file, FilePath(base or ""))
+        return loader.finish()
 
 
 def from_dict(obj: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> Config:
@@ -66,6 +70,18 @@ def from_dict(obj: Mapping[str, Any], *, environ: Mapping[str, str] | None = Non
     loader = _Loader(environ)
     loader.document(Source("", FilePath()), obj, Document)
     return loader.finish()
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the cycle collector from walking, again and again, what is being built: half of the time for many routes."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Loader:
@@ -257,20 +273,20 @@ class _Loader:
 
     def check_names(self) -> None:
         first: dict[str, tuple[Source, Path]] = {}
-        for name, source, path in self.walker.names:
+        for name, written, source, path in self.walker.names:
             other = first.setdefault(name, (source, path))
             if other[1] != path:
                 self.walker.source = source
-                self.walker.problem(path, f"route name `{name}` is there already: {_place(*other)}")
+                self.walker.problem(path, f"route name `{written}` is there already: {_place(*other)}")
 
     def check_references(self) -> None:
         known = sorted(self.places.clusters)
         listed = ", ".join(known[:_LISTED]) + (f" and {len(known) - _LISTED} more" if len(known) > _LISTED else "")
-        for name, source, path in self.walker.references:
+        for name, written, source, path in self.walker.references:
             if name not in self.places.clusters:
                 self.walker.source = source
-                meant = self.walker.suggest(name, known)
-                self.walker.problem(path, f"unknown cluster `{name}`{meant or '.'} Known: {listed or 'none'}")
+                meant = self.walker.suggest(written, known)
+                self.walker.problem(path, f"unknown cluster `{written}`{meant or '.'} Known: {listed or 'none'}")
 
 
 def _place(source: Source, path: Path) -> str:

@@ -230,9 +230,9 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for index, name in enumerate(self.fallback):
             first = seen.setdefault(name, index)
             if name == self.to:
-                yield ("fallback", index), f"`{name}` is the route's `to` already"
+                yield ("fallback", index), "the route's `to` already"
             elif first != index:
-                yield ("fallback", index), f"`{name}` is there twice; first as fallback[{first}]"
+                yield ("fallback", index), f"there twice; first as fallback[{first}]"
 
 
 class Fragment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -50,7 +50,7 @@ def parse_size(value: object) -> int:
             raise ShapeError(f"not a size; {_SIZE_HELP}")
         number, unit = found.groups()
         if unit not in _SIZES:
-            raise ShapeError(f"unknown unit of size `{unit}`; allowed are {', '.join(_SIZES)}")
+            raise ShapeError(f"unknown unit of size; allowed are {', '.join(_SIZES)}")
         exact = Decimal(number) * _SIZES[unit]
         size = int(exact)
         if size != exact:

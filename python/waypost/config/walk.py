@@ -56,10 +56,10 @@ class Walker:
         self.source = source
         self.environ = environ
         self.problems: list[tuple[Source, Problem]] = []
-        self.names: list[tuple[str, Source, Path]] = []
-        """Routes' names, and where each is declared."""
-        self.references: list[tuple[str, Source, Path]] = []
-        """Clusters' names where they are referred to."""
+        self.names: list[tuple[str, str, Source, Path]] = []
+        """Routes' names, how each was written, and where it is declared."""
+        self.references: list[tuple[str, str, Source, Path]] = []
+        """Clusters' names where they are referred to, likewise."""
         self.files: list[FilePath] = []
         """Files that values refer to, absolute."""
         self._suggestions = _SUGGESTIONS
@@ -249,12 +249,11 @@ class Walker:
                     return self.problem(path, str(error))
                 if value is EMPTY:
                     return self.problem(path, f"`{raw[:80]}` stands for nothing")
-        shown = "" if "secret" in extra else f"{_show(raw)}: "
         if "parse" in extra:
             try:
                 return extra["parse"](value)
             except ShapeError as error:
-                return self.problem(path, f"{shown}{error}")
+                return self.problem(path, str(error) if "secret" in extra else f"{_show(raw)}: {error}")
         if isinstance(info, inspect.IntType):
             return self._integer(info, value, raw, path)
         if not isinstance(info, inspect.StrType):
@@ -263,15 +262,15 @@ class Walker:
             hint = "; write it in quotes" if isinstance(value, (bool, int, float, Decimal)) else ""
             return self._wrong(path, "a string", raw, hint)
         if info.min_length and len(value) < info.min_length:
-            return self.problem(path, f"{shown}empty")
+            return self.problem(path, f"{_show(raw)}: empty")
         if info.pattern is not None and not _matches(info.pattern, value):
-            return self.problem(path, f"{shown}must be {extra.get('expects', info.pattern)}")
+            return self.problem(path, f"{_show(raw)}: must be {extra.get('expects', info.pattern)}")
         if "path" in extra:
             return self._path(value, path)
         if "declares" in extra:
-            self.names.append((value, self.source, path))
+            self.names.append((value, raw, self.source, path))
         if "refers" in extra:
-            self.references.append((value, self.source, path))
+            self.references.append((value, raw, self.source, path))
         return value
 
     def _integer(self, info: inspect.IntType, value: Any, raw: Any, path: Path) -> Any:
@@ -294,8 +293,13 @@ class Walker:
         return self.problem(path, f"must be {wanted}, not {_kind(value)}{hint}")
 
 
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern.removeprefix("^").removesuffix("$"))  # `$` would let a last newline pass
+
+
 def _matches(pattern: str, text: str) -> bool:
-    return re.fullmatch(pattern.removeprefix("^").removesuffix("$"), text) is not None
+    return _compiled(pattern).fullmatch(text) is not None
 
 
 def _or(words: list[str]) -> str:

@@ -1,5 +1,8 @@
 //! What holds for every response, however it is cut into pieces, and for bytes that are none.
 
+// clippy.toml allows these in tests; the helpers of an integration test do not count as one.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use proptest::prelude::*;
 use waypost_core::http1::{Error, ErrorKind, Field, ResponseEnd, ResponseHead, ResponseReader};
 

@@ -1,5 +1,8 @@
 //! What `ResponseReader` accepts, refuses and says about the connection.
 
+// clippy.toml allows these in tests; the helpers of an integration test do not count as one.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 

@@ -271,9 +271,6 @@ impl ResponseReader {
         } else {
             announced
         };
-        if matches!(framing, Framing::Close) {
-            self.persistent = false;
-        }
         Ok(Some((ResponseHead { status, headers }, framing)))
     }
 }
