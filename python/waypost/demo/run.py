@@ -161,7 +161,7 @@ def _said(answer: Answer) -> str:
 
 def _why(app: Any, message: Message, route: str) -> str:
     """Why `route` took the message. Raises `ValueError` where the explanation names another one."""
-    explanation = app.state.gateway.snapshot.table.explain(
+    explanation = app.state.gateway.generation.snapshot.table.explain(
         message.body, dialect=message.dialect, headers=message.headers, path=message.path, method=message.method
     )
     if explanation.route != route:

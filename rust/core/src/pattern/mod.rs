@@ -77,6 +77,12 @@ impl Pattern {
     /// # Errors
     /// Every problem in it, in the order in which they stand.
     pub fn parse(value: &Value) -> Result<Self, Vec<Problem>> {
+        let (pattern, problems) = parse::parse(value);
+        if problems.is_empty() { Ok(pattern) } else { Err(problems) }
+    }
+
+    /// Parses what can be parsed, for a host that has further problems to find in it.
+    pub(crate) fn parse_partly(value: &Value) -> (Self, Vec<Problem>) {
         parse::parse(value)
     }
 

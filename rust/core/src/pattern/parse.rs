@@ -17,8 +17,8 @@ const NUMERIC: &str =
 /// What a compiled regular expression may take, in bytes: automata for one field of one rule.
 const REGEX_SIZE: usize = 1 << 20;
 
-/// Parses a pattern.
-pub(super) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
+/// Parses a pattern as far as possible: what has problems is left out of it.
+pub(super) fn parse(value: &Value) -> (Pattern, Vec<Problem>) {
     let mut parser = Parser { path: Vec::new(), keys: Vec::new(), problems: Vec::new() };
     let root = match value {
         Value::Map(entries) => parser.conjunction(entries, 0),
@@ -27,7 +27,7 @@ pub(super) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
             Vec::new()
         }
     };
-    if parser.problems.is_empty() { Ok(Pattern { root }) } else { Err(parser.problems) }
+    (Pattern { root }, parser.problems)
 }
 
 struct Parser {

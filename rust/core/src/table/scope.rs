@@ -1,6 +1,6 @@
 //! What a route's pattern may name: the envelope's attributes, and six reserved names for the rest of the message.
 
-use super::matcher::Matcher;
+use super::rules::check;
 use crate::dialect::{Attribute, Dialect, Kind, Type};
 use crate::pattern::{Field, Pattern, Predicate, Problem, Scalar, Value};
 
@@ -8,8 +8,9 @@ const RESERVED: [&str; 6] = ["headers", "path", "method", "dialect", "client", "
 
 /// Parses a route's pattern and checks that each field can exist.
 pub(super) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
-    let pattern = Matcher::parse(value)?;
-    let problems: Vec<Problem> = pattern.fields().filter_map(problem).collect();
+    let (pattern, mut problems) = Pattern::parse_partly(value);
+    problems.extend(check(&pattern));
+    problems.extend(pattern.fields().filter_map(problem));
     if problems.is_empty() { Ok(pattern) } else { Err(problems) }
 }
 
