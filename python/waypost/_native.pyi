@@ -135,7 +135,7 @@ class RouteTable:
 
     def decide(
         self,
-        body: Body,
+        body: Body | None,
         *,
         dialect: Dialect = "envelope",
         headers: Iterable[tuple[str | bytes, str | bytes]] = (),
@@ -145,14 +145,14 @@ class RouteTable:
     ) -> Decision | None:
         """The decision of the first route that matches, by precedence, then declaration; `None` where none does.
 
-        `path` defaults to the dialect's own. `identity` is what the caller proved to be: `tenant`, `agent`,
+        `body` is `None` for a message without one. `path` defaults to the dialect's own. `identity` is what the caller proved to be: `tenant`, `agent`,
         `labels`. Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`,
         `invalid_envelope`; `WaypostError` with `identity_conflict` where the message contradicts `identity`.
         """
 
     def matches(
         self,
-        body: Body,
+        body: Body | None,
         *,
         dialect: Dialect = "envelope",
         headers: Iterable[tuple[str | bytes, str | bytes]] = (),
@@ -164,7 +164,7 @@ class RouteTable:
 
     def explain(
         self,
-        body: Body,
+        body: Body | None,
         *,
         dialect: Dialect = "envelope",
         headers: Iterable[tuple[str | bytes, str | bytes]] = (),

@@ -63,6 +63,10 @@ class WaypostError(Exception):
     code: str
     message: str
     status: int
+    dialect: str | None = None
+    """The dialect in which to answer, where that is known although the message was refused."""
+    allow: str | None = None
+    """Value of the Allow field (RFC 9110, section 10.2.1), with `method_not_allowed`."""
 
     def __init__(self, code: str, message: str, status: int | None = None) -> None:
         super().__init__(message)

@@ -12,7 +12,7 @@ use crate::body::Body;
 
 /// A message that owns what Python might take away.
 pub(crate) struct Owned<'a> {
-    body: Body<'a>,
+    body: Option<Body<'a>>,
     dialect: Dialect,
     headers: Vec<Header<'static>>,
     path: String,
@@ -22,7 +22,7 @@ pub(crate) struct Owned<'a> {
 
 impl<'a> Owned<'a> {
     pub(crate) fn new(
-        body: &'a Bound<'_, PyAny>,
+        body: Option<&'a Bound<'_, PyAny>>,
         dialect: &str,
         headers: Option<&Bound<'_, PyAny>>,
         path: &str,
@@ -35,7 +35,7 @@ impl<'a> Owned<'a> {
         };
         let path = if path.is_empty() { dialect.default_path() } else { path };
         Ok(Self {
-            body: Body::of(body)?,
+            body: body.map(Body::of).transpose()?,
             dialect,
             headers: headers.map_or_else(|| Ok(Vec::new()), read_headers)?,
             path: path.split('?').next().unwrap_or_default().to_owned(),
@@ -54,7 +54,7 @@ impl<'a> Owned<'a> {
             headers: &self.headers,
             client: None,
             identity: self.identity.as_ref(),
-            body: Some(self.body.as_bytes()),
+            body: self.body.as_ref().map(Body::as_bytes),
         }
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn read_routes(
                 "match" => match value::read(&object)? {
                     Ok(pattern) => spec.pattern = pattern,
                     Err(found) => {
-                        problem(key("match").into_iter().chain(found.path).collect(), &found.message)
+                        problem(key("match").into_iter().chain(found.path).collect(), &found.message);
                     }
                 },
                 "to" => match object.extract::<Option<String>>() {
@@ -127,7 +127,7 @@ impl RouteTable {
     fn decide(
         &self,
         py: Python<'_>,
-        body: &Bound<'_, PyAny>,
+        body: Option<&Bound<'_, PyAny>>,
         dialect: &str,
         headers: Option<&Bound<'_, PyAny>>,
         path: &str,
@@ -144,7 +144,7 @@ impl RouteTable {
     fn matches(
         &self,
         py: Python<'_>,
-        body: &Bound<'_, PyAny>,
+        body: Option<&Bound<'_, PyAny>>,
         dialect: &str,
         headers: Option<&Bound<'_, PyAny>>,
         path: &str,
@@ -161,7 +161,7 @@ impl RouteTable {
     fn explain(
         &self,
         py: Python<'_>,
-        body: &Bound<'_, PyAny>,
+        body: Option<&Bound<'_, PyAny>>,
         dialect: &str,
         headers: Option<&Bound<'_, PyAny>>,
         path: &str,

@@ -1,0 +1,249 @@
+"""The command line. Exit codes: 0 fine, 1 the input is wrong (or nothing matched), 2 usage."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from waypost import __version__
+from waypost.errors import ConfigError, Problem, WaypostError
+
+# Commands import what they need when they run: `waypost schema` does not wait for a web server.
+if TYPE_CHECKING:
+    from waypost import Explanation
+    from waypost._native import Snapshot
+    from waypost.config import Config
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="waypost")
+def main() -> None:
+    """Route AI messages to models, retrievers, memories and tools by rules."""
+
+
+@main.command()
+@click.option("--once", is_flag=True, help="End after the messages instead of serving on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy on loopback. [default: a free one]")
+def demo(*, once: bool, port: int | None) -> None:
+    """Start a proxy with built-in upstreams, send it one message of each kind and show where each went and why."""
+    import uvloop  # noqa: PLC0415
+
+    from waypost.demo.run import run  # noqa: PLC0415
+
+    sys.exit(uvloop.run(run(once=once, port=port)))
+
+
+@main.command()
+@click.argument("config", default="waypost.yaml")
+@click.option("--host", help="Address to listen on, instead of listen.host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of listen.port; 0: a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to serve with.")
+@click.option("--uds", metavar="PATH", help="Listen on a Unix domain socket instead.")
+@click.option("--ssl-certfile", metavar="FILE", help="Certificate chain (PEM): serve HTTPS.")
+@click.option("--ssl-keyfile", metavar="FILE", help="Private key (PEM), where the certificate file does not hold it.")
+@click.option("--no-fast-path", is_flag=True, help="Handle every message as an ASGI application. So far all are.")
+@click.option(
+    "--insecure-no-auth",
+    is_flag=True,
+    help="Listen on other addresses than loopback although no keys are checked.",
+)
+def serve(
+    *,
+    config: str,
+    host: str | None,
+    port: int | None,
+    workers: int,
+    uds: str | None,
+    ssl_certfile: str | None,
+    ssl_keyfile: str | None,
+    no_fast_path: bool,
+    insecure_no_auth: bool,
+) -> None:
+    """Serve CONFIG. SIGHUP or a changed file reloads it, SIGTERM drains."""
+    del no_fast_path  # There is only the ASGI path yet.
+    if uds is not None and (host is not None or port is not None):
+        raise click.UsageError("--uds goes with neither --host nor --port")
+    if ssl_keyfile is not None and ssl_certfile is None:
+        raise click.UsageError("--ssl-keyfile needs --ssl-certfile")
+    from waypost.server import serve as run  # noqa: PLC0415
+
+    sys.exit(
+        run(
+            config,
+            host=host,
+            port=port,
+            workers=workers,
+            uds=uds,
+            ssl_certfile=ssl_certfile,
+            ssl_keyfile=ssl_keyfile,
+            insecure_no_auth=insecure_no_auth,
+        )
+    )
+
+
+@main.command()
+@click.argument("config")
+def check(config: str) -> None:
+    """Print every problem of CONFIG with its place, then warnings. Does all that serving does, but for serving."""
+    from waypost.app import create_app  # noqa: PLC0415
+    from waypost.config import load_config  # noqa: PLC0415
+
+    try:
+        loaded = load_config(config)
+        generation = create_app(loaded).state.gateway.generation
+    except ConfigError as error:
+        _print_problems(error.problems)
+        count = len(error.problems)
+        click.echo(f"{config}: {count} problem{'' if count == 1 else 's'}", err=True)
+        sys.exit(1)
+    warnings = [Problem(path, f"warning: {message}") for path, message in generation.snapshot.warnings]
+    _print_problems(loaded.relocate(warnings))
+    click.echo(f"{config}: ok ({generation.summary})")
+
+
+@main.command()
+@click.argument("config")
+@click.argument("file", default="-")
+@click.option("--path", "target", default="/v1/envelopes", show_default=True, help="Path the message is sent to.")
+@click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(*, config: str, file: str, target: str, headers: tuple[str, ...], as_json: bool) -> None:
+    """Show which route of CONFIG takes the message in FILE (- or none: standard input), and why each other does not.
+
+    Exit code 1 if no route does.
+    """
+    fields = [_header(header) for header in headers]
+    snapshot = _snapshot(config)
+    body = _read(file)
+    try:
+        explanation = _explain(snapshot, body, target, fields)
+    except WaypostError as error:
+        if as_json:
+            _print_json({"error": {"code": error.code, "message": error.message, "status": error.status}})
+        else:
+            click.echo(f"refused with {error.status} {error.code}: {error.message}", err=True)
+        sys.exit(1)
+    if as_json:
+        _print_json(_document(explanation))
+    else:
+        _print_explanation(explanation)
+    sys.exit(0 if explanation.route is not None else 1)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from waypost.config import json_schema  # noqa: PLC0415
+
+    _print_json(json_schema())
+
+
+def _print_problems(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        click.echo(str(problem))
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _snapshot(path: str) -> Snapshot:
+    from waypost.config import load_config  # noqa: PLC0415
+    from waypost.table import compile_config  # noqa: PLC0415
+
+    try:
+        config: Config = load_config(path)
+        return compile_config(config)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(1)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter(f"{text!r} is no header field: write 'name: value'", param_hint="--header")
+    return name.strip(), value.strip()
+
+
+def _read(file: str) -> bytes:
+    if file == "-":
+        if sys.stdin.isatty():
+            click.echo("Reading the message from standard input; end it with Ctrl-D.", err=True)
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        click.echo(f"{file}: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def _explain(snapshot: Snapshot, body: bytes, target: str, headers: list[tuple[str, str]]) -> Explanation:
+    raw = [(name.encode(), value.encode()) for name, value in headers]
+    method = "POST" if body.strip() else "GET"
+    try:
+        intake = snapshot.accept(method, target.encode(), raw)
+    except WaypostError as error:
+        # A POST without a body is an empty message, which gets its own error.
+        allow = getattr(error, "allow", None)
+        if allow is None:
+            raise
+        method = str(allow).split(",", maxsplit=1)[0]
+        intake = snapshot.accept(method, target.encode(), raw)
+    has_body = bool(body) or intake.buffered
+    return snapshot.table.explain(
+        body if has_body else None, dialect=intake.dialect, headers=headers, path=target, method=method
+    )
+
+
+def _document(explanation: Explanation) -> dict[str, Any]:
+    decision = explanation.decision
+    return {
+        "route": explanation.route,
+        "cluster": decision.cluster if decision else None,
+        "fallback": list(decision.fallback) if decision else [],
+        "fields": {name: shown for name, shown in explanation.fields.items()},
+        "verdicts": [
+            {
+                "route": verdict.route,
+                "matched": verdict.matched,
+                "path": verdict.path,
+                "expected": verdict.expected,
+                "seen": verdict.seen,
+                "reason": verdict.reason,
+            }
+            for verdict in explanation.verdicts
+        ],
+    }
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    """The chosen route first, then every other one with the first thing that failed."""
+    seen = ", ".join(f"{name} {shown}" for name, shown in explanation.fields.items())
+    click.echo(f"message  {seen or 'without any field of the envelope'}")
+    decision = explanation.decision
+    if decision is None:
+        click.echo("route    none matches: the message would be refused with 404 no_route")
+    else:
+        fallback = f", then {', '.join(decision.fallback)}" if decision.fallback else ""
+        click.echo(f"route    {decision.route} → {decision.cluster}{fallback}")
+        chosen = next(verdict for verdict in explanation.verdicts if verdict.matched)
+        click.echo(f"because  {chosen.reason}")
+    others = [verdict for verdict in explanation.verdicts if decision is None or verdict.route != decision.route]
+    if not others:
+        return
+    click.echo("\nother routes, in the order in which they are tried:")
+    width = min(max(len(verdict.route) for verdict in others), 40)
+    for verdict in others:
+        reason = f"would match too, but comes later ({verdict.reason})" if verdict.matched else verdict.reason
+        click.echo(f"  {verdict.route:<{width}}  {reason}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""`RouteTable` with what the extension leaves out: reading a configuration file."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from waypost import _native
+from waypost.config import Config, load_config
+from waypost.errors import ConfigError
+
+__all__ = ["RouteTable", "compile_config"]
+
+
+def compile_config(config: Config) -> _native.Snapshot:
+    """The snapshot of a configuration. Raises `ConfigError` with every problem of meaning, each with its place."""
+    try:
+        return _native.Snapshot(config.to_native())
+    except ConfigError as error:
+        raise ConfigError(config.relocate(error.problems)) from None
+
+
+class RouteTable(_native.RouteTable):
+    """Routes compiled for deciding: `RouteTable(routes=[...])`, or `RouteTable.load("waypost.yaml")`.
+
+    Thread-safe and immutable. Deciding takes time linear in the routes.
+    """
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The routes of a configuration file, its includes among them.
+
+        The whole file is checked, clusters too. Raises `ConfigError` with every problem and its place.
+        """
+        config = load_config(path)
+        compile_config(config)  # Some problems only show when routes and clusters are seen together.
+        return cls(config.to_native()["routes"], depth=config.limits.depth)
