@@ -1,0 +1,95 @@
+# Everything a contributor runs. `make test` is what must be green; `.ci/run` calls it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ARGS ?=
+FUZZ_SECONDS ?= 10
+VENV := .venv
+BIN := $(VENV)/bin
+RUST := Cargo.toml Cargo.lock $(shell find rust/core rust/python -name '*.rs' -o -name Cargo.toml)
+
+.PHONY: help
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Waypost needs Python 3.11 or later; name one with: make PYTHON=python3.12 …"; exit 1; }
+	@command -v cargo > /dev/null || { echo "Waypost needs a Rust toolchain: see https://rustup.rs"; exit 1; }
+	@echo "== Python packages into $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.installed pyproject.toml $(RUST)
+	@echo "== The extension, in release mode (about a minute the first time)"
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet > $(VENV)/build.log 2>&1 \
+		|| { cat $(VENV)/build.log; exit 1; }
+	@touch $@
+
+.PHONY: build
+build: $(VENV)/.built ## Build the extension and install the package, editable, into .venv
+
+.PHONY: demo
+demo: build ## Run `waypost demo`; ARGS=--once ends by itself
+	$(BIN)/waypost demo $(ARGS)
+
+.PHONY: test
+test: test-rust lint test-python ## Run everything that must be green
+
+.PHONY: test-rust
+test-rust:
+	@echo "== Rust tests, clippy, rustfmt"
+	cargo test --locked --quiet
+	cargo clippy --locked --quiet --all-targets -- -D warnings
+	cargo fmt --check
+
+.PHONY: lint
+lint: build
+	@echo "== ruff, mypy, the stub of the extension"
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest waypost._native
+
+.PHONY: test-python
+test-python: build
+	@echo "== Python tests: unit, property, conformance, end to end"
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (needs a C++ compiler)
+	rust/fuzz/run.sh all $(FUZZ_SECONDS)
+
+.PHONY: bench
+bench: build ## Run the benches and print their tables
+	$(BIN)/python -m benches $(ARGS)
+
+.PHONY: wheel
+wheel: $(VENV)/.installed ## Build the wheel into dist/
+	rm -rf dist
+	$(BIN)/maturin build --release --locked --quiet --out dist
+
+.PHONY: fmt
+fmt: $(VENV)/.installed ## Format Rust and Python
+	cargo fmt
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+.PHONY: lock
+lock: ## Write the lock files anew
+	cargo update --workspace
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --disable-pip-version-check uv
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml -o requirements/runtime.txt
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml --group dev -o requirements/dev.txt
+	rm -rf $(VENV)-lock
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(VENV) $(VENV)-* target dist
