@@ -7,13 +7,36 @@ are immutable unless they say otherwise and may be shared between threads.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, final
 
-Body: TypeAlias = bytes | bytearray | memoryview | str
+from typing_extensions import disjoint_base
+
+_Body: TypeAlias = bytes | bytearray | memoryview | str
 """One JSON document: UTF-8 bytes, or text."""
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+_Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Header fields in wire order: (name in any case, value without surrounding whitespace)."""
 
-Dialect: TypeAlias = Literal["envelope", "json", "openai"]
+_AnyHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]
+"""Header fields as pairs, or as a mapping."""
+
+_Dialect: TypeAlias = Literal["envelope", "json", "openai"]
+
+__all__ = [
+    "Cluster",
+    "Decision",
+    "Endpoint",
+    "Explanation",
+    "Intake",
+    "Matcher",
+    "Plan",
+    "ResponseEnd",
+    "ResponseHead",
+    "ResponseReader",
+    "RouteTable",
+    "Snapshot",
+    "Verdict",
+    "__version__",
+    "encode_chunk",
+]
 
 __version__: str
 
@@ -26,7 +49,7 @@ class Matcher:
 
     def __new__(
         cls,
-        patterns: Mapping[str, Mapping[str, Any]] = ...,
+        patterns: Mapping[str, Mapping[str, Any]] | None = None,
         *,
         duplicate_keys: Literal["error", "last"] = "error",
         depth: int = 128,
@@ -39,16 +62,16 @@ class Matcher:
         Raises `PatternError`, naming the rule and the path within its pattern.
         """
 
-    def first(self, body: Body) -> str | None:
+    def first(self, body: _Body) -> str | None:
         """The name of the first rule, in declaration order, that matches; `None` where none does.
 
         Raises `EnvelopeError` where `body` is not valid JSON. A document that is no object has no fields.
         """
 
-    def matches(self, body: Body) -> list[str]:
+    def matches(self, body: _Body) -> list[str]:
         """The names of all rules that match, in declaration order. Raises as `first` does."""
 
-    def explain(self, body: Body) -> Explanation:
+    def explain(self, body: _Body) -> Explanation:
         """Why each rule does or does not match. Raises as `first` does."""
 
     def add(self, name: str, pattern: Mapping[str, Any]) -> None:
@@ -64,7 +87,7 @@ class Matcher:
         """Swap all rules at once. On `PatternError` the old rules stay."""
 
     def __len__(self) -> int: ...
-    def __contains__(self, name: object) -> bool: ...
+    def __contains__(self, name: object, /) -> bool: ...
     def __iter__(self) -> Iterator[str]:
         """Rule names in declaration order."""
 
@@ -119,6 +142,7 @@ class Explanation:
     @property
     def verdicts(self) -> list[Verdict]: ...
 
+@disjoint_base
 class RouteTable:
     """Routes compiled for deciding. `waypost.RouteTable` adds `load`, which reads a configuration file."""
 
@@ -135,27 +159,27 @@ class RouteTable:
 
     def decide(
         self,
-        body: Body | None,
+        body: _Body | None,
         *,
-        dialect: Dialect = "envelope",
-        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        dialect: _Dialect = "envelope",
+        headers: _AnyHeaders | None = None,
         path: str = "",
         method: str = "POST",
         identity: Mapping[str, Any] | None = None,
     ) -> Decision | None:
         """The decision of the first route that matches, by precedence, then declaration; `None` where none does.
 
-        `body` is `None` for a message without one. `path` defaults to the dialect's own. `identity` is what the caller proved to be: `tenant`, `agent`,
-        `labels`. Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`,
+        `body` is `None` for a message without one. `path` defaults to the dialect's own. `identity` is what the caller
+        proved to be: `tenant`, `agent`, `labels`. Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`,
         `invalid_envelope`; `WaypostError` with `identity_conflict` where the message contradicts `identity`.
         """
 
     def matches(
         self,
-        body: Body | None,
+        body: _Body | None,
         *,
-        dialect: Dialect = "envelope",
-        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        dialect: _Dialect = "envelope",
+        headers: _AnyHeaders | None = None,
         path: str = "",
         method: str = "POST",
         identity: Mapping[str, Any] | None = None,
@@ -164,10 +188,10 @@ class RouteTable:
 
     def explain(
         self,
-        body: Body | None,
+        body: _Body | None,
         *,
-        dialect: Dialect = "envelope",
-        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
+        dialect: _Dialect = "envelope",
+        headers: _AnyHeaders | None = None,
         path: str = "",
         method: str = "POST",
         identity: Mapping[str, Any] | None = None,
@@ -221,7 +245,7 @@ class Intake:
     def id(self) -> str:
         """`x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one."""
     @property
-    def dialect(self) -> Dialect: ...
+    def dialect(self) -> _Dialect: ...
     @property
     def buffered(self) -> bool:
         """True: read the whole body, up to `limits.body`, and give it to `plan`. False: `plan(None)`, then stream."""
@@ -240,7 +264,7 @@ class Plan:
     def request_id(self) -> bytes:
         """`id` in a form that a header can carry."""
     @property
-    def dialect(self) -> Dialect: ...
+    def dialect(self) -> _Dialect: ...
     @property
     def kind(self) -> str | None: ...
     @property
@@ -286,7 +310,7 @@ class Snapshot:
         self,
         method: str,
         target: bytes,
-        headers: Headers,
+        headers: _Headers,
         *,
         client: str | None = None,
         scheme: str = "http",
@@ -335,4 +359,3 @@ class ResponseReader:
 
 def encode_chunk(data: bytes) -> bytes:
     """`data` as one chunk (RFC 9112, section 7.1). Empty data gives the last chunk and ends the body."""
-

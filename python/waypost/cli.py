@@ -208,7 +208,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
         "route": explanation.route,
         "cluster": decision.cluster if decision else None,
         "fallback": list(decision.fallback) if decision else [],
-        "fields": {name: shown for name, shown in explanation.fields.items()},
+        "fields": explanation.fields,
         "verdicts": [
             {
                 "route": verdict.route,

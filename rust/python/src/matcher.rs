@@ -91,7 +91,7 @@ impl Matcher {
 #[pymethods]
 impl Matcher {
     #[new]
-    #[pyo3(signature = (patterns = None, *, duplicate_keys = "error", depth = json::DEFAULT_DEPTH))]
+    #[pyo3(signature = (patterns = None, *, duplicate_keys = "error", depth = 128))]
     fn new(
         py: Python<'_>,
         patterns: Option<&Bound<'_, PyMapping>>,
@@ -198,3 +198,6 @@ pub(crate) fn checked_depth(depth: usize) -> PyResult<usize> {
     }
     Err(PyValueError::new_err(format!("depth is 1 to {}, not {depth}", json::MAX_DEPTH)))
 }
+
+// Signatures show their defaults, so they are written as literals.
+const _: () = assert!(json::DEFAULT_DEPTH == 128);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
-use waypost_core::json::{self, DuplicateKeys, Options};
+use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::pattern::{Problem, Step, Value};
 use waypost_core::table::{self, RouteSpec};
 
@@ -105,7 +105,7 @@ pub(crate) fn read_routes(
 #[pymethods]
 impl RouteTable {
     #[new]
-    #[pyo3(signature = (routes, *, depth = json::DEFAULT_DEPTH))]
+    #[pyo3(signature = (routes, *, depth = 128))]
     fn new(py: Python<'_>, routes: &Bound<'_, PyAny>, depth: usize) -> PyResult<Self> {
         let options = Options { depth: checked_depth(depth)?, duplicate_keys: DuplicateKeys::Error };
         let mut problems = Vec::new();
