@@ -170,8 +170,10 @@ class RouteTable:
         """The decision of the first route that matches, by precedence, then declaration; `None` where none does.
 
         `body` is `None` for a message without one. `path` defaults to the dialect's own. `identity` is what the caller
-        proved to be: `tenant`, `agent`, `labels`. Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`,
-        `invalid_envelope`; `WaypostError` with `identity_conflict` where the message contradicts `identity`.
+        proved to be: `tenant`, `agent`, `labels`.
+
+        Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`, `invalid_envelope`;
+        `WaypostError` with `identity_conflict` where the message contradicts `identity`.
         """
 
     def matches(
