@@ -65,6 +65,8 @@ class WaypostError(Exception):
     status: int
     dialect: str | None = None
     """The dialect in which to answer, where that is known although the message was refused."""
+    message_id: str | None = None
+    """The message's own id, where it was read before the message was refused."""
     allow: str | None = None
     """Value of the Allow field (RFC 9110, section 10.2.1), with `method_not_allowed`."""
 

@@ -69,7 +69,10 @@ fn no_route(py: Python<'_>, none: &NoRoute) -> PyErr {
 pub(crate) fn no_plan(py: Python<'_>, none: &NoPlan) -> PyErr {
     match none {
         NoPlan::Message(error) => message(py, error),
-        NoPlan::Route(none) => no_route(py, none),
+        NoPlan::Route { id, none } => {
+            let error = no_route(py, none);
+            error.value(py).setattr("message_id", id).err().unwrap_or(error)
+        }
     }
 }
 

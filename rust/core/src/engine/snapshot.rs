@@ -79,7 +79,12 @@ pub enum NoPlan {
     /// It is not acceptable.
     Message(MessageError),
     /// No route takes it.
-    Route(NoRoute),
+    Route {
+        /// The message's id.
+        id: String,
+        /// What was seen of it.
+        none: NoRoute,
+    },
 }
 
 impl Snapshot {
@@ -185,8 +190,12 @@ impl Snapshot {
             body,
         };
         let decided = self.table.decide(&message).map_err(NoPlan::Message)?;
-        let rank = decided.decision.map_err(NoPlan::Route)?;
         let envelope = decided.envelope;
+        let id = envelope.id.clone().unwrap_or_else(|| intake.id.clone());
+        let rank = match decided.decision {
+            Ok(rank) => rank,
+            Err(none) => return Err(NoPlan::Route { id, none }),
+        };
         let mut targets = Vec::new();
         for &position in self.targets.get(rank).map_or(&[][..], Vec::as_slice) {
             let Some(cluster) = self.clusters.get(position) else { continue };
@@ -200,7 +209,6 @@ impl Snapshot {
             let order = order(&weights, ids.number());
             targets.extend(order.into_iter().map(|endpoint| Target { cluster: position, endpoint }));
         }
-        let id = envelope.id.clone().unwrap_or_else(|| intake.id.clone());
         let safe_method =
             matches!(intake.request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
