@@ -70,6 +70,9 @@ class AsgiSink:
 
     def start(self, status: int, headers: Headers) -> None:
         self._status = status
+        if status == 304:
+            # Says what a body would have been; servers take it for a promise of one.
+            headers = [field for field in headers if field[0] != b"content-length"]
         self._headers = headers
         if self.release is not None:
             self.release()
@@ -326,6 +329,7 @@ class _Request:
             await sink.relay(self._send, trailers="http.response.trailers" in (scope.get("extensions") or ()))
         finally:
             exchange.cancel()
+            sink.exchange = sink.release = None  # a cycle would be the garbage collector's work
             if not listener.done():
                 listener.cancel()
 

@@ -20,7 +20,7 @@ import uvicorn
 
 from waypost.app import Gateway, create_app
 from waypost.config import load_config
-from waypost.errors import ConfigError
+from waypost.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
     from waypost.config import Config
@@ -126,8 +126,10 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
-        for warning in self._gateway.generation.snapshot.warnings:
-            _say(f"waypost: warning: {warning[1]}")
+        generation = self._gateway.generation
+        warnings = [Problem(path, f"warning: {text}") for path, text in generation.snapshot.warnings]
+        for warning in generation.config.relocate(warnings):
+            _say(str(warning))
         _say(f"waypost: listening on {self._where} ({self._gateway.generation.summary})")
         self._spawn(self._watch())
 
