@@ -5,7 +5,7 @@ are immutable unless they say otherwise and may be shared between threads.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
@@ -151,7 +151,7 @@ class RouteTable:
         routes: Iterable[Mapping[str, Any]],
         *,
         depth: int = 128,
-    ) -> RouteTable:
+    ) -> Self:
         """Compile routes: mappings with `name`, and optionally `match`, `to`, `fallback`, `precedence`.
 
         Raises `ConfigError` with every problem at once.

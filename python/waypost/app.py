@@ -6,24 +6,25 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from waypost._native import Snapshot
 from waypost.asgi import DataPath
 from waypost.config import load_config
-from waypost.errors import ConfigError, Problem
+from waypost.dialects.errors import error_object
+from waypost.errors import ConfigError, Problem, WaypostError
 from waypost.exchange.runtime import Runtime, Settings
+from waypost.table import compile_config
 
 if TYPE_CHECKING:
+    from waypost._native import Snapshot
     from waypost.config import Config
     from waypost.exchange.tls import Tls
 
@@ -100,10 +101,10 @@ def create_app(config: Config) -> Starlette:
     """
     gateway = Gateway(config)
 
-    async def healthz(_: Request) -> Response:
+    def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
-    async def readyz(_: Request) -> Response:
+    def readyz() -> Response:
         if gateway.draining:
             error = {"code": "draining", "message": "this process is stopping: send messages elsewhere"}
             return JSONResponse({"status": "draining", "error": error}, 503, {"retry-after": "1"})
@@ -117,14 +118,28 @@ def create_app(config: Config) -> Starlette:
     app = _App(
         gateway,
         routes=[
-            Route("/healthz", healthz, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
+            Route("/healthz", _Probe(healthz)),
+            Route("/readyz", _Probe(readyz)),
             Mount("/", DataPath(gateway)),
         ],
         lifespan=lifespan,
     )
     app.state.gateway = gateway
     return app
+
+
+class _Probe:
+    """A path that is asked with GET or HEAD: an ASGI application, so that other methods reach it and get an error."""
+
+    def __init__(self, answer: Callable[[], Response]) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = self._answer()
+        if scope["method"] not in ("GET", "HEAD"):
+            error = WaypostError("method_not_allowed", f"{scope['path']} takes GET, HEAD, not {scope['method']}")
+            response = JSONResponse({"error": error_object(error)}, error.status, {"allow": "GET, HEAD"})
+        await response(scope, receive, send)
 
 
 class _App(Starlette):
@@ -171,10 +186,7 @@ def from_env() -> Starlette:
 
 
 def _compile(config: Config, previous: Generation | None) -> Generation:
-    try:
-        snapshot = Snapshot(config.to_native())
-    except ConfigError as error:
-        raise ConfigError(config.relocate(error.problems)) from None
+    snapshot = compile_config(config)
     return Generation(
         config=config,
         snapshot=snapshot,

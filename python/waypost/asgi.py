@@ -225,8 +225,8 @@ class _Request:
 
     async def refuse(self, error: WaypostError) -> None:
         """Answer with `error`. What is left of the request is read and thrown away, for a bounded time."""
-        dialect = self.dialect or _dialect_of(self._scope["path"])
-        status, headers, body = render_error(dialect, error, self.id or self._own_id())
+        dialect = self.dialect or error.dialect or "envelope"
+        status, headers, body = render_error(dialect, error, error.message_id or self.id or self._own_id())
         request_id = self.id or self._own_id()
         headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
         length = self._length
@@ -397,8 +397,3 @@ def _target(scope: Scope) -> bytes:
             raw = raw[len(prefix) :]
     query: bytes = scope.get("query_string", b"")
     return raw + b"?" + query if query else raw
-
-
-def _dialect_of(path: str) -> str:
-    """The dialect in which a client on this path expects errors, where the request got no further than its head."""
-    return "openai" if path.startswith("/v1/") and path != "/v1/envelopes" else "envelope"

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,11 @@ import uvicorn
 from waypost.app import Gateway, create_app
 from waypost.config import load_config
 from waypost.errors import ConfigError, Problem
+from waypost.workers import Link, supervise
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from waypost.config import Config
 
 __all__ = ["serve"]
@@ -41,6 +44,7 @@ def serve(
     *,
     host: str | None = None,
     port: int | None = None,
+    workers: int = 1,
     uds: str | None = None,
     ssl_certfile: str | None = None,
     ssl_keyfile: str | None = None,
@@ -48,7 +52,9 @@ def serve(
 ) -> int:
     """Serve the configuration in `config_path` until SIGTERM or SIGINT; gives the process's exit code.
 
-    `host`, `port` and `uds` (a Unix socket's path) override `listen`. 0: stopped as asked. 1: the configuration or
+    `host`, `port` and `uds` (a Unix socket's path) override `listen`; `workers` is how many processes serve.
+
+    0: stopped as asked. 1: the configuration or
     the address cannot be used. 2: refused, because the listener would be open to other hosts without any keys.
     """
     try:
@@ -70,8 +76,63 @@ def serve(
     except _CannotListenError as error:
         _say(f"waypost: {error}")
         return 1
-    gateway: Gateway = app.state.gateway
     scheme = "https" if ssl_certfile else "http"
+    where = f"unix:{uds}" if uds is not None else f"{scheme}://{_address(sock)}"
+    path = Path(config_path).absolute()
+    gateway: Gateway = app.state.gateway
+    try:
+        settings = _settings(app, config, ssl_certfile, ssl_keyfile)
+    except OSError as exc:
+        sock.close()
+        _say(f"waypost: the TLS certificate or key cannot be used: {exc}")
+        return 1
+    # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
+    _warn(gateway)
+    ready = f"waypost: listening on {where} ({gateway.generation.summary})"
+    try:
+        if workers == 1:
+            return _run(_Server(settings, gateway, path, lambda: _say(ready)), sock)
+
+        def work(link: Link) -> int:
+            if link.replaces:
+                _reread(gateway, path)
+
+            def started() -> None:
+                asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
+                os.write(link.ready, b".")
+
+            server = _Server(settings, gateway, path, started)
+            return _run(server, sock)
+
+        return supervise(workers, work, lambda: _say(f"{ready[:-1]}, {workers} workers)"))
+    finally:
+        sock.close()
+        if uds is not None:
+            Path(uds).unlink(missing_ok=True)
+
+
+def _warn(gateway: Gateway) -> None:
+    generation = gateway.generation
+    warnings = [Problem(path, f"warning: {text}") for path, text in generation.snapshot.warnings]
+    for warning in generation.config.relocate(warnings):
+        _say(str(warning))
+
+
+def _reread(gateway: Gateway, path: Path) -> Config | None:
+    """Take over what the file says now. A bad one is reported and changes nothing; then the result is `None`."""
+    try:
+        config = load_config(path)
+        gateway.replace(config)
+    except ConfigError as error:
+        _say(error.message)
+        _say("waypost: not reloaded: what ran before goes on running")
+        return None
+    return config
+
+
+def _settings(app: Starlette, config: Config, certfile: str | None, keyfile: str | None) -> uvicorn.Config:
+    """uvicorn's settings, loaded. Raises `OSError` where the TLS files cannot be used."""
     settings = uvicorn.Config(
         app,
         loop="uvloop",
@@ -86,39 +147,30 @@ def serve(
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=math.ceil(config.limits.drain),
-        ssl_certfile=ssl_certfile,
-        ssl_keyfile=ssl_keyfile,
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
     )
-    try:
-        settings.load()
-    except OSError as exc:
-        sock.close()
-        _say(f"waypost: the TLS certificate or key cannot be used: {exc}")
-        return 1
-    # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
-    where = f"unix:{uds}" if uds is not None else f"{scheme}://{_address(sock)}"
-    server = _Server(settings, gateway, Path(config_path).absolute(), where)
+    settings.load()
+    return settings
+
+
+def _run(server: _Server, sock: socket.socket) -> int:
+    """Serve in this process until a signal says to stop."""
     # uvicorn raises the signals that stopped it again, once it is done: with these handlers that means exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    try:
-        server.run(sockets=[sock])
-    finally:
-        sock.close()
-        if uds is not None:
-            Path(uds).unlink(missing_ok=True)
+    server.run(sockets=[sock])
     return 0 if server.started else 1
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which also reloads and says when it is ready."""
 
-    def __init__(self, settings: uvicorn.Config, gateway: Gateway, path: Path, where: str) -> None:
+    def __init__(self, settings: uvicorn.Config, gateway: Gateway, path: Path, ready: Callable[[], None]) -> None:
         super().__init__(settings)
         self._gateway = gateway
         self._path = path
-        self._where = where
+        self._ready = ready
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -126,11 +178,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
-        generation = self._gateway.generation
-        warnings = [Problem(path, f"warning: {text}") for path, text in generation.snapshot.warnings]
-        for warning in generation.config.relocate(warnings):
-            _say(str(warning))
-        _say(f"waypost: listening on {self._where} ({self._gateway.generation.summary})")
+        self._ready()
         self._spawn(self._watch())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -142,6 +190,11 @@ class _Server(uvicorn.Server):
         self._gateway.drain()
         super().handle_exit(sig, frame)
 
+    def orphaned(self, alive: int) -> None:
+        """The supervisor is gone, as its pipe `alive` tells: finish what is in flight and stop."""
+        asyncio.get_running_loop().remove_reader(alive)
+        self.handle_exit(signal.SIGTERM, None)
+
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
@@ -152,22 +205,12 @@ class _Server(uvicorn.Server):
         async with self._reloading:
             before = self._gateway.generation.config
             # In a thread: a table of 100,000 routes takes a while to read, and messages go on meanwhile.
-            loaded = await asyncio.to_thread(self._load)
+            loaded = await asyncio.to_thread(_reread, self._gateway, self._path)
             if loaded is None:
                 return
             _say(f"waypost: reloaded: {self._gateway.generation.summary}")
             if loaded.listen != before.listen:
                 _say("waypost: warning: listen has changed, which takes effect after a restart only")
-
-    def _load(self) -> Config | None:
-        try:
-            config = load_config(self._path)
-            self._gateway.replace(config)
-        except ConfigError as error:
-            _say(error.message)
-            _say("waypost: not reloaded: what ran before goes on running")
-            return None
-        return config
 
     async def _watch(self) -> None:
         """Reload when a file of the configuration changes, or one appears beside them that it might include."""

@@ -29,6 +29,8 @@ class Link:
     """File descriptor to which the worker writes a byte once it accepts connections."""
     alive: int
     """File descriptor that becomes readable (end of file) when the supervisor is gone."""
+    replaces: bool
+    """The worker takes the place of one that died, perhaps long after the configuration was read."""
 
 
 class _Supervisor:
@@ -48,7 +50,7 @@ class _Supervisor:
         for number in _SIGNALS:
             signal.signal(number, lambda *_: None)
         for _ in range(self._count):
-            self._start()
+            self._start(replaces=False)
         waiting = self._count
         os.set_blocking(self._ready, False)
         while self._workers:
@@ -66,7 +68,7 @@ class _Supervisor:
         except BlockingIOError:
             return 0
 
-    def _start(self) -> None:
+    def _start(self, *, replaces: bool) -> None:
         pid = os.fork()
         if pid:
             self._workers[pid] = time.monotonic()
@@ -80,7 +82,7 @@ class _Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            code = self._work(Link(ready=self._ready_write, alive=self._alive))
+            code = self._work(Link(ready=self._ready_write, alive=self._alive, replaces=replaces))
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -128,7 +130,7 @@ class _Supervisor:
             _say(f"waypost: worker {pid} {how}: starting another")
             if time.monotonic() - since < _TOO_SOON:
                 time.sleep(_TOO_SOON)
-            self._start()
+            self._start(replaces=True)
 
 
 def supervise(count: int, work: Callable[[Link], int], started: Callable[[], None]) -> int:
