@@ -38,7 +38,8 @@ class Proxy:
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
         self.app = Starlette(routes=[Route("/{path:path}", self.forward, methods=["POST"])])
-        self.app.state.gateway = SimpleNamespace(snapshot=SimpleNamespace(table=self))
+        snapshot = SimpleNamespace(table=self)
+        self.app.state.gateway = SimpleNamespace(generation=SimpleNamespace(snapshot=snapshot))
 
     def route(self, body: bytes) -> dict[str, Any]:
         kind = orjson.loads(body).get("kind", "model")
