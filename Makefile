@@ -79,6 +79,11 @@ fmt: $(VENV)/.installed ## Format Rust and Python
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
+.PHONY: deny
+deny: ## Check licences, bans and sources of the Rust dependencies (builds cargo-deny the first time)
+	@command -v target/tools/bin/cargo-deny > /dev/null || cargo install --quiet --locked --root target/tools cargo-deny
+	target/tools/bin/cargo-deny check bans licenses sources
+
 .PHONY: lock
 lock: ## Write the lock files anew
 	cargo update --workspace
