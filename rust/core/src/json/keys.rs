@@ -1,17 +1,22 @@
 //! The keys of the objects that are open, and the search for duplicates among them.
 //!
-//! Keys are kept on one stack, as the objects are nested, and an object's own are compared when it closes. So
-//! there is one table for all objects, filled and cleared in proportion to the object that needs it.
+//! Keys are kept on one stack, as the objects are nested. Each of an object's first keys is compared with
+//! those before it at once, if a bit of its hash has been seen; of a wide object, the others wait until it
+//! closes and then go through a table. So there is one table for all objects, filled and cleared in
+//! proportion to the object that needs it.
 
 use std::ops::Range;
 
-use super::escape::unescape_into;
+use super::escape::{self, unescape_into};
+use super::probe::{Probe, Seeds};
 use super::{DuplicateKeys, narrow};
 
-/// Up to this many keys are compared in pairs, more through a table.
+/// How many keys of an object are compared with each other; the others go through a table.
 const FEW: usize = 16;
 /// `Key::unescaped` of a key that has no escapes: its text is in the body.
 const IN_BODY: u32 = u32::MAX;
+/// `Object::duplicate` where there is none.
+const NONE: u32 = u32::MAX;
 const EMPTY: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +33,17 @@ struct Key {
     leaves: usize,
 }
 
-/// Where an object's keys begin.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Mark {
+/// What is known of the keys of an object that is open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Object {
+    /// Where its keys begin.
     keys: usize,
+    /// Where the text of those that have escapes begins.
     unescaped: usize,
+    /// The bits of its first keys' probes.
+    bits: u64,
+    /// Offset of the first second copy of a key.
+    duplicate: u32,
 }
 
 #[derive(Debug, Default)]
@@ -53,107 +64,110 @@ impl Keys {
         super::reset(&mut self.table);
         super::reset(&mut self.dropped);
         self.unescaped.clear();
-        self.unescaped.shrink_to(super::KEPT);
+        if self.unescaped.capacity() > super::KEPT {
+            self.unescaped.shrink_to(super::KEPT);
+        }
     }
 
-    pub(super) fn mark(&self) -> Mark {
-        Mark { keys: self.list.len(), unescaped: self.unescaped.len() }
-    }
-
-    /// Adds a key of the innermost object: `raw` is its text between the quotes, the first of which is at
-    /// `quote`. Returns its hash and what it stands for.
+    /// An object that opens inside those that are open.
     #[inline]
+    pub(super) fn open(&self) -> Object {
+        Object { keys: self.list.len(), unescaped: self.unescaped.len(), bits: 0, duplicate: NONE }
+    }
+
+    /// Adds the key between the quotes at `quote` and `end` to the innermost object, `leaves` having been
+    /// recorded so far. Returns its probe and where its text is.
+    #[inline(always)]
     pub(super) fn push<'a>(
         &'a mut self,
-        raw: &'a str,
-        escaped: bool,
-        quote: usize,
+        body: &'a [u8],
+        object: &mut Object,
+        (quote, end): (usize, usize),
         leaves: usize,
-        hash: impl FnOnce(&str) -> u64,
-    ) -> (u64, &'a str) {
-        let (key, unescaped) = if escaped {
-            let at = self.unescaped.len();
-            unescape_into(raw, &mut self.unescaped);
-            (self.unescaped.get(at..).unwrap_or_default(), narrow(at))
-        } else {
-            (raw, IN_BODY)
-        };
-        let hash = hash(key);
-        self.list.push(Key {
+        seeds: &Seeds,
+        policy: DuplicateKeys,
+    ) -> (Probe, &'a [u8]) {
+        let start = quote + 1;
+        let mut probe = seeds.probe(body, start, end - start);
+        let mut key = Key {
             quote: narrow(quote),
-            length: narrow(key.len()),
-            unescaped,
-            hash: (hash >> 32) as u32,
+            length: narrow(end - start),
+            unescaped: IN_BODY,
+            hash: 0,
             leaves,
-        });
-        (hash, key)
+        };
+        if probe.has_backslash() || (!probe.is_whole() && escape::any(body.get(start..end).unwrap_or_default())) {
+            (key.unescaped, key.length) = self.unescape(body, start, end);
+            probe = seeds.probe(self.unescaped.as_bytes(), key.unescaped as usize, key.length as usize);
+        }
+        key.hash = (probe.hash >> 32) as u32;
+        if object.bits & probe.bit() != 0 {
+            self.compare(body, object, &key, policy);
+        }
+        object.bits |= probe.bit();
+        self.list.push(key);
+        (probe, self.text(body, &key).unwrap_or_default())
     }
 
-    /// Ends the object whose keys begin at `mark`, `leaves` having been recorded so far. Where it has a
-    /// duplicate key: with `Error`, returns the offset of the first second copy; with `Last`, the earlier
-    /// copies' leaves are dropped.
-    #[inline]
+    /// Appends what stands between the quotes to [`Keys::unescaped`]; returns where, and its length.
+    #[cold]
+    #[inline(never)]
+    fn unescape(&mut self, body: &[u8], start: usize, end: usize) -> (u32, u32) {
+        let at = self.unescaped.len();
+        let raw = body.get(start..end).unwrap_or_default();
+        // It is text: it comes from a window, which has checked it.
+        unescape_into(std::str::from_utf8(raw).unwrap_or_default(), &mut self.unescaped);
+        (narrow(at), narrow(self.unescaped.len() - at))
+    }
+
+    /// Compares a key with those of its object, unless they are many.
+    #[inline(never)]
+    fn compare(&mut self, body: &[u8], object: &mut Object, key: &Key, policy: DuplicateKeys) {
+        let keys = self.list.get(object.keys..).unwrap_or_default();
+        if keys.len() >= FEW {
+            return;
+        }
+        // The nearest copy: those before it have been dropped on its account.
+        let Some(earlier) = keys.iter().rposition(|other| self.equal(body, other, key)) else { return };
+        match policy {
+            DuplicateKeys::Error if object.duplicate == NONE => object.duplicate = key.quote,
+            DuplicateKeys::Error => {}
+            DuplicateKeys::Last => self.drop_leaves(object, earlier, key.leaves),
+        }
+    }
+
+    /// Ends the innermost object. Where it has a duplicate key: with `Error`, returns the offset of the first
+    /// second copy; with `Last`, the earlier copies' leaves are dropped.
+    #[inline(always)]
     pub(super) fn close(
         &mut self,
         body: &[u8],
-        mark: Mark,
-        leaves: usize,
+        object: &mut Object,
         policy: DuplicateKeys,
     ) -> Result<(), usize> {
-        let count = self.list.len() - mark.keys;
-        let result = match count {
-            0 | 1 => Ok(()),
-            2..=FEW => self.compare_pairs(body, mark, leaves, policy),
-            _ => self.compare_by_table(body, mark, leaves, policy),
-        };
-        self.list.truncate(mark.keys);
-        self.unescaped.truncate(mark.unescaped);
-        result
-    }
-
-    fn compare_pairs(
-        &mut self,
-        body: &[u8],
-        mark: Mark,
-        leaves: usize,
-        policy: DuplicateKeys,
-    ) -> Result<(), usize> {
-        let mut seen = 0u64;
-        for later in 0..self.list.len() - mark.keys {
-            let keys = self.list.get(mark.keys..).unwrap_or_default();
-            let Some((key, before)) = keys.get(..=later).and_then(<[Key]>::split_last) else { break };
-            let bit = 1 << (key.hash % 64);
-            if seen & bit != 0
-                // The nearest copy: those before it have been dropped on its account.
-                && let Some(earlier) = before.iter().rposition(|other| self.equal(body, other, key))
-            {
-                self.duplicate(mark, earlier, later, leaves, policy)?;
-            }
-            seen |= bit;
+        if self.list.len() - object.keys > FEW && object.duplicate == NONE {
+            self.compare_by_table(body, object, policy);
         }
-        Ok(())
+        self.list.truncate(object.keys);
+        self.unescaped.truncate(object.unescaped);
+        if object.duplicate == NONE { Ok(()) } else { Err(object.duplicate as usize) }
     }
 
-    fn compare_by_table(
-        &mut self,
-        body: &[u8],
-        mark: Mark,
-        leaves: usize,
-        policy: DuplicateKeys,
-    ) -> Result<(), usize> {
-        let count = self.list.len() - mark.keys;
+    #[inline(never)]
+    fn compare_by_table(&mut self, body: &[u8], object: &mut Object, policy: DuplicateKeys) {
+        let count = self.list.len() - object.keys;
         let size = count.saturating_mul(2).next_power_of_two();
         self.table.clear();
         self.table.resize(size, EMPTY);
         for later in 0..count {
-            let Some(key) = self.list.get(mark.keys + later) else { break };
+            let Some(key) = self.list.get(object.keys + later) else { break };
             let mut slot = key.hash as usize & (size - 1);
             // At most half of the slots are taken, so that an empty one comes.
             let earlier = loop {
                 match self.table.get(slot) {
                     Some(&EMPTY) | None => break None,
                     Some(&index) => {
-                        let other = self.list.get(mark.keys + index as usize);
+                        let other = self.list.get(object.keys + index as usize);
                         if other.is_some_and(|other| self.equal(body, other, key)) {
                             break Some(index as usize);
                         }
@@ -164,32 +178,26 @@ impl Keys {
             if let Some(entry) = self.table.get_mut(slot) {
                 *entry = narrow(later);
             }
-            if let Some(earlier) = earlier {
-                self.duplicate(mark, earlier, later, leaves, policy)?;
+            // The first ones have been compared already.
+            if let Some(earlier) = earlier.filter(|_| later >= FEW) {
+                match policy {
+                    DuplicateKeys::Error => {
+                        object.duplicate = key.quote;
+                        return;
+                    }
+                    DuplicateKeys::Last => self.drop_leaves(object, earlier, key.leaves),
+                }
             }
         }
-        Ok(())
     }
 
-    fn duplicate(
-        &mut self,
-        mark: Mark,
-        earlier: usize,
-        later: usize,
-        leaves: usize,
-        policy: DuplicateKeys,
-    ) -> Result<(), usize> {
-        let keys = self.list.get(mark.keys..).unwrap_or_default();
-        match policy {
-            DuplicateKeys::Error => Err(keys.get(later).map_or(0, |key| key.quote as usize)),
-            DuplicateKeys::Last => {
-                let from = keys.get(earlier).map_or(leaves, |key| key.leaves);
-                let to = keys.get(earlier + 1).map_or(leaves, |key| key.leaves);
-                if from < to {
-                    self.dropped.push(from..to);
-                }
-                Ok(())
-            }
+    /// Drops the leaves of a key that has a later copy, at which `leaves` had been recorded.
+    fn drop_leaves(&mut self, object: &Object, earlier: usize, leaves: usize) {
+        let keys = self.list.get(object.keys..).unwrap_or_default();
+        let from = keys.get(earlier).map_or(leaves, |key| key.leaves);
+        let to = keys.get(earlier + 1).map_or(leaves, |key| key.leaves);
+        if from < to {
+            self.dropped.push(from..to);
         }
     }
 

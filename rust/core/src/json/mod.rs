@@ -53,15 +53,18 @@
 
 mod error;
 mod escape;
+mod kernels;
 mod keys;
+mod number;
+mod probe;
 mod scanner;
-mod skip;
 mod trie;
 
 use std::ops::Range;
 
 pub use error::{Error, ErrorKind};
 pub use escape::unescape;
+pub use kernels::Kernel;
 pub use trie::PathTrie;
 
 /// How many containers may be nested unless told otherwise.
@@ -166,14 +169,34 @@ pub struct Scan {
 }
 
 /// Validates `body` and records the values at the paths of `trie` in `out`, whose former content is dropped.
-/// After an error `out` is empty.
+/// After an error `out` is empty. Returns the body as the text that it is.
 ///
 /// # Errors
 /// [`Error`] with the offset in `body` at which it is not valid, or not acceptable under `options`.
-pub fn scan(body: &[u8], trie: &PathTrie, options: Options, out: &mut Scan) -> Result<(), Error> {
+pub fn scan<'b>(
+    body: &'b [u8],
+    trie: &PathTrie,
+    options: Options,
+    out: &mut Scan,
+) -> Result<&'b str, Error> {
+    scan_with(Kernel::chosen(), body, trie, options, out)
+}
+
+/// [`scan`] by a kernel of one's choice; by [`Kernel::Scalar`] where this processor cannot run it.
+///
+/// # Errors
+/// As [`scan`], whichever the kernel.
+pub fn scan_with<'b>(
+    kernel: Kernel,
+    body: &'b [u8],
+    trie: &PathTrie,
+    options: Options,
+    out: &mut Scan,
+) -> Result<&'b str, Error> {
     reset(&mut out.leaves);
     reset(&mut out.elements);
-    let result = scanner::run(body, trie, options, &mut out.leaves, &mut out.elements, &mut out.scratch);
+    let lists = (&mut out.leaves, &mut out.elements);
+    let result = scanner::run(body, kernel, trie, options, lists, &mut out.scratch);
     if result.is_err() {
         out.leaves.clear();
         out.elements.clear();
@@ -186,13 +209,15 @@ pub fn scan(body: &[u8], trie: &PathTrie, options: Options, out: &mut Scan) -> R
 /// # Errors
 /// As [`scan`].
 pub fn validate(body: &[u8], options: Options) -> Result<(), Error> {
-    scan(body, &PathTrie::new(), options, &mut Scan::default())
+    scan(body, &PathTrie::new(), options, &mut Scan::default()).map(|_| ())
 }
 
 /// Empties a buffer, and gives back what an outsized document made it grow to.
 fn reset<T>(buffer: &mut Vec<T>) {
     buffer.clear();
-    buffer.shrink_to(KEPT);
+    if buffer.capacity() > KEPT {
+        buffer.shrink_to(KEPT);
+    }
 }
 
 /// An offset or index as it is stored. The body's length fits in `u32`, so everything counted in it does.

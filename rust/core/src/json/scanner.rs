@@ -1,9 +1,10 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::keys::{Keys, Mark};
+use super::kernels::{Cursor, Kernel, Window};
+use super::keys::{Keys, Object};
 use super::trie::{NONE, NodeId, PathTrie};
-use super::{Element, Kind, Leaf, MAX_DEPTH, Options, escape, narrow, reset, skip};
+use super::{Element, Kind, Leaf, MAX_DEPTH, Options, escape, narrow, number, reset};
 
 /// Buffers that outlive one document.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ struct Frame {
     /// An array's number.
     array: u32,
     /// An object's keys.
-    keys: Mark,
+    keys: Object,
     /// The container as an element of an array.
     element: Option<Opened>,
 }
@@ -41,10 +42,9 @@ struct Opened {
     parent: u32,
 }
 
-struct Scanner<'a> {
-    body: &'a [u8],
-    text: &'a str,
-    at: usize,
+struct Scanner<'a, 'b> {
+    body: &'b [u8],
+    window: Window<'b>,
     trie: &'a PathTrie,
     options: Options,
     leaves: &'a mut Vec<Leaf>,
@@ -59,134 +59,219 @@ struct Scanner<'a> {
     arrays: u32,
 }
 
-pub(super) fn run(
-    body: &[u8],
+pub(super) fn run<'b>(
+    body: &'b [u8],
+    kernel: Kernel,
     trie: &PathTrie,
     options: Options,
-    leaves: &mut Vec<Leaf>,
-    elements: &mut Vec<Element>,
+    out: (&mut Vec<Leaf>, &mut Vec<Element>),
     scratch: &mut Scratch,
-) -> Result<(), Error> {
+) -> Result<&'b str, Error> {
     if u32::try_from(body.len()).is_err() {
         return Err(Error { kind: ErrorKind::TooLarge, offset: u32::MAX as usize });
     }
-    let text = simdutf8::basic::from_utf8(body).or_else(|_| {
-        simdutf8::compat::from_utf8(body)
-            .map_err(|error| Error { kind: ErrorKind::InvalidUtf8, offset: error.valid_up_to() })
-    })?;
-    if body.starts_with(b"\xEF\xBB\xBF") {
-        return Err(Error { kind: ErrorKind::ByteOrderMark, offset: 0 });
-    }
+    let (leaves, elements) = out;
     let Scratch { open, keys } = scratch;
     reset(open);
     keys.reset();
     elements.push(Element { parent: 0, array: 0, end: 1 });
-    let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let frame = Frame {
         shape: Shape::Document,
         node: trie.root(),
         leaf: 0,
         array: 0,
-        keys: Mark::default(),
+        keys: keys.open(),
         element: None,
     };
-    let mut scanner = Scanner {
-        body,
-        text,
-        at: 0,
-        trie,
-        options,
-        leaves,
-        elements,
-        open,
-        keys,
-        frame,
-        element: 0,
-        arrays: 0,
-    };
-    scanner.document()?;
+    let (window, cursor) = Window::new(body, kernel);
+    let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
+    let mut scanner =
+        Scanner { body, window, trie, options, leaves, elements, open, keys, frame, element: 0, arrays: 0 };
+    scanner.document(cursor).map_err(|error| first_fault(body, error))?;
     scanner.finish();
-    Ok(())
+    // All of it has been seen, so that all of it has been checked.
+    scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
 }
 
-impl Scanner<'_> {
-    fn document(&mut self) -> Result<(), Error> {
+/// What is wrong with a body whose tokens are wrong: that it is no text at all comes first.
+#[cold]
+fn first_fault(body: &[u8], error: Error) -> Error {
+    if let Err(error) = simdutf8::compat::from_utf8(body) {
+        return Error { kind: ErrorKind::InvalidUtf8, offset: error.valid_up_to() };
+    }
+    if body.starts_with(b"\xEF\xBB\xBF") {
+        return Error { kind: ErrorKind::ByteOrderMark, offset: 0 };
+    }
+    error
+}
+
+impl Scanner<'_, '_> {
+    fn document(&mut self, mut cursor: Cursor) -> Result<(), Error> {
+        let cursor = &mut cursor;
         let mut node = self.frame.node;
+        let mut at = self.window.next(cursor);
         'value: loop {
             // A value must start here.
-            match self.peek()? {
-                b'"' => self.string_value(node)?,
+            match self.byte(at) {
+                b'"' => {
+                    let end = self.closing(cursor)?;
+                    if node != NONE {
+                        self.record_string(node, at + 1, end);
+                    }
+                    at = self.window.next(cursor);
+                }
                 b'{' => {
-                    self.open(Shape::Object, node)?;
-                    if self.peek()? != b'}' {
-                        node = self.key()?;
+                    self.open(Shape::Object, node, at)?;
+                    at = self.window.next(cursor);
+                    if self.byte(at) != b'}' {
+                        (node, at) = self.member(at, cursor)?;
                         continue 'value;
                     }
-                    self.close()?;
+                    self.close(at)?;
+                    at = self.window.next(cursor);
                 }
                 b'[' => {
-                    self.open(Shape::Array, node)?;
-                    if self.peek()? != b']' {
+                    self.open(Shape::Array, node, at)?;
+                    at = self.window.next(cursor);
+                    if self.byte(at) != b']' {
                         continue 'value;
                     }
-                    self.close()?;
+                    self.close(at)?;
+                    at = self.window.next(cursor);
                 }
-                b'-' | b'0'..=b'9' => self.number(node)?,
-                b't' => self.literal(b"true", Kind::True, node)?,
-                b'f' => self.literal(b"false", Kind::False, node)?,
-                b'n' => self.literal(b"null", Kind::Null, node)?,
-                _ => return self.fail(ErrorKind::ExpectedValue),
-            }
-            // A value has ended here.
-            loop {
-                match self.frame.shape {
-                    Shape::Object => match self.peek()? {
-                        b',' => {
-                            self.at += 1;
-                            node = self.key()?;
-                            continue 'value;
-                        }
-                        b'}' => self.close()?,
-                        _ => return self.fail(ErrorKind::ExpectedCommaOrBrace),
-                    },
-                    Shape::Array => match self.peek()? {
-                        b',' => {
-                            self.at += 1;
-                            node = self.frame.node;
-                            continue 'value;
-                        }
-                        b']' => self.close()?,
-                        _ => return self.fail(ErrorKind::ExpectedCommaOrBracket),
-                    },
-                    Shape::Document => {
-                        self.at = skip::whitespace(self.body, self.at);
-                        if self.at < self.body.len() {
-                            return self.fail(ErrorKind::TrailingData);
-                        }
-                        return Ok(());
+                b'-' | b'0'..=b'9' => {
+                    let end = number::end(self.body, at)?;
+                    if node != NONE {
+                        self.record(node, at, end, Kind::Number);
                     }
+                    at = self.behind(end, cursor)?;
                 }
+                b't' => at = self.literal(b"true", Kind::True, node, at, cursor)?,
+                b'f' => at = self.literal(b"false", Kind::False, node, at, cursor)?,
+                b'n' => at = self.literal(b"null", Kind::Null, node, at, cursor)?,
+                _ => return self.fail(ErrorKind::ExpectedValue, at),
+            }
+            // A value has ended, and this is behind it.
+            loop {
+                let byte = self.byte(at);
+                match self.frame.shape {
+                    Shape::Object if byte == b',' => {
+                        at = self.window.next(cursor);
+                        (node, at) = self.member(at, cursor)?;
+                        continue 'value;
+                    }
+                    Shape::Array if byte == b',' => {
+                        at = self.window.next(cursor);
+                        node = self.frame.node;
+                        continue 'value;
+                    }
+                    Shape::Object if byte == b'}' => self.close(at)?,
+                    Shape::Array if byte == b']' => self.close(at)?,
+                    Shape::Document if at == self.body.len() => return Ok(()),
+                    _ => return self.fail_behind(at),
+                }
+                at = self.window.next(cursor);
             }
         }
     }
 
-    /// The next byte that is not whitespace, which is not consumed.
-    #[inline]
-    fn peek(&mut self) -> Result<u8, Error> {
-        self.at = skip::whitespace(self.body, self.at);
-        self.here()
+    /// 0 where the body has ended.
+    #[inline(always)]
+    fn byte(&self, at: usize) -> u8 {
+        self.body.get(at).copied().unwrap_or_default()
     }
 
-    #[inline]
-    fn here(&self) -> Result<u8, Error> {
-        self.body
-            .get(self.at)
-            .copied()
-            .ok_or(Error { kind: ErrorKind::UnexpectedEnd, offset: self.body.len() })
+    /// The error at a token that is not what it should be, which may be that there is none.
+    #[cold]
+    fn fail<T>(&self, kind: ErrorKind, offset: usize) -> Result<T, Error> {
+        let stop = self.window.stop();
+        Err(if offset >= stop.offset { stop } else { Error { kind, offset } })
     }
 
-    fn fail<T>(&self, kind: ErrorKind) -> Result<T, Error> {
-        Err(Error { kind, offset: self.at })
+    /// The error of what stands behind a value.
+    #[cold]
+    fn fail_behind<T>(&self, offset: usize) -> Result<T, Error> {
+        let kind = match self.frame.shape {
+            Shape::Object => ErrorKind::ExpectedCommaOrBrace,
+            Shape::Array => ErrorKind::ExpectedCommaOrBracket,
+            Shape::Document => ErrorKind::TrailingData,
+        };
+        self.fail(kind, offset)
+    }
+
+    /// Passes a member's key and colon, `at` being where the key should start. Returns where its value is in
+    /// the trie, and in the body.
+    #[inline(always)]
+    fn member(&mut self, at: usize, cursor: &mut Cursor) -> Result<(NodeId, usize), Error> {
+        if self.byte(at) != b'"' {
+            return self.fail(ErrorKind::ExpectedKey, at);
+        }
+        let end = self.closing(cursor)?;
+        let parent = self.frame.node;
+        let (probe, key) = self.keys.push(
+            self.body,
+            &mut self.frame.keys,
+            (at, end),
+            self.leaves.len(),
+            self.trie.seeds(),
+            self.options.duplicate_keys,
+        );
+        let node = if parent == NONE { NONE } else { self.trie.child(parent, &probe, key) };
+        let colon = self.window.next(cursor);
+        if self.byte(colon) != b':' {
+            return self.fail(ErrorKind::ExpectedColon, colon);
+        }
+        Ok((node, self.window.next(cursor)))
+    }
+
+    /// The closing quote behind an opening one, which is the next token if there is one.
+    #[inline(always)]
+    fn closing(&mut self, cursor: &mut Cursor) -> Result<usize, Error> {
+        let end = self.window.next(cursor);
+        if self.byte(end) == b'"' { Ok(end) } else { self.fail(ErrorKind::UnexpectedEnd, end) }
+    }
+
+    /// The token behind a number or word that ends at `end`.
+    #[inline(always)]
+    fn behind(&mut self, end: usize, cursor: &mut Cursor) -> Result<usize, Error> {
+        let next = self.window.next(cursor);
+        // A byte that is neither the next token nor whitespace belongs to this one.
+        if next == end || matches!(self.byte(end), b' ' | b'\n' | b'\r' | b'\t') {
+            Ok(next)
+        } else {
+            self.fail_behind(end)
+        }
+    }
+
+    #[inline(always)]
+    fn literal(
+        &mut self,
+        word: &[u8],
+        kind: Kind,
+        node: NodeId,
+        at: usize,
+        cursor: &mut Cursor,
+    ) -> Result<usize, Error> {
+        let rest = self.body.get(at..).unwrap_or_default();
+        if !rest.starts_with(word) {
+            if word.starts_with(rest) {
+                return self.fail(ErrorKind::UnexpectedEnd, self.body.len());
+            }
+            return self.fail(ErrorKind::ExpectedValue, at);
+        }
+        let end = at + word.len();
+        if node != NONE {
+            self.record(node, at, end, kind);
+        }
+        self.behind(end, cursor)
+    }
+
+    fn record_string(&mut self, node: NodeId, start: usize, end: usize) {
+        if self.trie.fields(node).is_empty() {
+            return;
+        }
+        let escaped = escape::any(self.body.get(start..end).unwrap_or_default());
+        self.record(node, start, end, if escaped { Kind::EscapedString } else { Kind::String });
     }
 
     fn record(&mut self, node: NodeId, start: usize, end: usize, kind: Kind) {
@@ -196,13 +281,14 @@ impl Scanner<'_> {
         }
     }
 
-    /// Enters the container whose bracket is here.
-    fn open(&mut self, shape: Shape, node: NodeId) -> Result<(), Error> {
+    /// Enters the container whose bracket is at `at`.
+    #[inline(never)]
+    fn open(&mut self, shape: Shape, node: NodeId, at: usize) -> Result<(), Error> {
         if self.open.len() >= self.options.depth {
-            return self.fail(ErrorKind::TooDeep);
+            return Err(Error { kind: ErrorKind::TooDeep, offset: at });
         }
         let mut frame =
-            Frame { shape, node, leaf: self.leaves.len(), array: 0, keys: self.keys.mark(), element: None };
+            Frame { shape, node, leaf: self.leaves.len(), array: 0, keys: self.keys.open(), element: None };
         if node != NONE {
             if self.frame.shape == Shape::Array {
                 let (id, parent) = (narrow(self.elements.len()), self.element);
@@ -216,26 +302,25 @@ impl Scanner<'_> {
             }
             let kind = if shape == Shape::Array { Kind::Array } else { Kind::Object };
             // The end is not known yet.
-            self.record(node, self.at, self.at, kind);
+            self.record(node, at, at, kind);
         }
         self.open.push(std::mem::replace(&mut self.frame, frame));
-        self.at += 1;
         Ok(())
     }
 
-    /// Leaves the innermost container, whose closing bracket is here.
-    fn close(&mut self) -> Result<(), Error> {
-        self.at += 1;
-        let frame = self.frame;
-        if frame.shape == Shape::Object {
+    /// Leaves the innermost container, whose closing bracket is at `at`.
+    #[inline(never)]
+    fn close(&mut self, at: usize) -> Result<(), Error> {
+        if self.frame.shape == Shape::Object {
             self.keys
-                .close(self.body, frame.keys, self.leaves.len(), self.options.duplicate_keys)
+                .close(self.body, &mut self.frame.keys, self.options.duplicate_keys)
                 .map_err(|offset| Error { kind: ErrorKind::DuplicateKey, offset })?;
         }
+        let frame = &self.frame;
         if frame.node != NONE {
             let own = frame.leaf..frame.leaf + self.trie.fields(frame.node).len();
             for leaf in self.leaves.get_mut(own).unwrap_or_default() {
-                leaf.end = narrow(self.at);
+                leaf.end = narrow(at + 1);
             }
             if let Some(Opened { id, parent }) = frame.element {
                 let end = narrow(self.elements.len());
@@ -247,119 +332,6 @@ impl Scanner<'_> {
         }
         if let Some(outer) = self.open.pop() {
             self.frame = outer;
-        }
-        Ok(())
-    }
-
-    /// A member's key and colon; returns where its value is in the trie.
-    #[inline]
-    fn key(&mut self) -> Result<NodeId, Error> {
-        if self.peek()? != b'"' {
-            return self.fail(ErrorKind::ExpectedKey);
-        }
-        let quote = self.at;
-        let (end, escaped) = self.string()?;
-        let raw = self.text.get(quote + 1..end).unwrap_or_default();
-        let trie = self.trie;
-        let (hash, key) = self.keys.push(raw, escaped, quote, self.leaves.len(), |key| trie.hash(key));
-        let node = match self.frame.node {
-            NONE => NONE,
-            parent => trie.child(parent, hash, key),
-        };
-        if self.peek()? != b':' {
-            return self.fail(ErrorKind::ExpectedColon);
-        }
-        self.at += 1;
-        Ok(node)
-    }
-
-    fn string_value(&mut self, node: NodeId) -> Result<(), Error> {
-        let start = self.at + 1;
-        let (end, escaped) = self.string()?;
-        if node != NONE {
-            self.record(node, start, end, if escaped { Kind::EscapedString } else { Kind::String });
-        }
-        Ok(())
-    }
-
-    /// Passes the string whose opening quote is here; returns the offset of the closing one, and whether
-    /// there are escapes between them.
-    #[inline]
-    fn string(&mut self) -> Result<(usize, bool), Error> {
-        let mut escaped = false;
-        self.at += 1;
-        loop {
-            self.at = skip::string(self.body, self.at);
-            match self.here()? {
-                b'"' => {
-                    let end = self.at;
-                    self.at += 1;
-                    return Ok((end, escaped));
-                }
-                b'\\' => {
-                    self.at = escape::check(self.body, self.at)?;
-                    escaped = true;
-                }
-                _ => return self.fail(ErrorKind::ControlCharacter),
-            }
-        }
-    }
-
-    fn number(&mut self, node: NodeId) -> Result<(), Error> {
-        let start = self.at;
-        if self.here()? == b'-' {
-            self.at += 1;
-        }
-        if self.here()? == b'0' {
-            self.at += 1;
-            if self.here().is_ok_and(|byte| byte.is_ascii_digit()) {
-                return self.fail(ErrorKind::InvalidNumber);
-            }
-        } else {
-            self.digits()?;
-        }
-        if self.here() == Ok(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Ok(b'e' | b'E') = self.here() {
-            self.at += 1;
-            if let Ok(b'+' | b'-') = self.here() {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        if node != NONE {
-            self.record(node, start, self.at, Kind::Number);
-        }
-        Ok(())
-    }
-
-    /// At least one digit.
-    #[inline]
-    fn digits(&mut self) -> Result<(), Error> {
-        if !self.here()?.is_ascii_digit() {
-            return self.fail(ErrorKind::InvalidNumber);
-        }
-        while self.body.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        Ok(())
-    }
-
-    fn literal(&mut self, word: &[u8], kind: Kind, node: NodeId) -> Result<(), Error> {
-        let rest = self.body.get(self.at..).unwrap_or_default();
-        if !rest.starts_with(word) {
-            if word.starts_with(rest) {
-                self.at = self.body.len();
-                return self.fail(ErrorKind::UnexpectedEnd);
-            }
-            return self.fail(ErrorKind::ExpectedValue);
-        }
-        let start = self.at;
-        self.at += word.len();
-        if node != NONE {
-            self.record(node, start, self.at, kind);
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! The paths that the scanner records, as a trie of keys.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
+
+use super::probe::{Probe, Seeds};
 
 /// A node of a [`PathTrie`], or [`NONE`].
 pub(super) type NodeId = u32;
@@ -24,13 +23,15 @@ const FEW: usize = 8;
 #[derive(Debug, Clone)]
 pub struct PathTrie {
     nodes: Vec<Node>,
-    seed: RandomState,
+    seeds: Seeds,
 }
 
 #[derive(Debug, Clone)]
 struct Node {
+    /// The bits of the children's probes: most keys that are tracked nowhere are ruled out by it.
+    bits: u64,
+    probe: Probe,
     key: Box<str>,
-    hash: u64,
     fields: SmallVec<[u32; 2]>,
     children: Children,
 }
@@ -45,8 +46,8 @@ impl PathTrie {
     /// A trie that tracks nothing.
     #[must_use]
     pub fn new() -> Self {
-        let root = Node::new("", 0);
-        Self { nodes: vec![root], seed: RandomState::default() }
+        let root = Node::new("", Probe::default());
+        Self { nodes: vec![root], seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
@@ -55,9 +56,9 @@ impl PathTrie {
         let mut id = ROOT;
         for key in path {
             let key = key.as_ref();
-            let hash = self.hash(key);
-            id = match self.child(id, hash, key) {
-                NONE => self.add(id, hash, key),
+            let probe = self.seeds.probe(key.as_bytes(), 0, key.len());
+            id = match self.child(id, &probe, key.as_bytes()) {
+                NONE => self.add(id, probe, key),
                 child => child,
             };
         }
@@ -68,14 +69,15 @@ impl PathTrie {
         }
     }
 
-    fn add(&mut self, parent: NodeId, hash: u64, key: &str) -> NodeId {
+    fn add(&mut self, parent: NodeId, probe: Probe, key: &str) -> NodeId {
         // Two billion paths do not fit in memory long before this overflows.
         let id = u32::try_from(self.nodes.len()).unwrap_or(NONE);
-        self.nodes.push(Node::new(key, hash));
+        self.nodes.push(Node::new(key, probe));
         let nodes = &mut self.nodes;
         let Some(node) = nodes.get_mut(parent as usize) else { return NONE };
+        node.bits |= probe.bit();
         let mut children = std::mem::replace(&mut node.children, Children::Few(SmallVec::new()));
-        let rehash = |child: &NodeId| nodes.get(*child as usize).map_or(0, |node| node.hash);
+        let rehash = |child: &NodeId| nodes.get(*child as usize).map_or(0, |node| node.probe.hash);
         match &mut children {
             Children::Few(few) if few.len() < FEW => few.push(id),
             Children::Few(few) => {
@@ -86,7 +88,7 @@ impl PathTrie {
                 children = Children::Many(many);
             }
             Children::Many(many) => {
-                many.insert_unique(hash, id, rehash);
+                many.insert_unique(probe.hash, id, rehash);
             }
         }
         if let Some(node) = self.nodes.get_mut(parent as usize) {
@@ -95,24 +97,30 @@ impl PathTrie {
         id
     }
 
-    /// The hash by which a key is looked up; also what tells the keys of one object apart.
-    #[inline]
-    pub(super) fn hash(&self, key: &str) -> u64 {
-        let mut hasher = self.seed.build_hasher();
-        hasher.write(key.as_bytes());
-        hasher.finish()
+    /// By which keys are looked up; also what tells the keys of one object apart.
+    #[inline(always)]
+    pub(super) fn seeds(&self) -> &Seeds {
+        &self.seeds
     }
 
     /// The child of `parent` by unescaped key, else [`NONE`].
-    #[inline]
-    pub(super) fn child(&self, parent: NodeId, hash: u64, key: &str) -> NodeId {
-        let Some(node) = self.nodes.get(parent as usize) else { return NONE };
+    #[inline(always)]
+    pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: &[u8]) -> NodeId {
+        match self.nodes.get(parent as usize) {
+            Some(node) if node.bits & probe.bit() != 0 => self.find(&node.children, probe, key),
+            _ => NONE,
+        }
+    }
+
+    fn find(&self, children: &Children, probe: &Probe, key: &[u8]) -> NodeId {
         let is = |child: &NodeId| {
-            self.nodes.get(*child as usize).is_some_and(|node| node.hash == hash && &*node.key == key)
+            self.nodes.get(*child as usize).is_some_and(|node| {
+                node.probe == *probe && (probe.is_whole() || node.key.as_bytes() == key)
+            })
         };
-        match &node.children {
+        match children {
             Children::Few(few) => few.iter().copied().find(is).unwrap_or(NONE),
-            Children::Many(many) => many.find(hash, is).copied().unwrap_or(NONE),
+            Children::Many(many) => many.find(probe.hash, is).copied().unwrap_or(NONE),
         }
     }
 
@@ -138,7 +146,7 @@ impl Default for PathTrie {
 }
 
 impl Node {
-    fn new(key: &str, hash: u64) -> Self {
-        Self { key: key.into(), hash, fields: SmallVec::new(), children: Children::Few(SmallVec::new()) }
+    fn new(key: &str, probe: Probe) -> Self {
+        Self { bits: 0, probe, key: key.into(), fields: SmallVec::new(), children: Children::Few(SmallVec::new()) }
     }
 }

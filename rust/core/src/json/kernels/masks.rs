@@ -1,0 +1,159 @@
+//! From the classes of bytes to tokens: arithmetic on masks, the same for every kernel.
+
+use super::BLOCK;
+use crate::json::error::{Error, ErrorKind};
+use crate::json::escape;
+
+/// How many blocks are classified at a time: what the grammar then runs over is still in the nearest cache.
+pub(super) const BLOCKS: usize = 64;
+
+/// For each block, where its tokens are.
+pub(super) type Masks = [u64; BLOCKS];
+
+const EVEN: u64 = 0x5555_5555_5555_5555;
+
+/// What the bytes of a block are; the first byte is the lowest bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Classes {
+    pub(super) quote: u64,
+    pub(super) backslash: u64,
+    /// Below 0x20.
+    pub(super) control: u64,
+    /// Space, tab, line feed, carriage return.
+    pub(super) space: u64,
+    /// `{}[]:,`, and perhaps the control characters 0x0C and 0x1A, which are no tokens either way.
+    pub(super) operator: u64,
+    /// What makes an escape behind a backslash, but `u`, and the quote and the backslash themselves.
+    pub(super) escape: u64,
+    /// 0x80 and above.
+    pub(super) wide: u64,
+}
+
+/// What a block needs to know of those before it.
+#[derive(Debug, Default)]
+pub(super) struct Carry {
+    /// All ones inside a string.
+    string: u64,
+    /// 1 where the first byte is behind a backslash that escapes it.
+    escaped: u64,
+    /// 1 where the last byte belongs to a scalar that may go on.
+    scalar: u64,
+    /// Where the last escape that was looked at ends.
+    behind: usize,
+    /// Not 0 where there was a byte that is not ASCII; never reset here.
+    pub(super) wide: u64,
+    /// What is wrong inside a string; no token comes behind it.
+    pub(super) fault: Option<Error>,
+}
+
+/// Classifies the blocks from `from` on until `masks` is full, the body ends or a string is broken; returns
+/// how many there were. The last block is filled up with spaces.
+///
+/// `parity` of a mask: each bit the parity of those up to and with it.
+#[inline(always)]
+pub(super) fn fill(
+    body: &[u8],
+    from: usize,
+    carry: &mut Carry,
+    masks: &mut Masks,
+    classify: impl Fn(&[u8; BLOCK]) -> Classes,
+    parity: impl Fn(u64) -> u64,
+) -> usize {
+    let rest = body.get(from..).unwrap_or_default();
+    let (blocks, tail) = rest.as_chunks::<BLOCK>();
+    let mut last = [b' '; BLOCK];
+    let (mut string, mut escaped, mut scalar, mut wide) =
+        (carry.string, carry.escaped, carry.scalar, carry.wide);
+    let mut filled = 0;
+    for mask in masks {
+        let block = match blocks.get(filled) {
+            Some(block) => block,
+            None if filled == blocks.len() && !tail.is_empty() => {
+                if let Some(start) = last.get_mut(..tail.len()) {
+                    start.copy_from_slice(tail);
+                }
+                &last
+            }
+            None => break,
+        };
+        let classes = classify(block);
+        wide |= classes.wide;
+
+        let behind = behind_escapes(classes.backslash, &mut escaped);
+        let quotes = classes.quote & !behind;
+        // From each opening quote up to its closing one, which is not in it.
+        let inside = parity(quotes) ^ string;
+        string = 0u64.wrapping_sub(inside >> 63);
+
+        let word = !(classes.space | classes.operator | quotes);
+        let starts = word & !(word << 1 | scalar);
+        scalar = word >> 63;
+        *mask = ((classes.operator | starts) & !inside) | quotes;
+
+        let suspects = inside
+            & (classes.control | (behind & !(classes.escape | classes.quote | classes.backslash)));
+        if suspects != 0 {
+            let at = from + filled * BLOCK;
+            if let Some(good) = inspect(body, at, suspects, behind, carry) {
+                *mask &= good;
+                return filled + 1;
+            }
+        }
+        filled += 1;
+    }
+    (carry.string, carry.escaped, carry.scalar, carry.wide) = (string, escaped, scalar, wide);
+    filled
+}
+
+/// The bytes that an escaping backslash stands before, except backslashes. `escaped` is whether that is so
+/// for the first one, and becomes whether it is for the one behind the last.
+///
+/// In a run of backslashes, every other one escapes. Adding its first bit to a run carries to the bit behind
+/// it; whether the run's length is odd can be seen from the parities of where it starts and where it ends.
+#[inline(always)]
+fn behind_escapes(backslash: u64, escaped: &mut u64) -> u64 {
+    let run = backslash & !*escaped;
+    let starts = run & !(run << 1);
+    let even = run.wrapping_add(starts & EVEN);
+    let (odd, over) = run.overflowing_add(starts & !EVEN);
+    let behind = (((even & !EVEN) | (odd & EVEN)) & !run) | *escaped;
+    *escaped = u64::from(over);
+    behind
+}
+
+/// Looks at the bytes of the block at `at` that may be wrong where they are: control characters, and what
+/// makes no simple escape. Where one is, notes the fault and returns the bits of the bytes before it.
+#[cold]
+#[inline(never)]
+fn inspect(body: &[u8], at: usize, mut suspects: u64, behind: u64, carry: &mut Carry) -> Option<u64> {
+    while suspects != 0 {
+        let bit = suspects & suspects.wrapping_neg();
+        suspects ^= bit;
+        let offset = at + bit.trailing_zeros() as usize;
+        let result = if behind & bit == 0 {
+            Err(Error { kind: ErrorKind::ControlCharacter, offset })
+        } else if offset < carry.behind {
+            // The second half of a pair.
+            continue;
+        } else {
+            escape::check(body, offset.saturating_sub(1))
+        };
+        match result {
+            Ok(end) => carry.behind = end,
+            Err(fault) => {
+                carry.fault = Some(fault);
+                return Some(bit - 1);
+            }
+        }
+    }
+    None
+}
+
+/// The parity of all bits up to each one, by shifting.
+#[inline(always)]
+pub(super) fn parity(mut mask: u64) -> u64 {
+    for distance in [1, 2, 4, 8, 16, 32] {
+        mask ^= mask << distance;
+    }
+    mask
+}

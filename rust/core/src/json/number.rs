@@ -1,0 +1,80 @@
+//! Numbers (RFC 8259 section 6).
+
+use super::error::{Error, ErrorKind};
+
+/// Checks the number whose first byte, a digit or a minus, is at `at`; returns the offset behind it.
+#[inline]
+pub(super) fn end(body: &[u8], at: usize) -> Result<usize, Error> {
+    let byte = |at: usize| body.get(at).copied().unwrap_or_default();
+    let integer = at + usize::from(byte(at) == b'-');
+    let mut at = some_digits(body, integer)?;
+    if byte(integer) == b'0' && at > integer + 1 {
+        return Err(Error { kind: ErrorKind::InvalidNumber, offset: integer + 1 });
+    }
+    if byte(at) == b'.' {
+        at = some_digits(body, at + 1)?;
+    }
+    if byte(at) | 0x20 == b'e' {
+        at += 1;
+        at += usize::from(matches!(byte(at), b'+' | b'-'));
+        at = some_digits(body, at)?;
+    }
+    Ok(at)
+}
+
+/// Passes at least one digit.
+#[inline]
+fn some_digits(body: &[u8], at: usize) -> Result<usize, Error> {
+    let end = digits(body, at);
+    if end > at { Ok(end) } else { Err(no_digit(body, at)) }
+}
+
+#[cold]
+fn no_digit(body: &[u8], offset: usize) -> Error {
+    let kind = if offset < body.len() { ErrorKind::InvalidNumber } else { ErrorKind::UnexpectedEnd };
+    Error { kind, offset }
+}
+
+/// The first offset from `at` on that holds no digit, else the body's length.
+#[inline]
+fn digits(body: &[u8], mut at: usize) -> usize {
+    const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    /// What makes 10 overflow into the highest bit.
+    const ABOVE: u64 = u64::from_ne_bytes([0x80 - 10; 8]);
+    while let Some(word) = body.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let values = u64::from_le_bytes(*word) ^ ZEROS;
+        // A sum may carry into the byte behind, so that only the lowest bit that is set is right.
+        let others = (values | values.wrapping_add(ABOVE)) & HIGHS;
+        if others != 0 {
+            return at + (others.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while body.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_end_at_the_first_other_byte() {
+        for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+            for at in 0..20 {
+                for filler in [b'0', b'9'] {
+                    for behind in [byte, b'0', b'9', 0xFF] {
+                        let mut body = vec![filler; 21];
+                        body[at + 1..].fill(behind);
+                        body[at] = byte;
+                        assert_eq!(digits(&body, 0), at);
+                    }
+                }
+            }
+        }
+        assert_eq!((digits(b"", 0), digits(b"123", 0), digits(b"123", 3), digits(b"123", 9)), (0, 3, 3, 9));
+    }
+}

@@ -1,0 +1,101 @@
+//! What keys are told apart by.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::RandomState;
+
+/// How many bytes of a key a probe holds.
+const HELD: usize = 16;
+
+/// For each length, which bits of two words a key of it fills.
+const FILLED: [[u64; 2]; HELD + 1] = {
+    let mut filled = [[0; 2]; HELD + 1];
+    let mut length = 1;
+    while let Some((_, rest)) = filled.split_at_mut_checked(length) {
+        let Some((words, _)) = rest.split_first_mut() else { break };
+        let bits = if length < HELD { (1 << (8 * length)) - 1 } else { u128::MAX };
+        *words = [bits as u64, (bits >> 64) as u64];
+        length += 1;
+    }
+    filled
+};
+
+/// A key, ready to be looked up: most are equal exactly if their probes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Probe {
+    /// Under a random seed.
+    pub(super) hash: u64,
+    /// The first 16 bytes, followed by zeros.
+    words: [u64; 2],
+    length: u32,
+}
+
+/// The seeds of the hash, so that no document can choose keys that collide.
+#[derive(Clone, Debug)]
+pub(super) struct Seeds {
+    words: [u64; 2],
+    long: RandomState,
+}
+
+impl Seeds {
+    pub(super) fn new() -> Self {
+        let long = RandomState::default();
+        Self { words: [long.hash_one(0), long.hash_one(1)], long }
+    }
+
+    /// The probe of the key that is `length` bytes at `start`; they are there.
+    #[inline(always)]
+    pub(super) fn probe(&self, bytes: &[u8], start: usize, length: usize) -> Probe {
+        let rest = bytes.get(start..).unwrap_or_default();
+        let mut end = [0; HELD];
+        let chunk = rest.first_chunk::<HELD>().unwrap_or_else(|| {
+            // Near the end of the body.
+            for (to, from) in end.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            &end
+        });
+        let [low, high] = FILLED.get(length.min(HELD)).copied().unwrap_or_default();
+        let text = u128::from_le_bytes(*chunk);
+        let words = [text as u64 & low, (text >> 64) as u64 & high];
+        let hash = if length <= HELD {
+            let [a, b] = self.words;
+            let product = u128::from(words[0] ^ a) * u128::from(words[1] ^ b ^ length as u64);
+            (product >> 64) as u64 ^ product as u64
+        } else {
+            self.hash_long(rest.get(..length).unwrap_or_default())
+        };
+        Probe { hash, words, length: super::narrow(length) }
+    }
+
+    #[inline(never)]
+    fn hash_long(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.long.build_hasher();
+        hasher.write(key);
+        hasher.finish()
+    }
+}
+
+impl Probe {
+    /// One of 64 bits, by which most different keys differ.
+    #[inline(always)]
+    pub(super) fn bit(&self) -> u64 {
+        1 << (self.hash & 63)
+    }
+
+    /// Whether there is a backslash in the first 16 bytes.
+    #[inline(always)]
+    pub(super) fn has_backslash(&self) -> bool {
+        const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+        const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+        let [a, b] = self.words.map(|word| word ^ (ONES * u64::from(b'\\')));
+        (zero(a) | zero(b)) & HIGHS != 0
+    }
+
+    /// Whether the probe holds the whole key.
+    #[inline(always)]
+    pub(super) fn is_whole(&self) -> bool {
+        self.length as usize <= HELD
+    }
+}
