@@ -54,14 +54,6 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     })
 }
 
-/// Whether a string's content has escapes.
-#[inline]
-pub(super) fn any(raw: &[u8]) -> bool {
-    /// Up to this many bytes, looking at each is quicker than a call.
-    const SHORT: usize = 16;
-    if raw.len() <= SHORT { raw.contains(&b'\\') } else { memchr::memchr(b'\\', raw).is_some() }
-}
-
 /// The text that `raw`, the content of a string without its quotes, stands for.
 ///
 /// `raw` is the span of a [`Leaf`](super::Leaf) of a document that [`scan`](super::scan) has found valid.

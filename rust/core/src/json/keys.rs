@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use super::escape::{self, unescape_into};
-use super::probe::{Probe, Seeds};
+use super::escape::unescape_into;
+use super::probe::{Probe, Seeds, has_escapes};
 use super::{DuplicateKeys, narrow};
 
 /// How many keys of an object are compared with each other; the others go through a table.
@@ -38,8 +38,6 @@ struct Key {
 pub(super) struct Object {
     /// Where its keys begin.
     keys: usize,
-    /// Where the text of those that have escapes begins.
-    unescaped: usize,
     /// The bits of its first keys' probes.
     bits: u64,
     /// Offset of the first second copy of a key.
@@ -72,63 +70,64 @@ impl Keys {
     /// An object that opens inside those that are open.
     #[inline]
     pub(super) fn open(&self) -> Object {
-        Object { keys: self.list.len(), unescaped: self.unescaped.len(), bits: 0, duplicate: NONE }
+        Object { keys: self.list.len(), bits: 0, duplicate: NONE }
     }
 
     /// Adds the key between the quotes at `quote` and `end` to the innermost object, `leaves` having been
-    /// recorded so far. Returns its probe and where its text is.
+    /// recorded so far. Returns its probe and what
+    /// [`Self::text`] wants to know.
     #[inline(always)]
-    pub(super) fn push<'a>(
-        &'a mut self,
-        body: &'a [u8],
+    pub(super) fn push(
+        &mut self,
+        body: &[u8],
         object: &mut Object,
         (quote, end): (usize, usize),
         leaves: usize,
         seeds: &Seeds,
         policy: DuplicateKeys,
-    ) -> (Probe, &'a [u8]) {
+    ) -> (Probe, u32) {
         let start = quote + 1;
         let mut probe = seeds.probe(body, start, end - start);
-        let mut key = Key {
+        let mut unescaped = IN_BODY;
+        if probe.has_backslash() || (!probe.is_whole() && has_escapes(body, start, end)) {
+            unescaped = self.unescape(body, start, end);
+            probe = seeds.probe(self.unescaped.as_bytes(), unescaped as usize, self.unescaped.len() - unescaped as usize);
+        }
+        let key = || Key {
             quote: narrow(quote),
-            length: narrow(end - start),
-            unescaped: IN_BODY,
-            hash: 0,
+            length: probe.length(),
+            unescaped,
+            hash: (probe.hash >> 32) as u32,
             leaves,
         };
-        if probe.has_backslash() || (!probe.is_whole() && escape::any(body.get(start..end).unwrap_or_default())) {
-            (key.unescaped, key.length) = self.unescape(body, start, end);
-            probe = seeds.probe(self.unescaped.as_bytes(), key.unescaped as usize, key.length as usize);
-        }
-        key.hash = (probe.hash >> 32) as u32;
         if object.bits & probe.bit() != 0 {
-            self.compare(body, object, &key, policy);
+            self.compare(body, object, key(), policy);
         }
         object.bits |= probe.bit();
-        self.list.push(key);
-        (probe, self.text(body, &key).unwrap_or_default())
+        self.list.push(key());
+        (probe, unescaped)
     }
 
-    /// Appends what stands between the quotes to [`Keys::unescaped`]; returns where, and its length.
+    /// Appends what stands between the quotes to [`Keys::unescaped`]; returns where.
     #[cold]
     #[inline(never)]
-    fn unescape(&mut self, body: &[u8], start: usize, end: usize) -> (u32, u32) {
+    fn unescape(&mut self, body: &[u8], start: usize, end: usize) -> u32 {
         let at = self.unescaped.len();
         let raw = body.get(start..end).unwrap_or_default();
         // It is text: it comes from a window, which has checked it.
         unescape_into(std::str::from_utf8(raw).unwrap_or_default(), &mut self.unescaped);
-        (narrow(at), narrow(self.unescaped.len() - at))
+        narrow(at)
     }
 
     /// Compares a key with those of its object, unless they are many.
     #[inline(never)]
-    fn compare(&mut self, body: &[u8], object: &mut Object, key: &Key, policy: DuplicateKeys) {
+    fn compare(&mut self, body: &[u8], object: &mut Object, key: Key, policy: DuplicateKeys) {
         let keys = self.list.get(object.keys..).unwrap_or_default();
         if keys.len() >= FEW {
             return;
         }
         // The nearest copy: those before it have been dropped on its account.
-        let Some(earlier) = keys.iter().rposition(|other| self.equal(body, other, key)) else { return };
+        let Some(earlier) = keys.iter().rposition(|other| self.equal(body, other, &key)) else { return };
         match policy {
             DuplicateKeys::Error if object.duplicate == NONE => object.duplicate = key.quote,
             DuplicateKeys::Error => {}
@@ -148,9 +147,20 @@ impl Keys {
         if self.list.len() - object.keys > FEW && object.duplicate == NONE {
             self.compare_by_table(body, object, policy);
         }
+        if !self.unescaped.is_empty() {
+            self.forget_unescaped(object);
+        }
         self.list.truncate(object.keys);
-        self.unescaped.truncate(object.unescaped);
         if object.duplicate == NONE { Ok(()) } else { Err(object.duplicate as usize) }
+    }
+
+    /// Gives back the room of the innermost object's keys with escapes.
+    #[cold]
+    fn forget_unescaped(&mut self, object: &Object) {
+        let keys = self.list.get(object.keys..).unwrap_or_default();
+        if let Some(first) = keys.iter().find(|key| key.unescaped != IN_BODY) {
+            self.unescaped.truncate(first.unescaped as usize);
+        }
     }
 
     #[inline(never)]
@@ -202,14 +212,16 @@ impl Keys {
     }
 
     fn equal(&self, body: &[u8], a: &Key, b: &Key) -> bool {
-        a.hash == b.hash && a.length == b.length && self.text(body, a) == self.text(body, b)
+        let text = |key: &Key| self.text(body, key.quote as usize, key.unescaped, key.length);
+        a.hash == b.hash && a.length == b.length && text(a) == text(b)
     }
 
-    fn text<'a>(&'a self, body: &'a [u8], key: &Key) -> Option<&'a [u8]> {
-        let (bytes, at) = match key.unescaped {
-            IN_BODY => (body, key.quote as usize + 1),
+    /// The text of a key whose opening quote is at `quote`, or which [`Self::push`] said is in `unescaped`.
+    pub(super) fn text<'a>(&'a self, body: &'a [u8], quote: usize, unescaped: u32, length: u32) -> &'a [u8] {
+        let (bytes, at) = match unescaped {
+            IN_BODY => (body, quote + 1),
             at => (self.unescaped.as_bytes(), at as usize),
         };
-        bytes.get(at..at + key.length as usize)
+        bytes.get(at..at + length as usize).unwrap_or_default()
     }
 }

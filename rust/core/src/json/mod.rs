@@ -221,6 +221,8 @@ fn reset<T>(buffer: &mut Vec<T>) {
 }
 
 /// An offset or index as it is stored. The body's length fits in `u32`, so everything counted in it does.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation)]
 fn narrow(offset: usize) -> u32 {
-    u32::try_from(offset).unwrap_or(u32::MAX)
+    offset as u32
 }

@@ -8,7 +8,7 @@ use foldhash::quality::RandomState;
 const HELD: usize = 16;
 
 /// For each length, which bits of two words a key of it fills.
-const FILLED: [[u64; 2]; HELD + 1] = {
+static FILLED: [[u64; 2]; HELD + 1] = {
     let mut filled = [[0; 2]; HELD + 1];
     let mut length = 1;
     while let Some((_, rest)) = filled.split_at_mut_checked(length) {
@@ -46,33 +46,65 @@ impl Seeds {
     /// The probe of the key that is `length` bytes at `start`; they are there.
     #[inline(always)]
     pub(super) fn probe(&self, bytes: &[u8], start: usize, length: usize) -> Probe {
-        let rest = bytes.get(start..).unwrap_or_default();
-        let mut end = [0; HELD];
-        let chunk = rest.first_chunk::<HELD>().unwrap_or_else(|| {
-            // Near the end of the body.
-            for (to, from) in end.iter_mut().zip(rest) {
-                *to = *from;
+        let chunk = bytes.get(start..).and_then(<[u8]>::first_chunk::<HELD>);
+        match (chunk, FILLED.get(length)) {
+            (Some(chunk), Some(filled)) => {
+                let words = held(chunk, filled);
+                Probe { hash: self.hash(words, length), words, length: super::narrow(length) }
             }
-            &end
-        });
-        let [low, high] = FILLED.get(length.min(HELD)).copied().unwrap_or_default();
-        let text = u128::from_le_bytes(*chunk);
-        let words = [text as u64 & low, (text >> 64) as u64 & high];
-        let hash = if length <= HELD {
-            let [a, b] = self.words;
-            let product = u128::from(words[0] ^ a) * u128::from(words[1] ^ b ^ length as u64);
-            (product >> 64) as u64 ^ product as u64
-        } else {
-            self.hash_long(rest.get(..length).unwrap_or_default())
-        };
+            _ => self.probe_any(bytes, start, length),
+        }
+    }
+
+    /// Where the key is long, or near the end of the body.
+    #[inline(never)]
+    fn probe_any(&self, bytes: &[u8], start: usize, length: usize) -> Probe {
+        let key = bytes.get(start..start + length).unwrap_or_default();
+        let mut chunk = [0; HELD];
+        for (to, from) in chunk.iter_mut().zip(key) {
+            *to = *from;
+        }
+        let words = held(&chunk, &[u64::MAX; 2]);
+        let hash = if length <= HELD { self.hash(words, length) } else { self.hash_long(key) };
         Probe { hash, words, length: super::narrow(length) }
     }
 
-    #[inline(never)]
+    #[inline(always)]
+    fn hash(&self, words: [u64; 2], length: usize) -> u64 {
+        let [a, b] = self.words;
+        let product = u128::from(words[0] ^ a) * u128::from(words[1] ^ b ^ length as u64);
+        (product >> 64) as u64 ^ product as u64
+    }
+
     fn hash_long(&self, key: &[u8]) -> u64 {
         let mut hasher = self.long.build_hasher();
         hasher.write(key);
         hasher.finish()
+    }
+}
+
+#[inline(always)]
+fn held(chunk: &[u8; HELD], filled: &[u64; 2]) -> [u64; 2] {
+    let text = u128::from_le_bytes(*chunk);
+    [text as u64 & filled[0], (text >> 64) as u64 & filled[1]]
+}
+
+#[inline(always)]
+fn has_backslash(words: [u64; 2]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let [a, b] = words.map(|word| word ^ (ONES * u64::from(b'\\')));
+    (zero(a) | zero(b)) & HIGHS != 0
+}
+
+/// Whether there are escapes in a string.
+#[inline]
+pub(super) fn has_escapes(body: &[u8], start: usize, end: usize) -> bool {
+    let chunk = body.get(start..).and_then(<[u8]>::first_chunk::<HELD>);
+    match (chunk, FILLED.get(end - start)) {
+        (Some(chunk), Some(filled)) => has_backslash(held(chunk, filled)),
+        _ => memchr::memchr(b'\\', body.get(start..end).unwrap_or_default()).is_some(),
     }
 }
 
@@ -86,11 +118,13 @@ impl Probe {
     /// Whether there is a backslash in the first 16 bytes.
     #[inline(always)]
     pub(super) fn has_backslash(&self) -> bool {
-        const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-        const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-        let [a, b] = self.words.map(|word| word ^ (ONES * u64::from(b'\\')));
-        (zero(a) | zero(b)) & HIGHS != 0
+        has_backslash(self.words)
+    }
+
+    /// Length of the key in bytes.
+    #[inline(always)]
+    pub(super) fn length(&self) -> u32 {
+        self.length
     }
 
     /// Whether the probe holds the whole key.

@@ -3,8 +3,9 @@
 use super::error::{Error, ErrorKind};
 use super::kernels::{Cursor, Kernel, Window};
 use super::keys::{Keys, Object};
+use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
-use super::{Element, Kind, Leaf, MAX_DEPTH, Options, escape, narrow, number, reset};
+use super::{Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
 
 /// Buffers that outlive one document.
 #[derive(Debug, Default)]
@@ -19,14 +20,14 @@ struct Frame {
     shape: Shape,
     /// Where the container is in the trie.
     node: NodeId,
-    /// Index of the container's own first leaf; it has one for each of the node's fields.
-    leaf: usize,
+    /// The innermost element at this place, which may be the container itself.
+    element: u32,
     /// An array's number.
     array: u32,
+    /// Index of the container's own first leaf; it has one for each of the node's fields.
+    leaf: usize,
     /// An object's keys.
     keys: Object,
-    /// The container as an element of an array.
-    element: Option<Opened>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +35,6 @@ enum Shape {
     Document,
     Object,
     Array,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Opened {
-    id: u32,
-    parent: u32,
 }
 
 struct Scanner<'a, 'b> {
@@ -54,8 +49,6 @@ struct Scanner<'a, 'b> {
     keys: &'a mut Keys,
     /// The innermost container.
     frame: Frame,
-    /// The innermost element.
-    element: u32,
     arrays: u32,
 }
 
@@ -81,12 +74,12 @@ pub(super) fn run<'b>(
         leaf: 0,
         array: 0,
         keys: keys.open(),
-        element: None,
+        element: 0,
     };
     let (window, cursor) = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let mut scanner =
-        Scanner { body, window, trie, options, leaves, elements, open, keys, frame, element: 0, arrays: 0 };
+        Scanner { body, window, trie, options, leaves, elements, open, keys, frame, arrays: 0 };
     scanner.document(cursor).map_err(|error| first_fault(body, error))?;
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
@@ -208,7 +201,7 @@ impl Scanner<'_, '_> {
         }
         let end = self.closing(cursor)?;
         let parent = self.frame.node;
-        let (probe, key) = self.keys.push(
+        let (probe, unescaped) = self.keys.push(
             self.body,
             &mut self.frame.keys,
             (at, end),
@@ -216,7 +209,11 @@ impl Scanner<'_, '_> {
             self.trie.seeds(),
             self.options.duplicate_keys,
         );
-        let node = if parent == NONE { NONE } else { self.trie.child(parent, &probe, key) };
+        let node = if parent == NONE {
+            NONE
+        } else {
+            self.trie.child(parent, &probe, || self.keys.text(self.body, at, unescaped, probe.length()))
+        };
         let colon = self.window.next(cursor);
         if self.byte(colon) != b':' {
             return self.fail(ErrorKind::ExpectedColon, colon);
@@ -270,14 +267,14 @@ impl Scanner<'_, '_> {
         if self.trie.fields(node).is_empty() {
             return;
         }
-        let escaped = escape::any(self.body.get(start..end).unwrap_or_default());
+        let escaped = has_escapes(self.body, start, end);
         self.record(node, start, end, if escaped { Kind::EscapedString } else { Kind::String });
     }
 
     fn record(&mut self, node: NodeId, start: usize, end: usize, kind: Kind) {
         for &field in self.trie.fields(node) {
             let (start, end) = (narrow(start), narrow(end));
-            self.leaves.push(Leaf { field, element: self.element, start, end, kind });
+            self.leaves.push(Leaf { field, element: self.frame.element, start, end, kind });
         }
     }
 
@@ -287,24 +284,25 @@ impl Scanner<'_, '_> {
         if self.open.len() >= self.options.depth {
             return Err(Error { kind: ErrorKind::TooDeep, offset: at });
         }
+        let element = self.frame.element;
         let mut frame =
-            Frame { shape, node, leaf: self.leaves.len(), array: 0, keys: self.keys.open(), element: None };
+            Frame { shape, node, element, array: 0, leaf: self.leaves.len(), keys: self.keys.open() };
         if node != NONE {
             if self.frame.shape == Shape::Array {
-                let (id, parent) = (narrow(self.elements.len()), self.element);
-                self.elements.push(Element { parent, array: self.frame.array, end: id });
-                frame.element = Some(Opened { id, parent });
-                self.element = id;
+                frame.element = narrow(self.elements.len());
+                self.elements.push(Element { parent: element, array: self.frame.array, end: frame.element });
             }
             if shape == Shape::Array {
                 self.arrays += 1;
                 frame.array = self.arrays;
             }
             let kind = if shape == Shape::Array { Kind::Array } else { Kind::Object };
+            self.open.push(std::mem::replace(&mut self.frame, frame));
             // The end is not known yet.
             self.record(node, at, at, kind);
+        } else {
+            self.open.push(std::mem::replace(&mut self.frame, frame));
         }
-        self.open.push(std::mem::replace(&mut self.frame, frame));
         Ok(())
     }
 
@@ -316,23 +314,21 @@ impl Scanner<'_, '_> {
                 .close(self.body, &mut self.frame.keys, self.options.duplicate_keys)
                 .map_err(|offset| Error { kind: ErrorKind::DuplicateKey, offset })?;
         }
+        let Some(outer) = self.open.pop() else { return Ok(()) };
         let frame = &self.frame;
         if frame.node != NONE {
             let own = frame.leaf..frame.leaf + self.trie.fields(frame.node).len();
             for leaf in self.leaves.get_mut(own).unwrap_or_default() {
                 leaf.end = narrow(at + 1);
             }
-            if let Some(Opened { id, parent }) = frame.element {
+            if frame.element != outer.element {
                 let end = narrow(self.elements.len());
-                if let Some(element) = self.elements.get_mut(id as usize) {
+                if let Some(element) = self.elements.get_mut(frame.element as usize) {
                     element.end = end;
                 }
-                self.element = parent;
             }
         }
-        if let Some(outer) = self.open.pop() {
-            self.frame = outer;
-        }
+        self.frame = outer;
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! The paths that the scanner records, as a trie of keys.
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::narrow;
 use super::probe::{Probe, Seeds};
 
 /// A node of a [`PathTrie`], or [`NONE`].
@@ -12,9 +12,6 @@ pub(super) const ROOT: NodeId = 0;
 /// No node: nothing at or below this place is recorded.
 pub(super) const NONE: NodeId = u32::MAX;
 
-/// Up to this many children are compared one by one.
-const FEW: usize = 8;
-
 /// The paths whose values [`scan`](super::scan) records.
 ///
 /// A path is a list of keys from the document's root; arrays do not appear in it. Looking a key up costs the
@@ -23,6 +20,8 @@ const FEW: usize = 8;
 #[derive(Debug, Clone)]
 pub struct PathTrie {
     nodes: Vec<Node>,
+    /// All nodes but the root: open addressing with linear probing, at most a quarter of it taken.
+    slots: Vec<NodeId>,
     seeds: Seeds,
 }
 
@@ -30,24 +29,17 @@ pub struct PathTrie {
 struct Node {
     /// The bits of the children's probes: most keys that are tracked nowhere are ruled out by it.
     bits: u64,
+    parent: NodeId,
     probe: Probe,
     key: Box<str>,
     fields: SmallVec<[u32; 2]>,
-    children: Children,
-}
-
-#[derive(Debug, Clone)]
-enum Children {
-    Few(SmallVec<[NodeId; 4]>),
-    Many(HashTable<NodeId>),
 }
 
 impl PathTrie {
     /// A trie that tracks nothing.
     #[must_use]
     pub fn new() -> Self {
-        let root = Node::new("", Probe::default());
-        Self { nodes: vec![root], seeds: Seeds::new() }
+        Self { nodes: vec![Node::new(NONE, "", Probe::default())], slots: Vec::new(), seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
@@ -57,7 +49,7 @@ impl PathTrie {
         for key in path {
             let key = key.as_ref();
             let probe = self.seeds.probe(key.as_bytes(), 0, key.len());
-            id = match self.child(id, &probe, key.as_bytes()) {
+            id = match self.child(id, &probe, || key.as_bytes()) {
                 NONE => self.add(id, probe, key),
                 child => child,
             };
@@ -71,30 +63,33 @@ impl PathTrie {
 
     fn add(&mut self, parent: NodeId, probe: Probe, key: &str) -> NodeId {
         // Two billion paths do not fit in memory long before this overflows.
-        let id = u32::try_from(self.nodes.len()).unwrap_or(NONE);
-        self.nodes.push(Node::new(key, probe));
-        let nodes = &mut self.nodes;
-        let Some(node) = nodes.get_mut(parent as usize) else { return NONE };
-        node.bits |= probe.bit();
-        let mut children = std::mem::replace(&mut node.children, Children::Few(SmallVec::new()));
-        let rehash = |child: &NodeId| nodes.get(*child as usize).map_or(0, |node| node.probe.hash);
-        match &mut children {
-            Children::Few(few) if few.len() < FEW => few.push(id),
-            Children::Few(few) => {
-                let mut many = HashTable::with_capacity(2 * FEW);
-                for &child in few.iter().chain([&id]) {
-                    many.insert_unique(rehash(&child), child, rehash);
-                }
-                children = Children::Many(many);
-            }
-            Children::Many(many) => {
-                many.insert_unique(probe.hash, id, rehash);
-            }
-        }
+        let id = narrow(self.nodes.len());
+        self.nodes.push(Node::new(parent, key, probe));
         if let Some(node) = self.nodes.get_mut(parent as usize) {
-            node.children = children;
+            node.bits |= probe.bit();
+        }
+        if self.nodes.len() * 4 <= self.slots.len() {
+            self.place(id);
+        } else {
+            let size = (self.nodes.len() * 8).next_power_of_two();
+            self.slots.clear();
+            self.slots.resize(size, NONE);
+            (1..=id).for_each(|id| self.place(id));
         }
         id
+    }
+
+    /// Puts a node into the first empty slot behind where it is looked for.
+    fn place(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get(id as usize) else { return };
+        let mask = self.slots.len() - 1;
+        let mut at = slot(node.parent, &node.probe) & mask;
+        while self.slots.get(at).is_some_and(|&taken| taken != NONE) {
+            at = (at + 1) & mask;
+        }
+        if let Some(free) = self.slots.get_mut(at) {
+            *free = id;
+        }
     }
 
     /// By which keys are looked up; also what tells the keys of one object apart.
@@ -103,25 +98,33 @@ impl PathTrie {
         &self.seeds
     }
 
-    /// The child of `parent` by unescaped key, else [`NONE`].
+    /// The child of `parent` by unescaped key, else [`NONE`]. `key` is asked for only where `probe` does not hold
+    /// all of it.
     #[inline(always)]
-    pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: &[u8]) -> NodeId {
+    pub(super) fn child<'k>(&self, parent: NodeId, probe: &Probe, key: impl Fn() -> &'k [u8]) -> NodeId {
         match self.nodes.get(parent as usize) {
-            Some(node) if node.bits & probe.bit() != 0 => self.find(&node.children, probe, key),
+            Some(node) if node.bits & probe.bit() != 0 => self.find(parent, probe, key),
             _ => NONE,
         }
     }
 
-    fn find(&self, children: &Children, probe: &Probe, key: &[u8]) -> NodeId {
-        let is = |child: &NodeId| {
-            self.nodes.get(*child as usize).is_some_and(|node| {
-                node.probe == *probe && (probe.is_whole() || node.key.as_bytes() == key)
-            })
-        };
-        match children {
-            Children::Few(few) => few.iter().copied().find(is).unwrap_or(NONE),
-            Children::Many(many) => many.find(probe.hash, is).copied().unwrap_or(NONE),
+    #[inline]
+    fn find<'k>(&self, parent: NodeId, probe: &Probe, key: impl Fn() -> &'k [u8]) -> NodeId {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = slot(parent, probe) & mask;
+        // An empty slot comes, which stands for no node.
+        while let Some(&id) = self.slots.get(at)
+            && let Some(node) = self.nodes.get(id as usize)
+        {
+            if node.parent == parent
+                && node.probe == *probe
+                && (probe.is_whole() || node.key.as_bytes() == key())
+            {
+                return id;
+            }
+            at = (at + 1) & mask;
         }
+        NONE
     }
 
     /// The fields recorded at a node.
@@ -146,7 +149,14 @@ impl Default for PathTrie {
 }
 
 impl Node {
-    fn new(key: &str, probe: Probe) -> Self {
-        Self { bits: 0, probe, key: key.into(), fields: SmallVec::new(), children: Children::Few(SmallVec::new()) }
+    fn new(parent: NodeId, key: &str, probe: Probe) -> Self {
+        Self { bits: 0, parent, probe, key: key.into(), fields: SmallVec::new() }
     }
+}
+
+/// Where the search for a child begins.
+#[inline(always)]
+fn slot(parent: NodeId, probe: &Probe) -> usize {
+    // Any odd number that spreads parents will do.
+    (probe.hash >> 16) as usize ^ (parent as usize).wrapping_mul(0x9E37_79B1)
 }

@@ -3,11 +3,11 @@
 use std::arch::x86_64::{
     __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_setr_epi8, _mm256_shuffle_epi8,
+    _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
 };
 
 use super::BLOCK;
-use super::masks::{Carry, Classes, Masks, fill as fill_with};
+use super::masks::{Carry, Classify, Masks, Strings, Structure, fill as fill_with};
 
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx2")
@@ -17,51 +17,66 @@ pub(super) fn detected() -> bool {
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,pclmulqdq")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> usize {
-    fill_with(body, from, carry, masks, |block| classify(block), |mask| parity(mask))
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
+    let mut any = _mm256_setzero_si256();
+    let classify = Classify {
+        strings: |block: &[u8; BLOCK]| {
+            let [low, high] = load(block);
+            any = or(any, or(low, high));
+            strings(block)
+        },
+        structure: |block: &[u8; BLOCK]| structure(block),
+        escapes: |block: &[u8; BLOCK]| escapes(block),
+        controls: |block: &[u8; BLOCK]| controls(block),
+        parity: |mask| parity(mask),
+    };
+    let filled = fill_with(body, from, carry, masks, classify);
+    (filled, _mm256_movemask_epi8(any) == 0)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn classify(block: &[u8; BLOCK]) -> Classes {
-    // A shuffle looks the low four bits of each byte up, or gives 0 for a byte above 0x7F. The byte belongs
-    // to a class if what it finds is the byte: no two of a class share their low four bits.
-    const SPACE: [u8; 16] = [b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0];
-    // The brackets differ from the braces in one bit. So do 0x0C and 0x1A from the comma and the colon.
-    const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
-    // And the `r`, which shares them with the `b`.
-    const ESCAPE: [u8; 16] = [0, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
-    let space = table(SPACE);
-    let operator = table(OPERATOR);
-    let escape = table(ESCAPE);
-    let half = |bytes: &[u8; 32]| {
-        // SAFETY: 32 bytes can be read there, and an unaligned load asks for no more.
-        let bytes = unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) };
-        let found = |table, bytes| _mm256_cmpeq_epi8(_mm256_shuffle_epi8(table, bytes), bytes);
-        let is = |byte: u8| _mm256_cmpeq_epi8(bytes, splat(byte));
-        [
-            mask(is(b'"')),
-            mask(is(b'\\')),
-            mask(_mm256_cmpeq_epi8(_mm256_min_epu8(bytes, splat(0x1F)), bytes)),
-            mask(found(space, bytes)),
-            mask(_mm256_cmpeq_epi8(
-                _mm256_shuffle_epi8(operator, bytes),
-                _mm256_or_si256(bytes, splat(0x20)),
-            )),
-            mask(_mm256_or_si256(found(escape, bytes), is(b'r'))),
-            mask(bytes),
-        ]
-    };
-    let ([low, high], _) = block.as_chunks::<32>() else {
-        return Classes { quote: 0, backslash: 0, control: 0, space: 0, operator: 0, escape: 0, wide: 0 };
-    };
-    let (low, high) = (half(low), half(high));
-    let [quote, backslash, control, space, operator, escape, wide] =
-        std::array::from_fn(|class| match (low.get(class), high.get(class)) {
-            (Some(low), Some(high)) => u64::from(*low) | u64::from(*high) << 32,
-            _ => 0,
-        });
-    Classes { quote, backslash, control, space, operator, escape, wide }
+pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
+    let bytes = load(block);
+    let [low, high] = bytes;
+    Strings {
+        quote: mask(bytes.map(|bytes| is(bytes, b'"'))),
+        backslash: mask(bytes.map(|bytes| is(bytes, b'\\'))),
+        control: _mm256_movemask_epi8(below(_mm256_min_epu8(low, high))).cast_unsigned(),
+    }
+}
+
+// A shuffle looks the low four bits of each byte up, or gives 0 for a byte above 0x7F. The byte belongs to a
+// class if what it finds is the byte: no two of a class share their low four bits.
+const SPACE: [u8; 16] = [b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0];
+const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
+const ESCAPE: [u8; 16] = [0, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
+    let bytes = load(block);
+    Structure {
+        space: mask(bytes.map(|bytes| equal(_mm256_shuffle_epi8(table(SPACE), bytes), bytes))),
+        operator: mask(bytes.map(|bytes| {
+            // The brackets differ from the braces in one bit. So do 0x0C and 0x1A from the comma and the colon.
+            equal(_mm256_shuffle_epi8(table(OPERATOR), bytes), or(bytes, _mm256_set1_epi8(0x20)))
+        })),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
+    // The `r` shares its low four bits with the `b`.
+    let found = |bytes| equal(_mm256_shuffle_epi8(table(ESCAPE), bytes), bytes);
+    mask(load(block).map(|bytes| or(found(bytes), is(bytes, b'r'))))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
+    mask(load(block).map(|bytes| below(bytes)))
 }
 
 /// Multiplying by all ones without carries adds, for each bit, those up to it.
@@ -70,6 +85,14 @@ pub(super) fn classify(block: &[u8; BLOCK]) -> Classes {
 pub(super) fn parity(mask: u64) -> u64 {
     let product = _mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, mask.cast_signed()), _mm_set1_epi8(-1));
     _mm_cvtsi128_si64(product).cast_unsigned()
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(block: &[u8; BLOCK]) -> [__m256i; 2] {
+    let at = block.as_ptr().cast::<__m256i>();
+    // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 32.
+    unsafe { [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))] }
 }
 
 /// Sixteen bytes, twice.
@@ -84,13 +107,33 @@ fn table(t: [u8; 16]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn splat(byte: u8) -> __m256i {
-    _mm256_set1_epi8(byte.cast_signed())
+fn is(bytes: __m256i, byte: u8) -> __m256i {
+    equal(bytes, _mm256_set1_epi8(byte.cast_signed()))
+}
+
+/// Which are control characters.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn below(bytes: __m256i) -> __m256i {
+    equal(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1F)), bytes)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn equal(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_cmpeq_epi8(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn or(a: __m256i, b: __m256i) -> __m256i {
+    _mm256_or_si256(a, b)
 }
 
 /// The highest bit of each byte.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn mask(bytes: __m256i) -> u32 {
-    _mm256_movemask_epi8(bytes).cast_unsigned()
+fn mask(bytes: [__m256i; 2]) -> u64 {
+    let [low, high] = bytes.map(|bytes| u64::from(_mm256_movemask_epi8(bytes).cast_unsigned()));
+    low | high << 32
 }

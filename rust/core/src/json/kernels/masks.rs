@@ -12,21 +12,34 @@ pub(super) type Masks = [u64; BLOCKS];
 
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
-/// What the bytes of a block are; the first byte is the lowest bit.
+/// The masks of a block by which strings are told from what is outside; the first byte is the lowest bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Classes {
+pub(super) struct Strings {
     pub(super) quote: u64,
     pub(super) backslash: u64,
-    /// Below 0x20.
-    pub(super) control: u64,
+    /// Not 0 where there is a control character (below 0x20); not which one it is.
+    pub(super) control: u32,
+}
+
+/// What matters outside strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Structure {
     /// Space, tab, line feed, carriage return.
     pub(super) space: u64,
     /// `{}[]:,`, and perhaps the control characters 0x0C and 0x1A, which are no tokens either way.
     pub(super) operator: u64,
+}
+
+/// A kernel: what it finds out about a block. Each is asked for only where it is needed.
+pub(super) struct Classify<S, T, E, C, P> {
+    pub(super) strings: S,
+    pub(super) structure: T,
     /// What makes an escape behind a backslash, but `u`, and the quote and the backslash themselves.
-    pub(super) escape: u64,
-    /// 0x80 and above.
-    pub(super) wide: u64,
+    pub(super) escapes: E,
+    /// Below 0x20.
+    pub(super) controls: C,
+    /// For each bit of a mask, the parity of those up to and with it.
+    pub(super) parity: P,
 }
 
 /// What a block needs to know of those before it.
@@ -40,30 +53,31 @@ pub(super) struct Carry {
     scalar: u64,
     /// Where the last escape that was looked at ends.
     behind: usize,
-    /// Not 0 where there was a byte that is not ASCII; never reset here.
-    pub(super) wide: u64,
     /// What is wrong inside a string; no token comes behind it.
     pub(super) fault: Option<Error>,
 }
 
 /// Classifies the blocks from `from` on until `masks` is full, the body ends or a string is broken; returns
 /// how many there were. The last block is filled up with spaces.
-///
-/// `parity` of a mask: each bit the parity of those up to and with it.
 #[inline(always)]
-pub(super) fn fill(
+pub(super) fn fill<S, T, E, C, P>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
     masks: &mut Masks,
-    classify: impl Fn(&[u8; BLOCK]) -> Classes,
-    parity: impl Fn(u64) -> u64,
-) -> usize {
+    mut classify: Classify<S, T, E, C, P>,
+) -> usize
+where
+    S: FnMut(&[u8; BLOCK]) -> Strings,
+    T: Fn(&[u8; BLOCK]) -> Structure,
+    E: Fn(&[u8; BLOCK]) -> u64,
+    C: Fn(&[u8; BLOCK]) -> u64,
+    P: Fn(u64) -> u64,
+{
     let rest = body.get(from..).unwrap_or_default();
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
     let mut last = [b' '; BLOCK];
-    let (mut string, mut escaped, mut scalar, mut wide) =
-        (carry.string, carry.escaped, carry.scalar, carry.wide);
+    let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
     let mut filled = 0;
     for mask in masks {
         let block = match blocks.get(filled) {
@@ -76,22 +90,31 @@ pub(super) fn fill(
             }
             None => break,
         };
-        let classes = classify(block);
-        wide |= classes.wide;
-
-        let behind = behind_escapes(classes.backslash, &mut escaped);
-        let quotes = classes.quote & !behind;
-        // From each opening quote up to its closing one, which is not in it.
-        let inside = parity(quotes) ^ string;
-        string = 0u64.wrapping_sub(inside >> 63);
-
-        let word = !(classes.space | classes.operator | quotes);
-        let starts = word & !(word << 1 | scalar);
-        scalar = word >> 63;
-        *mask = ((classes.operator | starts) & !inside) | quotes;
-
-        let suspects = inside
-            & (classes.control | (behind & !(classes.escape | classes.quote | classes.backslash)));
+        let strings = (classify.strings)(block);
+        let behind = behind_escapes(strings.backslash, &mut escaped);
+        let quotes = strings.quote & !behind;
+        let mut inside = string;
+        if quotes != 0 || string == 0 {
+            // From each opening quote up to its closing one, which is not in it.
+            inside ^= (classify.parity)(quotes);
+            string = 0u64.wrapping_sub(inside >> 63);
+            let Structure { space, operator } = (classify.structure)(block);
+            let word = !(space | operator | quotes);
+            let starts = word & !(word << 1 | scalar);
+            scalar = word >> 63;
+            *mask = ((operator | starts) & !inside) | quotes;
+        } else {
+            *mask = 0;
+            scalar = 0;
+        }
+        let mut suspects = 0;
+        if behind != 0 {
+            suspects = behind & !((classify.escapes)(block) | strings.quote | strings.backslash);
+        }
+        if strings.control != 0 {
+            suspects |= (classify.controls)(block);
+        }
+        suspects &= inside;
         if suspects != 0 {
             let at = from + filled * BLOCK;
             if let Some(good) = inspect(body, at, suspects, behind, carry) {
@@ -101,7 +124,7 @@ pub(super) fn fill(
         }
         filled += 1;
     }
-    (carry.string, carry.escaped, carry.scalar, carry.wide) = (string, escaped, scalar, wide);
+    (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
     filled
 }
 

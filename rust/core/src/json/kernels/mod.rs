@@ -91,9 +91,10 @@ impl Kernel {
         self == Self::Scalar
     }
 
-    /// The masks of the blocks from `from` on, as many as fit; returns how many.
+    /// The masks of the blocks from `from` on, as many as fit. Returns how many, and whether they are
+    /// ASCII.
     #[cfg(target_arch = "x86_64")]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> usize {
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
         match self {
             // SAFETY: `detected` said that the processor has what this function is compiled for: a window is
             // made for no kernel that is not available.
@@ -105,7 +106,7 @@ impl Kernel {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> usize {
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
         scalar::fill(body, from, carry, masks)
     }
 }

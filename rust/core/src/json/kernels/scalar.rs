@@ -1,28 +1,49 @@
 //! Plain Rust. The other kernels are held against this one.
 
 use super::BLOCK;
-use super::masks::{Carry, Classes, Masks, fill as fill_with, parity};
+use super::masks::{Carry, Classify, Masks, Strings, Structure, fill as fill_with, parity};
 
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> usize {
-    fill_with(body, from, carry, masks, classify, parity)
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
+    let mut any = 0;
+    let classify = Classify {
+        strings: |block: &[u8; BLOCK]| {
+            any |= block.iter().fold(0, |any, byte| any | byte);
+            strings(block)
+        },
+        structure,
+        escapes,
+        controls,
+        parity,
+    };
+    (fill_with(body, from, carry, masks, classify), any < 0x80)
 }
 
-#[inline]
-pub(super) fn classify(block: &[u8; BLOCK]) -> Classes {
-    Classes {
+pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
+    Strings {
         quote: mask(block, |byte| byte == b'"'),
         backslash: mask(block, |byte| byte == b'\\'),
-        control: mask(block, |byte| byte < 0x20),
+        control: block.iter().fold(0, |any, &byte| any | u32::from(byte < 0x20)),
+    }
+}
+
+pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
+    Structure {
         space: mask(block, |byte| byte == b' ' || byte == b'\t' || byte == b'\n' || byte == b'\r'),
         operator: mask(block, |byte| {
             // The brackets differ from the braces in one bit.
             byte == b',' || byte == b':' || byte | 0x20 == b'{' || byte | 0x20 == b'}'
         }),
-        escape: mask(block, |byte| {
-            byte == b'/' || byte == b'b' || byte == b'f' || byte == b'n' || byte == b'r' || byte == b't'
-        }),
-        wide: mask(block, |byte| byte >= 0x80),
     }
+}
+
+pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
+    mask(block, |byte| {
+        byte == b'/' || byte == b'b' || byte == b'f' || byte == b'n' || byte == b'r' || byte == b't'
+    })
+}
+
+pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
+    mask(block, |byte| byte < 0x20)
 }
 
 #[inline]

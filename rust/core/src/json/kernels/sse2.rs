@@ -2,56 +2,102 @@
 
 use std::arch::x86_64::{
     __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    _mm_setzero_si128,
 };
 
 use super::BLOCK;
-use super::masks::{Carry, Classes, Masks, fill as fill_with, parity};
+use super::masks::{Carry, Classify, Masks, Strings, Structure, fill as fill_with, parity};
 
 #[target_feature(enable = "sse2")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> usize {
-    fill_with(body, from, carry, masks, |block| classify(block), parity)
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
+    let mut any = _mm_setzero_si128();
+    let classify = Classify {
+        strings: |block: &[u8; BLOCK]| {
+            let [a, b, c, d] = load(block);
+            any = or(any, or(or(a, b), or(c, d)));
+            strings(block)
+        },
+        structure: |block: &[u8; BLOCK]| structure(block),
+        escapes: |block: &[u8; BLOCK]| escapes(block),
+        controls: |block: &[u8; BLOCK]| controls(block),
+        parity,
+    };
+    let filled = fill_with(body, from, carry, masks, classify);
+    (filled, _mm_movemask_epi8(any) == 0)
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn classify(block: &[u8; BLOCK]) -> Classes {
-    let (quarters, _) = block.as_chunks::<16>();
-    let mut classes = Classes { quote: 0, backslash: 0, control: 0, space: 0, operator: 0, escape: 0, wide: 0 };
-    for (quarter, shift) in quarters.iter().zip((0..).step_by(16)) {
-        // SAFETY: 16 bytes can be read there, and an unaligned load asks for no more.
-        let bytes = unsafe { _mm_loadu_si128(quarter.as_ptr().cast()) };
-        let is = |byte: u8| equal(bytes, splat(byte));
-        let any = |a, b| _mm_or_si128(a, b);
-        // The brackets differ from the braces in one bit.
-        let braces = _mm_or_si128(bytes, splat(0x20));
-        let braces = any(equal(braces, splat(b'{')), equal(braces, splat(b'}')));
-        classes.quote |= mask(is(b'"')) << shift;
-        classes.backslash |= mask(is(b'\\')) << shift;
-        classes.control |= mask(equal(_mm_min_epu8(bytes, splat(0x1F)), bytes)) << shift;
-        classes.space |= mask(any(any(is(b' '), is(b'\t')), any(is(b'\n'), is(b'\r')))) << shift;
-        classes.operator |= mask(any(any(is(b','), is(b':')), braces)) << shift;
-        classes.escape |=
-            mask(any(any(any(is(b'/'), is(b'b')), any(is(b'f'), is(b'n'))), any(is(b'r'), is(b't')))) << shift;
-        classes.wide |= mask(bytes) << shift;
+pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
+    let bytes = load(block);
+    let [a, b, c, d] = bytes;
+    let least = _mm_min_epu8(_mm_min_epu8(a, b), _mm_min_epu8(c, d));
+    Strings {
+        quote: mask(bytes.map(|bytes| is(bytes, b'"'))),
+        backslash: mask(bytes.map(|bytes| is(bytes, b'\\'))),
+        control: _mm_movemask_epi8(below(least)).cast_unsigned(),
     }
-    classes
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn splat(byte: u8) -> __m128i {
-    _mm_set1_epi8(byte.cast_signed())
+pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
+    let bytes = load(block);
+    Structure {
+        space: mask(bytes.map(|b| or(or(is(b, b' '), is(b, b'\t')), or(is(b, b'\n'), is(b, b'\r'))))),
+        operator: mask(bytes.map(|b| {
+            // The brackets differ from the braces in one bit.
+            let brace = or(b, _mm_set1_epi8(0x20));
+            or(or(is(b, b','), is(b, b':')), or(is(brace, b'{'), is(brace, b'}')))
+        })),
+    }
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn equal(a: __m128i, b: __m128i) -> __m128i {
-    _mm_cmpeq_epi8(a, b)
+pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
+    mask(load(block).map(|b| {
+        or(or(or(is(b, b'/'), is(b, b'b')), or(is(b, b'f'), is(b, b'n'))), or(is(b, b'r'), is(b, b't')))
+    }))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
+    mask(load(block).map(|bytes| below(bytes)))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
+    let at = block.as_ptr().cast::<__m128i>();
+    // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 16.
+    unsafe { [0, 1, 2, 3].map(|index| _mm_loadu_si128(at.add(index))) }
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn is(bytes: __m128i, byte: u8) -> __m128i {
+    _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()))
+}
+
+/// Which are control characters.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn below(bytes: __m128i) -> __m128i {
+    _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes)
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn or(a: __m128i, b: __m128i) -> __m128i {
+    _mm_or_si128(a, b)
 }
 
 /// The highest bit of each byte.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn mask(bytes: __m128i) -> u64 {
-    u64::from(_mm_movemask_epi8(bytes).cast_unsigned())
+fn mask(bytes: [__m128i; 4]) -> u64 {
+    let [a, b, c, d] = bytes.map(|bytes| u64::from(_mm_movemask_epi8(bytes).cast_unsigned()));
+    a | b << 16 | c << 32 | d << 48
 }

@@ -53,6 +53,7 @@ impl<'b> Window<'b> {
     }
 
     /// To the next block with tokens.
+    #[cold]
     #[inline(never)]
     fn advance(&mut self, cursor: Cursor) -> Cursor {
         let mut next = cursor.next;
@@ -93,15 +94,15 @@ impl<'b> Window<'b> {
     }
 
     fn fill(&mut self) {
-        self.carry.wide = 0;
-        self.blocks = self.kernel.fill(self.body, self.start, &mut self.carry, &mut self.masks);
-        self.check();
+        let (blocks, ascii) = self.kernel.fill(self.body, self.start, &mut self.carry, &mut self.masks);
+        self.blocks = blocks;
+        self.check(ascii);
     }
 
     /// Checks the UTF-8 of the window that was filled last, to the last whole character.
-    fn check(&mut self) {
+    fn check(&mut self, ascii: bool) {
         let end = self.end().min(self.body.len());
-        if self.carry.wide == 0 && self.valid == self.start {
+        if ascii && self.valid == self.start {
             self.valid = end;
             return;
         }
