@@ -8,13 +8,13 @@ use foldhash::quality::RandomState;
 const HELD: usize = 16;
 
 /// For each length, which bits of two words a key of it fills.
-static FILLED: [[u64; 2]; HELD + 1] = {
-    let mut filled = [[0; 2]; HELD + 1];
+static FILLED: [(u64, u64); HELD + 1] = {
+    let mut filled = [(0, 0); HELD + 1];
     let mut length = 1;
     while let Some((_, rest)) = filled.split_at_mut_checked(length) {
         let Some((words, _)) = rest.split_first_mut() else { break };
         let bits = if length < HELD { (1 << (8 * length)) - 1 } else { u128::MAX };
-        *words = [bits as u64, (bits >> 64) as u64];
+        *words = (bits as u64, (bits >> 64) as u64);
         length += 1;
     }
     filled
@@ -26,56 +26,38 @@ pub(super) struct Probe {
     /// Under a random seed.
     pub(super) hash: u64,
     /// The first 16 bytes, followed by zeros.
-    words: [u64; 2],
+    words: (u64, u64),
     length: u32,
 }
 
 /// The seeds of the hash, so that no document can choose keys that collide.
 #[derive(Clone, Debug)]
 pub(super) struct Seeds {
-    words: [u64; 2],
+    words: (u64, u64),
     long: RandomState,
 }
 
 impl Seeds {
     pub(super) fn new() -> Self {
         let long = RandomState::default();
-        Self { words: [long.hash_one(0), long.hash_one(1)], long }
+        Self { words: (long.hash_one(0), long.hash_one(1)), long }
     }
 
     /// The probe of the key that is `length` bytes at `start`; they are there.
     #[inline(always)]
     pub(super) fn probe(&self, bytes: &[u8], start: usize, length: usize) -> Probe {
-        let chunk = bytes.get(start..).and_then(<[u8]>::first_chunk::<HELD>);
-        match (chunk, FILLED.get(length)) {
-            (Some(chunk), Some(filled)) => {
-                let words = held(chunk, filled);
-                Probe { hash: self.hash(words, length), words, length: super::narrow(length) }
-            }
-            _ => self.probe_any(bytes, start, length),
-        }
-    }
-
-    /// Where the key is long, or near the end of the body.
-    #[inline(never)]
-    fn probe_any(&self, bytes: &[u8], start: usize, length: usize) -> Probe {
-        let key = bytes.get(start..start + length).unwrap_or_default();
-        let mut chunk = [0; HELD];
-        for (to, from) in chunk.iter_mut().zip(key) {
-            *to = *from;
-        }
-        let words = held(&chunk, &[u64::MAX; 2]);
-        let hash = if length <= HELD { self.hash(words, length) } else { self.hash_long(key) };
+        let words = words(bytes, start, length);
+        let hash = if length <= HELD {
+            let (a, b) = self.words;
+            let product = u128::from(words.0 ^ a) * u128::from(words.1 ^ b ^ length as u64);
+            (product >> 64) as u64 ^ product as u64
+        } else {
+            self.hash_long(bytes.get(start..start + length).unwrap_or_default())
+        };
         Probe { hash, words, length: super::narrow(length) }
     }
 
-    #[inline(always)]
-    fn hash(&self, words: [u64; 2], length: usize) -> u64 {
-        let [a, b] = self.words;
-        let product = u128::from(words[0] ^ a) * u128::from(words[1] ^ b ^ length as u64);
-        (product >> 64) as u64 ^ product as u64
-    }
-
+    #[inline(never)]
     fn hash_long(&self, key: &[u8]) -> u64 {
         let mut hasher = self.long.build_hasher();
         hasher.write(key);
@@ -83,28 +65,51 @@ impl Seeds {
     }
 }
 
+/// The first 16 bytes of the string that is `length` bytes at `start`, followed by zeros.
 #[inline(always)]
-fn held(chunk: &[u8; HELD], filled: &[u64; 2]) -> [u64; 2] {
-    let text = u128::from_le_bytes(*chunk);
-    [text as u64 & filled[0], (text >> 64) as u64 & filled[1]]
+fn words(bytes: &[u8], start: usize, length: usize) -> (u64, u64) {
+    let chunk = bytes.get(start..).and_then(<[u8]>::first_chunk::<HELD>);
+    match (chunk, FILLED.get(length)) {
+        (Some(chunk), Some(filled)) => {
+            let (low, high) = halves(chunk);
+            (low & filled.0, high & filled.1)
+        }
+        _ => words_at_end(bytes, start, length),
+    }
+}
+
+/// Where the string is long, or near the end of the body.
+#[inline(never)]
+fn words_at_end(bytes: &[u8], start: usize, length: usize) -> (u64, u64) {
+    let mut chunk = [0; HELD];
+    for (to, from) in chunk.iter_mut().zip(bytes.get(start..start + length).unwrap_or_default()) {
+        *to = *from;
+    }
+    halves(&chunk)
 }
 
 #[inline(always)]
-fn has_backslash(words: [u64; 2]) -> bool {
+fn halves(chunk: &[u8; HELD]) -> (u64, u64) {
+    let text = u128::from_le_bytes(*chunk);
+    (text as u64, (text >> 64) as u64)
+}
+
+#[inline(always)]
+fn has_backslash(words: (u64, u64)) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let [a, b] = words.map(|word| word ^ (ONES * u64::from(b'\\')));
-    (zero(a) | zero(b)) & HIGHS != 0
+    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
+    let (a, b) = (words.0 ^ BACKSLASHES, words.1 ^ BACKSLASHES);
+    ((a.wrapping_sub(ONES) & !a) | (b.wrapping_sub(ONES) & !b)) & HIGHS != 0
 }
 
 /// Whether there are escapes in a string.
 #[inline]
 pub(super) fn has_escapes(body: &[u8], start: usize, end: usize) -> bool {
-    let chunk = body.get(start..).and_then(<[u8]>::first_chunk::<HELD>);
-    match (chunk, FILLED.get(end - start)) {
-        (Some(chunk), Some(filled)) => has_backslash(held(chunk, filled)),
-        _ => memchr::memchr(b'\\', body.get(start..end).unwrap_or_default()).is_some(),
+    if end - start <= HELD {
+        has_backslash(words(body, start, end - start))
+    } else {
+        memchr::memchr(b'\\', body.get(start..end).unwrap_or_default()).is_some()
     }
 }
 

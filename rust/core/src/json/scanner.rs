@@ -1,7 +1,7 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::kernels::{Cursor, Kernel, Window};
+use super::kernels::{AHEAD, Kernel, Window};
 use super::keys::{Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
@@ -12,6 +12,7 @@ use super::{Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
 pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
+    tokens: Vec<u32>,
 }
 
 /// A container that is open; the outermost frame stands for the document.
@@ -64,7 +65,7 @@ pub(super) fn run<'b>(
         return Err(Error { kind: ErrorKind::TooLarge, offset: u32::MAX as usize });
     }
     let (leaves, elements) = out;
-    let Scratch { open, keys } = scratch;
+    let Scratch { open, keys, tokens } = scratch;
     reset(open);
     keys.reset();
     elements.push(Element { parent: 0, array: 0, end: 1 });
@@ -76,11 +77,11 @@ pub(super) fn run<'b>(
         keys: keys.open(),
         element: 0,
     };
-    let (window, cursor) = Window::new(body, kernel);
+    let window = Window::new(body, kernel, tokens);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let mut scanner =
         Scanner { body, window, trie, options, leaves, elements, open, keys, frame, arrays: 0 };
-    scanner.document(cursor).map_err(|error| first_fault(body, error))?;
+    scanner.document(tokens).map_err(|error| first_fault(body, error))?;
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
@@ -99,86 +100,109 @@ fn first_fault(body: &[u8], error: Error) -> Error {
 }
 
 impl Scanner<'_, '_> {
-    fn document(&mut self, mut cursor: Cursor) -> Result<(), Error> {
-        let cursor = &mut cursor;
+    /// `list` is what the window needs.
+    fn document(&mut self, list: &mut [u32]) -> Result<(), Error> {
         let mut node = self.frame.node;
-        let mut at = self.window.next(cursor);
+        // Those that are listed, and the next one.
+        let mut tokens: &[u32] = &[];
+        let mut next = 0;
         'value: loop {
             // A value must start here.
+            let Some(&[at, behind, ..]) = ahead(tokens, next) else {
+                let rest = next..tokens.len();
+                let filled = self.window.refill(list, rest);
+                (tokens, next) = (list.get(..filled).unwrap_or_default(), 0);
+                continue;
+            };
             match self.byte(at) {
                 b'"' => {
-                    let end = self.closing(cursor)?;
+                    let end = self.closing(behind)?;
                     if node != NONE {
-                        self.record_string(node, at + 1, end);
+                        self.record_string(node, at as usize + 1, end);
                     }
-                    at = self.window.next(cursor);
+                    next += 2;
                 }
                 b'{' => {
                     self.open(Shape::Object, node, at)?;
-                    at = self.window.next(cursor);
-                    if self.byte(at) != b'}' {
-                        (node, at) = self.member(at, cursor)?;
-                        continue 'value;
+                    if self.byte(behind) != b'}' {
+                        node = self.member(tokens, next)?;
+                        next += 4;
+                        continue;
                     }
-                    self.close(at)?;
-                    at = self.window.next(cursor);
+                    self.close(behind)?;
+                    next += 2;
                 }
                 b'[' => {
                     self.open(Shape::Array, node, at)?;
-                    at = self.window.next(cursor);
-                    if self.byte(at) != b']' {
-                        continue 'value;
+                    if self.byte(behind) != b']' {
+                        next += 1;
+                        continue;
                     }
-                    self.close(at)?;
-                    at = self.window.next(cursor);
+                    self.close(behind)?;
+                    next += 2;
                 }
                 b'-' | b'0'..=b'9' => {
-                    let end = number::end(self.body, at)?;
+                    let end = number::end(self.body, at as usize)?;
                     if node != NONE {
-                        self.record(node, at, end, Kind::Number);
+                        self.record(node, at as usize, end, Kind::Number);
                     }
-                    at = self.behind(end, cursor)?;
+                    self.ends(end, behind)?;
+                    next += 1;
                 }
-                b't' => at = self.literal(b"true", Kind::True, node, at, cursor)?,
-                b'f' => at = self.literal(b"false", Kind::False, node, at, cursor)?,
-                b'n' => at = self.literal(b"null", Kind::Null, node, at, cursor)?,
-                _ => return self.fail(ErrorKind::ExpectedValue, at),
+                b't' => {
+                    self.literal(b"true", Kind::True, node, (at, behind))?;
+                    next += 1;
+                }
+                b'f' => {
+                    self.literal(b"false", Kind::False, node, (at, behind))?;
+                    next += 1;
+                }
+                b'n' => {
+                    self.literal(b"null", Kind::Null, node, (at, behind))?;
+                    next += 1;
+                }
+                _ => return self.fail(ErrorKind::ExpectedValue, at as usize),
             }
             // A value has ended, and this is behind it.
             loop {
+                let Some(&[at, ..]) = ahead(tokens, next) else {
+                    let rest = next..tokens.len();
+                    let filled = self.window.refill(list, rest);
+                    (tokens, next) = (list.get(..filled).unwrap_or_default(), 0);
+                    continue;
+                };
                 let byte = self.byte(at);
                 match self.frame.shape {
                     Shape::Object if byte == b',' => {
-                        at = self.window.next(cursor);
-                        (node, at) = self.member(at, cursor)?;
+                        node = self.member(tokens, next)?;
+                        next += 4;
                         continue 'value;
                     }
                     Shape::Array if byte == b',' => {
-                        at = self.window.next(cursor);
                         node = self.frame.node;
+                        next += 1;
                         continue 'value;
                     }
                     Shape::Object if byte == b'}' => self.close(at)?,
                     Shape::Array if byte == b']' => self.close(at)?,
-                    Shape::Document if at == self.body.len() => return Ok(()),
-                    _ => return self.fail_behind(at),
+                    Shape::Document if at as usize == self.body.len() => return Ok(()),
+                    _ => return self.fail_behind(at as usize),
                 }
-                at = self.window.next(cursor);
+                next += 1;
             }
         }
     }
 
     /// 0 where the body has ended.
     #[inline(always)]
-    fn byte(&self, at: usize) -> u8 {
-        self.body.get(at).copied().unwrap_or_default()
+    fn byte(&self, at: u32) -> u8 {
+        self.body.get(at as usize).copied().unwrap_or_default()
     }
 
     /// The error at a token that is not what it should be, which may be that there is none.
     #[cold]
     fn fail<T>(&self, kind: ErrorKind, offset: usize) -> Result<T, Error> {
-        let stop = self.window.stop();
-        Err(if offset >= stop.offset { stop } else { Error { kind, offset } })
+        Err(if offset >= self.window.stop() { self.window.fault() } else { Error { kind, offset } })
     }
 
     /// The error of what stands behind a value.
@@ -192,49 +216,47 @@ impl Scanner<'_, '_> {
         self.fail(kind, offset)
     }
 
-    /// Passes a member's key and colon, `at` being where the key should start. Returns where its value is in
-    /// the trie, and in the body.
+    /// Checks the key and the colon of the member whose brace or comma is the token `next`. Returns where its
+    /// value is in the trie.
     #[inline(always)]
-    fn member(&mut self, at: usize, cursor: &mut Cursor) -> Result<(NodeId, usize), Error> {
-        if self.byte(at) != b'"' {
-            return self.fail(ErrorKind::ExpectedKey, at);
+    fn member(&mut self, tokens: &[u32], next: usize) -> Result<NodeId, Error> {
+        let Some(&[_, quote, end, colon, ..]) = ahead(tokens, next) else { return Ok(NONE) };
+        if self.byte(quote) != b'"' {
+            return self.fail(ErrorKind::ExpectedKey, quote as usize);
         }
-        let end = self.closing(cursor)?;
+        let end = self.closing(end)?;
         let parent = self.frame.node;
         let (probe, unescaped) = self.keys.push(
             self.body,
             &mut self.frame.keys,
-            (at, end),
+            (quote as usize, end),
             self.leaves.len(),
             self.trie.seeds(),
             self.options.duplicate_keys,
         );
-        let node = if parent == NONE {
-            NONE
-        } else {
-            self.trie.child(parent, &probe, || self.keys.text(self.body, at, unescaped, probe.length()))
-        };
-        let colon = self.window.next(cursor);
         if self.byte(colon) != b':' {
-            return self.fail(ErrorKind::ExpectedColon, colon);
+            return self.fail(ErrorKind::ExpectedColon, colon as usize);
         }
-        Ok((node, self.window.next(cursor)))
+        if parent == NONE {
+            return Ok(NONE);
+        }
+        let key = || self.keys.text(self.body, quote as usize, unescaped, probe.length());
+        Ok(self.trie.child(parent, &probe, key))
     }
 
-    /// The closing quote behind an opening one, which is the next token if there is one.
+    /// The token behind an opening quote, which is the closing one if there is any.
     #[inline(always)]
-    fn closing(&mut self, cursor: &mut Cursor) -> Result<usize, Error> {
-        let end = self.window.next(cursor);
-        if self.byte(end) == b'"' { Ok(end) } else { self.fail(ErrorKind::UnexpectedEnd, end) }
+    fn closing(&self, token: u32) -> Result<usize, Error> {
+        let at = token as usize;
+        if at < self.window.stop() { Ok(at) } else { self.fail(ErrorKind::UnexpectedEnd, at) }
     }
 
-    /// The token behind a number or word that ends at `end`.
+    /// Checks that the number or word that ends at `end` does end there, the next token being `behind`.
     #[inline(always)]
-    fn behind(&mut self, end: usize, cursor: &mut Cursor) -> Result<usize, Error> {
-        let next = self.window.next(cursor);
+    fn ends(&self, end: usize, behind: u32) -> Result<(), Error> {
         // A byte that is neither the next token nor whitespace belongs to this one.
-        if next == end || matches!(self.byte(end), b' ' | b'\n' | b'\r' | b'\t') {
-            Ok(next)
+        if behind as usize == end || matches!(self.body.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            Ok(())
         } else {
             self.fail_behind(end)
         }
@@ -246,9 +268,9 @@ impl Scanner<'_, '_> {
         word: &[u8],
         kind: Kind,
         node: NodeId,
-        at: usize,
-        cursor: &mut Cursor,
-    ) -> Result<usize, Error> {
+        (at, behind): (u32, u32),
+    ) -> Result<(), Error> {
+        let at = at as usize;
         let rest = self.body.get(at..).unwrap_or_default();
         if !rest.starts_with(word) {
             if word.starts_with(rest) {
@@ -260,7 +282,7 @@ impl Scanner<'_, '_> {
         if node != NONE {
             self.record(node, at, end, kind);
         }
-        self.behind(end, cursor)
+        self.ends(end, behind)
     }
 
     fn record_string(&mut self, node: NodeId, start: usize, end: usize) {
@@ -280,7 +302,8 @@ impl Scanner<'_, '_> {
 
     /// Enters the container whose bracket is at `at`.
     #[inline(never)]
-    fn open(&mut self, shape: Shape, node: NodeId, at: usize) -> Result<(), Error> {
+    fn open(&mut self, shape: Shape, node: NodeId, at: u32) -> Result<(), Error> {
+        let at = at as usize;
         if self.open.len() >= self.options.depth {
             return Err(Error { kind: ErrorKind::TooDeep, offset: at });
         }
@@ -308,7 +331,7 @@ impl Scanner<'_, '_> {
 
     /// Leaves the innermost container, whose closing bracket is at `at`.
     #[inline(never)]
-    fn close(&mut self, at: usize) -> Result<(), Error> {
+    fn close(&mut self, at: u32) -> Result<(), Error> {
         if self.frame.shape == Shape::Object {
             self.keys
                 .close(self.body, &mut self.frame.keys, self.options.duplicate_keys)
@@ -319,7 +342,7 @@ impl Scanner<'_, '_> {
         if frame.node != NONE {
             let own = frame.leaf..frame.leaf + self.trie.fields(frame.node).len();
             for leaf in self.leaves.get_mut(own).unwrap_or_default() {
-                leaf.end = narrow(at + 1);
+                leaf.end = at + 1;
             }
             if frame.element != outer.element {
                 let end = narrow(self.elements.len());
@@ -354,4 +377,10 @@ impl Scanner<'_, '_> {
             index > until
         });
     }
+}
+
+/// The tokens from one on, unless more have to be listed.
+#[inline(always)]
+fn ahead(tokens: &[u32], next: usize) -> Option<&[u32; AHEAD]> {
+    tokens.get(next..).and_then(<[u32]>::first_chunk)
 }

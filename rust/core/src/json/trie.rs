@@ -20,26 +20,37 @@ pub(super) const NONE: NodeId = u32::MAX;
 #[derive(Debug, Clone)]
 pub struct PathTrie {
     nodes: Vec<Node>,
+    /// For each node, the bits of its children's probes: most keys that are tracked nowhere are ruled out by
+    /// them.
+    bits: Vec<u64>,
     /// All nodes but the root: open addressing with linear probing, at most a quarter of it taken.
-    slots: Vec<NodeId>,
+    slots: Vec<Slot>,
     seeds: Seeds,
 }
 
 #[derive(Debug, Clone)]
 struct Node {
-    /// The bits of the children's probes: most keys that are tracked nowhere are ruled out by it.
-    bits: u64,
     parent: NodeId,
     probe: Probe,
     key: Box<str>,
     fields: SmallVec<[u32; 2]>,
 }
 
+/// What a child is found by.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    probe: Probe,
+    parent: NodeId,
+    /// [`NONE`] where the slot is empty.
+    node: NodeId,
+}
+
 impl PathTrie {
     /// A trie that tracks nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { nodes: vec![Node::new(NONE, "", Probe::default())], slots: Vec::new(), seeds: Seeds::new() }
+        let root = Node::new(NONE, "", Probe::default());
+        Self { nodes: vec![root], bits: vec![0], slots: Vec::new(), seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
@@ -62,33 +73,34 @@ impl PathTrie {
     }
 
     fn add(&mut self, parent: NodeId, probe: Probe, key: &str) -> NodeId {
-        // Two billion paths do not fit in memory long before this overflows.
+        // Four billion paths do not fit in memory.
         let id = narrow(self.nodes.len());
         self.nodes.push(Node::new(parent, key, probe));
-        if let Some(node) = self.nodes.get_mut(parent as usize) {
-            node.bits |= probe.bit();
+        self.bits.push(0);
+        if let Some(bits) = self.bits.get_mut(parent as usize) {
+            *bits |= probe.bit();
         }
         if self.nodes.len() * 4 <= self.slots.len() {
             self.place(id);
         } else {
             let size = (self.nodes.len() * 8).next_power_of_two();
             self.slots.clear();
-            self.slots.resize(size, NONE);
+            self.slots.resize(size, Slot { probe: Probe::default(), parent: NONE, node: NONE });
             (1..=id).for_each(|id| self.place(id));
         }
         id
     }
 
-    /// Puts a node into the first empty slot behind where it is looked for.
+    /// Puts a node into the first empty slot from where it is looked for.
     fn place(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get(id as usize) else { return };
+        let Some(&Node { parent, probe, .. }) = self.nodes.get(id as usize) else { return };
         let mask = self.slots.len() - 1;
-        let mut at = slot(node.parent, &node.probe) & mask;
-        while self.slots.get(at).is_some_and(|&taken| taken != NONE) {
+        let mut at = first_slot(parent, &probe) & mask;
+        while self.slots.get(at).is_some_and(|slot| slot.node != NONE) {
             at = (at + 1) & mask;
         }
         if let Some(free) = self.slots.get_mut(at) {
-            *free = id;
+            *free = Slot { probe, parent, node: id };
         }
     }
 
@@ -98,33 +110,34 @@ impl PathTrie {
         &self.seeds
     }
 
-    /// The child of `parent` by unescaped key, else [`NONE`]. `key` is asked for only where `probe` does not hold
-    /// all of it.
+    /// The child of `parent` by unescaped key, else [`NONE`]. `key` is asked for only where `probe` does not
+    /// hold all of it.
     #[inline(always)]
     pub(super) fn child<'k>(&self, parent: NodeId, probe: &Probe, key: impl Fn() -> &'k [u8]) -> NodeId {
-        match self.nodes.get(parent as usize) {
-            Some(node) if node.bits & probe.bit() != 0 => self.find(parent, probe, key),
-            _ => NONE,
+        if self.bits.get(parent as usize).is_none_or(|bits| bits & probe.bit() == 0) {
+            return NONE;
         }
-    }
-
-    #[inline]
-    fn find<'k>(&self, parent: NodeId, probe: &Probe, key: impl Fn() -> &'k [u8]) -> NodeId {
         let mask = self.slots.len().wrapping_sub(1);
-        let mut at = slot(parent, probe) & mask;
-        // An empty slot comes, which stands for no node.
-        while let Some(&id) = self.slots.get(at)
-            && let Some(node) = self.nodes.get(id as usize)
-        {
-            if node.parent == parent
-                && node.probe == *probe
-                && (probe.is_whole() || node.key.as_bytes() == key())
-            {
-                return id;
+        let mut at = first_slot(parent, probe) & mask;
+        loop {
+            match self.slots.get(at) {
+                Some(slot) if slot.node == NONE => return NONE,
+                Some(slot) => {
+                    if slot.parent == parent
+                        && slot.probe == *probe
+                        && (probe.is_whole() || self.key(slot.node) == key())
+                    {
+                        return slot.node;
+                    }
+                }
+                None => return NONE,
             }
             at = (at + 1) & mask;
         }
-        NONE
+    }
+
+    fn key(&self, node: NodeId) -> &[u8] {
+        self.nodes.get(node as usize).map_or(&[], |node| node.key.as_bytes())
     }
 
     /// The fields recorded at a node.
@@ -150,13 +163,13 @@ impl Default for PathTrie {
 
 impl Node {
     fn new(parent: NodeId, key: &str, probe: Probe) -> Self {
-        Self { bits: 0, parent, probe, key: key.into(), fields: SmallVec::new() }
+        Self { parent, probe, key: key.into(), fields: SmallVec::new() }
     }
 }
 
 /// Where the search for a child begins.
 #[inline(always)]
-fn slot(parent: NodeId, probe: &Probe) -> usize {
+fn first_slot(parent: NodeId, probe: &Probe) -> usize {
     // Any odd number that spreads parents will do.
     (probe.hash >> 16) as usize ^ (parent as usize).wrapping_mul(0x9E37_79B1)
 }

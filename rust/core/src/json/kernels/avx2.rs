@@ -6,18 +6,19 @@ use std::arch::x86_64::{
     _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
 };
 
-use super::BLOCK;
-use super::masks::{Carry, Classify, Masks, Strings, Structure, fill as fill_with};
+use super::{BLOCK, Filled};
+use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with};
 
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("bmi1")
         && is_x86_feature_detected!("bmi2")
+        && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("pclmulqdq")
 }
 
-#[target_feature(enable = "avx2,bmi1,bmi2,pclmulqdq")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
+#[target_feature(enable = "avx2,bmi1,bmi2,popcnt,pclmulqdq")]
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
     let mut any = _mm256_setzero_si256();
     let classify = Classify {
         strings: |block: &[u8; BLOCK]| {
@@ -30,8 +31,8 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Mask
         controls: |block: &[u8; BLOCK]| controls(block),
         parity: |mask| parity(mask),
     };
-    let filled = fill_with(body, from, carry, masks, classify);
-    (filled, _mm256_movemask_epi8(any) == 0)
+    let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
+    Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any) == 0 }
 }
 
 #[inline]

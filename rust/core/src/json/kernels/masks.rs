@@ -3,12 +3,10 @@
 use super::BLOCK;
 use crate::json::error::{Error, ErrorKind};
 use crate::json::escape;
+use crate::json::narrow;
 
-/// How many blocks are classified at a time: what the grammar then runs over is still in the nearest cache.
-pub(super) const BLOCKS: usize = 64;
-
-/// For each block, where its tokens are.
-pub(super) type Masks = [u64; BLOCKS];
+/// How many blocks are looked at in one go: what is done with them next finds them in the nearest cache.
+const MOST: usize = 256;
 
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
@@ -57,16 +55,17 @@ pub(super) struct Carry {
     pub(super) fault: Option<Error>,
 }
 
-/// Classifies the blocks from `from` on until `masks` is full, the body ends or a string is broken; returns
-/// how many there were. The last block is filled up with spaces.
+/// Writes the tokens of the blocks from `from` on to `tokens`, until there is no room for a block's, the body
+/// ends or a string is broken. Returns how many blocks and how many tokens there were. The last block is
+/// filled up with spaces.
 #[inline(always)]
 pub(super) fn fill<S, T, E, C, P>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
-    masks: &mut Masks,
+    tokens: &mut [u32],
     mut classify: Classify<S, T, E, C, P>,
-) -> usize
+) -> (usize, usize)
 where
     S: FnMut(&[u8; BLOCK]) -> Strings,
     T: Fn(&[u8; BLOCK]) -> Structure,
@@ -78,11 +77,13 @@ where
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
     let mut last = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
-    let mut filled = 0;
-    for mask in masks {
-        let block = match blocks.get(filled) {
+    let (mut passed, mut written) = (0, 0);
+    while passed < MOST
+        && let Some(room) = tokens.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<BLOCK>)
+    {
+        let block = match blocks.get(passed) {
             Some(block) => block,
-            None if filled == blocks.len() && !tail.is_empty() => {
+            None if passed == blocks.len() && !tail.is_empty() => {
                 if let Some(start) = last.get_mut(..tail.len()) {
                     start.copy_from_slice(tail);
                 }
@@ -90,10 +91,13 @@ where
             }
             None => break,
         };
+        let at = from + passed * BLOCK;
+        passed += 1;
         let strings = (classify.strings)(block);
         let behind = behind_escapes(strings.backslash, &mut escaped);
         let quotes = strings.quote & !behind;
         let mut inside = string;
+        let mut mask = 0;
         if quotes != 0 || string == 0 {
             // From each opening quote up to its closing one, which is not in it.
             inside ^= (classify.parity)(quotes);
@@ -102,9 +106,8 @@ where
             let word = !(space | operator | quotes);
             let starts = word & !(word << 1 | scalar);
             scalar = word >> 63;
-            *mask = ((operator | starts) & !inside) | quotes;
+            mask = ((operator | starts) & !inside) | quotes;
         } else {
-            *mask = 0;
             scalar = 0;
         }
         let mut suspects = 0;
@@ -115,17 +118,34 @@ where
             suspects |= (classify.controls)(block);
         }
         suspects &= inside;
-        if suspects != 0 {
-            let at = from + filled * BLOCK;
-            if let Some(good) = inspect(body, at, suspects, behind, carry) {
-                *mask &= good;
-                return filled + 1;
-            }
+        if suspects != 0
+            && let Some(good) = inspect(body, at, suspects, behind, carry)
+        {
+            written += list(mask & good, at, room);
+            break;
         }
-        filled += 1;
+        written += list(mask, at, room);
     }
     (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
-    filled
+    (passed, written)
+}
+
+/// Writes the offset of each bit of a mask that is at `at`; returns how many.
+#[inline(always)]
+fn list(mask: u64, at: usize, room: &mut [u32; BLOCK]) -> usize {
+    let count = mask.count_ones() as usize;
+    let mut rest = mask;
+    // In steps: a branch for each would be taken by chance. What is written too much is overwritten.
+    for group in room.as_chunks_mut::<8>().0 {
+        if rest == 0 {
+            break;
+        }
+        for slot in group {
+            *slot = narrow(at).wrapping_add(rest.trailing_zeros());
+            rest &= rest.wrapping_sub(1);
+        }
+    }
+    count
 }
 
 /// The bytes that an escaping backslash stands before, except backslashes. `escaped` is whether that is so

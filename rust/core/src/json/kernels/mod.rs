@@ -19,8 +19,8 @@ mod window;
 
 use std::sync::OnceLock;
 
-use masks::{Carry, Masks};
-pub(super) use window::{Cursor, Window};
+use masks::Carry;
+pub(super) use window::{AHEAD, Window};
 
 /// Bytes in a block: one for each bit of a mask.
 const BLOCK: usize = 64;
@@ -43,6 +43,17 @@ pub enum Kernel {
     Sse2,
     /// x86-64 with AVX2 and carry-less multiplication.
     Avx2,
+}
+
+/// What a kernel did.
+#[derive(Clone, Copy, Debug)]
+struct Filled {
+    /// How many blocks it looked at; no token or fault is in a block behind them.
+    blocks: usize,
+    /// How many tokens it wrote.
+    tokens: usize,
+    /// Whether all those blocks are ASCII.
+    ascii: bool,
 }
 
 impl Kernel {
@@ -91,22 +102,21 @@ impl Kernel {
         self == Self::Scalar
     }
 
-    /// The masks of the blocks from `from` on, as many as fit. Returns how many, and whether they are
-    /// ASCII.
+    /// Writes the tokens of some blocks from `from` on, `carry` being what is left of those before.
     #[cfg(target_arch = "x86_64")]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
         match self {
             // SAFETY: `detected` said that the processor has what this function is compiled for: a window is
             // made for no kernel that is not available.
-            Self::Avx2 => unsafe { avx2::fill(body, from, carry, masks) },
+            Self::Avx2 => unsafe { avx2::fill(body, from, carry, tokens) },
             // SAFETY: every x86-64 processor has SSE2.
-            Self::Sse2 => unsafe { sse2::fill(body, from, carry, masks) },
-            Self::Scalar => scalar::fill(body, from, carry, masks),
+            Self::Sse2 => unsafe { sse2::fill(body, from, carry, tokens) },
+            Self::Scalar => scalar::fill(body, from, carry, tokens),
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
-        scalar::fill(body, from, carry, masks)
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
+        scalar::fill(body, from, carry, tokens)
     }
 }

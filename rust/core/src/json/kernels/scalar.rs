@@ -1,9 +1,9 @@
 //! Plain Rust. The other kernels are held against this one.
 
-use super::BLOCK;
-use super::masks::{Carry, Classify, Masks, Strings, Structure, fill as fill_with, parity};
+use super::{BLOCK, Filled};
+use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
 
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
     let mut any = 0;
     let classify = Classify {
         strings: |block: &[u8; BLOCK]| {
@@ -15,7 +15,8 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Mask
         controls,
         parity,
     };
-    (fill_with(body, from, carry, masks, classify), any < 0x80)
+    let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
+    Filled { blocks, tokens, ascii: any < 0x80 }
 }
 
 pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {

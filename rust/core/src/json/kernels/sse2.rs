@@ -5,11 +5,11 @@ use std::arch::x86_64::{
     _mm_setzero_si128,
 };
 
-use super::BLOCK;
-use super::masks::{Carry, Classify, Masks, Strings, Structure, fill as fill_with, parity};
+use super::{BLOCK, Filled};
+use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
 
 #[target_feature(enable = "sse2")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Masks) -> (usize, bool) {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
     let mut any = _mm_setzero_si128();
     let classify = Classify {
         strings: |block: &[u8; BLOCK]| {
@@ -22,8 +22,8 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, masks: &mut Mask
         controls: |block: &[u8; BLOCK]| controls(block),
         parity,
     };
-    let filled = fill_with(body, from, carry, masks, classify);
-    (filled, _mm_movemask_epi8(any) == 0)
+    let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
+    Filled { blocks, tokens, ascii: _mm_movemask_epi8(any) == 0 }
 }
 
 #[inline]

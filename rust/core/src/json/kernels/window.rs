@@ -1,81 +1,78 @@
-//! The tokens of a body, a few blocks at a time, and the check of its UTF-8 on the way.
+//! The tokens of a body, some blocks at a time, and the check of its UTF-8 on the way.
 
-use super::masks::{BLOCKS, Carry, Masks};
+use super::masks::Carry;
 use super::{BLOCK, Kernel};
 use crate::json::error::{Error, ErrorKind};
+use crate::json::narrow;
 
-/// The part of a body whose tokens are known.
+/// How many tokens can be looked at from any one on.
+pub(in crate::json) const AHEAD: usize = 8;
+
+/// How many tokens are listed at a time.
+const MOST: usize = 1024;
+
+/// What has been looked at of a body.
 pub(in crate::json) struct Window<'b> {
     body: &'b [u8],
     kernel: Kernel,
-    masks: Masks,
-    /// Where the first block is in the body.
-    start: usize,
-    /// How many blocks there are.
-    blocks: usize,
-    /// The body is UTF-8 up to here.
+    /// How far that is.
+    end: usize,
+    /// How much of it is known to be UTF-8.
     valid: usize,
     carry: Carry,
-}
-
-/// Where in a window the next token is; apart from it so that it stays in registers.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::json) struct Cursor {
-    /// The tokens of the block that are still to come.
-    mask: u64,
-    /// Where the block is in the body.
-    base: usize,
-    /// The block behind it.
-    next: usize,
+    /// Where the tokens end, once that is known: the body ends here or is broken.
+    stop: usize,
 }
 
 impl<'b> Window<'b> {
-    /// Before the first byte of `body`; the kernel is one of [`Kernel::available`].
-    pub(in crate::json) fn new(body: &'b [u8], kernel: Kernel) -> (Self, Cursor) {
-        // `Kernel` can be named by anybody.
-        let kernel = if kernel.detected() { kernel } else { Kernel::Scalar };
-        let carry = Carry::default();
-        let mut window = Self { body, kernel, masks: [0; BLOCKS], start: 0, blocks: 0, valid: 0, carry };
-        window.fill();
-        (window, Cursor { mask: 0, base: 0, next: 0 })
-    }
-
-    /// The offset of the next token; from the last one on, the offset at which the body ends or is broken.
-    /// No token starts at such an offset: the byte there is none that a value may hold outside strings.
-    #[inline(always)]
-    pub(in crate::json) fn next(&mut self, cursor: &mut Cursor) -> usize {
-        if cursor.mask == 0 {
-            *cursor = self.advance(*cursor);
+    /// Before the first byte of `body`; `tokens` is grown to what [`Self::refill`] needs.
+    pub(in crate::json) fn new(body: &'b [u8], kernel: Kernel, tokens: &mut Vec<u32>) -> Self {
+        let room = body.len().min(MOST) + BLOCK + 2 * AHEAD;
+        if tokens.len() < room {
+            tokens.resize(room, 0);
         }
-        let at = cursor.base + cursor.mask.trailing_zeros() as usize;
-        cursor.mask &= cursor.mask.wrapping_sub(1);
-        at
+        // Anybody can name any kernel.
+        let kernel = if kernel.detected() { kernel } else { Kernel::Scalar };
+        Self { body, kernel, end: 0, valid: 0, carry: Carry::default(), stop: usize::MAX }
     }
 
-    /// To the next block with tokens.
+    /// Moves the tokens of `rest`, fewer than [`AHEAD`], to the beginning of the list, and lists those that
+    /// follow; returns how many there are now, at least `AHEAD`.
+    ///
+    /// Behind the last one, the offset at which the body ends or is broken is repeated. The byte there, if
+    /// there is one, is none that can start a token.
     #[cold]
     #[inline(never)]
-    fn advance(&mut self, cursor: Cursor) -> Cursor {
-        let mut next = cursor.next;
-        loop {
-            let masks = self.masks.get(..self.blocks).unwrap_or_default();
-            for &mask in masks.get(next..).unwrap_or_default() {
-                next += 1;
-                if mask != 0 {
-                    return Cursor { mask, base: self.start + (next - 1) * BLOCK, next };
+    pub(in crate::json) fn refill(&mut self, tokens: &mut [u32], rest: std::ops::Range<usize>) -> usize {
+        let mut filled = rest.len();
+        tokens.copy_within(rest, 0);
+        while filled < AHEAD {
+            if self.carry.fault.is_some() || self.end >= self.body.len() {
+                self.stop = self.fault().offset;
+                for token in tokens.iter_mut().skip(filled).take(AHEAD) {
+                    *token = narrow(self.stop);
                 }
+                return filled + AHEAD;
             }
-            if self.carry.fault.is_some() || self.end() >= self.body.len() {
-                return Cursor { mask: 1, base: self.stop().offset, next };
+            let room = tokens.get_mut(filled..).unwrap_or_default();
+            let new = self.kernel.fill(self.body, self.end, &mut self.carry, room);
+            let start = self.end;
+            self.end = self.body.len().min(start + new.blocks * BLOCK);
+            if self.check(start, new.ascii) {
+                filled += new.tokens;
             }
-            self.start += self.blocks * BLOCK;
-            self.fill();
-            next = 0;
         }
+        filled
     }
 
-    /// What is wrong where the tokens end: nothing but that the body ends there, unless a string is broken.
-    pub(in crate::json) fn stop(&self) -> Error {
+    /// Where the tokens end; beyond every offset until that is known.
+    #[inline(always)]
+    pub(in crate::json) fn stop(&self) -> usize {
+        self.stop
+    }
+
+    /// What is wrong where the tokens end: nothing but that the body ends there, unless it is broken.
+    pub(in crate::json) fn fault(&self) -> Error {
         self.carry.fault.unwrap_or(Error { kind: ErrorKind::UnexpectedEnd, offset: self.body.len() })
     }
 
@@ -85,45 +82,33 @@ impl<'b> Window<'b> {
             return None;
         }
         // SAFETY: `check` has seen every byte up to `valid` either in a piece that is UTF-8 by itself, or in
-        // a window of ASCII alone, which is that too. Text put together from text is text.
+        // blocks of ASCII alone, which are that too. Text put together from text is text.
         Some(unsafe { std::str::from_utf8_unchecked(self.body) })
     }
 
-    fn end(&self) -> usize {
-        self.start + self.blocks * BLOCK
-    }
-
-    fn fill(&mut self) {
-        let (blocks, ascii) = self.kernel.fill(self.body, self.start, &mut self.carry, &mut self.masks);
-        self.blocks = blocks;
-        self.check(ascii);
-    }
-
-    /// Checks the UTF-8 of the window that was filled last, to the last whole character.
-    fn check(&mut self, ascii: bool) {
-        let end = self.end().min(self.body.len());
-        if ascii && self.valid == self.start {
-            self.valid = end;
-            return;
+    /// Checks the UTF-8 of the blocks from `start` on, up to the last whole character.
+    fn check(&mut self, start: usize, ascii: bool) -> bool {
+        if ascii && self.valid == start {
+            self.valid = self.end;
+            return true;
         }
         let continues = |at: usize| self.body.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
         // A character has at most three bytes behind its first one.
-        let cut = (0..4).find(|back| !continues(end - back)).map_or(end, |back| end - back);
+        let cut = (0..4).map(|back| self.end.saturating_sub(back)).find(|&at| !continues(at));
+        let cut = cut.unwrap_or(self.end);
         let piece = self.body.get(self.valid..cut).unwrap_or_default();
-        if simdutf8::basic::from_utf8(piece).is_ok() {
-            self.valid = cut;
-        } else if self.carry.fault.is_none() {
-            self.broken()
+        if simdutf8::basic::from_utf8(piece).is_err() {
+            self.carry.fault = Some(not_text(self.body));
+            return false;
         }
+        self.valid = cut;
+        true
     }
+}
 
-    /// Ends the tokens where the text is broken.
-    #[cold]
-    fn broken(&mut self) {
-        if let Err(error) = simdutf8::compat::from_utf8(self.body) {
-            let fault = Error { kind: ErrorKind::InvalidUtf8, offset: error.valid_up_to() };
-            self.carry.fault = Some(fault);
-            self.blocks = 0;
-        }
-    }
+/// What is wrong with a body that is not UTF-8.
+#[cold]
+fn not_text(body: &[u8]) -> Error {
+    let offset = simdutf8::compat::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+    Error { kind: ErrorKind::InvalidUtf8, offset }
 }
