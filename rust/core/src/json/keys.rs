@@ -13,14 +13,14 @@ use super::{DuplicateKeys, narrow};
 
 /// How many keys of an object are compared with each other; the others go through a table.
 const FEW: usize = 16;
-/// `Key::unescaped` of a key that has no escapes: its text is in the body.
-const IN_BODY: u32 = u32::MAX;
+/// Of a key that has no escapes: its text is in the body.
+pub(super) const IN_BODY: u32 = u32::MAX;
 /// `Object::duplicate` where there is none.
 const NONE: u32 = u32::MAX;
 const EMPTY: u32 = u32::MAX;
 
 #[derive(Debug, Clone, Copy)]
-struct Key {
+pub(super) struct Key {
     /// Offset of the opening quote in the body.
     quote: u32,
     /// Length of the unescaped key in bytes.
@@ -73,50 +73,34 @@ impl Keys {
         Object { keys: self.list.len(), bits: 0, duplicate: NONE }
     }
 
-    /// Adds the key between the quotes at `quote` and `end` to the innermost object, `leaves` having been
-    /// recorded so far. Returns its probe and what
-    /// [`Self::text`] wants to know.
+    /// Adds a key to the innermost object.
     #[inline(always)]
     pub(super) fn push(
         &mut self,
         body: &[u8],
         object: &mut Object,
-        (quote, end): (usize, usize),
-        leaves: usize,
-        seeds: &Seeds,
+        key: Key,
+        probe: &Probe,
         policy: DuplicateKeys,
-    ) -> (Probe, u32) {
-        let start = quote + 1;
-        let mut probe = seeds.probe(body, start, end - start);
-        let mut unescaped = IN_BODY;
-        if probe.has_backslash() || (!probe.is_whole() && has_escapes(body, start, end)) {
-            unescaped = self.unescape(body, start, end);
-            probe = seeds.probe(self.unescaped.as_bytes(), unescaped as usize, self.unescaped.len() - unescaped as usize);
-        }
-        let key = || Key {
-            quote: narrow(quote),
-            length: probe.length(),
-            unescaped,
-            hash: (probe.hash >> 32) as u32,
-            leaves,
-        };
+    ) {
         if object.bits & probe.bit() != 0 {
-            self.compare(body, object, key(), policy);
+            self.compare(body, object, key, policy);
         }
         object.bits |= probe.bit();
-        self.list.push(key());
-        (probe, unescaped)
+        self.list.push(key);
     }
 
-    /// Appends what stands between the quotes to [`Keys::unescaped`]; returns where.
-    #[cold]
+    /// The probe of any key, which may have escapes, and what [`Key::new`] wants to know of its text.
     #[inline(never)]
-    fn unescape(&mut self, body: &[u8], start: usize, end: usize) -> u32 {
-        let at = self.unescaped.len();
-        let raw = body.get(start..end).unwrap_or_default();
+    pub(super) fn probe(&mut self, body: &[u8], seeds: &Seeds, start: usize, end: usize) -> (Probe, u32) {
         // It is text: it comes from a window, which has checked it.
+        let raw = body.get(start..end).unwrap_or_default();
+        if !has_escapes(body, start, end) {
+            return (seeds.probe(raw), IN_BODY);
+        }
+        let at = self.unescaped.len();
         unescape_into(std::str::from_utf8(raw).unwrap_or_default(), &mut self.unescaped);
-        narrow(at)
+        (seeds.probe(self.unescaped.as_bytes().get(at..).unwrap_or_default()), narrow(at))
     }
 
     /// Compares a key with those of its object, unless they are many.
@@ -212,16 +196,23 @@ impl Keys {
     }
 
     fn equal(&self, body: &[u8], a: &Key, b: &Key) -> bool {
-        let text = |key: &Key| self.text(body, key.quote as usize, key.unescaped, key.length);
-        a.hash == b.hash && a.length == b.length && text(a) == text(b)
+        a.hash == b.hash && a.length == b.length && self.text(body, a) == self.text(body, b)
     }
 
-    /// The text of a key whose opening quote is at `quote`, or which [`Self::push`] said is in `unescaped`.
-    pub(super) fn text<'a>(&'a self, body: &'a [u8], quote: usize, unescaped: u32, length: u32) -> &'a [u8] {
-        let (bytes, at) = match unescaped {
-            IN_BODY => (body, quote + 1),
+    pub(super) fn text<'a>(&'a self, body: &'a [u8], key: &Key) -> &'a [u8] {
+        let (bytes, at) = match key.unescaped {
+            IN_BODY => (body, key.quote as usize + 1),
             at => (self.unescaped.as_bytes(), at as usize),
         };
-        bytes.get(at..at + length as usize).unwrap_or_default()
+        bytes.get(at..at + key.length as usize).unwrap_or_default()
+    }
+}
+
+impl Key {
+    /// The key whose opening quote is at `quote`, `leaves` having been recorded before its value.
+    #[inline(always)]
+    pub(super) fn new(quote: usize, probe: &Probe, unescaped: u32, leaves: usize) -> Self {
+        let hash = (probe.hash >> 32) as u32;
+        Self { quote: narrow(quote), length: probe.length(), unescaped, hash, leaves }
     }
 }

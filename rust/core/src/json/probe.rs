@@ -43,49 +43,45 @@ impl Seeds {
         Self { words: (long.hash_one(0), long.hash_one(1)), long }
     }
 
-    /// The probe of the key that is `length` bytes at `start`; they are there.
+    /// The probe of the key that is `length` bytes at `start`, if a probe holds that many and there are enough
+    /// bytes behind it.
     #[inline(always)]
-    pub(super) fn probe(&self, bytes: &[u8], start: usize, length: usize) -> Probe {
-        let words = words(bytes, start, length);
-        let hash = if length <= HELD {
-            let (a, b) = self.words;
-            let product = u128::from(words.0 ^ a) * u128::from(words.1 ^ b ^ length as u64);
-            (product >> 64) as u64 ^ product as u64
-        } else {
-            self.hash_long(bytes.get(start..start + length).unwrap_or_default())
-        };
-        Probe { hash, words, length: super::narrow(length) }
+    pub(super) fn probe_short(&self, bytes: &[u8], start: usize, length: usize) -> Option<Probe> {
+        let words = words(bytes, start, length)?;
+        Some(Probe { hash: self.hash_short(words, length), words, length: super::narrow(length) })
     }
 
-    #[inline(never)]
-    fn hash_long(&self, key: &[u8]) -> u64 {
-        let mut hasher = self.long.build_hasher();
-        hasher.write(key);
-        hasher.finish()
-    }
-}
-
-/// The first 16 bytes of the string that is `length` bytes at `start`, followed by zeros.
-#[inline(always)]
-fn words(bytes: &[u8], start: usize, length: usize) -> (u64, u64) {
-    let chunk = bytes.get(start..).and_then(<[u8]>::first_chunk::<HELD>);
-    match (chunk, FILLED.get(length)) {
-        (Some(chunk), Some(filled)) => {
-            let (low, high) = halves(chunk);
-            (low & filled.0, high & filled.1)
+    /// The probe of any key.
+    pub(super) fn probe(&self, key: &[u8]) -> Probe {
+        let mut padded = [0; HELD];
+        for (to, from) in padded.iter_mut().zip(key) {
+            *to = *from;
         }
-        _ => words_at_end(bytes, start, length),
+        let words = halves(&padded);
+        let hash = if key.len() <= HELD {
+            self.hash_short(words, key.len())
+        } else {
+            let mut hasher = self.long.build_hasher();
+            hasher.write(key);
+            hasher.finish()
+        };
+        Probe { hash, words, length: super::narrow(key.len()) }
+    }
+
+    #[inline(always)]
+    fn hash_short(&self, words: (u64, u64), length: usize) -> u64 {
+        let (a, b) = self.words;
+        let product = u128::from(words.0 ^ a) * u128::from(words.1 ^ b ^ length as u64);
+        (product >> 64) as u64 ^ product as u64
     }
 }
 
-/// Where the string is long, or near the end of the body.
-#[inline(never)]
-fn words_at_end(bytes: &[u8], start: usize, length: usize) -> (u64, u64) {
-    let mut chunk = [0; HELD];
-    for (to, from) in chunk.iter_mut().zip(bytes.get(start..start + length).unwrap_or_default()) {
-        *to = *from;
-    }
-    halves(&chunk)
+/// The string that is `length` bytes at `start`, followed by zeros.
+#[inline(always)]
+fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
+    let filled = FILLED.get(length)?;
+    let (low, high) = halves(bytes.get(start..)?.first_chunk()?);
+    Some((low & filled.0, high & filled.1))
 }
 
 #[inline(always)]
@@ -104,12 +100,11 @@ fn has_backslash(words: (u64, u64)) -> bool {
 }
 
 /// Whether there are escapes in a string.
-#[inline]
+#[inline(always)]
 pub(super) fn has_escapes(body: &[u8], start: usize, end: usize) -> bool {
-    if end - start <= HELD {
-        has_backslash(words(body, start, end - start))
-    } else {
-        memchr::memchr(b'\\', body.get(start..end).unwrap_or_default()).is_some()
+    match words(body, start, end - start) {
+        Some(words) => has_backslash(words),
+        None => memchr::memchr(b'\\', body.get(start..end).unwrap_or_default()).is_some(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::kernels::{AHEAD, Kernel, Window};
-use super::keys::{Keys, Object};
+use super::kernels::{Kernel, Window};
+use super::keys::{IN_BODY, Key, Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
 use super::{Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
@@ -103,15 +103,14 @@ impl Scanner<'_, '_> {
     /// `list` is what the window needs.
     fn document(&mut self, list: &mut [u32]) -> Result<(), Error> {
         let mut node = self.frame.node;
-        // Those that are listed, and the next one.
+        // Where in `list` the tokens end, and those from the next one on.
+        let mut end = 0;
         let mut tokens: &[u32] = &[];
-        let mut next = 0;
         'value: loop {
             // A value must start here.
-            let Some(&[at, behind, ..]) = ahead(tokens, next) else {
-                let rest = next..tokens.len();
-                let filled = self.window.refill(list, rest);
-                (tokens, next) = (list.get(..filled).unwrap_or_default(), 0);
+            let &[at, behind, _, _, _, _, _, _, ..] = tokens else {
+                end = self.window.refill(list, end, tokens.len());
+                tokens = list.get(..end).unwrap_or_default();
                 continue;
             };
             match self.byte(at) {
@@ -120,26 +119,25 @@ impl Scanner<'_, '_> {
                     if node != NONE {
                         self.record_string(node, at as usize + 1, end);
                     }
-                    next += 2;
+                    tokens = skip(tokens, 2);
                 }
                 b'{' => {
                     self.open(Shape::Object, node, at)?;
                     if self.byte(behind) != b'}' {
-                        node = self.member(tokens, next)?;
-                        next += 4;
+                        (node, tokens) = self.member(tokens)?;
                         continue;
                     }
                     self.close(behind)?;
-                    next += 2;
+                    tokens = skip(tokens, 2);
                 }
                 b'[' => {
                     self.open(Shape::Array, node, at)?;
+                    tokens = skip(tokens, 1);
                     if self.byte(behind) != b']' {
-                        next += 1;
                         continue;
                     }
                     self.close(behind)?;
-                    next += 2;
+                    tokens = skip(tokens, 1);
                 }
                 b'-' | b'0'..=b'9' => {
                     let end = number::end(self.body, at as usize)?;
@@ -147,48 +145,37 @@ impl Scanner<'_, '_> {
                         self.record(node, at as usize, end, Kind::Number);
                     }
                     self.ends(end, behind)?;
-                    next += 1;
+                    tokens = skip(tokens, 1);
                 }
-                b't' => {
-                    self.literal(b"true", Kind::True, node, (at, behind))?;
-                    next += 1;
+                first => {
+                    self.literal(first, node, at, behind)?;
+                    tokens = skip(tokens, 1);
                 }
-                b'f' => {
-                    self.literal(b"false", Kind::False, node, (at, behind))?;
-                    next += 1;
-                }
-                b'n' => {
-                    self.literal(b"null", Kind::Null, node, (at, behind))?;
-                    next += 1;
-                }
-                _ => return self.fail(ErrorKind::ExpectedValue, at as usize),
             }
             // A value has ended, and this is behind it.
             loop {
-                let Some(&[at, ..]) = ahead(tokens, next) else {
-                    let rest = next..tokens.len();
-                    let filled = self.window.refill(list, rest);
-                    (tokens, next) = (list.get(..filled).unwrap_or_default(), 0);
+                let &[at, _, _, _, _, _, _, _, ..] = tokens else {
+                    end = self.window.refill(list, end, tokens.len());
+                    tokens = list.get(..end).unwrap_or_default();
                     continue;
                 };
-                let byte = self.byte(at);
-                match self.frame.shape {
-                    Shape::Object if byte == b',' => {
-                        node = self.member(tokens, next)?;
-                        next += 4;
+                match (self.frame.shape, self.byte(at)) {
+                    (Shape::Object, b',') => {
+                        (node, tokens) = self.member(tokens)?;
                         continue 'value;
                     }
-                    Shape::Array if byte == b',' => {
+                    (Shape::Array, b',') => {
                         node = self.frame.node;
-                        next += 1;
+                        tokens = skip(tokens, 1);
                         continue 'value;
                     }
-                    Shape::Object if byte == b'}' => self.close(at)?,
-                    Shape::Array if byte == b']' => self.close(at)?,
-                    Shape::Document if at as usize == self.body.len() => return Ok(()),
+                    (Shape::Object, b'}') | (Shape::Array, b']') => {
+                        self.close(at)?;
+                        tokens = skip(tokens, 1);
+                    }
+                    (Shape::Document, _) if at as usize == self.body.len() => return Ok(()),
                     _ => return self.fail_behind(at as usize),
                 }
-                next += 1;
             }
         }
     }
@@ -216,32 +203,39 @@ impl Scanner<'_, '_> {
         self.fail(kind, offset)
     }
 
-    /// Checks the key and the colon of the member whose brace or comma is the token `next`. Returns where its
-    /// value is in the trie.
+    /// Checks the key and the colon of a member, the first token being the brace or comma before it. Returns
+    /// where its value is in the trie, and the tokens from there on.
     #[inline(always)]
-    fn member(&mut self, tokens: &[u32], next: usize) -> Result<NodeId, Error> {
-        let Some(&[_, quote, end, colon, ..]) = ahead(tokens, next) else { return Ok(NONE) };
+    fn member<'t>(&mut self, tokens: &'t [u32]) -> Result<(NodeId, &'t [u32]), Error> {
+        let &[_, quote, end, colon, ref tokens @ ..] = tokens else { return Ok((NONE, tokens)) };
         if self.byte(quote) != b'"' {
             return self.fail(ErrorKind::ExpectedKey, quote as usize);
         }
         let end = self.closing(end)?;
-        let parent = self.frame.node;
-        let (probe, unescaped) = self.keys.push(
-            self.body,
-            &mut self.frame.keys,
-            (quote as usize, end),
-            self.leaves.len(),
-            self.trie.seeds(),
-            self.options.duplicate_keys,
-        );
         if self.byte(colon) != b':' {
             return self.fail(ErrorKind::ExpectedColon, colon as usize);
         }
-        if parent == NONE {
-            return Ok(NONE);
+        Ok((self.key(quote as usize, end), tokens))
+    }
+
+    /// Notes the key between two quotes; returns where its value is in the trie.
+    #[inline(never)]
+    fn key(&mut self, quote: usize, end: usize) -> NodeId {
+        let start = quote + 1;
+        let seeds = self.trie.seeds();
+        let (probe, unescaped) = match seeds.probe_short(self.body, start, end - start) {
+            Some(probe) if !self.window.may_have_escapes(start, end) || !probe.has_backslash() => {
+                (probe, IN_BODY)
+            }
+            _ => self.keys.probe(self.body, seeds, start, end),
+        };
+        let leaves = self.leaves.len();
+        let key = Key::new(quote, &probe, unescaped, leaves);
+        self.keys.push(self.body, &mut self.frame.keys, key, &probe, self.options.duplicate_keys);
+        match self.frame.node {
+            NONE => NONE,
+            parent => self.trie.child(parent, &probe, || self.keys.text(self.body, &key)),
         }
-        let key = || self.keys.text(self.body, quote as usize, unescaped, probe.length());
-        Ok(self.trie.child(parent, &probe, key))
     }
 
     /// The token behind an opening quote, which is the closing one if there is any.
@@ -262,15 +256,16 @@ impl Scanner<'_, '_> {
         }
     }
 
-    #[inline(always)]
-    fn literal(
-        &mut self,
-        word: &[u8],
-        kind: Kind,
-        node: NodeId,
-        (at, behind): (u32, u32),
-    ) -> Result<(), Error> {
+    /// The word that starts with `first` at `at`, or what should be one.
+    #[inline(never)]
+    fn literal(&mut self, first: u8, node: NodeId, at: u32, behind: u32) -> Result<(), Error> {
         let at = at as usize;
+        let (word, kind): (&[u8], _) = match first {
+            b't' => (b"true", Kind::True),
+            b'f' => (b"false", Kind::False),
+            b'n' => (b"null", Kind::Null),
+            _ => return self.fail(ErrorKind::ExpectedValue, at),
+        };
         let rest = self.body.get(at..).unwrap_or_default();
         if !rest.starts_with(word) {
             if word.starts_with(rest) {
@@ -289,7 +284,7 @@ impl Scanner<'_, '_> {
         if self.trie.fields(node).is_empty() {
             return;
         }
-        let escaped = has_escapes(self.body, start, end);
+        let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
         self.record(node, start, end, if escaped { Kind::EscapedString } else { Kind::String });
     }
 
@@ -379,8 +374,8 @@ impl Scanner<'_, '_> {
     }
 }
 
-/// The tokens from one on, unless more have to be listed.
+/// The tokens behind the first few.
 #[inline(always)]
-fn ahead(tokens: &[u32], next: usize) -> Option<&[u32; AHEAD]> {
-    tokens.get(next..).and_then(<[u32]>::first_chunk)
+fn skip(tokens: &[u32], count: usize) -> &[u32] {
+    tokens.get(count..).unwrap_or_default()
 }

@@ -59,7 +59,7 @@ impl PathTrie {
         let mut id = ROOT;
         for key in path {
             let key = key.as_ref();
-            let probe = self.seeds.probe(key.as_bytes(), 0, key.len());
+            let probe = self.seeds.probe(key.as_bytes());
             id = match self.child(id, &probe, || key.as_bytes()) {
                 NONE => self.add(id, probe, key),
                 child => child,

@@ -49,10 +49,22 @@ pub(super) struct Carry {
     escaped: u64,
     /// 1 where the last byte belongs to a scalar that may go on.
     scalar: u64,
+    /// The blocks between these offsets have all backslashes that are not forgotten.
+    pub(super) backslashes: (usize, usize),
     /// Where the last escape that was looked at ends.
     behind: usize,
     /// What is wrong inside a string; no token comes behind it.
     pub(super) fault: Option<Error>,
+}
+
+impl Carry {
+    /// Nobody asks any more for what is before `at`.
+    pub(super) fn forget_backslashes(&mut self, at: usize) {
+        let (first, behind) = &mut self.backslashes;
+        if *behind <= at {
+            *first = usize::MAX;
+        }
+    }
 }
 
 /// Writes the tokens of the blocks from `from` on to `tokens`, until there is no room for a block's, the body
@@ -75,8 +87,9 @@ where
 {
     let rest = body.get(from..).unwrap_or_default();
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
-    let mut last = [b' '; BLOCK];
+    let mut padded = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
+    let (mut first, mut last) = carry.backslashes;
     let (mut passed, mut written) = (0, 0);
     while passed < MOST
         && let Some(room) = tokens.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<BLOCK>)
@@ -84,10 +97,10 @@ where
         let block = match blocks.get(passed) {
             Some(block) => block,
             None if passed == blocks.len() && !tail.is_empty() => {
-                if let Some(start) = last.get_mut(..tail.len()) {
+                if let Some(start) = padded.get_mut(..tail.len()) {
                     start.copy_from_slice(tail);
                 }
-                &last
+                &padded
             }
             None => break,
         };
@@ -95,6 +108,8 @@ where
         passed += 1;
         let strings = (classify.strings)(block);
         let behind = behind_escapes(strings.backslash, &mut escaped);
+        first = first.min(if strings.backslash == 0 { usize::MAX } else { at });
+        last = if strings.backslash == 0 { last } else { at + BLOCK };
         let quotes = strings.quote & !behind;
         let mut inside = string;
         let mut mask = 0;
@@ -127,6 +142,7 @@ where
         written += list(mask, at, room);
     }
     (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
+    carry.backslashes = (first, last);
     (passed, written)
 }
 

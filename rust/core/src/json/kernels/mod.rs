@@ -20,7 +20,7 @@ mod window;
 use std::sync::OnceLock;
 
 use masks::Carry;
-pub(super) use window::{AHEAD, Window};
+pub(super) use window::Window;
 
 /// Bytes in a block: one for each bit of a mask.
 const BLOCK: usize = 64;

@@ -6,7 +6,7 @@ use crate::json::error::{Error, ErrorKind};
 use crate::json::narrow;
 
 /// How many tokens can be looked at from any one on.
-pub(in crate::json) const AHEAD: usize = 8;
+pub(super) const AHEAD: usize = 8;
 
 /// How many tokens are listed at a time.
 const MOST: usize = 1024;
@@ -36,16 +36,18 @@ impl<'b> Window<'b> {
         Self { body, kernel, end: 0, valid: 0, carry: Carry::default(), stop: usize::MAX }
     }
 
-    /// Moves the tokens of `rest`, fewer than [`AHEAD`], to the beginning of the list, and lists those that
-    /// follow; returns how many there are now, at least `AHEAD`.
+    /// Moves the last `rest` tokens before `end`, fewer than [`AHEAD`], to the beginning of the list, and lists
+    /// those that follow; returns how many there are now, at least `AHEAD`.
     ///
     /// Behind the last one, the offset at which the body ends or is broken is repeated. The byte there, if
     /// there is one, is none that can start a token.
     #[cold]
     #[inline(never)]
-    pub(in crate::json) fn refill(&mut self, tokens: &mut [u32], rest: std::ops::Range<usize>) -> usize {
-        let mut filled = rest.len();
-        tokens.copy_within(rest, 0);
+    pub(in crate::json) fn refill(&mut self, tokens: &mut [u32], end: usize, rest: usize) -> usize {
+        let first = end.saturating_sub(rest);
+        let mut filled = rest;
+        tokens.copy_within(first..end, 0);
+        self.carry.forget_backslashes(tokens.first().filter(|_| rest > 0).map_or(self.end, |&at| at as usize));
         while filled < AHEAD {
             if self.carry.fault.is_some() || self.end >= self.body.len() {
                 self.stop = self.fault().offset;
@@ -63,6 +65,12 @@ impl<'b> Window<'b> {
             }
         }
         filled
+    }
+
+    /// Whether there can be a backslash between two offsets that have been listed.
+    #[inline(always)]
+    pub(in crate::json) fn may_have_escapes(&self, start: usize, end: usize) -> bool {
+        start < self.carry.backslashes.1 && end > self.carry.backslashes.0
     }
 
     /// Where the tokens end; beyond every offset until that is known.
