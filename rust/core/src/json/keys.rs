@@ -211,8 +211,8 @@ impl Keys {
 impl Key {
     /// The key whose opening quote is at `quote`, `leaves` having been recorded before its value.
     #[inline(always)]
-    pub(super) fn new(quote: usize, probe: &Probe, unescaped: u32, leaves: usize) -> Self {
+    pub(super) fn new(quote: u32, probe: &Probe, unescaped: u32, leaves: usize) -> Self {
         let hash = (probe.hash >> 32) as u32;
-        Self { quote: narrow(quote), length: probe.length(), unescaped, hash, leaves }
+        Self { quote, length: probe.length(), unescaped, hash, leaves }
     }
 }

@@ -80,7 +80,7 @@ impl Seeds {
 #[inline(always)]
 fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
     let filled = FILLED.get(length)?;
-    let (low, high) = halves(bytes.get(start..)?.first_chunk()?);
+    let (low, high) = halves(bytes.get(start..start + HELD)?.first_chunk()?);
     Some((low & filled.0, high & filled.1))
 }
 

@@ -211,17 +211,17 @@ impl Scanner<'_, '_> {
         if self.byte(quote) != b'"' {
             return self.fail(ErrorKind::ExpectedKey, quote as usize);
         }
-        let end = self.closing(end)?;
+        self.closing(end)?;
         if self.byte(colon) != b':' {
             return self.fail(ErrorKind::ExpectedColon, colon as usize);
         }
-        Ok((self.key(quote as usize, end), tokens))
+        Ok((self.key(quote, end), tokens))
     }
 
     /// Notes the key between two quotes; returns where its value is in the trie.
     #[inline(never)]
-    fn key(&mut self, quote: usize, end: usize) -> NodeId {
-        let start = quote + 1;
+    fn key(&mut self, quote: u32, end: u32) -> NodeId {
+        let (start, end) = (quote as usize + 1, end as usize);
         let seeds = self.trie.seeds();
         let (probe, unescaped) = match seeds.probe_short(self.body, start, end - start) {
             Some(probe) if !self.window.may_have_escapes(start, end) || !probe.has_backslash() => {
@@ -229,8 +229,7 @@ impl Scanner<'_, '_> {
             }
             _ => self.keys.probe(self.body, seeds, start, end),
         };
-        let leaves = self.leaves.len();
-        let key = Key::new(quote, &probe, unescaped, leaves);
+        let key = Key::new(quote, &probe, unescaped, self.leaves.len());
         self.keys.push(self.body, &mut self.frame.keys, key, &probe, self.options.duplicate_keys);
         match self.frame.node {
             NONE => NONE,
@@ -257,27 +256,27 @@ impl Scanner<'_, '_> {
     }
 
     /// The word that starts with `first` at `at`, or what should be one.
-    #[inline(never)]
+    #[inline(always)]
     fn literal(&mut self, first: u8, node: NodeId, at: u32, behind: u32) -> Result<(), Error> {
         let at = at as usize;
-        let (word, kind): (&[u8], _) = match first {
-            b't' => (b"true", Kind::True),
-            b'f' => (b"false", Kind::False),
-            b'n' => (b"null", Kind::Null),
-            _ => return self.fail(ErrorKind::ExpectedValue, at),
+        let (kind, length) = match first {
+            b't' if self.body.get(at..at + 4) == Some(b"true") => (Kind::True, 4),
+            b'f' if self.body.get(at..at + 5) == Some(b"false") => (Kind::False, 5),
+            b'n' if self.body.get(at..at + 4) == Some(b"null") => (Kind::Null, 4),
+            _ => return self.fail_value(at),
         };
-        let rest = self.body.get(at..).unwrap_or_default();
-        if !rest.starts_with(word) {
-            if word.starts_with(rest) {
-                return self.fail(ErrorKind::UnexpectedEnd, self.body.len());
-            }
-            return self.fail(ErrorKind::ExpectedValue, at);
-        }
-        let end = at + word.len();
         if node != NONE {
-            self.record(node, at, end, kind);
+            self.record(node, at, at + length, kind);
         }
-        self.ends(end, behind)
+        self.ends(at + length, behind)
+    }
+
+    /// The error of what is no value, or ends within one.
+    #[cold]
+    fn fail_value<T>(&self, at: usize) -> Result<T, Error> {
+        let rest = self.body.get(at..).unwrap_or_default();
+        let cut = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(rest));
+        if cut { self.fail(ErrorKind::UnexpectedEnd, self.body.len()) } else { self.fail(ErrorKind::ExpectedValue, at) }
     }
 
     fn record_string(&mut self, node: NodeId, start: usize, end: usize) {
@@ -296,36 +295,43 @@ impl Scanner<'_, '_> {
     }
 
     /// Enters the container whose bracket is at `at`.
-    #[inline(never)]
+    #[inline(always)]
     fn open(&mut self, shape: Shape, node: NodeId, at: u32) -> Result<(), Error> {
-        let at = at as usize;
         if self.open.len() >= self.options.depth {
-            return Err(Error { kind: ErrorKind::TooDeep, offset: at });
+            return Err(Error { kind: ErrorKind::TooDeep, offset: at as usize });
         }
-        let element = self.frame.element;
-        let mut frame =
-            Frame { shape, node, element, array: 0, leaf: self.leaves.len(), keys: self.keys.open() };
+        let (element, leaf, keys) = (self.frame.element, self.leaves.len(), self.keys.open());
+        self.open.push(self.frame);
+        self.frame = Frame { shape, node, element, array: 0, leaf, keys };
         if node != NONE {
-            if self.frame.shape == Shape::Array {
-                frame.element = narrow(self.elements.len());
-                self.elements.push(Element { parent: element, array: self.frame.array, end: frame.element });
-            }
-            if shape == Shape::Array {
-                self.arrays += 1;
-                frame.array = self.arrays;
-            }
-            let kind = if shape == Shape::Array { Kind::Array } else { Kind::Object };
-            self.open.push(std::mem::replace(&mut self.frame, frame));
-            // The end is not known yet.
-            self.record(node, at, at, kind);
-        } else {
-            self.open.push(std::mem::replace(&mut self.frame, frame));
+            self.record_open(at);
         }
         Ok(())
     }
 
-    /// Leaves the innermost container, whose closing bracket is at `at`.
     #[inline(never)]
+    fn record_open(&mut self, at: u32) {
+        let frame = &mut self.frame;
+        if let Some(outer) = self.open.last()
+            && outer.shape == Shape::Array
+        {
+            frame.element = narrow(self.elements.len());
+            self.elements.push(Element { parent: outer.element, array: outer.array, end: frame.element });
+        }
+        let kind = if frame.shape == Shape::Array {
+            self.arrays += 1;
+            frame.array = self.arrays;
+            Kind::Array
+        } else {
+            Kind::Object
+        };
+        let node = frame.node;
+        // The end is not known yet.
+        self.record(node, at as usize, at as usize, kind);
+    }
+
+    /// Leaves the innermost container, whose closing bracket is at `at`.
+    #[inline(always)]
     fn close(&mut self, at: u32) -> Result<(), Error> {
         if self.frame.shape == Shape::Object {
             self.keys
@@ -333,21 +339,26 @@ impl Scanner<'_, '_> {
                 .map_err(|offset| Error { kind: ErrorKind::DuplicateKey, offset })?;
         }
         let Some(outer) = self.open.pop() else { return Ok(()) };
-        let frame = &self.frame;
-        if frame.node != NONE {
-            let own = frame.leaf..frame.leaf + self.trie.fields(frame.node).len();
-            for leaf in self.leaves.get_mut(own).unwrap_or_default() {
-                leaf.end = at + 1;
-            }
-            if frame.element != outer.element {
-                let end = narrow(self.elements.len());
-                if let Some(element) = self.elements.get_mut(frame.element as usize) {
-                    element.end = end;
-                }
-            }
+        if self.frame.node != NONE {
+            self.record_close(&outer, at);
         }
         self.frame = outer;
         Ok(())
+    }
+
+    #[inline(never)]
+    fn record_close(&mut self, outer: &Frame, at: u32) {
+        let frame = &self.frame;
+        let own = frame.leaf..frame.leaf + self.trie.fields(frame.node).len();
+        for leaf in self.leaves.get_mut(own).unwrap_or_default() {
+            leaf.end = at + 1;
+        }
+        if frame.element != outer.element {
+            let end = narrow(self.elements.len());
+            if let Some(element) = self.elements.get_mut(frame.element as usize) {
+                element.end = end;
+            }
+        }
     }
 
     /// The document is valid: what can only be said now.

@@ -1,7 +1,5 @@
 //! The paths that the scanner records, as a trie of keys.
 
-use smallvec::SmallVec;
-
 use super::narrow;
 use super::probe::{Probe, Seeds};
 
@@ -33,7 +31,7 @@ struct Node {
     parent: NodeId,
     probe: Probe,
     key: Box<str>,
-    fields: SmallVec<[u32; 2]>,
+    fields: Vec<u32>,
 }
 
 /// What a child is found by.
@@ -163,7 +161,7 @@ impl Default for PathTrie {
 
 impl Node {
     fn new(parent: NodeId, key: &str, probe: Probe) -> Self {
-        Self { parent, probe, key: key.into(), fields: SmallVec::new() }
+        Self { parent, probe, key: key.into(), fields: Vec::new() }
     }
 }
 

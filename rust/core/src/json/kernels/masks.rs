@@ -152,12 +152,12 @@ fn list(mask: u64, at: usize, room: &mut [u32; BLOCK]) -> usize {
     let count = mask.count_ones() as usize;
     let mut rest = mask;
     // In steps: a branch for each would be taken by chance. What is written too much is overwritten.
-    for group in room.as_chunks_mut::<8>().0 {
+    for pairs in room.as_chunks_mut::<8>().0 {
         if rest == 0 {
             break;
         }
-        for slot in group {
-            *slot = narrow(at).wrapping_add(rest.trailing_zeros());
+        for slot in pairs {
+            *slot = narrow(at + rest.trailing_zeros() as usize);
             rest &= rest.wrapping_sub(1);
         }
     }
