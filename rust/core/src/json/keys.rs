@@ -73,8 +73,18 @@ impl Keys {
         Object { keys: self.list.len(), bits: 0, duplicate: NONE }
     }
 
-    /// Adds a key to the innermost object.
+    /// Adds a key to the innermost object, if there is room for it and its bit says that it is new.
     #[inline(always)]
+    pub(super) fn push_new(&mut self, object: &mut Object, key: Key, probe: &Probe) -> bool {
+        if object.bits & probe.bit() != 0 || self.list.len() == self.list.capacity() {
+            return false;
+        }
+        self.list.push(key);
+        object.bits |= probe.bit();
+        true
+    }
+
+    /// Adds a key to the innermost object.
     pub(super) fn push(
         &mut self,
         body: &[u8],
@@ -84,14 +94,13 @@ impl Keys {
         policy: DuplicateKeys,
     ) {
         if object.bits & probe.bit() != 0 {
-            self.compare(body, object, key, policy);
+            self.compare(body, object, &key, policy);
         }
         object.bits |= probe.bit();
         self.list.push(key);
     }
 
     /// The probe of any key, which may have escapes, and what [`Key::new`] wants to know of its text.
-    #[inline(never)]
     pub(super) fn probe(&mut self, body: &[u8], seeds: &Seeds, start: usize, end: usize) -> (Probe, u32) {
         // It is text: it comes from a window, which has checked it.
         let raw = body.get(start..end).unwrap_or_default();
@@ -104,14 +113,13 @@ impl Keys {
     }
 
     /// Compares a key with those of its object, unless they are many.
-    #[inline(never)]
-    fn compare(&mut self, body: &[u8], object: &mut Object, key: Key, policy: DuplicateKeys) {
+    fn compare(&mut self, body: &[u8], object: &mut Object, key: &Key, policy: DuplicateKeys) {
         let keys = self.list.get(object.keys..).unwrap_or_default();
         if keys.len() >= FEW {
             return;
         }
         // The nearest copy: those before it have been dropped on its account.
-        let Some(earlier) = keys.iter().rposition(|other| self.equal(body, other, &key)) else { return };
+        let Some(earlier) = keys.iter().rposition(|other| self.equal(body, other, key)) else { return };
         match policy {
             DuplicateKeys::Error if object.duplicate == NONE => object.duplicate = key.quote,
             DuplicateKeys::Error => {}

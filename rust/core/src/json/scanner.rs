@@ -218,23 +218,31 @@ impl Scanner<'_, '_> {
         Ok((self.key(quote, end), tokens))
     }
 
-    /// Notes the key between two quotes; returns where its value is in the trie.
+    /// Notes the key between two quotes; returns where its value is in the trie. Most keys are short, plain and
+    /// unlike those before them: they take no call from here.
     #[inline(never)]
     fn key(&mut self, quote: u32, end: u32) -> NodeId {
         let (start, end) = (quote as usize + 1, end as usize);
-        let seeds = self.trie.seeds();
-        let (probe, unescaped) = match seeds.probe_short(self.body, start, end - start) {
-            Some(probe) if !self.window.may_have_escapes(start, end) || !probe.has_backslash() => {
-                (probe, IN_BODY)
-            }
-            _ => self.keys.probe(self.body, seeds, start, end),
+        let Some(probe) = self.trie.seeds().probe_short(self.body, start, end - start) else {
+            return self.any_key(quote, end);
         };
+        if self.window.may_have_escapes(start, end) && probe.has_backslash() {
+            return self.any_key(quote, end);
+        }
+        let key = Key::new(quote, &probe, IN_BODY, self.leaves.len());
+        if !self.keys.push_new(&mut self.frame.keys, key, &probe) {
+            return self.any_key(quote, end);
+        }
+        self.trie.child(self.frame.node, &probe, None)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn any_key(&mut self, quote: u32, end: usize) -> NodeId {
+        let (probe, unescaped) = self.keys.probe(self.body, self.trie.seeds(), quote as usize + 1, end);
         let key = Key::new(quote, &probe, unescaped, self.leaves.len());
         self.keys.push(self.body, &mut self.frame.keys, key, &probe, self.options.duplicate_keys);
-        match self.frame.node {
-            NONE => NONE,
-            parent => self.trie.child(parent, &probe, || self.keys.text(self.body, &key)),
-        }
+        self.trie.child(self.frame.node, &probe, Some(self.keys.text(self.body, &key)))
     }
 
     /// The token behind an opening quote, which is the closing one if there is any.

@@ -58,7 +58,7 @@ impl PathTrie {
         for key in path {
             let key = key.as_ref();
             let probe = self.seeds.probe(key.as_bytes());
-            id = match self.child(id, &probe, || key.as_bytes()) {
+            id = match self.child(id, &probe, Some(key.as_bytes())) {
                 NONE => self.add(id, probe, key),
                 child => child,
             };
@@ -108,30 +108,27 @@ impl PathTrie {
         &self.seeds
     }
 
-    /// The child of `parent` by unescaped key, else [`NONE`]. `key` is asked for only where `probe` does not
-    /// hold all of it.
+    /// The child of `parent` by its probe and, where that does not hold all of it, the key; else [`NONE`].
     #[inline(always)]
-    pub(super) fn child<'k>(&self, parent: NodeId, probe: &Probe, key: impl Fn() -> &'k [u8]) -> NodeId {
+    pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: Option<&[u8]>) -> NodeId {
+        // Nothing is below no node, either.
         if self.bits.get(parent as usize).is_none_or(|bits| bits & probe.bit() == 0) {
             return NONE;
         }
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = first_slot(parent, probe) & mask;
-        loop {
-            match self.slots.get(at) {
-                Some(slot) if slot.node == NONE => return NONE,
-                Some(slot) => {
-                    if slot.parent == parent
-                        && slot.probe == *probe
-                        && (probe.is_whole() || self.key(slot.node) == key())
-                    {
-                        return slot.node;
-                    }
-                }
-                None => return NONE,
+        while let Some(slot) = self.slots.get(at)
+            && slot.node != NONE
+        {
+            if slot.probe == *probe
+                && slot.parent == parent
+                && (probe.is_whole() || key.is_some_and(|key| self.key(slot.node) == key))
+            {
+                return slot.node;
             }
             at = (at + 1) & mask;
         }
+        NONE
     }
 
     fn key(&self, node: NodeId) -> &[u8] {
