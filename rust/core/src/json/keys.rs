@@ -76,7 +76,8 @@ impl Keys {
     /// Adds a key to the innermost object, if there is room for it and its bit says that it is new.
     #[inline(always)]
     pub(super) fn push_new(&mut self, object: &mut Object, key: Key, probe: &Probe) -> bool {
-        if object.bits & probe.bit() != 0 || self.list.len() == self.list.capacity() {
+        let seen = object.bits & probe.bit() != 0 && self.list.len() - object.keys < FEW;
+        if seen || self.list.len() == self.list.capacity() {
             return false;
         }
         self.list.push(key);

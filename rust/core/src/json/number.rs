@@ -1,10 +1,42 @@
 //! Numbers (RFC 8259 section 6).
 
 use super::error::{Error, ErrorKind};
+use super::kernels::{SPAN, others};
 
-/// Checks the number whose first byte, a digit or a minus, is at `at`; returns the offset behind it.
-#[inline]
-pub(super) fn end(body: &[u8], at: usize) -> Result<usize, Error> {
+/// Checks the number whose first byte, a digit or a minus, is at `at`; returns the offset behind it. The next
+/// token is at `behind`.
+#[inline(always)]
+pub(super) fn end(body: &[u8], at: usize, behind: usize) -> Result<usize, Error> {
+    if is_plain(body, at, behind) { Ok(behind) } else { any_end(body, at) }
+}
+
+/// Whether there is nothing but digits, and perhaps a minus and a point, from `at` up to `behind`. Many that
+/// are like that are not found to be.
+#[inline(always)]
+fn is_plain(body: &[u8], at: usize, behind: usize) -> bool {
+    let Some(chunk) = body.get(at..at + SPAN).and_then(<[u8]>::first_chunk) else { return false };
+    let length = behind.saturating_sub(at);
+    if length >= SPAN {
+        return false;
+    }
+    let sign = usize::from(chunk.first() == Some(&b'-'));
+    let inside = (1 << length) - 1;
+    let others = others(chunk) & inside & !(sign as u32);
+    let zero = chunk.get(sign) == Some(&b'0');
+    if others == 0 {
+        // Some digits, the first of which is no zero unless it is the only one.
+        return length > sign && !(zero && length > sign + 1);
+    }
+    let point = others.trailing_zeros() as usize;
+    others & (others - 1) == 0
+        && chunk.get(point) == Some(&b'.')
+        && point > sign
+        && point + 1 < length
+        && !(zero && point > sign + 1)
+}
+
+#[inline(never)]
+fn any_end(body: &[u8], at: usize) -> Result<usize, Error> {
     let byte = |at: usize| body.get(at).copied().unwrap_or_default();
     let integer = at + usize::from(byte(at) == b'-');
     let mut at = some_digits(body, integer)?;

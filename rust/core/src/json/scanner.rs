@@ -140,7 +140,7 @@ impl Scanner<'_, '_> {
                     tokens = skip(tokens, 1);
                 }
                 b'-' | b'0'..=b'9' => {
-                    let end = number::end(self.body, at as usize)?;
+                    let end = number::end(self.body, at as usize, behind as usize)?;
                     if node != NONE {
                         self.record(node, at as usize, end, Kind::Number);
                     }

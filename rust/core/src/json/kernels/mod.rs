@@ -9,6 +9,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod digits;
 mod masks;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
@@ -19,6 +20,7 @@ mod window;
 
 use std::sync::OnceLock;
 
+pub(super) use digits::{SPAN, others};
 use masks::Carry;
 pub(super) use window::Window;
 

@@ -1,0 +1,62 @@
+//! Which bytes are no digits. This kernel is not chosen at run time: it runs for too short to be worth it.
+
+/// How many bytes are looked at.
+pub(in crate::json) const SPAN: usize = 32;
+
+/// The bytes that are no decimal digits; the first one is the lowest bit.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(in crate::json) fn others(bytes: &[u8; SPAN]) -> u32 {
+    // SAFETY: every x86-64 processor has SSE2.
+    unsafe { sse2(bytes) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+pub(in crate::json) fn others(bytes: &[u8; SPAN]) -> u32 {
+    portable(bytes)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "sse2")]
+fn sse2(bytes: &[u8; SPAN]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_add_epi8, _mm_cmpgt_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
+    };
+    let at = bytes.as_ptr();
+    // SAFETY: 32 bytes can be read there, and an unaligned load asks for no more than its 16.
+    let halves = unsafe { [_mm_loadu_si128(at.cast()), _mm_loadu_si128(at.add(16).cast())] };
+    let [low, high] = halves.map(|bytes| {
+        // The digits become the ten lowest of the signed numbers.
+        let moved = _mm_add_epi8(bytes, _mm_set1_epi8(i8::MIN.wrapping_sub_unsigned(b'0')));
+        let others = _mm_cmpgt_epi8(moved, _mm_set1_epi8(i8::MIN + 9));
+        _mm_movemask_epi8(others).cast_unsigned()
+    });
+    low | high << 16
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn portable(bytes: &[u8; SPAN]) -> u32 {
+    let bits = bytes.iter().rev().map(|byte| u32::from(!byte.is_ascii_digit()));
+    bits.fold(0, |mask, bit| mask << 1 | bit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_ten_characters() {
+        for byte in 0..=u8::MAX {
+            for at in 0..SPAN {
+                for filler in [b'0', b'9', b'/', b':', 0x80, 0xFF] {
+                    let mut bytes = [filler; SPAN];
+                    bytes[at] = byte;
+                    let expected = (0..SPAN).filter(|&at| !bytes[at].is_ascii_digit()).fold(0, |mask, at| mask | 1 << at);
+                    assert_eq!((others(&bytes), portable(&bytes)), (expected, expected));
+                }
+            }
+        }
+    }
+}
