@@ -8,6 +8,9 @@ use crate::json::narrow;
 /// How many blocks are looked at in one go: what is done with them next finds them in the nearest cache.
 const MOST: usize = 256;
 
+/// How many tokens there must be room for: a block's, and what is written too much.
+pub(super) const ROOM: usize = BLOCK + 8;
+
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
 /// The masks of a block by which strings are told from what is outside; the first byte is the lowest bit.
@@ -92,7 +95,7 @@ where
     let (mut first, mut last) = carry.backslashes;
     let (mut passed, mut written) = (0, 0);
     while passed < MOST
-        && let Some(room) = tokens.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<BLOCK>)
+        && let Some(room) = tokens.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
     {
         let block = match blocks.get(passed) {
             Some(block) => block,
@@ -146,19 +149,42 @@ where
     (passed, written)
 }
 
-/// Writes the offset of each bit of a mask that is at `at`; returns how many.
-#[inline(always)]
-fn list(mask: u64, at: usize, room: &mut [u32; BLOCK]) -> usize {
-    let count = mask.count_ones() as usize;
-    let mut rest = mask;
-    // In steps: a branch for each would be taken by chance. What is written too much is overwritten.
-    for pairs in room.as_chunks_mut::<8>().0 {
-        if rest == 0 {
-            break;
+/// Where the bits of each byte are that are set, the others being 0.
+#[allow(clippy::indexing_slicing)]
+static BITS: [[u8; 8]; 256] = {
+    let mut bits = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut count) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                bits[byte][count] = bit;
+                count += 1;
+            }
+            bit += 1;
         }
-        for slot in pairs {
-            *slot = narrow(at + rest.trailing_zeros() as usize);
-            rest &= rest.wrapping_sub(1);
+        byte += 1;
+    }
+    bits
+};
+
+/// Writes the offset of each bit of a mask that is at `at`; returns how many. Without a branch for each, which
+/// would be taken by chance: what is written too much is overwritten.
+#[inline(always)]
+fn list(mask: u64, at: usize, room: &mut [u32; ROOM]) -> usize {
+    let mut count = 0;
+    if mask != 0 {
+        for (byte, base) in mask.to_le_bytes().into_iter().zip((narrow(at)..).step_by(8)) {
+            // No more than 56 before the last byte; the compiler cannot know.
+            let from = count & (BLOCK - 1);
+            if let Some(slots) = room.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
+                && let Some(bits) = BITS.get(byte as usize)
+            {
+                for (slot, &bit) in slots.iter_mut().zip(bits) {
+                    *slot = base + u32::from(bit);
+                }
+            }
+            count += byte.count_ones() as usize;
         }
     }
     count

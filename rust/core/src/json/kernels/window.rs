@@ -1,6 +1,6 @@
 //! The tokens of a body, some blocks at a time, and the check of its UTF-8 on the way.
 
-use super::masks::Carry;
+use super::masks::{Carry, ROOM};
 use super::{BLOCK, Kernel};
 use crate::json::error::{Error, ErrorKind};
 use crate::json::narrow;
@@ -27,7 +27,7 @@ pub(in crate::json) struct Window<'b> {
 impl<'b> Window<'b> {
     /// Before the first byte of `body`; `tokens` is grown to what [`Self::refill`] needs.
     pub(in crate::json) fn new(body: &'b [u8], kernel: Kernel, tokens: &mut Vec<u32>) -> Self {
-        let room = body.len().min(MOST) + BLOCK + 2 * AHEAD;
+        let room = body.len().min(MOST) + ROOM + 2 * AHEAD;
         if tokens.len() < room {
             tokens.resize(room, 0);
         }
