@@ -51,6 +51,8 @@
 //! A [`Scan`] that has been used is refilled without allocating, except that it gives memory of outsized
 //! documents back.
 
+#![allow(clippy::inline_always)] // The inner loop is spread over several files.
+
 mod error;
 mod escape;
 mod kernels;
@@ -64,6 +66,7 @@ use std::ops::Range;
 
 pub use error::{Error, ErrorKind};
 pub use escape::unescape;
+use kernels::Available;
 pub use kernels::Kernel;
 pub use trie::PathTrie;
 
@@ -173,21 +176,26 @@ pub struct Scan {
 ///
 /// # Errors
 /// [`Error`] with the offset in `body` at which it is not valid, or not acceptable under `options`.
-pub fn scan<'b>(
-    body: &'b [u8],
-    trie: &PathTrie,
-    options: Options,
-    out: &mut Scan,
-) -> Result<&'b str, Error> {
-    scan_with(Kernel::chosen(), body, trie, options, out)
+pub fn scan<'b>(body: &'b [u8], trie: &PathTrie, options: Options, out: &mut Scan) -> Result<&'b str, Error> {
+    run(Available::chosen(), body, trie, options, out)
 }
 
-/// [`scan`] by a kernel of one's choice; by [`Kernel::Scalar`] where this processor cannot run it.
+/// [`scan`] by a kernel of one's choice; by [`Kernel::Scalar`] where the processor does not have that.
 ///
 /// # Errors
 /// As [`scan`], whichever the kernel.
 pub fn scan_with<'b>(
     kernel: Kernel,
+    body: &'b [u8],
+    trie: &PathTrie,
+    options: Options,
+    out: &mut Scan,
+) -> Result<&'b str, Error> {
+    run(Available::or_scalar(kernel), body, trie, options, out)
+}
+
+fn run<'b>(
+    kernel: Available,
     body: &'b [u8],
     trie: &PathTrie,
     options: Options,

@@ -19,16 +19,16 @@ fn is_plain(body: &[u8], at: usize, behind: usize) -> bool {
     if length >= SPAN {
         return false;
     }
-    let sign = usize::from(chunk.first() == Some(&b'-'));
-    let inside = (1 << length) - 1;
-    let others = others(chunk) & inside & !(sign as u32);
+    let minus = chunk.first() == Some(&b'-');
+    let sign = usize::from(minus);
+    let others = others(chunk) & ((1 << length) - 1) & !u32::from(minus);
     let zero = chunk.get(sign) == Some(&b'0');
     if others == 0 {
         // Some digits, the first of which is no zero unless it is the only one.
         return length > sign && !(zero && length > sign + 1);
     }
     let point = others.trailing_zeros() as usize;
-    others & (others - 1) == 0
+    others.is_power_of_two()
         && chunk.get(point) == Some(&b'.')
         && point > sign
         && point + 1 < length
@@ -92,6 +92,38 @@ fn digits(body: &[u8], mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All texts of up to six of these characters.
+    #[test]
+    fn what_looks_plain_is_a_number() {
+        let mut texts = vec![String::new()];
+        for _ in 0..6 {
+            let longer = texts.iter().flat_map(|text| "-.019e".chars().map(move |c| format!("{text}{c}")));
+            texts = longer.chain([String::new()]).collect();
+            for text in &texts {
+                for padding in [SPAN, 0] {
+                    let body = format!("{text},{}", "7".repeat(padding));
+                    let plain = is_plain(body.as_bytes(), 0, text.len());
+                    let number = any_end(body.as_bytes(), 0) == Ok(text.len());
+                    assert_eq!(plain, number && padding > 0 && !text.contains('e'), "{body}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_numbers_are_numbers() {
+        for length in 1..100 {
+            for point in 0..length {
+                let mut text = "1234567890".repeat(10);
+                text.truncate(length);
+                text.replace_range(point..=point, ".");
+                let body = format!("{text}{}", ",".repeat(SPAN));
+                let expected = point > 0 && point + 1 < length;
+                assert_eq!(end(body.as_bytes(), 0, length) == Ok(length), expected, "{body}");
+            }
+        }
+    }
 
     #[test]
     fn digits_end_at_the_first_other_byte() {

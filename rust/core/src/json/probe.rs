@@ -13,8 +13,7 @@ static FILLED: [(u64, u64); HELD + 1] = {
     let mut length = 1;
     while let Some((_, rest)) = filled.split_at_mut_checked(length) {
         let Some((words, _)) = rest.split_first_mut() else { break };
-        let bits = if length < HELD { (1 << (8 * length)) - 1 } else { u128::MAX };
-        *words = (bits as u64, (bits >> 64) as u64);
+        *words = split(u128::MAX >> (128 - 8 * length));
         length += 1;
     }
     filled
@@ -72,7 +71,8 @@ impl Seeds {
     fn hash_short(&self, words: (u64, u64), length: usize) -> u64 {
         let (a, b) = self.words;
         let product = u128::from(words.0 ^ a) * u128::from(words.1 ^ b ^ length as u64);
-        (product >> 64) as u64 ^ product as u64
+        let (low, high) = split(product);
+        low ^ high
     }
 }
 
@@ -86,8 +86,13 @@ fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
 
 #[inline(always)]
 fn halves(chunk: &[u8; HELD]) -> (u64, u64) {
-    let text = u128::from_le_bytes(*chunk);
-    (text as u64, (text >> 64) as u64)
+    split(u128::from_le_bytes(*chunk))
+}
+
+/// The low half and the high one.
+#[expect(clippy::cast_possible_truncation)]
+const fn split(bits: u128) -> (u64, u64) {
+    (bits as u64, (bits >> 64) as u64)
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::kernels::{Kernel, Window};
+use super::kernels::{Available, Window};
 use super::keys::{IN_BODY, Key, Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
@@ -55,7 +55,7 @@ struct Scanner<'a, 'b> {
 
 pub(super) fn run<'b>(
     body: &'b [u8],
-    kernel: Kernel,
+    kernel: Available,
     trie: &PathTrie,
     options: Options,
     out: (&mut Vec<Leaf>, &mut Vec<Element>),
@@ -69,18 +69,11 @@ pub(super) fn run<'b>(
     reset(open);
     keys.reset();
     elements.push(Element { parent: 0, array: 0, end: 1 });
-    let frame = Frame {
-        shape: Shape::Document,
-        node: trie.root(),
-        leaf: 0,
-        array: 0,
-        keys: keys.open(),
-        element: 0,
-    };
+    let frame =
+        Frame { shape: Shape::Document, node: trie.root(), leaf: 0, array: 0, keys: keys.open(), element: 0 };
     let window = Window::new(body, kernel, tokens);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
-    let mut scanner =
-        Scanner { body, window, trie, options, leaves, elements, open, keys, frame, arrays: 0 };
+    let mut scanner = Scanner { body, window, trie, options, leaves, elements, open, keys, frame, arrays: 0 };
     scanner.document(tokens).map_err(|error| first_fault(body, error))?;
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
@@ -284,7 +277,11 @@ impl Scanner<'_, '_> {
     fn fail_value<T>(&self, at: usize) -> Result<T, Error> {
         let rest = self.body.get(at..).unwrap_or_default();
         let cut = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(rest));
-        if cut { self.fail(ErrorKind::UnexpectedEnd, self.body.len()) } else { self.fail(ErrorKind::ExpectedValue, at) }
+        if cut {
+            self.fail(ErrorKind::UnexpectedEnd, self.body.len())
+        } else {
+            self.fail(ErrorKind::ExpectedValue, at)
+        }
     }
 
     fn record_string(&mut self, node: NodeId, start: usize, end: usize) {

@@ -3,11 +3,11 @@
 use std::arch::x86_64::{
     __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_setr_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8,
 };
 
-use super::{BLOCK, Filled};
 use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with};
+use super::{BLOCK, Filled};
 
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx2")
@@ -48,10 +48,10 @@ pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
 }
 
 // A shuffle looks the low four bits of each byte up, or gives 0 for a byte above 0x7F. The byte belongs to a
-// class if what it finds is the byte: no two of a class share their low four bits.
+// class if what it finds is the byte: no two of a class share their low four bits. For 0 it must not find 0.
 const SPACE: [u8; 16] = [b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0];
 const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
-const ESCAPE: [u8; 16] = [0, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
+const ESCAPE: [u8; 16] = [1, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -60,7 +60,7 @@ pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
     Structure {
         space: mask(bytes.map(|bytes| equal(_mm256_shuffle_epi8(table(SPACE), bytes), bytes))),
         operator: mask(bytes.map(|bytes| {
-            // The brackets differ from the braces in one bit. So do 0x0C and 0x1A from the comma and the colon.
+            // See `Structure::operator`.
             equal(_mm256_shuffle_epi8(table(OPERATOR), bytes), or(bytes, _mm256_set1_epi8(0x20)))
         })),
     }
@@ -91,19 +91,19 @@ pub(super) fn parity(mask: u64) -> u64 {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load(block: &[u8; BLOCK]) -> [__m256i; 2] {
-    let at = block.as_ptr().cast::<__m256i>();
+    let at = block.as_ptr();
     // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 32.
-    unsafe { [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))] }
+    unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast())] }
 }
 
 /// Sixteen bytes, twice.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn table(t: [u8; 16]) -> __m256i {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = t.map(u8::cast_signed);
-    _mm256_setr_epi8(
-        a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p,
-    )
+#[expect(clippy::cast_possible_truncation)] // into halves
+fn table(bytes: [u8; 16]) -> __m256i {
+    let bytes = u128::from_le_bytes(bytes).cast_signed();
+    let (low, high) = (bytes as i64, (bytes >> 64) as i64);
+    _mm256_setr_epi64x(low, high, low, high)
 }
 
 #[inline]

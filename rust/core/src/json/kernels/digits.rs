@@ -53,7 +53,9 @@ mod tests {
                 for filler in [b'0', b'9', b'/', b':', 0x80, 0xFF] {
                     let mut bytes = [filler; SPAN];
                     bytes[at] = byte;
-                    let expected = (0..SPAN).filter(|&at| !bytes[at].is_ascii_digit()).fold(0, |mask, at| mask | 1 << at);
+                    let expected = (0..SPAN)
+                        .filter(|&at| !bytes[at].is_ascii_digit())
+                        .fold(0, |mask, at| mask | 1 << at);
                     assert_eq!((others(&bytes), portable(&bytes)), (expected, expected));
                 }
             }

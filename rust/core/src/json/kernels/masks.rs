@@ -27,7 +27,8 @@ pub(super) struct Strings {
 pub(super) struct Structure {
     /// Space, tab, line feed, carriage return.
     pub(super) space: u64,
-    /// `{}[]:,`, and perhaps the control characters 0x0C and 0x1A, which are no tokens either way.
+    /// `{}[]:,`, and 0x0C and 0x1A, which no document has outside strings. All are found as four characters
+    /// in one bit of which they may differ.
     pub(super) operator: u64,
 }
 

@@ -1,10 +1,18 @@
-//! The kernels: 64 bytes at a time into masks, by the widest instructions that the processor has.
+//! The kernels: from 64 bytes at a time to tokens, by the widest instructions that the processor has.
 //!
-//! A [`Window`] hands out a body's tokens: the offsets outside strings where an operator or a scalar starts,
-//! and both quotes of each string. What is inside strings costs mask work alone; what is wrong inside them
-//! ends the tokens. Everything that depends on the instruction set is [`Classes`] of one block, and all the
-//! unsafe code of the scanner is below here: calls into code for instructions that were detected, loads of
-//! whole vectors, and the one conversion of a body that was checked piece by piece.
+//! Tokens are the offsets outside strings where an operator or a scalar starts, and both quotes of each
+//! string. A kernel turns a block into masks, a bit for each byte (`avx2`, `sse2`, `scalar`); arithmetic on
+//! masks, the same for all, turns those into tokens (`masks`); a [`Window`] hands them out and checks on the
+//! way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
+//! there ends the tokens.
+//!
+//! There is no kernel for the vectors of other processors yet: they have `scalar`, which compilers turn into
+//! vector instructions in part. One that nobody can build and run would only look like a kernel.
+//!
+//! All unsafe code of the scanner is below here: calls into functions that are compiled for instructions which
+//! have been detected, loads of whole vectors, and the one conversion of a body that was checked piece by
+//! piece.
+
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -18,6 +26,7 @@ mod sse2;
 mod tests;
 mod window;
 
+use std::ffi::OsStr;
 use std::sync::OnceLock;
 
 pub(super) use digits::{SPAN, others};
@@ -32,20 +41,24 @@ const VARIABLE: &str = "WAYPOST_SIMD";
 
 /// Which instructions the scanner uses.
 ///
-/// All kernels give the same results. The best one that the processor has is found out once, at run time; the
-/// environment variable `WAYPOST_SIMD`, read at the same moment, forces one by its name (for tests, or to
-/// rule a kernel out). A name that is unknown, or stands for instructions which the processor does not have,
-/// is reported on standard error, and changes nothing.
+/// All kernels give the same results. The best one that the processor has is found out once, at run time. The
+/// environment variable `WAYPOST_SIMD`, read at the same moment, forces one by its name: for tests, or to rule
+/// a kernel out. A name that stands for none that the processor has is reported on standard error, once, and
+/// the best one is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kernel {
-    /// Plain Rust, for any processor.
+    /// Plain Rust, for any processor: `scalar`.
     Scalar,
-    /// x86-64 without anything detected.
+    /// x86-64 without anything that has to be found out: `sse2`.
     Sse2,
-    /// x86-64 with AVX2 and carry-less multiplication.
+    /// x86-64 with AVX2, BMI and carry-less multiplication: `avx2`.
     Avx2,
 }
+
+/// A kernel that this processor has been found to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Available(Kernel);
 
 /// What a kernel did.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +84,7 @@ impl Kernel {
         }
     }
 
-    /// Those that this processor can run, the best first.
+    /// Those that this processor has, the best first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|kernel| kernel.detected())
     }
@@ -79,16 +92,7 @@ impl Kernel {
     /// The one that [`scan`](super::scan) uses.
     #[must_use]
     pub fn chosen() -> Self {
-        static CHOSEN: OnceLock<Kernel> = OnceLock::new();
-        *CHOSEN.get_or_init(|| {
-            let best = Self::available().next().unwrap_or(Self::Scalar);
-            let Some(name) = std::env::var_os(VARIABLE) else { return best };
-            Self::available().find(|kernel| name == kernel.name()).unwrap_or_else(|| {
-                let names: Vec<_> = Self::available().map(Self::name).collect();
-                eprintln!("{VARIABLE}={name:?} is no kernel of this processor ({}): using {}", names.join(", "), best.name());
-                best
-            })
-        })
+        Available::chosen().0
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -103,17 +107,52 @@ impl Kernel {
     fn detected(self) -> bool {
         self == Self::Scalar
     }
+}
+
+impl Available {
+    /// The one that was found out to be best, or was forced.
+    #[inline]
+    pub(super) fn chosen() -> Self {
+        static CHOSEN: OnceLock<Available> = OnceLock::new();
+        *CHOSEN.get_or_init(|| match std::env::var_os(VARIABLE) {
+            None => Self::best(),
+            Some(name) => Self::named(&name).unwrap_or_else(|| {
+                let names: Vec<_> = Kernel::available().map(Kernel::name).collect();
+                let best = Self::best();
+                eprintln!(
+                    "{VARIABLE}={} is no kernel of this processor, which has {}: using {}",
+                    name.display(),
+                    names.join(", "),
+                    best.0.name(),
+                );
+                best
+            }),
+        })
+    }
+
+    /// `kernel`, or the plainest one where the processor does not have it.
+    pub(super) fn or_scalar(kernel: Kernel) -> Self {
+        Self(if kernel.detected() { kernel } else { Kernel::Scalar })
+    }
+
+    fn best() -> Self {
+        Self(Kernel::available().next().unwrap_or(Kernel::Scalar))
+    }
+
+    fn named(name: &OsStr) -> Option<Self> {
+        Kernel::available().find(|kernel| name == kernel.name()).map(Self)
+    }
 
     /// Writes the tokens of some blocks from `from` on, `carry` being what is left of those before.
     #[cfg(target_arch = "x86_64")]
     fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
-        match self {
-            // SAFETY: `detected` said that the processor has what this function is compiled for: a window is
-            // made for no kernel that is not available.
-            Self::Avx2 => unsafe { avx2::fill(body, from, carry, tokens) },
+        match self.0 {
+            // SAFETY: the processor has been found to have what this function is compiled for: an `Available`
+            // is made in no other way.
+            Kernel::Avx2 => unsafe { avx2::fill(body, from, carry, tokens) },
             // SAFETY: every x86-64 processor has SSE2.
-            Self::Sse2 => unsafe { sse2::fill(body, from, carry, tokens) },
-            Self::Scalar => scalar::fill(body, from, carry, tokens),
+            Kernel::Sse2 => unsafe { sse2::fill(body, from, carry, tokens) },
+            Kernel::Scalar => scalar::fill(body, from, carry, tokens),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Plain Rust. The other kernels are held against this one.
 
-use super::{BLOCK, Filled};
 use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
+use super::{BLOCK, Filled};
 
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
     let mut any = 0;
@@ -30,10 +30,8 @@ pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
 pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
     Structure {
         space: mask(block, |byte| byte == b' ' || byte == b'\t' || byte == b'\n' || byte == b'\r'),
-        operator: mask(block, |byte| {
-            // The brackets differ from the braces in one bit.
-            byte == b',' || byte == b':' || byte | 0x20 == b'{' || byte | 0x20 == b'}'
-        }),
+        // See `Structure::operator`.
+        operator: mask(block, |byte| matches!(byte | 0x20, b',' | b':' | b'{' | b'}')),
     }
 }
 

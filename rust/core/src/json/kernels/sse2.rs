@@ -5,8 +5,8 @@ use std::arch::x86_64::{
     _mm_setzero_si128,
 };
 
-use super::{BLOCK, Filled};
 use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
+use super::{BLOCK, Filled};
 
 #[target_feature(enable = "sse2")]
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
@@ -46,9 +46,9 @@ pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
     Structure {
         space: mask(bytes.map(|b| or(or(is(b, b' '), is(b, b'\t')), or(is(b, b'\n'), is(b, b'\r'))))),
         operator: mask(bytes.map(|b| {
-            // The brackets differ from the braces in one bit.
-            let brace = or(b, _mm_set1_epi8(0x20));
-            or(or(is(b, b','), is(b, b':')), or(is(brace, b'{'), is(brace, b'}')))
+            // See `Structure::operator`.
+            let b = or(b, _mm_set1_epi8(0x20));
+            or(or(is(b, b','), is(b, b':')), or(is(b, b'{'), is(b, b'}')))
         })),
     }
 }
@@ -70,9 +70,9 @@ pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
 #[inline]
 #[target_feature(enable = "sse2")]
 fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
-    let at = block.as_ptr().cast::<__m128i>();
+    let at = block.as_ptr();
     // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 16.
-    unsafe { [0, 1, 2, 3].map(|index| _mm_loadu_si128(at.add(index))) }
+    unsafe { [0, 16, 32, 48].map(|offset| _mm_loadu_si128(at.add(offset).cast())) }
 }
 
 #[inline]

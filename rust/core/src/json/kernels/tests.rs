@@ -1,0 +1,254 @@
+//! Every kernel against the plainest one, and that against a tokenizer that looks at one byte at a time.
+
+use proptest::prelude::*;
+
+use super::masks::{Carry, Strings, Structure, parity};
+use super::*;
+use crate::json::error::{Error, ErrorKind};
+
+/// What a kernel can be asked about a block.
+#[derive(Debug, PartialEq)]
+struct Answers {
+    quote: u64,
+    backslash: u64,
+    control: bool,
+    structure: Structure,
+    escapes: u64,
+    controls: u64,
+}
+
+fn answers(strings: Strings, structure: Structure, escapes: u64, controls: u64) -> Answers {
+    let Strings { quote, backslash, control } = strings;
+    Answers { quote, backslash, control: control != 0, structure, escapes, controls }
+}
+
+fn plain(block: &[u8; BLOCK]) -> Answers {
+    use scalar::{controls, escapes, strings, structure};
+    answers(strings(block), structure(block), escapes(block), controls(block))
+}
+
+/// By the definitions.
+fn defined(block: &[u8; BLOCK]) -> Answers {
+    let mask =
+        |class: &[u8]| (0..BLOCK).filter(|&at| class.contains(&block[at])).fold(0, |mask, at| mask | 1 << at);
+    let controls: Vec<u8> = (0..0x20).collect();
+    Answers {
+        quote: mask(b"\""),
+        backslash: mask(b"\\"),
+        control: mask(&controls) != 0,
+        structure: Structure { space: mask(b" \t\n\r"), operator: mask(b"{}[]:,\x0C\x1A") },
+        escapes: mask(b"/bfnrt"),
+        controls: mask(&controls),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn others(block: &[u8; BLOCK]) -> Vec<Answers> {
+    // SAFETY: every x86-64 processor has SSE2.
+    let sse2 = unsafe {
+        use sse2::{controls, escapes, strings, structure};
+        answers(strings(block), structure(block), escapes(block), controls(block))
+    };
+    let mut all = vec![sse2];
+    if Kernel::Avx2.detected() {
+        // SAFETY: just detected.
+        all.push(unsafe {
+            use avx2::{controls, escapes, strings, structure};
+            answers(strings(block), structure(block), escapes(block), controls(block))
+        });
+    }
+    all
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn others(_: &[u8; BLOCK]) -> Vec<Answers> {
+    Vec::new()
+}
+
+#[track_caller]
+fn agree(block: &[u8; BLOCK]) {
+    let expected = defined(block);
+    for answers in others(block).into_iter().chain([plain(block)]) {
+        assert_eq!(answers, expected, "{block:?}");
+    }
+}
+
+#[test]
+fn every_byte_is_classified_at_every_place() {
+    for byte in 0..=u8::MAX {
+        for at in 0..BLOCK {
+            for filler in [b'a', b' ', b'"', 0x00, 0xFF] {
+                let mut block = [filler; BLOCK];
+                block[at] = byte;
+                agree(&block);
+            }
+        }
+    }
+}
+
+#[test]
+fn parity_counts_the_bits_up_to_each_one() {
+    let check = |mask: u64| {
+        let expected = (0..64).fold(0, |all, at| all | u64::from((mask << (63 - at)).count_ones() % 2) << at);
+        assert_eq!(parity(mask), expected);
+        #[cfg(target_arch = "x86_64")]
+        if Kernel::Avx2.detected() {
+            // SAFETY: just detected.
+            assert_eq!(unsafe { avx2::parity(mask) }, expected);
+        }
+    };
+    [0, u64::MAX, 0x5555_5555_5555_5555, 0x8000_0000_0000_0001].into_iter().for_each(check);
+    for low in 0..64 {
+        for high in 0..64 {
+            check(1 << low | 1 << high);
+        }
+    }
+}
+
+/// All tokens of a body by one kernel and what its strings are broken by, listed into room for `room` tokens.
+fn tokens(kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Option<Error>) {
+    let (mut carry, mut at, mut all) = (Carry::default(), 0, Vec::new());
+    let mut list = vec![0; room];
+    while at < body.len() && carry.fault.is_none() {
+        let filled = kernel.fill(body, at, &mut carry, &mut list);
+        let end = body.len().min(at + filled.blocks * BLOCK);
+        assert!(filled.blocks > 0);
+        assert_eq!(filled.ascii, body[at..end].is_ascii());
+        all.extend_from_slice(&list[..filled.tokens]);
+        at = end;
+    }
+    (all, carry.fault)
+}
+
+/// The same, byte by byte.
+fn listed(body: &[u8]) -> (Vec<u32>, Option<Error>) {
+    let (mut tokens, mut at, mut word) = (Vec::new(), 0, false);
+    while at < body.len() {
+        let token = u32::try_from(at).unwrap();
+        match body[at] {
+            b'"' => {
+                word = false;
+                tokens.push(token);
+                at += 1;
+                while at < body.len() && body[at] != b'"' {
+                    let fault = match body[at] {
+                        b'\\' => crate::json::escape::check(body, at),
+                        0..0x20 => Err(Error { kind: ErrorKind::ControlCharacter, offset: at }),
+                        _ => Ok(at + 1),
+                    };
+                    match fault {
+                        Ok(behind) => at = behind,
+                        // A body that ends is none of a kernel's business, unless within an escape.
+                        Err(error) if error.offset == body.len() => return (tokens, None),
+                        Err(error) => return (tokens, Some(error)),
+                    }
+                }
+                if at < body.len() {
+                    tokens.push(u32::try_from(at).unwrap());
+                }
+            }
+            b' ' | b'\t' | b'\n' | b'\r' => word = false,
+            b'{' | b'}' | b'[' | b']' | b':' | b',' | 0x0C | 0x1A => {
+                tokens.push(token);
+                word = false;
+            }
+            _ => {
+                if !word {
+                    tokens.push(token);
+                }
+                word = true;
+            }
+        }
+        at += 1;
+    }
+    (tokens, None)
+}
+
+fn same_tokens(body: &[u8]) {
+    let text = String::from_utf8_lossy(body);
+    let expected = tokens(Available(Kernel::Scalar), body, 1000);
+    for kernel in Kernel::available().map(Available) {
+        for room in [masks::ROOM, 100, 1000] {
+            assert_eq!(tokens(kernel, body, room), expected, "{kernel:?} {text:?}");
+        }
+    }
+    let (mut seen, fault) = expected;
+    let (mut defined, broken) = listed(body);
+    // Behind a backslash outside strings, where no document has one, quotes are told apart otherwise.
+    let stray = (0..body.len()).find(|&at| {
+        body[at] == b'\\'
+            && defined.iter().filter(|&&token| (token as usize) < at && body[token as usize] == b'"').count()
+                % 2
+                == 0
+    });
+    if let Some(stray) = stray {
+        for tokens in [&mut seen, &mut defined] {
+            tokens.retain(|&token| (token as usize) < stray);
+        }
+        assert_eq!(seen, defined, "{text:?}");
+    } else {
+        let fault = fault.filter(|fault| fault.offset < body.len());
+        assert_eq!((seen, fault), (defined, broken), "{text:?}");
+    }
+}
+
+#[test]
+fn tokens_do_not_depend_on_where_blocks_begin() {
+    for snippet in [
+        r#"{"a":[1,"b\"c",true]}"#,
+        r#""\\" "\\\" \\\\" "\\\\\"" x"#,
+        r#"["\u0041","\ud83d\ude00\n"] 1.5e3 null"#,
+        "\"caf\u{e9} \u{1f600}\" , \"a\nb\" [",
+        "\"\\u00e\" 1",
+        "\"\\ud83d\\u0041\" 1",
+        "\"ab\\",
+        "\"ab\\u12",
+        "\"abc\x01\\q\"",
+        "  12  34:56,,{}",
+    ] {
+        for padding in 0..2 * BLOCK + 2 {
+            // Outside of strings, within a string, behind backslashes.
+            same_tokens([&vec![b' '; padding], snippet.as_bytes()].concat().as_slice());
+            same_tokens(
+                [b"\"", vec![b'x'; padding].as_slice(), b"\",", snippet.as_bytes()].concat().as_slice(),
+            );
+            same_tokens(
+                [b"\"", b"\\\\".repeat(padding).as_slice(), b"\"", snippet.as_bytes()].concat().as_slice(),
+            );
+            same_tokens([b"\"", vec![b'\\'; padding].as_slice(), snippet.as_bytes()].concat().as_slice());
+            same_tokens([snippet.as_bytes(), &vec![b'9'; padding]].concat().as_slice());
+        }
+    }
+}
+
+#[test]
+fn a_name_that_stands_for_no_kernel_is_none() {
+    for kernel in Kernel::available() {
+        assert_eq!(Available::named(OsStr::new(kernel.name())).map(|kernel| kernel.0), Some(kernel));
+    }
+    for name in ["", "AVX2", "avx512", " scalar", "1"] {
+        assert!(Available::named(OsStr::new(name)).is_none());
+    }
+    assert!(Available::or_scalar(Kernel::Scalar).0 == Kernel::Scalar);
+}
+
+proptest! {
+    #[test]
+    fn kernels_agree_on_any_block(block in prop::array::uniform32(any::<[u8; 2]>())) {
+        agree(block.as_flattened().first_chunk().unwrap());
+    }
+
+    #[test]
+    fn kernels_agree_on_any_body(
+        pieces in prop::collection::vec(prop::sample::select(&[
+            "\"", "\"", "\\", "\\\\", "\\\"", "\\n", "\\u00e9", "\\ud834\\udd1e", "\\ud834", "\\q", "{", "}", "[", "]",
+            ":", ",", " ", "\t", "\n", "0", "-1.5e3", "true", "text of some words", "\u{e9}", "\u{1d11e}",
+            "a string that is longer than a block of sixty-four bytes is, and so runs over the end of one",
+            "\x0C", "\x1F",
+        ][..]), 0..60),
+        skipped in 0..64usize,
+    ) {
+        let body = pieces.concat();
+        same_tokens(body.as_bytes().get(skipped..).unwrap_or_default());
+    }
+}

@@ -1,7 +1,7 @@
 //! The tokens of a body, some blocks at a time, and the check of its UTF-8 on the way.
 
 use super::masks::{Carry, ROOM};
-use super::{BLOCK, Kernel};
+use super::{Available, BLOCK};
 use crate::json::error::{Error, ErrorKind};
 use crate::json::narrow;
 
@@ -14,7 +14,7 @@ const MOST: usize = 1024;
 /// What has been looked at of a body.
 pub(in crate::json) struct Window<'b> {
     body: &'b [u8],
-    kernel: Kernel,
+    kernel: Available,
     /// How far that is.
     end: usize,
     /// How much of it is known to be UTF-8.
@@ -26,13 +26,11 @@ pub(in crate::json) struct Window<'b> {
 
 impl<'b> Window<'b> {
     /// Before the first byte of `body`; `tokens` is grown to what [`Self::refill`] needs.
-    pub(in crate::json) fn new(body: &'b [u8], kernel: Kernel, tokens: &mut Vec<u32>) -> Self {
+    pub(in crate::json) fn new(body: &'b [u8], kernel: Available, tokens: &mut Vec<u32>) -> Self {
         let room = body.len().min(MOST) + ROOM + 2 * AHEAD;
         if tokens.len() < room {
             tokens.resize(room, 0);
         }
-        // Anybody can name any kernel.
-        let kernel = if kernel.detected() { kernel } else { Kernel::Scalar };
         Self { body, kernel, end: 0, valid: 0, carry: Carry::default(), stop: usize::MAX }
     }
 
@@ -47,7 +45,8 @@ impl<'b> Window<'b> {
         let first = end.saturating_sub(rest);
         let mut filled = rest;
         tokens.copy_within(first..end, 0);
-        self.carry.forget_backslashes(tokens.first().filter(|_| rest > 0).map_or(self.end, |&at| at as usize));
+        self.carry
+            .forget_backslashes(tokens.first().filter(|_| rest > 0).map_or(self.end, |&at| at as usize));
         while filled < AHEAD {
             if self.carry.fault.is_some() || self.end >= self.body.len() {
                 self.stop = self.fault().offset;
