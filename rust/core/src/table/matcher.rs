@@ -81,7 +81,7 @@ impl Matcher {
 
     fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, json::Error> {
         let mut scan = Scan::default();
-        json::scan(body, &self.trie, self.options, &mut scan)?;
+        let body = json::scan(body, &self.trie, self.options, &mut scan)?;
         let entries = if is_object(body) { Entry::all(&scan, body) } else { Vec::new() };
         Ok(decide(&View::new(entries, &scan.elements)))
     }

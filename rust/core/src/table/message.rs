@@ -122,7 +122,7 @@ pub(crate) fn open<'a>(
     let mut envelope = Envelope { kind: message.kind, ..Envelope::default() };
     let mut entries = Vec::new();
     if let Some(body) = message.body {
-        json::scan(body, &lens.trie, options, scan).map_err(MessageError::Json)?;
+        let body = json::scan(body, &lens.trie, options, scan).map_err(MessageError::Json)?;
         entries = body_entries(message, body, lens, scan, &mut envelope)?;
     } else {
         *scan = Scan::default();
@@ -156,7 +156,7 @@ fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageErro
 /// The entries of the body, each attribute checked against its type.
 fn body_entries<'a>(
     message: &Message<'a>,
-    body: &'a [u8],
+    body: &'a str,
     lens: &Lens,
     scan: &Scan,
     envelope: &mut Envelope,
@@ -343,8 +343,8 @@ fn identify<'a>(
             trie.insert(&[name], number);
         }
         let mut scan = Scan::default();
-        json::scan(labels.raw.as_bytes(), &trie, options, &mut scan).map_err(MessageError::Json)?;
-        for entry in Entry::all(&scan, labels.raw.as_bytes()) {
+        let raw = json::scan(labels.raw.as_bytes(), &trie, options, &mut scan).map_err(MessageError::Json)?;
+        for entry in Entry::all(&scan, raw) {
             let Some((name, proved)) = identity.labels.get(entry.field as usize) else { continue };
             if !matches!(&entry.seen, Some(Seen::String(text)) if text == proved) {
                 return conflict(format!("{}.{name}", carried_as(Attribute::Labels, dialect)));

@@ -26,14 +26,13 @@ pub(crate) struct View<'a> {
 }
 
 /// Whether a valid document is an object. One that is not has no fields, though arrays are transparent for paths.
-pub(crate) fn is_object(body: &[u8]) -> bool {
-    body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+pub(crate) fn is_object(body: &str) -> bool {
+    body.trim_ascii_start().starts_with('{')
 }
 
 impl<'a> Entry<'a> {
     /// Everything that a scan of `body` recorded.
-    pub(crate) fn all(scan: &Scan, body: &'a [u8]) -> Vec<Self> {
-        let body = std::str::from_utf8(body).unwrap_or_default();
+    pub(crate) fn all(scan: &Scan, body: &'a str) -> Vec<Self> {
         scan.leaves.iter().map(|leaf| Self::of(leaf, body)).collect()
     }
 
