@@ -1,4 +1,5 @@
-//! The JSON scanner against `serde_json`: the verdict, and every leaf and element at a few paths.
+//! The JSON scanner against `serde_json`, by each kernel that the processor has: the verdict, and every leaf and
+//! element at a few paths.
 
 #![no_main]
 
@@ -8,7 +9,8 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::{Deserializer, Value};
 use waypost_core::json::{
-    DuplicateKeys, Element, ErrorKind, Kind, MAX_DEPTH, Options, PathTrie, Scan, scan, unescape, validate,
+    DuplicateKeys, Element, ErrorKind, Kernel, Kind, MAX_DEPTH, Options, PathTrie, Scan, scan, scan_with,
+    unescape, validate,
 };
 
 /// Paths by field; short keys, which a fuzzer hits.
@@ -34,6 +36,13 @@ fuzz_target!(|body: &[u8]| {
     let mut found = Scan::default();
     let verdict = scan(body, &TRIE, LAST, &mut found);
     let strict = validate(body, STRICT);
+    for kernel in Kernel::available() {
+        let mut other = Scan::default();
+        assert_eq!(scan_with(kernel, body, &TRIE, LAST, &mut other), verdict, "{kernel:?}");
+        assert_eq!(recorded(&other), recorded(&found), "{kernel:?}");
+        let other = scan_with(kernel, body, &TRIE, STRICT, &mut other).map(|_| ());
+        assert_eq!(other, strict, "{kernel:?}");
+    }
     if let Err(error) = verdict {
         assert!(error.offset <= body.len());
         assert!(found.leaves.is_empty() && found.elements.is_empty());
@@ -83,6 +92,13 @@ fuzz_target!(|body: &[u8]| {
         assert_eq!(seen, leaves);
     }
 });
+
+/// All that a scan recorded, to be compared.
+fn recorded(found: &Scan) -> (Vec<(u32, u32, u32, u32, Kind)>, Vec<(u32, u32, u32)>) {
+    let leaves = found.leaves.iter().map(|leaf| (leaf.field, leaf.element, leaf.start, leaf.end, leaf.kind));
+    let elements = found.elements.iter().map(|&Element { parent, array, end }| (parent, array, end));
+    (leaves.collect(), elements.collect())
+}
 
 fn parse(body: &[u8]) -> Option<Value> {
     let mut parser = Deserializer::from_slice(body);
