@@ -5,6 +5,7 @@ use std::arch::x86_64::{
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
     _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8,
 };
+use std::cell::Cell;
 
 use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with};
 use super::{BLOCK, Filled};
@@ -19,11 +20,18 @@ pub(super) fn detected() -> bool {
 
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,pclmulqdq")]
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
-    let mut any = _mm256_setzero_si256();
+    let any = Cell::new(_mm256_setzero_si256());
+    let see = |block: &[u8; BLOCK]| {
+        let [low, high] = load(block);
+        any.set(or(any.get(), or(low, high)));
+    };
     let classify = Classify {
+        quiet: |block: &[u8; BLOCK]| {
+            see(block);
+            quiet(block)
+        },
         strings: |block: &[u8; BLOCK]| {
-            let [low, high] = load(block);
-            any = or(any, or(low, high));
+            see(block);
             strings(block)
         },
         structure: |block: &[u8; BLOCK]| structure(block),
@@ -32,7 +40,15 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
         parity: |mask| parity(mask),
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
-    Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any) == 0 }
+    Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any.get()) == 0 }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn quiet(block: &[u8; BLOCK]) -> bool {
+    let [low, high] = load(block).map(|bytes| or(is(bytes, b'"'), is(bytes, b'\\')));
+    let [first, second] = load(block);
+    _mm256_movemask_epi8(or(or(low, high), below(_mm256_min_epu8(first, second)))) == 0
 }
 
 #[inline]

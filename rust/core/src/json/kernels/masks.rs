@@ -11,6 +11,10 @@ const MOST: usize = 256;
 /// How many tokens there must be room for: a block's, and what is written too much.
 pub(super) const ROOM: usize = BLOCK + 8;
 
+/// After how many blocks within a string that have no escape another one is expected. After one of them, text
+/// with short lines would often be taken for calm.
+const CALM: usize = 3;
+
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
 /// The masks of a block by which strings are told from what is outside; the first byte is the lowest bit.
@@ -33,7 +37,9 @@ pub(super) struct Structure {
 }
 
 /// A kernel: what it finds out about a block. Each is asked for only where it is needed.
-pub(super) struct Classify<S, T, E, C, P> {
+pub(super) struct Classify<Q, S, T, E, C, P> {
+    /// Whether it has no quote, backslash or control character.
+    pub(super) quiet: Q,
     pub(super) strings: S,
     pub(super) structure: T,
     /// What makes an escape behind a backslash, but `u`, and the quote and the backslash themselves.
@@ -75,15 +81,16 @@ impl Carry {
 /// ends or a string is broken. Returns how many blocks and how many tokens there were. The last block is
 /// filled up with spaces.
 #[inline(always)]
-pub(super) fn fill<S, T, E, C, P>(
+pub(super) fn fill<Q, S, T, E, C, P>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
     tokens: &mut [u32],
-    mut classify: Classify<S, T, E, C, P>,
+    classify: Classify<Q, S, T, E, C, P>,
 ) -> (usize, usize)
 where
-    S: FnMut(&[u8; BLOCK]) -> Strings,
+    Q: Fn(&[u8; BLOCK]) -> bool,
+    S: Fn(&[u8; BLOCK]) -> Strings,
     T: Fn(&[u8; BLOCK]) -> Structure,
     E: Fn(&[u8; BLOCK]) -> u64,
     C: Fn(&[u8; BLOCK]) -> u64,
@@ -94,6 +101,7 @@ where
     let mut padded = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
     let (mut first, mut last) = carry.backslashes;
+    let mut calm = 0;
     let (mut passed, mut written) = (0, 0);
     while passed < MOST
         && let Some(room) = tokens.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
@@ -110,6 +118,13 @@ where
         };
         let at = from + passed * BLOCK;
         passed += 1;
+        // Within a long string without escapes.
+        if calm >= CALM {
+            if (classify.quiet)(block) {
+                continue;
+            }
+            calm = 0;
+        }
         let strings = (classify.strings)(block);
         let behind = behind_escapes(strings.backslash, &mut escaped);
         first = first.min(if strings.backslash == 0 { usize::MAX } else { at });
@@ -126,8 +141,10 @@ where
             let starts = word & !(word << 1 | scalar);
             scalar = word >> 63;
             mask = ((operator | starts) & !inside) | quotes;
+            calm = 0;
         } else {
             scalar = 0;
+            calm = if strings.backslash | behind == 0 { calm + 1 } else { 0 };
         }
         let mut suspects = 0;
         if behind != 0 {

@@ -1,13 +1,20 @@
 //! Plain Rust. The other kernels are held against this one.
 
+use std::cell::Cell;
+
 use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
 use super::{BLOCK, Filled};
 
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
-    let mut any = 0;
+    let any = Cell::new(0);
+    let see = |block: &[u8; BLOCK]| any.set(block.iter().fold(any.get(), |any, byte| any | byte));
     let classify = Classify {
+        quiet: |block: &[u8; BLOCK]| {
+            see(block);
+            quiet(block)
+        },
         strings: |block: &[u8; BLOCK]| {
-            any |= block.iter().fold(0, |any, byte| any | byte);
+            see(block);
             strings(block)
         },
         structure,
@@ -16,7 +23,12 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
         parity,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
-    Filled { blocks, tokens, ascii: any < 0x80 }
+    Filled { blocks, tokens, ascii: any.get() < 0x80 }
+}
+
+pub(super) fn quiet(block: &[u8; BLOCK]) -> bool {
+    let stops = |byte: u8| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
+    block.iter().fold(0, |any, &byte| any | stops(byte)) == 0
 }
 
 pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {

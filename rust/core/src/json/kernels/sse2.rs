@@ -4,17 +4,25 @@ use std::arch::x86_64::{
     __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
     _mm_setzero_si128,
 };
+use std::cell::Cell;
 
 use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
 use super::{BLOCK, Filled};
 
 #[target_feature(enable = "sse2")]
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
-    let mut any = _mm_setzero_si128();
+    let any = Cell::new(_mm_setzero_si128());
+    let see = |block: &[u8; BLOCK]| {
+        let [a, b, c, d] = load(block);
+        any.set(or(any.get(), or(or(a, b), or(c, d))));
+    };
     let classify = Classify {
+        quiet: |block: &[u8; BLOCK]| {
+            see(block);
+            quiet(block)
+        },
         strings: |block: &[u8; BLOCK]| {
-            let [a, b, c, d] = load(block);
-            any = or(any, or(or(a, b), or(c, d)));
+            see(block);
             strings(block)
         },
         structure: |block: &[u8; BLOCK]| structure(block),
@@ -23,7 +31,14 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
         parity,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
-    Filled { blocks, tokens, ascii: _mm_movemask_epi8(any) == 0 }
+    Filled { blocks, tokens, ascii: _mm_movemask_epi8(any.get()) == 0 }
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn quiet(block: &[u8; BLOCK]) -> bool {
+    let [a, b, c, d] = load(block).map(|bytes| or(or(is(bytes, b'"'), is(bytes, b'\\')), below(bytes)));
+    _mm_movemask_epi8(or(or(a, b), or(c, d))) == 0
 }
 
 #[inline]

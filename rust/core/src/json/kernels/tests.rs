@@ -9,6 +9,7 @@ use crate::json::error::{Error, ErrorKind};
 /// What a kernel can be asked about a block.
 #[derive(Debug, PartialEq)]
 struct Answers {
+    quiet: bool,
     quote: u64,
     backslash: u64,
     control: bool,
@@ -17,14 +18,14 @@ struct Answers {
     controls: u64,
 }
 
-fn answers(strings: Strings, structure: Structure, escapes: u64, controls: u64) -> Answers {
+fn answers(quiet: bool, strings: Strings, structure: Structure, escapes: u64, controls: u64) -> Answers {
     let Strings { quote, backslash, control } = strings;
-    Answers { quote, backslash, control: control != 0, structure, escapes, controls }
+    Answers { quiet, quote, backslash, control: control != 0, structure, escapes, controls }
 }
 
 fn plain(block: &[u8; BLOCK]) -> Answers {
-    use scalar::{controls, escapes, strings, structure};
-    answers(strings(block), structure(block), escapes(block), controls(block))
+    use scalar::{controls, escapes, quiet, strings, structure};
+    answers(quiet(block), strings(block), structure(block), escapes(block), controls(block))
 }
 
 /// By the definitions.
@@ -33,6 +34,7 @@ fn defined(block: &[u8; BLOCK]) -> Answers {
         |class: &[u8]| (0..BLOCK).filter(|&at| class.contains(&block[at])).fold(0, |mask, at| mask | 1 << at);
     let controls: Vec<u8> = (0..0x20).collect();
     Answers {
+        quiet: mask(b"\"\\") | mask(&controls) == 0,
         quote: mask(b"\""),
         backslash: mask(b"\\"),
         control: mask(&controls) != 0,
@@ -46,15 +48,15 @@ fn defined(block: &[u8; BLOCK]) -> Answers {
 fn others(block: &[u8; BLOCK]) -> Vec<Answers> {
     // SAFETY: every x86-64 processor has SSE2.
     let sse2 = unsafe {
-        use sse2::{controls, escapes, strings, structure};
-        answers(strings(block), structure(block), escapes(block), controls(block))
+        use sse2::{controls, escapes, quiet, strings, structure};
+        answers(quiet(block), strings(block), structure(block), escapes(block), controls(block))
     };
     let mut all = vec![sse2];
     if Kernel::Avx2.detected() {
         // SAFETY: just detected.
         all.push(unsafe {
-            use avx2::{controls, escapes, strings, structure};
-            answers(strings(block), structure(block), escapes(block), controls(block))
+            use avx2::{controls, escapes, quiet, strings, structure};
+            answers(quiet(block), strings(block), structure(block), escapes(block), controls(block))
         });
     }
     all
