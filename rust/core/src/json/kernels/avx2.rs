@@ -3,11 +3,11 @@
 use std::arch::x86_64::{
     __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sub_epi8,
 };
 use std::cell::Cell;
 
-use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with};
+use super::masks::{Carry, Classify, Strings, Structure, Unicode, fill as fill_with};
 use super::{BLOCK, Filled};
 
 pub(super) fn detected() -> bool {
@@ -36,10 +36,11 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
         },
         structure: |block: &[u8; BLOCK]| structure(block),
         escapes: |block: &[u8; BLOCK]| escapes(block),
+        unicode: |block: &[u8; BLOCK]| unicode(block),
         controls: |block: &[u8; BLOCK]| controls(block),
         parity: |mask| parity(mask),
     };
-    let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
+    let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any.get()) == 0 }
 }
 
@@ -92,6 +93,20 @@ pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
+pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
+    let bytes = load(block);
+    let lower = bytes.map(|b| or(b, _mm256_set1_epi8(0x20)));
+    let letters = mask(lower.map(|b| between(b, b'a', b'f')));
+    Unicode {
+        u: mask(bytes.map(|b| is(b, b'u'))),
+        hex: letters | mask(bytes.map(|b| between(b, b'0', b'9'))),
+        high: letters | mask(bytes.map(|b| between(b, b'8', b'9'))),
+        d: mask(lower.map(|b| is(b, b'd'))),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
 pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
     mask(load(block).map(|bytes| below(bytes)))
 }
@@ -126,6 +141,14 @@ fn table(bytes: [u8; 16]) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn is(bytes: __m256i, byte: u8) -> __m256i {
     equal(bytes, _mm256_set1_epi8(byte.cast_signed()))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn between(bytes: __m256i, first: u8, last: u8) -> __m256i {
+    let moved = _mm256_sub_epi8(bytes, _mm256_set1_epi8(first.cast_signed()));
+    let most = _mm256_set1_epi8((last - first).cast_signed());
+    equal(_mm256_min_epu8(moved, most), moved)
 }
 
 /// Which are control characters.

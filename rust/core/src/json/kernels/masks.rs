@@ -36,14 +36,27 @@ pub(super) struct Structure {
     pub(super) operator: u64,
 }
 
+/// What matters where there is a backslash before a `u`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unicode {
+    pub(super) u: u64,
+    /// Hexadecimal digits.
+    pub(super) hex: u64,
+    /// Those from 8 on.
+    pub(super) high: u64,
+    /// Those that are 13: behind it, a high one makes half of a surrogate pair.
+    pub(super) d: u64,
+}
+
 /// A kernel: what it finds out about a block. Each is asked for only where it is needed.
-pub(super) struct Classify<Q, S, T, E, C, P> {
+pub(super) struct Classify<Q, S, T, E, U, C, P> {
     /// Whether it has no quote, backslash or control character.
     pub(super) quiet: Q,
     pub(super) strings: S,
     pub(super) structure: T,
     /// What makes an escape behind a backslash, but `u`, and the quote and the backslash themselves.
     pub(super) escapes: E,
+    pub(super) unicode: U,
     /// Below 0x20.
     pub(super) controls: C,
     /// For each bit of a mask, the parity of those up to and with it.
@@ -81,18 +94,19 @@ impl Carry {
 /// ends or a string is broken. Returns how many blocks and how many tokens there were. The last block is
 /// filled up with spaces.
 #[inline(always)]
-pub(super) fn fill<Q, S, T, E, C, P>(
+pub(super) fn fill<Q, S, T, E, U, C, P>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
     tokens: &mut [u32],
-    classify: Classify<Q, S, T, E, C, P>,
+    classify: &Classify<Q, S, T, E, U, C, P>,
 ) -> (usize, usize)
 where
     Q: Fn(&[u8; BLOCK]) -> bool,
     S: Fn(&[u8; BLOCK]) -> Strings,
     T: Fn(&[u8; BLOCK]) -> Structure,
     E: Fn(&[u8; BLOCK]) -> u64,
+    U: Fn(&[u8; BLOCK]) -> Unicode,
     C: Fn(&[u8; BLOCK]) -> u64,
     P: Fn(u64) -> u64,
 {
@@ -154,6 +168,9 @@ where
             suspects |= (classify.controls)(block);
         }
         suspects &= inside;
+        if suspects & behind != 0 {
+            suspects &= !plain_unicode((classify.unicode)(block));
+        }
         if suspects != 0
             && let Some(good) = inspect(body, at, suspects, behind, carry)
         {
@@ -224,8 +241,14 @@ fn behind_escapes(backslash: u64, escaped: &mut u64) -> u64 {
     behind
 }
 
+/// The `u`s that are followed by four hexadecimal digits of the block, and stand for no half of a pair.
+#[inline(always)]
+fn plain_unicode(Unicode { u, hex, high, d }: Unicode) -> u64 {
+    u & (hex >> 1) & (hex >> 2) & (hex >> 3) & (hex >> 4) & !((d >> 1) & (high >> 2))
+}
+
 /// Looks at the bytes of the block at `at` that may be wrong where they are: control characters, and what
-/// makes no simple escape. Where one is, notes the fault and returns the bits of the bytes before it.
+/// makes no plain escape. Where one is, notes the fault and returns the bits of the bytes before it.
 #[cold]
 #[inline(never)]
 fn inspect(body: &[u8], at: usize, mut suspects: u64, behind: u64, carry: &mut Carry) -> Option<u64> {

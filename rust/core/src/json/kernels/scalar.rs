@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
+use super::masks::{Carry, Classify, Strings, Structure, Unicode, fill as fill_with, parity};
 use super::{BLOCK, Filled};
 
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
@@ -19,10 +19,11 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
         },
         structure,
         escapes,
+        unicode,
         controls,
         parity,
     };
-    let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
+    let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: any.get() < 0x80 }
 }
 
@@ -51,6 +52,15 @@ pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
     mask(block, |byte| {
         byte == b'/' || byte == b'b' || byte == b'f' || byte == b'n' || byte == b'r' || byte == b't'
     })
+}
+
+pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
+    Unicode {
+        u: mask(block, |byte| byte == b'u'),
+        hex: mask(block, |byte| byte.is_ascii_hexdigit()),
+        high: mask(block, |byte| byte.is_ascii_hexdigit() && byte > b'7'),
+        d: mask(block, |byte| byte | 0x20 == b'd'),
+    }
 }
 
 pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {

@@ -2,11 +2,11 @@
 
 use std::arch::x86_64::{
     __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
-    _mm_setzero_si128,
+    _mm_setzero_si128, _mm_sub_epi8,
 };
 use std::cell::Cell;
 
-use super::masks::{Carry, Classify, Strings, Structure, fill as fill_with, parity};
+use super::masks::{Carry, Classify, Strings, Structure, Unicode, fill as fill_with, parity};
 use super::{BLOCK, Filled};
 
 #[target_feature(enable = "sse2")]
@@ -27,10 +27,11 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
         },
         structure: |block: &[u8; BLOCK]| structure(block),
         escapes: |block: &[u8; BLOCK]| escapes(block),
+        unicode: |block: &[u8; BLOCK]| unicode(block),
         controls: |block: &[u8; BLOCK]| controls(block),
         parity,
     };
-    let (blocks, tokens) = fill_with(body, from, carry, tokens, classify);
+    let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm_movemask_epi8(any.get()) == 0 }
 }
 
@@ -78,6 +79,20 @@ pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
 
 #[inline]
 #[target_feature(enable = "sse2")]
+pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
+    let bytes = load(block);
+    let lower = bytes.map(|b| or(b, _mm_set1_epi8(0x20)));
+    let letters = mask(lower.map(|b| between(b, b'a', b'f')));
+    Unicode {
+        u: mask(bytes.map(|b| is(b, b'u'))),
+        hex: letters | mask(bytes.map(|b| between(b, b'0', b'9'))),
+        high: letters | mask(bytes.map(|b| between(b, b'8', b'9'))),
+        d: mask(lower.map(|b| is(b, b'd'))),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
 pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
     mask(load(block).map(|bytes| below(bytes)))
 }
@@ -94,6 +109,14 @@ fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
 #[target_feature(enable = "sse2")]
 fn is(bytes: __m128i, byte: u8) -> __m128i {
     _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn between(bytes: __m128i, first: u8, last: u8) -> __m128i {
+    let moved = _mm_sub_epi8(bytes, _mm_set1_epi8(first.cast_signed()));
+    let most = _mm_set1_epi8((last - first).cast_signed());
+    _mm_cmpeq_epi8(_mm_min_epu8(moved, most), moved)
 }
 
 /// Which are control characters.

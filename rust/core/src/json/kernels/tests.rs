@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::masks::{Carry, Strings, Structure, parity};
+use super::masks::{Carry, Strings, Structure, Unicode, parity};
 use super::*;
 use crate::json::error::{Error, ErrorKind};
 
@@ -15,17 +15,26 @@ struct Answers {
     control: bool,
     structure: Structure,
     escapes: u64,
+    unicode: Unicode,
     controls: u64,
 }
 
-fn answers(quiet: bool, strings: Strings, structure: Structure, escapes: u64, controls: u64) -> Answers {
-    let Strings { quote, backslash, control } = strings;
-    Answers { quiet, quote, backslash, control: control != 0, structure, escapes, controls }
-}
-
-fn plain(block: &[u8; BLOCK]) -> Answers {
-    use scalar::{controls, escapes, quiet, strings, structure};
-    answers(quiet(block), strings(block), structure(block), escapes(block), controls(block))
+/// Asks a kernel everything.
+macro_rules! ask {
+    ($kernel:ident, $block:expr) => {{
+        use $kernel::{controls, escapes, quiet, strings, structure, unicode};
+        let Strings { quote, backslash, control } = strings($block);
+        Answers {
+            quiet: quiet($block),
+            quote,
+            backslash,
+            control: control != 0,
+            structure: structure($block),
+            escapes: escapes($block),
+            unicode: unicode($block),
+            controls: controls($block),
+        }
+    }};
 }
 
 /// By the definitions.
@@ -40,6 +49,12 @@ fn defined(block: &[u8; BLOCK]) -> Answers {
         control: mask(&controls) != 0,
         structure: Structure { space: mask(b" \t\n\r"), operator: mask(b"{}[]:,\x0C\x1A") },
         escapes: mask(b"/bfnrt"),
+        unicode: Unicode {
+            u: mask(b"u"),
+            hex: mask(b"0123456789abcdefABCDEF"),
+            high: mask(b"89abcdefABCDEF"),
+            d: mask(b"dD"),
+        },
         controls: mask(&controls),
     }
 }
@@ -47,17 +62,10 @@ fn defined(block: &[u8; BLOCK]) -> Answers {
 #[cfg(target_arch = "x86_64")]
 fn others(block: &[u8; BLOCK]) -> Vec<Answers> {
     // SAFETY: every x86-64 processor has SSE2.
-    let sse2 = unsafe {
-        use sse2::{controls, escapes, quiet, strings, structure};
-        answers(quiet(block), strings(block), structure(block), escapes(block), controls(block))
-    };
-    let mut all = vec![sse2];
+    let mut all = vec![unsafe { ask!(sse2, block) }];
     if Kernel::Avx2.detected() {
         // SAFETY: just detected.
-        all.push(unsafe {
-            use avx2::{controls, escapes, quiet, strings, structure};
-            answers(quiet(block), strings(block), structure(block), escapes(block), controls(block))
-        });
+        all.push(unsafe { ask!(avx2, block) });
     }
     all
 }
@@ -70,7 +78,7 @@ fn others(_: &[u8; BLOCK]) -> Vec<Answers> {
 #[track_caller]
 fn agree(block: &[u8; BLOCK]) {
     let expected = defined(block);
-    for answers in others(block).into_iter().chain([plain(block)]) {
+    for answers in others(block).into_iter().chain([ask!(scalar, block)]) {
         assert_eq!(answers, expected, "{block:?}");
     }
 }
@@ -200,6 +208,9 @@ fn tokens_do_not_depend_on_where_blocks_begin() {
         r#"{"a":[1,"b\"c",true]}"#,
         r#""\\" "\\\" \\\\" "\\\\\"" x"#,
         r#"["\u0041","\ud83d\ude00\n"] 1.5e3 null"#,
+        r#""\u0430\u0431\u0432\uD7A3\uE000\ud834\uDD1E\u0433""#,
+        r#""\u0430\u0431\u043G\u0433""#,
+        r#""\u0430\u0431\uDD1E\u0433""#,
         "\"caf\u{e9} \u{1f600}\" , \"a\nb\" [",
         "\"\\u00e\" 1",
         "\"\\ud83d\\u0041\" 1",
@@ -243,7 +254,7 @@ proptest! {
     #[test]
     fn kernels_agree_on_any_body(
         pieces in prop::collection::vec(prop::sample::select(&[
-            "\"", "\"", "\\", "\\\\", "\\\"", "\\n", "\\u00e9", "\\ud834\\udd1e", "\\ud834", "\\q", "{", "}", "[", "]",
+            "\"", "\"", "\\", "\\\\", "\\\"", "\\n", "\\u00e9", "\\ud834\\udd1e", "\\ud834", "\\uD7FF", "\\u00A", "\\q", "{", "}", "[", "]",
             ":", ",", " ", "\t", "\n", "0", "-1.5e3", "true", "text of some words", "\u{e9}", "\u{1d11e}",
             "a string that is longer than a block of sixty-four bytes is, and so runs over the end of one",
             "\x0C", "\x1F",
