@@ -144,8 +144,8 @@ where
         first = first.min(if strings.backslash == 0 { usize::MAX } else { at });
         last = if strings.backslash == 0 { last } else { at + BLOCK };
         let quotes = strings.quote & !behind;
-        let mut inside = string;
-        let mut mask = 0;
+        let simple = |block| (classify.escapes)(block) | strings.quote | strings.backslash;
+        let (mut inside, mut mask, mut suspects) = (string, 0, 0);
         if quotes != 0 || string == 0 {
             // From each opening quote up to its closing one, which is not in it.
             inside ^= (classify.parity)(quotes);
@@ -156,13 +156,14 @@ where
             scalar = word >> 63;
             mask = ((operator | starts) & !inside) | quotes;
             calm = 0;
+            if behind != 0 {
+                suspects = behind & !simple(block);
+            }
         } else {
+            // All of it is in a string, perhaps a long one with an escape here and there: no branch on those.
             scalar = 0;
             calm = if strings.backslash | behind == 0 { calm + 1 } else { 0 };
-        }
-        let mut suspects = 0;
-        if behind != 0 {
-            suspects = behind & !((classify.escapes)(block) | strings.quote | strings.backslash);
+            suspects = behind & !simple(block);
         }
         if strings.control != 0 {
             suspects |= (classify.controls)(block);
