@@ -2,7 +2,12 @@
 //! few paths are, and builds no tree.
 //!
 //! # How it works
-//! [`scan`] checks the whole body as UTF-8, then walks it once, iteratively, with a stack of open containers.
+//! [`scan`] passes over the body once. A [`Kernel`] turns 64 bytes at a time into masks and those into tokens:
+//! operators, quotes, and the first bytes of other scalars, all outside strings. What is inside strings is
+//! checked on the masks. The grammar runs over the tokens, iteratively, with a stack of open containers, and
+//! looks at no other bytes than those of keys, numbers and words. UTF-8 is checked some kilobytes at a time, where
+//! they are not ASCII anyway.
+//!
 //! Every byte is validated, but a value leaves a trace only where a [`PathTrie`] has its path: a [`Leaf`], the
 //! span of its text. Arrays are transparent for paths, and [`Element`]s tell which leaves come from the same
 //! element of an array.
@@ -15,13 +20,13 @@
 //! let body = br#"{"id": "1", "context": [{"type": "memory"}, {"type": "a \u0026 b", "rank": 1}]}"#;
 //!
 //! let mut found = Scan::default(); // to be used again
-//! scan(body, &trie, Options::default(), &mut found)?;
+//! let text = scan(body, &trie, Options::default(), &mut found)?;
 //!
 //! let [memory, other] = found.leaves[..] else { panic!("two values") };
-//! assert_eq!(&body[memory.span()], b"memory");
+//! assert_eq!(&text[memory.span()], "memory");
 //! assert_eq!((memory.field, memory.kind), (7, Kind::String));
 //! assert_eq!(other.kind, Kind::EscapedString);
-//! assert_eq!(unescape(std::str::from_utf8(&body[other.span()]).unwrap()), "a & b");
+//! assert_eq!(unescape(&text[other.span()]), "a & b");
 //! // Two elements of one array.
 //! let [a, b] = [memory, other].map(|leaf| found.elements[leaf.element as usize]);
 //! assert!(a.array == b.array && memory.element != other.element);
@@ -40,16 +45,25 @@
 //! A document with several faults is refused for one of them, always the same.
 //!
 //! # Costs
-//! Time is linear in the body, for every body: a hash and a trie lookup for each key, and for duplicates
-//! either a handful of comparisons (small objects) or a table (large ones). The hash has a random seed.
+//! Time is linear in the body, for every body. Long strings cost masks alone: with AVX2, on a processor of 2023,
+//! about 20 µs for a megabyte of plain text, 70 µs for text that is not ASCII (most of it for UTF-8), 100 µs with
+//! an escape every 60 bytes, 300 µs of `\u` escapes. A member with a short value costs about 15 ns: a hash of the
+//! key, which has a random seed, and a bit that tells most keys from those of the same object and from those
+//! which the trie has there. Only where the bit is taken are keys compared: with each other in an object's first
+//! keys, through a table in the others. Halves of surrogate pairs in escapes are checked one by one, and numbers
+//! of 32 bytes and more, or with exponents, byte by byte. A body that is refused is passed over once more, for
+//! whether it is UTF-8.
+//!
 //! Memory, at most:
-//! - one frame for each open container;
-//! - 24 bytes for each key of the objects that are open, and 16 more for each key of the widest object;
+//! - one frame (48 bytes) for each open container;
+//! - 24 bytes for each key of the objects that are open, and the unescaped text of those that have escapes; 16
+//!   bytes more for each key of the widest object;
 //! - one [`Leaf`] (20 bytes) for each tracked value and each of its fields;
-//! - one [`Element`] (12 bytes) for each object or array in a tracked array.
+//! - one [`Element`] (12 bytes) for each object or array in a tracked array;
+//! - 4.5 KB of tokens, less for a small body.
 //!
 //! A [`Scan`] that has been used is refilled without allocating, except that it gives memory of outsized
-//! documents back.
+//! documents back. To use a new one for each small document can cost more than the scan.
 
 #![allow(clippy::inline_always)] // The inner loop is spread over several files.
 
