@@ -28,53 +28,71 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
 }
 
 pub(super) fn quiet(block: &[u8; BLOCK]) -> bool {
-    let stops = |byte: u8| u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20);
-    block.iter().fold(0, |any, &byte| any | stops(byte)) == 0
+    block.iter().fold(0, |any, &byte| any | is(byte, b'"') | is(byte, b'\\') | below(byte, 0x20)) == 0
 }
 
 pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
     Strings {
-        quote: mask(block, |byte| byte == b'"'),
-        backslash: mask(block, |byte| byte == b'\\'),
-        control: block.iter().fold(0, |any, &byte| any | u32::from(byte < 0x20)),
+        quote: mask(block, |byte| is(byte, b'"')),
+        backslash: mask(block, |byte| is(byte, b'\\')),
+        control: u32::from(block.iter().fold(0, |any, &byte| any | below(byte, 0x20))),
     }
 }
 
 pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
     Structure {
-        space: mask(block, |byte| byte == b' ' || byte == b'\t' || byte == b'\n' || byte == b'\r'),
-        // See `Structure::operator`.
-        operator: mask(block, |byte| matches!(byte | 0x20, b',' | b':' | b'{' | b'}')),
+        space: mask(block, |byte| is(byte, b' ') | is(byte, b'\t') | is(byte, b'\n') | is(byte, b'\r')),
+        operator: mask(block, |byte| {
+            // See `Structure::operator`.
+            let byte = byte | 0x20;
+            is(byte, b',') | is(byte, b':') | is(byte, b'{') | is(byte, b'}')
+        }),
     }
 }
 
 pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
     mask(block, |byte| {
-        byte == b'/' || byte == b'b' || byte == b'f' || byte == b'n' || byte == b'r' || byte == b't'
+        let letters = is(byte, b'b') | is(byte, b'f') | is(byte, b'n') | is(byte, b'r') | is(byte, b't');
+        is(byte, b'/') | letters
     })
 }
 
 pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
+    let letter = |byte: u8| below((byte | 0x20).wrapping_sub(b'a'), 6);
     Unicode {
-        u: mask(block, |byte| byte == b'u'),
-        hex: mask(block, |byte| byte.is_ascii_hexdigit()),
-        high: mask(block, |byte| byte.is_ascii_hexdigit() && byte > b'7'),
-        d: mask(block, |byte| byte | 0x20 == b'd'),
+        u: mask(block, |byte| is(byte, b'u')),
+        hex: mask(block, |byte| below(byte.wrapping_sub(b'0'), 10) | letter(byte)),
+        high: mask(block, |byte| below(byte.wrapping_sub(b'8'), 2) | letter(byte)),
+        d: mask(block, |byte| is(byte | 0x20, b'd')),
     }
 }
 
 pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
-    mask(block, |byte| byte < 0x20)
+    mask(block, |byte| below(byte, 0x20))
 }
 
+// Numbers, not truth values, and no branches: compilers make vector instructions of the loops over these.
+
+fn is(byte: u8, this: u8) -> u8 {
+    u8::from(byte == this)
+}
+
+fn below(byte: u8, limit: u8) -> u8 {
+    u8::from(byte < limit)
+}
+
+/// The bytes for which `is` gives 1 and not 0.
 #[inline]
-fn mask(block: &[u8; BLOCK], is: impl Fn(u8) -> bool) -> u64 {
+fn mask(block: &[u8; BLOCK], is: impl Fn(u8) -> u8) -> u64 {
     // Eight bytes of 0 or 1 are gathered in the highest one by a multiplication.
     const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut ones = [0; BLOCK];
+    for (one, &byte) in ones.iter_mut().zip(block) {
+        *one = is(byte);
+    }
     let mut mask = 0;
-    for (bytes, shift) in block.as_chunks::<8>().0.iter().zip((0..).step_by(8)) {
-        let ones = u64::from_le_bytes(bytes.map(|byte| u8::from(is(byte))));
-        mask |= (ones.wrapping_mul(GATHER) >> 56) << shift;
+    for (bytes, shift) in ones.as_chunks::<8>().0.iter().zip((0..).step_by(8)) {
+        mask |= (u64::from_le_bytes(*bytes).wrapping_mul(GATHER) >> 56) << shift;
     }
     mask
 }
