@@ -235,6 +235,16 @@ fn tokens_do_not_depend_on_where_blocks_begin() {
 }
 
 #[test]
+fn a_long_string_is_passed_no_further_than_it_goes() {
+    for length in 0..8 * BLOCK {
+        for end in ["\",1,[2,3]", "\\n\",1", "\n\",1", "\\\"\",1", "\\\\\",1", "\\q\",1", "\u{e9}\",1"] {
+            // No quote, backslash or control character is in the blocks behind it.
+            same_tokens(format!("[\"{}{end}{}", "x".repeat(length), ", 45".repeat(2 * BLOCK)).as_bytes());
+        }
+    }
+}
+
+#[test]
 fn a_name_that_stands_for_no_kernel_is_none() {
     for kernel in Kernel::available() {
         assert_eq!(Available::named(OsStr::new(kernel.name())).map(|kernel| kernel.0), Some(kernel));
