@@ -32,16 +32,13 @@ impl Decision {
 
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Verdict {
+    #[pyo3(get)]
+    route: String,
     inner: table::Verdict,
 }
 
 #[pymethods]
 impl Verdict {
-    #[getter]
-    fn route(&self) -> &str {
-        &self.inner.rule
-    }
-
     #[getter]
     fn matched(&self) -> bool {
         self.inner.matched
@@ -69,7 +66,7 @@ impl Verdict {
 
     fn __repr__(&self) -> String {
         let matched = if self.inner.matched { "True" } else { "False" };
-        format!("Verdict(route={:?}, matched={matched}, reason={:?})", self.inner.rule, self.inner.reason)
+        format!("Verdict(route={:?}, matched={matched}, reason={:?})", self.route, self.inner.reason)
     }
 }
 
@@ -87,7 +84,7 @@ pub(crate) struct Explanation {
 impl Explanation {
     pub(crate) fn of(
         py: Python<'_>,
-        verdicts: Vec<table::Verdict>,
+        verdicts: impl Iterator<Item = (String, table::Verdict)>,
         seen: Vec<(&'static str, String)>,
         decision: Option<Py<Decision>>,
     ) -> PyResult<Self> {
@@ -95,13 +92,14 @@ impl Explanation {
         for (name, value) in seen {
             fields.set_item(name, value)?;
         }
+        let verdicts: Vec<(String, table::Verdict)> = verdicts.collect();
         Ok(Self {
-            route: verdicts.iter().find(|verdict| verdict.matched).map(|verdict| verdict.rule.clone()),
+            route: verdicts.iter().find(|(_, verdict)| verdict.matched).map(|(route, _)| route.clone()),
             decision,
             fields: fields.unbind(),
             verdicts: verdicts
                 .into_iter()
-                .map(|inner| Py::new(py, Verdict { inner }))
+                .map(|(route, inner)| Py::new(py, Verdict { route, inner }))
                 .collect::<PyResult<_>>()?,
         })
     }

@@ -171,7 +171,8 @@ impl RouteTable {
         let owned = Owned::new(body, dialect, headers, path, method, identity)?;
         let explained = self.table.explain(&owned.message()).map_err(|error| errors::message(py, &error))?;
         let decision = explained.decision.and_then(|rank| self.decision(py, rank));
-        Explanation::of(py, explained.verdicts, explained.seen, decision)
+        let names = self.table.decisions().iter().map(|decision| decision.route.clone());
+        Explanation::of(py, names.zip(explained.verdicts), explained.seen, decision)
     }
 
     fn __len__(&self) -> usize {

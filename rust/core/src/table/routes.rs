@@ -105,10 +105,7 @@ impl RouteTable {
         }
         // Stable: equal precedence keeps the order written.
         parsed.sort_by_key(|(_, spec, _)| std::cmp::Reverse(spec.precedence));
-        let mut rules = Rules::new(base_fields());
-        for (_, spec, pattern) in &parsed {
-            rules.push(&spec.name, pattern);
-        }
+        let rules = Rules::compile(base_fields(), parsed.iter().map(|(_, _, pattern)| pattern));
         let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &rules.fields));
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),

@@ -93,6 +93,11 @@ impl<'a> View<'a> {
         rest.get(..length).unwrap_or_default()
     }
 
+    /// All scalars with their fields, in the order of the fields.
+    pub(crate) fn all_scalars(&self) -> impl Iterator<Item = (FieldId, &Seen<'a>)> {
+        self.entries.iter().filter_map(|entry| entry.seen.as_ref().map(|seen| (entry.field, seen)))
+    }
+
     /// The scalars at a field, each with its array element.
     pub(crate) fn scalars(&self, field: FieldId) -> impl Iterator<Item = (u32, &Seen<'a>)> {
         self.entries(field).iter().filter_map(|entry| entry.seen.as_ref().map(|seen| (entry.element, seen)))
