@@ -101,7 +101,7 @@ impl Predicates {
             return *found;
         }
         let id = narrow(entries.len());
-        self.other_ids.insert_unique(hash, id, |id| self.hasher.hash_one(of(*id)));
+        self.other_ids.insert_unique(hash, id, |id| of(*id).map_or(0, |key| self.hasher.hash_one(key)));
         self.entries.push(Entry { field, start: narrow(self.others.len()), length: 0, sort: Sort::Other });
         self.others.push(predicate.clone());
         id
