@@ -94,7 +94,7 @@ fn document() -> impl Strategy<Value = Json> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
     fn finds_exactly_the_rules_that_match(
         patterns in prop::collection::vec(pattern(), 0..120),
