@@ -1,8 +1,8 @@
 """`Matcher.first` called from Python, beside parsers given the same bytes.
 
 A baseline: **the evaluator is linear today**, it tries one rule after the other. The index that a later issue builds
-is to be flat in the number of rules. What parsers are compared with decides as well and, like `orjson` and `json` but
-unlike `msgspec`, validates the document to its last byte.
+is to be flat in the number of rules. `first` decides as well as reads, and like `orjson` and `json`, but unlike
+`msgspec`, it validates the document to its last byte.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ class Process:
 
     def __init__(self, command: Sequence[str], *, core: int | None = None) -> None:
         """`core`: the only CPU it may run on."""
-        pinned = None if core is None else lambda: os.sched_setaffinity(0, {core})
         self.started = time.perf_counter()
         """`time.perf_counter()` right before it was started."""
         self._command = command
@@ -36,9 +35,10 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            preexec_fn=pinned,  # noqa: PLW1509 - no thread holds a lock that the child needs
             start_new_session=True,
         )
+        if core is not None:
+            os.sched_setaffinity(self._popen.pid, {core})  # before it can have started anything
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._seen: list[str] = []
         # Reads on for ever: a full pipe would stop the process.
