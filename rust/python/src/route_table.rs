@@ -1,5 +1,6 @@
 //! `RouteTable`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -39,6 +40,7 @@ pub(crate) fn read_routes(
     problems: &mut Vec<Problem>,
 ) -> PyResult<Vec<RouteSpec>> {
     let mut out = Vec::new();
+    let mut names = HashSet::new();
     for (index, route) in routes.try_iter()?.enumerate() {
         let at = |path: Vec<Step>| -> Vec<Step> {
             [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(path).collect()
@@ -94,7 +96,7 @@ pub(crate) fn read_routes(
         if spec.name.is_empty() {
             problem(key("name"), "a route needs a name");
         }
-        if out.iter().any(|earlier: &RouteSpec| earlier.name == spec.name) && !spec.name.is_empty() {
+        if !spec.name.is_empty() && !names.insert(spec.name.clone()) {
             problem(key("name"), &format!("there is a route `{}` already", spec.name));
         }
         out.push(spec);
