@@ -174,6 +174,8 @@ impl Snapshot {
     /// Where the message is not acceptable, or no route takes it.
     pub fn plan(&self, intake: &Intake, body: Option<&[u8]>, ids: &Ids) -> Result<Plan, NoPlan> {
         let headers = intake.headers();
+        // A body that was to be read and is not there is no message.
+        let body = if intake.buffered { body.or(Some(b"")) } else { body };
         let message = Message {
             dialect: intake.dialect,
             kind: intake.kind,
