@@ -180,6 +180,15 @@ fn joins_that_sometimes_cannot_be_are_warnings() {
 }
 
 #[test]
+fn a_fallback_that_sometimes_cannot_be_is_passed_over() {
+    let found = warnings(vec![route("r", &json!({"dialect": "openai"}), Some("models"), &["pair"])]);
+    assert_eq!(found, Vec::<String>::new());
+    let found = warnings(vec![route("r", &json!({"kind": "model"}), Some("models"), &["natives"])]);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].starts_with("routes[0].fallback[0]: ") && found[0].contains("pass it over"), "{found:#?}");
+}
+
+#[test]
 fn joins_that_can_be_are_silent() {
     for (pattern, to) in [
         (json!({"kind": "model"}), "models"),

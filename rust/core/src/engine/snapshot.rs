@@ -132,9 +132,10 @@ impl Snapshot {
                     let message = format!("{speaks}: {unfit} cannot be sent to it");
                     problems.push(Problem { path: route_path(index, at), message });
                 } else {
+                    let then = if at.len() == 1 { "Such messages are refused" } else { "They pass it over" };
                     let message = format!(
-                        "this route also matches {unfit}, which cannot be sent on: {speaks}. Such messages are refused; \
-                         narrow `match` by kind or dialect"
+                        "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by \
+                         kind or dialect"
                     );
                     warnings.push(Problem { path: route_path(index, at), message });
                 }
