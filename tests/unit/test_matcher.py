@@ -302,9 +302,10 @@ def test_what_fails_changes_nothing() -> None:
             matcher.replace({"new": {}, "wrong": wrong})
     with pytest.raises(ValueError, match='"gold" already: use update'):
         matcher.add("gold", {})
-    for missing in (lambda: matcher.update("new", {}), lambda: matcher.remove("new")):
-        with pytest.raises(KeyError, match="new"):
-            missing()
+    with pytest.raises(KeyError, match="new"):
+        matcher.update("new", {})
+    with pytest.raises(KeyError, match="new"):
+        matcher.remove("new")
     for name in (1, None, b"x"):
         with pytest.raises(TypeError):
             matcher.add(name, {})  # type: ignore[arg-type]
