@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMapping};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
 use waypost_core::dialect::{self, Dialect};
 use waypost_core::table::{Header, Identity, Message};
 
@@ -78,11 +78,25 @@ fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
     };
     let mut out = Vec::new();
     for pair in pairs.try_iter()? {
-        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
-            pair?.extract().map_err(|_| PyTypeError::new_err("headers are (name, value) pairs"))?;
+        let (name, value) = pair_of(&pair?)?;
         out.push((Cow::Owned(text(&name)?.to_ascii_lowercase()), Cow::Owned(text(&value)?)));
     }
     Ok(out)
+}
+
+/// A header field's name and value. ASGI says an iterable of two: uvicorn gives tuples, others lists.
+pub(crate) fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    if let Ok(tuple) = pair.cast::<PyTuple>()
+        && tuple.len() == 2
+    {
+        return Ok((tuple.get_item(0)?, tuple.get_item(1)?));
+    }
+    if let Ok(list) = pair.cast::<PyList>()
+        && list.len() == 2
+    {
+        return Ok((list.get_item(0)?, list.get_item(1)?));
+    }
+    Err(PyTypeError::new_err("headers are (name, value) pairs"))
 }
 
 fn read_identity(identity: &Bound<'_, PyMapping>) -> PyResult<Identity> {

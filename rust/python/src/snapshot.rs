@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
 use waypost_core::cluster::{self, Credential, Timeout};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{self, Config, Ids, Limits, Request, Target};
@@ -14,6 +14,7 @@ use waypost_core::pattern::{Problem, Step};
 
 use crate::endpoint::{Cluster, Endpoint};
 use crate::errors;
+use crate::message::pair_of;
 use crate::plan::Intake;
 use crate::route_table::{RouteTable, item, read_routes};
 
@@ -129,11 +130,7 @@ fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> 
     let mut out = Vec::with_capacity(headers.len().unwrap_or(16));
     for pair in headers.try_iter()? {
         let pair = pair?;
-        // ASGI says an iterable of two; uvicorn gives tuples, others lists.
-        let (name, value) = match pair.cast::<PyTuple>() {
-            Ok(pair) => (pair.get_item(0)?, pair.get_item(1)?),
-            Err(_) => pair.extract()?,
-        };
+        let (name, value) = pair_of(&pair)?;
         out.push((name.cast::<PyBytes>()?.as_bytes().to_vec(), value.cast::<PyBytes>()?.as_bytes().to_vec()));
     }
     Ok(out)

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::id::is_usable;
 use crate::dialect::{self, Body, Dialect, Kind};
+use crate::http1;
 use crate::table::Header;
 
 /// A request's head as it came.
@@ -32,7 +33,8 @@ pub struct Intake {
     pub id: String,
     /// Whether the body is to be read whole before anything is decided.
     pub buffered: bool,
-    pub(super) has_body: bool,
+    /// Whether the head says how long a body is, be it 0.
+    pub(super) framed: bool,
 }
 
 /// A request that is answered at once.
@@ -76,6 +78,12 @@ impl Intake {
             );
             return Err(refuse("not_found", message));
         };
+        // Nothing is accepted that no attempt could send on.
+        let fields = request.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        if let Err(error) = http1::check_request(request.method.as_bytes(), request.target.as_bytes(), fields)
+        {
+            return Err(refuse("bad_framing", error.to_string()));
+        }
         if !entry.methods.is_empty() && !entry.methods.contains(&request.method.as_str()) {
             let allow = entry.methods.join(", ");
             let message = format!("{path} takes {allow}, not {}", request.method);
@@ -103,7 +111,8 @@ impl Intake {
         let sent = request.fields("x-request-id").find(|id| is_usable(id));
         let id = sent.map_or_else(fresh_id, |id| String::from_utf8_lossy(id).into_owned());
         let kind = entry.kind;
-        Ok(Self { dialect, kind, id, buffered, has_body: has_body || entry.body == Body::Json, request })
+        let framed = framed || length.is_some();
+        Ok(Self { request, dialect, kind, id, buffered, framed })
     }
 
     /// The header fields as patterns see them.

@@ -1,6 +1,6 @@
 //! Which messages can be sent to a cluster that speaks another dialect, and whether a route's messages are among them.
 
-use crate::dialect::{Dialect, Kind, entry};
+use crate::dialect::{Attribute, Dialect, Kind, Source, entry};
 use crate::pattern::{Conjunction, Field, Node, Predicate, Seen};
 
 /// A sort of message: its dialect and what it asks for.
@@ -44,7 +44,15 @@ fn all(nodes: &Conjunction, sort: Sort) -> bool {
 }
 
 fn may_hold(field: &Field, (dialect, kind): Sort) -> bool {
-    let [name] = field.path.as_slice() else { return true };
+    let Some((name, inner)) = field.path.split_first() else { return true };
+    let absent = |attribute: Attribute| attribute.source(dialect) == Source::Absent;
+    // Nothing in such a message, be it body or headers, can give it this attribute.
+    if name.as_ref() != "kind" && Attribute::parse(name).is_some_and(absent) {
+        return field.tests.iter().any(Predicate::wants_absence);
+    }
+    if !inner.is_empty() {
+        return true;
+    }
     let holds = |text: &str| field.tests.iter().any(|test| test.matches(&Seen::String(text.into())));
     match &**name {
         "dialect" => holds(dialect.name()),

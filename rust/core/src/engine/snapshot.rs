@@ -137,9 +137,10 @@ impl Snapshot {
                     let message = format!("{speaks}: {unfit} cannot be sent to it");
                     problems.push(Problem { path: route_path(index, at), message });
                 } else {
+                    let then = if at.len() == 1 { "Such messages are refused" } else { "They pass it over" };
                     let message = format!(
-                        "this route also matches {unfit}, which cannot be sent on: {speaks}. Such messages are refused; \
-                         narrow `match` by kind or dialect"
+                        "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by \
+                         kind or dialect"
                     );
                     warnings.push(Problem { path: route_path(index, at), message });
                 }
@@ -179,6 +180,8 @@ impl Snapshot {
     /// Where the message is not acceptable, or no route takes it.
     pub fn plan(&self, intake: &Intake, body: Option<&[u8]>, ids: &Ids) -> Result<Plan, NoPlan> {
         let headers = intake.headers();
+        // A body that was to be read and is not there is no message.
+        let body = if intake.buffered { body.or(Some(b"")) } else { body };
         let message = Message {
             dialect: intake.dialect,
             kind: intake.kind,

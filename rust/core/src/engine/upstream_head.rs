@@ -31,9 +31,7 @@ pub(super) fn write(
     extra.extend(host.map(|host| (&b"x-forwarded-host"[..], host)));
     extra.extend(request.client.as_deref().map(|client| (&b"x-forwarded-for"[..], client.as_bytes())));
     extra.extend(remaining.as_deref().map(|ms| (&b"x-waypost-deadline-ms"[..], ms.as_bytes())));
-    // Without a trusted proxy in front nothing that the client says about itself is believed.
-    let mut remove: Vec<&[u8]> =
-        vec![b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"forwarded"];
+    let mut remove: Vec<&[u8]> = vec![b"forwarded"];
     match &cluster.credential {
         Credential::Pass => {}
         Credential::None => remove.extend(CREDENTIALS),
@@ -55,12 +53,25 @@ pub(super) fn write(
         host: endpoint.authority().as_bytes(),
         remove: &remove,
         extra: &extra,
-        body: if intake.has_body || translated { body } else { BodyLength::None },
+        // The body that is sent is always framed, whatever the client's head said: HTTP/2 needs no length.
+        body: match body {
+            BodyLength::Known(0) if !intake.framed && !intake.buffered => BodyLength::None,
+            body => body,
+        },
     };
     let mut out = Vec::with_capacity(512);
-    let fields = request.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    // Without a trusted proxy in front nothing that the client says about itself is believed.
+    let own = request.headers.iter().filter(|(name, _)| !is_forwarded(name));
+    let fields = own.map(|(name, value)| (name.as_slice(), value.as_slice()));
     write_request_head(&mut out, &head, fields)?;
     Ok(out)
+}
+
+/// Whether a field is one of `x-forwarded-*`, also as an endpoint that speaks CGI or WSGI sees it, where `_` is `-`.
+fn is_forwarded(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.get(..PREFIX.len()).is_some_and(|start| start.iter().map(dashed).eq(PREFIX.iter().copied()))
 }
 
 /// Whether a message must be translated for a cluster.

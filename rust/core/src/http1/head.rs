@@ -144,6 +144,11 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| token_byte(byte).is_some())
 }
 
+/// Whether a field's name is one (RFC 9110, section 5.1).
+pub(super) fn check_name(bytes: &[u8]) -> Result<(), Error> {
+    if is_token(bytes) { Ok(()) } else { Err(Error::of_field(ErrorKind::FieldName, bytes)) }
+}
+
 /// Append a field's name in lower case.
 pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let begin = out.len();

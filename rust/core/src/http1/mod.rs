@@ -34,5 +34,5 @@ mod response;
 pub use chunked::encode_chunk;
 pub use error::{Error, ErrorKind};
 pub use head::{Field, MAX_FIELDS, MAX_OPTIONS};
-pub use request::{BodyLength, RequestHead, write_request_head};
+pub use request::{BodyLength, RequestHead, check_request, write_request_head};
 pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};
