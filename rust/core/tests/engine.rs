@@ -71,6 +71,7 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
             .collect(),
         client: Some("192.0.2.7".to_owned()),
         scheme: "https".to_owned(),
+        version: "1.1".to_owned(),
     }
 }
 
@@ -185,7 +186,10 @@ fn a_fallback_that_sometimes_cannot_be_is_passed_over() {
     assert_eq!(found, Vec::<String>::new());
     let found = warnings(vec![route("r", &json!({"kind": "model"}), Some("models"), &["natives"])]);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].starts_with("routes[0].fallback[0]: ") && found[0].contains("pass it over"), "{found:#?}");
+    assert!(
+        found[0].starts_with("routes[0].fallback[0]: ") && found[0].contains("pass it over"),
+        "{found:#?}"
+    );
 }
 
 #[test]
@@ -446,10 +450,10 @@ fn targets_are_the_clusters_endpoints_then_those_of_the_fallbacks() {
     let mut firsts = [0_u32; 2];
     for _ in 0..400 {
         let plan = snapshot.plan(&intake, Some(b"{}"), &ids).unwrap();
-        let clusters: Vec<usize> = plan.targets.iter().map(|target| target.cluster).collect();
+        let clusters: Vec<usize> = plan.endpoints.iter().map(|at| at.cluster).collect();
         assert_eq!(clusters, [2, 2, 0, 2, 2]);
-        assert_ne!(plan.targets[0].endpoint, plan.targets[1].endpoint, "each endpoint once");
-        firsts[plan.targets[0].endpoint] += 1;
+        assert_ne!(plan.endpoints[0].endpoint, plan.endpoints[1].endpoint, "each endpoint once");
+        firsts[plan.endpoints[0].endpoint] += 1;
     }
     assert!((50..150).contains(&firsts[0]), "weights 1 and 3: {firsts:?}");
 }
@@ -467,21 +471,21 @@ fn a_message_that_its_cluster_cannot_have_is_refused() {
     assert!(message.contains("`models`") && message.contains("\"tool\""), "{message}");
     // A fallback that cannot have it is passed over.
     let (_, found) = plan(&snapshot, "/v1/chat/completions", &[], "{}").unwrap();
-    assert_eq!(found.targets.len(), 1);
+    assert_eq!(found.endpoints.len(), 1);
     let (_, found) = plan(&snapshot, "/v1/envelopes", &[], &envelope("model")).unwrap();
-    assert_eq!(found.targets.iter().map(|target| target.cluster).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(found.endpoints.iter().map(|at| at.cluster).collect::<Vec<_>>(), [0, 1]);
 }
 
 #[test]
 fn a_route_that_leads_nowhere_has_no_target() {
     let snapshot = snapshot(vec![route("r", &json!({}), None, &[])]);
-    assert!(plan(&snapshot, "/v1/envelopes", &[], &envelope("event")).unwrap().1.targets.is_empty());
+    assert!(plan(&snapshot, "/v1/envelopes", &[], &envelope("event")).unwrap().1.endpoints.is_empty());
 }
 
 #[test]
 fn no_route_is_no_plan() {
     let snapshot = snapshot(vec![route("r", &json!({"kind": "tool"}), Some("natives"), &[])]);
-    let Err(NoPlan::Route(none)) = plan(&snapshot, "/v1/envelopes", &[], &envelope("event")) else {
+    let Err(NoPlan::Route { none, .. }) = plan(&snapshot, "/v1/envelopes", &[], &envelope("event")) else {
         panic!()
     };
     assert!(none.seen.contains(&("kind", "\"event\"".to_owned())), "{none:?}");

@@ -121,11 +121,13 @@ impl Setup {
             headers: fields.collect(),
             client: self.client.map(str::to_owned),
             scheme: "https".to_owned(),
+            version: "1.1".to_owned(),
         };
         let intake = snapshot.accept(request, &ids).unwrap();
         let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes), &ids).unwrap();
-        let head = snapshot.head(&intake, &plan, plan.targets[0], self.length, self.remaining).unwrap();
-        assert_eq!(snapshot.translates(&intake, plan.targets[0]), intake.dialect != self.speaks);
+        let head =
+            snapshot.head(&intake, &plan, plan.endpoints[0], self.length, self.remaining).unwrap().unwrap();
+        assert_eq!(snapshot.translates(&intake, plan.endpoints[0]), intake.dialect != self.speaks);
         Head::parse(&head)
     }
 }
@@ -383,12 +385,12 @@ proptest! {
         let snapshot = Setup::default().snapshot();
         let ids = Ids::new(1);
         let headers = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
-        let request = Request { method, target, headers, client: Some("192.0.2.7".to_owned()), scheme: "http".to_owned() };
+        let request = Request { method, target, headers, client: Some("192.0.2.7".to_owned()), scheme: "http".to_owned(), version: "2".to_owned() };
         if let Ok(intake) = snapshot.accept(request, &ids)
             && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"), &ids)
         {
-            let head = snapshot.head(&intake, &plan, plan.targets[0], BodyLength::Known(2), None);
-            let head = Head::parse(&head.unwrap());
+            let head = snapshot.head(&intake, &plan, plan.endpoints[0], BodyLength::Known(2), None);
+            let head = Head::parse(&head.unwrap().unwrap());
             prop_assert_eq!(head.one("x-forwarded-for"), Some("192.0.2.7"));
             prop_assert_eq!(head.one("authorization"), None);
             prop_assert_eq!(head.all("host"), ["upstream:9100"]);

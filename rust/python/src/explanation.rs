@@ -23,6 +23,18 @@ impl Decision {
 
 #[pymethods]
 impl Decision {
+    fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Ok(other) = other.cast::<Self>() else { return Ok(false) };
+        let other = other.get();
+        Ok(self.route == other.route
+            && self.cluster == other.cluster
+            && self.fallback.bind(py).eq(&other.fallback)?)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        (&self.route, &self.cluster, &self.fallback).into_pyobject(py)?.hash()
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let cluster = self.cluster.as_ref().map_or_else(|| "None".to_owned(), |name| format!("{name:?}"));
         let fallback = self.fallback.bind(py).repr()?;
@@ -76,7 +88,6 @@ pub(crate) struct Explanation {
     route: Option<String>,
     #[pyo3(get)]
     decision: Option<Py<Decision>>,
-    #[pyo3(get)]
     fields: Py<PyDict>,
     verdicts: Vec<Py<Verdict>>,
 }
@@ -107,6 +118,11 @@ impl Explanation {
 
 #[pymethods]
 impl Explanation {
+    #[getter]
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.fields.bind(py).copy()
+    }
+
     #[getter]
     fn verdicts(&self, py: Python<'_>) -> Vec<Py<Verdict>> {
         self.verdicts.iter().map(|verdict| verdict.clone_ref(py)).collect()

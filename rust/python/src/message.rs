@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyMapping, PyTuple};
 use waypost_core::dialect::{self, Dialect};
 use waypost_core::table::{Header, Identity, Message};
 
@@ -18,6 +18,7 @@ pub(crate) struct Owned<'a> {
     path: String,
     method: String,
     identity: Option<Identity>,
+    client: Option<&'a str>,
 }
 
 impl<'a> Owned<'a> {
@@ -28,6 +29,7 @@ impl<'a> Owned<'a> {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&'a str>,
     ) -> PyResult<Self> {
         let Some(dialect) = Dialect::parse(dialect) else {
             let known = Dialect::ALL.map(Dialect::name).join(", ");
@@ -41,6 +43,7 @@ impl<'a> Owned<'a> {
             path: path.split('?').next().unwrap_or_default().to_owned(),
             method: method.to_owned(),
             identity: identity.map(read_identity).transpose()?,
+            client,
         })
     }
 
@@ -52,7 +55,7 @@ impl<'a> Owned<'a> {
             method: &self.method,
             path: &self.path,
             headers: &self.headers,
-            client: None,
+            client: self.client,
             identity: self.identity.as_ref(),
             body: self.body.as_ref().map(Body::as_bytes),
         }
@@ -61,8 +64,8 @@ impl<'a> Owned<'a> {
 
 /// Pairs, or a mapping, of str or bytes.
 fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
-    let pairs = match headers.cast::<PyDict>() {
-        Ok(dict) => dict.items().into_any(),
+    let pairs = match headers.cast::<PyMapping>() {
+        Ok(mapping) => mapping.items()?.into_any(),
         Err(_) => headers.clone(),
     };
     let text = |object: &Bound<'_, PyAny>| -> PyResult<String> {

@@ -124,7 +124,7 @@ impl RouteTable {
         }
     }
 
-    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn decide(
         &self,
@@ -135,13 +135,14 @@ impl RouteTable {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&str>,
     ) -> PyResult<Option<Py<Decision>>> {
-        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let owned = Owned::new(body, dialect, headers, path, method, identity, client)?;
         let decided = self.table.decide(&owned.message()).map_err(|error| errors::message(py, &error))?;
         Ok(decided.decision.ok().and_then(|rank| self.decision(py, rank)))
     }
 
-    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn matches(
         &self,
@@ -152,13 +153,14 @@ impl RouteTable {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&str>,
     ) -> PyResult<Vec<Py<Decision>>> {
-        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let owned = Owned::new(body, dialect, headers, path, method, identity, client)?;
         let ranks = self.table.matches(&owned.message()).map_err(|error| errors::message(py, &error))?;
         Ok(ranks.into_iter().filter_map(|rank| self.decision(py, rank)).collect())
     }
 
-    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn explain(
         &self,
@@ -169,8 +171,9 @@ impl RouteTable {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&str>,
     ) -> PyResult<Explanation> {
-        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let owned = Owned::new(body, dialect, headers, path, method, identity, client)?;
         let explained = self.table.explain(&owned.message()).map_err(|error| errors::message(py, &error))?;
         let decision = explained.decision.and_then(|rank| self.decision(py, rank));
         let names = self.table.decisions().iter().map(|decision| decision.route.clone());

@@ -204,7 +204,7 @@ pub(super) fn refused(error: httparse::Error) -> ErrorKind {
 /// its next proxy: passed on, they would ask the client for a credential that is not meant for it, or show an
 /// endpoint one that is not meant for the endpoint. `trailer` is not among them: section 6.6.2 makes it
 /// end-to-end, and trailers are relayed.
-pub(super) fn is_hop_by_hop(lower: &[u8]) -> bool {
+pub(crate) fn is_hop_by_hop(lower: &[u8]) -> bool {
     matches!(
         lower,
         b"connection"

@@ -181,6 +181,13 @@ fn check(head: &RequestHead<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a caller may give a field of this name as an extra one: a token that is not written here anyway.
+#[must_use]
+pub fn is_settable(name: &[u8]) -> bool {
+    let lower = name.to_ascii_lowercase();
+    head::is_token(name) && !is_reserved(&head::folded(&lower))
+}
+
 /// Whether a field is written by this module, or by nobody.
 fn is_reserved(folded: &[u8]) -> bool {
     head::is_hop_by_hop(folded) || matches!(folded, b"host" | b"content-length" | b"expect" | b"via")

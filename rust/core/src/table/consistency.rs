@@ -49,7 +49,7 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
             }
             let mut found: Vec<u32> = Vec::new();
             for (element, seen) in facts.view.scalars(field) {
-                if found.last() != Some(&element) && facts.any_accepts(predicates, field, seen) {
+                if found.last() != Some(&element) && facts.any_accepts(predicates, field, &seen) {
                     found.push(element);
                     if element == 0 {
                         return Goal::Always;

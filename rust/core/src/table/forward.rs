@@ -116,7 +116,7 @@ impl Forward {
             };
             last = Some((field, guards));
             if let Some(guards) = guards {
-                guards.find(seen, facts.predicates, out);
+                guards.find(&seen, facts.predicates, out);
             }
         }
         // Of a field with many values each guard counts once.

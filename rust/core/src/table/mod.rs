@@ -28,4 +28,5 @@ mod ways;
 pub use explain::Verdict;
 pub use matcher::Matcher;
 pub use message::{Envelope, Header, Identity, Message, MessageError};
+pub(crate) use routes::tests;
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};

@@ -220,7 +220,7 @@ pub(crate) struct Facts<'v, 'a> {
 impl<'v, 'a> Facts<'v, 'a> {
     pub(crate) fn new(view: &'v View<'a>, predicates: &'v Predicates) -> Self {
         let mut equal: SmallVec<[PredicateId; 32]> =
-            view.all_scalars().filter_map(|(field, seen)| predicates.equal_to(field, seen)).collect();
+            view.all_scalars().filter_map(|(field, seen)| predicates.equal_to(field, &seen)).collect();
         equal.sort_unstable();
         equal.dedup();
         Self { view, predicates, equal }
@@ -240,7 +240,7 @@ impl<'v, 'a> Facts<'v, 'a> {
                 if predicate.wants_absence() {
                     return scalars.next().is_none();
                 }
-                scalars.any(|(_, seen)| predicate.matches(seen))
+                scalars.any(|(_, seen)| predicate.matches(&seen))
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::pattern::{Conjunction, Node, Pattern, Problem};
 
 /// How many ways through `$or`s that share fields one rule may have, see [`ways`].
-const MAX_WAYS: usize = 1024;
+const MAX_WAYS: usize = 128;
 
 /// What the parser of patterns cannot see: `$or`s that would take too long together.
 pub(crate) fn check(pattern: &Pattern) -> Option<Problem> {

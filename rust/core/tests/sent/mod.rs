@@ -144,7 +144,7 @@ pub fn refusal(sent: &Sent) -> MessageError {
 #[track_caller]
 pub fn wrong(sent: &Sent, wanted_field: &str, wanted_offset: Option<usize>) -> String {
     match refusal(sent) {
-        MessageError::Envelope { field, offset, message } => {
+        MessageError::Envelope { field, offset, message, .. } => {
             assert_eq!((field.as_str(), offset), (wanted_field, wanted_offset), "{message} {sent:?}");
             message
         }
