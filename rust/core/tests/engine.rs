@@ -185,7 +185,10 @@ fn a_fallback_that_sometimes_cannot_be_is_passed_over() {
     assert_eq!(found, Vec::<String>::new());
     let found = warnings(vec![route("r", &json!({"kind": "model"}), Some("models"), &["natives"])]);
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].starts_with("routes[0].fallback[0]: ") && found[0].contains("pass it over"), "{found:#?}");
+    assert!(
+        found[0].starts_with("routes[0].fallback[0]: ") && found[0].contains("pass it over"),
+        "{found:#?}"
+    );
 }
 
 #[test]
