@@ -484,9 +484,10 @@ fn a_route_that_leads_nowhere_has_no_target() {
 #[test]
 fn no_route_is_no_plan() {
     let snapshot = snapshot(vec![route("r", &json!({"kind": "tool"}), Some("natives"), &[])]);
-    let Err(NoPlan::Route(none)) = plan(&snapshot, "/v1/envelopes", &[], &envelope("event")) else {
+    let Err(NoPlan::Route { id, none }) = plan(&snapshot, "/v1/envelopes", &[], &envelope("event")) else {
         panic!()
     };
+    assert_eq!(id, "m-1");
     assert!(none.seen.contains(&("kind", "\"event\"".to_owned())), "{none:?}");
 }
 
