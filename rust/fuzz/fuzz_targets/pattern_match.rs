@@ -145,7 +145,7 @@ fn parse(tree: &Json) -> Option<Pattern> {
 }
 
 fn matches(pattern: &Pattern, body: &[u8]) -> bool {
-    !Matcher::new([("r", pattern)], Options::default()).matches(body).unwrap().is_empty()
+    !Matcher::new([pattern], Options::default()).matches(body).unwrap().is_empty()
 }
 
 fn run(input: &mut Unstructured<'_>) -> Result<()> {
@@ -154,7 +154,7 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
     let body = document.to_string().into_bytes();
     let rules: Vec<(&Json, Pattern)> = trees.iter().filter_map(|tree| Some((tree, parse(tree)?))).collect();
 
-    let matcher = Matcher::new(rules.iter().map(|(_, pattern)| ("r", pattern)), Options::default());
+    let matcher = Matcher::new(rules.iter().map(|(_, pattern)| pattern), Options::default());
     let found = matcher.matches(&body).unwrap();
     assert_eq!(matcher.first(&body).unwrap(), found.first().copied());
     let verdicts = matcher.explain(&body).unwrap();
