@@ -11,7 +11,7 @@ use waypost_core::dialect::{Dialect, Kind};
 use waypost_core::engine::{Config, Ids, Intake, Limits, NoPlan, Plan, Refusal, Request, Snapshot};
 use waypost_core::json::Options;
 use waypost_core::pattern::Problem;
-use waypost_core::table::{MessageError, RouteSpec};
+use waypost_core::table::RouteSpec;
 
 const HEADER: usize = 4096;
 
@@ -61,7 +61,12 @@ fn warnings(routes: Vec<RouteSpec>) -> Vec<String> {
     snapshot(routes).warnings.iter().map(ToString::to_string).collect()
 }
 
+/// An HTTP/1.1 request, with a Host field unless it has one.
 fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
+    let host = [("host", "h")]
+        .into_iter()
+        .filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")));
+    let headers: Vec<(&str, &str)> = host.chain(headers.iter().copied()).collect();
     Request {
         method: method.to_owned(),
         target: target.to_owned(),
@@ -130,23 +135,19 @@ fn clusters_must_exist() {
 #[test]
 fn joins_that_cannot_be_are_problems() {
     for (pattern, to, sort) in [
-        (json!({"kind": "tool"}), "models", "envelopes of kind \"tool\""),
-        (
-            json!({"kind": ["query", "event"]}),
-            "models",
-            "envelopes of kind \"query\", envelopes of kind \"event\"",
-        ),
+        (json!({"kind": "tool"}), "models", "envelopes of kind tool cannot"),
+        (json!({"kind": ["query", "event"]}), "models", "envelopes of kind query, event cannot"),
         (json!({"dialect": "openai"}), "natives", "OpenAI requests"),
         (json!({"path": "/v1/chat/completions"}), "natives", "OpenAI requests"),
         (json!({"path": [{"prefix": "/v1/audio"}], "dialect": "openai"}), "natives", "OpenAI requests"),
-        (json!({"$or": [{"kind": "tool"}, {"kind": "event"}]}), "models", "envelopes of kind \"tool\""),
-        (json!({"kind": [{"anything-but": "model"}]}), "models", "envelopes of kind \"query\""),
-        (json!({"kind": [{"exists": false}]}), "natives", "OpenAI requests"),
         (
-            json!({"kind": "query", "tenant": "acme", "body": {"x": [1]}}),
+            json!({"$or": [{"kind": "tool"}, {"kind": "event"}]}),
             "models",
-            "envelopes of kind \"query\"",
+            "envelopes of kind tool, event cannot",
         ),
+        (json!({"kind": [{"anything-but": "model"}]}), "models", "envelopes of kind query"),
+        (json!({"kind": [{"exists": false}], "path": [{"prefix": "/v1/"}]}), "natives", "OpenAI requests"),
+        (json!({"kind": "query", "tenant": "acme", "body": {"x": [1]}}), "models", "envelopes of kind query"),
     ] {
         for (to, fallback, place) in
             [(Some(to), vec![], "routes[0].to"), (None, vec![to], "routes[0].fallback[0]")]
@@ -165,11 +166,11 @@ fn joins_that_cannot_be_are_problems() {
 #[test]
 fn joins_that_sometimes_cannot_be_are_warnings() {
     for (pattern, to, sort) in [
-        (json!({}), "models", "envelopes of kind \"tool\""),
+        (json!({}), "models", "envelopes of kind query, context, tool, event, which"),
         (json!({"tenant": "acme"}), "natives", "OpenAI requests"),
         (json!({"kind": "model"}), "natives", "OpenAI requests"),
-        (json!({"kind": ["model", "tool"]}), "models", "envelopes of kind \"tool\""),
-        (json!({"headers": {"x-tier": ["gold"]}}), "models", "envelopes of kind \"event\""),
+        (json!({"kind": ["model", "tool"]}), "models", "envelopes of kind tool, which"),
+        (json!({"headers": {"x-tier": ["gold"]}}), "models", "event"),
     ] {
         let found = warnings(vec![route("r", &pattern, Some(to), &[])]);
         assert_eq!(found.len(), 1, "{pattern}: {found:#?}");
@@ -383,7 +384,7 @@ fn content_encodings() {
 #[test]
 fn heads_have_a_limit() {
     let target = "/v1/models";
-    let fits = "x".repeat(HEADER - target.len() - "a".len() - 4);
+    let fits = "x".repeat(HEADER - target.len() - "a".len() - 4 - "hosth".len() - 4);
     assert_eq!(code("GET", target, &[("a", &fits)]), "");
     let refusal = accept("GET", target, &[("a", &format!("{fits}x"))]).unwrap_err();
     assert_eq!(refusal.code, "header_too_large");
@@ -460,16 +461,20 @@ fn targets_are_the_clusters_endpoints_then_those_of_the_fallbacks() {
 
 #[test]
 fn a_message_that_its_cluster_cannot_have_is_refused() {
-    let routes = || vec![route("r", &json!({}), Some("models"), &["natives"])];
-    let snapshot = snapshot(routes());
-    let Err(NoPlan::Message(MessageError::Envelope { field, message, .. })) =
-        plan(&snapshot, "/v1/envelopes", &[], &envelope("tool"))
+    let alone = snapshot(vec![route("r", &json!({}), Some("models"), &[])]);
+    let Err(NoPlan::Unjoinable { id, message }) = plan(&alone, "/v1/envelopes", &[], &envelope("tool"))
     else {
         panic!("it has a plan")
     };
-    assert_eq!(field, "kind");
-    assert!(message.contains("`models`") && message.contains("\"tool\""), "{message}");
-    // A fallback that cannot have it is passed over.
+    assert_eq!(id, "m-1");
+    assert!(
+        message.contains("`r`") && message.contains("`models`") && message.contains("kind tool"),
+        "{message}"
+    );
+    // Where another cluster can have it, those that cannot are passed over.
+    let snapshot = snapshot(vec![route("r", &json!({}), Some("models"), &["natives"])]);
+    let (_, found) = plan(&snapshot, "/v1/envelopes", &[], &envelope("tool")).unwrap();
+    assert_eq!(found.endpoints.iter().map(|at| at.cluster).collect::<Vec<_>>(), [1]);
     let (_, found) = plan(&snapshot, "/v1/chat/completions", &[], "{}").unwrap();
     assert_eq!(found.endpoints.len(), 1);
     let (_, found) = plan(&snapshot, "/v1/envelopes", &[], &envelope("model")).unwrap();
@@ -531,7 +536,7 @@ fn the_messages_own_id_counts_most() {
 
 #[test]
 fn only_what_changes_nothing_may_be_sent_again() {
-    let snapshot = snapshot(vec![route("r", &json!({}), None, &[])]);
+    let snapshot = snapshot(vec![route("r", &json!({"path": [{"prefix": "/v1/"}]}), None, &[])]);
     for kind in Kind::ALL {
         let idempotent = plan(&snapshot, "/v1/envelopes", &[], &envelope(kind.name())).unwrap().1.idempotent;
         assert_eq!(idempotent, !matches!(kind, Kind::Tool | Kind::Event), "{kind:?}");
@@ -545,7 +550,6 @@ fn only_what_changes_nothing_may_be_sent_again() {
         ("DELETE", true),
         ("POST", false),
         ("PATCH", false),
-        ("get", false),
     ] {
         let intake = snapshot.accept(request(method, "/v1/files/1", &[]), &ids).unwrap();
         assert_eq!(snapshot.plan(&intake, None, &ids).unwrap().idempotent, idempotent, "{method}");

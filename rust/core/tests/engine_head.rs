@@ -98,7 +98,9 @@ impl Setup {
             model: None,
             timeout: Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 },
         }];
-        let pattern = Value::Map(Vec::new());
+        // Paths that are not listed have to be named.
+        let prefix = Value::Map(vec![("prefix".to_owned(), Value::String("/v1/".to_owned()))]);
+        let pattern = Value::Map(vec![("path".to_owned(), Value::List(vec![prefix]))]);
         let routes = vec![RouteSpec {
             name: "r".to_owned(),
             pattern,
@@ -113,8 +115,12 @@ impl Setup {
     fn head(&self) -> Head {
         let snapshot = self.snapshot();
         let ids = Ids::new(1);
-        let fields =
-            self.headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
+        let host = [("host", "h")]
+            .into_iter()
+            .filter(|_| !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")));
+        let fields = host
+            .chain(self.headers.iter().copied())
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
         let request = Request {
             method: self.method.to_owned(),
             target: self.target.to_owned(),
@@ -238,7 +244,7 @@ fn a_client_cannot_say_who_it_is() {
     // What is not known is left out.
     let headers = forged.to_vec();
     let head = Setup { client: None, headers, ..Setup::default() }.head();
-    assert_eq!((head.one("x-forwarded-for"), head.one("x-forwarded-host")), (None, None));
+    assert_eq!((head.one("x-forwarded-for"), head.one("x-forwarded-host")), (None, Some("h")));
 }
 
 #[test]
