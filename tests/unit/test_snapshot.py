@@ -87,7 +87,7 @@ def test_every_problem_of_meaning_is_told() -> None:
         ("routes", 0, "to"),
         ("routes", 0, "fallback", 1),
     ]
-    with pytest.raises(ConfigError, match='envelopes of kind "query" cannot be sent') as caught:
+    with pytest.raises(ConfigError, match="envelopes of kind query cannot be sent") as caught:
         Snapshot(config(routes=routes[1:]))
     assert caught.value.problems[0].path == ("routes", 0, "to")
 
@@ -128,8 +128,20 @@ def test_an_intake_says_how_to_read_the_body() -> None:
         ("POST", b"/nowhere", JSON, "not_found", "json"),
         ("GET", b"/v1/envelopes", JSON, "method_not_allowed", "envelope"),
         ("POST", b"/v1/models", JSON, "method_not_allowed", "openai"),
-        ("POST", b"/v1/envelopes", [(b"content-type", b"text/plain")], "unsupported_media_type", "envelope"),
-        ("POST", b"/v1/embeddings", [(b"content-encoding", b"gzip")], "unsupported_media_type", "openai"),
+        (
+            "POST",
+            b"/v1/envelopes",
+            [(b"host", b"x"), (b"content-type", b"text/plain")],
+            "unsupported_media_type",
+            "envelope",
+        ),
+        (
+            "POST",
+            b"/v1/embeddings",
+            [(b"host", b"x"), (b"content-encoding", b"gzip")],
+            "unsupported_media_type",
+            "openai",
+        ),
         ("POST", b"/v1/envelopes", [(b"a", b"x" * 5000)], "header_too_large", "envelope"),
         ("GET", "/v1/models?é".encode(), JSON, "bad_framing", "openai"),
         ("GET", b"/v1/models?\xff", JSON, "bad_framing", "openai"),

@@ -156,7 +156,7 @@ class Client:
             "query_string": b"",
             "root_path": "",
             "client": ("127.0.0.1", 50000),
-            "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in {"host": "waypost", **fields}.items()],
             **(scope or {}),
         }
         await self._path(full, receive, send)
@@ -204,7 +204,9 @@ class World:
                 clusters[f"c{index}"]["model"] = model
         names = list(clusters)
         route = {"name": "all", "to": names[0], "fallback": names[1:]}
-        config = {"clusters": clusters, "routes": [route], "limits": limits or {}}
+        # Paths of the API that are not listed have to be named.
+        named = {**route, "name": "named", "match": {"path": [{"prefix": "/v1/"}]}}
+        config = {"clusters": clusters, "routes": [route, named], "limits": limits or {}}
         return Client(config)
 
     async def close(self, *clients: Client) -> None:

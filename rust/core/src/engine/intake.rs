@@ -167,7 +167,7 @@ fn is_normal(path: &str) -> bool {
     let encoded = |at: usize| {
         let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        byte.filter(|byte| !byte.is_ascii_alphanumeric() && !b"-._~/\\%\0".contains(byte)).is_some()
+        byte.is_some_and(|byte| !byte.is_ascii_alphanumeric() && !b"-._~/\\%\0".contains(&byte))
     };
     let escapes = (0..).zip(bytes).filter(|(_, byte)| **byte == b'%').all(|(at, _)| encoded(at));
     let mut segments = path.split('/').skip(1).peekable();
