@@ -70,11 +70,13 @@ impl Intake {
         }
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
-            let message = format!(
-                "there is nothing at `{shown}`: envelopes go to /v1/envelopes, OpenAI requests to \
-                 /v1/chat/completions and other paths below /v1/"
-            );
-            return Err(refuse("not_found", message));
+            let hint = if dialect::is_canonical(path) {
+                "envelopes go to /v1/envelopes, OpenAI requests to /v1/chat/completions and other paths below /v1/"
+            } else {
+                "a path has no empty, `.` or `..` segments, no control characters, and `%` only before two \
+                 hexadecimal digits"
+            };
+            return Err(refuse("not_found", format!("there is nothing at `{shown}`: {hint}")));
         };
         if !entry.methods.is_empty() && !entry.methods.contains(&request.method.as_str()) {
             let allow = entry.methods.join(", ");
@@ -83,6 +85,9 @@ impl Intake {
         }
         let length = request.fields("content-length").next();
         let framed = request.fields("transfer-encoding").next().is_some();
+        if let Some(message) = request.ambiguity() {
+            return Err(refuse("bad_framing", message.to_owned()));
+        }
         let has_body = framed || length.is_some_and(|length| length != b"0");
         let json = match request.media_type() {
             MediaType::Absent | MediaType::Json => true,
@@ -135,6 +140,23 @@ impl Request {
     pub(super) fn fields<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
         let named = move |(field, _): &&(Vec<u8>, Vec<u8>)| field.eq_ignore_ascii_case(name.as_bytes());
         self.headers.iter().filter(named).map(|(_, value)| value.as_slice())
+    }
+
+    /// What different readers of this head could take for different requests (RFC 9112, sections 3.2 and 6.1).
+    fn ambiguity(&self) -> Option<&'static str> {
+        let mut codings = self.fields("transfer-encoding");
+        if codings.next().is_some_and(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
+            || codings.next().is_some()
+        {
+            return Some("the only transfer coding of a request is chunked, once");
+        }
+        let mut hosts = self.fields("host");
+        // The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
+        let hosted = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+        if hosts.next().is_some_and(|host| !host.iter().all(hosted)) || hosts.next().is_some() {
+            return Some("a request has one host field, which holds a name or an address, maybe with a port");
+        }
+        None
     }
 
     fn media_type(&self) -> MediaType {
