@@ -9,6 +9,10 @@ import pytest
 from .support.site import PATHS, Launcher
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "passes: a test of bad input in which some message may reach an endpoint")
+
+
 @pytest.fixture(scope="session", params=PATHS)
 def path(request: pytest.FixtureRequest) -> str:
     """The way in."""
