@@ -104,6 +104,10 @@ class Site:
     def _match(name: str) -> dict[str, Any]:
         return {"headers": {"x-to": [name]}}
 
+    def add(self, **upstreams: Upstream) -> None:
+        """Give names to upstreams that were made for the endpoints of clusters."""
+        self._upstreams |= upstreams
+
     def __getitem__(self, cluster: str) -> Upstream:
         return self._upstreams[cluster]
 

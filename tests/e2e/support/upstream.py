@@ -94,7 +94,11 @@ class Upstream:
         self.accepted += 1
         sock.settimeout(TIMEOUT)
         if self._tls is not None:
-            sock = self._tls.wrap_socket(sock, server_side=True)
+            try:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+            except BaseException:
+                sock.close()
+                raise
         peer = Peer(sock)
         self._peers.append(peer)
         return peer
