@@ -152,6 +152,8 @@ class _App(Starlette):
     def __init__(self, gateway: Gateway, **settings: Any) -> None:
         super().__init__(**settings)
         self._data_path = DataPath(gateway)
+        # What no route is for, such as `OPTIONS *`, gets an error like any other.
+        self.router.default = self._data_path
 
     def build_middleware_stack(self) -> ASGIApp:
         user, self.user_middleware = self.user_middleware, []

@@ -48,13 +48,15 @@ class AsgiSink:
     """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
 
     __slots__ = ("_aborted", "_chunks", "_ended", "_headers", "_loop", "_paused", "_size", "_status", "_trailers",
-                 "_waiter", "exchange", "release")  # fmt: skip
+                 "_waiter", "began", "exchange", "release")  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.exchange: Exchange | None = None
         """Whom to slow down."""
         self.release: Callable[[], None] | None = None
         """Called once the request's bytes are not needed any more."""
+        self.began = False
+        """The client was given the head, or is about to be."""
         self._loop = loop
         self._status = 0
         self._headers: Headers = []
@@ -118,6 +120,7 @@ class AsgiSink:
         start: dict[str, Any] = {"type": "http.response.start", "status": self._status, "headers": self._headers}
         if trailers:
             start["trailers"] = True
+        self.began = True
         await send(start)
         while True:
             chunks = self._chunks
@@ -174,6 +177,12 @@ class DataPath:
             return
         except WaypostError as error:
             await request.refuse(error)
+        except asyncio.CancelledError:
+            if not self._gateway.draining:
+                raise
+            # The time that a drain may take is over. Returning short of the end is how the client gets to know.
+            if not request.started:
+                await request.refuse(WaypostError("draining", "this process is stopping: send messages elsewhere"))
         except Exception:
             if request.started:
                 raise
@@ -236,7 +245,7 @@ class _Request:
             headers.append((b"connection", b"close"))
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        if close:
+        if close and error.code != "draining":
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             body = b""
             try:
@@ -324,10 +333,10 @@ class _Request:
             listener = runtime.loop.create_task(self._stream(exchange, sink, first))
         else:
             listener = runtime.loop.create_task(self._listen(exchange, sink))
-        self.started = True
         try:
             await sink.relay(self._send, trailers="http.response.trailers" in (scope.get("extensions") or ()))
         finally:
+            self.started = sink.began
             exchange.cancel()
             sink.exchange = sink.release = None  # a cycle would be the garbage collector's work
             if not listener.done():

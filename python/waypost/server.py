@@ -32,6 +32,9 @@ __all__ = ["serve"]
 
 _BACKLOG = 2048
 _WATCHED_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
+_LOOK = 1000
+"""Milliseconds after which the configuration's files are looked at although nothing was heard of them: a change while a
+watch is being set up is not told, and neither are those on network file systems."""
 _STOPPED_SHORT = "ASGI callable returned without completing response."
 
 
@@ -105,7 +108,8 @@ def serve(
             server = _Server(settings, gateway, path, started)
             return _run(server, sock)
 
-        return supervise(workers, work, lambda: _say(f"{ready[:-1]}, {workers} workers)"))
+        # An open listener here would keep new connections waiting while the workers drain.
+        return supervise(workers, work, lambda: _say(f"{ready[:-1]}, {workers} workers)"), sock.close)
     finally:
         sock.close()
         if uds is not None:
@@ -172,6 +176,7 @@ class _Server(uvicorn.Server):
         self._path = path
         self._ready = ready
         self._reloading = asyncio.Lock()
+        self._seen = _state(gateway.generation.config, path)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -204,10 +209,14 @@ class _Server(uvicorn.Server):
         """Load the file again. A bad one is reported and changes nothing."""
         async with self._reloading:
             before = self._gateway.generation.config
+            state = _state(before, self._path)
             # In a thread: a table of 100,000 routes takes a while to read, and messages go on meanwhile.
             loaded = await asyncio.to_thread(_reread, self._gateway, self._path)
             if loaded is None:
+                self._seen = state
                 return
+            # As it was before they were read: what changed meanwhile is read again.
+            self._seen = {path: state.get(path, now) for path, now in _state(loaded, self._path).items()}
             _say(f"waypost: reloaded: {self._gateway.generation.summary}")
             if loaded.listen != before.listen:
                 _say("waypost: warning: listen has changed, which takes effect after a restart only")
@@ -233,13 +242,40 @@ class _Server(uvicorn.Server):
 
             stop = asyncio.Event()
             changes = awatch(
-                *directories, watch_filter=concerns, debounce=300, step=50, stop_event=stop, recursive=False
+                *directories,
+                watch_filter=concerns,
+                debounce=300,
+                step=50,
+                stop_event=stop,
+                recursive=False,
+                rust_timeout=_LOOK,
+                yield_on_timeout=True,
             )
-            async for _ in changes:
+            async for found in changes:
+                if not found and _state(self._gateway.generation.config, self._path) == self._seen:
+                    continue
                 await self._reload()
                 after = self._gateway.generation.config
                 if (after.files, after.directories) != (config.files, config.directories):
                     stop.set()
+
+
+def _state(config: Config, path: Path) -> dict[Path, object]:
+    """What tells that a file of the configuration was changed, or that one came or went beside those it includes."""
+    state: dict[Path, object] = {}
+    for file in {path, *config.files}:
+        try:
+            stat = file.stat()
+        except OSError:
+            state[file] = None
+        else:
+            state[file] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    for directory in config.directories:
+        try:
+            state[directory] = frozenset(name for name in os.listdir(directory) if name.endswith(_WATCHED_SUFFIXES))
+        except OSError:
+            state[directory] = None
+    return state
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -34,10 +34,13 @@ class Link:
 
 
 class _Supervisor:
-    def __init__(self, count: int, work: Callable[[Link], int], started: Callable[[], None]) -> None:
+    def __init__(
+        self, count: int, work: Callable[[Link], int], started: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         self._count = count
         self._work = work
         self._started = started
+        self._on_stop = stopping
         self._workers: dict[int, float] = {}  # process id → when it was started
         self._stopping = False
         self._exit_code = 0
@@ -98,8 +101,13 @@ class _Supervisor:
         elif got.si_signo == signal.SIGHUP:
             self._signal_all(signal.SIGHUP)
         else:
+            self._stop()
+
+    def _stop(self) -> None:
+        if not self._stopping:
             self._stopping = True
-            self._signal_all(signal.SIGTERM)
+            self._on_stop()
+        self._signal_all(signal.SIGTERM)
 
     def _starting(self) -> bool:
         return any(time.monotonic() - since < _TOO_SOON for since in self._workers.values())
@@ -124,8 +132,7 @@ class _Supervisor:
             if code == 1 and time.monotonic() - since < _TOO_SOON:
                 # It could not start and said why; another would not fare better.
                 self._exit_code = 1
-                self._stopping = True
-                self._signal_all(signal.SIGTERM)
+                self._stop()
                 continue
             _say(f"waypost: worker {pid} {how}: starting another")
             if time.monotonic() - since < _TOO_SOON:
@@ -133,12 +140,15 @@ class _Supervisor:
             self._start(replaces=True)
 
 
-def supervise(count: int, work: Callable[[Link], int], started: Callable[[], None]) -> int:
+def supervise(
+    count: int, work: Callable[[Link], int], started: Callable[[], None], stopping: Callable[[], None]
+) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT; gives the exit code of the command.
 
-    `work` gets its `Link` and returns its exit code. `started` is called once, when all workers are ready.
+    `work` gets its `Link` and returns its exit code. `started` is called once, when all workers are ready. `stopping`
+    is called once, before they are told to stop: whatever they share has to be given up here too.
     """
-    return _Supervisor(count, work, started).run()
+    return _Supervisor(count, work, started, stopping).run()
 
 
 def _say(text: str) -> None:

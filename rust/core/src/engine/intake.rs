@@ -82,11 +82,13 @@ impl Intake {
         }
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
-            let message = format!(
-                "there is nothing at `{shown}`: envelopes go to /v1/envelopes, OpenAI requests to \
-                 /v1/chat/completions and other paths below /v1/"
-            );
-            return Err(refuse("not_found", message));
+            let hint = if dialect::is_canonical(path) {
+                "envelopes go to /v1/envelopes, OpenAI requests to /v1/chat/completions and other paths below /v1/"
+            } else {
+                "a path has no empty, `.` or `..` segments, no control characters, and percent-encodes only what has \
+                 to be"
+            };
+            return Err(refuse("not_found", format!("there is nothing at `{shown}`: {hint}")));
         };
         // Nothing is accepted that no attempt could send on.
         let fields = request.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
@@ -96,13 +98,6 @@ impl Intake {
         }
         let (framed, length) =
             request.framing().map_err(|message| refuse("bad_framing", message.to_owned()))?;
-        if !is_normal(path) {
-            let shown: String = path.chars().take(100).collect();
-            let message = format!(
-                "`{shown}` is not a path in normal form, and may mean something else to an endpoint than to a route:                  no dot segments, empty segments or backslashes, and nothing percent-encoded without need"
-            );
-            return Err(refuse("not_found", message));
-        }
         let methods = if entry.methods.is_empty() { METHODS } else { entry.methods };
         if !methods.contains(&request.method.as_str()) {
             let allow = methods.join(", ");
@@ -160,25 +155,6 @@ impl Intake {
 /// What may be asked of a path of which nothing more is known: TRACE would show what is added on the way.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Whether a path means the same to everybody: no dot segments, no empty ones, no backslashes, and nothing
-/// percent-encoded that need not be or that separates segments (RFC 3986, section 6.2.2).
-fn is_normal(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    let encoded = |at: usize| {
-        let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        byte.is_some_and(|byte| !byte.is_ascii_alphanumeric() && !b"-._~/\\%\0".contains(&byte))
-    };
-    let escapes = (0..).zip(bytes).filter(|(_, byte)| **byte == b'%').all(|(at, _)| encoded(at));
-    let mut segments = path.split('/').skip(1).peekable();
-    let mut plain = true;
-    while let Some(segment) = segments.next() {
-        // A path may end in a slash.
-        plain &= !matches!(segment, "." | "..") && (!segment.is_empty() || segments.peek().is_none());
-    }
-    escapes && plain && !path.contains('\\')
-}
-
 enum MediaType {
     Absent,
     Json,
@@ -198,9 +174,16 @@ impl Request {
 
     /// Whether the head says how long the body is, and its length where that is known (RFC 9112, section 6).
     fn framing(&self) -> Result<(bool, Option<u64>), &'static str> {
+        // The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
+        let hosted = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
         let mut hosts = self.fields("host");
         match (hosts.next(), hosts.next()) {
             (_, Some(_)) => return Err("the request has more than one Host field"),
+            (Some(host), _) if !host.iter().all(hosted) => {
+                return Err(
+                    "the Host field holds something else than a name or an address, maybe with a port",
+                );
+            }
             (None, _) if self.version == "1.1" => return Err("the request has no Host field"),
             _ => {}
         }
