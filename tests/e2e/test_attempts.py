@@ -119,7 +119,9 @@ def test_nobody_there(site: Site) -> None:
 
 
 def test_a_name_that_does_not_resolve(site: Site) -> None:
-    assert "nowhere.invalid cannot be resolved" in _refused(site.chat("nameless").response(), 502, "upstream_unreachable")
+    assert "nowhere.invalid cannot be resolved" in _refused(
+        site.chat("nameless").response(), 502, "upstream_unreachable"
+    )
 
 
 def test_a_host_that_does_not_complete_the_connection(site: Site) -> None:
