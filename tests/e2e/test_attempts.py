@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -370,6 +371,24 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(site: Site, kin
         upstream = _roundtrip(site, kind)
         getattr(upstream.peer_that_idles(), how)()
     assert upstream.accepted == 5
+
+
+def test_a_kept_connection_that_was_closed_a_moment_ago_is_not_used(site: Site) -> None:
+    """The proxy learns of the close and of the next message at once, in whatever order its event loop tells."""
+    for _ in range(10):
+        upstream = _roundtrip(site)
+        client = site.client()
+        peer = upstream.peer_that_idles()
+        site.proxy.signal(signal.SIGSTOP)
+        try:
+            client.ask("POST", "/v1/envelopes", b'{"id":"e-1","kind":"tool"}', {"x-to": "patient-native"})
+            peer.close()
+        finally:
+            site.proxy.signal(signal.SIGCONT)
+        peer, _ = upstream.request()
+        peer.reply()
+        assert client.response().status == 200
+        peer.close()
 
 
 def test_a_kept_connection_that_dies_under_an_idempotent_message_is_replaced(site: Site) -> None:
