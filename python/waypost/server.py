@@ -272,7 +272,7 @@ def _state(config: Config, path: Path) -> dict[Path, object]:
             state[file] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
     for directory in config.directories:
         try:
-            state[directory] = frozenset(name for name in os.listdir(directory) if name.endswith(_WATCHED_SUFFIXES))
+            state[directory] = frozenset(file.name for file in directory.iterdir() if file.suffix in _WATCHED_SUFFIXES)
         except OSError:
             state[directory] = None
     return state

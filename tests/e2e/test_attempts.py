@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from .support.client import Client, Response
 from .support.site import Launcher, Site
-from .support.upstream import Upstream, unused_port
+from .support.upstream import OK, Upstream, unused_port
 from .support.wire import chunk, head
 
 FAST = {"connect": "300ms", "first_byte": "300ms"}
@@ -119,7 +120,9 @@ def test_nobody_there(site: Site) -> None:
 
 
 def test_a_name_that_does_not_resolve(site: Site) -> None:
-    assert "nowhere.invalid cannot be resolved" in _refused(site.chat("nameless").response(), 502, "upstream_unreachable")
+    assert "nowhere.invalid cannot be resolved" in _refused(
+        site.chat("nameless").response(), 502, "upstream_unreachable"
+    )
 
 
 def test_a_host_that_does_not_complete_the_connection(site: Site) -> None:
@@ -368,6 +371,25 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(site: Site, kin
         upstream = _roundtrip(site, kind)
         getattr(upstream.peer_that_idles(), how)()
     assert upstream.accepted == 5
+
+
+def test_a_kept_connection_that_was_closed_a_moment_ago_is_not_used(site: Site) -> None:
+    """The proxy learns of the close and of the next message at once, in whatever order its event loop tells."""
+    upstream = site["patient-native"]
+    client = site.envelope("patient-native", {"id": "e-1", "kind": "tool"})
+    for _ in range(5):
+        peer, _ = upstream.request()
+        peer.reply()
+        assert client.response().body == OK
+        site.proxy.signal(signal.SIGSTOP)
+        try:
+            client.ask("POST", "/v1/envelopes", b'{"id":"e-1","kind":"tool"}', {"x-to": "patient-native"})
+            peer.close()
+        finally:
+            site.proxy.signal(signal.SIGCONT)
+    peer, _ = upstream.request()
+    peer.reply()
+    assert client.response().status == 200
 
 
 def test_a_kept_connection_that_dies_under_an_idempotent_message_is_replaced(site: Site) -> None:

@@ -180,7 +180,7 @@ def test_explain_shows_the_route_first_and_why_not_each_other(config: Path) -> N
     assert "priority" in others["gold"]
     assert "3" in others["gold"]
     assert "headers.x-tier" in others["tier"]
-    assert 'kind' in others["tools"]
+    assert "kind" in others["tools"]
 
 
 def test_explain_reads_a_file_and_headers(config: Path, tmp_path: Path) -> None:
@@ -217,7 +217,12 @@ def test_explain_where_nothing_matches(config: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stdin", "code"),
-    [(b"", "invalid_json"), (b'{"id":1}', "invalid_envelope"), (b'{"a":1,"a":1}', "duplicate_key"), (b"\xff", "invalid_utf8")],
+    [
+        (b"", "invalid_json"),
+        (b'{"id":1}', "invalid_envelope"),
+        (b'{"a":1,"a":1}', "duplicate_key"),
+        (b"\xff", "invalid_utf8"),
+    ],
 )
 def test_explain_of_a_message_that_would_be_refused(config: Path, stdin: bytes, code: str) -> None:
     exit_code, _, error = _explain(config, stdin=stdin)
@@ -245,7 +250,8 @@ def test_schema_is_the_one_beside_the_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [("nonsense",), ("serve", "--nonsense"), ("serve", "--port", "70000"), ("serve", "--workers", "0"), ("check",)]
+    "args",
+    [("nonsense",), ("serve", "--nonsense"), ("serve", "--port", "70000"), ("serve", "--workers", "0"), ("check",)],
 )
 def test_usage_errors(args: tuple[str, ...]) -> None:
     assert command(*args).returncode == 2

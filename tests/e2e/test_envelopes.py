@@ -33,7 +33,8 @@ def site(shared: Launcher) -> Site:
 
 
 def test_native_bytes_pass_both_ways(site: Site) -> None:
-    body = '{"kind":"query", "id":"e 1", "x-unknown": {"b":[1, 2 ]}, "content":"na\\u00efve ☃", "priority":null}\n'.encode()
+    text = '{"kind":"query", "id":"e 1", "x-unknown": {"b":[1, 2 ]}, "content":"na\\u00efve ☃", "priority":null}\n'
+    body = text.encode()
     reply = b' {"id":"e 1","result": [1 , 2],"extra":1e400}\n'
     client = site.envelope("native", body)
     peer, request = site["native"].request()
@@ -81,7 +82,7 @@ def _translated(site: Site, envelope: dict[str, Any], cluster: str = "model") ->
 @pytest.mark.parametrize(
     ("content", "sent"),
     [
-        ("say \"hi\" ☃", {"messages": [{"role": "user", "content": 'say "hi" ☃'}]}),
+        ('say "hi" ☃', {"messages": [{"role": "user", "content": 'say "hi" ☃'}]}),
         ([{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "t"}]}], None),
         ({"messages": [{"role": "user", "content": "u"}], "temperature": 0.5, "tools": []}, None),
     ],
@@ -96,7 +97,10 @@ def test_content_becomes_a_chat_completion(site: Site, content: Any, sent: Any) 
     assert request.get("accept") == "application/json"
     assert request.get("accept-encoding") == "identity"
     assert request.get("x-request-id") == "e-1"
-    peer.reply(json.dumps(COMPLETION).encode(), headers=[("content-type", "application/json"), ("x-theirs", "1"), ("etag", '"x"')])
+    peer.reply(
+        json.dumps(COMPLETION).encode(),
+        headers=[("content-type", "application/json"), ("x-theirs", "1"), ("etag", '"x"')],
+    )
     response = client.response()
     assert response.json == {
         "id": "e-1",
@@ -209,7 +213,9 @@ def test_a_reply_that_is_no_completion_is_an_upstream_error(site: Site, body: by
 
 
 def _event(delta: dict[str, Any], finish: str | None = None) -> bytes:
-    return b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}).encode() + b"\n\n"
+    return (
+        b"data: " + json.dumps({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}).encode() + b"\n\n"
+    )
 
 
 def _next(stream: Body) -> Any:

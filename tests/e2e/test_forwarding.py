@@ -166,8 +166,12 @@ def test_credentials_pass_where_the_cluster_says_so(site: Site) -> None:
     assert client.response().status == 200
 
 
-@pytest.mark.parametrize(("cluster", "name", "value"), [("key", "authorization", "Bearer sk-secret"), ("other-key", "api-key", "k-2")])
-def test_the_clusters_credential_takes_the_place_of_the_clients(site: Site, cluster: str, name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("cluster", "name", "value"), [("key", "authorization", "Bearer sk-secret"), ("other-key", "api-key", "k-2")]
+)
+def test_the_clusters_credential_takes_the_place_of_the_clients(
+    site: Site, cluster: str, name: str, value: str
+) -> None:
     client = site.chat(cluster, **CREDENTIALS)
     peer, request = site[cluster].request()
     sent = [(n, v) for n, v in request.fields if n in ("authorization", "x-api-key", "api-key")]
@@ -198,7 +202,7 @@ def test_chunked_response(site: Site) -> None:
     client = site.chat("plain")
     peer, _ = site["plain"].request()
     fields = [("content-type", "application/json"), ("transfer-encoding", "chunked")]
-    peer.send(head("HTTP/1.1 200 OK", fields) + b"4;ext=1\r\n{\"a\"\r\n" + chunk(b": 1}") + chunk(b""))
+    peer.send(head("HTTP/1.1 200 OK", fields) + b'4;ext=1\r\n{"a"\r\n' + chunk(b": 1}") + chunk(b""))
     response = client.response()
     assert "content-length" not in response.fields
     assert response.body == b'{"a": 1}'

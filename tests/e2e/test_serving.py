@@ -47,11 +47,18 @@ def _write(proxy: Proxy, text: str) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_bad_configuration_never_starts(tmp_path: Path, workers: str) -> None:
     path = tmp_path / "bad.yaml"
-    path.write_text("clusters:\n  c: {speaks: klingon, endpoints: [x]}\nroutes:\n  - {name: r, to: d}\nlimits: {body: 1XB}\n")
+    path.write_text(
+        "clusters:\n  c: {speaks: klingon, endpoints: [x]}\nroutes:\n  - {name: r, to: d}\nlimits: {body: 1XB}\n"
+    )
     done = command("serve", str(path), "--port", "0", "--workers", workers)
     error = done.stderr.decode()
     assert done.returncode == 1
-    for place in (":2:15: clusters.c.speaks: ", ":2:36: clusters.c.endpoints[0]: ", ":4:19: routes[0].to: ", ":5:16: limits.body: "):
+    for place in (
+        ":2:15: clusters.c.speaks: ",
+        ":2:36: clusters.c.endpoints[0]: ",
+        ":4:19: routes[0].to: ",
+        ":5:16: limits.body: ",
+    ):
         assert f"{path}{place}" in error
     assert "listening" not in error
     assert "Traceback" not in error
@@ -210,7 +217,9 @@ def test_included_files_are_watched_and_new_ones_are_found(launch: Launcher) -> 
     document = json.loads(_config(server.url))
     document["include"] = ["routes.d/*.yaml"]
     proxy = launch.serve(document)
-    (more / "a.yaml").write_text("routes: [{name: added, precedence: 5, match: {kind: model, dialect: openai}, to: c}]\n")
+    (more / "a.yaml").write_text(
+        "routes: [{name: added, precedence: 5, match: {kind: model, dialect: openai}, to: c}]\n"
+    )
     proxy.wait_for("reloaded: 2 routes,")
     assert proxy.ask("POST", "/v1/chat/completions", CHAT).get("x-waypost-route") == "added"
     (more / "a.yaml").unlink()

@@ -13,7 +13,6 @@ from .support.certificates import Authority
 from .support.client import Client
 from .support.proxy import command
 from .support.site import Launcher, Site
-from .support.upstream import Upstream
 from .support.wire import chunk
 
 CHAT = b'{"model":"m","messages":[]}'

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import ssl
 import subprocess
 import sys
 import threading
@@ -112,7 +111,7 @@ class Process:
         count = 0
         for entry in Path(f"/proc/{self.pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                count += os.readlink(entry).startswith("socket:")
+                count += str(entry.readlink()).startswith("socket:")
         return count
 
     def stop(self, expected: int | None = 0) -> None:
@@ -171,10 +170,15 @@ class Proxy(Process):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         ready: re.Pattern[str] = _LISTENING,
+        stops_with: int = 0,
     ) -> None:
-        """`ready` finds the address in the output: groups 2 and 3 are host and port, 4 the path of a Unix socket."""
+        """`ready` finds the address in the output: groups 2 and 3 are host and port, 4 the path of a Unix socket.
+
+        `stops_with` is the exit code after a SIGTERM.
+        """
         super().__init__(argv, cwd=cwd, env=env)
         self.config = config
+        self.stops_with = stops_with
         try:
             found = self.wait_for(ready.pattern)
         except BaseException:

@@ -61,7 +61,7 @@ class Launcher:
         problems: list[Exception] = []
         for proxy in self.proxies:
             try:
-                proxy.stop()
+                proxy.stop(proxy.stops_with)
             except (AssertionError, OSError) as problem:
                 problems.append(problem)
         for upstream in self.upstreams:
@@ -116,7 +116,9 @@ class Site:
 
     def chat(self, cluster: str, body: bytes | Mapping[str, Any] | None = None, **headers: str) -> Client:
         """Send a chat completion request (with `headers`, `_` for `-`) for a cluster; the client has the answer."""
-        return self._post("/v1/chat/completions", cluster, {"model": "m", "messages": []} if body is None else body, headers)
+        return self._post(
+            "/v1/chat/completions", cluster, {"model": "m", "messages": []} if body is None else body, headers
+        )
 
     def envelope(self, cluster: str, body: bytes | Mapping[str, Any] | None = None, **headers: str) -> Client:
         """Send an envelope for a cluster."""

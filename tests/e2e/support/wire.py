@@ -13,7 +13,7 @@ TIMEOUT: Final = 10.0
 """Seconds that any one wait may take. Nothing here waits for time to pass: this is how long until a test gives up."""
 
 
-class Truncated(AssertionError):
+class Truncated(AssertionError):  # noqa: N818 - what a test expects, mostly
     """The other side closed in the middle of something."""
 
 
