@@ -146,7 +146,9 @@ class _App(Starlette):
     """Starlette, with a short way to the data path for messages.
 
     Starlette's error layers and router cost about a quarter of what a bare request does. The data path needs neither:
-    it answers its own errors, and every path below `/v1/` is its. Middleware that a user adds sees these as well.
+    it answers its own errors, and every path below `/v1/` is its. Middleware that a user adds sees these as well, but
+    stands outside of Starlette's `ServerErrorMiddleware` there: what it raises on such a path goes to the server (a
+    bare 500 and a traceback in its log), past `exception_handlers` and `debug`.
     """
 
     def __init__(self, gateway: Gateway, **settings: Any) -> None:

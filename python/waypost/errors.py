@@ -76,6 +76,10 @@ class WaypostError(Exception):
         self.message = message
         self.status = STATUS[code] if status is None else status
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # `Exception` would call the class with `args`, the message alone, which no class here can be made of.
+        return _remade, (type(self), *self.args), self.__dict__.copy()
+
 
 class EnvelopeError(WaypostError):
     """The bytes of a message are no valid JSON, or no valid envelope of their dialect.
@@ -151,6 +155,11 @@ class ConfigError(WaypostError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("invalid_config", "\n".join(map(str, self.problems)))
+
+
+def _remade(cls: type[WaypostError], *args: object) -> WaypostError:
+    """An error of `cls` before its attributes are set: for `pickle` and `copy`."""
+    return cls.__new__(cls, *args)
 
 
 def format_path(path: tuple[str | int, ...]) -> str:
