@@ -87,7 +87,8 @@ class Attempt:
                 exchange.response_end(self, end.trailers)
         except UpstreamError as error:
             self.close()
-            exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
+            if exchange.attempt is self:
+                exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - reported, and the client gets an answer
             exchange.defect(exc)
 
@@ -97,14 +98,15 @@ class Attempt:
             return
         self.close()
         exchange = self._exchange
+        if exchange.attempt is not self:
+            return
         try:
             end = self._reader.eof()
         except UpstreamError:
             exchange.attempt_failed(self, failures.closed(self.endpoint, None, self.answered), lost=True)
             return
         try:
-            if exchange.attempt is self:
-                exchange.response_end(self, end.trailers)
+            exchange.response_end(self, end.trailers)
         except UpstreamError as error:
             exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
@@ -115,7 +117,8 @@ class Attempt:
         if self.connection is None:
             return
         self.connection = None
-        self._exchange.attempt_failed(self, failures.closed(self.endpoint, exc, self.answered), lost=True)
+        if self._exchange.attempt is self:
+            self._exchange.attempt_failed(self, failures.closed(self.endpoint, exc, self.answered), lost=True)
 
     def writing_paused(self) -> None:
         self._exchange.request_paused()
