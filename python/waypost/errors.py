@@ -38,6 +38,8 @@ STATUS: Final[dict[str, int]] = {
     "header_too_large": 431,
     "upstream_unreachable": 502,
     "upstream_protocol": 502,
+    # The status of the endpoint's own answer, where that could be had.
+    "upstream_error": 502,
     "queue_full": 503,
     "deadline_too_short": 503,
     "draining": 503,
@@ -98,13 +100,15 @@ class EnvelopeError(WaypostError):
 
 
 class UpstreamError(WaypostError):
-    """An endpoint could not be reached, broke HTTP, or took too long.
+    """An endpoint could not be reached, broke HTTP, took too long, or answered with an error of its own.
 
     `retryable` is true where no byte of the request can have reached the endpoint, so that another attempt
     can never execute the message twice.
     """
 
     retryable: bool
+    upstream: dict[str, object] | None = None
+    """With `upstream_error`, what the endpoint said: `status`, `code`, `type`, `message`, each `None` where unknown."""
 
     def __init__(self, code: str, message: str, retryable: bool = False) -> None:
         super().__init__(code, message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from waypost.errors import EnvelopeError, WaypostError
+from waypost.errors import EnvelopeError, UpstreamError, WaypostError
 
 __all__ = ["error_object", "render_error"]
 
@@ -13,13 +13,15 @@ _RETRY_AFTER = frozenset({429, 503})
 
 
 def error_object(error: WaypostError) -> dict[str, object]:
-    """The `error` member of a native reply: `code`, `message`, and `offset` (bytes) and `field` where known."""
+    """The `error` member of a native reply: `code`, `message`; `offset` (bytes), `field`, `upstream` where known."""
     out: dict[str, object] = {"code": error.code, "message": error.message}
     if isinstance(error, EnvelopeError):
         if error.offset is not None:
             out["offset"] = error.offset
         if error.field is not None:
             out["field"] = error.field
+    elif isinstance(error, UpstreamError) and error.upstream is not None:
+        out["upstream"] = error.upstream
     return out
 
 

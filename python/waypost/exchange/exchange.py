@@ -28,15 +28,15 @@ from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
 from waypost.exchange.attempt import Attempt
 from waypost.exchange.connection import Connection
+from waypost.exchange.fields import OWN_FIELDS, own_fields
 from waypost.exchange.runtime import Runtime, Settings
-from waypost.exchange.sink import Headers, Sink
+from waypost.exchange.sink import Sink
 from waypost.exchange.upload import Upload
 from waypost.exchange.wheel import Timed
 
 __all__ = ["Exchange"]
 
 _FAILOVER: Final = frozenset({429, 502, 503, 504})
-_OWN: Final = frozenset({b"x-request-id", b"x-waypost-route", b"x-waypost-cluster", b"x-waypost-attempts"})
 _ASIDE_LIMIT: Final = 64 * 1024
 """Bytes of a 429, 502, 503 or 504 that are kept while other endpoints are tried."""
 _ASIDE_TIME: Final = 1.0
@@ -363,11 +363,11 @@ class Exchange(Timed):
         self._upload.drop()
         self._kept = None
         self.endpoint = endpoint
-        headers = [field for field in head.headers if field[0] not in _OWN]
-        headers += self._own_headers()
+        headers = [field for field in head.headers if field[0] not in OWN_FIELDS]
+        headers += own_fields(plan, endpoint, self.attempts)
         out: Sink = self._sink
         if plan.translated(endpoint):
-            out = TranslateSink(out, plan, endpoint, self._settings.reply_limit)
+            out = TranslateSink(out, plan, endpoint, self._settings.reply_limit, self._complete)
         self._out = out
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)
@@ -379,6 +379,14 @@ class Exchange(Timed):
             out.end(trailers)
         self.runtime.counters.answered += 1
         self._finish()
+
+    def _complete(self) -> None:
+        """The sink has everything, but the response has not ended. Its connection may still become reusable."""
+        self.runtime.counters.answered += 1
+        attempt, self.attempt = self.attempt, None
+        self._finish()
+        if attempt is not None:
+            attempt.linger()
 
     def _set_aside(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
         """On to the next endpoint; keep this response if it is whole (`trailers` is not `None`)."""
@@ -459,22 +467,9 @@ class Exchange(Timed):
         status, headers, body = render_error(self._plan.dialect, error, self._plan.id)
         self._finish()
         sink = self._sink
-        sink.start(status, headers + self._own_headers())
+        sink.start(status, headers + own_fields(self._plan, self.endpoint, self.attempts))
         sink.data(body)
         sink.end()
-
-    def _own_headers(self) -> Headers:
-        plan = self._plan
-        endpoint = self.endpoint
-        cluster = plan.decision.cluster if endpoint is None else endpoint.cluster.name
-        own = [
-            (b"x-request-id", plan.request_id),
-            (b"x-waypost-route", _field(plan.decision.route)),
-            (b"x-waypost-attempts", b"%d" % self.attempts),
-        ]
-        if cluster is not None:
-            own.append((b"x-waypost-cluster", _field(cluster)))
-        return own
 
     def _finish(self) -> None:
         self.done = True
@@ -488,10 +483,3 @@ class Exchange(Timed):
         writable, self.on_writable = self.on_writable, None
         if writable is not None:
             writable()
-
-
-def _field(name: str) -> bytes:
-    """A name from the configuration as a header field's value."""
-    if name.isascii() and name.isprintable():
-        return name.encode("ascii")
-    return name.encode("ascii", "backslashreplace").translate(None, bytes(range(32)) + b"\x7f")

@@ -58,8 +58,8 @@ def closed(endpoint: Endpoint, exc: BaseException | None, answered: bool) -> Ups
 
 def malformed(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
     """The response broke HTTP, or cannot be used."""
-    out = _failed(endpoint, "upstream_protocol", error.message)
-    out.code = error.code  # an endpoint's own, where it told of an error inside a stream
+    out = _failed(endpoint, error.code, error.message)
+    out.upstream = error.upstream
     return out
 
 
