@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import decimal
 import math
+import pickle
 from typing import Any
 
 import pytest
-from waypost import ConfigError, EnvelopeError, Matcher, PatternError, UpstreamError, WaypostError, _native
+from waypost import ConfigError, EnvelopeError, Matcher, PatternError, Problem, UpstreamError, WaypostError, _native
 from waypost.errors import STATUS
 
 # Documents.
@@ -154,6 +156,33 @@ def test_every_code_has_a_status() -> None:
     assert WaypostError("no_route", "m", 418).status == 418
     with pytest.raises(KeyError):
         WaypostError("nonsense", "m")
+
+
+def one_of_each() -> list[WaypostError]:
+    refused = WaypostError("method_not_allowed", "POST only", 418)
+    refused.allow, refused.dialect, refused.message_id = "POST", "openai", "m1"
+    return [
+        refused,
+        EnvelopeError("invalid_envelope", "bad", 3, "kind"),
+        UpstreamError("upstream_timeout", "late", retryable=True),
+        PatternError("bad", "rule", ("a", 0)),
+        ConfigError([Problem(("routes", 0), "bad", "w.yaml", 3, 4)]),
+    ]
+
+
+@pytest.mark.parametrize("error", one_of_each(), ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_survive_pickle_and_copy_with_all_that_they_carry(error: WaypostError, protocol: int) -> None:
+    for other in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301
+        assert type(other) is type(error)
+        assert (vars(other), other.args, str(other)) == (vars(error), error.args, str(error))
+
+
+def test_errors_of_the_extension_survive_pickle() -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        Matcher().first(b"{")
+    other = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert (other.code, other.offset, other.status) == ("invalid_json", 1, 400)
 
 
 def test_the_reader_blames_the_endpoint() -> None:
