@@ -104,6 +104,8 @@ class Decision:
     @property
     def fallback(self) -> tuple[str, ...]:
         """Clusters to try, in order, when `cluster` fails."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Verdict:
@@ -166,11 +168,12 @@ class RouteTable:
         path: str = "",
         method: str = "POST",
         identity: Mapping[str, Any] | None = None,
+        client: str | None = None,
     ) -> Decision | None:
         """The decision of the first route that matches, by precedence, then declaration; `None` where none does.
 
         `body` is `None` for a message without one. `path` defaults to the dialect's own. `identity` is what the caller
-        proved to be: `tenant`, `agent`, `labels`.
+        proved to be: `tenant`, `agent`, `labels`. `client` is the client's address.
 
         Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`, `invalid_envelope`;
         `WaypostError` with `identity_conflict` where the message contradicts `identity`.
@@ -185,6 +188,7 @@ class RouteTable:
         path: str = "",
         method: str = "POST",
         identity: Mapping[str, Any] | None = None,
+        client: str | None = None,
     ) -> list[Decision]:
         """The decisions of all routes that match, in the order in which routes are tried. Raises as `decide`."""
 
@@ -197,6 +201,7 @@ class RouteTable:
         path: str = "",
         method: str = "POST",
         identity: Mapping[str, Any] | None = None,
+        client: str | None = None,
     ) -> Explanation:
         """Why each route does or does not take the message. Raises as `decide`."""
 
@@ -249,6 +254,9 @@ class Intake:
     @property
     def dialect(self) -> _Dialect: ...
     @property
+    def length(self) -> int | None:
+        """Bytes of the body, where the head says it."""
+    @property
     def buffered(self) -> bool:
         """True: read the whole body, up to `limits.body`, and give it to `plan`. False: `plan(None)`, then stream."""
     def plan(self, body: bytes | None) -> Plan:
@@ -285,7 +293,8 @@ class Plan:
     def head(self, endpoint: Endpoint, body_length: int | None, *, remaining_ms: int | None = None) -> bytes:
         """The request head for one attempt, through the empty line (RFC 9112, section 3).
 
-        `body_length` in bytes; `None` means chunked. A request that has no body at all (a GET) gets neither field.
+        `body_length` in bytes; `None` means chunked. 0 for a request whose head announced no body (a GET) writes
+        neither field.
         `remaining_ms` is what is left of the deadline, sent on as `x-waypost-deadline-ms`.
         """
 
@@ -316,11 +325,12 @@ class Snapshot:
         *,
         client: str | None = None,
         scheme: str = "http",
+        http_version: str = "1.1",
     ) -> Intake:
         """Look at a request's head.
 
-        `target` is the raw path with its query. Raises `WaypostError`: `not_found`, `method_not_allowed` (with
-        `allow`), `unsupported_media_type`, `header_too_large`, `bad_framing`.
+        `target` is the raw path with its query. Raises `WaypostError` with `dialect` and `message_id`: `not_found`,
+        `method_not_allowed` (with `allow`), `unsupported_media_type`, `header_too_large`, `bad_framing`.
         """
 
 @final

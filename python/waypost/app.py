@@ -20,6 +20,7 @@ from waypost.asgi import DataPath
 from waypost.config import load_config
 from waypost.dialects.errors import error_object
 from waypost.errors import ConfigError, Problem, WaypostError
+from waypost.exchange.budget import Budget
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.table import compile_config
 
@@ -60,8 +61,8 @@ class Gateway:
         """Raises `ConfigError` with every problem."""
         self.generation = _compile(config, None)
         """What new messages are handled with."""
-        self.buffered = 0
-        """Bytes of request bodies held at this moment."""
+        self.budget = Budget()
+        """Bytes of request bodies held at this moment, against `limits.buffered`."""
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
@@ -146,12 +147,16 @@ class _App(Starlette):
     """Starlette, with a short way to the data path for messages.
 
     Starlette's error layers and router cost about a quarter of what a bare request does. The data path needs neither:
-    it answers its own errors, and every path below `/v1/` is its. Middleware that a user adds sees these as well.
+    it answers its own errors, and every path below `/v1/` is its. Middleware that a user adds sees these as well, but
+    stands outside of Starlette's `ServerErrorMiddleware` there: what it raises on such a path goes to the server (a
+    bare 500 and a traceback in its log), past `exception_handlers` and `debug`.
     """
 
     def __init__(self, gateway: Gateway, **settings: Any) -> None:
         super().__init__(**settings)
         self._data_path = DataPath(gateway)
+        # What no route is for, such as `OPTIONS *`, gets an error like any other.
+        self.router.default = self._data_path
 
     def build_middleware_stack(self) -> ASGIApp:
         user, self.user_middleware = self.user_middleware, []

@@ -8,22 +8,24 @@ the client leaving.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import re
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.exchange.exchange import Exchange
 from waypost.exchange.sink import Headers
+from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
     from waypost._native import Intake
     from waypost.app import Gateway, Generation
+    from waypost.exchange.runtime import Runtime
 
-__all__ = ["AsgiSink", "DataPath"]
+__all__ = ["AsgiSink", "DataPath", "too_large"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,7 +37,8 @@ _DISCARD_TIME: Final = 1.0
 """Seconds for which input is read and thrown away after an early refusal: closing at once could lose the answer."""
 _DISCARD_FREELY: Final = 64 * 1024
 """An unread body of no more bytes than this does not cost the client its connection."""
-_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+_BODY_IDLE: Final = 30.0
+"""Seconds that a client may take for the next byte of a body that is read whole."""
 
 _logger = logging.getLogger("waypost")
 
@@ -48,13 +51,15 @@ class AsgiSink:
     """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
 
     __slots__ = ("_aborted", "_chunks", "_ended", "_headers", "_loop", "_paused", "_size", "_status", "_trailers",
-                 "_waiter", "exchange", "release")  # fmt: skip
+                 "_waiter", "began", "exchange", "release")  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.exchange: Exchange | None = None
         """Whom to slow down."""
         self.release: Callable[[], None] | None = None
         """Called once the request's bytes are not needed any more."""
+        self.began = False
+        """The client was given the head, or is about to be."""
         self._loop = loop
         self._status = 0
         self._headers: Headers = []
@@ -118,6 +123,7 @@ class AsgiSink:
         start: dict[str, Any] = {"type": "http.response.start", "status": self._status, "headers": self._headers}
         if trailers:
             start["trailers"] = True
+        self.began = True
         await send(start)
         while True:
             chunks = self._chunks
@@ -173,20 +179,71 @@ class DataPath:
         except _Disconnected:
             return
         except WaypostError as error:
-            await request.refuse(error)
+            refusal = error
+        except asyncio.CancelledError:
+            if not self._gateway.draining:
+                raise
+            # The time that a drain may take is over. Returning short of the end is how the client gets to know.
+            if request.started:
+                return
+            refusal = WaypostError("draining", "this process is stopping: send messages elsewhere")
         except Exception:
             if request.started:
                 raise
             _logger.exception("a defect ended request %s", request.id)
-            message = "a defect in Waypost ended this request; its log says more"
-            await request.refuse(WaypostError("internal", message))
+            refusal = WaypostError("internal", "a defect in Waypost ended this request; its log says more")
+        else:
+            return
+        with contextlib.suppress(_Disconnected):
+            await request.refuse(refusal)
+
+
+class _Stall(Timed):
+    """Within it, a client that sends nothing for `_BODY_IDLE` seconds is a `bad_framing` error.
+
+    Ends the wait as `asyncio.timeout` does, by cancelling the task, but waits on the wheel.
+    """
+
+    __slots__ = ("_cancelling", "_expired", "_runtime", "_task")
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__()
+        self._runtime = runtime
+        self._expired = False
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a body is read within a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self.restart()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
+        self.hold()
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
+            raise WaypostError("bad_framing", message) from exc
+
+    def restart(self) -> None:
+        """Something came."""
+        self._runtime.wheel.schedule(self, self._runtime.loop.time() + _BODY_IDLE)
+
+    def hold(self) -> None:
+        """Not the client is waited for, until `restart`."""
+        self._runtime.wheel.cancel(self)
+
+    def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
+        self._expired = True
+        self._task.cancel()
 
 
 class _Request:
     """One request, from its head to the end of its response."""
 
-    __slots__ = ("_budgeted", "_complete", "_gateway", "_generation", "_length", "_receive", "_scope", "_send",
-                 "dialect", "id", "started")  # fmt: skip
+    __slots__ = ("_budgeted", "_complete", "_gateway", "_generation", "_length", "_receive", "_received", "_runtime",
+                 "_scope", "_send", "dialect", "id", "started")  # fmt: skip
 
     def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         self.id = ""
@@ -195,29 +252,29 @@ class _Request:
         """The client was given the head of a response."""
         self._gateway = gateway
         self._generation: Generation = gateway.generation
+        self._runtime = gateway.runtime()
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._length: int | None = None
+        self._length: int | None = None  # of the body, as far as the head says
+        self._received = -1  # bytes of the body; -1: not even whether there is one
         self._complete = False  # the request body was read to its end
         self._budgeted = 0  # bytes taken from the gateway's budget
 
     async def run(self) -> None:
         scope = self._scope
-        headers = scope["headers"]
-        for name, value in headers:
-            if name == b"content-length":
-                self._length = _content_length(value)
         client = scope.get("client")
         intake = self._generation.snapshot.accept(
             scope["method"],
             _target(scope),
-            headers,
+            scope["headers"],
             client=client[0] if client else None,
             scheme=scope.get("scheme", "http"),
+            http_version=scope.get("http_version", "1.1"),
         )
         self.id = intake.id
         self.dialect = intake.dialect
+        self._length = intake.length
         try:
             await self._exchange(intake, await self._read() if intake.buffered else None)
         finally:
@@ -225,83 +282,100 @@ class _Request:
 
     async def refuse(self, error: WaypostError) -> None:
         """Answer with `error`. What is left of the request is read and thrown away, for a bounded time."""
+        request_id = self.id or error.message_id or ""
         dialect = self.dialect or error.dialect or "envelope"
-        status, headers, body = render_error(dialect, error, error.message_id or self.id or self._own_id())
-        request_id = self.id or self._own_id()
-        headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
-        length = self._length
-        rest = not self._complete and length != 0 and (length is not None or self._is_chunked())
-        close = rest and (length is None or length > _DISCARD_FREELY)
+        status, headers, body = render_error(dialect, error, error.message_id or request_id)
+        if request_id:
+            headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        if self._received < 0 and not self._length:
+            await self._look()
+        rest = None if self._length is None else self._length - max(self._received, 0)
+        close = not self._complete and (rest is None or rest > _DISCARD_FREELY)
         if close and self._scope.get("http_version", "1.1").startswith("1") and error.code != "bad_framing":
             headers.append((b"connection", b"close"))
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
-        if close:
+        if close and error.code != "draining":
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
             body = b""
             try:
                 async with asyncio.timeout(_DISCARD_TIME):
-                    while True:
-                        message = await self._receive()
-                        if message["type"] == "http.disconnect" or not message.get("more_body"):
-                            break
-            except TimeoutError:
+                    while not self._complete:
+                        await self._next()
+            except (TimeoutError, _Disconnected):
                 pass
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     # The request.
 
     async def _read(self) -> bytes:
+        """The whole body."""
         limit = self._generation.body_limit
         if self._length is not None and self._length > limit:
-            raise _too_large(limit)
-        message = await self._next()
-        chunk: bytes = message.get("body", b"")
-        self._take(len(chunk), limit)
-        if self._complete:
-            return chunk
-        chunks = [chunk]
-        while not self._complete:
-            message = await self._next()
-            chunk = message.get("body", b"")
-            self._take(len(chunk), limit)
-            if chunk:
+            raise too_large(limit)
+        chunks: list[bytes] = []
+        with _Stall(self._runtime) as stall:
+            while not self._complete:
+                chunk: bytes = (await self._next()).get("body", b"")
+                if not chunk:
+                    continue
+                if self._received > limit:
+                    raise too_large(limit)
+                size = len(chunk)
+                if not self._gateway.budget.take(size, self._generation.buffered_limit):
+                    stall.hold()
+                    await self._wait_for_room(size)
+                self._budgeted += size
                 chunks.append(chunk)
-        return b"".join(chunks)
+                stall.restart()
+        self._check_length()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _wait_for_room(self, size: int) -> None:
+        if not await self._gateway.budget.wait(size, self._generation.buffered_limit, self._runtime.wheel):
+            message = "too many request bodies are held at once (limits.buffered): try again"
+            raise WaypostError("overloaded", message)
 
     async def _next(self) -> MutableMapping[str, Any]:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise _Disconnected
         self._complete = not message.get("more_body", False)
+        self._received = max(self._received, 0) + len(message.get("body", b""))
         return message
 
-    def _take(self, size: int, limit: int) -> None:
-        """Count `size` bytes of body against this request's limit and the process's."""
-        gateway = self._gateway
-        self._budgeted += size
-        gateway.buffered += size
-        if self._budgeted > limit:
-            raise _too_large(limit)
-        if gateway.buffered > self._generation.buffered_limit:
-            message = "too many request bodies are held at once (limits.buffered): try again"
-            raise WaypostError("overloaded", message)
+    async def _look(self) -> None:
+        """Take what of the request is there already. Whether it has a body, only this tells for every version."""
+        try:
+            async with asyncio.timeout(0):
+                await self._next()
+        except TimeoutError:
+            pass
+
+    def _check_length(self) -> None:
+        """HTTP/1.1 servers cannot give another length than the head announced, others can (RFC 9113, section 8.1.1)."""
+        if self._length is not None and self._received != self._length:
+            message = f"the request body has {self._received} bytes, its Content-Length is {self._length}"
+            raise WaypostError("bad_framing", message)
 
     def _release(self) -> None:
-        self._gateway.buffered -= self._budgeted
-        self._budgeted = 0
+        if self._budgeted:
+            self._gateway.budget.give(self._budgeted)
+            self._budgeted = 0
 
     # The response.
 
     async def _exchange(self, intake: Intake, body: bytes | None) -> None:
         plan = intake.plan(body)
-        runtime = self._gateway.runtime()
+        runtime = self._runtime
         scope = self._scope
         first = b""
         streaming = False
         if body is None:
-            first = (await self._next()).get("body", b"")
+            with _Stall(runtime):
+                first = (await self._next()).get("body", b"")
             if self._complete:
+                self._check_length()
                 body = first
             else:
                 streaming = True
@@ -319,18 +393,17 @@ class _Request:
         body = None  # the exchange knows how long it is needed
         sink.exchange = exchange
         sink.release = self._release
-        exchange.begin()
-        if streaming:
-            listener = runtime.loop.create_task(self._stream(exchange, sink, first))
-        else:
-            listener = runtime.loop.create_task(self._listen(exchange, sink))
-        self.started = True
+        listener: asyncio.Task[None] | None = None
         try:
+            exchange.begin()
+            listening = self._stream(exchange, sink, first) if streaming else self._listen(exchange, sink)
+            listener = runtime.loop.create_task(listening)
             await sink.relay(self._send, trailers="http.response.trailers" in (scope.get("extensions") or ()))
         finally:
+            self.started = sink.began
             exchange.cancel()
             sink.exchange = sink.release = None  # a cycle would be the garbage collector's work
-            if not listener.done():
+            if listener is not None and not listener.done():
                 listener.cancel()
 
     async def _listen(self, exchange: Exchange, sink: AsgiSink) -> None:
@@ -357,29 +430,14 @@ class _Request:
             exchange.cancel()
             sink.disconnected()
             return
+        except Exception as exc:  # noqa: BLE001 - a task of its own: nobody else would tell the client
+            exchange.defect(exc)
         await self._listen(exchange, sink)
 
-    # What to say where `accept` refused.
 
-    def _own_id(self) -> str:
-        for name, value in self._scope["headers"]:
-            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                self.id = value.decode("ascii")
-                return self.id
-        self.id = uuid.uuid4().hex
-        return self.id
-
-    def _is_chunked(self) -> bool:
-        return any(name == b"transfer-encoding" for name, _ in self._scope["headers"])
-
-
-def _too_large(limit: int) -> WaypostError:
+def too_large(limit: int) -> WaypostError:
+    """What a body of more than `limit` bytes is refused with."""
     return WaypostError("body_too_large", f"the request body is longer than limits.body, {limit} bytes")
-
-
-def _content_length(value: bytes) -> int:
-    # `accept` judges framing; this only has to be safe.
-    return int(value) if value.isdigit() and len(value) < 19 else 0
 
 
 def _target(scope: Scope) -> bytes:

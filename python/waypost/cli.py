@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from waypost import __version__
-from waypost.errors import ConfigError, Problem, WaypostError
+from waypost.errors import ConfigError, EnvelopeError, Problem, WaypostError
 
 # Commands import what they need when they run: `waypost schema` does not wait for a web server.
 if TYPE_CHECKING:
     from waypost import Explanation
-    from waypost._native import Snapshot
+    from waypost._native import Intake, Snapshot
     from waypost.config import Config
 
 
@@ -111,28 +111,31 @@ def check(config: str) -> None:
 @click.argument("file", default="-")
 @click.option("--path", "target", default="/v1/envelopes", show_default=True, help="Path the message is sent to.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field; may be repeated.")
+@click.option("--client", metavar="ADDRESS", help="Address that the message comes from, for client.address.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(*, config: str, file: str, target: str, headers: tuple[str, ...], as_json: bool) -> None:
+def explain(
+    *, config: str, file: str, target: str, headers: tuple[str, ...], client: str | None, as_json: bool
+) -> None:
     """Show which route of CONFIG takes the message in FILE (- or none: standard input), and why each other does not.
 
-    Exit code 1 if no route does.
+    Exit code 1 if no route does, or if the message would be refused for another reason.
     """
     fields = [_header(header) for header in headers]
-    snapshot = _snapshot(config)
+    loaded, snapshot = _snapshot(config)
     body = _read(file)
     try:
-        explanation = _explain(snapshot, body, target, fields)
+        explanation, refusal = _explain(snapshot, loaded.limits.body, body, target, fields, client)
     except WaypostError as error:
         if as_json:
-            _print_json({"error": {"code": error.code, "message": error.message, "status": error.status}})
+            _print_json({"error": _refusal(error)})
         else:
             click.echo(f"refused with {error.status} {error.code}: {error.message}", err=True)
         sys.exit(1)
     if as_json:
-        _print_json(_document(explanation))
+        _print_json(_document(explanation) | ({} if refusal is None else {"error": _refusal(refusal)}))
     else:
-        _print_explanation(explanation)
-    sys.exit(0 if explanation.route is not None else 1)
+        _print_explanation(explanation, refusal)
+    sys.exit(0 if refusal is None else 1)
 
 
 @main.command()
@@ -152,13 +155,13 @@ def _print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def _snapshot(path: str) -> Snapshot:
+def _snapshot(path: str) -> tuple[Config, Snapshot]:
     from waypost.config import load_config  # noqa: PLC0415
     from waypost.table import compile_config  # noqa: PLC0415
 
     try:
         config: Config = load_config(path)
-        return compile_config(config)
+        return config, compile_config(config)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
@@ -184,22 +187,61 @@ def _read(file: str) -> bytes:
         sys.exit(1)
 
 
-def _explain(snapshot: Snapshot, body: bytes, target: str, headers: list[tuple[str, str]]) -> Explanation:
-    raw = [(name.encode(), value.encode()) for name, value in headers]
+def _explain(
+    snapshot: Snapshot,
+    body_limit: int,
+    body: bytes,
+    target: str,
+    headers: list[tuple[str, str]],
+    client: str | None,
+) -> tuple[Explanation, WaypostError | None]:
+    """The routes' verdicts, and why the message would be refused all the same (or because there is no route).
+
+    Does what serving does to decide. Raises `WaypostError` where no route gets to see the message.
+    """
+    from waypost.asgi import too_large  # noqa: PLC0415
+
     method = "POST" if body.strip() else "GET"
     try:
-        intake = snapshot.accept(method, target.encode(), raw)
+        intake, sent = _accept(snapshot, method, target, headers, body, client)
     except WaypostError as error:
         # A POST without a body is an empty message, which gets its own error.
-        allow = getattr(error, "allow", None)
-        if allow is None:
+        if error.allow is None:
             raise
-        method = str(allow).split(",", maxsplit=1)[0]
-        intake = snapshot.accept(method, target.encode(), raw)
-    has_body = bool(body) or intake.buffered
-    return snapshot.table.explain(
-        body if has_body else None, dialect=intake.dialect, headers=headers, path=target, method=method
+        method = error.allow.partition(",")[0]
+        intake, sent = _accept(snapshot, method, target, headers, body, client)
+    message = body if intake.buffered else None
+    if message is not None and len(message) > body_limit:
+        raise too_large(body_limit)
+    refusal: WaypostError | None = None
+    try:
+        intake.plan(message)
+    except EnvelopeError:
+        raise
+    except WaypostError as error:
+        refusal = error
+    explanation = snapshot.table.explain(
+        message or None, dialect=intake.dialect, headers=sent, path=target, method=method, client=client
     )
+    return explanation, refusal
+
+
+def _accept(
+    snapshot: Snapshot, method: str, target: str, headers: list[tuple[str, str]], body: bytes, client: str | None
+) -> tuple[Intake, list[tuple[str, str]]]:
+    """What the head of such a request would be met with, and its fields: with those that every client sends."""
+    given = {name.lower() for name, _ in headers}
+    sent = list(headers)
+    if "host" not in given:
+        sent.append(("host", "localhost"))
+    if (body or method != "GET") and not given & {"content-length", "transfer-encoding"}:
+        sent.append(("content-length", str(len(body))))
+    raw = [(name.encode(), value.encode()) for name, value in sent]
+    return snapshot.accept(method, target.encode(), raw, client=client), sent
+
+
+def _refusal(error: WaypostError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, "status": error.status}
 
 
 def _document(explanation: Explanation) -> dict[str, Any]:
@@ -223,7 +265,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _print_explanation(explanation: Explanation) -> None:
+def _print_explanation(explanation: Explanation, refusal: WaypostError | None) -> None:
     """The chosen route first, then every other one with the first thing that failed."""
     seen = ", ".join(f"{name} {shown}" for name, shown in explanation.fields.items())
     click.echo(f"message  {seen or 'without any field of the envelope'}")
@@ -235,6 +277,8 @@ def _print_explanation(explanation: Explanation) -> None:
         click.echo(f"route    {decision.route} → {decision.cluster}{fallback}")
         chosen = next(verdict for verdict in explanation.verdicts if verdict.matched)
         click.echo(f"because  {chosen.reason}")
+        if refusal is not None:
+            click.echo(f"but      would be refused: {refusal.status} {refusal.code}: {refusal.message}")
     others = [verdict for verdict in explanation.verdicts if decision is None or verdict.route != decision.route]
     if not others:
         return

@@ -38,6 +38,8 @@ STATUS: Final[dict[str, int]] = {
     "header_too_large": 431,
     "upstream_unreachable": 502,
     "upstream_protocol": 502,
+    # The status of the endpoint's own answer, where that could be had.
+    "upstream_error": 502,
     "queue_full": 503,
     "deadline_too_short": 503,
     "draining": 503,
@@ -76,6 +78,10 @@ class WaypostError(Exception):
         self.message = message
         self.status = STATUS[code] if status is None else status
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # `Exception` would call the class with `args`, the message alone, which no class here can be made of.
+        return _remade, (type(self), *self.args), self.__dict__.copy()
+
 
 class EnvelopeError(WaypostError):
     """The bytes of a message are no valid JSON, or no valid envelope of their dialect.
@@ -94,13 +100,15 @@ class EnvelopeError(WaypostError):
 
 
 class UpstreamError(WaypostError):
-    """An endpoint could not be reached, broke HTTP, or took too long.
+    """An endpoint could not be reached, broke HTTP, took too long, or answered with an error of its own.
 
     `retryable` is true where no byte of the request can have reached the endpoint, so that another attempt
     can never execute the message twice.
     """
 
     retryable: bool
+    upstream: dict[str, object] | None = None
+    """With `upstream_error`, what the endpoint said: `status`, `code`, `type`, `message`, each `None` where unknown."""
 
     def __init__(self, code: str, message: str, retryable: bool = False) -> None:
         super().__init__(code, message)
@@ -151,6 +159,11 @@ class ConfigError(WaypostError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("invalid_config", "\n".join(map(str, self.problems)))
+
+
+def _remade(cls: type[WaypostError], *args: object) -> WaypostError:
+    """An error of `cls` before its attributes are set: for `pickle` and `copy`."""
+    return cls.__new__(cls, *args)
 
 
 def format_path(path: tuple[str | int, ...]) -> str:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,16 @@ __all__ = ["serve"]
 
 _BACKLOG = 2048
 _WATCHED_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
+_LOOK = 1000
+"""Milliseconds after which the configuration's files are looked at although nothing was heard of them: a change while a
+watch is being set up is not told, and neither are those on network file systems."""
 _STOPPED_SHORT = "ASGI callable returned without completing response."
+
+
+_Say = Callable[[str], None]
+"""Takes one message for the person who runs the command."""
+
+_logger = logging.getLogger("waypost")
 
 
 class _CannotListenError(Exception):
@@ -52,10 +62,12 @@ def serve(
 ) -> int:
     """Serve the configuration in `config_path` until SIGTERM or SIGINT; gives the process's exit code.
 
-    `host`, `port` and `uds` (a Unix socket's path) override `listen`; `workers` is how many processes serve.
+    `host`, `port` and `uds` (a Unix socket's path) override `listen`. `workers` is how many processes serve.
+    `ssl_certfile` (PEM, the whole chain) makes it HTTPS; `ssl_keyfile` holds the key where that file does not.
+    `insecure_no_auth` allows other addresses than loopback although no keys are checked.
 
-    0: stopped as asked. 1: the configuration or
-    the address cannot be used. 2: refused, because the listener would be open to other hosts without any keys.
+    0: stopped as asked. 1: the configuration, the address or the TLS files cannot be used. 2: refused, because the
+    listener would be open to other hosts without any keys.
     """
     try:
         config = load_config(config_path)
@@ -81,57 +93,60 @@ def serve(
     path = Path(config_path).absolute()
     gateway: Gateway = app.state.gateway
     try:
-        settings = _settings(app, config, ssl_certfile, ssl_keyfile)
+        settings = _settings(app, ssl_certfile, ssl_keyfile)
     except OSError as exc:
         sock.close()
         _say(f"waypost: the TLS certificate or key cannot be used: {exc}")
         return 1
     # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
-    _warn(gateway)
+    _warn(gateway, _say)
     ready = f"waypost: listening on {where} ({gateway.generation.summary})"
     try:
         if workers == 1:
-            return _run(_Server(settings, gateway, path, lambda: _say(ready)), sock)
+            return _run(_Server(settings, gateway, path, lambda: _say(ready), _say), sock)
 
         def work(link: Link) -> int:
+            # All of them read the same file at the same time: one voice is enough.
+            say = _say if link.index == 0 else _keep_quiet
             if link.replaces:
-                _reread(gateway, path)
+                _reread(gateway, path, say)
 
             def started() -> None:
                 asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
-                os.write(link.ready, b".")
+                link.announce()
 
-            server = _Server(settings, gateway, path, started)
+            server = _Server(settings, gateway, path, started, say)
             return _run(server, sock)
 
-        return supervise(workers, work, lambda: _say(f"{ready[:-1]}, {workers} workers)"))
+        # An open listener here would keep new connections waiting while the workers drain.
+        return supervise(workers, work, lambda: _say(f"{ready[:-1]}, {workers} workers)"), sock.close)
     finally:
         sock.close()
         if uds is not None:
             Path(uds).unlink(missing_ok=True)
 
 
-def _warn(gateway: Gateway) -> None:
+def _warn(gateway: Gateway, say: _Say) -> None:
     generation = gateway.generation
     warnings = [Problem(path, f"warning: {text}") for path, text in generation.snapshot.warnings]
     for warning in generation.config.relocate(warnings):
-        _say(str(warning))
+        say(str(warning))
 
 
-def _reread(gateway: Gateway, path: Path) -> Config | None:
+def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
     """Take over what the file says now. A bad one is reported and changes nothing; then the result is `None`."""
     try:
         config = load_config(path)
         gateway.replace(config)
     except ConfigError as error:
-        _say(error.message)
-        _say("waypost: not reloaded: what ran before goes on running")
+        say(error.message)
+        say("waypost: not reloaded: what ran before goes on running")
         return None
     return config
 
 
-def _settings(app: Starlette, config: Config, certfile: str | None, keyfile: str | None) -> uvicorn.Config:
+def _settings(app: Starlette, certfile: str | None, keyfile: str | None) -> uvicorn.Config:
     """uvicorn's settings, loaded. Raises `OSError` where the TLS files cannot be used."""
     settings = uvicorn.Config(
         app,
@@ -146,7 +161,6 @@ def _settings(app: Starlette, config: Config, certfile: str | None, keyfile: str
         date_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=math.ceil(config.limits.drain),
         ssl_certfile=certfile,
         ssl_keyfile=keyfile,
     )
@@ -166,12 +180,17 @@ def _run(server: _Server, sock: socket.socket) -> int:
 class _Server(uvicorn.Server):
     """uvicorn's server, which also reloads and says when it is ready."""
 
-    def __init__(self, settings: uvicorn.Config, gateway: Gateway, path: Path, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: uvicorn.Config, gateway: Gateway, path: Path, ready: Callable[[], None], say: _Say
+    ) -> None:
+        """`ready` is called once it accepts connections; `say` is given what a person should read."""
         super().__init__(settings)
         self._gateway = gateway
         self._path = path
         self._ready = ready
+        self._say = say
         self._reloading = asyncio.Lock()
+        self._seen = _state(gateway.generation.config, path)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -184,6 +203,8 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in self._tasks:
             task.cancel()
+        # Not before now: a reload may have changed it.
+        self.config.timeout_graceful_shutdown = math.ceil(self._gateway.generation.config.limits.drain)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -198,48 +219,121 @@ class _Server(uvicorn.Server):
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            _logger.error("a defect ended a task of the server", exc_info=exc)
 
     async def _reload(self) -> None:
-        """Load the file again. A bad one is reported and changes nothing."""
+        """Load the file again. A bad one is reported and changes nothing, and so is a defect on the way."""
         async with self._reloading:
             before = self._gateway.generation.config
-            # In a thread: a table of 100,000 routes takes a while to read, and messages go on meanwhile.
-            loaded = await asyncio.to_thread(_reread, self._gateway, self._path)
+            state = _state(before, self._path)
+            try:
+                # In a thread: a table of 100,000 routes takes a while to read, and messages go on meanwhile.
+                loaded = await asyncio.to_thread(_reread, self._gateway, self._path, self._say)
+            except Exception:
+                _logger.exception("a defect ended a reload: what ran before goes on running")
+                loaded = None
             if loaded is None:
+                self._seen = state
                 return
-            _say(f"waypost: reloaded: {self._gateway.generation.summary}")
+            # As it was before they were read: what changed meanwhile is read again.
+            self._seen = {path: state.get(path, now) for path, now in _state(loaded, self._path).items()}
+            self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
+            _warn(self._gateway, self._say)
             if loaded.listen != before.listen:
-                _say("waypost: warning: listen has changed, which takes effect after a restart only")
+                self._say("waypost: warning: listen has changed, which takes effect after a restart only")
 
     async def _watch(self) -> None:
         """Reload when a file of the configuration changes, or one appears beside them that it might include."""
-        from watchfiles import Change, awatch  # noqa: PLC0415 - not before the first message can be answered
+        from watchfiles import awatch  # noqa: PLC0415 - not before the first message can be answered
 
+        said = ""
         while True:
-            config = self._gateway.generation.config
-            files = {self._path, *config.files}
-            # Links are watched where they stand and where they lead; Kubernetes swaps one named ..data.
-            files |= {path.resolve() for path in files}
-            directories = {path.parent for path in files} | set(config.directories)
-            included = set(config.directories)
-
-            def concerns(
-                _: Change, name: str, files: frozenset[Path] = frozenset(files), included: set[Path] = included
-            ) -> bool:
-                path = Path(name)
-                new = path.parent in included and path.suffix in _WATCHED_SUFFIXES
-                return path in files or new or path.name.startswith("..")
-
+            places = _Places.of(self._gateway.generation.config, self._path)
             stop = asyncio.Event()
             changes = awatch(
-                *directories, watch_filter=concerns, debounce=300, step=50, stop_event=stop, recursive=False
+                *places.directories,
+                watch_filter=places.concerns,
+                debounce=300,
+                step=50,
+                stop_event=stop,
+                recursive=False,
+                rust_timeout=_LOOK,
+                yield_on_timeout=True,
             )
-            async for _ in changes:
-                await self._reload()
-                after = self._gateway.generation.config
-                if (after.files, after.directories) != (config.files, config.directories):
-                    stop.set()
+            try:
+                async for found in changes:
+                    said = ""
+                    await self._look(changed=bool(found))
+                    if _Places.of(self._gateway.generation.config, self._path) != places:
+                        stop.set()
+            except (OSError, RuntimeError, ExceptionGroup) as exc:
+                # A directory went just now, or the system has no more watches to give.
+                if said != str(exc):
+                    said = str(exc)
+                    self._say(f"waypost: warning: files cannot be watched ({exc}); they are looked at now and then")
+                await asyncio.sleep(_LOOK / 1000)
+                await self._look(changed=False)
+
+    async def _look(self, *, changed: bool) -> None:
+        if changed or _state(self._gateway.generation.config, self._path) != self._seen:
+            await self._reload()
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the files of a configuration are, and where more can appear."""
+
+    files: frozenset[Path]
+    included: frozenset[Path]
+    """Directories in which a new file counts."""
+    steps: frozenset[Path]
+    """These, and what is missing on the way to them: that they come or go counts, too."""
+    directories: frozenset[Path]
+    """What to watch: all of these exist."""
+
+    @classmethod
+    def of(cls, config: Config, path: Path) -> _Places:
+        files = {path, *config.files}
+        # Links are watched where they stand and where they lead; Kubernetes swaps one named ..data.
+        files |= {path.resolve() for path in files}
+        steps: set[Path] = set(config.directories)
+        directories: set[Path] = set()
+        for directory in {path.parent for path in files} | set(config.directories):
+            existing = directory
+            while not existing.is_dir() and existing != existing.parent:
+                steps.add(existing)
+                existing = existing.parent
+            directories.add(existing)
+        return cls(frozenset(files), frozenset(config.directories), frozenset(steps), frozenset(directories))
+
+    def concerns(self, _: object, name: str) -> bool:
+        """Whether a change of `name` may change the configuration."""
+        path = Path(name)
+        new = path.parent in self.included and path.suffix in _WATCHED_SUFFIXES
+        return path in self.files or path in self.steps or new or path.name.startswith("..")
+
+
+def _state(config: Config, path: Path) -> dict[Path, object]:
+    """What tells that a file of the configuration was changed, or that one came or went beside those it includes."""
+    state: dict[Path, object] = {}
+    for file in {path, *config.files}:
+        try:
+            stat = file.stat()
+        except OSError:
+            state[file] = None
+        else:
+            state[file] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+    for directory in config.directories:
+        try:
+            state[directory] = frozenset(file.name for file in directory.iterdir() if file.suffix in _WATCHED_SUFFIXES)
+        except OSError:
+            state[directory] = None
+    return state
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -315,3 +409,7 @@ def _is_loopback(host: str) -> bool:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - this module is the voice of a command
+
+
+def _keep_quiet(_: str) -> None:
+    pass

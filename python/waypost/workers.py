@@ -11,34 +11,60 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 __all__ = ["Link", "supervise"]
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-_TOO_SOON = 1.0
-"""Seconds: a worker that dies earlier than this after its start is replaced only after as long a pause."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_TOO_SOON: Final = 1.0
+"""Seconds: a worker that dies earlier than this after its start, or before it is ready, has died at once."""
+_SHORTEST: Final = 1.0
+"""Seconds until a worker that died at once is replaced. Twice as many each time that its replacement does, too…"""
+_LONGEST: Final = 30.0
+"""… up to this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """A worker's end of what connects it with its supervisor."""
 
+    index: int
+    """Which of the workers it is, from 0. One that takes the place of another has its index."""
     ready: int
-    """File descriptor to which the worker writes a byte once it accepts connections."""
+    """File descriptor to which `announce` writes."""
     alive: int
     """File descriptor that becomes readable (end of file) when the supervisor is gone."""
     replaces: bool
     """The worker takes the place of one that died, perhaps long after the configuration was read."""
 
+    def announce(self) -> None:
+        """Say that the worker accepts connections."""
+        os.write(self.ready, bytes([self.index]))
+
+
+@dataclass(slots=True)
+class _Worker:
+    index: int
+    since: float
+    """When it was started, on the monotonic clock."""
+    ready: bool = False
+
 
 class _Supervisor:
-    def __init__(self, count: int, work: Callable[[Link], int], started: Callable[[], None]) -> None:
+    def __init__(
+        self, count: int, work: Callable[[Link], int], started: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         self._count = count
         self._work = work
         self._started = started
-        self._workers: dict[int, float] = {}  # process id → when it was started
+        self._on_stop = stopping
+        self._workers: dict[int, _Worker] = {}  # by process id
+        self._due: dict[int, float] = {}  # index of a worker to be started → when
+        self._pauses: dict[int, float] = {}  # index of a worker that died at once → the last pause
+        self._complete = False  # all workers were ready at one time
         self._stopping = False
         self._exit_code = 0
         self._alive, self._alive_write = os.pipe()
@@ -49,29 +75,34 @@ class _Supervisor:
         # Ignored signals would not be queued; a handler that is never called makes sure they are.
         for number in _SIGNALS:
             signal.signal(number, lambda *_: None)
-        for _ in range(self._count):
-            self._start(replaces=False)
-        waiting = self._count
         os.set_blocking(self._ready, False)
-        while self._workers:
+        for index in range(self._count):
+            self._start(index, replaces=False)
+        while self._workers or self._due:
             self._wait()
-            if waiting and not self._stopping:
-                waiting -= self._count_ready()
-                if waiting <= 0:
-                    waiting = 0
-                    self._started()
+            self._note_ready()
+            now = time.monotonic()
+            for index in [index for index, due in self._due.items() if due <= now]:
+                del self._due[index]
+                self._start(index, replaces=True)
         return self._exit_code
 
-    def _count_ready(self) -> int:
+    def _note_ready(self) -> None:
         try:
-            return len(os.read(self._ready, self._count))
+            ready = os.read(self._ready, 4096)
         except BlockingIOError:
-            return 0
+            return
+        for worker in self._workers.values():
+            worker.ready = worker.ready or worker.index in ready
+        working = sum(worker.ready for worker in self._workers.values())
+        if not self._complete and not self._stopping and working == self._count:
+            self._complete = True
+            self._started()
 
-    def _start(self, *, replaces: bool) -> None:
+    def _start(self, index: int, *, replaces: bool) -> None:
         pid = os.fork()
         if pid:
-            self._workers[pid] = time.monotonic()
+            self._workers[pid] = _Worker(index, time.monotonic())
             return
         code = 1
         try:
@@ -82,15 +113,20 @@ class _Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            code = self._work(Link(ready=self._ready_write, alive=self._alive, replaces=replaces))
+            code = self._work(Link(index=index, ready=self._ready_write, alive=self._alive, replaces=replaces))
+        except BaseException:  # noqa: BLE001 - the interpreter does not get to report it
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
 
     def _wait(self) -> None:
-        """Wait for one signal and act on it. Readiness has none, so it is looked for now and then."""
-        got = signal.sigtimedwait(_SIGNALS, 0.02 if self._starting() else 1.0)
+        """Wait for one signal and act on it. Readiness and pauses have none, so they are looked for in between."""
+        timeout = 1.0 if all(worker.ready for worker in self._workers.values()) else 0.02
+        if self._due:
+            timeout = min(timeout, max(0.0, min(self._due.values()) - time.monotonic()))
+        got = signal.sigtimedwait(_SIGNALS, timeout)
         if got is None:
             return
         if got.si_signo == signal.SIGCHLD:
@@ -98,47 +134,60 @@ class _Supervisor:
         elif got.si_signo == signal.SIGHUP:
             self._signal_all(signal.SIGHUP)
         else:
-            self._stopping = True
-            self._signal_all(signal.SIGTERM)
+            self._stop()
 
-    def _starting(self) -> bool:
-        return any(time.monotonic() - since < _TOO_SOON for since in self._workers.values())
+    def _stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self._due.clear()
+            self._on_stop()
+        self._signal_all(signal.SIGTERM)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for pid in self._workers:
             os.kill(pid, number)
 
     def _reap(self) -> None:
+        self._note_ready()  # of those that have died since, too
         while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            since = self._workers.pop(pid, None)
-            if since is None:
+            worker = self._workers.pop(pid, None)
+            if worker is None:
                 continue
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
                 self._exit_code = self._exit_code or max(code, 0)
-                continue
-            how = f"exited with {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
-            if code == 1 and time.monotonic() - since < _TOO_SOON:
+            elif code == 1 and not self._complete:
                 # It could not start and said why; another would not fare better.
                 self._exit_code = 1
-                self._stopping = True
-                self._signal_all(signal.SIGTERM)
-                continue
-            _say(f"waypost: worker {pid} {how}: starting another")
-            if time.monotonic() - since < _TOO_SOON:
-                time.sleep(_TOO_SOON)
-            self._start(replaces=True)
+                self._stop()
+            else:
+                self._replace(pid, worker, code)
+
+    def _replace(self, pid: int, worker: _Worker, code: int) -> None:
+        now = time.monotonic()
+        pause = 0.0
+        if not worker.ready or now - worker.since < _TOO_SOON:
+            pause = min(2 * self._pauses[worker.index], _LONGEST) if worker.index in self._pauses else _SHORTEST
+            self._pauses[worker.index] = pause
+        else:
+            self._pauses.pop(worker.index, None)
+        how = f"exited with {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+        _say(f"waypost: worker {pid} {how}: starting another{f' in {pause:g} s' if pause else ''}")
+        self._due[worker.index] = now + pause
 
 
-def supervise(count: int, work: Callable[[Link], int], started: Callable[[], None]) -> int:
+def supervise(
+    count: int, work: Callable[[Link], int], started: Callable[[], None], stopping: Callable[[], None]
+) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT; gives the exit code of the command.
 
-    `work` gets its `Link` and returns its exit code. `started` is called once, when all workers are ready.
+    `work` gets its `Link` and returns its exit code. `started` is called once, when all workers are ready. `stopping`
+    is called once, before they are told to stop: whatever they share has to be given up here too.
     """
-    return _Supervisor(count, work, started).run()
+    return _Supervisor(count, work, started, stopping).run()
 
 
 def _say(text: str) -> None:

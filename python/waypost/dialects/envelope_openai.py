@@ -4,16 +4,26 @@
 |---|---|
 | `content`, a string | one user message |
 | `content`, a list | `messages`, as given |
-| `content`, an object with `messages` | merged into the request (`temperature`, `tools`, …) |
+| `content`, an object with `messages` | merged into the request (`temperature`, `tools`, …); `n` has to be 1 |
 | `model`, else the cluster's `model` | `model` |
 | `agent`, `labels`, `stream` | `user`, `metadata` (values as text), `stream` |
+
+What is taken over is copied byte for byte, so that no number loses digits. Everything else of the envelope stays here:
+`context` too, for which a chat completion has no place. Who wants it seen puts it into `content`.
+
+Errors of the endpoint keep their status and get the code `upstream_error`; what the endpoint said is under
+`error.upstream`: `status`, `code`, `type` and `message`, null where it said none. A 401 or 403 is the exception: it is
+about the credential that the cluster's configuration gives and not about the client's, so the client gets a 502
+`upstream_protocol`, and the log the status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from waypost._native import Cluster, Endpoint, Plan
@@ -42,6 +52,32 @@ _DESCRIBES_BODY: Final = frozenset(
     },
 )
 """Fields that are true of the upstream's bytes only."""
+_CHALLENGES: Final = frozenset({b"www-authenticate", b"proxy-authenticate"})
+
+_logger = logging.getLogger("waypost")
+
+
+class _Envelope(msgspec.Struct):
+    """What a chat completion takes of an envelope."""
+
+    content: msgspec.Raw = msgspec.Raw(b"null")
+    model: str | None = None
+    agent: str | None = None
+    labels: dict[str, msgspec.Raw] | None = None
+    stream: bool | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_MESSAGE: Final = msgspec.json.Decoder(_Message)
+
+_Json = bytes | msgspec.Raw
+"""One JSON value."""
 
 
 def translate_request(body: bytes, cluster: Cluster) -> bytes:
@@ -50,67 +86,95 @@ def translate_request(body: bytes, cluster: Cluster) -> bytes:
     Raises `EnvelopeError` with `invalid_envelope`, naming the field that cannot be translated.
     """
     try:
-        envelope: dict[str, Any] = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        # Valid JSON all the same: a number that no double holds, say.
-        message = f"cannot be translated for cluster {cluster.name}, which speaks openai: {exc}"
-        raise EnvelopeError("invalid_envelope", message, exc.pos) from None
-    request = _content(envelope.get("content"))
-    model = envelope.get("model") or cluster.model
-    if not model:
+        envelope = _ENVELOPE.decode(body)
+        request = _content(envelope.content)
+    except RecursionError:
+        message = f"too deep to be translated for cluster {cluster.name}, which speaks openai: flatten it"
+        raise EnvelopeError("invalid_envelope", message, field="content") from None
+    model = cluster.model if envelope.model is None else envelope.model
+    if model is None:
         message = f"model is missing: name a model, or set clusters.{cluster.name}.model"
         raise EnvelopeError("invalid_envelope", message, field="model")
-    request["model"] = model
-    if envelope.get("agent") is not None:
-        request["user"] = envelope["agent"]
-    labels = envelope.get("labels")
-    if labels:
-        request["metadata"] = {
-            key: value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in labels.items()
-        }
-    if envelope.get("stream"):
-        request["stream"] = True
-    return orjson.dumps(request)
+    request["model"] = orjson.dumps(model)
+    if envelope.agent is not None:
+        request["user"] = orjson.dumps(envelope.agent)
+    if envelope.labels:
+        texts = {key: value if _starts(value, b'"') else _text(value) for key, value in envelope.labels.items()}
+        request["metadata"] = _object(texts)
+    if envelope.stream:
+        request["stream"] = b"true"
+    return _object(request)
 
 
-def _content(content: Any) -> dict[str, Any]:
-    if isinstance(content, str):
-        return {"messages": [{"role": "user", "content": content}]}
-    if isinstance(content, list):
-        return {"messages": _messages(content, "content")}
-    if isinstance(content, dict) and isinstance(content.get("messages"), list):
-        for parameter, field in _ENVELOPE_OWNS.items():
-            if parameter in content:
-                message = f"content.{parameter} is not allowed: routes look at the envelope's own {field}, put it there"
-                raise EnvelopeError("invalid_envelope", message, field=f"content.{parameter}")
-        return {**content, "messages": _messages(content["messages"], "content.messages")}
-    raise EnvelopeError(
-        "invalid_envelope",
-        "content of a model message has to be a string, a list of messages ({role, content}), "
-        "or an object with messages and chat completion parameters",
-        field="content",
-    )
+def _content(content: msgspec.Raw) -> dict[str, _Json]:
+    if _starts(content, b'"'):
+        return {"messages": b"".join((b'[{"role":"user","content":', content, b"}]"))}
+    if _starts(content, b"["):
+        _check_messages(content, "content")
+        return {"messages": content}
+    parameters: dict[str, _Json] = {}
+    if _starts(content, b"{"):
+        parameters.update(_OBJECT.decode(content))
+    messages = parameters.get("messages")
+    if messages is None or not _starts(messages, b"["):
+        raise EnvelopeError(
+            "invalid_envelope",
+            "content of a model message has to be a string, a list of messages ({role, content}), "
+            "or an object with messages and chat completion parameters",
+            field="content",
+        )
+    for parameter, field in _ENVELOPE_OWNS.items():
+        if parameter in parameters:
+            message = f"content.{parameter} is not allowed: routes look at the envelope's own {field}, put it there"
+            raise EnvelopeError("invalid_envelope", message, field=f"content.{parameter}")
+    if bytes(parameters.get("n", b"1")) not in (b"1", b"null"):
+        message = "content.n has to be 1: a native reply has one result; send a message for each"
+        raise EnvelopeError("invalid_envelope", message, field="content.n")
+    _check_messages(messages, "content.messages")
+    return parameters
 
 
-def _messages(messages: list[Any], path: str) -> list[Any]:
-    if not messages:
+def _check_messages(messages: _Json, path: str) -> None:
+    found = _LIST.decode(messages)
+    if not found:
         raise EnvelopeError("invalid_envelope", f"{path} is empty: give at least one message", field="content")
-    for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+    for index, message in enumerate(found):
+        try:
+            _MESSAGE.decode(message)
+        except msgspec.ValidationError:
             text = f"{path}[{index}] has to be an object with a role (system, user, assistant or tool)"
-            raise EnvelopeError("invalid_envelope", text, field=f"{path}[{index}]")
-    return messages
+            raise EnvelopeError("invalid_envelope", text, field=f"{path}[{index}]") from None
+
+
+def _starts(value: _Json, byte: bytes) -> bool:
+    return memoryview(value)[:1] == byte
+
+
+def _text(value: _Json) -> bytes:
+    """A string that holds the JSON text of `value`."""
+    return orjson.dumps(bytes(value).decode())
+
+
+def _object(members: Mapping[str, _Json]) -> bytes:
+    parts: list[_Json] = []
+    for name, value in members.items():
+        parts += (b",", orjson.dumps(name), b":", value)
+    parts[:1] = [b"{"]
+    parts.append(b"}")
+    return b"".join(parts)
 
 
 class TranslateSink:
     """Takes the response of an OpenAI endpoint and gives `inner` the native reply.
 
     A reply that is not streamed is collected first, up to `limit` bytes. So is an error, and a reply that the endpoint
-    did not stream although it was asked to.
+    did not stream although it was asked to. `complete` is called where the last event says that all was given, before
+    the response ends: endpoints may leave it open.
     """
 
     __slots__ = (
         "_collect",
+        "_complete",
         "_done",
         "_endpoint",
         "_events",
@@ -122,11 +186,12 @@ class TranslateSink:
         "_usage",
     )
 
-    def __init__(self, inner: Sink, plan: Plan, endpoint: Endpoint, limit: int) -> None:
+    def __init__(self, inner: Sink, plan: Plan, endpoint: Endpoint, limit: int, complete: Callable[[], None]) -> None:
         self._inner = inner
         self._plan = plan
         self._endpoint = endpoint
         self._limit = limit
+        self._complete = complete
         self._headers: Headers = []
         self._collect: CollectSink | None = None
         self._events: SseReader | None = None
@@ -156,19 +221,20 @@ class TranslateSink:
                 # What came before a bad event is good.
                 if out:
                     self._inner.data(b"".join(out))
+            if self._done:
+                self._inner.end()
+                self._complete()
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         if self._collect is not None:
-            self._collect.end()
-        elif self._done:
-            self._inner.end(trailers)
-        else:
+            self._collect.end(trailers)
+        elif not self._done:
             raise UpstreamError("upstream_protocol", "the stream ended without its last event, [DONE]")
 
     def abort(self, error: WaypostError) -> None:
         if self._collect is not None:
             # Nothing was given to the client yet, so it can still have a proper answer.
-            self._reply(error.status, {"id": self._plan.id, "error": error_object(error)})
+            self._refuse(error)
             return
         if not self._done:
             self._inner.data(_sse({"id": self._plan.id, "error": error_object(error)}))
@@ -181,7 +247,9 @@ class TranslateSink:
             document = orjson.loads(collected.body)
         except orjson.JSONDecodeError as exc:
             document = exc
-        if 200 <= collected.status < 300:
+        status = collected.status
+        cluster = self._endpoint.cluster.name
+        if 200 <= status < 300:
             result = _result(document)
             if self._plan.stream:
                 self._start_stream()
@@ -190,14 +258,25 @@ class TranslateSink:
                 self._inner.data(b"".join((*self._delta(delta), self._last())))
                 self._inner.end()
                 return
-            reply = {"id": self._plan.id, "route": self._plan.decision.route, "cluster": self._endpoint.cluster.name}
-            self._reply(collected.status, {**reply, "result": result})
+            reply = {"id": self._plan.id, "route": self._plan.decision.route, "cluster": cluster}
+            self._reply(status, {**reply, "result": result})
+        elif status in (401, 403):
+            message = f"cluster {cluster} refused the credential that its configuration gives"
+            _logger.warning("%s: %s answered %d", message, self._endpoint.url, status)
+            self._headers = [field for field in self._headers if field[0] not in _CHALLENGES]
+            self._refuse(UpstreamError("upstream_protocol", message))
+        elif status >= 400:
+            told = _told(document) or _NOTHING_TOLD
+            said = f": {told['message']}" if told["message"] else ""
+            error = UpstreamError("upstream_error", f"cluster {cluster} answered {status}{said}")
+            error.status = status
+            error.upstream = {"status": status, **told}
+            self._refuse(error)
         else:
-            code, message = _error(document) or (
-                "upstream_protocol",
-                f"cluster {self._endpoint.cluster.name} answered {collected.status} without an error object",
-            )
-            self._reply(collected.status, {"id": self._plan.id, "error": {"code": code, "message": message}})
+            raise UpstreamError("upstream_protocol", f"a {status} cannot be translated")
+
+    def _refuse(self, error: WaypostError) -> None:
+        self._reply(error.status, {"id": self._plan.id, "error": error_object(error)})
 
     def _reply(self, status: int, document: dict[str, Any]) -> None:
         body = orjson.dumps(document)
@@ -229,9 +308,11 @@ class TranslateSink:
             raise UpstreamError("upstream_protocol", f"an event of the stream is not JSON: {exc}") from None
         if not isinstance(document, dict):
             raise UpstreamError("upstream_protocol", "an event of the stream is not an object")
-        failed = _error(document)
-        if failed is not None:
-            raise _StreamError(*failed)
+        told = _told(document)
+        if told is not None:
+            error = UpstreamError("upstream_error", f"its stream ended in an error: {told['message'] or told['code']}")
+            error.upstream = {"status": None, **told}
+            raise error
         if document.get("usage"):
             self._usage = document["usage"]
         choices = document.get("choices")
@@ -261,14 +342,6 @@ class TranslateSink:
         return _sse(last)
 
 
-class _StreamError(UpstreamError):
-    """The endpoint told of an error inside its stream: its own code and words."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__("upstream_protocol", message)
-        self.code = code
-
-
 def _sse(document: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(document) + b"\n\n"
 
@@ -286,12 +359,14 @@ def _result(document: Any) -> dict[str, Any]:
     return result
 
 
-def _error(document: Any) -> tuple[str, str] | None:
-    """Code and message of an OpenAI error object, or of the likes of it that compatible servers send."""
+_NOTHING_TOLD: Final[dict[str, object]] = {"code": None, "type": None, "message": None}
+
+
+def _told(document: Any) -> dict[str, object] | None:
+    """Code, type and message of an OpenAI error object, or of the likes of it that compatible servers send."""
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, str) and error:
-        return "upstream_protocol", error
-    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return {**_NOTHING_TOLD, "message": error}
+    if not isinstance(error, dict):
         return None
-    code = next((error[key] for key in ("code", "type") if isinstance(error.get(key), str) and error[key]), None)
-    return code or "upstream_protocol", error["message"]
+    return {key: error.get(key) if isinstance(error.get(key), (str, int)) else None for key in _NOTHING_TOLD}

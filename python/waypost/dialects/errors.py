@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from waypost.errors import WaypostError
+from waypost.errors import EnvelopeError, UpstreamError, WaypostError
 
 __all__ = ["error_object", "render_error"]
 
@@ -13,14 +13,15 @@ _RETRY_AFTER = frozenset({429, 503})
 
 
 def error_object(error: WaypostError) -> dict[str, object]:
-    """The `error` member of a native reply: `code`, `message`, and `offset` (bytes) and `field` where known."""
+    """The `error` member of a native reply: `code`, `message`; `offset` (bytes), `field`, `upstream` where known."""
     out: dict[str, object] = {"code": error.code, "message": error.message}
-    offset = getattr(error, "offset", None)
-    if offset is not None:
-        out["offset"] = offset
-    field = getattr(error, "field", None)
-    if field is not None:
-        out["field"] = field
+    if isinstance(error, EnvelopeError):
+        if error.offset is not None:
+            out["offset"] = error.offset
+        if error.field is not None:
+            out["field"] = error.field
+    elif isinstance(error, UpstreamError) and error.upstream is not None:
+        out["upstream"] = error.upstream
     return out
 
 
@@ -32,18 +33,16 @@ def render_error(dialect: str, error: WaypostError, message_id: str) -> tuple[in
     document: dict[str, object]
     if dialect == "openai":
         kind = _OPENAI_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
-        field = getattr(error, "field", None)
+        field = error.field if isinstance(error, EnvelopeError) else None
         document = {"error": {"message": error.message, "type": kind, "param": field, "code": error.code}}
     else:
         document = {"id": message_id, "error": error_object(error)}
     body = orjson.dumps(document)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    allow = getattr(error, "allow", None)
-    if allow is not None:
-        methods = allow if isinstance(allow, str) else ", ".join(allow)
-        headers.append((b"allow", methods.encode("ascii")))
+    if error.allow is not None:
+        headers.append((b"allow", error.allow.encode("ascii")))
     if error.status in _RETRY_AFTER:
-        headers.append((b"retry-after", b"%d" % max(1, getattr(error, "retry_after", 1))))
+        headers.append((b"retry-after", b"1"))
     if error.code == "bad_framing":
         headers.append((b"connection", b"close"))
     return error.status, headers, body

@@ -6,13 +6,15 @@ none; whatever still arrives for it then is dropped.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 from waypost._native import Endpoint, ResponseReader
 from waypost.errors import UpstreamError
 from waypost.exchange import failures
 from waypost.exchange.connection import Connection
 from waypost.exchange.pool import Connecting, Key
+from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
     from waypost.exchange.exchange import Exchange
@@ -20,12 +22,17 @@ if TYPE_CHECKING:
 __all__ = ["Attempt"]
 
 
-class Attempt:
+_LINGER: Final = 1.0
+"""Seconds in which a response, all of which was given to the client, may end properly."""
+
+
+class Attempt(Timed):
     """One try at `endpoint`."""
 
     __slots__ = ("_connecting", "_exchange", "_reader", "answered", "connection", "endpoint", "reused", "sent")
 
     def __init__(self, exchange: Exchange, endpoint: Endpoint, method: str) -> None:
+        super().__init__()
         self.endpoint = endpoint
         self.connection: Connection | None = None
         self.reused = False
@@ -57,6 +64,16 @@ class Attempt:
         if connection is not None:
             connection.close()
 
+    def linger(self) -> None:
+        """The exchange is over without the end of the response: wait for it a little, for the connection's sake."""
+        if self.connection is not None:
+            self.connection.resume()
+            runtime = self._exchange.runtime
+            runtime.wheel.schedule(self, runtime.loop.time() + _LINGER)
+
+    def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
+        self.close()
+
     def _connect_done(self, outcome: Connection | BaseException) -> None:
         self._connecting = None
         if isinstance(outcome, Connection):
@@ -87,7 +104,8 @@ class Attempt:
                 exchange.response_end(self, end.trailers)
         except UpstreamError as error:
             self.close()
-            exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
+            if exchange.attempt is self:
+                exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - reported, and the client gets an answer
             exchange.defect(exc)
 
@@ -97,14 +115,15 @@ class Attempt:
             return
         self.close()
         exchange = self._exchange
+        if exchange.attempt is not self:
+            return
         try:
             end = self._reader.eof()
         except UpstreamError:
             exchange.attempt_failed(self, failures.closed(self.endpoint, None, self.answered), lost=True)
             return
         try:
-            if exchange.attempt is self:
-                exchange.response_end(self, end.trailers)
+            exchange.response_end(self, end.trailers)
         except UpstreamError as error:
             exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
@@ -115,7 +134,8 @@ class Attempt:
         if self.connection is None:
             return
         self.connection = None
-        self._exchange.attempt_failed(self, failures.closed(self.endpoint, exc, self.answered), lost=True)
+        if self._exchange.attempt is self:
+            self._exchange.attempt_failed(self, failures.closed(self.endpoint, exc, self.answered), lost=True)
 
     def writing_paused(self) -> None:
         self._exchange.request_paused()
@@ -127,6 +147,8 @@ class Attempt:
         connection, self.connection = self.connection, None
         if connection is None:
             return
+        if self.deadline != math.inf:
+            self._exchange.runtime.wheel.cancel(self)
         if reusable and self._exchange.request_sent:
             self._exchange.runtime.pool.give(connection)
         else:

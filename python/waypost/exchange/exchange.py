@@ -21,25 +21,28 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-from waypost._native import Cluster, Endpoint, Plan, ResponseHead, encode_chunk
-from waypost.dialects.envelope_openai import TranslateSink, translate_request
+from waypost._native import Endpoint, Plan, ResponseHead
+from waypost.dialects.envelope_openai import TranslateSink
 from waypost.dialects.errors import render_error
 from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
 from waypost.exchange.attempt import Attempt
 from waypost.exchange.connection import Connection
+from waypost.exchange.fields import OWN_FIELDS, own_fields
 from waypost.exchange.runtime import Runtime, Settings
-from waypost.exchange.sink import Headers, Sink
+from waypost.exchange.sink import Sink
+from waypost.exchange.upload import Upload
 from waypost.exchange.wheel import Timed
 
 __all__ = ["Exchange"]
 
 _FAILOVER: Final = frozenset({429, 502, 503, 504})
-_OWN: Final = frozenset({b"x-request-id", b"x-waypost-route", b"x-waypost-cluster", b"x-waypost-attempts"})
 _ASIDE_LIMIT: Final = 64 * 1024
 """Bytes of a 429, 502, 503 or 504 that are kept while other endpoints are tried."""
 _ASIDE_TIME: Final = 1.0
 """Seconds that the body of such a response may take before the next endpoint is tried without keeping it."""
+_LONGEST: Final = 86_400_000
+"""Milliseconds that any deadline allows: a day."""
 
 _Phase = Literal["connect", "send", "wait", "hold", "deliver", "aside"]
 
@@ -53,24 +56,19 @@ class Exchange(Timed):
         "_aside",
         "_aside_size",
         "_began",
-        "_body",
         "_deadline",
-        "_ended",
         "_head",
         "_kept",
-        "_length",
         "_method",
         "_next",
         "_out",
         "_paused",
         "_phase",
         "_plan",
-        "_queue",
         "_settings",
         "_sink",
-        "_streamed",
-        "_translated",
         "_until",
+        "_upload",
         "attempt",
         "attempts",
         "done",
@@ -114,12 +112,7 @@ class Exchange(Timed):
         self._sink = sink
         self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
         self._method = method
-        self._body: bytes | None = None if streaming else body or b""
-        self._length = length
-        self._queue: list[bytes] | None = [] if streaming else None  # chunks that no connection was there for
-        self._streamed = False  # a chunk has left: the request cannot be sent again
-        self._ended = False  # `finish` was called
-        self._translated: tuple[str, bytes] | None = None
+        self._upload = Upload(body, streaming=streaming, length=length)
         self._next = 0
         self._phase: _Phase = "connect"
         self._began = 0.0
@@ -139,7 +132,7 @@ class Exchange(Timed):
         counters.exchanges += 1
         self._began = self.runtime.loop.time()
         if self._plan.deadline_ms is not None:
-            self._deadline = self._began + self._plan.deadline_ms / 1000
+            self._deadline = self._began + min(self._plan.deadline_ms, _LONGEST) / 1000
         if not self._plan.endpoints:
             route = self._plan.decision.route
             self._answer(WaypostError("no_route", f"route {route} names no cluster, so that nothing can be sent on"))
@@ -147,25 +140,30 @@ class Exchange(Timed):
         self._try_next()
 
     def write(self, chunk: bytes) -> bool:
-        """Take a piece of a streamed request body. False: wait for `on_writable` before the next."""
-        if self.done or self._queue is None:
+        """Take a piece of a streamed request body. False: wait for `on_writable` before the next.
+
+        More than was announced ends the exchange, with `bad_framing` where the response has not begun.
+        """
+        if self.done:
             return True
-        attempt = self.attempt
-        connection = None if attempt is None else attempt.connection
-        if connection is None:
-            self._queue.append(chunk)
-            return False
-        self._send_chunk(connection, chunk)
-        return connection.writable
+        try:
+            return self._upload.take(chunk, self._connection())
+        except WaypostError as error:
+            self._fail(error)
+            return True
 
     def finish(self) -> None:
-        """The streamed request body is complete."""
-        if self.done or self._queue is None:
+        """The streamed request body is complete. Less than was announced ends the exchange as more does."""
+        if self.done:
             return
-        self._ended = True
-        attempt = self.attempt
-        if attempt is not None and attempt.connection is not None:
-            self._send_end(attempt.connection)
+        connection = self._connection()
+        try:
+            self._upload.finish(connection)
+        except WaypostError as error:
+            self._fail(error)
+        else:
+            if connection is not None:
+                self._request_complete()
 
     def pause(self) -> None:
         """The sink cannot keep up: stop reading the response."""
@@ -208,12 +206,16 @@ class Exchange(Timed):
         if self.runtime.loop.time() >= self._until:
             self._out_of_time()
             return
-        if self._plan.translated(endpoint):
-            try:
-                self._translate(cluster)
-            except WaypostError as error:
-                self._fail(error)
-                return
+        try:
+            if self._plan.translated(endpoint):
+                self._upload.translated(cluster)
+            tls = self._settings.tls[cluster.name] if endpoint.tls else None
+        except WaypostError as error:
+            self._fail(error)
+            return
+        except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
+            self.defect(exc)
+            return
         self.attempts += 1
         self.runtime.counters.attempts += 1
         self.request_sent = False
@@ -221,31 +223,37 @@ class Exchange(Timed):
         self._phase = "connect"
         attempt = self.attempt = Attempt(self, endpoint, self._method)
         self._expect(cluster.connect_timeout)
-        tls = self._settings.tls[cluster.name] if endpoint.tls else None
         attempt.begin((endpoint.host, endpoint.port, tls), fresh)
 
     def connected(self, attempt: Attempt, connection: Connection) -> None:
         """`attempt` has its connection: send what there is of the request."""
+        try:
+            self._send_request(attempt, connection)
+        except WaypostError as error:
+            self._fail(error)
+        except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
+            self.defect(exc)
+
+    def _send_request(self, attempt: Attempt, connection: Connection) -> None:
         plan = self._plan
         endpoint = attempt.endpoint
+        upload = self._upload
         remaining = None
         if plan.deadline_ms is not None:
             remaining = max(1, int((self._deadline - self.runtime.loop.time()) * 1000))
-        if self._queue is not None:
-            head = plan.head(endpoint, self._length, remaining_ms=remaining)
+        if upload.streaming:
+            head = plan.head(endpoint, upload.length, remaining_ms=remaining)
             attempt.sent = True
             self._phase = "send"
             connection.write(head)
-            queue, self._queue = self._queue, []
             self._expect(math.inf)
-            for chunk in queue:
-                self._send_chunk(connection, chunk)
-            if self._ended:
-                self._send_end(connection)
+            upload.flush(connection)
+            if upload.complete:
+                self._request_complete()
             elif connection.writable:
                 self.request_resumed()
             return
-        body = self._translate(endpoint.cluster) if plan.translated(endpoint) else self._body or b""
+        body = upload.translated(endpoint.cluster) if plan.translated(endpoint) else upload.whole()
         head = plan.head(endpoint, len(body), remaining_ms=remaining)
         attempt.sent = self.request_sent = True
         self._phase = "wait"
@@ -263,7 +271,7 @@ class Exchange(Timed):
         if self._out is not None:
             self._fail(error)
             return
-        again = not attempt.sent or (self._plan.idempotent and not self._streamed)
+        again = not attempt.sent or (self._plan.idempotent and not self._upload.left)
         if again and lost and attempt.reused and not attempt.answered:
             self._try(attempt.endpoint, fresh=True)
         elif again and self._next < len(self._plan.endpoints):
@@ -275,19 +283,10 @@ class Exchange(Timed):
 
     # The request.
 
-    def _translate(self, cluster: Cluster) -> bytes:
-        if self._translated is None or self._translated[0] != cluster.name:
-            self._translated = (cluster.name, translate_request(self._body or b"", cluster))
-        return self._translated[1]
+    def _connection(self) -> Connection | None:
+        return None if self.attempt is None else self.attempt.connection
 
-    def _send_chunk(self, connection: Connection, chunk: bytes) -> None:
-        self._streamed = True
-        connection.write(encode_chunk(chunk) if self._length is None else chunk)
-
-    def _send_end(self, connection: Connection) -> None:
-        if self._length is None:
-            self._streamed = True
-            connection.write(encode_chunk(b""))
+    def _request_complete(self) -> None:
         self.request_sent = True
         if self._phase == "send" and self.attempt is not None:
             self._phase = "wait"
@@ -314,7 +313,7 @@ class Exchange(Timed):
         if (
             status in _FAILOVER
             and plan.idempotent
-            and not self._streamed
+            and not self._upload.left
             and self._next < len(plan.endpoints)
             and self._out is None
         ):
@@ -361,15 +360,14 @@ class Exchange(Timed):
     def _begin_response(self, endpoint: Endpoint, head: ResponseHead) -> None:
         plan = self._plan
         self._phase = "deliver"
-        self._body = None
-        self._translated = None
+        self._upload.drop()
         self._kept = None
         self.endpoint = endpoint
-        headers = [field for field in head.headers if field[0] not in _OWN]
-        headers += self._own_headers()
+        headers = [field for field in head.headers if field[0] not in OWN_FIELDS]
+        headers += own_fields(plan, endpoint, self.attempts)
         out: Sink = self._sink
         if plan.translated(endpoint):
-            out = TranslateSink(out, plan, endpoint, self._settings.reply_limit)
+            out = TranslateSink(out, plan, endpoint, self._settings.reply_limit, self._complete)
         self._out = out
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)
@@ -381,6 +379,14 @@ class Exchange(Timed):
             out.end(trailers)
         self.runtime.counters.answered += 1
         self._finish()
+
+    def _complete(self) -> None:
+        """The sink has everything, but the response has not ended. Its connection may still become reusable."""
+        self.runtime.counters.answered += 1
+        attempt, self.attempt = self.attempt, None
+        self._finish()
+        if attempt is not None:
+            attempt.linger()
 
     def _set_aside(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
         """On to the next endpoint; keep this response if it is whole (`trailers` is not `None`)."""
@@ -404,6 +410,8 @@ class Exchange(Timed):
                 self._end_response(trailers)
         except UpstreamError as error:
             self._fail(failures.malformed(endpoint, error))
+        except Exception as exc:  # noqa: BLE001 - as above
+            self.defect(exc)
 
     # The end.
 
@@ -459,22 +467,9 @@ class Exchange(Timed):
         status, headers, body = render_error(self._plan.dialect, error, self._plan.id)
         self._finish()
         sink = self._sink
-        sink.start(status, headers + self._own_headers())
+        sink.start(status, headers + own_fields(self._plan, self.endpoint, self.attempts))
         sink.data(body)
         sink.end()
-
-    def _own_headers(self) -> Headers:
-        plan = self._plan
-        endpoint = self.endpoint
-        cluster = plan.decision.cluster if endpoint is None else endpoint.cluster.name
-        own = [
-            (b"x-request-id", plan.request_id),
-            (b"x-waypost-route", _field(plan.decision.route)),
-            (b"x-waypost-attempts", b"%d" % self.attempts),
-        ]
-        if cluster is not None:
-            own.append((b"x-waypost-cluster", _field(cluster)))
-        return own
 
     def _finish(self) -> None:
         self.done = True
@@ -482,19 +477,9 @@ class Exchange(Timed):
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()
-        self._body = None
-        self._translated = None
+        self._upload.drop()
         self._kept = None
         self._aside = []
-        if self._queue:
-            self._queue.clear()
         writable, self.on_writable = self.on_writable, None
         if writable is not None:
             writable()
-
-
-def _field(name: str) -> bytes:
-    """A name from the configuration as a header field's value."""
-    if name.isascii() and name.isprintable():
-        return name.encode("ascii")
-    return name.encode("ascii", "backslashreplace").translate(None, bytes(range(32)) + b"\x7f")

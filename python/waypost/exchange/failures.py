@@ -1,8 +1,13 @@
-"""What went wrong with an attempt, in words: the cluster, the endpoint, what happened; never a credential."""
+"""What went wrong with an attempt, in words.
+
+Clients are told the cluster and what happened. Hosts, addresses and URLs are the operator's: those go to the log, with
+the system's own words. Neither names a credential.
+"""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import ssl
@@ -23,47 +28,48 @@ _REASONS: Final = {
     errno.ENFILE: "this host has too many open files",
 }
 
-
-def _where(endpoint: Endpoint) -> str:
-    url = endpoint.url
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    if "@" in authority:
-        url = scheme + separator + authority.rpartition("@")[2] + slash + path
-    return f"cluster {endpoint.cluster.name}: {url.partition('?')[0]}"
+_logger = logging.getLogger("waypost")
 
 
 def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     """No connection came about. Always retryable: nothing was sent."""
+    # Only fixed texts: the exceptions' own hold names and addresses.
     if isinstance(exc, socket.gaierror):
-        reason = f"the name {endpoint.host} cannot be resolved: {exc.strerror or exc}"
+        reason = "its host's name cannot be resolved"
     elif isinstance(exc, ssl.SSLCertVerificationError):
-        reason = f"TLS certificate not accepted: {exc.verify_message}; see the cluster's tls.ca and tls.server_name"
+        reason = "TLS certificate not accepted; see the cluster's tls.ca and tls.server_name"
     elif isinstance(exc, ssl.SSLError):
-        reason = f"TLS handshake failed: {exc.reason or exc}"
-    elif isinstance(exc, OSError):
-        reason = _REASONS.get(exc.errno or 0) or (os.strerror(exc.errno) if exc.errno else str(exc))
-        if not exc.errno and isinstance(exc, ConnectionError):
-            reason = "the connection was closed during the handshake"
+        reason = "TLS handshake failed"
+    elif isinstance(exc, OSError) and exc.errno:
+        reason = _REASONS.get(exc.errno) or os.strerror(exc.errno)
+    elif isinstance(exc, ConnectionError):
+        reason = "the connection was closed during the handshake"
     else:
-        reason = str(exc) or type(exc).__name__
-    return UpstreamError("upstream_unreachable", f"{_where(endpoint)}: {reason}", retryable=True)
+        reason = "no connection could be made"
+    return _failed(endpoint, "upstream_unreachable", reason, retryable=True, detail=str(exc) or type(exc).__name__)
 
 
 def closed(endpoint: Endpoint, exc: BaseException | None, answered: bool) -> UpstreamError:
     """The connection ended before the response did."""
     how = "was reset" if isinstance(exc, ConnectionResetError) else "closed"
     when = "in the middle of its response" if answered else "before responding"
-    return UpstreamError("upstream_protocol", f"{_where(endpoint)}: connection {how} {when}")
+    return _failed(endpoint, "upstream_protocol", f"connection {how} {when}", detail=str(exc or ""))
 
 
 def malformed(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
     """The response broke HTTP, or cannot be used."""
-    out = UpstreamError("upstream_protocol", f"{_where(endpoint)}: {error.message}")
-    out.code = error.code  # an endpoint's own, where it told of an error inside a stream
+    out = _failed(endpoint, error.code, error.message)
+    out.upstream = error.upstream
     return out
 
 
 def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = False) -> UpstreamError:
     """`what` did not happen within `seconds`."""
-    return UpstreamError("upstream_timeout", f"{_where(endpoint)}: {what} within {seconds:g} s", retryable)
+    return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
+
+
+def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:
+    cluster = endpoint.cluster.name
+    said = f"{reason} ({detail})" if detail else reason
+    _logger.warning("cluster %s: %s: %s", cluster, endpoint.url, said)
+    return UpstreamError(code, f"cluster {cluster}: {reason}", retryable)

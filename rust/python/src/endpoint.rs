@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use waypost_core::cluster;
-use waypost_core::engine::Target;
+use waypost_core::engine::EndpointAt;
 
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Cluster {
@@ -48,7 +48,7 @@ impl Cluster {
 
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Endpoint {
-    pub(crate) target: Target,
+    pub(crate) at: EndpointAt,
     #[pyo3(get)]
     cluster: Py<Cluster>,
     #[pyo3(get)]
@@ -66,12 +66,12 @@ impl Endpoint {
         py: Python<'_>,
         cluster: Py<Cluster>,
         endpoint: &cluster::Endpoint,
-        target: Target,
+        at: EndpointAt,
     ) -> PyResult<Py<Self>> {
         Py::new(
             py,
             Self {
-                target,
+                at,
                 cluster,
                 url: endpoint.url().to_owned(),
                 host: endpoint.host().to_owned(),

@@ -53,8 +53,9 @@ pub(crate) fn json(py: Python<'_>, error: json::Error) -> PyErr {
 pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
     match error {
         MessageError::Json(error) => json(py, *error),
-        MessageError::Envelope { field, offset, message } => {
-            envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field))
+        MessageError::Envelope { field, offset, message, id } => {
+            let error = envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field));
+            with(py, error, [("message_id", id.as_deref())])
         }
         MessageError::IdentityConflict { .. } => waypost(py, error.code(), &error.to_string()),
     }
@@ -62,16 +63,20 @@ pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
 
 fn no_route(py: Python<'_>, none: &NoRoute) -> PyErr {
     let seen: Vec<String> = none.seen.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    let seen = if seen.is_empty() { "a message without any field".to_owned() } else { seen.join(", ") };
+    let seen = if seen.is_empty() {
+        "none (a route by `path` or `method` could take it)".to_owned()
+    } else {
+        seen.join(", ")
+    };
     waypost(py, "no_route", &format!("no route matches this message. Fields seen: {seen}"))
 }
 
 pub(crate) fn no_plan(py: Python<'_>, none: &NoPlan) -> PyErr {
     match none {
         NoPlan::Message(error) => message(py, error),
-        NoPlan::Route { id, none } => {
-            let error = no_route(py, none);
-            error.value(py).setattr("message_id", id).err().unwrap_or(error)
+        NoPlan::Route { id, none } => with(py, no_route(py, none), [("message_id", Some(id))]),
+        NoPlan::Unjoinable { id, message } => {
+            with(py, waypost(py, "no_route", message), [("message_id", Some(id))])
         }
     }
 }
@@ -79,11 +84,19 @@ pub(crate) fn no_plan(py: Python<'_>, none: &NoPlan) -> PyErr {
 /// `WaypostError` with the dialect in which to answer, and the methods that are allowed.
 pub(crate) fn refusal(py: Python<'_>, refusal: &Refusal) -> PyErr {
     let error = waypost(py, refusal.code, &refusal.message);
+    let known = [
+        ("dialect", Some(refusal.dialect.name())),
+        ("allow", refusal.allow.as_deref()),
+        ("message_id", Some(&refusal.id)),
+    ];
+    with(py, error, known)
+}
+
+/// The error with further attributes.
+fn with<const N: usize>(py: Python<'_>, error: PyErr, attributes: [(&str, Option<&str>); N]) -> PyErr {
     let value = error.value(py);
-    let set = value
-        .setattr("dialect", refusal.dialect.name())
-        .and_then(|()| value.setattr("allow", refusal.allow.as_deref()));
-    set.err().unwrap_or(error)
+    let failed = attributes.into_iter().find_map(|(name, known)| value.setattr(name, known).err());
+    failed.unwrap_or(error)
 }
 
 /// The steps of a path as a tuple of str and int.

@@ -23,6 +23,18 @@ impl Decision {
 
 #[pymethods]
 impl Decision {
+    fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Ok(other) = other.cast::<Self>() else { return Ok(false) };
+        let other = other.get();
+        Ok(self.route == other.route
+            && self.cluster == other.cluster
+            && self.fallback.bind(py).eq(&other.fallback)?)
+    }
+
+    fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
+        (&self.route, &self.cluster, &self.fallback).into_pyobject(py)?.hash()
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let cluster = self.cluster.as_ref().map_or_else(|| "None".to_owned(), |name| format!("{name:?}"));
         let fallback = self.fallback.bind(py).repr()?;
@@ -32,16 +44,13 @@ impl Decision {
 
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Verdict {
+    #[pyo3(get)]
+    route: String,
     inner: table::Verdict,
 }
 
 #[pymethods]
 impl Verdict {
-    #[getter]
-    fn route(&self) -> &str {
-        &self.inner.rule
-    }
-
     #[getter]
     fn matched(&self) -> bool {
         self.inner.matched
@@ -69,7 +78,7 @@ impl Verdict {
 
     fn __repr__(&self) -> String {
         let matched = if self.inner.matched { "True" } else { "False" };
-        format!("Verdict(route={:?}, matched={matched}, reason={:?})", self.inner.rule, self.inner.reason)
+        format!("Verdict(route={:?}, matched={matched}, reason={:?})", self.route, self.inner.reason)
     }
 }
 
@@ -79,7 +88,6 @@ pub(crate) struct Explanation {
     route: Option<String>,
     #[pyo3(get)]
     decision: Option<Py<Decision>>,
-    #[pyo3(get)]
     fields: Py<PyDict>,
     verdicts: Vec<Py<Verdict>>,
 }
@@ -87,7 +95,7 @@ pub(crate) struct Explanation {
 impl Explanation {
     pub(crate) fn of(
         py: Python<'_>,
-        verdicts: Vec<table::Verdict>,
+        verdicts: impl Iterator<Item = (String, table::Verdict)>,
         seen: Vec<(&'static str, String)>,
         decision: Option<Py<Decision>>,
     ) -> PyResult<Self> {
@@ -95,13 +103,14 @@ impl Explanation {
         for (name, value) in seen {
             fields.set_item(name, value)?;
         }
+        let verdicts: Vec<(String, table::Verdict)> = verdicts.collect();
         Ok(Self {
-            route: verdicts.iter().find(|verdict| verdict.matched).map(|verdict| verdict.rule.clone()),
+            route: verdicts.iter().find(|(_, verdict)| verdict.matched).map(|(route, _)| route.clone()),
             decision,
             fields: fields.unbind(),
             verdicts: verdicts
                 .into_iter()
-                .map(|inner| Py::new(py, Verdict { inner }))
+                .map(|(route, inner)| Py::new(py, Verdict { route, inner }))
                 .collect::<PyResult<_>>()?,
         })
     }
@@ -109,6 +118,11 @@ impl Explanation {
 
 #[pymethods]
 impl Explanation {
+    #[getter]
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.fields.bind(py).copy()
+    }
+
     #[getter]
     fn verdicts(&self, py: Python<'_>) -> Vec<Py<Verdict>> {
         self.verdicts.iter().map(|verdict| verdict.clone_ref(py)).collect()

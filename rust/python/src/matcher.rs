@@ -55,7 +55,7 @@ impl Compiled {
     fn new(py: Python<'_>, rules: Rules, options: Options) -> Self {
         let names = rules.iter().map(|(name, _)| PyString::intern(py, name).unbind()).collect();
         let (positions, patterns, matcher) = py.detach(|| {
-            let matcher = table::Matcher::new(rules.iter().map(|(name, p)| (name.as_str(), &**p)), options);
+            let matcher = table::Matcher::new(rules.iter().map(|(_, pattern)| &**pattern), options);
             let patterns = rules.iter().map(|(_, pattern)| Arc::clone(pattern)).collect();
             let positions = rules.into_iter().map(|(name, _)| name).zip(0..).collect();
             (positions, patterns, matcher)
@@ -132,7 +132,8 @@ impl Matcher {
     fn explain(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Explanation> {
         let (body, compiled) = (Body::of(body)?, self.current());
         let verdicts = compiled.matcher.explain(body.as_bytes()).map_err(|error| errors::json(py, error))?;
-        Explanation::of(py, verdicts, Vec::new(), None)
+        let names = compiled.names.iter().map(|name| name.extract(py)).collect::<PyResult<Vec<String>>>()?;
+        Explanation::of(py, names.into_iter().zip(verdicts), Vec::new(), None)
     }
 
     fn add(&self, py: Python<'_>, name: String, pattern: &Bound<'_, PyAny>) -> PyResult<()> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMapping};
+use pyo3::types::{PyBytes, PyList, PyMapping, PyTuple};
 use waypost_core::dialect::{self, Dialect};
 use waypost_core::table::{Header, Identity, Message};
 
@@ -18,6 +18,7 @@ pub(crate) struct Owned<'a> {
     path: String,
     method: String,
     identity: Option<Identity>,
+    client: Option<&'a str>,
 }
 
 impl<'a> Owned<'a> {
@@ -28,6 +29,7 @@ impl<'a> Owned<'a> {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&'a str>,
     ) -> PyResult<Self> {
         let Some(dialect) = Dialect::parse(dialect) else {
             let known = Dialect::ALL.map(Dialect::name).join(", ");
@@ -41,6 +43,7 @@ impl<'a> Owned<'a> {
             path: path.split('?').next().unwrap_or_default().to_owned(),
             method: method.to_owned(),
             identity: identity.map(read_identity).transpose()?,
+            client,
         })
     }
 
@@ -52,7 +55,7 @@ impl<'a> Owned<'a> {
             method: &self.method,
             path: &self.path,
             headers: &self.headers,
-            client: None,
+            client: self.client,
             identity: self.identity.as_ref(),
             body: self.body.as_ref().map(Body::as_bytes),
         }
@@ -61,8 +64,8 @@ impl<'a> Owned<'a> {
 
 /// Pairs, or a mapping, of str or bytes.
 fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
-    let pairs = match headers.cast::<PyDict>() {
-        Ok(dict) => dict.items().into_any(),
+    let pairs = match headers.cast::<PyMapping>() {
+        Ok(mapping) => mapping.items()?.into_any(),
         Err(_) => headers.clone(),
     };
     let text = |object: &Bound<'_, PyAny>| -> PyResult<String> {
@@ -78,11 +81,25 @@ fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
     };
     let mut out = Vec::new();
     for pair in pairs.try_iter()? {
-        let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
-            pair?.extract().map_err(|_| PyTypeError::new_err("headers are (name, value) pairs"))?;
+        let (name, value) = pair_of(&pair?)?;
         out.push((Cow::Owned(text(&name)?.to_ascii_lowercase()), Cow::Owned(text(&value)?)));
     }
     Ok(out)
+}
+
+/// A header field's name and value. ASGI says an iterable of two: uvicorn gives tuples, others lists.
+pub(crate) fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    if let Ok(tuple) = pair.cast::<PyTuple>()
+        && tuple.len() == 2
+    {
+        return Ok((tuple.get_item(0)?, tuple.get_item(1)?));
+    }
+    if let Ok(list) = pair.cast::<PyList>()
+        && list.len() == 2
+    {
+        return Ok((list.get_item(0)?, list.get_item(1)?));
+    }
+    Err(PyTypeError::new_err("headers are (name, value) pairs"))
 }
 
 fn read_identity(identity: &Bound<'_, PyMapping>) -> PyResult<Identity> {

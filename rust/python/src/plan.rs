@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use waypost_core::dialect::Kind;
@@ -38,6 +39,11 @@ impl Intake {
     }
 
     #[getter]
+    fn length(&self) -> Option<u64> {
+        self.intake.length
+    }
+
+    #[getter]
     fn buffered(&self) -> bool {
         self.intake.buffered
     }
@@ -46,7 +52,7 @@ impl Intake {
     fn plan(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Plan> {
         let snapshot = &self.shared.snapshot;
         let plan = snapshot.plan(&self.intake, body, &IDS).map_err(|none| errors::no_plan(py, &none))?;
-        let endpoints = plan.targets.iter().filter_map(|target| self.shared.endpoint(py, *target));
+        let endpoints = plan.endpoints.iter().filter_map(|at| self.shared.endpoint(py, *at));
         Ok(Plan {
             endpoints: PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind(),
             shared: Arc::clone(&self.shared),
@@ -108,7 +114,7 @@ impl Plan {
     }
 
     fn translated(&self, endpoint: &Endpoint) -> bool {
-        self.shared.snapshot.translates(&self.intake, endpoint.target)
+        self.shared.snapshot.translates(&self.intake, endpoint.at)
     }
 
     #[pyo3(signature = (endpoint, body_length, *, remaining_ms = None))]
@@ -120,9 +126,10 @@ impl Plan {
         remaining_ms: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let body = body_length.map_or(BodyLength::Chunked, BodyLength::Known);
-        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.target, body, remaining_ms);
+        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms);
         // What cannot be written came from the client: its configuration was checked.
         let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
+        let head = head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))?;
         Ok(PyBytes::new(py, &head))
     }
 }

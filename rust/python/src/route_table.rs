@@ -1,5 +1,6 @@
 //! `RouteTable`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -39,6 +40,7 @@ pub(crate) fn read_routes(
     problems: &mut Vec<Problem>,
 ) -> PyResult<Vec<RouteSpec>> {
     let mut out = Vec::new();
+    let mut names = HashSet::new();
     for (index, route) in routes.try_iter()?.enumerate() {
         let at = |path: Vec<Step>| -> Vec<Step> {
             [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(path).collect()
@@ -94,7 +96,7 @@ pub(crate) fn read_routes(
         if spec.name.is_empty() {
             problem(key("name"), "a route needs a name");
         }
-        if out.iter().any(|earlier: &RouteSpec| earlier.name == spec.name) && !spec.name.is_empty() {
+        if !spec.name.is_empty() && !names.insert(spec.name.clone()) {
             problem(key("name"), &format!("there is a route `{}` already", spec.name));
         }
         out.push(spec);
@@ -122,7 +124,7 @@ impl RouteTable {
         }
     }
 
-    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn decide(
         &self,
@@ -133,13 +135,14 @@ impl RouteTable {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&str>,
     ) -> PyResult<Option<Py<Decision>>> {
-        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let owned = Owned::new(body, dialect, headers, path, method, identity, client)?;
         let decided = self.table.decide(&owned.message()).map_err(|error| errors::message(py, &error))?;
         Ok(decided.decision.ok().and_then(|rank| self.decision(py, rank)))
     }
 
-    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn matches(
         &self,
@@ -150,13 +153,14 @@ impl RouteTable {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&str>,
     ) -> PyResult<Vec<Py<Decision>>> {
-        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let owned = Owned::new(body, dialect, headers, path, method, identity, client)?;
         let ranks = self.table.matches(&owned.message()).map_err(|error| errors::message(py, &error))?;
         Ok(ranks.into_iter().filter_map(|rank| self.decision(py, rank)).collect())
     }
 
-    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None))]
+    #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn explain(
         &self,
@@ -167,11 +171,13 @@ impl RouteTable {
         path: &str,
         method: &str,
         identity: Option<&Bound<'_, PyMapping>>,
+        client: Option<&str>,
     ) -> PyResult<Explanation> {
-        let owned = Owned::new(body, dialect, headers, path, method, identity)?;
+        let owned = Owned::new(body, dialect, headers, path, method, identity, client)?;
         let explained = self.table.explain(&owned.message()).map_err(|error| errors::message(py, &error))?;
         let decision = explained.decision.and_then(|rank| self.decision(py, rank));
-        Explanation::of(py, explained.verdicts, explained.seen, decision)
+        let names = self.table.decisions().iter().map(|decision| decision.route.clone());
+        Explanation::of(py, names.zip(explained.verdicts), explained.seen, decision)
     }
 
     fn __len__(&self) -> usize {

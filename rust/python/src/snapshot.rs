@@ -5,15 +5,16 @@ use std::sync::{Arc, LazyLock};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyMapping, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
 use waypost_core::cluster::{self, Credential, Timeout};
 use waypost_core::dialect::Dialect;
-use waypost_core::engine::{self, Config, Ids, Limits, Request, Target};
+use waypost_core::engine::{self, Config, EndpointAt, Ids, Limits, Request};
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::pattern::{Problem, Step};
 
 use crate::endpoint::{Cluster, Endpoint};
 use crate::errors;
+use crate::message::pair_of;
 use crate::plan::Intake;
 use crate::route_table::{RouteTable, item, read_routes};
 
@@ -31,8 +32,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn endpoint(&self, py: Python<'_>, target: Target) -> Option<Py<Endpoint>> {
-        self.endpoints.get(target.cluster)?.get(target.endpoint).map(|endpoint| endpoint.clone_ref(py))
+    pub(crate) fn endpoint(&self, py: Python<'_>, at: EndpointAt) -> Option<Py<Endpoint>> {
+        self.endpoints.get(at.cluster)?.get(at.endpoint).map(|endpoint| endpoint.clone_ref(py))
     }
 }
 
@@ -59,7 +60,7 @@ impl Snapshot {
         for (position, cluster) in snapshot.clusters().iter().enumerate() {
             let object = Cluster::of(py, cluster)?;
             let of = |(endpoint, found)| {
-                Endpoint::of(py, object.clone_ref(py), found, Target { cluster: position, endpoint })
+                Endpoint::of(py, object.clone_ref(py), found, EndpointAt { cluster: position, endpoint })
             };
             endpoints.push(cluster.endpoints.iter().enumerate().map(of).collect::<PyResult<Vec<_>>>()?);
             clusters.push(object);
@@ -95,7 +96,8 @@ impl Snapshot {
         Ok(out)
     }
 
-    #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http"))]
+    #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1"))]
+    #[allow(clippy::too_many_arguments)] // One per part of a request's head.
     fn accept(
         &self,
         py: Python<'_>,
@@ -104,6 +106,7 @@ impl Snapshot {
         headers: &Bound<'_, PyAny>,
         client: Option<String>,
         scheme: &str,
+        http_version: &str,
     ) -> PyResult<Intake> {
         let Ok(target) = std::str::from_utf8(target) else {
             return Err(errors::waypost(
@@ -118,6 +121,7 @@ impl Snapshot {
             headers: read_fields(headers)?,
             client,
             scheme: scheme.to_owned(),
+            version: http_version.to_owned(),
         };
         let intake =
             self.shared.snapshot.accept(request, &IDS).map_err(|refused| errors::refusal(py, &refused))?;
@@ -129,11 +133,7 @@ fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> 
     let mut out = Vec::with_capacity(headers.len().unwrap_or(16));
     for pair in headers.try_iter()? {
         let pair = pair?;
-        // ASGI says an iterable of two; uvicorn gives tuples, others lists.
-        let (name, value) = match pair.cast::<PyTuple>() {
-            Ok(pair) => (pair.get_item(0)?, pair.get_item(1)?),
-            Err(_) => pair.extract()?,
-        };
+        let (name, value) = pair_of(&pair)?;
         out.push((name.cast::<PyBytes>()?.as_bytes().to_vec(), value.cast::<PyBytes>()?.as_bytes().to_vec()));
     }
     Ok(out)

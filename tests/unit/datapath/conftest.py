@@ -106,25 +106,32 @@ class Client:
         path: str = "/v1/envelopes",
         method: str = "POST",
         headers: dict[str, str] | None = None,
-        pieces: list[bytes] | None = None,
+        pieces: list[bytes | asyncio.Event] | None = None,
         leave: asyncio.Event | None = None,
         on_chunk: Callable[[bytes], Awaitable[None]] | None = None,
         scope: dict[str, Any] | None = None,
     ) -> Answer:
-        """One message. `leave`: the client is gone once it is set. `on_chunk` may keep the client from reading on."""
+        """One message. `leave`: the client is gone once it is set. `on_chunk` may keep the client from reading on.
+
+        `pieces` are what the body comes in; at an event the client waits for it. HTTP/2 declares no length by itself.
+        """
         data = body if isinstance(body, bytes) else orjson.dumps(body)
         fields = {"content-type": "application/json", **(headers or {})}
-        if pieces is None and method != "GET":
-            fields.setdefault("content-length", str(len(data)))
-        elif pieces is not None and "content-length" not in fields:
-            fields["transfer-encoding"] = "chunked"
+        if (scope or {}).get("http_version") != "2":
+            if pieces is None and method != "GET":
+                fields.setdefault("content-length", str(len(data)))
+            elif pieces is not None and "content-length" not in fields:
+                fields["transfer-encoding"] = "chunked"
         waiting = [data] if pieces is None else list(pieces)
         done = asyncio.Event()
         answer = Answer()
 
         async def receive() -> dict[str, Any]:
-            if waiting:
-                return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+            while waiting:
+                piece = waiting.pop(0)
+                if isinstance(piece, bytes):
+                    return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
+                await piece.wait()
             ends = [asyncio.ensure_future(event.wait()) for event in (done, leave) if event is not None]
             try:
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -156,7 +163,7 @@ class Client:
             "query_string": b"",
             "root_path": "",
             "client": ("127.0.0.1", 50000),
-            "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in {"host": "waypost", **fields}.items()],
             **(scope or {}),
         }
         await self._path(full, receive, send)
@@ -178,6 +185,21 @@ class World:
         self._servers.append(server)
         self._upstreams.append(upstream)
         return upstream
+
+    async def raw(self, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> str:
+        """The URL of an upstream that `serve` is all of, but for what happens when its connection is gone."""
+
+        async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await serve(reader, writer)
+            except ConnectionError:
+                pass
+            finally:
+                writer.close()
+
+        server = await asyncio.start_server(guarded, "127.0.0.1", 0)
+        self._servers.append(server)
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def dead(self) -> str:
         """A URL at which nothing listens."""
@@ -204,7 +226,9 @@ class World:
                 clusters[f"c{index}"]["model"] = model
         names = list(clusters)
         route = {"name": "all", "to": names[0], "fallback": names[1:]}
-        config = {"clusters": clusters, "routes": [route], "limits": limits or {}}
+        # Paths of the API that are not listed have to be named.
+        named = {**route, "name": "named", "match": {"path": [{"prefix": "/v1/"}]}}
+        config = {"clusters": clusters, "routes": [route, named], "limits": limits or {}}
         return Client(config)
 
     async def close(self, *clients: Client) -> None:

@@ -34,7 +34,7 @@ def ask(app, path, method="GET"):
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": [],
+        "headers": [(b"host", b"waypost")],
         "client": None,
     }
     asyncio.run(app(scope, receive, send))

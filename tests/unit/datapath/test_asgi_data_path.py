@@ -24,7 +24,7 @@ def test_a_body_over_the_limit_is_refused_by_what_arrives(run, scripts):
         client = world.client(await world.dead(), limits={"body": 100})
         answer = await client.send(pieces=[b"x" * 60, b"x" * 60, b"never looked at"])
         assert (answer.status, answer.headers["connection"]) == (413, "close")
-        assert client.gateway.buffered == 0
+        assert client.gateway.budget.held == 0
 
     run(body)
 
@@ -53,7 +53,7 @@ def test_bodies_held_at_once_are_bounded(run, scripts):
         assert (answer.status, answer.json["error"]["code"], answer.headers["retry-after"]) == (503, "overloaded", "1")
         leave.set()
         await first
-        assert client.gateway.buffered == 0
+        assert client.gateway.budget.held == 0
 
     run(body)
 

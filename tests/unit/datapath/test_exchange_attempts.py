@@ -38,15 +38,18 @@ def test_a_connect_error_always_moves_on(run, scripts, message):
     run(body)
 
 
-def test_nothing_reachable_is_a_502_that_names_cluster_and_url(run, scripts):
+def test_nothing_reachable_is_a_502_that_names_the_cluster_and_a_warning_that_names_the_url(run, scripts, caplog):
     async def body(world):
         url = await world.dead()
         answer = await world.client(url).send(QUERY)
         assert answer.status == 502
         assert answer.json["id"] == "q1"
         assert answer.json["error"]["code"] == "upstream_unreachable"
-        assert "c0" in answer.json["error"]["message"]
-        assert url in answer.json["error"]["message"]
+        message = answer.json["error"]["message"]
+        assert message == "cluster c0: connection refused: nothing listens there"
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ("waypost", "WARNING")
+        assert f"cluster c0: {url}: connection refused" in record.getMessage()
         assert answer.headers["x-waypost-route"] == "all"
 
     run(body)

@@ -38,7 +38,7 @@ pub enum Type {
     References,
     /// A whole number from 0 to 9.
     Priority,
-    /// A whole number of milliseconds, at least 1.
+    /// A whole number of milliseconds, from 1 to a day.
     Milliseconds,
     /// An object.
     Object,
@@ -153,7 +153,7 @@ impl Type {
             Self::Any => "any JSON",
             Self::References => "a list of objects whose `type` and `ref` are strings",
             Self::Priority => "a whole number from 0 to 9",
-            Self::Milliseconds => "a whole number of milliseconds, at least 1",
+            Self::Milliseconds => "a whole number of milliseconds, from 1 to 86400000 (a day)",
             Self::Object => "an object",
             Self::Boolean => "true or false",
         }

@@ -6,7 +6,7 @@ mod path;
 use std::fmt;
 
 pub use attribute::{Attribute, Kind, Source, Type};
-pub use path::{Body, Entry, entry};
+pub use path::{Body, Entry, entry, is_canonical};
 
 /// A wire format that carries an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -27,7 +27,42 @@ pub enum Body {
 const POST: &[&str] = &["POST"];
 const GET: &[&str] = &["GET", "HEAD"];
 
-/// What Waypost has at `path` (without query); `None` where it has nothing.
+/// Whether everybody reads `path` (without query) alike: no `.`, `..` or empty segment (a slash at the end is fine), `%`
+/// before two hexadecimal digits only and for nothing that may stand as it is, no control character. Some endpoints
+/// decode before they split, and some take `\` for `/`, so segments count as they are after that: a route for
+/// `/v1/files/` must not let `/v1/files/..%2Fkeys` through (RFC 3986, section 6.2.2).
+#[must_use]
+pub fn is_canonical(path: &str) -> bool {
+    let mut bytes = path.bytes();
+    let mut only_dots = false; // the segment so far is one or two dots
+    let mut length = 1; // of the segment; what comes before the first slash is none
+    while let Some(byte) = bytes.next() {
+        let encoded = byte == b'%';
+        let byte = if encoded {
+            let mut digit = || bytes.next().and_then(|digit| char::from(digit).to_digit(16));
+            let (Some(high), Some(low)) = (digit(), digit()) else { return false };
+            u8::try_from(high * 16 + low).unwrap_or(0)
+        } else {
+            byte
+        };
+        if byte.is_ascii_control() || (encoded && (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))) {
+            return false;
+        }
+        if matches!(byte, b'/' | b'\\') {
+            if only_dots || (length == 0 && !encoded) {
+                return false;
+            }
+            length = 0;
+            only_dots = false;
+        } else {
+            length += 1;
+            only_dots = byte == b'.' && (length == 1 || (length == 2 && only_dots));
+        }
+    }
+    !only_dots
+}
+
+/// What Waypost has at `path` (without query); `None` where it has nothing, or the path is not canonical.
 #[must_use]
 pub fn entry(path: &str) -> Option<Entry> {
     let openai = |methods, kind, body| Entry { dialect: Dialect::OpenAi, kind, methods, body };
@@ -38,7 +73,9 @@ pub fn entry(path: &str) -> Option<Entry> {
         }
         "/v1/models" => openai(GET, Some(Kind::Model), Body::Any),
         // Anything else of the API goes where a route sends it; it is of no kind.
-        path if path.starts_with("/v1/") && path.len() > "/v1/".len() => openai(&[], None, Body::Any),
+        path if path.starts_with("/v1/") && path.len() > "/v1/".len() && is_canonical(path) => {
+            openai(&[], None, Body::Any)
+        }
         _ => return None,
     })
 }
@@ -61,8 +98,54 @@ mod tests {
             ("", None),
             ("/V1/envelopes", None),
             ("/v2/chat/completions", None),
+            ("/v1/../admin", None),
         ] {
             assert_eq!(entry(path).map(|e| (e.dialect, e.kind, e.methods)), found, "{path}");
+        }
+    }
+    #[test]
+    fn canonical_paths() {
+        for path in [
+            "/",
+            "/v1/files/",
+            "/v1/models/org%2Fname",
+            "/v1/a.b/..c/d../...",
+            "/v1/caf%C3%A9",
+            "/v1/.well",
+            "/v1/%2Fa",
+            "/v1/%252e%252e/a",
+            "/v1/a:b@c;d,e=f!$&'()*+~",
+        ] {
+            assert!(is_canonical(path), "{path}");
+        }
+        for path in [
+            "/v1/..",
+            "/v1/.",
+            "/v1/./a",
+            "/v1/../a",
+            "/v1//a",
+            "//v1/a",
+            "/v1/a//",
+            "/v1/%2e%2e/a",
+            "/v1/.%2E/a",
+            "/v1/a%2f..%2fb",
+            "/v1/..%5ca",
+            "/v1/..\\a",
+            "/v1/a\\..",
+            "/v1/a/%2e",
+            "/v1/%",
+            "/v1/%4",
+            "/v1/%zz",
+            "/v1/%+1",
+            "/v1/a%00b",
+            "/v1/a%0d%0ab",
+            "/v1/a\u{7f}",
+            "/v1/%7f",
+            "/v1/%C3%A",
+            "/v1/x%2f%2e",
+            "/v1/chat/%63ompletions",
+        ] {
+            assert!(!is_canonical(path), "{path}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::id::is_usable;
 use crate::dialect::{self, Body, Dialect, Kind};
+use crate::http1;
 use crate::table::Header;
 
 /// A request's head as it came.
@@ -19,6 +20,8 @@ pub struct Request {
     pub client: Option<String>,
     /// `http` or `https`.
     pub scheme: String,
+    /// `1.0`, `1.1`, `2`, `3`.
+    pub version: String,
 }
 
 /// A request that was not refused by its head.
@@ -32,7 +35,12 @@ pub struct Intake {
     pub id: String,
     /// Whether the body is to be read whole before anything is decided.
     pub buffered: bool,
-    pub(super) has_body: bool,
+    /// The length of the body in bytes, where the head says it.
+    pub length: Option<u64>,
+    /// Whether the head says how long a body is, be it 0.
+    pub(super) framed: bool,
+    /// Whether there has to be a body, of JSON.
+    pub(super) json: bool,
 }
 
 /// A request that is answered at once.
@@ -46,6 +54,8 @@ pub struct Refusal {
     pub allow: Option<String>,
     /// The dialect in which to answer.
     pub dialect: Dialect,
+    /// The request's `x-request-id`, or the id that was offered.
+    pub id: String,
 }
 
 impl Intake {
@@ -58,7 +68,9 @@ impl Intake {
         let path = request.target.split('?').next().unwrap_or_default();
         let entry = dialect::entry(path);
         let dialect = entry.map_or(Dialect::Json, |entry| entry.dialect);
-        let refuse = |code, message| Refusal { code, message, allow: None, dialect };
+        let sent = request.fields("x-request-id").find(|id| is_usable(id));
+        let id = sent.map_or_else(fresh_id, |id| String::from_utf8_lossy(id).into_owned());
+        let refuse = |code, message| Refusal { code, message, allow: None, dialect, id: id.clone() };
 
         // What a field takes on the wire beside its name and value: `: ` and CRLF.
         let size = |(name, value): &(Vec<u8>, Vec<u8>)| name.len() + value.len() + 4;
@@ -70,20 +82,30 @@ impl Intake {
         }
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
-            let message = format!(
-                "there is nothing at `{shown}`: envelopes go to /v1/envelopes, OpenAI requests to \
-                 /v1/chat/completions and other paths below /v1/"
-            );
-            return Err(refuse("not_found", message));
+            let hint = if dialect::is_canonical(path) {
+                "envelopes go to /v1/envelopes, OpenAI requests to /v1/chat/completions and other paths below /v1/"
+            } else {
+                "a path has no empty, `.` or `..` segments, no control characters, and percent-encodes only what has \
+                 to be"
+            };
+            return Err(refuse("not_found", format!("there is nothing at `{shown}`: {hint}")));
         };
-        if !entry.methods.is_empty() && !entry.methods.contains(&request.method.as_str()) {
-            let allow = entry.methods.join(", ");
+        // Nothing is accepted that no attempt could send on.
+        let fields = request.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        if let Err(error) = http1::check_request(request.method.as_bytes(), request.target.as_bytes(), fields)
+        {
+            return Err(refuse("bad_framing", error.to_string()));
+        }
+        let (framed, length) =
+            request.framing().map_err(|message| refuse("bad_framing", message.to_owned()))?;
+        let methods = if entry.methods.is_empty() { METHODS } else { entry.methods };
+        if !methods.contains(&request.method.as_str()) {
+            let allow = methods.join(", ");
             let message = format!("{path} takes {allow}, not {}", request.method);
             return Err(Refusal { allow: Some(allow), ..refuse("method_not_allowed", message) });
         }
-        let length = request.fields("content-length").next();
-        let framed = request.fields("transfer-encoding").next().is_some();
-        let has_body = framed || length.is_some_and(|length| length != b"0");
+        // Only HTTP/1 says in the head whether there is a body.
+        let has_body = if framed { length != Some(0) } else { !request.is_http1() };
         let json = match request.media_type() {
             MediaType::Absent | MediaType::Json => true,
             MediaType::Other => false,
@@ -100,14 +122,20 @@ impl Intake {
                 return Err(refuse("unsupported_media_type", message.to_owned()));
             }
         }
-        let sent = request.fields("x-request-id").find(|id| is_usable(id));
-        let id = sent.map_or_else(fresh_id, |id| String::from_utf8_lossy(id).into_owned());
         let kind = entry.kind;
-        Ok(Self { dialect, kind, id, buffered, has_body: has_body || entry.body == Body::Json, request })
+        Ok(Self { request, dialect, kind, id, buffered, length, framed, json: entry.body == Body::Json })
     }
 
-    /// The header fields as patterns see them.
+    /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, and what no
+    /// endpoint sees no route looks at.
     pub(super) fn headers(&self) -> Vec<Header<'_>> {
+        let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
+        let listed: Vec<&[u8]> = listed.map(<[u8]>::trim_ascii).collect();
+        let own_hop = |name: &[u8]| {
+            http1::is_hop_by_hop(&name.to_ascii_lowercase())
+                || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
+        };
+
         let text = |bytes: &[u8]| -> Cow<'_, str> {
             // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
             match std::str::from_utf8(bytes) {
@@ -115,7 +143,7 @@ impl Intake {
                 Err(_) => bytes.iter().copied().map(char::from).collect::<String>().into(),
             }
         };
-        let fields = self.request.headers.iter();
+        let fields = self.request.headers.iter().filter(|(name, _)| !own_hop(name));
         fields.map(|(name, value)| (text(&name.to_ascii_lowercase()), text(value))).collect()
     }
 
@@ -123,6 +151,9 @@ impl Intake {
         self.request.target.split('?').next().unwrap_or_default()
     }
 }
+
+/// What may be asked of a path of which nothing more is known: TRACE would show what is added on the way.
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 enum MediaType {
     Absent,
@@ -135,6 +166,45 @@ impl Request {
     pub(super) fn fields<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
         let named = move |(field, _): &&(Vec<u8>, Vec<u8>)| field.eq_ignore_ascii_case(name.as_bytes());
         self.headers.iter().filter(named).map(|(_, value)| value.as_slice())
+    }
+
+    fn is_http1(&self) -> bool {
+        self.version.starts_with('1')
+    }
+
+    /// Whether the head says how long the body is, and its length where that is known (RFC 9112, section 6).
+    fn framing(&self) -> Result<(bool, Option<u64>), &'static str> {
+        // The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
+        let hosted = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
+        let mut hosts = self.fields("host");
+        match (hosts.next(), hosts.next()) {
+            (_, Some(_)) => return Err("the request has more than one Host field"),
+            (Some(host), _) if !host.iter().all(hosted) => {
+                return Err(
+                    "the Host field holds something else than a name or an address, maybe with a port",
+                );
+            }
+            (None, _) if self.version == "1.1" => return Err("the request has no Host field"),
+            _ => {}
+        }
+        let mut codings = self.fields("transfer-encoding");
+        let chunked = match (codings.next(), codings.next()) {
+            (None, _) => false,
+            _ if self.version == "1.0" => return Err("HTTP/1.0 has no Transfer-Encoding"),
+            (Some(coding), None) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => true,
+            _ => return Err("the only Transfer-Encoding that is understood is a single `chunked`"),
+        };
+        let mut lengths = self.fields("content-length");
+        match (lengths.next(), lengths.next()) {
+            (None, _) => Ok((chunked, None)),
+            _ if chunked => Err("the request has both Content-Length and Transfer-Encoding"),
+            (Some(length), None) if length.iter().all(u8::is_ascii_digit) => {
+                let length = std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok());
+                length.map(|length| (true, Some(length))).ok_or("Content-Length is not a number that can be")
+            }
+            (Some(_), None) => Err("Content-Length is not a number"),
+            (Some(_), Some(_)) => Err("the request has more than one Content-Length"),
+        }
     }
 
     fn media_type(&self) -> MediaType {

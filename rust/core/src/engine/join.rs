@@ -1,7 +1,8 @@
 //! Which messages can be sent to a cluster that speaks another dialect, and whether a route's messages are among them.
 
-use crate::dialect::{Dialect, Kind, entry};
-use crate::pattern::{Conjunction, Field, Node, Predicate, Seen};
+use crate::dialect::{Attribute, Dialect, Kind, Source, entry};
+use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Seen};
+use crate::table::tests;
 
 /// A sort of message: its dialect and what it asks for.
 type Sort = (Dialect, Option<Kind>);
@@ -13,6 +14,11 @@ pub(super) fn joins(dialect: Dialect, kind: Option<Kind>, speaks: Dialect) -> bo
         || (dialect == Dialect::Envelope && kind == Some(Kind::Model) && speaks == Dialect::OpenAi)
 }
 
+/// Whether a message has to be translated for a cluster that it can be sent to.
+pub(super) fn translates(dialect: Dialect, speaks: Dialect) -> bool {
+    dialect != speaks
+}
+
 /// Every sort of message that a listener takes.
 fn sorts() -> impl Iterator<Item = Sort> {
     let envelopes = Kind::ALL.into_iter().map(|kind| (Dialect::Envelope, Some(kind)));
@@ -21,19 +27,26 @@ fn sorts() -> impl Iterator<Item = Sort> {
 
 /// The sorts of message that a pattern may match, as far as its `kind`, `dialect` and `path` tell: those that can be
 /// sent to a cluster that speaks `speaks`, and those that cannot.
-pub(super) fn split(pattern: &Conjunction, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
-    let matching = sorts().filter(|sort| all(pattern, *sort));
+pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
+    // Requests to unlisted paths only go to routes that test the path.
+    let by_path = tests(pattern, "path");
+    let reached = |(_, kind): &Sort| kind.is_some() || by_path;
+    let matching = sorts().filter(|sort| reached(sort) && all(&pattern.root, *sort));
     matching.partition(|(dialect, kind)| joins(*dialect, *kind, speaks))
 }
 
-/// `kind "query"` and the like, for messages.
-pub(super) fn describe((dialect, kind): Sort) -> String {
-    match (dialect, kind) {
-        (Dialect::Envelope, Some(kind)) => format!("envelopes of kind \"{}\"", kind.name()),
-        (dialect, _) => {
-            format!("{} requests", if dialect == Dialect::OpenAi { "OpenAI" } else { dialect.name() })
-        }
+/// `envelopes of kind query, tool and OpenAI requests` and the like.
+pub(super) fn describe(sorts: &[Sort]) -> String {
+    let kinds = sorts.iter().filter(|(dialect, _)| *dialect == Dialect::Envelope);
+    let kinds: Vec<&str> = kinds.filter_map(|(_, kind)| kind.map(Kind::name)).collect();
+    let mut parts = Vec::new();
+    if !kinds.is_empty() {
+        parts.push(format!("envelopes of kind {}", kinds.join(", ")));
     }
+    if sorts.iter().any(|(dialect, _)| *dialect == Dialect::OpenAi) {
+        parts.push("OpenAI requests".to_owned());
+    }
+    parts.join(" and ")
 }
 
 fn all(nodes: &Conjunction, sort: Sort) -> bool {
@@ -44,7 +57,15 @@ fn all(nodes: &Conjunction, sort: Sort) -> bool {
 }
 
 fn may_hold(field: &Field, (dialect, kind): Sort) -> bool {
-    let [name] = field.path.as_slice() else { return true };
+    let Some((name, inner)) = field.path.split_first() else { return true };
+    let absent = |attribute: Attribute| attribute.source(dialect) == Source::Absent;
+    // Nothing in such a message, be it body or headers, can give it this attribute.
+    if name.as_ref() != "kind" && Attribute::parse(name).is_some_and(absent) {
+        return field.tests.iter().any(Predicate::wants_absence);
+    }
+    if !inner.is_empty() {
+        return true;
+    }
     let holds = |text: &str| field.tests.iter().any(|test| test.matches(&Seen::String(text.into())));
     match &**name {
         "dialect" => holds(dialect.name()),

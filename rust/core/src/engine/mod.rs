@@ -9,4 +9,4 @@ mod upstream_head;
 
 pub use id::{Ids, header_safe};
 pub use intake::{Intake, Refusal, Request};
-pub use snapshot::{Config, Limits, NoPlan, Plan, Snapshot, Target};
+pub use snapshot::{Config, EndpointAt, Limits, NoPlan, Plan, Snapshot};

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Refusal, Request};
 use super::{join, upstream_head};
-use crate::cluster::{Cluster, order};
+use crate::cluster::{Cluster, Credential, order};
 use crate::dialect::Kind;
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub table: Arc<RouteTable>,
     clusters: Vec<Cluster>,
     /// By rank, the clusters of the decision, first to last.
-    targets: Vec<Vec<usize>>,
+    ways: Vec<Vec<usize>>,
     limits: Limits,
     /// What is legal but probably not meant: where, and why.
     pub warnings: Vec<Problem>,
@@ -49,7 +49,7 @@ pub struct Snapshot {
 
 /// An endpoint of a snapshot: positions of its cluster and, in that, of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct EndpointAt {
     /// Position of the cluster.
     pub cluster: usize,
     /// Position of the endpoint in it.
@@ -70,7 +70,7 @@ pub struct Plan {
     /// Whether it may be sent again after it may have been executed.
     pub idempotent: bool,
     /// Whom to try, in order.
-    pub targets: Vec<Target>,
+    pub endpoints: Vec<EndpointAt>,
 }
 
 /// Why a message gets no plan.
@@ -84,6 +84,13 @@ pub enum NoPlan {
         id: String,
         /// What was seen of it.
         none: NoRoute,
+    },
+    /// A route takes it, to no cluster that speaks its language.
+    Unjoinable {
+        /// The message's id.
+        id: String,
+        /// Which route and clusters.
+        message: String,
     },
 }
 
@@ -112,6 +119,19 @@ impl Snapshot {
                 }
             }
         }
+        for cluster in &config.clusters {
+            if let Credential::Header { name, .. } = &cluster.credential
+                && !upstream_head::may_carry_credential(name)
+            {
+                let path =
+                    ["clusters", &cluster.name, "credential", "header"].map(|key| Step::Key(key.to_owned()));
+                let message = format!(
+                    "`{name}` cannot carry a credential: it frames or describes the message itself; use another field \
+                     (authorization, x-api-key, …)"
+                );
+                problems.push(Problem { path: path.to_vec(), message });
+            }
+        }
         let Ok(table) = table else { return Err(problems) };
         if !problems.is_empty() {
             return Err(problems);
@@ -120,26 +140,36 @@ impl Snapshot {
         let decided = |decision: &Decision| -> Vec<usize> {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
         };
-        let targets = table.decisions().iter().map(decided).collect();
+        let ways = table.decisions().iter().map(decided).collect();
         let mut warnings = unreachable(&table);
         for (index, pattern) in table.patterns() {
             let Some(spec) = config.routes.get(index) else { continue };
             for (at, name) in named(spec) {
                 let Some(cluster) = names.get(name).and_then(|at| config.clusters.get(*at)) else { continue };
-                let (fit, unfit) = join::split(&pattern.root, cluster.speaks);
-                let unfit: Vec<String> = unfit.into_iter().map(join::describe).collect();
+                let (fit, unfit) = join::split(pattern, cluster.speaks);
                 if unfit.is_empty() {
+                    if fit.is_empty() && at.len() == 1 {
+                        let message =
+                            "no message can match: none that is taken in has such a kind, dialect and path";
+                        let path = route_path(index, vec![Step::Key("match".into())]);
+                        warnings.push(Problem { path, message: message.to_owned() });
+                    }
                     continue;
                 }
-                let unfit = unfit.join(", ");
+                let unfit = join::describe(&unfit);
                 let speaks = format!("cluster `{name}` speaks {}", cluster.speaks);
                 if fit.is_empty() {
                     let message = format!("{speaks}: {unfit} cannot be sent to it");
                     problems.push(Problem { path: route_path(index, at), message });
                 } else {
+                    let then = if at.len() == 1 {
+                        "Those go to its `fallback`, or are refused"
+                    } else {
+                        "Those pass it over"
+                    };
                     let message = format!(
-                        "this route also matches {unfit}, which cannot be sent on: {speaks}. Such messages are refused; \
-                         narrow `match` by kind or dialect"
+                        "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by \
+                         kind or dialect"
                     );
                     warnings.push(Problem { path: route_path(index, at), message });
                 }
@@ -150,7 +180,7 @@ impl Snapshot {
             Ok(Self {
                 table: Arc::new(table),
                 clusters: config.clusters,
-                targets,
+                ways,
                 limits: config.limits,
                 warnings,
             })
@@ -179,6 +209,8 @@ impl Snapshot {
     /// Where the message is not acceptable, or no route takes it.
     pub fn plan(&self, intake: &Intake, body: Option<&[u8]>, ids: &Ids) -> Result<Plan, NoPlan> {
         let headers = intake.headers();
+        // A body that is needed and is not there is no message; one that is not needed may be empty.
+        let body = if intake.json { body.or(Some(b"")) } else { body.filter(|body| !body.is_empty()) };
         let message = Message {
             dialect: intake.dialect,
             kind: intake.kind,
@@ -196,26 +228,33 @@ impl Snapshot {
             Ok(rank) => rank,
             Err(none) => return Err(NoPlan::Route { id, none }),
         };
-        let mut targets = Vec::new();
-        for &position in self.targets.get(rank).map_or(&[][..], Vec::as_slice) {
+        let mut endpoints = Vec::new();
+        let mut passed_over = Vec::new();
+        for &position in self.ways.get(rank).map_or(&[][..], Vec::as_slice) {
             let Some(cluster) = self.clusters.get(position) else { continue };
             if !join::joins(intake.dialect, envelope.kind, cluster.speaks) {
-                if targets.is_empty() {
-                    return Err(NoPlan::Message(unjoinable(intake, &envelope, cluster)));
-                }
+                passed_over.push(format!("`{}` speaks {}", cluster.name, cluster.speaks));
                 continue;
             }
             let weights: Vec<u32> = cluster.endpoints.iter().map(crate::cluster::Endpoint::weight).collect();
             let order = order(&weights, ids.number());
-            targets.extend(order.into_iter().map(|endpoint| Target { cluster: position, endpoint }));
+            endpoints.extend(order.into_iter().map(|endpoint| EndpointAt { cluster: position, endpoint }));
+        }
+        if endpoints.is_empty() && !passed_over.is_empty() {
+            let route = self.table.decision(rank).map_or("", |decision| decision.route.as_str());
+            let sort = join::describe(&[(intake.dialect, envelope.kind)]);
+            let clusters = passed_over.join(", ");
+            let message =
+                format!("route `{route}` takes this message, but {sort} cannot be sent on: {clusters}");
+            return Err(NoPlan::Unjoinable { id, message });
         }
         let safe_method =
             matches!(intake.request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
-        Ok(Plan { rank, request_id: header_safe(&id), id, idempotent, targets, envelope })
+        Ok(Plan { rank, request_id: header_safe(&id), id, idempotent, endpoints, envelope })
     }
 
-    /// The head of one attempt, through its empty line.
+    /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.
     ///
     /// # Errors
     /// Where the client's own fields cannot be sent on: framing, or bytes that no field may hold.
@@ -223,23 +262,19 @@ impl Snapshot {
         &self,
         intake: &Intake,
         plan: &Plan,
-        target: Target,
+        at: EndpointAt,
         body: BodyLength,
         remaining_ms: Option<u64>,
-    ) -> Result<Vec<u8>, http1::Error> {
-        let cluster = self.clusters.get(target.cluster);
-        let Some((cluster, endpoint)) =
-            cluster.and_then(|c| c.endpoints.get(target.endpoint).map(|e| (c, e)))
-        else {
-            return Ok(Vec::new());
-        };
-        upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms)
+    ) -> Result<Option<Vec<u8>>, http1::Error> {
+        let Some(cluster) = self.clusters.get(at.cluster) else { return Ok(None) };
+        let Some(endpoint) = cluster.endpoints.get(at.endpoint) else { return Ok(None) };
+        upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms).map(Some)
     }
 
-    /// Whether a message must be translated for a target.
+    /// Whether a message must be translated for an endpoint.
     #[must_use]
-    pub fn translates(&self, intake: &Intake, target: Target) -> bool {
-        self.clusters.get(target.cluster).is_some_and(|c| upstream_head::is_translated(intake.dialect, c))
+    pub fn translates(&self, intake: &Intake, at: EndpointAt) -> bool {
+        self.clusters.get(at.cluster).is_some_and(|c| join::translates(intake.dialect, c.speaks))
     }
 }
 
@@ -253,18 +288,6 @@ fn named(spec: &RouteSpec) -> impl Iterator<Item = (Vec<Step>, &str)> {
 
 fn route_path(index: usize, rest: Vec<Step>) -> Vec<Step> {
     [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(rest).collect()
-}
-
-fn unjoinable(intake: &Intake, envelope: &Envelope, cluster: &Cluster) -> MessageError {
-    let sort = join::describe((intake.dialect, envelope.kind));
-    let (name, speaks) = (&cluster.name, cluster.speaks);
-    MessageError::Envelope {
-        field: "kind".to_owned(),
-        offset: None,
-        message: format!(
-            "its route leads to cluster `{name}`, which speaks {speaks}: {sort} cannot be sent to it"
-        ),
-    }
 }
 
 /// Routes that come after one that matches everything they match.

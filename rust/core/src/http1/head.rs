@@ -144,6 +144,11 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| token_byte(byte).is_some())
 }
 
+/// Whether a field's name is one (RFC 9110, section 5.1).
+pub(super) fn check_name(bytes: &[u8]) -> Result<(), Error> {
+    if is_token(bytes) { Ok(()) } else { Err(Error::of_field(ErrorKind::FieldName, bytes)) }
+}
+
 /// Append a field's name in lower case.
 pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let begin = out.len();
@@ -199,7 +204,7 @@ pub(super) fn refused(error: httparse::Error) -> ErrorKind {
 /// its next proxy: passed on, they would ask the client for a credential that is not meant for it, or show an
 /// endpoint one that is not meant for the endpoint. `trailer` is not among them: section 6.6.2 makes it
 /// end-to-end, and trailers are relayed.
-pub(super) fn is_hop_by_hop(lower: &[u8]) -> bool {
+pub(crate) fn is_hop_by_hop(lower: &[u8]) -> bool {
     matches!(
         lower,
         b"connection"

@@ -33,6 +33,7 @@ mod response;
 
 pub use chunked::encode_chunk;
 pub use error::{Error, ErrorKind};
+pub(crate) use head::is_hop_by_hop;
 pub use head::{Field, MAX_FIELDS, MAX_OPTIONS};
-pub use request::{BodyLength, RequestHead, write_request_head};
+pub use request::{BodyLength, RequestHead, check_request, is_settable, write_request_head};
 pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};

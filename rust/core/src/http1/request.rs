@@ -65,6 +65,27 @@ where
     written
 }
 
+/// Whether [`write_request_head`] can send these parts of a downstream request on: to be asked before anything is
+/// decided, so that what is wrong with them is the client's error and not that of an attempt.
+///
+/// # Errors
+/// As [`write_request_head`].
+pub fn check_request<'f, I>(method: &[u8], target: &[u8], fields: I) -> Result<(), Error>
+where
+    I: IntoIterator<Item = (&'f [u8], &'f [u8])>,
+{
+    check_line(method, target)?;
+    let mut options = Options::default();
+    for (name, value) in fields {
+        head::check_name(name)?;
+        let value = head::value(name, value)?;
+        if name.eq_ignore_ascii_case(b"connection") {
+            options.add(value)?;
+        }
+    }
+    Ok(())
+}
+
 fn write<'f, I>(out: &mut Vec<u8>, head: &RequestHead<'_>, fields: I) -> Result<(), Error>
 where
     I: IntoIterator<Item = (&'f [u8], &'f [u8])> + Clone,
@@ -133,15 +154,20 @@ fn end_field(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Everything but the downstream's fields and the bytes of the extra ones.
-fn check(head: &RequestHead<'_>) -> Result<(), Error> {
-    if !head::is_token(head.method) || head.method == b"CONNECT" {
+fn check_line(method: &[u8], target: &[u8]) -> Result<(), Error> {
+    if !head::is_token(method) || method == b"CONNECT" {
         return Err(ErrorKind::Method.into());
     }
     let visible = |&byte: &u8| byte.is_ascii_graphic() && byte != b'#';
-    if head.target.first() != Some(&b'/') || !head.target.iter().all(visible) {
+    if target.first() != Some(&b'/') || !target.iter().all(visible) {
         return Err(ErrorKind::Target.into());
     }
+    Ok(())
+}
+
+/// Everything but the downstream's fields and the bytes of the extra ones.
+fn check(head: &RequestHead<'_>) -> Result<(), Error> {
+    check_line(head.method, head.target)?;
     // The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
     let hosted = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
     if head.host.is_empty() || !head.host.iter().all(hosted) {
@@ -153,6 +179,13 @@ fn check(head: &RequestHead<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether a caller may give a field of this name as an extra one: a token that is not written here anyway.
+#[must_use]
+pub fn is_settable(name: &[u8]) -> bool {
+    let lower = name.to_ascii_lowercase();
+    head::is_token(name) && !is_reserved(&head::folded(&lower))
 }
 
 /// Whether a field is written by this module, or by nobody.

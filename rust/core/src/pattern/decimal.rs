@@ -1,6 +1,7 @@
 //! Exact decimal numbers of any size, compared without being expanded.
 
 use std::cmp::Ordering;
+use std::fmt;
 
 use smallvec::SmallVec;
 
@@ -21,7 +22,7 @@ pub const MAX_EXPONENT: i64 = 1_000_000_000_000_000_000;
 /// assert!(Decimal::parse("9007199254740993") > Decimal::parse("9007199254740992"));
 /// assert_eq!(Decimal::parse("0x10"), None);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decimal {
     negative: bool,
     exponent: i64,
@@ -95,6 +96,25 @@ impl Decimal {
         Some(out)
     }
 
+    /// Bytes that equal values share and others do not.
+    pub(crate) fn key(&self, out: &mut SmallVec<[u8; 32]>) {
+        out.clear();
+        out.push(u8::from(self.negative));
+        out.extend_from_slice(&self.exponent.to_le_bytes());
+        out.extend_from_slice(&self.digits);
+    }
+
+    /// The value that a key stands for.
+    pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
+        let (negative, rest) = key.split_first()?;
+        let (exponent, digits) = rest.split_first_chunk()?;
+        Some(Self {
+            negative: *negative == 1,
+            exponent: i64::from_le_bytes(*exponent),
+            digits: SmallVec::from_slice(digits),
+        })
+    }
+
     fn magnitude(&self, other: &Self) -> Ordering {
         self.exponent.cmp(&other.exponent).then_with(|| self.digits.cmp(&other.digits))
     }
@@ -120,6 +140,37 @@ fn parse_exponent(text: &str) -> Option<i64> {
         .bytes()
         .fold(0_i64, |sum, digit| sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')).min(CLAMP));
     Some(if negative { -size } else { size })
+}
+
+/// The shortest of the plain and the scientific form, both JSON.
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = std::str::from_utf8(&self.digits).unwrap_or_default();
+        if self.negative {
+            f.write_str("-")?;
+        }
+        let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
+        match (digits.split_at_checked(1), self.exponent) {
+            (None, _) => f.write_str("0"),
+            (_, exponent @ -5..=0) => {
+                f.write_str("0.")?;
+                (exponent..0).try_for_each(|_| f.write_str("0"))?;
+                f.write_str(digits)
+            }
+            (_, exponent @ 1..=21) if exponent < length => {
+                let (whole, fraction) = digits.split_at(usize::try_from(exponent).unwrap_or_default());
+                write!(f, "{whole}.{fraction}")
+            }
+            (_, exponent @ 1..=21) => {
+                f.write_str(digits)?;
+                (length..exponent).try_for_each(|_| f.write_str("0"))
+            }
+            (Some((first, rest)), exponent) => {
+                let point = if rest.is_empty() { "" } else { "." };
+                write!(f, "{first}{point}{rest}e{}", exponent - 1)
+            }
+        }
+    }
 }
 
 impl Ord for Decimal {
@@ -234,6 +285,15 @@ mod tests {
             // The shortest text that reads back as the same double orders as the double does.
             let (a, b) = (f64::from(a), f64::from(b));
             prop_assert_eq!(Some(d(&format!("{a:e}")).cmp(&d(&format!("{b}")))), a.partial_cmp(&b));
+        }
+
+        #[test]
+        fn shown_and_read_again(text in "-?[0-9]{1,12}(\\.[0-9]{1,12})?(e-?[0-9]{1,3})?") {
+            let number = d(&text);
+            prop_assert_eq!(&d(&number.to_string()), &number);
+            let mut key = SmallVec::new();
+            number.key(&mut key);
+            prop_assert_eq!(Decimal::from_key(&key), Some(number));
         }
 
         #[test]

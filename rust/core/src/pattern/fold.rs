@@ -10,7 +10,7 @@ pub(crate) fn fold(c: char) -> char {
 }
 
 /// A string that is compared by its case folding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Folded {
     source: Box<str>,
     folded: Box<str>,
@@ -27,6 +27,11 @@ impl Folded {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Its case folding.
+    pub(crate) fn folded(&self) -> &str {
+        &self.folded
     }
 
     /// Whether `text` is this string, but for case.

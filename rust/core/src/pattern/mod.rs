@@ -24,8 +24,9 @@ use std::fmt;
 
 pub use decimal::{Decimal, MAX_EXPONENT};
 pub use fold::Folded;
+pub(crate) use fold::fold;
 pub use predicate::{Bound, Exclusion, Pattern as RegexPattern, Predicate, Range, Scalar, Seen};
-pub(crate) use predicate::{join, quote};
+pub(crate) use predicate::{parse_address, quote};
 pub use value::{Step, Value};
 pub use wildcard::Wildcard;
 

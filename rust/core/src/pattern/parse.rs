@@ -400,9 +400,14 @@ impl Parser {
 /// `model: {prefix: llama}` where `model: [{prefix: llama}]` was meant.
 fn is_misplaced_predicate(key: &str, operand: &Value) -> bool {
     let is_operator = |value: &Value| matches!(value, Value::String(text) if Op::parse(text).is_some());
+    let has_key = |entries: &[(String, Value)], wanted: &[&str]| matches!(entries, [(key, _)] if wanted.contains(&key.as_str()));
     match (key, operand) {
         ("numeric", Value::List(items)) => items.first().is_some_and(is_operator),
         ("anything-but", Value::List(_)) => true,
+        ("anything-but", Value::Map(entries)) => {
+            has_key(entries, &["prefix", "suffix", "equals-ignore-case", "wildcard"])
+        }
+        ("prefix" | "suffix", Value::Map(entries)) => has_key(entries, &["equals-ignore-case"]),
         (_, Value::List(_) | Value::Map(_)) => false,
         (key, _) => PREDICATES.split(", ").any(|name| name == key),
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -23,7 +24,7 @@ pub enum Seen<'a> {
 }
 
 /// A scalar in a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Scalar {
     /// `null`
     Null,
@@ -48,7 +49,7 @@ impl Scalar {
 }
 
 /// One end of a [`Range`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bound {
     pub(crate) at: Decimal,
     pub(crate) inclusive: bool,
@@ -56,7 +57,7 @@ pub struct Bound {
 }
 
 /// `{"numeric": [...]}`: a range open or closed at either end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Range {
     pub(crate) bottom: Option<Bound>,
     pub(crate) top: Option<Bound>,
@@ -73,7 +74,7 @@ impl Range {
 }
 
 /// One thing that `{"anything-but": …}` excludes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Exclusion {
     /// A value.
     Equals(Scalar),
@@ -113,6 +114,14 @@ impl fmt::Debug for Pattern {
     }
 }
 
+impl Eq for Pattern {}
+
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.source.hash(state);
+    }
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source
@@ -120,7 +129,7 @@ impl PartialEq for Pattern {
 }
 
 /// One test on one scalar.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
     /// That value.
     Equals(Scalar),

@@ -148,6 +148,7 @@ fn errors_name_the_place_and_what_is_allowed() {
         ),
         (r#"{"a": [{"anything-but": [["x"]]}]}"#, "a[0].anything-but[0]: ", "not a list"),
         (r#"{"a": {"prefix": "llama"}}"#, "a.prefix: ", "write a: [{prefix: …}]"),
+        (r#"{"a": {"anything-but": {"prefix": "x"}}}"#, "a.anything-but: ", "write a: [{anything-but: …}]"),
         (r#"{"a": {"anything-but": ["x"]}}"#, "a.anything-but: ", "write a: [{anything-but: …}]"),
         (r#"{"a": {"numeric": [">", 5]}}"#, "a.numeric: ", "write a: [{numeric: …}]"),
         (r#"{"$or": {"a": [1]}}"#, "$or: ", "takes a list of patterns"),

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 /// A compiled wildcard. Matching is linear in the text: each piece is searched once, leftmost, which is enough
 /// because `*` is the only operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wildcard {
     source: Box<str>,
     /// The literal before the first `*`.
@@ -61,6 +61,16 @@ impl Wildcard {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// What every text that matches starts with.
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// What every text that matches ends with.
+    pub(crate) fn tail(&self) -> &str {
+        self.tail.as_deref().unwrap_or_default()
     }
 
     /// Whether the whole of `text` matches. Linear in the length of `text`.

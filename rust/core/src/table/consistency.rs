@@ -13,9 +13,10 @@
 
 use smallvec::SmallVec;
 
-use super::rule::Expression;
-use super::view::View;
+use super::predicates::Facts;
+use super::program::{Node, Nodes};
 use crate::json::Element;
+use crate::pattern::Predicate;
 
 /// An expression whose tests are resolved to the elements that satisfy them.
 enum Goal {
@@ -29,20 +30,26 @@ enum Goal {
 type Goals<'g> = SmallVec<[&'g Goal; 8]>;
 
 /// Whether a rule whose tests all hold somewhere holds for one choice of array elements.
-pub(crate) fn holds(expression: &Expression, view: &View<'_>) -> bool {
-    let goal = resolve(expression, view);
-    Solver { elements: view.elements }.satisfied(&[&goal], 0)
+pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
+    let goal = Goal::All(rule.map(|node| resolve(node, facts)).collect());
+    Solver { elements: facts.view.elements }.satisfied(&[&goal], 0)
 }
 
-fn resolve(expression: &Expression, view: &View<'_>) -> Goal {
-    match expression {
-        Expression::All(parts) => Goal::All(parts.iter().map(|part| resolve(part, view)).collect()),
-        Expression::Any(parts) => Goal::Any(parts.iter().map(|part| resolve(part, view)).collect()),
-        Expression::Test(test) if test.holds_by_absence(view) => Goal::Always,
-        Expression::Test(test) => {
+fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
+    match node {
+        Node::All(nodes) => Goal::All(nodes.map(|node| resolve(node, facts)).collect()),
+        Node::Any(nodes) => Goal::Any(nodes.map(|node| resolve(node, facts)).collect()),
+        Node::Test(predicates) => {
+            let Some(field) = predicates.first().map(|id| facts.predicates.field(*id)) else {
+                return Goal::Always;
+            };
+            let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);
+            if predicates.iter().any(absent) && facts.view.scalars(field).next().is_none() {
+                return Goal::Always;
+            }
             let mut found: Vec<u32> = Vec::new();
-            for (element, seen) in view.scalars(test.field) {
-                if found.last() != Some(&element) && test.accepts(seen) {
+            for (element, seen) in facts.view.scalars(field) {
+                if found.last() != Some(&element) && facts.any_accepts(predicates, field, &seen) {
                     found.push(element);
                     if element == 0 {
                         return Goal::Always;

@@ -1,18 +1,16 @@
 //! Why a rule does or does not match, in words.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use super::fields::Fields;
-use super::rule::{Expression, Test};
-use super::rules::Rule;
-use super::view::View;
-use crate::pattern::{Predicate, format_keys, join};
+use super::index::matches;
+use super::predicates::{Facts, PredicateId};
+use super::program::{Node, Nodes};
+use crate::pattern::format_keys;
 
 /// Whether one rule matches one message, and why or why not.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The rule's name.
-    pub rule: String,
     /// Whether it matches.
     pub matched: bool,
     /// The field whose predicates were the first to fail; `None` where the rule matches, or where no single field
@@ -26,127 +24,159 @@ pub struct Verdict {
     pub reason: String,
 }
 
+/// What it takes to put a test into words.
+#[derive(Clone, Copy)]
+struct Words<'w, 'v, 'a> {
+    fields: &'w Fields,
+    facts: &'w Facts<'v, 'a>,
+}
+
+enum Failure<'p> {
+    Test(&'p [PredicateId]),
+    /// The first failure in each branch of an `$or`.
+    Branches(Vec<&'p [PredicateId]>),
+}
+
 impl Verdict {
-    pub(crate) fn of(rule: &Rule, fields: &Fields, view: &View<'_>) -> Self {
-        let verdict = Self {
-            rule: rule.name.to_string(),
-            matched: rule.expression.holds(view),
-            path: None,
-            expected: None,
-            seen: None,
-            reason: String::new(),
-        };
-        if verdict.matched {
+    pub(crate) fn of(rule: Nodes<'_>, fields: &Fields, facts: &Facts<'_, '_>) -> Self {
+        let words = Words { fields, facts };
+        let matched = matches(&rule, facts);
+        let nothing = Self { matched, path: None, expected: None, seen: None, reason: String::new() };
+        if matched {
             let mut held = Vec::new();
-            satisfied(&rule.expression, fields, view, &mut held);
+            rule.for_each(|node| words.satisfied(node, &mut held));
             let reason = if held.is_empty() { "it asks nothing".to_owned() } else { held.join(", ") };
-            return Self { reason, ..verdict };
+            return Self { reason, ..nothing };
         }
-        match first_failure(&rule.expression, view) {
-            Some(Failure::Test(test)) => {
-                let path = format_keys(fields.path(test.field));
-                let expected = Alternatives(&test.predicates).to_string();
-                let seen = view.shown(test.field);
-                let reason = unsatisfied(&path, &expected, seen.as_deref());
-                Self { path: Some(path), expected: Some(expected), seen, reason, ..verdict }
-            }
+        let blame = |test: &[PredicateId], reason: String| Self {
+            path: Some(words.path(test)),
+            expected: Some(words.expected(test)),
+            seen: words.seen(test),
+            reason,
+            ..nothing.clone()
+        };
+        match words.first_failure(rule.clone()) {
+            Some(Failure::Test(test)) => blame(test, words.unsatisfied(test)),
             Some(Failure::Branches(tests)) => {
-                let mut reason = format!("none of the {} alternatives in `$or` holds", tests.len());
-                for (index, test) in tests.iter().take(4).enumerate() {
-                    let path = format_keys(fields.path(test.field));
-                    let expected = Alternatives(&test.predicates).to_string();
-                    let seen = view.shown(test.field);
-                    reason.push_str(if index == 0 { ": " } else { "; " });
-                    reason.push_str(&unsatisfied(&path, &expected, seen.as_deref()));
-                }
-                let first = tests.first();
-                Self {
-                    path: first.map(|test| format_keys(fields.path(test.field))),
-                    expected: first.map(|test| Alternatives(&test.predicates).to_string()),
-                    seen: first.and_then(|test| view.shown(test.field)),
-                    reason,
-                    ..verdict
-                }
+                let shown: Vec<String> = tests.iter().take(4).map(|test| words.unsatisfied(test)).collect();
+                let more = if tests.len() > 4 { "; …" } else { "" };
+                let reason = format!(
+                    "none of the {} alternatives in `$or` holds: {}{more}",
+                    tests.len(),
+                    shown.join("; ")
+                );
+                tests.first().map_or(nothing.clone(), |test| blame(test, reason))
             }
             // Every test holds somewhere, but not in one array element.
             None => {
                 let mut paths: Vec<String> = Vec::new();
-                for test in rule.expression.tests() {
-                    let path = format_keys(fields.path(test.field));
-                    if view.scalars(test.field).any(|(element, _)| element > 0) && !paths.contains(&path) {
-                        paths.push(path);
+                words.inside_arrays(rule, &mut paths);
+                let reason = format!("no single array element satisfies {} together", paths.join(" and "));
+                Self { path: paths.into_iter().next(), reason, ..nothing }
+            }
+        }
+    }
+}
+
+impl Words<'_, '_, '_> {
+    fn field(self, test: &[PredicateId]) -> u32 {
+        test.first().map_or(u32::MAX, |id| self.facts.predicates.field(*id))
+    }
+
+    fn path(self, test: &[PredicateId]) -> String {
+        format_keys(self.fields.path(self.field(test)))
+    }
+
+    fn seen(self, test: &[PredicateId]) -> Option<String> {
+        self.facts.view.shown(self.field(test))
+    }
+
+    /// `"a", "b" or prefix "c"`, at most eight of them.
+    fn expected(self, test: &[PredicateId]) -> String {
+        const SHOWN: usize = 8;
+        let mut out = String::new();
+        for (index, id) in test.iter().take(SHOWN).enumerate() {
+            out.push_str(match index {
+                0 => "",
+                _ if index + 1 == test.len() => " or ",
+                _ => ", ",
+            });
+            out.push_str(&self.facts.predicates.describe(*id));
+        }
+        if test.len() > SHOWN {
+            // Writing to a String cannot fail.
+            let _ = write!(out, " or {} more", test.len() - SHOWN);
+        }
+        out
+    }
+
+    fn unsatisfied(self, test: &[PredicateId]) -> String {
+        let (path, expected) = (self.path(test), self.expected(test));
+        match self.seen(test) {
+            Some(seen) => format!("{path} is {seen}, wanted {expected}"),
+            None => format!("{path} is missing, wanted {expected}"),
+        }
+    }
+
+    /// The first test, in the order written, that holds nowhere in the message.
+    fn first_failure(self, mut nodes: Nodes<'_>) -> Option<Failure<'_>> {
+        nodes.find_map(|node| self.failure(node))
+    }
+
+    fn failure<'p>(self, node: Node<'p>) -> Option<Failure<'p>> {
+        match node {
+            Node::All(nodes) => self.first_failure(nodes),
+            Node::Test(test) => (!node.holds(self.facts)).then_some(Failure::Test(test)),
+            Node::Any(branches) => {
+                let failures: Option<Vec<Failure<'p>>> =
+                    branches.map(|branch| self.failure(branch)).collect();
+                let tests = failures?.into_iter().filter_map(|failure| match failure {
+                    Failure::Test(test) => Some(test),
+                    Failure::Branches(tests) => tests.into_iter().next(),
+                });
+                Some(Failure::Branches(tests.collect()))
+            }
+        }
+    }
+
+    /// `kind is "model"` for each test that holds; of an `$or`, for the first branch that does.
+    fn satisfied(self, node: Node<'_>, out: &mut Vec<String>) {
+        match node {
+            Node::All(nodes) => nodes.for_each(|node| self.satisfied(node, out)),
+            Node::Any(mut branches) => {
+                if let Some(branch) = branches.find(|branch| branch.holds(self.facts)) {
+                    self.satisfied(branch, out);
+                }
+            }
+            Node::Test(test) => {
+                let path = self.path(test);
+                let held = test.iter().find(|id| self.facts.holds(**id));
+                out.push(match (held, self.seen(test)) {
+                    (Some(id), Some(_)) if self.facts.predicates.is_equality(*id) => {
+                        format!("{path} is {}", self.facts.predicates.describe(*id))
+                    }
+                    (Some(id), Some(seen)) => {
+                        format!("{path} {seen} is {}", self.facts.predicates.describe(*id))
+                    }
+                    _ => format!("{path} is missing"),
+                });
+            }
+        }
+    }
+
+    /// The fields tested whose values are in array elements.
+    fn inside_arrays(self, nodes: Nodes<'_>, out: &mut Vec<String>) {
+        for node in nodes {
+            match node {
+                Node::All(inside) | Node::Any(inside) => self.inside_arrays(inside, out),
+                Node::Test(test) => {
+                    let path = self.path(test);
+                    let mut scalars = self.facts.view.scalars(self.field(test));
+                    if scalars.any(|(element, _)| element > 0) && !out.contains(&path) {
+                        out.push(path);
                     }
                 }
-                let reason = format!("no single array element satisfies {} together", paths.join(" and "));
-                Self { path: paths.into_iter().next(), reason, ..verdict }
             }
         }
-    }
-}
-
-fn unsatisfied(path: &str, expected: &str, seen: Option<&str>) -> String {
-    match seen {
-        Some(seen) => format!("{path} is {seen}, wanted {expected}"),
-        None => format!("{path} is missing, wanted {expected}"),
-    }
-}
-
-enum Failure<'e> {
-    Test(&'e Test),
-    /// The first failure in each branch of an `$or`.
-    Branches(Vec<&'e Test>),
-}
-
-/// The first test, in the order written, that holds nowhere in the message.
-fn first_failure<'e>(expression: &'e Expression, view: &View<'_>) -> Option<Failure<'e>> {
-    match expression {
-        Expression::All(parts) => parts.iter().find_map(|part| first_failure(part, view)),
-        Expression::Test(test) => (!test.holds_somewhere(view)).then_some(Failure::Test(test)),
-        Expression::Any(branches) => {
-            let failures: Option<Vec<Failure<'e>>> =
-                branches.iter().map(|b| first_failure(b, view)).collect();
-            let tests = failures?.into_iter().filter_map(|failure| match failure {
-                Failure::Test(test) => Some(test),
-                Failure::Branches(tests) => tests.into_iter().next(),
-            });
-            Some(Failure::Branches(tests.collect()))
-        }
-    }
-}
-
-/// `kind is "model"` for each test that holds; of an `$or`, for the first branch that does.
-fn satisfied(expression: &Expression, fields: &Fields, view: &View<'_>, out: &mut Vec<String>) {
-    match expression {
-        Expression::All(parts) => parts.iter().for_each(|part| satisfied(part, fields, view, out)),
-        Expression::Any(branches) => {
-            if let Some(branch) = branches.iter().find(|branch| branch.holds(view)) {
-                satisfied(branch, fields, view, out);
-            }
-        }
-        Expression::Test(test) => {
-            let path = format_keys(fields.path(test.field));
-            let held =
-                test.predicates.iter().find(|p| view.scalars(test.field).any(|(_, seen)| p.matches(seen)));
-            let mut words = String::new();
-            // Writing to a String cannot fail.
-            let _ = match held {
-                Some(Predicate::Equals(scalar)) => write!(words, "{path} is {scalar}"),
-                Some(predicate) => {
-                    let seen = view.shown(test.field).unwrap_or_default();
-                    write!(words, "{path} {seen} is {predicate}")
-                }
-                None => write!(words, "{path} is missing"),
-            };
-            out.push(words);
-        }
-    }
-}
-
-/// Alternatives as `"a", "b" or prefix "c"`.
-struct Alternatives<'p>(&'p [Predicate]);
-
-impl fmt::Display for Alternatives<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        join(f, self.0)
     }
 }

@@ -39,7 +39,8 @@ pub(crate) fn base_fields() -> Fields {
 }
 
 impl Lens {
-    pub(crate) fn new(dialect: Dialect, fields: &Fields) -> Self {
+    /// `content`: whether some pattern tests the content itself, not only what is in it.
+    pub(crate) fn new(dialect: Dialect, fields: &Fields, content: bool) -> Self {
         let mut lens = Self {
             trie: PathTrie::new(),
             headers: HashMap::new(),
@@ -58,6 +59,10 @@ impl Lens {
             },
         ));
         for (id, path) in fields.iter() {
+            // Nothing is asked of the content but what patterns ask, and it may be large.
+            if id == Attribute::Content as FieldId && !content {
+                continue;
+            }
             let Some((first, rest)) = path.split_first() else { continue };
             match (&**first, rest) {
                 ("body", rest) => {

@@ -2,14 +2,15 @@
 
 use super::explain::Verdict;
 use super::fields::Fields;
-use super::rules::{Rules, check};
+use super::rules::Rules;
 use super::view::{Entry, View, is_object};
+use super::ways::check;
 use crate::json::{self, Options, PathTrie, Scan};
 use crate::pattern::{Pattern, Problem, Value};
 
 /// Named patterns, matched against JSON documents.
 ///
-/// Evaluates one rule after the other: time is linear in the rules.
+/// Matching takes time for the document and for the rules that come near to matching it, not for the others.
 ///
 /// ```
 /// use waypost_core::json::Options;
@@ -17,7 +18,7 @@ use crate::pattern::{Pattern, Problem, Value};
 /// use waypost_core::table::Matcher;
 ///
 /// let acme = Value::Map(vec![("tenant".into(), Value::String("acme".into()))]);
-/// let matcher = Matcher::new([("gold", &Matcher::parse(&acme).unwrap())], Options::default());
+/// let matcher = Matcher::new([&Matcher::parse(&acme).unwrap()], Options::default());
 /// assert_eq!(matcher.first(br#"{"tenant": "acme"}"#), Ok(Some(0)));
 /// assert_eq!(matcher.first(b"[1, 2]"), Ok(None));
 /// assert!(matcher.first(b"{").is_err());
@@ -43,11 +44,8 @@ impl Matcher {
     }
 
     /// Compiles rules, given in rank order.
-    pub fn new<'p>(patterns: impl IntoIterator<Item = (&'p str, &'p Pattern)>, options: Options) -> Self {
-        let mut rules = Rules::new(Fields::default());
-        for (name, pattern) in patterns {
-            rules.push(name, pattern);
-        }
+    pub fn new<'p>(patterns: impl IntoIterator<Item = &'p Pattern>, options: Options) -> Self {
+        let rules = Rules::compile(Fields::default(), patterns);
         let mut trie = PathTrie::new();
         for (id, path) in rules.fields.iter() {
             trie.insert(path, id);

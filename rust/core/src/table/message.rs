@@ -6,9 +6,18 @@ use std::fmt;
 use super::fields::FieldId;
 use super::lens::{Lens, attribute};
 use super::view::{Entry, View, is_object};
-use crate::dialect::{Attribute, Dialect, Kind, Source, Type};
-use crate::json::{self, Options, PathTrie, Scan};
+use crate::dialect::{Attribute, Dialect, Kind as MessageKind, Source, Type};
+use crate::json::{self, Kind, Options, PathTrie, Scan};
 use crate::pattern::Seen;
+
+/// How long an id may be, in characters.
+const MAX_ID: usize = 128;
+
+/// The longest deadline: a day, in milliseconds.
+pub(crate) const MAX_DEADLINE_MS: u64 = 86_400_000;
+
+/// Header fields whose values no explanation shows.
+const SECRETS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
 
 /// A header field: its name in lower case, and one value.
 pub type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -19,7 +28,7 @@ pub struct Message<'a> {
     /// The wire format of `body`.
     pub dialect: Dialect,
     /// What the message asks for, where its path says it. A native envelope says it itself.
-    pub kind: Option<Kind>,
+    pub kind: Option<MessageKind>,
     /// HTTP method.
     pub method: &'a str,
     /// Path without query.
@@ -51,9 +60,13 @@ pub struct Envelope {
     /// The message's id, where its body has one.
     pub id: Option<String>,
     /// What it asks for.
-    pub kind: Option<Kind>,
+    pub kind: Option<MessageKind>,
     /// The model it names.
     pub model: Option<String>,
+    /// The tenant it names.
+    pub tenant: Option<String>,
+    /// The task it names.
+    pub task: Option<String>,
     /// Whether it wants its reply streamed.
     pub stream: bool,
     /// Urgency from 0 to 9, where it is said.
@@ -75,6 +88,8 @@ pub enum MessageError {
         offset: Option<usize>,
         /// What is wrong and what is allowed.
         message: String,
+        /// The message's own id, where it has a valid one.
+        id: Option<String>,
     },
     /// It contradicts what its caller proved to be.
     IdentityConflict {
@@ -84,6 +99,16 @@ pub enum MessageError {
 }
 
 impl MessageError {
+    /// The same, with the message's id.
+    fn with_id(self, envelope: &Envelope) -> Self {
+        match self {
+            Self::Envelope { field, offset, message, .. } => {
+                Self::Envelope { field, offset, message, id: envelope.id.clone() }
+            }
+            other => other,
+        }
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -150,6 +175,7 @@ fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageErro
         field: name.to_owned(),
         offset,
         message: format!("`{name}` must be {}", attribute.type_of().describe()),
+        id: None,
     }
 }
 
@@ -171,54 +197,60 @@ fn body_entries<'a>(
             field: String::new(),
             offset: Some(0),
             message: format!("{what} is a JSON object, this body is something else"),
+            id: None,
         });
     }
-    let mut seen = [false; Attribute::ALL.len()];
-    let mut entries = Entry::all(scan, body);
-    let mut index = 0;
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let mut given = [false; Attribute::ALL.len()];
+    let mut entries = Vec::new();
     let mut fault = None;
-    entries.retain(|entry| {
-        let leaf = scan.leaves.get(index);
-        index += 1;
-        let Some((attribute, inner)) = attribute(entry.field) else { return true };
-        let again = seen.get(attribute as usize).copied().unwrap_or_default();
-        let null = entry.seen == Some(Seen::Null) && !again && attribute != Attribute::Content;
-        if null && !attribute.required() && inner.is_none() {
-            return false;
+    for leaf in &scan.leaves {
+        let entry = Entry::of(leaf, text);
+        let Some((attribute, inner)) = attribute(entry.field) else {
+            entries.push(entry);
+            continue;
+        };
+        let again = given.get(attribute as usize).copied().unwrap_or_default();
+        if entry.kind == Kind::Null && !again && inner.is_none() && !attribute.required() {
+            continue;
         }
-        if fault.is_none() && !accepts(attribute, inner, entry, again, envelope) {
-            let quote = usize::from(matches!(entry.seen, Some(Seen::String(_))));
-            let offset = leaf.map(|leaf| leaf.span().start - quote);
+        // After a fault only the id still matters: the error carries it.
+        if (fault.is_none() || attribute == Attribute::Id)
+            && !accepts(attribute, inner, &entry, again, envelope)
+        {
+            let quote = usize::from(matches!(entry.kind, Kind::String | Kind::EscapedString));
             let name = carried_as(attribute, dialect);
             let name = inner.map_or(name.to_owned(), |inner| format!("{name}.{inner}"));
-            fault = Some(wrong(attribute, &name, offset));
+            fault = fault.or_else(|| Some(wrong(attribute, &name, Some(leaf.span().start - quote))));
         }
         if inner.is_none()
-            && let Some(seen) = seen.get_mut(attribute as usize)
+            && let Some(given) = given.get_mut(attribute as usize)
         {
-            *seen = true;
+            *given = true;
         }
-        true
-    });
+        if fault.is_none() {
+            entries.push(entry);
+        }
+    }
     if let Some(fault) = fault {
-        return Err(fault);
+        return Err(fault.with_id(envelope));
     }
-    if dialect == Dialect::Envelope {
-        for attribute in Attribute::ALL.into_iter().filter(|attribute| attribute.required()) {
-            if !seen.get(attribute as usize).copied().unwrap_or_default() {
-                let name = attribute.name();
-                return Err(MessageError::Envelope {
-                    field: name.to_owned(),
-                    offset: None,
-                    message: format!(
-                        "`{name}` is missing: every envelope has {}",
-                        attribute.type_of().describe()
-                    ),
-                });
-            }
-        }
+    let missing = |attribute: &Attribute| {
+        attribute.required() && !given.get(*attribute as usize).copied().unwrap_or_default()
+    };
+    match Attribute::ALL.into_iter().find(missing).filter(|_| dialect == Dialect::Envelope) {
+        None => Ok(entries),
+        Some(attribute) => Err(MessageError::Envelope {
+            field: attribute.name().to_owned(),
+            offset: None,
+            message: format!(
+                "`{}` is missing: every envelope has {}",
+                attribute.name(),
+                attribute.type_of().describe()
+            ),
+            id: envelope.id.clone(),
+        }),
     }
-    Ok(entries)
 }
 
 /// Whether a value may stand at an attribute, and what the envelope learns from it. `inner` is the field of a context
@@ -230,25 +262,28 @@ fn accepts(
     again: bool,
     envelope: &mut Envelope,
 ) -> bool {
+    let seen = entry.seen();
     if inner.is_some() {
-        return matches!(entry.seen, Some(Seen::String(_) | Seen::Null));
+        return matches!(seen, Some(Seen::String(_) | Seen::Null));
     }
-    let kind = attribute.type_of();
-    match (kind, &entry.seen) {
+    match (attribute.type_of(), seen) {
         (Type::Any, _) => true,
-        (Type::References, None) => again == entry.raw.starts_with('{'),
+        (Type::References, None) => again == (entry.kind == Kind::Object),
         _ if again => false,
         (Type::Id, Some(Seen::String(text))) => {
-            envelope.id = Some(text.to_string());
-            (1..=128).contains(&text.chars().count())
+            envelope.id = Some(text.into_owned()).filter(|id| (1..=MAX_ID).contains(&id.chars().count()));
+            envelope.id.is_some()
         }
         (Type::Kind, Some(Seen::String(text))) => {
-            envelope.kind = Kind::parse(text);
+            envelope.kind = MessageKind::parse(&text);
             envelope.kind.is_some()
         }
         (Type::String, Some(Seen::String(text))) => {
-            if attribute == Attribute::Model {
-                envelope.model = Some(text.to_string());
+            match attribute {
+                Attribute::Model => envelope.model = Some(text.into_owned()),
+                Attribute::Tenant => envelope.tenant = Some(text.into_owned()),
+                Attribute::Task => envelope.task = Some(text.into_owned()),
+                _ => {}
             }
             true
         }
@@ -257,12 +292,12 @@ fn accepts(
             envelope.priority.is_some()
         }
         (Type::Milliseconds, Some(Seen::Number(number))) => {
-            envelope.deadline_ms = number.to_u64().filter(|n| *n > 0);
+            envelope.deadline_ms = number.to_u64().filter(|n| (1..=MAX_DEADLINE_MS).contains(n));
             envelope.deadline_ms.is_some()
         }
-        (Type::Object, None) => entry.raw.starts_with('{'),
+        (Type::Object, None) => entry.kind == Kind::Object,
         (Type::Boolean, Some(Seen::Bool(value))) => {
-            envelope.stream = *value;
+            envelope.stream = value;
             true
         }
         _ => false,
@@ -279,7 +314,8 @@ fn header_entries<'a>(
     let mut given = [false; Attribute::ALL.len()];
     for (name, value) in message.headers {
         if let Some(field) = lens.headers.get(&**name) {
-            entries.push(Entry::text(*field, value.clone()));
+            let secret = SECRETS.contains(&&**name);
+            entries.push(Entry { secret, ..Entry::text(*field, value.clone()) });
         }
         let Some(&(_, attribute)) = lens.carriers.iter().find(|(carrier, _)| carrier == name) else {
             continue;
@@ -291,15 +327,19 @@ fn header_entries<'a>(
                 field: name.to_string(),
                 offset: None,
                 message: format!("header `{name}` is given twice: send it once"),
+                id: None,
             });
         }
         let mut entry = Entry::text(attribute as FieldId, value.clone());
         if attribute.type_of() != Type::String {
             // Only numbers are carried so, and only in plain decimal digits.
             let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-            entry.seen = crate::pattern::Decimal::parse(value).filter(|_| digits).map(Seen::Number);
+            if !digits {
+                return Err(wrong(attribute, name, None));
+            }
+            entry.kind = Kind::Number;
         }
-        if entry.seen.is_none() || !accepts(attribute, None, &entry, false, envelope) {
+        if !accepts(attribute, None, &entry, false, envelope) {
             return Err(wrong(attribute, name, None));
         }
         entries.push(entry);
@@ -327,7 +367,7 @@ fn identify<'a>(
     for (attribute, proved) in [(Attribute::Tenant, &identity.tenant), (Attribute::Agent, &identity.agent)] {
         let Some(proved) = proved else { continue };
         let field = attribute as FieldId;
-        let same = |entry: &Entry<'_>| matches!(&entry.seen, Some(Seen::String(text)) if text == proved);
+        let same = |entry: &Entry<'_>| matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved);
         if entries.iter().any(|entry| entry.field == field && !same(entry)) {
             return conflict(carried_as(attribute, dialect).to_owned());
         }
@@ -346,7 +386,7 @@ fn identify<'a>(
         let raw = json::scan(labels.raw.as_bytes(), &trie, options, &mut scan).map_err(MessageError::Json)?;
         for entry in Entry::all(&scan, raw) {
             let Some((name, proved)) = identity.labels.get(entry.field as usize) else { continue };
-            if !matches!(&entry.seen, Some(Seen::String(text)) if text == proved) {
+            if !matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved) {
                 return conflict(format!("{}.{name}", carried_as(Attribute::Labels, dialect)));
             }
         }

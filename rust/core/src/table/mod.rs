@@ -1,25 +1,32 @@
 //! Rules and routes: compiled patterns, matched against documents and messages.
 //!
 //! [`Matcher`] matches named patterns against plain JSON; [`RouteTable`] decides on messages of any dialect. Both rank
-//! rules: the first that matches decides. Today each rule is evaluated by itself, one after the other.
+//! rules: the first that matches decides. The `index` module says how rules are found without looking at each.
 //!
 //! A message passes through here in one direction: bytes → [`json::scan`](crate::json::scan) (spans of the values at
 //! paths that some rule or attribute names) → a view (those values by field, from the body, the headers and the
 //! caller's identity) → rules → a rank.
 
+mod affix;
 mod consistency;
 mod explain;
 mod fields;
+mod forward;
+mod index;
+mod interval;
 mod lens;
 mod matcher;
 mod message;
+mod predicates;
+mod program;
 mod routes;
-mod rule;
 mod rules;
 mod scope;
 mod view;
+mod ways;
 
 pub use explain::Verdict;
 pub use matcher::Matcher;
 pub use message::{Envelope, Header, Identity, Message, MessageError};
+pub(crate) use routes::tests;
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};

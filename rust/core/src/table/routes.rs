@@ -74,6 +74,8 @@ pub struct RouteTable {
     /// By rank, the position in which the route was written.
     order: Vec<usize>,
     patterns: Vec<Pattern>,
+    /// By rank, whether the pattern tests the path.
+    by_path: Vec<bool>,
     lenses: [Lens; Dialect::ALL.len()],
     options: Options,
 }
@@ -105,11 +107,10 @@ impl RouteTable {
         }
         // Stable: equal precedence keeps the order written.
         parsed.sort_by_key(|(_, spec, _)| std::cmp::Reverse(spec.precedence));
-        let mut rules = Rules::new(base_fields());
-        for (_, spec, pattern) in &parsed {
-            rules.push(&spec.name, pattern);
-        }
-        let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &rules.fields));
+        let rules = Rules::compile(base_fields(), parsed.iter().map(|(_, _, pattern)| pattern));
+        let content = parsed.iter().any(|(_, _, pattern)| tests(pattern, "content"));
+        let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &rules.fields, content));
+        let by_path = parsed.iter().map(|(_, _, pattern)| tests(pattern, "path")).collect();
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),
             cluster: spec.to.clone(),
@@ -120,6 +121,7 @@ impl RouteTable {
             order: parsed.iter().map(|(index, ..)| *index).collect(),
             patterns: parsed.into_iter().map(|(_, _, pattern)| pattern).collect(),
             rules,
+            by_path,
             lenses,
             options,
         })
@@ -161,7 +163,7 @@ impl RouteTable {
     pub fn decide(&self, message: &Message<'_>) -> Result<Decided, MessageError> {
         self.with_view(message, |envelope, view| Decided {
             envelope,
-            decision: self.rules.first(view).ok_or_else(|| NoRoute { seen: seen(view) }),
+            decision: self.first(message, view).ok_or_else(|| NoRoute { seen: seen(view) }),
         })
     }
 
@@ -170,7 +172,11 @@ impl RouteTable {
     /// # Errors
     /// As [`RouteTable::decide`].
     pub fn matches(&self, message: &Message<'_>) -> Result<Vec<usize>, MessageError> {
-        self.with_view(message, |_, view| self.rules.matches(view))
+        self.with_view(message, |_, view| {
+            let mut ranks = self.rules.matches(view);
+            ranks.retain(|rank| self.takes(message, *rank));
+            ranks
+        })
     }
 
     /// Why each route does or does not match.
@@ -179,10 +185,35 @@ impl RouteTable {
     /// As [`RouteTable::decide`].
     pub fn explain(&self, message: &Message<'_>) -> Result<Explanation, MessageError> {
         self.with_view(message, |envelope, view| {
-            let verdicts = self.rules.explain(view);
+            let mut verdicts = self.rules.explain(view);
+            for (rank, verdict) in verdicts.iter_mut().enumerate() {
+                if verdict.matched && !self.takes(message, rank) {
+                    let reason = "requests of this path go to routes that name it: match: {path: […]}";
+                    *verdict = Verdict {
+                        matched: false,
+                        path: Some("path".to_owned()),
+                        reason: reason.to_owned(),
+                        ..verdict.clone()
+                    };
+                }
+            }
             let decision = verdicts.iter().position(|verdict| verdict.matched);
             Explanation { envelope, decision, seen: seen(view), verdicts }
         })
+    }
+
+    /// Rank of the first route that takes a message.
+    fn first(&self, message: &Message<'_>, view: &View<'_>) -> Option<usize> {
+        if is_listed(message) {
+            return self.rules.first(view);
+        }
+        self.rules.matches(view).into_iter().find(|rank| self.takes(message, *rank))
+    }
+
+    /// Whether a route that matches may have a message. A request to a path of the OpenAI API that is not listed (it may
+    /// delete things, or cost money) only goes where the author of a route has thought of its path.
+    fn takes(&self, message: &Message<'_>, rank: usize) -> bool {
+        is_listed(message) || self.by_path.get(rank).copied().unwrap_or_default()
     }
 
     fn with_view<T>(
@@ -200,6 +231,16 @@ impl RouteTable {
         let (envelope, view) = open(message, lens, self.options, &mut scan)?;
         Ok(decide(envelope, &view))
     }
+}
+
+/// Whether a pattern tests a field at the top.
+pub(crate) fn tests(pattern: &Pattern, name: &str) -> bool {
+    pattern.fields().any(|field| matches!(&*field.path, [only] if **only == *name))
+}
+
+/// Whether a message came on a path that any route may serve.
+fn is_listed(message: &Message<'_>) -> bool {
+    message.dialect != Dialect::OpenAi || message.kind.is_some()
 }
 
 /// The attributes that the message has, in the order of the envelope.

@@ -2,63 +2,52 @@
 
 use super::explain::Verdict;
 use super::fields::Fields;
-use super::rule::{Expression, MAX_WAYS, ways};
+use super::index::Index;
+use super::predicates::{Facts, Predicates};
+use super::program::Program;
 use super::view::View;
-use crate::pattern::{Pattern, Problem};
+use crate::pattern::Pattern;
 
-/// A compiled rule.
-#[derive(Clone, Debug)]
-pub(crate) struct Rule {
-    pub(crate) name: Box<str>,
-    pub(crate) expression: Expression,
-}
-
-/// Rules, best first, and the fields that they test.
+/// Rules, best first, and what finds those that match.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {
     pub(crate) fields: Fields,
-    rules: Vec<Rule>,
+    predicates: Predicates,
+    program: Program,
+    index: Index,
 }
 
 impl Rules {
-    /// No rules yet; `fields` may hold some that the host needs in any case.
-    pub(crate) fn new(fields: Fields) -> Self {
-        Self { fields, rules: Vec::new() }
-    }
-
-    /// Appends a rule, which ranks after all others.
-    pub(crate) fn push(&mut self, name: &str, pattern: &Pattern) {
-        let expression = Expression::compile(pattern, &mut self.fields);
-        self.rules.push(Rule { name: name.into(), expression });
+    /// Compiles patterns, given in rank order. `fields` may hold some that the host needs in any case.
+    pub(crate) fn compile<'p>(mut fields: Fields, patterns: impl IntoIterator<Item = &'p Pattern>) -> Self {
+        let mut predicates = Predicates::default();
+        let mut program = Program::default();
+        for pattern in patterns {
+            program.push(pattern, &mut fields, &mut predicates);
+        }
+        let index = Index::build(&program, &mut predicates);
+        predicates.finish();
+        program.finish();
+        Self { fields, predicates, program, index }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.rules.len()
+        self.program.len()
     }
 
     /// Rank of the first rule that matches.
     pub(crate) fn first(&self, view: &View<'_>) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.expression.holds(view))
+        self.index.first(&self.program, &Facts::new(view, &self.predicates))
     }
 
     /// Ranks of all rules that match, ascending.
     pub(crate) fn matches(&self, view: &View<'_>) -> Vec<usize> {
-        let ranked = self.rules.iter().enumerate();
-        ranked.filter(|(_, rule)| rule.expression.holds(view)).map(|(rank, _)| rank).collect()
+        self.index.matches(&self.program, &Facts::new(view, &self.predicates))
     }
 
     /// Every rule's verdict, in rank order.
     pub(crate) fn explain(&self, view: &View<'_>) -> Vec<Verdict> {
-        self.rules.iter().map(|rule| Verdict::of(rule, &self.fields, view)).collect()
+        let facts = Facts::new(view, &self.predicates);
+        (0..self.len()).map(|rank| Verdict::of(self.program.rule(rank), &self.fields, &facts)).collect()
     }
-}
-
-/// What the parser of patterns cannot see: `$or`s that would take too long together.
-pub(crate) fn check(pattern: &Pattern) -> Option<Problem> {
-    (ways(&pattern.root) > MAX_WAYS).then(|| Problem {
-        path: Vec::new(),
-        message: format!(
-            "its `$or`s share fields and multiply to more than {MAX_WAYS} combinations; split it into several rules"
-        ),
-    })
 }

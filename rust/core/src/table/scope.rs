@@ -1,6 +1,6 @@
 //! What a route's pattern may name: the envelope's attributes, and six reserved names for the rest of the message.
 
-use super::rules::check;
+use super::ways::check;
 use crate::dialect::{Attribute, Dialect, Kind, Type};
 use crate::pattern::{Field, Pattern, Predicate, Problem, Scalar, Value};
 

@@ -1,0 +1,1 @@
+"""What Waypost costs: `python -m benches [NAME…] [--quick]`. Results are kept in RESULTS.md."""

@@ -1,0 +1,106 @@
+"""Servers that answer every request with one reply: the upstream, and what the proxy is compared with.
+
+As a command, `python -m benches.answering PORT`: uvicorn around a raw ASGI application, with the settings that
+`waypost serve` gives it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from benches.corpus import REPLY
+from benches.proc import Process, free_port
+
+__all__ = ["app", "bare_uvicorn", "nginx_proxy", "upstream"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_NGINX = """\
+daemon off; master_process off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr error;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_requests 1000000; client_body_buffer_size 64k; default_type application/json;
+  client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
+  uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
+  {upstream}
+  server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }}
+}}
+"""
+
+
+async def app(scope: Message, receive: Receive, send: Send) -> None:
+    """Reads the request and answers it."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(REPLY))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": REPLY})
+
+
+@contextmanager
+def bare_uvicorn(*, core: int | None = None) -> Iterator[tuple[Process, int]]:
+    """uvicorn answering by itself: its process and its port."""
+    port = free_port()
+    with Process([sys.executable, "-m", "benches.answering", str(port)], core=core) as process:
+        process.wait_for_port(port)
+        yield process, port
+
+
+@contextmanager
+def upstream(directory: Path, *, core: int | None = None) -> Iterator[tuple[str, int]]:
+    """An upstream, nginx where there is one: what it is, and its port."""
+    if shutil.which("nginx") is None:
+        with bare_uvicorn(core=core) as (_, port):
+            yield "uvicorn (no nginx here)", port
+    else:
+        location = f"return 200 '{REPLY.decode()}';"
+        with _nginx(directory / "upstream", "", location, core) as (_, port):
+            yield "nginx", port
+
+
+@contextmanager
+def nginx_proxy(directory: Path, to: int, *, core: int | None = None) -> Iterator[tuple[Process, int]]:
+    """nginx as a reverse proxy before the port `to`."""
+    pool = f"upstream up {{ server 127.0.0.1:{to}; keepalive 64; keepalive_requests 1000000; }}"
+    location = 'proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";'
+    with _nginx(directory / "proxy", pool, location, core) as found:
+        yield found
+
+
+@contextmanager
+def _nginx(directory: Path, pool: str, location: str, core: int | None) -> Iterator[tuple[Process, int]]:
+    directory.mkdir()
+    port = free_port()
+    config = directory / "nginx.conf"
+    config.write_text(_NGINX.format(directory=directory, upstream=pool, port=port, location=location), "utf-8")
+    command = ["nginx", "-e", "stderr", "-p", str(directory), "-c", str(config)]
+    with Process(command, core=core) as process:
+        process.wait_for_port(port)
+        yield process, port
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        app,
+        port=int(sys.argv[1]),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+    )

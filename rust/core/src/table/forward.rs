@@ -1,0 +1,184 @@
+//! From a message's values to the guards that hold for them, other than equalities (which one look-up finds).
+
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use super::affix::Affixes;
+use super::fields::FieldId;
+use super::interval::Intervals;
+use super::predicates::{Facts, PredicateId, Predicates};
+use crate::pattern::{Predicate, Seen, fold, parse_address};
+
+/// For each field that has such guards, how to find those that hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forward {
+    fields: HashMap<FieldId, Guards>,
+}
+
+/// The guards of one field.
+#[derive(Clone, Debug, Default)]
+struct Guards {
+    /// Holds for every scalar.
+    present: Option<PredicateId>,
+    numeric: Intervals,
+    /// Prefixes, and wildcards by what they start with.
+    prefixes: Affixes,
+    /// Suffixes, and wildcards that start with a star by what they end with.
+    suffixes: Affixes,
+    /// By case folding.
+    ignoring_case: HashMap<Box<str>, PredicateId>,
+    /// In bytes, the longest of them.
+    longest_folded: usize,
+    /// By prefix length and the address's leading bits; IPv4 and IPv6 apart.
+    blocks: HashMap<(bool, u8, u128), PredicateId>,
+    /// The prefix lengths that occur: (is IPv6, length).
+    lengths: SmallVec<[(bool, u8); 4]>,
+    /// Whatever has to be tried one by one.
+    rest: Vec<PredicateId>,
+}
+
+impl Forward {
+    pub(crate) fn build(guards: &[PredicateId], predicates: &Predicates) -> Self {
+        let mut forward = Self::default();
+        let mut prefixes: HashMap<FieldId, Vec<(Vec<u8>, PredicateId)>> = HashMap::new();
+        let mut suffixes: HashMap<FieldId, Vec<(Vec<u8>, PredicateId)>> = HashMap::new();
+        let mut ranges: HashMap<FieldId, Vec<PredicateId>> = HashMap::new();
+        for &id in guards {
+            let Some(predicate) = predicates.other(id) else { continue };
+            let field = predicates.field(id);
+            let guards = forward.fields.entry(field).or_default();
+            let reversed = |text: &str| text.bytes().rev().collect();
+            match predicate {
+                Predicate::Exists(true) => guards.present = Some(id),
+                Predicate::Prefix(text) if !text.is_empty() => {
+                    prefixes.entry(field).or_default().push((text.as_bytes().to_vec(), id));
+                }
+                Predicate::Suffix(text) if !text.is_empty() => {
+                    suffixes.entry(field).or_default().push((reversed(text), id));
+                }
+                Predicate::Wildcard(wildcard) if !wildcard.head().is_empty() => {
+                    prefixes.entry(field).or_default().push((wildcard.head().as_bytes().to_vec(), id));
+                }
+                Predicate::Wildcard(wildcard) if !wildcard.tail().is_empty() => {
+                    suffixes.entry(field).or_default().push((reversed(wildcard.tail()), id));
+                }
+                Predicate::Numeric(_) => ranges.entry(field).or_default().push(id),
+                Predicate::EqualsIgnoreCase(folded) => {
+                    let folded = folded.folded();
+                    guards.longest_folded = guards.longest_folded.max(folded.len());
+                    // Two spellings of one string are two predicates: the second is tried by itself.
+                    if guards.ignoring_case.contains_key(folded) {
+                        guards.rest.push(id);
+                    } else {
+                        guards.ignoring_case.insert(folded.into(), id);
+                    }
+                }
+                Predicate::Cidr(block) => {
+                    let (v6, bits) = leading_bits(block.addr(), block.prefix_len());
+                    if guards.blocks.contains_key(&(v6, block.prefix_len(), bits)) {
+                        guards.rest.push(id);
+                        continue;
+                    }
+                    guards.blocks.insert((v6, block.prefix_len(), bits), id);
+                    if !guards.lengths.contains(&(v6, block.prefix_len())) {
+                        guards.lengths.push((v6, block.prefix_len()));
+                    }
+                }
+                _ => guards.rest.push(id),
+            }
+        }
+        for (field, guards) in &mut forward.fields {
+            guards.prefixes = Affixes::build(prefixes.remove(field).unwrap_or_default());
+            guards.suffixes = Affixes::build(suffixes.remove(field).unwrap_or_default());
+            let ranges = ranges.remove(field).unwrap_or_default();
+            guards.numeric =
+                Intervals::build(ranges.into_iter().filter_map(|id| match predicates.other(id) {
+                    Some(Predicate::Numeric(range)) => Some((range, id)),
+                    _ => None,
+                }));
+        }
+        forward
+    }
+
+    /// Adds the guards that hold. Some may be added twice, and none that does not hold.
+    pub(crate) fn find(&self, facts: &Facts<'_, '_>, out: &mut SmallVec<[PredicateId; 32]>) {
+        if self.fields.is_empty() {
+            return;
+        }
+        let start = out.len();
+        let mut last: Option<(FieldId, Option<&Guards>)> = None;
+        for (field, seen) in facts.view.all_scalars() {
+            let guards = match last {
+                Some((same, guards)) if same == field => guards,
+                _ => self.fields.get(&field),
+            };
+            last = Some((field, guards));
+            if let Some(guards) = guards {
+                guards.find(&seen, facts.predicates, out);
+            }
+        }
+        // Of a field with many values each guard counts once.
+        if out.len() - start > 1 {
+            let mut found: SmallVec<[PredicateId; 32]> = out.drain(start..).collect();
+            found.sort_unstable();
+            found.dedup();
+            out.extend(found);
+        }
+    }
+}
+
+impl Guards {
+    fn find(&self, seen: &Seen<'_>, predicates: &Predicates, out: &mut SmallVec<[PredicateId; 32]>) {
+        out.extend(self.present);
+        let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(seen));
+        out.extend(self.rest.iter().copied().filter(|id| holds(*id)));
+        match seen {
+            Seen::Number(number) => self.numeric.find(number, out),
+            Seen::String(text) => {
+                let bytes = text.as_bytes();
+                // Wildcards are found by a part of them only.
+                self.prefixes.find(bytes.iter().copied(), |id| {
+                    if holds(id) {
+                        out.push(id);
+                    }
+                });
+                self.suffixes.find(bytes.iter().rev().copied(), |id| {
+                    if holds(id) {
+                        out.push(id);
+                    }
+                });
+                // A folding can be a third of the length of what it stands for, or the other way round.
+                if !self.ignoring_case.is_empty() && text.len() <= 3 * self.longest_folded {
+                    let folded: String = text.chars().map(fold).collect();
+                    out.extend(self.ignoring_case.get(folded.as_str()).copied());
+                }
+                if !self.lengths.is_empty()
+                    && let Some(address) = parse_address(text)
+                {
+                    for &(v6, length) in &self.lengths {
+                        if v6 == address.is_ipv6() {
+                            let (_, bits) = leading_bits(address, length);
+                            out.extend(self.blocks.get(&(v6, length, bits)).copied());
+                        }
+                    }
+                }
+            }
+            Seen::Null | Seen::Bool(_) => {}
+        }
+    }
+}
+
+/// The first `length` bits of an address, and whether it is IPv6.
+fn leading_bits(address: IpAddr, length: u8) -> (bool, u128) {
+    match address {
+        IpAddr::V4(address) => (
+            false,
+            u128::from(address.to_bits().checked_shr(32 - u32::from(length.min(32))).unwrap_or_default()),
+        ),
+        IpAddr::V6(address) => {
+            (true, address.to_bits().checked_shr(128 - u32::from(length.min(128))).unwrap_or_default())
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Rules as numbers: every pattern of a set in one array.
+//!
+//! A rule is a sequence of nodes that must all hold:
+//! - a test, `TEST | n` and `n` predicate numbers of one field, of which one must hold;
+//! - `ALL | length` or `ANY | length` and that many numbers of nodes inside, of which all or one must hold.
+//!
+//! A rule of three fields with one value each takes 24 bytes.
+
+use super::fields::Fields;
+use super::predicates::{Facts, PredicateId, Predicates};
+use crate::pattern::{Conjunction, Node as PatternNode, Pattern};
+
+const KIND: u32 = 3 << 30;
+const TEST: u32 = 0;
+const ALL: u32 = 1 << 30;
+const ANY: u32 = 2 << 30;
+
+/// Some nodes, one after the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Nodes<'p>(&'p [u32]);
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(crate) enum Node<'p> {
+    /// One of these predicates, all of one field, must hold.
+    Test(&'p [PredicateId]),
+    /// All of these must hold.
+    All(Nodes<'p>),
+    /// One of these must hold.
+    Any(Nodes<'p>),
+}
+
+impl<'p> Iterator for Nodes<'p> {
+    type Item = Node<'p>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Node<'p>> {
+        let (&head, rest) = self.0.split_first()?;
+        let length = (head & !KIND) as usize;
+        let (inside, after) = rest.split_at_checked(length)?;
+        self.0 = after;
+        Some(match head & KIND {
+            TEST => Node::Test(inside),
+            ALL => Node::All(Nodes(inside)),
+            _ => Node::Any(Nodes(inside)),
+        })
+    }
+}
+
+impl Nodes<'_> {
+    /// Whether all hold when it does not matter which array element a value is in.
+    pub(crate) fn all_hold(&self, facts: &Facts<'_, '_>) -> bool {
+        self.clone().all(|node| node.holds(facts))
+    }
+}
+
+impl Node<'_> {
+    /// Whether it holds when it does not matter which array element a value is in.
+    pub(crate) fn holds(&self, facts: &Facts<'_, '_>) -> bool {
+        match self {
+            Self::Test(predicates) => facts.any_holds(predicates),
+            Self::All(nodes) => nodes.all_hold(facts),
+            Self::Any(nodes) => nodes.clone().any(|node| node.holds(facts)),
+        }
+    }
+}
+
+/// The rules of a set, by rank.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Program {
+    code: Vec<u32>,
+    /// Where each rule ends; it starts where the one before ends.
+    ends: Vec<u32>,
+}
+
+impl Program {
+    /// Appends a rule.
+    pub(crate) fn push(&mut self, pattern: &Pattern, fields: &mut Fields, predicates: &mut Predicates) {
+        self.conjunction(&pattern.root, fields, predicates);
+        self.ends.push(u32::try_from(self.code.len()).unwrap_or(u32::MAX));
+    }
+
+    /// The nodes of a rule.
+    #[inline]
+    pub(crate) fn rule(&self, rank: usize) -> Nodes<'_> {
+        let end = self.ends.get(rank).copied().unwrap_or_default() as usize;
+        let start = rank.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default()
+            as usize;
+        Nodes(self.code.get(start..end).unwrap_or_default())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.code.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
+    fn conjunction(&mut self, nodes: &Conjunction, fields: &mut Fields, predicates: &mut Predicates) {
+        for node in nodes {
+            match node {
+                PatternNode::Field(field) => {
+                    let id = fields.intern(&field.path);
+                    self.block(TEST, |program| {
+                        let start = program.code.len();
+                        program.code.extend(field.tests.iter().map(|test| predicates.intern(id, test)));
+                        // Equalities first, ascending, so that they can be searched where there are many.
+                        if let Some(tests) = program.code.get_mut(start..) {
+                            tests.sort_unstable_by_key(|id| (!predicates.is_equality(*id), *id));
+                        }
+                    });
+                }
+                PatternNode::Or(branches) => self.block(ANY, |program| {
+                    for branch in branches {
+                        program.block(ALL, |program| program.conjunction(branch, fields, predicates));
+                    }
+                }),
+            }
+        }
+    }
+
+    /// A head, and its length once what is inside is written.
+    fn block(&mut self, kind: u32, inside: impl FnOnce(&mut Self)) {
+        let at = self.code.len();
+        self.code.push(0);
+        inside(self);
+        let length = u32::try_from(self.code.len() - at - 1).unwrap_or(u32::MAX) & !KIND;
+        if let Some(head) = self.code.get_mut(at) {
+            *head = kind | length;
+        }
+    }
+}

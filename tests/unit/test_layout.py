@@ -1,0 +1,185 @@
+"""The shape of the project: which module may import which, how long files may be, what an import costs."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import waypost
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "python" / "waypost"
+
+LAYERS = (
+    ("errors", "_native"),
+    ("config", ""),
+    ("exchange", "dialects"),
+    ("asgi", "table", "workers"),
+    ("app",),
+    ("server", "demo"),
+    ("cli",),
+    ("__main__",),
+)
+"""Parts of the package, lowest first; "" is `waypost` itself. A part may import those of lower layers."""
+TOGETHER = {"exchange", "dialects"}
+"""These may import each other: an exchange translates, and translations are sinks of an exchange."""
+LEAVES = {"errors": {"errors"}, "config": {"config", "errors"}}
+"""All that these may import, also for type checkers."""
+
+LONGEST = {"python": 500, "rust": 500, "benches": 500, "tests": 600, "rust/core/tests": 600}
+"""Lines that a file may have, by the directory that it is in; tables of cases make tests long."""
+REASON = "500 lines"
+"""A longer file says, in its first twelve lines, why it has more than these."""
+
+RUNTIME_PACKAGES = 15
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted([*PACKAGE.rglob("*.py"), PACKAGE / "_native.pyi"])}
+
+
+def part_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def imported(tree: ast.AST, *, for_types: bool) -> Iterator[str]:
+    """The modules of the package that a module imports, inside of functions too. Relative to the package."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "waypost":
+                    yield alias.name.partition(".")[2]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports are not used here"
+            if node.module and node.module.split(".")[0] == "waypost":
+                base = node.module.partition(".")[2]
+                for alias in node.names:
+                    inner = f"{base}.{alias.name}".lstrip(".")
+                    yield inner if inner in MODULES else base
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and not for_types:
+            continue
+        else:
+            yield from imported(node, for_types=for_types)
+
+
+def imports_of(module: str, *, for_types: bool = False) -> set[str]:
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    return set(imported(tree, for_types=for_types))
+
+
+def test_every_part_has_a_layer() -> None:
+    placed = [part for layer in LAYERS for part in layer]
+    assert sorted(placed) == sorted({part_of(module) for module in MODULES})
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    layers = {part: number for number, layer in enumerate(LAYERS) for part in layer}
+    own = part_of(module)
+    wrong = [
+        other
+        for other in imports_of(module)
+        if part_of(other) != own and layers[part_of(other)] >= layers[own] and {own, part_of(other)} != TOGETHER
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_leaves_import_nothing_else_even_for_types(leaf: str) -> None:
+    for module in MODULES:
+        if part_of(module) == leaf:
+            assert {part_of(other) for other in imports_of(module, for_types=True)} <= LEAVES[leaf], module
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = graphlib.TopologicalSorter({module: imports_of(module) for module in MODULES})
+    graph.prepare()  # raises CycleError, which names the cycle
+
+
+def test_the_rules_see_imports_wherever_they_stand() -> None:
+    source = """
+from typing import TYPE_CHECKING
+import waypost.app
+from waypost import Matcher, errors
+if TYPE_CHECKING:
+    from waypost.asgi import DataPath
+def late():
+    from waypost.exchange import pool
+"""
+    tree = ast.parse(source)
+    assert set(imported(tree, for_types=False)) == {"app", "", "errors", "exchange.pool"}
+    assert set(imported(tree, for_types=True)) == {"app", "", "errors", "exchange.pool", "asgi"}
+
+
+def source_files() -> Iterator[tuple[Path, int]]:
+    """Every source file, and how long it may be."""
+    for top in ("python", "rust", "benches", "tests"):
+        for path in sorted((ROOT / top).rglob("*")):
+            relative = path.relative_to(ROOT)
+            if path.suffix in (".py", ".pyi", ".rs") and "target" not in relative.parts:
+                directory = max((each for each in LONGEST if relative.is_relative_to(each)), key=len)
+                yield path, LONGEST[directory]
+
+
+def test_no_file_is_long_without_a_reason() -> None:
+    found = list(source_files())
+    assert len(found) > len(MODULES)
+    long = []
+    for path, longest in found:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if len(lines) > longest and REASON not in "\n".join(lines[:12]):
+            long.append(f"{path.relative_to(ROOT)}: {len(lines)}")
+    assert long == []
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module != "__main__"])
+def test_what_a_module_offers_is_there(module: str) -> None:
+    loaded = importlib.import_module(f"waypost.{module}".rstrip("."))
+    for name in getattr(loaded, "__all__", ()):
+        assert hasattr(loaded, name), name
+
+
+def test_the_public_names_are_sorted_and_lazy_ones_are_among_them() -> None:
+    assert waypost.__all__ == sorted(waypost.__all__)
+    assert set(waypost._LAZY) <= set(waypost.__all__)
+    assert dir(waypost) == waypost.__all__
+
+
+def test_a_name_that_is_not_offered_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Router'"):
+        waypost.Router  # noqa: B018
+
+
+def test_the_matcher_alone_loads_no_dependency() -> None:
+    code = "import sys; from waypost import Matcher, WaypostError; Matcher({}); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=PACKAGE.parent,
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "waypost" in loaded
+    assert (
+        loaded & {"starlette", "yaml", "uvicorn", "uvloop", "msgspec", "orjson", "watchfiles", "asyncio", "ssl"}
+        == set()
+    )
+
+
+def test_running_takes_few_packages() -> None:
+    lock = (ROOT / "requirements" / "runtime.txt").read_text(encoding="utf-8")
+    packages = re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE)
+    assert "uvicorn" in packages
+    assert len(set(packages)) <= RUNTIME_PACKAGES

@@ -1,0 +1,116 @@
+"""The tables of the README are complete and true."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+import waypost
+from waypost.cli import serve as serve_command
+from waypost.config import json_schema, model
+from waypost.config.pattern import PREDICATES
+from waypost.errors import STATUS
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the tables with this header."""
+    table = []
+    for part in README.split(f"\n{header}\n")[1:]:
+        for line in part.splitlines()[1:]:
+            if not line.startswith("|"):
+                break
+            table.append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    assert table
+    return table
+
+
+def codes(cell: str) -> list[str]:
+    return [code.replace("\\|", "|") for code in re.findall(r"`([^`]+)`", cell)]
+
+
+def documents(cell: str) -> list[str]:
+    return [f'{{"f": {code}}}' for code in codes(cell)] + (["{}"] if "no field" in cell else [])
+
+
+PATTERNS = rows("| in the list | matches | does not match |")
+
+
+@pytest.mark.parametrize("row", PATTERNS, ids=[row[0] for row in PATTERNS])
+def test_patterns_match_what_the_table_says(row: list[str]) -> None:
+    (alternative,) = codes(row[0])
+    matcher = waypost.Matcher({"rule": {"f": [json.loads(alternative)]}})
+    assert documents(row[1])
+    assert documents(row[2])
+    assert [each for each in documents(row[1]) if not matcher.matches(each)] == []
+    assert [each for each in documents(row[2]) if matcher.matches(each)] == []
+
+
+def test_every_predicate_is_in_the_table() -> None:
+    assert set(PREDICATES) == {code for code in PREDICATES if any(f'"{code}"' in row[0] for row in PATTERNS)}
+
+
+def test_every_field_that_patterns_see_is_listed() -> None:
+    own = [codes(row[0])[0] for row in rows("| field | type | |")]
+    reserved = [codes(row[0])[0] for row in rows("| name | |")]
+    seen = set(json_schema()["$defs"]["Pattern"]["properties"]) - {"$or"} - set(PREDICATES)
+    assert sorted(own + reserved) == sorted(seen)
+
+
+def test_every_code_is_listed_with_its_status() -> None:
+    table = rows("| code | status | what it means | what to do |")
+    listed = {codes(row[0])[0]: int(row[1]) for row in table}
+    only_raised = {code: STATUS[code] for code in ("invalid_config", "invalid_pattern")}
+    assert listed | only_raised == STATUS
+
+
+def described(struct: type[msgspec.Struct], prefix: str = "") -> dict[str, str | None]:
+    """Each key of a struct, and its default as a person writes it; `None` where there is none to write."""
+    out: dict[str, str | None] = {}
+    for each in msgspec.structs.fields(struct):
+        written: str | None = None
+        if isinstance(each.default, (int, float, str)):
+            unit = next((extra["format"] for extra in extras(each.type) if "format" in extra), str)
+            written = unit(each.default)
+        out[prefix + each.name] = written
+    return out
+
+
+def extras(annotation: Any) -> Iterable[dict[str, Any]]:
+    for meta in getattr(annotation, "__metadata__", ()):
+        if meta.extra:
+            yield meta.extra
+
+
+def test_every_key_of_a_configuration_is_listed_with_its_default() -> None:
+    listed = {codes(row[0])[0]: row[1] for row in rows("| key | default | |")}
+    wanted = (
+        described(model.Listen, "listen.")
+        | described(model.Limits, "limits.")
+        | described(model.Fragment)
+        | described(model.Cluster)
+        | described(model.Endpoint, "endpoints[].")
+        | described(model.Credential, "credential.")
+        | described(model.Timeout, "timeout.")
+        | described(model.Tls, "tls.")
+        | described(model.Route)
+    )
+    for group in ("timeout", "tls"):  # their keys stand for them
+        del wanted[group]
+    assert set(listed) == set(wanted)
+    for key, written in wanted.items():
+        if written is not None:
+            assert listed[key] == f"`{written}`", key
+
+
+def test_every_option_of_serve_is_listed() -> None:
+    listed = [codes(row[0]) for row in rows("| option | |")]
+    options = {each.opts[0] for each in serve_command.params if isinstance(each, click.Option)}
+    assert {code.split()[0] for row in listed for code in row} == options

@@ -1,0 +1,190 @@
+"""What the server does beside serving: reload, watch, and how long it drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import watchfiles
+from waypost import server
+from waypost.app import create_app
+from waypost.config import load_config
+
+CLUSTER = "clusters:\n  c: {speaks: envelope, endpoints: [http://127.0.0.1:9]}\n"
+ROUTE = "routes: [{name: %s, match: {tenant: %s}, to: c}]\n"
+
+
+class Running:
+    """A server of a configuration, which does not listen."""
+
+    def __init__(self, path: Path) -> None:
+        app = create_app(load_config(path))
+        self.gateway = app.state.gateway
+        self.said: list[str] = []
+        self.server = server._Server(uvicorn.Config(app), self.gateway, path, lambda: None, self.said.append)
+
+    @property
+    def routes(self) -> int:
+        return len(self.gateway.generation.snapshot.table)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - files change without a word
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def watching(running: Running) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(running.server._watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def main(tmp_path: Path) -> Path:
+    return write(tmp_path / "w.yaml", CLUSTER + ROUTE % ("main", "m") + "include: [conf/routes.d/*.yaml]\n")
+
+
+def test_an_include_directory_may_come_and_go(tmp_path: Path, main: Path) -> None:
+    running = Running(main)
+    extra = tmp_path / "conf" / "routes.d" / "a.yaml"
+
+    async def body() -> None:
+        async with watching(running):
+            for _ in range(2):
+                write(extra, ROUTE % ("extra", "x"))
+                await until(lambda: running.routes == 2)
+                extra.unlink()
+                extra.parent.rmdir()
+                extra.parent.parent.rmdir()
+                await until(lambda: running.routes == 1)
+
+    asyncio.run(body())
+
+
+def test_what_is_missing_is_awaited_where_it_would_appear(tmp_path: Path, main: Path) -> None:
+    running = Running(main)
+    places = server._Places.of(running.gateway.generation.config, main)
+    assert places.directories == {tmp_path}
+    assert places.concerns(None, str(tmp_path / "conf"))
+    assert not places.concerns(None, str(tmp_path / "other"))
+    (tmp_path / "conf").mkdir()
+    places = server._Places.of(running.gateway.generation.config, main)
+    assert places.directories == {tmp_path, tmp_path / "conf"}
+    assert places.concerns(None, str(tmp_path / "conf" / "routes.d"))
+
+
+def test_files_that_cannot_be_watched_are_looked_at_and_it_is_said_once(
+    main: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_LOOK", 10)
+    tries = 0
+
+    async def refuse(*_: Any, **__: Any) -> AsyncIterator[Any]:
+        nonlocal tries
+        tries += 1
+        raise OSError("no more watches")
+        yield
+
+    monkeypatch.setattr(watchfiles, "awatch", refuse)
+    running = Running(main)
+
+    async def body() -> None:
+        async with watching(running):
+            await until(lambda: tries > 3)
+            write(main, CLUSTER + "routes: [{name: a, to: c}, {name: b, match: {tenant: x}, to: c}]\n")
+            await until(lambda: running.routes == 2)
+
+    asyncio.run(body())
+    assert sum("cannot be watched (no more watches)" in text for text in running.said) == 1
+
+
+def test_a_reload_says_what_to_mind(main: Path) -> None:
+    running = Running(main)
+    config = CLUSTER + "routes: [{name: a, to: c}, {name: b, match: {tenant: x}, to: c}]\nlisten: {port: 9999}\n"
+    write(main, config)
+    asyncio.run(running.server._reload())
+    said = "\n".join(running.said)
+    assert "waypost: reloaded: 2 routes, 1 cluster" in said
+    assert "w.yaml:3:" in said
+    assert "warning: never reached" in said
+    assert "listen has changed" in said
+
+
+def test_a_bad_file_is_reported_and_the_same_one_not_again(main: Path) -> None:
+    running = Running(main)
+    write(main, "nonsense: 1\n")
+
+    async def body() -> None:
+        await running.server._look(changed=False)
+        await running.server._look(changed=False)
+
+    asyncio.run(body())
+    assert sum("not reloaded" in text for text in running.said) == 1
+    assert running.routes == 1
+
+
+def test_the_time_for_draining_is_that_of_the_last_reload(main: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = Running(main)
+    drained = []
+
+    async def shutdown(self: uvicorn.Server, sockets: Any = None) -> None:
+        drained.append(self.config.timeout_graceful_shutdown)
+
+    monkeypatch.setattr(uvicorn.Server, "shutdown", shutdown)
+    write(main, CLUSTER + ROUTE % ("main", "m") + "limits: {drain: 1500ms}\n")
+
+    async def body() -> None:
+        await running.server._reload()
+        await running.server.shutdown()
+
+    asyncio.run(body())
+    assert drained == [2]
+
+
+def test_a_task_that_breaks_is_reported(main: Path, caplog: pytest.LogCaptureFixture) -> None:
+    running = Running(main)
+
+    async def broken() -> None:
+        raise ValueError("broken")
+
+    async def body() -> None:
+        running.server._spawn(broken())
+        await until(lambda: not running.server._tasks)
+
+    asyncio.run(body())
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("waypost", logging.ERROR)
+    assert record.exc_info is not None
+    assert "broken" in str(record.exc_info[1])
+
+
+def test_a_reload_that_breaks_leaves_what_ran_before(
+    main: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = Running(main)
+
+    def broken(_: Path) -> Any:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(server, "load_config", broken)
+    asyncio.run(running.server._reload())
+    assert running.routes == 1
+    assert "what ran before goes on running" in caplog.text

@@ -1,0 +1,138 @@
+"""The supervisor of several workers: a program of its own, because it forks and takes all signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "python"
+
+PRELUDE = """
+import os, signal, sys, time
+from pathlib import Path
+from waypost import workers
+started = Path(sys.argv[1])
+def until(path):
+    while not path.exists():
+        time.sleep(0.005)
+def serve(link):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    link.announce()
+    while True:
+        signal.pause()
+"""
+RUN = """
+sys.exit(workers.supervise(2, work, started.touch, lambda: print("stopping", flush=True)))
+"""
+
+
+@contextlib.contextmanager
+def supervisor(tmp_path: Path, work: str) -> Iterator[subprocess.Popen[str]]:
+    """A supervisor of two workers that do `work`; "started" is touched once all are ready."""
+    running = subprocess.Popen(
+        [sys.executable, "-u", "-c", PRELUDE + textwrap.dedent(work) + RUN, str(tmp_path / "started")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+    )
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.communicate(timeout=20)
+
+
+def line(running: subprocess.Popen[str], pattern: str) -> str:
+    """The next line of output that holds `pattern`."""
+    assert running.stdout is not None
+    for text in running.stdout:
+        if re.search(pattern, text):
+            return text
+    pytest.fail(f"it ended without saying {pattern}")
+
+
+def test_a_worker_that_raises_says_where_and_stops_all_before_they_have_started(tmp_path: Path) -> None:
+    work = """
+    def work(link):
+        if link.index == 1:
+            raise LookupError("no such thing")
+        serve(link)
+    """
+    with supervisor(tmp_path, work) as running:
+        out, _ = running.communicate(timeout=20)
+    assert running.returncode == 1
+    assert "Traceback" in out
+    assert "LookupError: no such thing" in out
+    assert not (tmp_path / "started").exists()
+
+
+def test_later_it_is_replaced_with_growing_pauses_and_keeps_its_index(tmp_path: Path) -> None:
+    work = """
+    workers._SHORTEST = 0.01
+    workers._LONGEST = 0.03
+    def work(link):
+        print("index", link.index, link.replaces, flush=True)
+        if link.index == 1 and link.replaces:
+            return 1
+        if link.index == 1:
+            link.announce()
+            until(started)
+            return 1
+        serve(link)
+    """
+    with supervisor(tmp_path, work) as running:
+        for pause in ("0.01", "0.02", "0.03", "0.03"):
+            assert f"exited with 1: starting another in {pause} s" in line(running, "starting another")
+            assert "index 1 True" in line(running, "index 1 True")
+        running.terminate()
+        running.communicate(timeout=20)
+    assert running.returncode == 0
+
+
+def test_one_that_was_fine_for_long_is_replaced_at_once(tmp_path: Path) -> None:
+    work = """
+    workers._TOO_SOON = 0
+    def work(link):
+        print("pid", os.getpid(), link.index, link.replaces, flush=True)
+        serve(link)
+    """
+    with supervisor(tmp_path, work) as running:
+        pid = int(line(running, "pid .* 0 False").split()[1])
+        while not (tmp_path / "started").exists():
+            time.sleep(0.005)
+        os.kill(pid, signal.SIGKILL)
+        said = line(running, "starting another")
+        assert said.endswith("was killed by SIGKILL: starting another\n")
+        assert line(running, "pid .* 0 True")
+
+
+def test_signals_are_heard_during_a_pause(tmp_path: Path) -> None:
+    work = """
+    workers._SHORTEST = 3600
+    def work(link):
+        if link.index == 1:
+            link.announce()
+            until(started)
+            return 1
+        signal.signal(signal.SIGHUP, lambda *_: print("reloaded", flush=True))
+        serve(link)
+    """
+    with supervisor(tmp_path, work) as running:
+        line(running, "starting another in 3600 s")
+        running.send_signal(signal.SIGHUP)
+        line(running, "reloaded")
+        running.terminate()
+        out, _ = running.communicate(timeout=20)
+    assert running.returncode == 0
+    assert "stopping" in out
