@@ -200,7 +200,7 @@ fn body_entries<'a>(
             id: None,
         });
     }
-    let text = std::str::from_utf8(body).unwrap_or_default();
+    let text = body;
     let mut given = [false; Attribute::ALL.len()];
     let mut entries = Vec::new();
     let mut fault = None;
