@@ -158,7 +158,8 @@ class _Supervisor:
                 continue
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
-                self._exit_code = self._exit_code or max(code, 0)
+                # One that was not serving had nothing to finish.
+                self._exit_code = self._exit_code or (max(code, 0) if worker.ready else 0)
             elif code == 1 and not self._complete:
                 # It could not start and said why; another would not fare better.
                 self._exit_code = 1
