@@ -183,15 +183,32 @@ def test_openai_requests_cannot_go_to_a_native_cluster(site: Site) -> None:
     assert site["native"].untouched()
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+@pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
 def test_an_upstreams_error_is_translated_with_its_status(site: Site, status: int) -> None:
     client, peer, _ = _translated(site, {"content": "x"})
     error = {"error": {"message": "no such model", "type": "invalid_request_error", "param": None, "code": "gone"}}
     peer.reply(json.dumps(error).encode(), status, [("retry-after", "3"), ("content-type", "application/json")])
     response = client.response()
     assert response.status == status
-    assert response.json == {"id": "e-1", "error": {"code": "gone", "message": "no such model"}}
+    upstream = {"status": status, "code": "gone", "type": "invalid_request_error", "message": "no such model"}
+    message = f"cluster model answered {status}: no such model"
+    assert response.json == {
+        "id": "e-1",
+        "error": {"code": "upstream_error", "message": message, "upstream": upstream},
+    }
     assert response.get("retry-after") == "3"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_credential_is_the_configurations_and_not_the_clients(site: Site, status: int) -> None:
+    client, peer, _ = _translated(site, {"content": "x"})
+    peer.reply(b'{"error":{"message":"bad key sk-1234"}}', status, [("www-authenticate", "Bearer")])
+    response = client.response()
+    assert (response.status, response.error["code"]) == (502, "upstream_protocol")
+    assert response.error["message"] == "cluster model refused the credential that its configuration gives"
+    assert response.get("www-authenticate") is None
+    site.proxy.wait_for(f"cluster model refused the credential .* answered {status}")
+    assert "sk-1234" not in site.proxy.output
 
 
 @pytest.mark.parametrize("body", [b"<html>busy</html>", b"", b'{"detail":"x"}', b'{"error":7}'])
@@ -199,7 +216,7 @@ def test_an_error_without_an_error_object_still_becomes_one(site: Site, body: by
     client, peer, _ = _translated(site, {"content": "x"})
     peer.reply(body, 500)
     response = client.response()
-    assert (response.status, response.error["code"]) == (500, "upstream_protocol")
+    assert (response.status, response.error["code"]) == (500, "upstream_error")
     assert "500" in response.error["message"]
 
 
@@ -255,7 +272,7 @@ def test_an_error_before_the_stream_is_a_plain_reply(site: Site) -> None:
     peer.reply(b'{"error":{"message":"busy","code":"overloaded"}}', 503)
     response = client.response()
     assert (response.status, response.get("content-type")) == (503, "application/json")
-    assert response.json == {"id": "e-1", "error": {"code": "overloaded", "message": "busy"}}
+    assert (response.error["code"], response.error["upstream"]["message"]) == ("upstream_error", "busy")
 
 
 def test_a_reply_that_was_not_streamed_is_given_as_a_stream(site: Site) -> None:
@@ -274,7 +291,7 @@ def test_a_reply_that_was_not_streamed_is_given_as_a_stream(site: Site) -> None:
     [
         (b"data: not json\n\n", "upstream_protocol"),
         (b"data: []\n\n", "upstream_protocol"),
-        (b'data: {"error":{"message":"boom","code":"theirs"}}\n\n', "theirs"),
+        (b'data: {"error":{"message":"boom","code":"theirs"}}\n\n', "upstream_error"),
         (b"", "upstream_protocol"),  # it ends without its last event
     ],
 )

@@ -381,7 +381,8 @@ def test_a_worker_that_is_killed_is_replaced(two: tuple[Proxy, Server]) -> None:
     proxy, server = two
     before = _workers(proxy)
     _write(proxy, _config(server.url, route="second"))
-    proxy.wait_for("reloaded", count=2)
+    proxy.wait_for("reloaded")  # one of them says so
+    wait_until(lambda: {_route(proxy) for _ in range(5)} == {"second"}, "all have reloaded")
     os.kill(before[0], signal.SIGKILL)
     proxy.wait_for(rf"worker {before[0]} was killed by SIGKILL: starting another")
     wait_until(lambda: len(_workers(proxy)) == 2 and before[0] not in _workers(proxy), "there are two workers again")
