@@ -172,14 +172,16 @@ def test_content_that_is_no_chat_is_refused(site: Site, content: Any, field: str
 @pytest.mark.parametrize("kind", ["query", "context", "tool", "event"])
 def test_other_kinds_cannot_go_to_a_model(site: Site, kind: str) -> None:
     response = site.envelope("model", {"id": "e-1", "kind": kind}).response()
-    assert (response.status, response.error["code"], response.error["field"]) == (400, "invalid_envelope", "kind")
+    assert (response.status, response.error["code"]) == (404, "no_route")
+    assert f"envelopes of kind {kind} cannot be sent on: `model` speaks openai" in response.error["message"]
+    assert response.json["id"] == "e-1"
     assert site["model"].untouched()
 
 
 def test_openai_requests_cannot_go_to_a_native_cluster(site: Site) -> None:
     response = site.chat("native").response()
-    assert (response.status, response.error["code"]) == (400, "invalid_envelope")
-    assert response.error["type"] == "invalid_request_error"
+    assert (response.status, response.error["code"]) == (404, "no_route")
+    assert response.error["type"] == "not_found_error"
     assert site["native"].untouched()
 
 

@@ -97,7 +97,9 @@ class Site:
             if "endpoints" not in full[name]:
                 upstream = self._upstreams[name] = launcher.upstream()
                 full[name]["endpoints"] = [upstream.url + full[name].pop("base", "")]
-            routes.append({"name": f"to-{name}", "match": self._match(name), "to": name, "fallback": fallback})
+            # Every path, those of the API that no route serves unless it names them included.
+            match = {"path": [{"prefix": "/"}], **self._match(name)}
+            routes.append({"name": f"to-{name}", "match": match, "to": name, "fallback": fallback})
         self.proxy = launcher.serve({"clusters": full, "routes": routes, **(rest or {})}, *args, env=env)
 
     @staticmethod
