@@ -23,7 +23,7 @@ def compile_config(config: Config) -> _native.Snapshot:
 class RouteTable(_native.RouteTable):
     """Routes compiled for deciding: `RouteTable(routes=[...])`, or `RouteTable.load("waypost.yaml")`.
 
-    Thread-safe and immutable. Deciding takes time linear in the routes.
+    Thread-safe and immutable. Deciding takes time for the message and the routes that come near to matching it.
     """
 
     @classmethod
