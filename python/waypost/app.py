@@ -50,6 +50,12 @@ class Generation:
         counts = (len(self.snapshot.table), "route"), (len(self.snapshot.clusters), "cluster")
         return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
 
+    @property
+    def warnings(self) -> list[Problem]:
+        """What is legal but probably not meant, each with its place."""
+        found = [Problem(path, f"warning: {message}") for path, message in self.snapshot.warnings]
+        return self.config.relocate(found)
+
 
 class Gateway:
     """What one process serves: the current generation, and a runtime for each event loop.

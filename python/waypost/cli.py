@@ -94,15 +94,13 @@ def check(config: str) -> None:
     from waypost.config import load_config  # noqa: PLC0415
 
     try:
-        loaded = load_config(config)
-        generation = create_app(loaded).state.gateway.generation
+        generation = create_app(load_config(config)).state.gateway.generation
     except ConfigError as error:
         _print_problems(error.problems)
         count = len(error.problems)
         click.echo(f"{config}: {count} problem{'' if count == 1 else 's'}", err=True)
         sys.exit(1)
-    warnings = [Problem(path, f"warning: {message}") for path, message in generation.snapshot.warnings]
-    _print_problems(loaded.relocate(warnings))
+    _print_problems(generation.warnings)
     click.echo(f"{config}: ok ({generation.summary})")
 
 

@@ -21,7 +21,7 @@ import uvicorn
 
 from waypost.app import Gateway, create_app
 from waypost.config import load_config
-from waypost.errors import ConfigError, Problem
+from waypost.errors import ConfigError
 from waypost.workers import Link, supervise
 
 if TYPE_CHECKING:
@@ -128,9 +128,7 @@ def serve(
 
 
 def _warn(gateway: Gateway, say: _Say) -> None:
-    generation = gateway.generation
-    warnings = [Problem(path, f"warning: {text}") for path, text in generation.snapshot.warnings]
-    for warning in generation.config.relocate(warnings):
+    for warning in gateway.generation.warnings:
         say(str(warning))
 
 

@@ -3,9 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cluster::mix;
-
-/// How long an id may be, in characters.
-pub(super) const MAX_ID: usize = 128;
+use crate::table::MAX_ID;
 
 /// Makes ids and seeds: unique, not secret.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use crate::json::{self, Kind, Options, PathTrie, Scan};
 use crate::pattern::Seen;
 
 /// How long an id may be, in characters.
-const MAX_ID: usize = 128;
+pub(crate) const MAX_ID: usize = 128;
 
 /// The longest deadline: a day, in milliseconds.
 pub(crate) const MAX_DEADLINE_MS: u64 = 86_400_000;

@@ -27,6 +27,7 @@ mod ways;
 
 pub use explain::Verdict;
 pub use matcher::Matcher;
+pub(crate) use message::MAX_ID;
 pub use message::{Envelope, Header, Identity, Message, MessageError};
 pub(crate) use routes::tests;
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};
