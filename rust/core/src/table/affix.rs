@@ -20,6 +20,10 @@ struct Affix {
 }
 
 impl Affixes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.strings.is_empty()
+    }
+
     pub(crate) fn build(mut strings: Vec<(Vec<u8>, PredicateId)>) -> Self {
         strings.sort_unstable();
         let longest = strings.iter().map(|(bytes, _)| bytes.len()).max().unwrap_or_default();

@@ -13,7 +13,7 @@
 
 use smallvec::SmallVec;
 
-use super::predicates::Facts;
+use super::facts::Facts;
 use super::program::{Node, Nodes};
 use crate::json::Element;
 use crate::pattern::Predicate;
@@ -40,16 +40,15 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
         Node::All(nodes) => Goal::All(nodes.map(|node| resolve(node, facts)).collect()),
         Node::Any(nodes) => Goal::Any(nodes.map(|node| resolve(node, facts)).collect()),
         Node::Test(predicates) => {
-            let Some(field) = predicates.first().map(|id| facts.predicates.field(*id)) else {
-                return Goal::Always;
-            };
+            let Some(field) = facts.field(predicates) else { return Goal::Always };
             let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);
-            if predicates.iter().any(absent) && facts.view.scalars(field).next().is_none() {
+            if predicates.iter().any(absent) && !facts.view.has_scalar(field) {
                 return Goal::Always;
             }
             let mut found: Vec<u32> = Vec::new();
-            for (element, seen) in facts.view.scalars(field) {
-                if found.last() != Some(&element) && facts.any_accepts(predicates, field, &seen) {
+            for entry in facts.view.entries(field).filter(|entry| entry.is_scalar()) {
+                let element = entry.element;
+                if found.last() != Some(&element) && facts.any_accepts(predicates, entry) {
                     found.push(element);
                     if element == 0 {
                         return Goal::Always;

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::facts::Facts;
 use super::fields::Fields;
 use super::index::matches;
-use super::predicates::{Facts, PredicateId};
+use super::predicates::PredicateId;
 use super::program::{Node, Nodes};
 use crate::pattern::format_keys;
 

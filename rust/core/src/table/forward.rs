@@ -1,4 +1,4 @@
-//! From a message's values to the guards that hold for them, other than equalities (which one look-up finds).
+//! From a message's values to the guards that hold for them.
 
 use std::net::IpAddr;
 
@@ -8,18 +8,25 @@ use smallvec::SmallVec;
 use super::affix::Affixes;
 use super::fields::FieldId;
 use super::interval::Intervals;
-use super::predicates::{Facts, PredicateId, Predicates};
+use super::facts::{Facts, Found};
+use super::predicates::{PredicateId, Predicates};
+use super::view::Entry;
+use super::work;
 use crate::pattern::{Predicate, Seen, fold, parse_address};
 
-/// For each field that has such guards, how to find those that hold.
+/// For each field that has guards, how to find those that hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forward {
-    fields: HashMap<FieldId, Guards>,
+    fields: Vec<Option<Box<Guards>>>,
 }
 
 /// The guards of one field.
 #[derive(Clone, Debug, Default)]
 struct Guards {
+    /// Whether there are equalities among them: one look-up finds the one that holds.
+    equalities: bool,
+    /// Whether there is nothing else.
+    only_equalities: bool,
     /// Holds for every scalar.
     present: Option<PredicateId>,
     numeric: Intervals,
@@ -46,9 +53,12 @@ impl Forward {
         let mut suffixes: HashMap<FieldId, Vec<(Vec<u8>, PredicateId)>> = HashMap::new();
         let mut ranges: HashMap<FieldId, Vec<PredicateId>> = HashMap::new();
         for &id in guards {
-            let Some(predicate) = predicates.other(id) else { continue };
             let field = predicates.field(id);
-            let guards = forward.fields.entry(field).or_default();
+            let Some(guards) = forward.guards(field) else { continue };
+            let Some(predicate) = predicates.other(id) else {
+                guards.equalities = true;
+                continue;
+            };
             let reversed = |text: &str| text.bytes().rev().collect();
             match predicate {
                 Predicate::Exists(true) => guards.present = Some(id),
@@ -89,52 +99,67 @@ impl Forward {
                 _ => guards.rest.push(id),
             }
         }
-        for (field, guards) in &mut forward.fields {
-            guards.prefixes = Affixes::build(prefixes.remove(field).unwrap_or_default());
-            guards.suffixes = Affixes::build(suffixes.remove(field).unwrap_or_default());
-            let ranges = ranges.remove(field).unwrap_or_default();
+        for (guards, field) in forward.fields.iter_mut().zip(0..) {
+            let Some(guards) = guards else { continue };
+            guards.prefixes = Affixes::build(prefixes.remove(&field).unwrap_or_default());
+            guards.suffixes = Affixes::build(suffixes.remove(&field).unwrap_or_default());
+            let ranges = ranges.remove(&field).unwrap_or_default();
             guards.numeric =
                 Intervals::build(ranges.into_iter().filter_map(|id| match predicates.other(id) {
                     Some(Predicate::Numeric(range)) => Some((range, id)),
                     _ => None,
                 }));
+            guards.only_equalities = guards.numeric.is_empty()
+                && guards.prefixes.is_empty()
+                && guards.suffixes.is_empty()
+                && guards.ignoring_case.is_empty()
+                && guards.blocks.is_empty()
+                && guards.rest.is_empty();
         }
         forward
     }
 
-    /// Adds the guards that hold. Some may be added twice, and none that does not hold.
-    pub(crate) fn find(&self, facts: &Facts<'_, '_>, out: &mut SmallVec<[PredicateId; 32]>) {
-        if self.fields.is_empty() {
-            return;
+    fn guards(&mut self, field: FieldId) -> Option<&mut Guards> {
+        let index = field as usize;
+        if index >= self.fields.len() {
+            self.fields.resize_with(index + 1, || None);
         }
-        let start = out.len();
-        let mut last: Option<(FieldId, Option<&Guards>)> = None;
-        for (field, seen) in facts.view.all_scalars() {
-            let guards = match last {
-                Some((same, guards)) if same == field => guards,
-                _ => self.fields.get(&field),
-            };
-            last = Some((field, guards));
-            if let Some(guards) = guards {
-                guards.find(&seen, facts.predicates, out);
+        self.fields.get_mut(index).map(|guards| &mut **guards.get_or_insert_default())
+    }
+
+    /// The guards that hold, ascending, none twice.
+    pub(crate) fn find(&self, facts: &Facts<'_, '_>) -> Found {
+        let mut found = Found::new();
+        for entry in facts.view.all() {
+            if let Some(Some(guards)) = self.fields.get(entry.field as usize) {
+                guards.find(entry, facts.predicates, &mut found);
             }
         }
-        // Of a field with many values each guard counts once.
-        if out.len() - start > 1 {
-            let mut found: SmallVec<[PredicateId; 32]> = out.drain(start..).collect();
+        if found.len() > 1 {
             found.sort_unstable();
             found.dedup();
-            out.extend(found);
         }
+        found
     }
 }
 
 impl Guards {
-    fn find(&self, seen: &Seen<'_>, predicates: &Predicates, out: &mut SmallVec<[PredicateId; 32]>) {
+    fn find(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Found) {
+        if !entry.is_scalar() {
+            return;
+        }
+        work::step(1 + self.rest.len());
         out.extend(self.present);
-        let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(seen));
+        if self.equalities {
+            out.extend(predicates.equal_to(entry));
+        }
+        if self.only_equalities {
+            return;
+        }
+        let Some(seen) = entry.seen() else { return };
+        let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(&seen));
         out.extend(self.rest.iter().copied().filter(|id| holds(*id)));
-        match seen {
+        match &seen {
             Seen::Number(number) => self.numeric.find(number, out),
             Seen::String(text) => {
                 let bytes = text.as_bytes();

@@ -14,10 +14,10 @@
 //! linear in the text of the rules. `$or` is never expanded.
 //!
 //! # How it is used
-//! The predicates that hold for a message are found first ([`Facts`], [`Forward`]): a hash look-up for each scalar, not
-//! a step for each rule. From the root, every child whose predicate holds is visited; the rules listed there are
-//! evaluated in rank order. Looking for the first match, lists and nodes that begin after the best match so far are
-//! skipped.
+//! The guards that hold for a message are found first ([`Forward`]): a look-up for each scalar at a field that has
+//! guards, not a step for each rule. From the root, every child whose guard holds is visited; the rules listed there are
+//! evaluated in rank order, each predicate when it is asked for. Looking for the first match, lists and nodes that begin
+//! after the best match so far are skipped.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +26,11 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::consistency;
+use super::facts::Facts;
 use super::forward::Forward;
-use super::predicates::{Facts, PredicateId, Predicates};
+use super::predicates::{PredicateId, Predicates};
 use super::program::{Node, Nodes, Program};
+use super::work;
 use crate::pattern::Predicate;
 
 /// Lists up to this length are evaluated as they are.
@@ -59,9 +61,18 @@ struct Place {
 pub(crate) struct Index {
     places: Vec<Place>,
     lists: Vec<u32>,
+    /// The root's children, by predicate; [`NONE`] where there is none.
+    top: Vec<NodeId>,
+    /// The other nodes' children.
     children: HashMap<(NodeId, PredicateId), NodeId, RandomState>,
     forward: Forward,
 }
+
+const ROOT: NodeId = 0;
+const NONE: NodeId = NodeId::MAX;
+
+/// Nodes to visit.
+type ToVisit = SmallVec<[NodeId; 16]>;
 
 /// A rule on its way down: its rank, and which of its options have been used.
 #[derive(Clone, Copy)]
@@ -92,16 +103,18 @@ impl Index {
         index.forward = Forward::build(&guards, predicates);
         index.places.shrink_to_fit();
         index.lists.shrink_to_fit();
+        index.top.shrink_to_fit();
         index.children.shrink_to_fit();
         index
     }
 
     /// Rank of the first rule that matches.
     pub(crate) fn first(&self, program: &Program, facts: &Facts<'_, '_>) -> Option<usize> {
-        let triggers = self.triggers(facts);
+        let guards = self.forward.find(facts);
         let mut best = u32::MAX;
-        let mut todo: SmallVec<[NodeId; 16]> = SmallVec::from_slice(&[0]);
+        let mut todo = self.top(&guards);
         while let Some(node) = todo.pop() {
+            work::step(1);
             let Some(place) = self.places.get(node as usize) else { continue };
             if place.best >= best {
                 continue;
@@ -115,20 +128,21 @@ impl Index {
                     break;
                 }
             }
-            self.visit_children(node, place, &triggers, &mut todo);
+            self.below(node, place, &guards, &mut todo);
         }
         (best != u32::MAX).then_some(best as usize)
     }
 
     /// Ranks of all rules that match, ascending.
     pub(crate) fn matches(&self, program: &Program, facts: &Facts<'_, '_>) -> Vec<usize> {
-        let triggers = self.triggers(facts);
+        let guards = self.forward.find(facts);
         let mut found: Vec<u32> = Vec::new();
-        let mut todo: SmallVec<[NodeId; 16]> = SmallVec::from_slice(&[0]);
+        let mut todo = self.top(&guards);
         while let Some(node) = todo.pop() {
+            work::step(1);
             let Some(place) = self.places.get(node as usize) else { continue };
             found.extend_from_slice(self.list(place));
-            self.visit_children(node, place, &triggers, &mut todo);
+            self.below(node, place, &guards, &mut todo);
         }
         // A rule whose guard has alternatives may be listed in several places.
         found.sort_unstable();
@@ -141,28 +155,29 @@ impl Index {
         self.lists.get(place.start as usize..place.end as usize).unwrap_or_default()
     }
 
-    fn visit_children(
-        &self,
-        node: NodeId,
-        place: &Place,
-        triggers: &[PredicateId],
-        todo: &mut SmallVec<[NodeId; 16]>,
-    ) {
-        if place.parted {
-            todo.extend(triggers.iter().filter_map(|id| self.children.get(&(node, *id)).copied()));
+    /// The root, if rules are listed there, and its children below the guards that hold.
+    fn top(&self, guards: &[PredicateId]) -> ToVisit {
+        let mut todo = ToVisit::new();
+        if self.places.get(ROOT as usize).is_some_and(|root| root.start < root.end) {
+            todo.push(ROOT);
         }
+        let children = guards.iter().filter_map(|id| self.top.get(*id as usize).copied());
+        todo.extend(children.filter(|child| *child != NONE));
+        todo
     }
 
-    /// The predicates that hold and that some guard has.
-    fn triggers(&self, facts: &Facts<'_, '_>) -> SmallVec<[PredicateId; 32]> {
-        let mut out: SmallVec<[PredicateId; 32]> = SmallVec::from_slice(facts.equalities());
-        self.forward.find(facts, &mut out);
-        out
+    /// The children of another node below the guards that hold.
+    fn below(&self, node: NodeId, place: &Place, guards: &[PredicateId], todo: &mut ToVisit) {
+        if place.parted && node != ROOT {
+            work::step(guards.len());
+            todo.extend(guards.iter().filter_map(|id| self.children.get(&(node, *id)).copied()));
+        }
     }
 }
 
 /// Whether a rule matches.
 pub(crate) fn matches(rule: &Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
+    work::step(1);
     rule.all_hold(facts) && (facts.view.elements.len() <= 1 || consistency::holds(rule.clone(), facts))
 }
 
@@ -224,7 +239,17 @@ impl Builder<'_> {
         for (predicate, rules) in parted {
             let child = self.place(rules, depth + 1);
             self.guards.push(predicate);
-            self.index.children.insert((node, predicate), child);
+            if node == ROOT {
+                let index = predicate as usize;
+                if index >= self.index.top.len() {
+                    self.index.top.resize(index + 1, NONE);
+                }
+                if let Some(slot) = self.index.top.get_mut(index) {
+                    *slot = child;
+                }
+            } else {
+                self.index.children.insert((node, predicate), child);
+            }
         }
         node
     }

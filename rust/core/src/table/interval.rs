@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::facts::Found;
 use super::predicates::PredicateId;
 use crate::pattern::{Decimal, Range};
 
@@ -24,6 +25,10 @@ struct Interval {
 }
 
 impl Intervals {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     pub(crate) fn build<'r>(ranges: impl Iterator<Item = (&'r Range, PredicateId)>) -> Self {
         let ranges: Vec<(&Range, PredicateId)> = ranges.collect();
         let ends = ranges.iter().flat_map(|(range, _)| [&range.bottom, &range.top]).flatten();
@@ -45,7 +50,7 @@ impl Intervals {
     }
 
     /// Adds the predicates of all ranges that hold `number`.
-    pub(crate) fn find(&self, number: &Decimal, out: &mut SmallVec<[PredicateId; 32]>) {
+    pub(crate) fn find(&self, number: &Decimal, out: &mut Found) {
         let at = self.bounds.partition_point(|bound| bound < number);
         let at = point(at, self.bounds.get(at) == Some(number));
         let mut todo: SmallVec<[&[Interval]; 32]> = SmallVec::from_slice(&[self.ranges.as_slice()]);

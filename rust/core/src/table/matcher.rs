@@ -3,9 +3,10 @@
 use super::explain::Verdict;
 use super::fields::Fields;
 use super::rules::Rules;
-use super::view::{Entry, View, is_object};
+use super::view::{Entries, View};
 use super::ways::check;
-use crate::json::{self, Options, PathTrie, Scan};
+use super::workspace::Workspace;
+use crate::json::{self, Options, PathTrie};
 use crate::pattern::{Pattern, Problem, Value};
 
 /// Named patterns, matched against JSON documents.
@@ -78,9 +79,13 @@ impl Matcher {
     }
 
     fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, json::Error> {
-        let mut scan = Scan::default();
-        let body = json::scan(body, &self.trie, self.options, &mut scan)?;
-        let entries = if is_object(body) { Entry::all(&scan, body) } else { Vec::new() };
-        Ok(decide(&View::new(entries, &scan.elements)))
+        Workspace::lend(|workspace| {
+            let (document, chains) = workspace.read(body, &self.trie, self.options)?;
+            let mut entries = Entries::new();
+            if document.is_object() {
+                entries.extend(document.entries().map(|(_, entry)| entry));
+            }
+            Ok(decide(&View::new(entries, chains, document.elements)))
+        })
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 
 use super::fields::FieldId;
 use super::lens::{Lens, attribute};
-use super::view::{Entry, View, is_object};
+use super::view::{Entries, Entry, View};
+use super::workspace::{Document, Workspace};
 use crate::dialect::{Attribute, Dialect, Kind as MessageKind, Source, Type};
-use crate::json::{self, Kind, Options, PathTrie, Scan};
+use crate::json::{self, Kind, Options, PathTrie};
 use crate::pattern::Seen;
 
 /// How long an id may be, in characters.
@@ -142,15 +143,16 @@ pub(crate) fn open<'a>(
     message: &Message<'a>,
     lens: &'a Lens,
     options: Options,
-    scan: &'a mut Scan,
+    workspace: &'a mut Workspace,
 ) -> Result<(Envelope, View<'a>), MessageError> {
     let mut envelope = Envelope { kind: message.kind, ..Envelope::default() };
-    let mut entries = Vec::new();
-    if let Some(body) = message.body {
-        let body = json::scan(body, &lens.trie, options, scan).map_err(MessageError::Json)?;
-        entries = body_entries(message, body, lens, scan, &mut envelope)?;
-    } else {
-        *scan = Scan::default();
+    let mut entries = Entries::new();
+    let (document, chains) = match message.body {
+        Some(body) => workspace.read(body, &lens.trie, options).map_err(MessageError::Json)?,
+        None => workspace.nothing(),
+    };
+    if message.body.is_some() {
+        body_entries(message, &document, lens, &mut entries, &mut envelope)?;
     }
     header_entries(message, lens, &mut entries, &mut envelope)?;
     for (field, text) in [
@@ -167,7 +169,7 @@ pub(crate) fn open<'a>(
     if let Some(identity) = message.identity {
         identify(identity, message.dialect, lens, options, &mut entries)?;
     }
-    Ok((envelope, View::new(entries, &scan.elements)))
+    Ok((envelope, View::new(entries, chains, document.elements)))
 }
 
 fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageError {
@@ -182,15 +184,17 @@ fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageErro
 /// The entries of the body, each attribute checked against its type.
 fn body_entries<'a>(
     message: &Message<'a>,
-    body: &'a str,
+    document: &Document<'a>,
     lens: &Lens,
-    scan: &Scan,
+    entries: &mut Entries<'a>,
     envelope: &mut Envelope,
-) -> Result<Vec<Entry<'a>>, MessageError> {
+) -> Result<(), MessageError> {
     let dialect = message.dialect;
-    if !is_object(body) {
+    if !document.is_object() {
         if dialect == Dialect::Json || (dialect == Dialect::OpenAi && message.kind.is_none()) {
-            return Ok(Entry::all(scan, body).into_iter().filter(|e| lens.is_whole_body(e.field)).collect());
+            let all = document.entries().map(|(_, entry)| entry);
+            entries.extend(all.filter(|entry| lens.is_whole_body(entry.field)));
+            return Ok(());
         }
         let what = if dialect == Dialect::Envelope { "an envelope" } else { "a request of this API" };
         return Err(MessageError::Envelope {
@@ -200,12 +204,9 @@ fn body_entries<'a>(
             id: None,
         });
     }
-    let text = body;
     let mut given = [false; Attribute::ALL.len()];
-    let mut entries = Vec::new();
     let mut fault = None;
-    for leaf in &scan.leaves {
-        let entry = Entry::of(leaf, text);
+    for (leaf, entry) in document.entries() {
         let Some((attribute, inner)) = attribute(entry.field) else {
             entries.push(entry);
             continue;
@@ -218,7 +219,7 @@ fn body_entries<'a>(
         if (fault.is_none() || attribute == Attribute::Id)
             && !accepts(attribute, inner, &entry, again, envelope)
         {
-            let quote = usize::from(matches!(entry.kind, Kind::String | Kind::EscapedString));
+            let quote = usize::from(entry.kind == Kind::String);
             let name = carried_as(attribute, dialect);
             let name = inner.map_or(name.to_owned(), |inner| format!("{name}.{inner}"));
             fault = fault.or_else(|| Some(wrong(attribute, &name, Some(leaf.span().start - quote))));
@@ -239,7 +240,7 @@ fn body_entries<'a>(
         attribute.required() && !given.get(*attribute as usize).copied().unwrap_or_default()
     };
     match Attribute::ALL.into_iter().find(missing).filter(|_| dialect == Dialect::Envelope) {
-        None => Ok(entries),
+        None => Ok(()),
         Some(attribute) => Err(MessageError::Envelope {
             field: attribute.name().to_owned(),
             offset: None,
@@ -308,14 +309,14 @@ fn accepts(
 fn header_entries<'a>(
     message: &Message<'a>,
     lens: &Lens,
-    entries: &mut Vec<Entry<'a>>,
+    entries: &mut Entries<'a>,
     envelope: &mut Envelope,
 ) -> Result<(), MessageError> {
     let mut given = [false; Attribute::ALL.len()];
     for (name, value) in message.headers {
         if let Some(field) = lens.headers.get(&**name) {
             let secret = SECRETS.contains(&&**name);
-            entries.push(Entry { secret, ..Entry::text(*field, value.clone()) });
+            entries.push(Entry { secret, ..Entry::text(*field, value) });
         }
         let Some(&(_, attribute)) = lens.carriers.iter().find(|(carrier, _)| carrier == name) else {
             continue;
@@ -330,7 +331,7 @@ fn header_entries<'a>(
                 id: None,
             });
         }
-        let mut entry = Entry::text(attribute as FieldId, value.clone());
+        let mut entry = Entry::text(attribute as FieldId, value);
         if attribute.type_of() != Type::String {
             // Only numbers are carried so, and only in plain decimal digits.
             let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -361,7 +362,7 @@ fn identify<'a>(
     dialect: Dialect,
     lens: &Lens,
     options: Options,
-    entries: &mut Vec<Entry<'a>>,
+    entries: &mut Entries<'a>,
 ) -> Result<(), MessageError> {
     let conflict = |field: String| Err(MessageError::IdentityConflict { field });
     for (attribute, proved) in [(Attribute::Tenant, &identity.tenant), (Attribute::Agent, &identity.agent)] {
@@ -382,9 +383,10 @@ fn identify<'a>(
         for (number, (name, _)) in (0..).zip(&identity.labels) {
             trie.insert(&[name], number);
         }
-        let mut scan = Scan::default();
-        let raw = json::scan(labels.raw.as_bytes(), &trie, options, &mut scan).map_err(MessageError::Json)?;
-        for entry in Entry::all(&scan, raw) {
+        let mut workspace = Workspace::default();
+        let raw = labels.text.as_bytes();
+        let (document, _) = workspace.read(raw, &trie, options).map_err(MessageError::Json)?;
+        for (_, entry) in document.entries() {
             let Some((name, proved)) = identity.labels.get(entry.field as usize) else { continue };
             if !matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved) {
                 return conflict(format!("{}.{name}", carried_as(Attribute::Labels, dialect)));

@@ -10,6 +10,7 @@
 mod affix;
 mod consistency;
 mod explain;
+mod facts;
 mod fields;
 mod forward;
 mod index;
@@ -24,6 +25,8 @@ mod rules;
 mod scope;
 mod view;
 mod ways;
+mod work;
+mod workspace;
 
 pub use explain::Verdict;
 pub use matcher::Matcher;

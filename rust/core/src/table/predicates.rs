@@ -4,15 +4,16 @@
 //! take a fixed entry, the bytes of the value, and a slot in one hash table that answers "which predicate asks for this
 //! value at this field". The hash has a random seed: no document can be made to collide.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::fields::FieldId;
-use super::view::View;
-use crate::pattern::{Decimal, Predicate, Scalar, Seen, quote};
+use super::view;
+use crate::json::Kind;
+use crate::pattern::{Decimal, Predicate, Scalar, quote};
 
 /// Number of a predicate: an index into [`Predicates`].
 pub(crate) type PredicateId = u32;
@@ -42,7 +43,7 @@ struct Entry {
 pub(crate) struct Predicates {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    values: HashTable<(u32, PredicateId)>,
+    values: HashTable<PredicateId>,
     others: Vec<Predicate>,
     other_ids: HashTable<PredicateId>,
     hasher: RandomState,
@@ -51,6 +52,36 @@ pub(crate) struct Predicates {
 }
 
 type Key = SmallVec<[u8; 32]>;
+
+/// What it takes to evaluate a predicate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Test<'p> {
+    Equality(FieldId, Value<'p>),
+    Other(FieldId, &'p Predicate),
+}
+
+/// A value to be equal to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Value<'p> {
+    sort: Sort,
+    bytes: &'p [u8],
+}
+
+impl Value<'_> {
+    /// Whether a scalar is this value.
+    #[inline]
+    pub(crate) fn is(&self, seen: &view::Entry<'_>) -> bool {
+        let mut key = Key::new();
+        match (self.sort, seen.kind) {
+            (Sort::String, Kind::String) => seen.text.as_bytes() == self.bytes,
+            (Sort::Null, Kind::Null) | (Sort::False, Kind::False) | (Sort::True, Kind::True) => true,
+            (Sort::Number, Kind::Number) => {
+                canonical(seen, &mut key).is_some_and(|(_, bytes)| bytes == self.bytes)
+            }
+            _ => false,
+        }
+    }
+}
 
 impl Predicates {
     /// The number of a predicate at a field, a new one if it has none yet.
@@ -75,10 +106,8 @@ impl Predicates {
         self.bytes.extend_from_slice(value);
         self.entries.push(Entry { field, start, length: narrow(value.len()), sort });
         let hash = hash(&self.hasher, field, sort, value);
-        let tag = tag(hash);
-        self.values.insert_unique(hash, (tag, id), |(_, id)| {
-            Self::rehash(&self.entries, &self.bytes, &self.hasher, *id)
-        });
+        self.values
+            .insert_unique(hash, id, |id| Self::rehash(&self.entries, &self.bytes, &self.hasher, *id));
         let index = field as usize;
         if self.longest.len() <= index {
             self.longest.resize(index + 1, None);
@@ -117,33 +146,34 @@ impl Predicates {
 
     fn find(&self, field: FieldId, sort: Sort, value: &[u8]) -> Option<PredicateId> {
         let hash = hash(&self.hasher, field, sort, value);
-        let wanted = tag(hash);
-        let same = |&(tag, id): &(u32, PredicateId)| {
-            tag == wanted
-                && self.entries.get(id as usize).is_some_and(|entry| {
-                    entry.field == field && entry.sort == sort && slice(&self.bytes, entry) == value
-                })
+        let same = |&id: &PredicateId| {
+            self.entries.get(id as usize).is_some_and(|entry| {
+                entry.field == field && entry.sort == sort && slice(&self.bytes, entry) == value
+            })
         };
-        self.values.find(hash, same).map(|(_, id)| *id)
+        self.values.find(hash, same).copied()
     }
 
-    /// The predicate that asks for exactly this value at this field.
-    fn equal_to(&self, field: FieldId, seen: &Seen<'_>) -> Option<PredicateId> {
-        let longest = (*self.longest.get(field as usize)?)?;
-        match seen {
-            Seen::Null => self.find(field, Sort::Null, &[]),
-            Seen::Bool(false) => self.find(field, Sort::False, &[]),
-            Seen::Bool(true) => self.find(field, Sort::True, &[]),
-            Seen::Number(number) => {
-                let mut key = Key::new();
-                number.key(&mut key);
-                self.find(field, Sort::Number, &key)
-            }
-            Seen::String(text) if text.len() <= longest as usize => {
-                self.find(field, Sort::String, text.as_bytes())
-            }
-            Seen::String(_) => None,
+    /// The predicate that asks for exactly this value at its field.
+    #[inline]
+    pub(crate) fn equal_to(&self, seen: &view::Entry<'_>) -> Option<PredicateId> {
+        let longest = (*self.longest.get(seen.field as usize)?)?;
+        let mut key = Key::new();
+        let (sort, value) = canonical(seen, &mut key)?;
+        if sort == Sort::String && value.len() > longest as usize {
+            return None;
         }
+        self.find(seen.field, sort, value)
+    }
+
+    /// A predicate, in the way in which it is evaluated.
+    #[inline]
+    pub(crate) fn get(&self, id: PredicateId) -> Option<Test<'_>> {
+        let entry = self.entries.get(id as usize)?;
+        Some(match entry.sort {
+            Sort::Other => Test::Other(entry.field, self.others.get(entry.start as usize)?),
+            sort => Test::Equality(entry.field, Value { sort, bytes: slice(&self.bytes, entry) }),
+        })
     }
 
     /// The field that a predicate is for.
@@ -195,75 +225,30 @@ fn slice<'b>(bytes: &'b [u8], entry: &Entry) -> &'b [u8] {
     bytes.get(start..start + entry.length as usize).unwrap_or_default()
 }
 
+#[inline]
 fn hash(hasher: &RandomState, field: FieldId, sort: Sort, value: &[u8]) -> u64 {
-    hasher.hash_one((field, sort as u8, value))
+    let mut state = hasher.build_hasher();
+    state.write(value);
+    state.write_u32(field << 3 | sort as u32);
+    state.finish()
 }
 
-/// Bits of a hash that the table does not use to find the slot: most unequal values are told apart without reading them.
-fn tag(hash: u64) -> u32 {
-    u32::try_from((hash >> 24) & u64::from(u32::MAX)).unwrap_or_default()
+/// A scalar as equalities know it; a number's text is written to `key`. `None` for an object or an array.
+#[inline]
+fn canonical<'s>(seen: &'s view::Entry<'_>, key: &'s mut Key) -> Option<(Sort, &'s [u8])> {
+    Some(match seen.kind {
+        Kind::Null => (Sort::Null, &[]),
+        Kind::False => (Sort::False, &[]),
+        Kind::True => (Sort::True, &[]),
+        Kind::Number => {
+            Decimal::parse(seen.text)?.key(key);
+            (Sort::Number, key)
+        }
+        Kind::String | Kind::EscapedString => (Sort::String, seen.text.as_bytes()),
+        Kind::Object | Kind::Array => return None,
+    })
 }
 
 fn narrow(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
-}
-
-/// Which predicates hold for one message: equalities are looked up once, the others are evaluated when asked for.
-#[derive(Debug)]
-pub(crate) struct Facts<'v, 'a> {
-    pub(crate) view: &'v View<'a>,
-    pub(crate) predicates: &'v Predicates,
-    /// Equalities that hold, ascending, none twice.
-    equal: SmallVec<[PredicateId; 32]>,
-}
-
-impl<'v, 'a> Facts<'v, 'a> {
-    pub(crate) fn new(view: &'v View<'a>, predicates: &'v Predicates) -> Self {
-        let mut equal: SmallVec<[PredicateId; 32]> =
-            view.all_scalars().filter_map(|(field, seen)| predicates.equal_to(field, &seen)).collect();
-        equal.sort_unstable();
-        equal.dedup();
-        Self { view, predicates, equal }
-    }
-
-    /// The equalities that hold.
-    pub(crate) fn equalities(&self) -> &[PredicateId] {
-        &self.equal
-    }
-
-    /// Whether any scalar at its field satisfies a predicate, or its absence does.
-    pub(crate) fn holds(&self, id: PredicateId) -> bool {
-        match self.predicates.other(id) {
-            None => self.equal.binary_search(&id).is_ok(),
-            Some(predicate) => {
-                let mut scalars = self.view.scalars(self.predicates.field(id));
-                if predicate.wants_absence() {
-                    return scalars.next().is_none();
-                }
-                scalars.any(|(_, seen)| predicate.matches(&seen))
-            }
-        }
-    }
-
-    /// Whether one of the predicates of a test holds: equalities come first there, ascending.
-    pub(crate) fn any_holds(&self, test: &[PredicateId]) -> bool {
-        const FEW: usize = 8;
-        if test.len() <= FEW {
-            return test.iter().any(|id| self.holds(*id));
-        }
-        let (equalities, others) = test.split_at(test.partition_point(|id| self.predicates.is_equality(*id)));
-        self.equal.iter().any(|id| equalities.binary_search(id).is_ok())
-            || others.iter().any(|id| self.holds(*id))
-    }
-
-    /// Whether one scalar satisfies one of the predicates of a test.
-    pub(crate) fn any_accepts(&self, test: &[PredicateId], field: FieldId, seen: &Seen<'_>) -> bool {
-        let (equalities, others) = test.split_at(test.partition_point(|id| self.predicates.is_equality(*id)));
-        let equal = (!equalities.is_empty()).then(|| self.predicates.equal_to(field, seen)).flatten();
-        equal.is_some_and(|id| equalities.binary_search(&id).is_ok())
-            || others
-                .iter()
-                .filter_map(|id| self.predicates.other(*id))
-                .any(|predicate| predicate.matches(seen))
-    }
 }

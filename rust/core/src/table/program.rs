@@ -6,8 +6,9 @@
 //!
 //! A rule of three fields with one value each takes 24 bytes.
 
+use super::facts::Facts;
 use super::fields::Fields;
-use super::predicates::{Facts, PredicateId, Predicates};
+use super::predicates::{PredicateId, Predicates};
 use crate::pattern::{Conjunction, Node as PatternNode, Pattern};
 
 const KIND: u32 = 3 << 30;

@@ -6,8 +6,9 @@ use super::message::{Envelope, Message, MessageError, open};
 use super::rules::Rules;
 use super::scope;
 use super::view::View;
+use super::workspace::Workspace;
 use crate::dialect::{Attribute, Dialect};
-use crate::json::{Options, Scan};
+use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step, Value};
 
 /// A route as its author wrote it.
@@ -227,9 +228,10 @@ impl RouteTable {
             Dialect::Json => json,
             Dialect::OpenAi => openai,
         };
-        let mut scan = Scan::default();
-        let (envelope, view) = open(message, lens, self.options, &mut scan)?;
-        Ok(decide(envelope, &view))
+        Workspace::lend(|workspace| {
+            let (envelope, view) = open(message, lens, self.options, workspace)?;
+            Ok(decide(envelope, &view))
+        })
     }
 }
 

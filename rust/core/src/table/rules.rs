@@ -1,9 +1,10 @@
 //! Named rules in the order in which they are tried.
 
 use super::explain::Verdict;
+use super::facts::Facts;
 use super::fields::Fields;
 use super::index::Index;
-use super::predicates::{Facts, Predicates};
+use super::predicates::Predicates;
 use super::program::Program;
 use super::view::View;
 use crate::pattern::Pattern;

@@ -2,61 +2,108 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::fields::FieldId;
-use crate::json::{Element, Kind, Leaf, Scan, unescape};
+use crate::json::{Element, Kind};
 use crate::pattern::{Decimal, Seen, quote};
 
-/// A value at a field. Kept small, and read only when asked for: a document may hold very many.
-#[derive(Clone, Debug)]
+/// How many links are kept for the next message.
+const KEPT: usize = 1 << 14;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// A value at a field.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) field: FieldId,
     /// The innermost array element around the value: an index into the scan's elements.
     pub(crate) element: u32,
+    /// Never [`Kind::EscapedString`].
     pub(crate) kind: Kind,
     /// A credential: patterns see it, explanations do not show it.
     pub(crate) secret: bool,
-    /// The value's text as it stands in the message, strings without quotes.
-    pub(crate) raw: Cow<'a, str>,
+    /// What a string stands for; the JSON text of any other value.
+    pub(crate) text: &'a str,
 }
 
-/// The tracked values of one message, ordered by field, and the array elements that hold them.
+/// A message's values in the order in which they stand.
+pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; 16]>;
+
+/// The values of one message, by field, and the array elements that hold them.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
-    entries: Vec<Entry<'a>>,
+    entries: Entries<'a>,
+    chains: &'a Chains,
     pub(crate) elements: &'a [Element],
 }
 
-/// Whether a valid document is an object. One that is not has no fields, though arrays are transparent for paths.
-pub(crate) fn is_object(body: &str) -> bool {
-    body.trim_ascii_start().starts_with('{')
+/// For each field, its entries one after the other. Nothing is cleared for a new message: what an older one left is told
+/// by its number.
+#[derive(Debug, Default)]
+pub(crate) struct Chains {
+    message: u32,
+    /// By field.
+    heads: Vec<Head>,
+    /// By entry, the next one of the same field.
+    next: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    message: u32,
+    first: u32,
+    last: u32,
+}
+
+impl Chains {
+    fn link(&mut self, entries: &[Entry<'_>]) {
+        self.message = self.message.wrapping_add(1);
+        if self.message == 0 {
+            self.heads.clear();
+            self.message = 1;
+        }
+        self.next.clear();
+        self.next.shrink_to(KEPT);
+        for (entry, at) in entries.iter().zip(0..) {
+            let index = entry.field as usize;
+            if index >= self.heads.len() {
+                self.heads.resize(index + 1, Head::default());
+            }
+            let Some(head) = self.heads.get_mut(index) else { continue };
+            if head.message == self.message {
+                if let Some(next) = self.next.get_mut(head.last as usize) {
+                    *next = at;
+                }
+                head.last = at;
+            } else {
+                *head = Head { message: self.message, first: at, last: at };
+            }
+            self.next.push(NONE);
+        }
+    }
+
+    fn first(&self, field: FieldId) -> u32 {
+        let head = self.heads.get(field as usize).filter(|head| head.message == self.message);
+        head.map_or(NONE, |head| head.first)
+    }
 }
 
 impl<'a> Entry<'a> {
-    /// Everything that a scan of `body` recorded.
-    pub(crate) fn all(scan: &Scan, body: &'a str) -> Vec<Self> {
-        scan.leaves.iter().map(|leaf| Self::of(leaf, body)).collect()
-    }
-
-    /// The value of a leaf that a scan of `body` recorded.
-    pub(crate) fn of(leaf: &Leaf, body: &'a str) -> Self {
-        let raw = Cow::Borrowed(body.get(leaf.span()).unwrap_or_default());
-        Self { field: leaf.field, element: leaf.element, kind: leaf.kind, secret: false, raw }
-    }
-
     /// A string that does not come from the body: a header's value, say. It belongs to no array element.
-    pub(crate) fn text(field: FieldId, text: impl Into<Cow<'a, str>>) -> Self {
-        Self { field, element: 0, kind: Kind::String, secret: false, raw: text.into() }
+    pub(crate) fn text(field: FieldId, text: &'a str) -> Self {
+        Self { field, element: 0, kind: Kind::String, secret: false, text }
     }
 
     /// The scalar as predicates see it; `None` for an object or an array, which none does.
-    pub(crate) fn seen(&self) -> Option<Seen<'_>> {
+    pub(crate) fn seen(&self) -> Option<Seen<'a>> {
         match self.kind {
             Kind::Null => Some(Seen::Null),
             Kind::False => Some(Seen::Bool(false)),
             Kind::True => Some(Seen::Bool(true)),
-            Kind::Number => Decimal::parse(&self.raw).map(Seen::Number),
-            Kind::String => Some(Seen::String(Cow::Borrowed(&self.raw))),
-            Kind::EscapedString => Some(Seen::String(unescape(&self.raw))),
+            Kind::Number => Decimal::parse(self.text).map(Seen::Number),
+            Kind::String | Kind::EscapedString => Some(Seen::String(Cow::Borrowed(self.text))),
             Kind::Object | Kind::Array => None,
         }
     }
@@ -78,8 +125,8 @@ impl<'a> Entry<'a> {
             let _ = quote(&short, &mut out);
             text.len() - short.len()
         } else {
-            out.extend(self.raw.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LENGTH));
-            self.raw.chars().nth(LENGTH).map_or(0, char::len_utf8)
+            out.extend(self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LENGTH));
+            self.text.chars().nth(LENGTH).map_or(0, char::len_utf8)
         };
         if hidden > 0 {
             out.push('…');
@@ -89,36 +136,42 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(mut entries: Vec<Entry<'a>>, elements: &'a [Element]) -> Self {
-        // Stable: a field's values stay in the order of the document.
-        entries.sort_by_key(|entry| entry.field);
-        Self { entries, elements }
+    pub(crate) fn new(entries: Entries<'a>, chains: &'a mut Chains, elements: &'a [Element]) -> Self {
+        chains.link(&entries);
+        Self { entries, chains, elements }
     }
 
-    /// All values at a field, containers included, in the order of the document.
-    pub(crate) fn entries(&self, field: FieldId) -> &[Entry<'a>] {
-        let start = self.entries.partition_point(|entry| entry.field < field);
-        let rest = self.entries.get(start..).unwrap_or_default();
-        let length = rest.partition_point(|entry| entry.field == field);
-        rest.get(..length).unwrap_or_default()
+    /// All values, containers included, in the order of the message.
+    pub(crate) fn all(&self) -> &[Entry<'a>] {
+        &self.entries
     }
 
-    /// All scalars with their fields, in the order of the fields.
-    pub(crate) fn all_scalars(&self) -> impl Iterator<Item = (FieldId, Seen<'_>)> {
-        self.entries.iter().filter_map(|entry| entry.seen().map(|seen| (entry.field, seen)))
+    /// All values at a field, containers included, in the order of the message.
+    pub(crate) fn entries(&self, field: FieldId) -> impl Iterator<Item = &Entry<'a>> {
+        let mut at = self.chains.first(field);
+        std::iter::from_fn(move || {
+            let entry = self.entries.get(at as usize)?;
+            at = self.chains.next.get(at as usize).copied().unwrap_or(NONE);
+            Some(entry)
+        })
     }
 
     /// The scalars at a field, each with its array element.
-    pub(crate) fn scalars(&self, field: FieldId) -> impl Iterator<Item = (u32, Seen<'_>)> {
-        self.entries(field).iter().filter_map(|entry| entry.seen().map(|seen| (entry.element, seen)))
+    pub(crate) fn scalars(&self, field: FieldId) -> impl Iterator<Item = (u32, Seen<'a>)> {
+        self.entries(field).filter_map(|entry| entry.seen().map(|seen| (entry.element, seen)))
+    }
+
+    /// Whether there is a scalar at a field.
+    pub(crate) fn has_scalar(&self, field: FieldId) -> bool {
+        self.entries(field).any(Entry::is_scalar)
     }
 
     /// The values at a field as JSON text, shortened; `None` where there are none.
     pub(crate) fn shown(&self, field: FieldId) -> Option<String> {
         const COUNT: usize = 4;
-        let scalars: Vec<&Entry<'_>> = self.entries(field).iter().filter(|entry| entry.is_scalar()).collect();
+        let scalars: Vec<&Entry<'_>> = self.entries(field).filter(|entry| entry.is_scalar()).collect();
         match scalars.as_slice() {
-            [] => self.entries(field).first().map(Entry::shown),
+            [] => self.entries(field).next().map(Entry::shown),
             [one] => Some(one.shown()),
             many => {
                 let mut out = String::from("[");
