@@ -1,63 +1,129 @@
 //! Byte strings, of which those that a text begins with are found by one binary search.
 
+use smallvec::SmallVec;
+
 use super::predicates::PredicateId;
 
 /// Prefixes (or reversed suffixes) with their predicates, sorted. The prefixes of a text are the greatest string that is
 /// not after it, where that is one, and those of its own prefixes that are in the set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Affixes {
+    /// How many bytes all of them begin with alike.
+    common: usize,
+    /// By string, the eight bytes behind those, as a number that sorts as they do; those that are missing are 0.
+    keys: Vec<u64>,
     strings: Vec<Affix>,
+    bytes: Vec<u8>,
     /// In bytes, the longest of them: nobody has to look at more of a text.
     longest: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Affix {
-    bytes: Box<[u8]>,
+    /// Where its bytes are.
+    start: u32,
+    length: u32,
     id: PredicateId,
-    /// Position of the longest other string that this one begins with. An equal one counts.
-    parent: Option<u32>,
+    /// Position of the longest other string that this one begins with, or [`NONE`]. An equal one counts.
+    parent: u32,
 }
 
+const NONE: u32 = u32::MAX;
+
 impl Affixes {
+    pub(crate) fn build(mut strings: Vec<(Vec<u8>, PredicateId)>) -> Self {
+        strings.sort_unstable();
+        let mut out = Self::default();
+        if let (Some((first, _)), Some((last, _))) = (strings.first(), strings.last()) {
+            out.common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+        }
+        for (bytes, id) in strings {
+            // The one before is a prefix, or one of its prefixes is, or none is.
+            let mut parent = narrow(out.strings.len().wrapping_sub(1));
+            while let Some(affix) = out.strings.get(parent as usize) {
+                if bytes.starts_with(out.bytes(affix)) {
+                    break;
+                }
+                parent = affix.parent;
+            }
+            out.longest = out.longest.max(bytes.len());
+            out.keys.push(key(&bytes, out.common));
+            let (start, length) = (narrow(out.bytes.len()), narrow(bytes.len()));
+            out.bytes.extend_from_slice(&bytes);
+            out.strings.push(Affix { start, length, id, parent });
+        }
+        out.keys.shrink_to_fit();
+        out.strings.shrink_to_fit();
+        out.bytes.shrink_to_fit();
+        out
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.strings.is_empty()
     }
 
-    pub(crate) fn build(mut strings: Vec<(Vec<u8>, PredicateId)>) -> Self {
-        strings.sort_unstable();
-        let longest = strings.iter().map(|(bytes, _)| bytes.len()).max().unwrap_or_default();
-        let mut out: Vec<Affix> = Vec::with_capacity(strings.len());
-        for (bytes, id) in strings {
-            // The one before is a prefix, or one of its prefixes is, or none is.
-            let mut parent = out.len().checked_sub(1);
-            while let Some(affix) = parent.and_then(|at| out.get(at)) {
-                if bytes.starts_with(&affix.bytes) {
-                    break;
-                }
-                parent = affix.parent.map(|at| at as usize);
-            }
-            let parent = parent.and_then(|at| u32::try_from(at).ok());
-            out.push(Affix { bytes: bytes.into(), id, parent });
+    /// Calls `found` with the predicate of every string that `text` begins with.
+    pub(crate) fn prefixes(&self, text: &[u8], found: impl FnMut(PredicateId)) {
+        if !self.is_empty() {
+            self.find(text.get(..self.longest).unwrap_or(text), found);
         }
-        Self { strings: out, longest }
     }
 
-    /// Calls `found` with the predicate of every string that `text` begins with.
-    pub(crate) fn find(&self, text: impl Iterator<Item = u8>, mut found: impl FnMut(PredicateId)) {
-        if self.strings.is_empty() {
-            return;
-        }
-        let text: smallvec::SmallVec<[u8; 64]> = text.take(self.longest).collect();
-        let after = self.strings.partition_point(|affix| *affix.bytes <= *text);
-        let mut at = after.checked_sub(1);
-        while let Some(affix) = at.and_then(|at| self.strings.get(at)) {
-            if text.starts_with(&affix.bytes) {
-                found(affix.id);
-            }
-            at = affix.parent.map(|at| at as usize);
+    /// Calls `found` with the predicate of every string, written backwards, that `text` ends with.
+    pub(crate) fn suffixes(&self, text: &[u8], found: impl FnMut(PredicateId)) {
+        if !self.is_empty() {
+            let end: SmallVec<[u8; 64]> = text.iter().rev().take(self.longest).copied().collect();
+            self.find(&end, found);
         }
     }
+
+    fn find(&self, text: &[u8], mut found: impl FnMut(PredicateId)) {
+        let first = self.strings.first().map(|affix| self.bytes(affix)).unwrap_or_default();
+        if !text.starts_with(first.get(..self.common).unwrap_or_default()) {
+            return;
+        }
+        let key = key(text, self.common);
+        // Only among strings with the same key does the whole string say which is greater.
+        let same = self.keys.partition_point(|other| *other < key);
+        let mut after = same;
+        if self.keys.get(same) == Some(&key) {
+            let end = self.keys.partition_point(|other| *other <= key);
+            let ties = self.strings.get(same..end).unwrap_or_default();
+            after += ties.partition_point(|affix| self.bytes(affix) <= text);
+        }
+        let mut at = narrow(after.wrapping_sub(1));
+        while let Some(affix) = self.strings.get(at as usize) {
+            if text.starts_with(self.bytes(affix)) {
+                found(affix.id);
+            }
+            at = affix.parent;
+        }
+    }
+
+    fn bytes(&self, affix: &Affix) -> &[u8] {
+        let start = affix.start as usize;
+        self.bytes.get(start..start + affix.length as usize).unwrap_or_default()
+    }
+}
+
+/// Eight bytes from an offset on.
+fn key(text: &[u8], from: usize) -> u64 {
+    let rest = text.get(from..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => {
+            let mut chunk = [0; 8];
+            for (to, from) in chunk.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            u64::from_be_bytes(chunk)
+        }
+    }
+}
+
+/// An index or offset; 2³² − 1 for what does not fit, where nothing is.
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(NONE)
 }
 
 #[cfg(test)]
@@ -68,12 +134,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn finds_every_prefix(strings in prop::collection::vec("[ab]{1,5}", 0..30), text in "[abc]{0,8}") {
+        fn finds_every_prefix(
+            common in "[ab]{0,10}",
+            strings in prop::collection::vec("[ab\u{0}]{1,5}", 0..30),
+            text in "[abc\u{0}]{0,8}",
+        ) {
+            let strings: Vec<String> = strings.into_iter().map(|s| common.clone() + &s).collect();
+            let text = common + &text;
             let affixes = Affixes::build((0..).zip(&strings).map(|(id, s)| (s.as_bytes().to_vec(), id)).collect());
             let mut found = Vec::new();
-            affixes.find(text.bytes(), |id| found.push(id));
+            affixes.prefixes(text.as_bytes(), |id| found.push(id));
             found.sort_unstable();
             let expected: Vec<u32> = (0..).zip(&strings).filter(|(_, s)| text.starts_with(s.as_str())).map(|(id, _)| id).collect();
+            prop_assert_eq!(&found, &expected);
+            let reversed: String = text.chars().rev().collect();
+            let mut found = Vec::new();
+            affixes.suffixes(reversed.as_bytes(), |id| found.push(id));
+            found.sort_unstable();
             prop_assert_eq!(found, expected);
         }
     }

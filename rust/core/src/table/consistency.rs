@@ -35,6 +35,22 @@ pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     Solver { elements: facts.view.elements }.satisfied(&[&goal], 0)
 }
 
+/// Whether it can matter which array elements a rule's values are in: whether two of its tests have some in any.
+pub(crate) fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
+    tests_in_arrays(rule, facts) > 1
+}
+
+fn tests_in_arrays(nodes: Nodes<'_>, facts: &Facts<'_, '_>) -> usize {
+    let count = |node: Node<'_>| match node {
+        Node::All(nodes) | Node::Any(nodes) => tests_in_arrays(nodes, facts),
+        Node::Test(test) => {
+            let mut elements = facts.field(test).into_iter().flat_map(|field| facts.view.entries(field));
+            usize::from(elements.any(|entry| entry.element != 0))
+        }
+    };
+    nodes.map(count).sum()
+}
+
 fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
     match node {
         Node::All(nodes) => Goal::All(nodes.map(|node| resolve(node, facts)).collect()),

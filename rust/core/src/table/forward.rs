@@ -164,12 +164,12 @@ impl Guards {
             Seen::String(text) => {
                 let bytes = text.as_bytes();
                 // Wildcards are found by a part of them only.
-                self.prefixes.find(bytes.iter().copied(), |id| {
+                self.prefixes.prefixes(bytes, |id| {
                     if holds(id) {
                         out.push(id);
                     }
                 });
-                self.suffixes.find(bytes.iter().rev().copied(), |id| {
+                self.suffixes.suffixes(bytes, |id| {
                     if holds(id) {
                         out.push(id);
                     }

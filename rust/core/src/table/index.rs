@@ -4,7 +4,7 @@
 //! Every part of a rule's conjunction that needs a value to be there is an *option*: a test (any of its predicates), or
 //! an `$or` whose every branch has such a test. One option is chosen as the rule's *guard*, and the rule is listed below
 //! each predicate of the guard: if none of those holds, the rule cannot match and is never looked at. The guard is the
-//! option whose predicates the fewest rules ask for, so that lists are short.
+//! option whose predicates the fewest rules ask for, so that lists are short; among those, one that is cheap to look up.
 //!
 //! Where a list is long all the same, because many rules ask for the same value, the rules in it are parted again by
 //! another of their options, and so on. So a tree of nodes arises, each node reached from the one above by one predicate
@@ -34,7 +34,7 @@ use super::work;
 use crate::pattern::Predicate;
 
 /// Lists up to this length are evaluated as they are.
-const SHORT: usize = 12;
+const SHORT: usize = 4;
 /// How deep the tree may be.
 const DEPTH: usize = 6;
 /// Below the root, how many predicates a guard may have, so that a rule is not listed too often.
@@ -83,6 +83,7 @@ struct Travelling {
 
 struct Builder<'b> {
     index: Index,
+    predicates: &'b Predicates,
     /// By rank.
     options: &'b [Vec<Choice>],
     guards: Vec<PredicateId>,
@@ -94,7 +95,7 @@ impl Index {
     pub(crate) fn build(program: &Program, predicates: &mut Predicates) -> Self {
         let options: Vec<Vec<Choice>> =
             (0..program.len()).map(|rank| options(program.rule(rank), predicates)).collect();
-        let mut builder = Builder { index: Self::default(), options: &options, guards: Vec::new() };
+        let mut builder = Builder { index: Self::default(), predicates, options: &options, guards: Vec::new() };
         let all = (0..).zip(&options).map(|(rank, _)| Travelling { rank, used: 0 }).collect();
         builder.place(all, 0);
         let Builder { mut index, mut guards, .. } = builder;
@@ -178,7 +179,10 @@ impl Index {
 /// Whether a rule matches.
 pub(crate) fn matches(rule: &Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     work::step(1);
-    rule.all_hold(facts) && (facts.view.elements.len() <= 1 || consistency::holds(rule.clone(), facts))
+    rule.all_hold(facts)
+        && (facts.view.elements.len() <= 1
+            || !consistency::matters(rule.clone(), facts)
+            || consistency::holds(rule.clone(), facts))
 }
 
 /// The options of a rule: sets of predicates of which one must hold.
@@ -277,7 +281,7 @@ impl Builder<'_> {
             let cost = |choice: &Choice| {
                 choice.iter().map(|id| u64::from(wanted.get(id).copied().unwrap_or_default())).sum::<u64>()
             };
-            match self.open(rule, depth).min_by_key(|(_, choice)| cost(choice)) {
+            match self.open(rule, depth).min_by_key(|(_, choice)| (cost(choice), self.price(choice))) {
                 None => listed.push(rule),
                 Some((bit, choice)) => {
                     for id in choice {
@@ -290,6 +294,11 @@ impl Builder<'_> {
             }
         }
         (listed, parted)
+    }
+
+    /// How dear it is to find out whether a guard holds, and how likely it will.
+    fn price(&self, choice: &Choice) -> u8 {
+        choice.iter().map(|id| self.predicates.price(*id)).max().unwrap_or_default()
     }
 
     /// The options of a rule that are left, with their numbers.

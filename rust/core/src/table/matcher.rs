@@ -83,9 +83,9 @@ impl Matcher {
             let (document, chains) = workspace.read(body, &self.trie, self.options)?;
             let mut entries = Entries::new();
             if document.is_object() {
-                entries.extend(document.entries().map(|(_, entry)| entry));
+                document.entries().for_each(|(_, entry)| entries.push(entry));
             }
-            Ok(decide(&View::new(entries, chains, document.elements)))
+            Ok(decide(&View::new(&entries, chains, document.elements)))
         })
     }
 }

@@ -138,13 +138,14 @@ impl fmt::Display for MessageError {
 
 impl std::error::Error for MessageError {}
 
-/// Reads a message and lays it open.
-pub(crate) fn open<'a>(
+/// Reads a message and lays it open to `decide`.
+pub(crate) fn open<'a, T>(
     message: &Message<'a>,
     lens: &'a Lens,
     options: Options,
     workspace: &'a mut Workspace,
-) -> Result<(Envelope, View<'a>), MessageError> {
+    decide: impl FnOnce(Envelope, &View<'_>) -> T,
+) -> Result<T, MessageError> {
     let mut envelope = Envelope { kind: message.kind, ..Envelope::default() };
     let mut entries = Entries::new();
     let (document, chains) = match message.body {
@@ -169,7 +170,7 @@ pub(crate) fn open<'a>(
     if let Some(identity) = message.identity {
         identify(identity, message.dialect, lens, options, &mut entries)?;
     }
-    Ok((envelope, View::new(entries, chains, document.elements)))
+    Ok(decide(envelope, &View::new(&entries, chains, document.elements)))
 }
 
 fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageError {

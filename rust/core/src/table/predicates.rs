@@ -192,6 +192,17 @@ impl Predicates {
         self.others.get(entry.start as usize)
     }
 
+    /// How dear it is to find out whether a predicate holds by way of an index, and how likely it will: 0 to 4.
+    pub(crate) fn price(&self, id: PredicateId) -> u8 {
+        match self.other(id) {
+            None => 0,
+            Some(Predicate::EqualsIgnoreCase(_) | Predicate::Cidr(_)) => 1,
+            Some(Predicate::Prefix(_) | Predicate::Suffix(_) | Predicate::Wildcard(_)) => 2,
+            Some(Predicate::Numeric(_)) => 3,
+            Some(_) => 4,
+        }
+    }
+
     /// A predicate in words.
     pub(crate) fn describe(&self, id: PredicateId) -> String {
         let Some(entry) = self.entries.get(id as usize) else { return String::new() };

@@ -228,10 +228,7 @@ impl RouteTable {
             Dialect::Json => json,
             Dialect::OpenAi => openai,
         };
-        Workspace::lend(|workspace| {
-            let (envelope, view) = open(message, lens, self.options, workspace)?;
-            Ok(decide(envelope, &view))
-        })
+        Workspace::lend(|workspace| open(message, lens, self.options, workspace, decide))
     }
 }
 

@@ -34,10 +34,14 @@ pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; 16]>;
 /// The values of one message, by field, and the array elements that hold them.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
-    entries: Entries<'a>,
-    chains: &'a Chains,
+    entries: &'a [Entry<'a>],
+    /// Where there are so many entries that one should not go through all of them for each field.
+    chains: Option<&'a Chains>,
     pub(crate) elements: &'a [Element],
 }
+
+/// Up to how many entries are gone through for each field.
+const FEW: usize = 24;
 
 /// For each field, its entries one after the other. Nothing is cleared for a new message: what an older one left is told
 /// by its number.
@@ -136,23 +140,33 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(entries: Entries<'a>, chains: &'a mut Chains, elements: &'a [Element]) -> Self {
-        chains.link(&entries);
+    pub(crate) fn new(entries: &'a [Entry<'a>], chains: &'a mut Chains, elements: &'a [Element]) -> Self {
+        let chains = (entries.len() > FEW).then(|| {
+            chains.link(entries);
+            &*chains
+        });
         Self { entries, chains, elements }
     }
 
     /// All values, containers included, in the order of the message.
     pub(crate) fn all(&self) -> &[Entry<'a>] {
-        &self.entries
+        self.entries
     }
 
     /// All values at a field, containers included, in the order of the message.
     pub(crate) fn entries(&self, field: FieldId) -> impl Iterator<Item = &Entry<'a>> {
-        let mut at = self.chains.first(field);
+        let mut at = self.chains.map_or(0, |chains| chains.first(field));
         std::iter::from_fn(move || {
-            let entry = self.entries.get(at as usize)?;
-            at = self.chains.next.get(at as usize).copied().unwrap_or(NONE);
-            Some(entry)
+            loop {
+                let entry = self.entries.get(at as usize)?;
+                at = match self.chains {
+                    Some(chains) => chains.next.get(at as usize).copied().unwrap_or(NONE),
+                    None => at + 1,
+                };
+                if entry.field == field {
+                    return Some(entry);
+                }
+            }
         })
     }
 
