@@ -22,6 +22,8 @@ _Dialect: TypeAlias = Literal["envelope", "json", "openai"]
 
 __all__ = [
     "Cluster",
+    "Cost",
+    "DearRules",
     "Decision",
     "Endpoint",
     "Explanation",
@@ -44,7 +46,12 @@ __version__: str
 class Matcher:
     """Named patterns, matched against JSON documents.
 
-    A replacement never disturbs a match under way: each call works on one immutable snapshot.
+    A replacement never disturbs a match under way: each call works on one immutable snapshot. Names that are returned are
+    interned: of one rule it is always the same object.
+
+    Matching takes time linear in the document, and for the rules that come near to matching it; not for the others,
+    however many there are (`cost` tells of rules for which that cannot be so). Documents above 16 KiB, and lists of
+    documents, are matched with the interpreter's lock released.
     """
 
     def __new__(
@@ -71,11 +78,31 @@ class Matcher:
     def matches(self, body: _Body) -> list[str]:
         """The names of all rules that match, in declaration order. Raises as `first` does."""
 
-    def explain(self, body: _Body) -> Explanation:
-        """Why each rule does or does not match. Raises as `first` does."""
+    def first_many(self, bodies: Iterable[_Body]) -> list[str | None]:
+        """`first` of each document, all by the same rules.
+
+        Mutable buffers are copied first. Raises as `first` does, for the first document that is not valid; a note on the
+        exception says which one that is.
+        """
+
+    def matches_many(self, bodies: Iterable[_Body]) -> list[list[str]]:
+        """`matches` of each document, all by the same rules. Raises as `first_many` does."""
+
+    def explain(self, body: _Body, *, rule: str | None = None) -> Explanation:
+        """Why each rule does or does not match: time and memory for every rule. With `rule`, why that one does or does not.
+
+        Raises as `first` does; `KeyError` where there is no such rule.
+        """
+
+    def cost(self) -> Cost:
+        """Which rules make matching dear. Takes about as long as compiling them."""
 
     def add(self, name: str, pattern: Mapping[str, Any]) -> None:
-        """Append a rule. Raises `PatternError`; `ValueError` where the name is taken."""
+        """Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
+
+        `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands of
+        changes all are compiled anew.
+        """
 
     def update(self, name: str, pattern: Mapping[str, Any]) -> None:
         """Give a rule another pattern; it keeps its position. Raises `PatternError`; `KeyError` where there is none."""
@@ -90,6 +117,28 @@ class Matcher:
     def __contains__(self, name: object, /) -> bool: ...
     def __iter__(self) -> Iterator[str]:
         """Rule names in declaration order."""
+
+@final
+class Cost:
+    """What rules cost beyond reading the document."""
+
+    @property
+    def rules(self) -> int:
+        """How many there are."""
+    @property
+    def dear(self) -> tuple[DearRules, ...]:
+        """Rules that are tried one by one, 128 or more for one message, the most first; empty where there are none."""
+
+@final
+class DearRules:
+    """Rules that some messages make be tried one by one, because they ask for nothing by which they can be told apart."""
+
+    @property
+    def when(self) -> str:
+        """Which messages do: `kind is "model"`, or `every message`."""
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules' names, in declaration order."""
 
 @final
 class Decision:

@@ -116,7 +116,7 @@ fn matches(pattern: &Pattern, document: &Json) -> bool {
     let matcher = Matcher::new([pattern], Options::default());
     let text = document.to_string();
     let first = matcher.first(text.as_bytes()).unwrap() == Some(0);
-    let verdict = matcher.explain(text.as_bytes()).unwrap().remove(0);
+    let (_, verdict) = matcher.explain(text.as_bytes()).unwrap().remove(0);
     assert_eq!(verdict.matched, first, "explain agrees with first");
     assert!(!verdict.reason.is_empty());
     first

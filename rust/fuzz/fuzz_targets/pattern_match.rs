@@ -159,8 +159,8 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
     assert_eq!(matcher.first(&body).unwrap(), found.first().copied());
     let verdicts = matcher.explain(&body).unwrap();
     assert_eq!(verdicts.len(), rules.len());
-    for (rank, (verdict, (tree, pattern))) in verdicts.iter().zip(&rules).enumerate() {
-        let matched = found.contains(&rank);
+    for ((rank, verdict), (tree, pattern)) in verdicts.iter().zip(&rules) {
+        let matched = found.contains(rank);
         assert_eq!(verdict.matched, matched, "{tree} on {document}: {verdict:?}");
         assert!(!verdict.reason.is_empty() && verdict.reason.len() < 8192);
         assert!(verdict.matched != verdict.path.is_some(), "{tree} on {document}: {verdict:?}");

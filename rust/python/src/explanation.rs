@@ -95,7 +95,7 @@ pub(crate) struct Explanation {
 impl Explanation {
     pub(crate) fn of(
         py: Python<'_>,
-        verdicts: impl Iterator<Item = (String, table::Verdict)>,
+        verdicts: impl IntoIterator<Item = (String, table::Verdict)>,
         seen: Vec<(&'static str, String)>,
         decision: Option<Py<Decision>>,
     ) -> PyResult<Self> {
@@ -103,7 +103,7 @@ impl Explanation {
         for (name, value) in seen {
             fields.set_item(name, value)?;
         }
-        let verdicts: Vec<(String, table::Verdict)> = verdicts.collect();
+        let verdicts: Vec<(String, table::Verdict)> = verdicts.into_iter().collect();
         Ok(Self {
             route: verdicts.iter().find(|(_, verdict)| verdict.matched).map(|(route, _)| route.clone()),
             decision,

@@ -3,12 +3,14 @@
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 
 mod body;
+mod cost;
 mod endpoint;
 mod errors;
 mod explanation;
 mod http1;
 mod matcher;
 mod message;
+mod names;
 mod plan;
 mod route_table;
 mod snapshot;
@@ -18,6 +20,8 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _native {
+    #[pymodule_export]
+    use crate::cost::{Cost, DearRules};
     #[pymodule_export]
     use crate::endpoint::{Cluster, Endpoint};
     #[pymodule_export]

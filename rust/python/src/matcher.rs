@@ -1,90 +1,163 @@
 //! `Matcher`.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::{ArcSwap, Guard};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyIterator, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyMapping, PyString, PyTuple};
 use waypost_core::json::{self, DuplicateKeys, Options};
-use waypost_core::pattern::Pattern;
-use waypost_core::table;
+use waypost_core::pattern::{Pattern, Problem, Value};
+use waypost_core::table::{self, MatcherBuilder};
 
 use crate::body::Body;
+use crate::cost::Cost;
 use crate::explanation::Explanation;
+use crate::names::{self, Names};
 use crate::{errors, value};
+
+/// From how many bytes on the interpreter is let go on while a document is matched: giving it up and taking it again
+/// costs about as much as matching a tenth of that.
+const LARGE: usize = 16 << 10;
+
+/// How many rules are read while the interpreter waits.
+const BATCH: usize = 256;
 
 /// One immutable state of a matcher.
 struct Compiled {
-    names: Vec<Py<PyString>>,
-    patterns: Vec<Arc<Pattern>>,
-    positions: HashMap<String, usize>,
+    names: Names,
     matcher: table::Matcher,
 }
 
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Matcher {
     options: Options,
-    /// Held only to read or to replace the pointer, never while anything is compiled or matched.
-    current: RwLock<Arc<Compiled>>,
+    current: ArcSwap<Compiled>,
     /// Held while a new state is made from the current one, so that no change is lost.
     editing: Mutex<()>,
 }
 
-type Rules = Vec<(String, Arc<Pattern>)>;
-
-fn parse(py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<Arc<Pattern>> {
+fn parse(py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<Pattern> {
     let value = value::read(pattern)?.map_err(|problem| errors::pattern(py, name, &[problem]))?;
-    let parsed = table::Matcher::parse(&value).map_err(|problems| errors::pattern(py, name, &problems))?;
-    Ok(Arc::new(parsed))
-}
-
-fn parse_all(patterns: &Bound<'_, PyMapping>) -> PyResult<Rules> {
-    let items = patterns.items()?;
-    let mut rules = Vec::with_capacity(items.len());
-    for item in items.iter() {
-        let (name, pattern): (String, Bound<'_, PyAny>) = item.extract()?;
-        let parsed = parse(patterns.py(), &name, &pattern)?;
-        rules.push((name, parsed));
-    }
-    Ok(rules)
+    table::Matcher::parse(&value).map_err(|problems| errors::pattern(py, name, &problems))
 }
 
 impl Compiled {
-    fn new(py: Python<'_>, rules: Rules, options: Options) -> Self {
-        let names = rules.iter().map(|(name, _)| PyString::intern(py, name).unbind()).collect();
-        let (positions, patterns, matcher) = py.detach(|| {
-            let matcher = table::Matcher::new(rules.iter().map(|(_, pattern)| &**pattern), options);
-            let patterns = rules.iter().map(|(_, pattern)| Arc::clone(pattern)).collect();
-            let positions = rules.into_iter().map(|(name, _)| name).zip(0..).collect();
-            (positions, patterns, matcher)
-        });
-        Self { names, patterns, positions, matcher }
+    fn new(patterns: &Bound<'_, PyMapping>, options: Options) -> PyResult<Self> {
+        let py = patterns.py();
+        let sys_intern = py.import("sys")?.getattr("intern")?;
+        let items = patterns.items()?;
+        let mut names = Vec::with_capacity(items.len());
+        let mut builder = MatcherBuilder::default();
+        let mut batch: Vec<Value> = Vec::with_capacity(BATCH);
+        for item in items.iter() {
+            let (name, pattern): (Bound<'_, PyString>, Bound<'_, PyAny>) = item.extract()?;
+            let of = |problem| errors::pattern(py, name.to_str().unwrap_or_default(), &[problem]);
+            batch.push(value::read(&pattern)?.map_err(of)?);
+            names.push(names::intern(&name, &sys_intern)?);
+            if batch.len() == BATCH {
+                push_all(py, &names, &mut batch, &mut builder)?;
+            }
+        }
+        push_all(py, &names, &mut batch, &mut builder)?;
+        let matcher = py.detach(|| builder.finish(options));
+        Ok(Self { names: Names::new(py, names)?, matcher })
     }
 
-    fn rules(&self, py: Python<'_>) -> PyResult<Rules> {
-        let names = self.names.iter().map(|name| name.extract::<String>(py));
-        names.zip(&self.patterns).map(|(name, pattern)| Ok((name?, Arc::clone(pattern)))).collect()
+    fn name(&self, py: Python<'_>, number: usize) -> Option<Py<PyString>> {
+        self.names.get(number).map(|name| name.clone_ref(py))
+    }
+
+    fn named(&self, py: Python<'_>, numbers: Vec<usize>) -> Vec<Py<PyString>> {
+        numbers.into_iter().filter_map(|number| self.name(py, number)).collect()
+    }
+
+    /// The number of a rule.
+    fn find(&self, py: Python<'_>, name: &str) -> Option<usize> {
+        self.names.find(py, name).filter(|number| self.matcher.has(*number))
+    }
+
+    fn number(&self, py: Python<'_>, name: &str) -> PyResult<usize> {
+        self.find(py, name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))
     }
 }
 
+/// Compiles the patterns of the last names, the interpreter going on meanwhile.
+fn push_all(
+    py: Python<'_>,
+    names: &[Py<PyString>],
+    batch: &mut Vec<Value>,
+    builder: &mut MatcherBuilder,
+) -> PyResult<()> {
+    let first = names.len() - batch.len();
+    let result = py.detach(|| {
+        for (value, at) in batch.drain(..).zip(first..) {
+            builder.push(&table::Matcher::parse(&value).map_err(|problems| (at, problems))?);
+        }
+        Ok(())
+    });
+    result.map_err(|(at, problems): (usize, Vec<Problem>)| {
+        let name = names.get(at).map(|name| name.bind(py).to_string()).unwrap_or_default();
+        errors::pattern(py, &name, &problems)
+    })
+}
+
 impl Matcher {
-    fn current(&self) -> Arc<Compiled> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    /// Asks the current state about a document, the interpreter going on meanwhile where that takes a while.
+    fn ask<T: Send>(
+        &self,
+        body: &Bound<'_, PyAny>,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Error> + Send,
+    ) -> PyResult<(Guard<Arc<Compiled>>, T)> {
+        let py = body.py();
+        let body = Body::of(body)?;
+        let (bytes, compiled) = (body.as_bytes(), self.current.load());
+        let matcher = &compiled.matcher;
+        let found = if bytes.len() < LARGE { ask(matcher, bytes) } else { py.detach(|| ask(matcher, bytes)) };
+        let found = found.map_err(|error| errors::json(py, error))?;
+        Ok((compiled, found))
+    }
+
+    /// Asks the current state about several documents, the interpreter going on meanwhile.
+    fn ask_many<T: Send>(
+        &self,
+        bodies: &Bound<'_, PyAny>,
+        ask: impl Fn(&table::Matcher, &[u8]) -> Result<T, json::Error> + Sync,
+    ) -> PyResult<(Guard<Arc<Compiled>>, Vec<T>)> {
+        let py = bodies.py();
+        let at = |error: PyErr, index: usize| {
+            // The error is raised all the same if this fails.
+            let _ = error.value(py).call_method1("add_note", (format!("in document {index} of the list"),));
+            error
+        };
+        let objects: Vec<Bound<'_, PyAny>> = bodies.try_iter()?.collect::<PyResult<_>>()?;
+        let bodies: Vec<Body<'_>> = (0..)
+            .zip(&objects)
+            .map(|(index, object)| Body::of(object).map_err(|error| at(error, index)))
+            .collect::<PyResult<_>>()?;
+        let bytes: Vec<&[u8]> = bodies.iter().map(Body::as_bytes).collect();
+        let compiled = self.current.load();
+        let matcher = &compiled.matcher;
+        let found = py.detach(|| {
+            (0..).zip(bytes).map(|(index, body)| ask(matcher, body).map_err(|error| (index, error))).collect()
+        });
+        match found {
+            Ok(found) => Ok((compiled, found)),
+            Err((index, error)) => Err(at(errors::json(py, error), index)),
+        }
     }
 
     /// Makes a new state from the current one.
-    fn edit(&self, py: Python<'_>, edit: impl FnOnce(&Compiled) -> PyResult<Rules>) -> PyResult<()> {
+    fn edit(&self, py: Python<'_>, edit: impl FnOnce(&Compiled) -> PyResult<Compiled>) -> PyResult<()> {
         let _one_at_a_time = self.editing.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        let rules = edit(&self.current())?;
-        let compiled = Arc::new(Compiled::new(py, rules, self.options));
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = compiled;
+        let mut compiled = edit(&self.current.load())?;
+        if compiled.matcher.is_overgrown() {
+            let (matcher, numbers) = py.detach(|| compiled.matcher.flattened());
+            compiled = Compiled { names: compiled.names.renumbered(py, &numbers)?, matcher };
+        }
+        self.current.store(Arc::new(compiled));
         Ok(())
-    }
-
-    fn position(compiled: &Compiled, name: &str) -> PyResult<usize> {
-        compiled.positions.get(name).copied().ok_or_else(|| PyKeyError::new_err(name.to_owned()))
     }
 }
 
@@ -108,83 +181,100 @@ impl Matcher {
             }
         };
         let options = Options { depth: checked_depth(depth)?, duplicate_keys };
-        let rules = patterns.map(parse_all).transpose()?.unwrap_or_default();
-        let compiled = Arc::new(Compiled::new(py, rules, options));
-        Ok(Self { options, current: RwLock::new(compiled), editing: Mutex::new(()) })
+        let compiled = match patterns {
+            Some(patterns) => Compiled::new(patterns, options)?,
+            None => Compiled::new(PyDict::new(py).as_mapping(), options)?,
+        };
+        Ok(Self { options, current: ArcSwap::from_pointee(compiled), editing: Mutex::new(()) })
     }
 
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
-        let (body, compiled) = (Body::of(body)?, self.current());
-        let rank = compiled.matcher.first(body.as_bytes()).map_err(|error| errors::json(py, error))?;
-        Ok(rank.and_then(|rank| compiled.names.get(rank)).map(|name| name.clone_ref(py)))
+        let (compiled, number) = self.ask(body, table::Matcher::first)?;
+        Ok(number.and_then(|number| compiled.name(py, number)))
+    }
+
+    fn first_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Py<PyString>>>> {
+        let (compiled, found) = self.ask_many(bodies, table::Matcher::first)?;
+        Ok(found.into_iter().map(|number| number.and_then(|number| compiled.name(py, number))).collect())
     }
 
     fn matches(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyString>>> {
-        let (body, compiled) = (Body::of(body)?, self.current());
-        let ranks = compiled.matcher.matches(body.as_bytes()).map_err(|error| errors::json(py, error))?;
-        Ok(ranks
-            .into_iter()
-            .filter_map(|rank| compiled.names.get(rank))
-            .map(|name| name.clone_ref(py))
-            .collect())
+        let (compiled, numbers) = self.ask(body, table::Matcher::matches)?;
+        Ok(compiled.named(py, numbers))
     }
 
-    fn explain(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Explanation> {
-        let (body, compiled) = (Body::of(body)?, self.current());
-        let verdicts = compiled.matcher.explain(body.as_bytes()).map_err(|error| errors::json(py, error))?;
-        let names = compiled.names.iter().map(|name| name.extract(py)).collect::<PyResult<Vec<String>>>()?;
-        Explanation::of(py, names.into_iter().zip(verdicts), Vec::new(), None)
+    fn matches_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<Py<PyString>>>> {
+        let (compiled, found) = self.ask_many(bodies, table::Matcher::matches)?;
+        Ok(found.into_iter().map(|numbers| compiled.named(py, numbers)).collect())
     }
 
-    fn add(&self, py: Python<'_>, name: String, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
-        let parsed = parse(py, &name, pattern)?;
+    #[pyo3(signature = (body, *, rule = None))]
+    fn explain(&self, py: Python<'_>, body: &Bound<'_, PyAny>, rule: Option<&str>) -> PyResult<Explanation> {
+        let Some(rule) = rule else {
+            let (compiled, verdicts) = self.ask(body, table::Matcher::explain)?;
+            let named = verdicts.into_iter().filter_map(|(number, verdict)| {
+                Some(compiled.names.get(number)?.extract(py).map(|name| (name, verdict)))
+            });
+            let verdicts = named.collect::<PyResult<Vec<(String, table::Verdict)>>>()?;
+            return Explanation::of(py, verdicts, Vec::new(), None);
+        };
+        let number = self.current.load().number(py, rule)?;
+        let (_, verdict) = self.ask(body, |matcher, body| matcher.explain_one(body, number))?;
+        Explanation::of(py, verdict.map(|verdict| (rule.to_owned(), verdict)), Vec::new(), None)
+    }
+
+    fn cost(&self, py: Python<'_>) -> PyResult<Cost> {
+        let compiled = self.current.load();
+        let cost = py.detach(|| compiled.matcher.cost());
+        Cost::of(py, &cost, |number| compiled.name(py, number))
+    }
+
+    fn add(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
+        let parsed = parse(py, name, pattern)?;
         self.edit(py, |current| {
-            if current.positions.contains_key(&name) {
+            if current.find(py, name).is_some() {
                 let message = format!("there is a rule {name:?} already: use update to change it");
                 return Err(PyValueError::new_err(message));
             }
-            let mut rules = current.rules(py)?;
-            rules.push((name, parsed));
-            Ok(rules)
+            let mut names = current.names.copy(py);
+            let matcher = current.matcher.with(names.next(), Some(&parsed));
+            names.push(py, name);
+            Ok(Compiled { names, matcher })
         })
     }
 
     fn update(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let parsed = parse(py, name, pattern)?;
         self.edit(py, |current| {
-            let position = Self::position(current, name)?;
-            let mut rules = current.rules(py)?;
-            if let Some((_, pattern)) = rules.get_mut(position) {
-                *pattern = parsed;
-            }
-            Ok(rules)
+            let matcher = current.matcher.with(current.number(py, name)?, Some(&parsed));
+            Ok(Compiled { names: current.names.copy(py), matcher })
         })
     }
 
     fn remove(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         self.edit(py, |current| {
-            let position = Self::position(current, name)?;
-            let mut rules = current.rules(py)?;
-            rules.remove(position);
-            Ok(rules)
+            let matcher = current.matcher.with(current.number(py, name)?, None);
+            Ok(Compiled { names: current.names.copy(py), matcher })
         })
     }
 
     fn replace(&self, py: Python<'_>, patterns: &Bound<'_, PyMapping>) -> PyResult<()> {
-        let rules = parse_all(patterns)?;
-        self.edit(py, |_| Ok(rules))
+        let compiled = Compiled::new(patterns, self.options)?;
+        self.edit(py, |_| Ok(compiled))
     }
 
     fn __len__(&self) -> usize {
-        self.current().names.len()
+        self.current.load().matcher.len()
     }
 
-    fn __contains__(&self, name: &Bound<'_, PyAny>) -> bool {
-        name.extract::<String>().is_ok_and(|name| self.current().positions.contains_key(&name))
+    fn __contains__(&self, py: Python<'_>, name: &Bound<'_, PyAny>) -> bool {
+        let found = |name: &Bound<'_, PyString>| self.current.load().find(py, name.to_str().ok()?);
+        name.cast::<PyString>().is_ok_and(|name| found(name).is_some())
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        PyTuple::new(py, &self.current().names)?.try_iter()
+        let compiled = self.current.load();
+        PyTuple::new(py, compiled.named(py, compiled.matcher.numbers()))?.try_iter()
     }
 
     fn __repr__(&self) -> String {

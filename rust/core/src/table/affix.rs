@@ -109,16 +109,14 @@ impl Affixes {
 /// Eight bytes from an offset on.
 fn key(text: &[u8], from: usize) -> u64 {
     let rest = text.get(from..).unwrap_or_default();
-    match rest.first_chunk() {
-        Some(chunk) => u64::from_be_bytes(*chunk),
-        None => {
-            let mut chunk = [0; 8];
-            for (to, from) in chunk.iter_mut().zip(rest) {
-                *to = *from;
-            }
-            u64::from_be_bytes(chunk)
-        }
+    if let Some(chunk) = rest.first_chunk() {
+        return u64::from_be_bytes(*chunk);
     }
+    let mut chunk = [0; 8];
+    for (to, from) in chunk.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    u64::from_be_bytes(chunk)
 }
 
 /// An index or offset; 2³² − 1 for what does not fit, where nothing is.

@@ -24,6 +24,11 @@ impl Fields {
         id
     }
 
+    /// The number of a path that has one.
+    pub(crate) fn find(&self, path: &[Box<str>]) -> Option<FieldId> {
+        self.ids.get(path).copied()
+    }
+
     /// The path of a field.
     pub(crate) fn path(&self, id: FieldId) -> &[Box<str>] {
         self.paths.get(id as usize).map_or(&[], |path| path)

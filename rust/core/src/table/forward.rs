@@ -6,9 +6,9 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::affix::Affixes;
+use super::facts::{Facts, Found};
 use super::fields::FieldId;
 use super::interval::Intervals;
-use super::facts::{Facts, Found};
 use super::predicates::{PredicateId, Predicates};
 use super::view::Entry;
 use super::work;
@@ -125,6 +125,11 @@ impl Forward {
             self.fields.resize_with(index + 1, || None);
         }
         self.fields.get_mut(index).map(|guards| &mut **guards.get_or_insert_default())
+    }
+
+    /// By field, the guards that are tried one by one.
+    pub(crate) fn tried(&self) -> impl Iterator<Item = (FieldId, &[PredicateId])> {
+        (0..).zip(&self.fields).filter_map(|(field, guards)| Some((field, guards.as_ref()?.rest.as_slice())))
     }
 
     /// The guards that hold, ascending, none twice.

@@ -26,12 +26,14 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::consistency;
+use super::cost::{Dear, MANY};
 use super::facts::Facts;
+use super::fields::Fields;
 use super::forward::Forward;
 use super::predicates::{PredicateId, Predicates};
 use super::program::{Node, Nodes, Program};
 use super::work;
-use crate::pattern::Predicate;
+use crate::pattern::{Predicate, format_keys};
 
 /// Lists up to this length are evaluated as they are.
 const SHORT: usize = 4;
@@ -95,7 +97,8 @@ impl Index {
     pub(crate) fn build(program: &Program, predicates: &mut Predicates) -> Self {
         let options: Vec<Vec<Choice>> =
             (0..program.len()).map(|rank| options(program.rule(rank), predicates)).collect();
-        let mut builder = Builder { index: Self::default(), predicates, options: &options, guards: Vec::new() };
+        let mut builder =
+            Builder { index: Self::default(), predicates, options: &options, guards: Vec::new() };
         let all = (0..).zip(&options).map(|(rank, _)| Travelling { rank, used: 0 }).collect();
         builder.place(all, 0);
         let Builder { mut index, mut guards, .. } = builder;
@@ -109,8 +112,13 @@ impl Index {
         index
     }
 
-    /// Rank of the first rule that matches.
-    pub(crate) fn first(&self, program: &Program, facts: &Facts<'_, '_>) -> Option<usize> {
+    /// Rank of the first rule that matches, of those that count.
+    pub(crate) fn first(
+        &self,
+        program: &Program,
+        facts: &Facts<'_, '_>,
+        counts: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
         let guards = self.forward.find(facts);
         let mut best = u32::MAX;
         let mut todo = self.top(&guards);
@@ -124,7 +132,7 @@ impl Index {
                 if rank >= best {
                     break;
                 }
-                if matches(&program.rule(rank as usize), facts) {
+                if matches(&program.rule(rank as usize), facts) && counts(rank as usize) {
                     best = rank;
                     break;
                 }
@@ -150,6 +158,55 @@ impl Index {
         found.dedup();
         found.retain(|rank| matches(&program.rule(*rank as usize), facts));
         found.into_iter().map(|rank| rank as usize).collect()
+    }
+
+    /// The rules that are tried one by one, where those are many.
+    pub(crate) fn dear(&self, predicates: &Predicates, fields: &Fields) -> Vec<Dear> {
+        let mut out: Vec<Dear> = Vec::new();
+        let above: HashMap<NodeId, (NodeId, PredicateId), RandomState> = {
+            let top = (0..).zip(&self.top).map(|(id, child)| (*child, (ROOT, id)));
+            top.chain(self.children.iter().map(|((node, id), child)| (*child, (*node, *id)))).collect()
+        };
+        let guard = |id: PredicateId| {
+            let field = format_keys(fields.path(predicates.field(id)));
+            format!("{field} is {}", predicates.describe(id))
+        };
+        for (node, place) in (0..).zip(&self.places) {
+            let list = self.list(place);
+            if list.len() < MANY {
+                continue;
+            }
+            let mut guards = Vec::new();
+            let mut at = node;
+            while let Some((parent, id)) = above.get(&at) {
+                guards.push(guard(*id));
+                at = *parent;
+            }
+            guards.reverse();
+            let when = if guards.is_empty() { "every message".to_owned() } else { guards.join(", ") };
+            out.push(Dear { when, rules: list.iter().map(|rank| *rank as usize).collect() });
+        }
+        let mut below: HashMap<NodeId, Vec<NodeId>, RandomState> = HashMap::default();
+        for (child, (node, _)) in &above {
+            below.entry(*node).or_default().push(*child);
+        }
+        for (field, tried) in self.forward.tried() {
+            let mut todo: Vec<NodeId> =
+                tried.iter().filter_map(|id| self.top.get(*id as usize).copied()).collect();
+            let mut rules: Vec<usize> = Vec::new();
+            while let Some(node) = todo.pop() {
+                let Some(place) = self.places.get(node as usize) else { continue };
+                rules.extend(self.list(place).iter().map(|rank| *rank as usize));
+                todo.extend(below.get(&node).into_iter().flatten());
+            }
+            rules.sort_unstable();
+            rules.dedup();
+            if rules.len() >= MANY {
+                out.push(Dear { when: format!("{} is a string", format_keys(fields.path(field))), rules });
+            }
+        }
+        out.sort_by_key(|dear| std::cmp::Reverse(dear.rules.len()));
+        out
     }
 
     fn list(&self, place: &Place) -> &[u32] {

@@ -9,12 +9,14 @@
 
 mod affix;
 mod consistency;
+mod cost;
 mod explain;
 mod facts;
 mod fields;
 mod forward;
 mod index;
 mod interval;
+mod layer;
 mod lens;
 mod matcher;
 mod message;
@@ -28,8 +30,9 @@ mod ways;
 mod work;
 mod workspace;
 
+pub use cost::{Cost, Dear};
 pub use explain::Verdict;
-pub use matcher::Matcher;
+pub use matcher::{Builder as MatcherBuilder, Matcher};
 pub(crate) use message::MAX_ID;
 pub use message::{Envelope, Header, Identity, Message, MessageError};
 pub(crate) use routes::tests;

@@ -98,6 +98,19 @@ impl Predicates {
             }
             Scalar::String(text) => (Sort::String, text.as_bytes()),
         };
+        self.intern_value(field, sort, value)
+    }
+
+    /// The number here of a predicate of another set, whose field has this number here.
+    pub(crate) fn adopt(&mut self, other: &Self, id: PredicateId, field: FieldId) -> PredicateId {
+        match other.get(id) {
+            Some(Test::Equality(_, value)) => self.intern_value(field, value.sort, value.bytes),
+            Some(Test::Other(_, predicate)) => self.intern_other(field, predicate),
+            None => PredicateId::MAX,
+        }
+    }
+
+    fn intern_value(&mut self, field: FieldId, sort: Sort, value: &[u8]) -> PredicateId {
         if let Some(found) = self.find(field, sort, value) {
             return found;
         }
@@ -106,8 +119,7 @@ impl Predicates {
         self.bytes.extend_from_slice(value);
         self.entries.push(Entry { field, start, length: narrow(value.len()), sort });
         let hash = hash(&self.hasher, field, sort, value);
-        self.values
-            .insert_unique(hash, id, |id| Self::rehash(&self.entries, &self.bytes, &self.hasher, *id));
+        self.values.insert_unique(hash, id, |id| Self::rehash(&self.entries, &self.bytes, &self.hasher, *id));
         let index = field as usize;
         if self.longest.len() <= index {
             self.longest.resize(index + 1, None);

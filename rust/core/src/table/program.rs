@@ -7,7 +7,7 @@
 //! A rule of three fields with one value each takes 24 bytes.
 
 use super::facts::Facts;
-use super::fields::Fields;
+use super::fields::FieldId;
 use super::predicates::{PredicateId, Predicates};
 use crate::pattern::{Conjunction, Node as PatternNode, Pattern};
 
@@ -75,9 +75,26 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Appends a rule.
-    pub(crate) fn push(&mut self, pattern: &Pattern, fields: &mut Fields, predicates: &mut Predicates) {
-        self.conjunction(&pattern.root, fields, predicates);
+    /// Appends a rule. `field` gives the number of a path.
+    pub(crate) fn push(
+        &mut self,
+        pattern: &Pattern,
+        field: &mut impl FnMut(&[Box<str>]) -> FieldId,
+        predicates: &mut Predicates,
+    ) {
+        self.conjunction(&pattern.root, field, predicates);
+        self.ends.push(u32::try_from(self.code.len()).unwrap_or(u32::MAX));
+    }
+
+    /// Appends a rule of another set. `field` gives the number here of a field there.
+    pub(crate) fn adopt(
+        &mut self,
+        rule: Nodes<'_>,
+        from: &Predicates,
+        field: &mut impl FnMut(FieldId) -> FieldId,
+        predicates: &mut Predicates,
+    ) {
+        self.nodes(rule, from, field, predicates);
         self.ends.push(u32::try_from(self.code.len()).unwrap_or(u32::MAX));
     }
 
@@ -99,26 +116,60 @@ impl Program {
         self.ends.shrink_to_fit();
     }
 
-    fn conjunction(&mut self, nodes: &Conjunction, fields: &mut Fields, predicates: &mut Predicates) {
+    fn conjunction(
+        &mut self,
+        nodes: &Conjunction,
+        number: &mut impl FnMut(&[Box<str>]) -> FieldId,
+        predicates: &mut Predicates,
+    ) {
         for node in nodes {
             match node {
                 PatternNode::Field(field) => {
-                    let id = fields.intern(&field.path);
+                    let id = number(&field.path);
                     self.block(TEST, |program| {
                         let start = program.code.len();
                         program.code.extend(field.tests.iter().map(|test| predicates.intern(id, test)));
-                        // Equalities first, ascending, so that they can be searched where there are many.
-                        if let Some(tests) = program.code.get_mut(start..) {
-                            tests.sort_unstable_by_key(|id| (!predicates.is_equality(*id), *id));
-                        }
+                        program.sort_test(start, predicates);
                     });
                 }
                 PatternNode::Or(branches) => self.block(ANY, |program| {
                     for branch in branches {
-                        program.block(ALL, |program| program.conjunction(branch, fields, predicates));
+                        program.block(ALL, |program| program.conjunction(branch, number, predicates));
                     }
                 }),
             }
+        }
+    }
+
+    fn nodes(
+        &mut self,
+        nodes: Nodes<'_>,
+        from: &Predicates,
+        field: &mut impl FnMut(FieldId) -> FieldId,
+        predicates: &mut Predicates,
+    ) {
+        for node in nodes {
+            match node {
+                Node::Test(test) => self.block(TEST, |program| {
+                    let start = program.code.len();
+                    let field = test.first().map_or(FieldId::MAX, |id| field(from.field(*id)));
+                    program.code.extend(test.iter().map(|id| predicates.adopt(from, *id, field)));
+                    program.sort_test(start, predicates);
+                }),
+                Node::All(inside) => {
+                    self.block(ALL, |program| program.nodes(inside, from, field, predicates))
+                }
+                Node::Any(inside) => {
+                    self.block(ANY, |program| program.nodes(inside, from, field, predicates))
+                }
+            }
+        }
+    }
+
+    /// Equalities first, ascending, so that they can be searched where there are many.
+    fn sort_test(&mut self, start: usize, predicates: &Predicates) {
+        if let Some(test) = self.code.get_mut(start..) {
+            test.sort_unstable_by_key(|id| (!predicates.is_equality(*id), *id));
         }
     }
 

@@ -1,9 +1,11 @@
 //! Routes: rules over messages of any dialect, and what to do with the messages they take.
 
+use super::cost::Cost;
 use super::explain::Verdict;
+use super::fields::Fields;
 use super::lens::{Lens, base_fields};
 use super::message::{Envelope, Message, MessageError, open};
-use super::rules::Rules;
+use super::rules::{Builder, Rules};
 use super::scope;
 use super::view::View;
 use super::workspace::Workspace;
@@ -69,6 +71,7 @@ pub struct Explanation {
 /// Routes compiled for deciding.
 #[derive(Debug)]
 pub struct RouteTable {
+    fields: Fields,
     rules: Rules,
     /// By rank.
     decisions: Vec<Decision>,
@@ -108,9 +111,14 @@ impl RouteTable {
         }
         // Stable: equal precedence keeps the order written.
         parsed.sort_by_key(|(_, spec, _)| std::cmp::Reverse(spec.precedence));
-        let rules = Rules::compile(base_fields(), parsed.iter().map(|(_, _, pattern)| pattern));
+        let mut fields = base_fields();
+        let mut builder = Builder::default();
+        for (_, _, pattern) in &parsed {
+            builder.push(pattern, &mut |path| fields.intern(path));
+        }
+        let rules = builder.finish();
         let content = parsed.iter().any(|(_, _, pattern)| tests(pattern, "content"));
-        let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &rules.fields, content));
+        let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &fields, content));
         let by_path = parsed.iter().map(|(_, _, pattern)| tests(pattern, "path")).collect();
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),
@@ -121,6 +129,7 @@ impl RouteTable {
             decisions: parsed.iter().map(|(_, spec, _)| decide(spec)).collect(),
             order: parsed.iter().map(|(index, ..)| *index).collect(),
             patterns: parsed.into_iter().map(|(_, _, pattern)| pattern).collect(),
+            fields,
             rules,
             by_path,
             lenses,
@@ -186,7 +195,7 @@ impl RouteTable {
     /// As [`RouteTable::decide`].
     pub fn explain(&self, message: &Message<'_>) -> Result<Explanation, MessageError> {
         self.with_view(message, |envelope, view| {
-            let mut verdicts = self.rules.explain(view);
+            let mut verdicts = self.rules.explain(&self.fields, view, 0..self.len());
             for (rank, verdict) in verdicts.iter_mut().enumerate() {
                 if verdict.matched && !self.takes(message, rank) {
                     let reason = "requests of this path go to routes that name it: match: {path: […]}";
@@ -203,10 +212,16 @@ impl RouteTable {
         })
     }
 
+    /// What makes deciding dear, routes by their ranks.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        Cost { rules: self.len(), dear: self.rules.dear(&self.fields) }
+    }
+
     /// Rank of the first route that takes a message.
     fn first(&self, message: &Message<'_>, view: &View<'_>) -> Option<usize> {
         if is_listed(message) {
-            return self.rules.first(view);
+            return self.rules.first(view, |_| true);
         }
         self.rules.matches(view).into_iter().find(|rank| self.takes(message, *rank))
     }

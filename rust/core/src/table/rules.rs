@@ -1,8 +1,9 @@
-//! Named rules in the order in which they are tried.
+//! Rules in the order in which they are tried.
 
+use super::cost::Dear;
 use super::explain::Verdict;
 use super::facts::Facts;
-use super::fields::Fields;
+use super::fields::{FieldId, Fields};
 use super::index::Index;
 use super::predicates::Predicates;
 use super::program::Program;
@@ -10,35 +11,49 @@ use super::view::View;
 use crate::pattern::Pattern;
 
 /// Rules, best first, and what finds those that match.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Rules {
-    pub(crate) fields: Fields,
     predicates: Predicates,
     program: Program,
     index: Index,
 }
 
-impl Rules {
-    /// Compiles patterns, given in rank order. `fields` may hold some that the host needs in any case.
-    pub(crate) fn compile<'p>(mut fields: Fields, patterns: impl IntoIterator<Item = &'p Pattern>) -> Self {
-        let mut predicates = Predicates::default();
-        let mut program = Program::default();
-        for pattern in patterns {
-            program.push(pattern, &mut fields, &mut predicates);
-        }
+/// Rules that are being collected, in rank order.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    predicates: Predicates,
+    program: Program,
+}
+
+impl Builder {
+    /// Appends a rule. `field` gives the number of a path.
+    pub(crate) fn push(&mut self, pattern: &Pattern, field: &mut impl FnMut(&[Box<str>]) -> FieldId) {
+        self.program.push(pattern, field, &mut self.predicates);
+    }
+
+    /// Appends a rule of another set. `field` gives the number here of a field there.
+    pub(crate) fn adopt(&mut self, rules: &Rules, rank: usize, field: &mut impl FnMut(FieldId) -> FieldId) {
+        self.program.adopt(rules.program.rule(rank), &rules.predicates, field, &mut self.predicates);
+    }
+
+    /// Builds the index.
+    pub(crate) fn finish(self) -> Rules {
+        let Self { mut predicates, mut program } = self;
         let index = Index::build(&program, &mut predicates);
         predicates.finish();
         program.finish();
-        Self { fields, predicates, program, index }
+        Rules { predicates, program, index }
     }
+}
 
+impl Rules {
     pub(crate) fn len(&self) -> usize {
         self.program.len()
     }
 
-    /// Rank of the first rule that matches.
-    pub(crate) fn first(&self, view: &View<'_>) -> Option<usize> {
-        self.index.first(&self.program, &Facts::new(view, &self.predicates))
+    /// Rank of the first rule that matches, of those that count.
+    pub(crate) fn first(&self, view: &View<'_>, counts: impl Fn(usize) -> bool) -> Option<usize> {
+        self.index.first(&self.program, &Facts::new(view, &self.predicates), counts)
     }
 
     /// Ranks of all rules that match, ascending.
@@ -46,9 +61,19 @@ impl Rules {
         self.index.matches(&self.program, &Facts::new(view, &self.predicates))
     }
 
-    /// Every rule's verdict, in rank order.
-    pub(crate) fn explain(&self, view: &View<'_>) -> Vec<Verdict> {
+    /// Verdicts on these rules.
+    pub(crate) fn explain(
+        &self,
+        fields: &Fields,
+        view: &View<'_>,
+        ranks: impl IntoIterator<Item = usize>,
+    ) -> Vec<Verdict> {
         let facts = Facts::new(view, &self.predicates);
-        (0..self.len()).map(|rank| Verdict::of(self.program.rule(rank), &self.fields, &facts)).collect()
+        ranks.into_iter().map(|rank| Verdict::of(self.program.rule(rank), fields, &facts)).collect()
+    }
+
+    /// What makes matching dear.
+    pub(crate) fn dear(&self, fields: &Fields) -> Vec<Dear> {
+        self.index.dear(&self.predicates, fields)
     }
 }

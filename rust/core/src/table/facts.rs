@@ -1,0 +1,104 @@
+//! Which predicates hold for one message. Each is evaluated when it is asked for.
+
+use smallvec::SmallVec;
+
+use super::fields::FieldId;
+use super::predicates::{PredicateId, Predicates, Test};
+use super::view::{Entry, View};
+use super::work;
+
+/// From how many values on the equalities that hold are looked up beforehand, instead of going through a field's values
+/// for each.
+const MANY: usize = 64;
+
+/// Up to how many predicates of a test are evaluated one by one.
+const FEW: usize = 8;
+
+/// One message before one set of predicates.
+#[derive(Debug)]
+pub(crate) struct Facts<'v, 'a> {
+    pub(crate) view: &'v View<'a>,
+    pub(crate) predicates: &'v Predicates,
+    /// The equalities that hold, ascending, where the message has many values.
+    equal: Option<Vec<PredicateId>>,
+}
+
+impl<'v, 'a> Facts<'v, 'a> {
+    pub(crate) fn new(view: &'v View<'a>, predicates: &'v Predicates) -> Self {
+        let equal = (view.all().len() > MANY).then(|| {
+            let mut equal: Vec<PredicateId> =
+                view.all().iter().filter_map(|entry| predicates.equal_to(entry)).collect();
+            work::step(view.all().len());
+            equal.sort_unstable();
+            equal.dedup();
+            equal
+        });
+        Self { view, predicates, equal }
+    }
+
+    /// Whether any scalar at its field satisfies a predicate, or its absence does.
+    pub(crate) fn holds(&self, id: PredicateId) -> bool {
+        work::step(1);
+        match self.predicates.get(id) {
+            None => false,
+            Some(Test::Equality(field, value)) => match &self.equal {
+                Some(equal) => equal.binary_search(&id).is_ok(),
+                None => self.view.entries(field).any(|entry| value.is(entry)),
+            },
+            Some(Test::Other(field, predicate)) => {
+                if predicate.wants_absence() {
+                    return !self.view.has_scalar(field);
+                }
+                self.view.scalars(field).any(|(_, seen)| {
+                    work::step(1);
+                    predicate.matches(&seen)
+                })
+            }
+        }
+    }
+
+    /// Whether one of the predicates of a test holds: equalities come first there, ascending.
+    pub(crate) fn any_holds(&self, test: &[PredicateId]) -> bool {
+        if test.len() <= FEW {
+            return test.iter().any(|id| self.holds(*id));
+        }
+        let (equalities, others) = self.split(test);
+        let listed = |id: &PredicateId| equalities.binary_search(id).is_ok();
+        let equal = match (&self.equal, equalities.first()) {
+            (_, None) => false,
+            (Some(equal), _) if equal.len() < equalities.len() => equal.iter().any(listed),
+            (Some(equal), _) => equalities.iter().any(|id| equal.binary_search(id).is_ok()),
+            (None, Some(first)) => {
+                let mut entries = self.view.entries(self.predicates.field(*first));
+                entries.any(|entry| self.predicates.equal_to(entry).as_ref().is_some_and(listed))
+            }
+        };
+        equal || others.iter().any(|id| self.holds(*id))
+    }
+
+    /// Whether one scalar satisfies one of the predicates of a test.
+    pub(crate) fn any_accepts(&self, test: &[PredicateId], entry: &Entry<'_>) -> bool {
+        let (equalities, others) = self.split(test);
+        work::step(1 + others.len());
+        let equal = (!equalities.is_empty()).then(|| self.predicates.equal_to(entry)).flatten();
+        equal.is_some_and(|id| equalities.binary_search(&id).is_ok())
+            || entry.seen().is_some_and(|seen| {
+                others
+                    .iter()
+                    .filter_map(|id| self.predicates.other(*id))
+                    .any(|predicate| predicate.matches(&seen))
+            })
+    }
+
+    /// The field that a test is for.
+    pub(crate) fn field(&self, test: &[PredicateId]) -> Option<FieldId> {
+        test.first().map(|id| self.predicates.field(*id))
+    }
+
+    fn split<'t>(&self, test: &'t [PredicateId]) -> (&'t [PredicateId], &'t [PredicateId]) {
+        test.split_at(test.partition_point(|id| self.predicates.is_equality(*id)))
+    }
+}
+
+/// Predicates that hold.
+pub(crate) type Found = SmallVec<[PredicateId; 16]>;

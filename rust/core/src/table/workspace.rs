@@ -1,0 +1,105 @@
+//! Buffers that outlive one message, one set for each thread.
+
+use std::cell::Cell;
+
+use super::view::{Chains, Entry};
+use crate::json::{self, Element, Kind, Leaf, Options, PathTrie, Scan, unescape};
+
+/// How many bytes of unescaped text are kept for the next document.
+const KEPT: usize = 1 << 14;
+
+thread_local! {
+    static IDLE: Cell<Option<Box<Workspace>>> = const { Cell::new(None) };
+}
+
+/// What reading and matching one message needs room for.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    scan: Scan,
+    text: Text,
+    chains: Chains,
+}
+
+/// What the strings with escapes stand for, one after the other.
+#[derive(Debug, Default)]
+struct Text {
+    unescaped: String,
+    /// Where each of them ends.
+    ends: Vec<u32>,
+}
+
+/// A valid document and the values in it that are tracked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Document<'a> {
+    pub(crate) body: &'a str,
+    pub(crate) elements: &'a [Element],
+    leaves: &'a [Leaf],
+    text: &'a Text,
+}
+
+impl Workspace {
+    /// Lends this thread's workspace.
+    pub(crate) fn lend<T>(work: impl FnOnce(&mut Self) -> T) -> T {
+        let mut workspace = IDLE.take().unwrap_or_default();
+        let result = work(&mut workspace);
+        IDLE.set(Some(workspace));
+        result
+    }
+
+    /// Scans `body`, all of which must be valid JSON.
+    pub(crate) fn read<'a>(
+        &'a mut self,
+        body: &'a [u8],
+        trie: &PathTrie,
+        options: Options,
+    ) -> Result<(Document<'a>, &'a mut Chains), json::Error> {
+        let Self { scan, text, chains } = self;
+        let body = json::scan(body, trie, options, scan)?;
+        text.fill(&scan.leaves, body);
+        Ok((Document { body, elements: &scan.elements, leaves: &scan.leaves, text }, chains))
+    }
+
+    /// No document at all.
+    pub(crate) fn nothing(&mut self) -> (Document<'_>, &mut Chains) {
+        let Self { text, chains, .. } = self;
+        text.fill(&[], "");
+        (Document { body: "", elements: &[], leaves: &[], text }, chains)
+    }
+}
+
+impl Text {
+    fn fill(&mut self, leaves: &[Leaf], body: &str) {
+        self.ends.clear();
+        self.unescaped.clear();
+        self.unescaped.shrink_to(KEPT);
+        for leaf in leaves.iter().filter(|leaf| leaf.kind == Kind::EscapedString) {
+            self.unescaped.push_str(&unescape(body.get(leaf.span()).unwrap_or_default()));
+            // No longer than the document, whose length fits.
+            self.ends.push(u32::try_from(self.unescaped.len()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+impl<'a> Document<'a> {
+    /// Whether it is an object. One that is not has no fields, though arrays are transparent for paths.
+    pub(crate) fn is_object(&self) -> bool {
+        self.body.trim_ascii_start().starts_with('{')
+    }
+
+    /// Every tracked value in the order of the document, with its place.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a Leaf, Entry<'a>)> {
+        let (body, Text { unescaped, ends }) = (self.body, self.text);
+        let mut ends = ends.iter().map(|&end| end as usize);
+        let mut start = 0;
+        self.leaves.iter().map(move |leaf| {
+            let (kind, text) = if leaf.kind == Kind::EscapedString {
+                let end = ends.next().unwrap_or(start);
+                (Kind::String, unescaped.get(std::mem::replace(&mut start, end)..end))
+            } else {
+                (leaf.kind, body.get(leaf.span()))
+            };
+            let text = text.unwrap_or_default();
+            (leaf, Entry { field: leaf.field, element: leaf.element, kind, secret: false, text })
+        })
+    }
+}

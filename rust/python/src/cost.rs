@@ -1,0 +1,46 @@
+//! What makes matching dear.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
+use waypost_core::table;
+
+#[pyclass(frozen, get_all, module = "waypost._native")]
+pub(crate) struct Cost {
+    rules: usize,
+    dear: Py<PyTuple>,
+}
+
+#[pyclass(frozen, get_all, module = "waypost._native")]
+pub(crate) struct DearRules {
+    when: String,
+    rules: Py<PyTuple>,
+}
+
+impl Cost {
+    pub(crate) fn of(
+        py: Python<'_>,
+        cost: &table::Cost,
+        name: impl Fn(usize) -> Option<Py<PyString>>,
+    ) -> PyResult<Self> {
+        let dear = cost.dear.iter().map(|dear| {
+            let names: Vec<_> = dear.rules.iter().filter_map(|number| name(*number)).collect();
+            Py::new(py, DearRules { when: dear.when.clone(), rules: PyTuple::new(py, names)?.unbind() })
+        });
+        let dear = dear.collect::<PyResult<Vec<_>>>()?;
+        Ok(Self { rules: cost.rules, dear: PyTuple::new(py, dear)?.unbind() })
+    }
+}
+
+#[pymethods]
+impl Cost {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("Cost(rules={}, dear={})", self.rules, self.dear.bind(py).repr()?))
+    }
+}
+
+#[pymethods]
+impl DearRules {
+    fn __repr__(&self, py: Python<'_>) -> String {
+        format!("DearRules(when={:?}, {} rules)", self.when, self.rules.bind(py).len())
+    }
+}
