@@ -47,12 +47,13 @@ impl Compiled {
     fn new(patterns: &Bound<'_, PyMapping>, options: Options) -> PyResult<Self> {
         let py = patterns.py();
         let sys_intern = py.import("sys")?.getattr("intern")?;
-        let items = patterns.items()?;
-        let mut names = Vec::with_capacity(items.len());
+        let keys = patterns.keys()?;
+        let mut names = Vec::with_capacity(keys.len());
         let mut builder = MatcherBuilder::default();
         let mut batch: Vec<Value> = Vec::with_capacity(BATCH);
-        for item in items.iter() {
-            let (name, pattern): (Bound<'_, PyString>, Bound<'_, PyAny>) = item.extract()?;
+        for key in keys.iter() {
+            let pattern = patterns.get_item(&key)?;
+            let name = key.cast_into::<PyString>()?;
             let of = |problem| errors::pattern(py, name.to_str().unwrap_or_default(), &[problem]);
             batch.push(value::read(&pattern)?.map_err(of)?);
             names.push(names::intern(&name, &sys_intern)?);

@@ -1,4 +1,4 @@
-//! Which rules may match a message: a tree that a rule is found in by a few of the predicates it cannot do without.
+//! Which rules may match a message: a tree in which a rule is found by a few of the predicates it cannot do without.
 //!
 //! # How it is built
 //! Every part of a rule's conjunction that needs a value to be there is an *option*: a test (any of its predicates), or
@@ -19,8 +19,6 @@
 //! evaluated in rank order, each predicate when it is asked for. Looking for the first match, lists and nodes that begin
 //! after the best match so far are skipped.
 
-use std::collections::BTreeMap;
-
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -31,21 +29,11 @@ use super::facts::Facts;
 use super::fields::Fields;
 use super::forward::Forward;
 use super::predicates::{PredicateId, Predicates};
-use super::program::{Node, Nodes, Program};
+use super::program::{Nodes, Program};
 use super::work;
-use crate::pattern::{Predicate, format_keys};
+use crate::pattern::format_keys;
 
-/// Lists up to this length are evaluated as they are.
-const SHORT: usize = 4;
-/// How deep the tree may be.
-const DEPTH: usize = 6;
-/// Below the root, how many predicates a guard may have, so that a rule is not listed too often.
-const NARROW: usize = 4;
-
-type NodeId = u32;
-
-/// The alternatives of one option of one rule.
-type Choice = SmallVec<[PredicateId; 2]>;
+pub(super) type NodeId = u32;
 
 #[derive(Clone, Debug)]
 struct Place {
@@ -70,46 +58,56 @@ pub(crate) struct Index {
     forward: Forward,
 }
 
-const ROOT: NodeId = 0;
+pub(super) const ROOT: NodeId = 0;
 const NONE: NodeId = NodeId::MAX;
 
 /// Nodes to visit.
 type ToVisit = SmallVec<[NodeId; 16]>;
 
-/// A rule on its way down: its rank, and which of its options have been used.
-#[derive(Clone, Copy)]
-struct Travelling {
-    rank: u32,
-    used: u64,
-}
-
-struct Builder<'b> {
-    index: Index,
-    predicates: &'b Predicates,
-    /// By rank.
-    options: &'b [Vec<Choice>],
-    guards: Vec<PredicateId>,
-}
-
 impl Index {
-    /// Builds the tree for all rules of a program. May add predicates: "has a value", for rules that need one but not
-    /// which.
-    pub(crate) fn build(program: &Program, predicates: &mut Predicates) -> Self {
-        let options: Vec<Vec<Choice>> =
-            (0..program.len()).map(|rank| options(program.rule(rank), predicates)).collect();
-        let mut builder =
-            Builder { index: Self::default(), predicates, options: &options, guards: Vec::new() };
-        let all = (0..).zip(&options).map(|(rank, _)| Travelling { rank, used: 0 }).collect();
-        builder.place(all, 0);
-        let Builder { mut index, mut guards, .. } = builder;
-        guards.sort_unstable();
-        guards.dedup();
-        index.forward = Forward::build(&guards, predicates);
-        index.places.shrink_to_fit();
-        index.lists.shrink_to_fit();
-        index.top.shrink_to_fit();
-        index.children.shrink_to_fit();
-        index
+    /// A new node without rules or children. `best` is the best rank that will be here or below.
+    pub(super) fn grow(&mut self, best: u32) -> NodeId {
+        let node = u32::try_from(self.places.len()).unwrap_or(NONE);
+        self.places.push(Place { start: 0, end: 0, best, parted: false });
+        node
+    }
+
+    /// Lists rules at the newest node or one above it, in rank order.
+    pub(super) fn list_at(&mut self, node: NodeId, ranks: impl Iterator<Item = u32>) {
+        let length = |lists: &Vec<u32>| u32::try_from(lists.len()).unwrap_or(u32::MAX);
+        let start = length(&self.lists);
+        self.lists.extend(ranks);
+        let end = length(&self.lists);
+        if let Some(place) = self.places.get_mut(node as usize) {
+            (place.start, place.end) = (start, end);
+        }
+    }
+
+    /// Puts a node below another, by a guard.
+    pub(super) fn put_below(&mut self, node: NodeId, guard: PredicateId, child: NodeId) {
+        if let Some(place) = self.places.get_mut(node as usize) {
+            place.parted = true;
+        }
+        if node != ROOT {
+            self.children.insert((node, guard), child);
+            return;
+        }
+        let index = guard as usize;
+        if index >= self.top.len() {
+            self.top.resize(index + 1, NONE);
+        }
+        if let Some(slot) = self.top.get_mut(index) {
+            *slot = child;
+        }
+    }
+
+    /// Gives back what only building needed.
+    pub(super) fn finish(&mut self, forward: Forward) {
+        self.forward = forward;
+        self.places.shrink_to_fit();
+        self.lists.shrink_to_fit();
+        self.top.shrink_to_fit();
+        self.children.shrink_to_fit();
     }
 
     /// Rank of the first rule that matches, of those that count.
@@ -240,130 +238,4 @@ pub(crate) fn matches(rule: &Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
         && (facts.view.elements.len() <= 1
             || !consistency::matters(rule.clone(), facts)
             || consistency::holds(rule.clone(), facts))
-}
-
-/// The options of a rule: sets of predicates of which one must hold.
-fn options(rule: Nodes<'_>, predicates: &mut Predicates) -> Vec<Choice> {
-    let mut out: Vec<Choice> = rule.filter_map(|node| option(node, predicates)).collect();
-    // A bit for each says whether it was used; the more alternatives an option has, the less it is worth.
-    out.sort_by_key(SmallVec::len);
-    out.truncate(64);
-    out
-}
-
-fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
-    match node {
-        Node::Test(tests) => {
-            let mut out = Choice::new();
-            for &id in tests {
-                match predicates.other(id) {
-                    Some(Predicate::Exists(false)) => return None,
-                    // Holds for almost any value: "has a value" stands for it, once for all of them.
-                    Some(Predicate::AnythingBut(_)) => {
-                        let field = predicates.field(id);
-                        out.push(predicates.intern(field, &Predicate::Exists(true)));
-                    }
-                    _ => out.push(id),
-                }
-            }
-            out.sort_unstable();
-            out.dedup();
-            Some(out)
-        }
-        // The narrowest part of a conjunction.
-        Node::All(nodes) => nodes.filter_map(|node| option(node, predicates)).min_by_key(SmallVec::len),
-        Node::Any(nodes) => {
-            let mut out = Choice::new();
-            for node in nodes {
-                out.extend(option(node, predicates)?);
-            }
-            out.sort_unstable();
-            out.dedup();
-            Some(out)
-        }
-    }
-}
-
-impl Builder<'_> {
-    /// Makes the place for these rules, and those below it.
-    fn place(&mut self, rules: Vec<Travelling>, depth: usize) -> NodeId {
-        let node = u32::try_from(self.index.places.len()).unwrap_or(u32::MAX);
-        let best = rules.first().map_or(u32::MAX, |rule| rule.rank);
-        self.index.places.push(Place { start: 0, end: 0, best, parted: false });
-        let (listed, parted) = self.part(rules, depth);
-        let start = u32::try_from(self.index.lists.len()).unwrap_or(u32::MAX);
-        self.index.lists.extend(listed.iter().map(|rule| rule.rank));
-        let end = u32::try_from(self.index.lists.len()).unwrap_or(u32::MAX);
-        if let Some(place) = self.index.places.get_mut(node as usize) {
-            *place = Place { start, end, best, parted: !parted.is_empty() };
-        }
-        for (predicate, rules) in parted {
-            let child = self.place(rules, depth + 1);
-            self.guards.push(predicate);
-            if node == ROOT {
-                let index = predicate as usize;
-                if index >= self.index.top.len() {
-                    self.index.top.resize(index + 1, NONE);
-                }
-                if let Some(slot) = self.index.top.get_mut(index) {
-                    *slot = child;
-                }
-            } else {
-                self.index.children.insert((node, predicate), child);
-            }
-        }
-        node
-    }
-
-    /// Which rules are listed in a place, and which go on below it by which predicate.
-    fn part(
-        &self,
-        rules: Vec<Travelling>,
-        depth: usize,
-    ) -> (Vec<Travelling>, BTreeMap<PredicateId, Vec<Travelling>>) {
-        let mut parted: BTreeMap<PredicateId, Vec<Travelling>> = BTreeMap::new();
-        if rules.len() <= SHORT || depth >= DEPTH {
-            return (rules, parted);
-        }
-        let mut wanted: HashMap<PredicateId, u32, RandomState> = HashMap::default();
-        for rule in &rules {
-            for (_, choice) in self.open(*rule, depth) {
-                for id in choice {
-                    *wanted.entry(*id).or_default() += 1;
-                }
-            }
-        }
-        let mut listed = Vec::new();
-        for rule in rules {
-            let cost = |choice: &Choice| {
-                choice.iter().map(|id| u64::from(wanted.get(id).copied().unwrap_or_default())).sum::<u64>()
-            };
-            match self.open(rule, depth).min_by_key(|(_, choice)| (cost(choice), self.price(choice))) {
-                None => listed.push(rule),
-                Some((bit, choice)) => {
-                    for id in choice {
-                        parted
-                            .entry(*id)
-                            .or_default()
-                            .push(Travelling { used: rule.used | 1 << bit, ..rule });
-                    }
-                }
-            }
-        }
-        (listed, parted)
-    }
-
-    /// How dear it is to find out whether a guard holds, and how likely it will.
-    fn price(&self, choice: &Choice) -> u8 {
-        choice.iter().map(|id| self.predicates.price(*id)).max().unwrap_or_default()
-    }
-
-    /// The options of a rule that are left, with their numbers.
-    fn open(&self, rule: Travelling, depth: usize) -> impl Iterator<Item = (usize, &Choice)> {
-        let options = self.options.get(rule.rank as usize).map_or(&[][..], Vec::as_slice);
-        let fits = move |(bit, choice): &(usize, &Choice)| {
-            rule.used & 1 << bit == 0 && (depth == 0 || choice.len() <= NARROW)
-        };
-        options.iter().enumerate().filter(fits)
-    }
 }

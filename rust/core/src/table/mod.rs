@@ -8,6 +8,7 @@
 //! caller's identity) → rules → a rank.
 
 mod affix;
+mod build;
 mod consistency;
 mod cost;
 mod explain;

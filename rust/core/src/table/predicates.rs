@@ -188,6 +188,11 @@ impl Predicates {
         })
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The field that a predicate is for.
     pub(crate) fn field(&self, id: PredicateId) -> FieldId {
         self.entries.get(id as usize).map_or(FieldId::MAX, |entry| entry.field)

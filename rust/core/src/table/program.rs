@@ -157,10 +157,10 @@ impl Program {
                     program.sort_test(start, predicates);
                 }),
                 Node::All(inside) => {
-                    self.block(ALL, |program| program.nodes(inside, from, field, predicates))
+                    self.block(ALL, |program| program.nodes(inside, from, field, predicates));
                 }
                 Node::Any(inside) => {
-                    self.block(ANY, |program| program.nodes(inside, from, field, predicates))
+                    self.block(ANY, |program| program.nodes(inside, from, field, predicates));
                 }
             }
         }
