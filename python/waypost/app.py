@@ -17,12 +17,11 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.asgi import DataPath
-from waypost.config import load_config
 from waypost.dialects.errors import error_object
 from waypost.errors import ConfigError, Problem, WaypostError
 from waypost.exchange.budget import Budget
 from waypost.exchange.runtime import Runtime, Settings
-from waypost.table import compile_config
+from waypost.table import compile_config, load_config
 
 if TYPE_CHECKING:
     from waypost._native import Snapshot

@@ -200,6 +200,7 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             first = seen.setdefault(endpoint.url, index)
             if first != index:
                 yield ("endpoints", index), f"the same URL as endpoints[{first}]; give that one a `weight` instead"
+        for index, endpoint in enumerate(self.endpoints):
             if self.tls is not None and not endpoint.url.lower().startswith("https:"):
                 yield ("endpoints", index), "`tls` is set, so the URL must begin with https:"
 

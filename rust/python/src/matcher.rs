@@ -35,9 +35,12 @@ pub(crate) struct Matcher {
 type Rules = Vec<(String, Arc<Pattern>)>;
 
 fn parse(py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<Arc<Pattern>> {
-    let value = value::read(pattern)?.map_err(|problem| errors::pattern(py, name, &[problem]))?;
-    let parsed = table::Matcher::parse(&value).map_err(|problems| errors::pattern(py, name, &problems))?;
-    Ok(Arc::new(parsed))
+    let (value, mut problems) = value::read(pattern, false)?;
+    let parsed = table::Matcher::parse(&value).map_err(|found| problems.extend(found));
+    match parsed {
+        Ok(parsed) if problems.is_empty() => Ok(Arc::new(parsed)),
+        _ => Err(errors::pattern(py, name, &problems)),
+    }
 }
 
 fn parse_all(patterns: &Bound<'_, PyMapping>) -> PyResult<Rules> {
