@@ -33,7 +33,14 @@ def compile_config(config: Config) -> _native.Snapshot:
 
 
 def _meaning(draft: Config) -> Iterator[tuple[Path, str]]:
+    """What serving `draft` would find."""
     yield from _native.Snapshot.problems(draft.to_native())
+    settings = {name: cluster.tls for name, cluster in draft.clusters.items() if cluster.tls and cluster.https}
+    if settings:
+        from waypost.exchange import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
+
+        for name, message in tls.contexts(settings, {})[1].items():
+            yield ("clusters", name, "tls"), message
 
 
 class RouteTable(_native.RouteTable):

@@ -60,10 +60,10 @@ listen: {prot: 1}
             "c.yaml:5:53: routes[0].match.tenant[0].prefx: unknown predicate `prefx`; allowed: prefix, suffix, "
             "equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex"
         ),
-        "c.yaml:5:57: routes[0].match.tenant[1].prefix: `prefix` takes a string, not a number",
-        'c.yaml:6:21: routes[1].match.kind: "modle" is no kind; allowed: query, context, model, tool, event',
-        "c.yaml:6:46: routes[1]: unknown key `prio`. Allowed: name, match, to, fallback, precedence",
-        "c.yaml:7:36: routes[2].to: cluster `local` speaks openai: envelopes of kind tool cannot be sent to it",
+        "c.yaml:5:66: routes[0].match.tenant[1].prefix: `prefix` takes a string, not a number",
+        'c.yaml:6:29: routes[1].match.kind: "modle" is no kind; allowed: query, context, model, tool, event',
+        "c.yaml:6:48: routes[1]: unknown key `prio`. Allowed: name, match, to, fallback, precedence",
+        "c.yaml:7:40: routes[2].to: cluster `local` speaks openai: envelopes of kind tool cannot be sent to it",
         "c.yaml:8:10: listen: unknown key `prot`; did you mean `port`? Allowed: host, port",
     ]
 
@@ -149,8 +149,10 @@ def test_a_pattern_has_all_its_problems_and_none_that_follow(
         ),
         ("clusters: {c: {speaks: opena, endpoints: [http://x]}}\nroutes: [{name: a, to: c}]", ["clusters.c.speaks"]),
         (
-            "clusters: {c: {speaks: openai, endpoints: [http://x], modle: m}}\n"
-            + "routes: [{name: a, to: c, match: {kind: tool}}]",
+            (
+                "clusters: {c: {speaks: openai, endpoints: [http://x], modle: m}}\n"
+                "routes: [{name: a, to: c, match: {kind: tool}}]"
+            ),
             ["clusters.c", "routes[0].to"],
         ),
         (
@@ -175,8 +177,10 @@ def test_a_pattern_has_all_its_problems_and_none_that_follow(
         ("clusters: {c: {endpoints: [http://x], m: 1}}", ["clusters.c", "clusters.c"]),
         # A route that is none does not move the others.
         (
-            "clusters: {c: {speaks: openai, endpoints: [http://x]}}\n"
-            + "routes: [3, {name: a, to: c, match: {kind: x}}, {name: a, to: c}, {name: a, to: c}]",
+            (
+                "clusters: {c: {speaks: openai, endpoints: [http://x]}}\n"
+                "routes: [3, {name: a, to: c, match: {kind: x}}, {name: a, to: c}, {name: a, to: c}]"
+            ),
             ["routes[0]", "routes[1].match.kind", "routes[2].name", "routes[3].name"],
         ),
         # What was written instead of `match` may be anything.
@@ -186,14 +190,18 @@ def test_a_pattern_has_all_its_problems_and_none_that_follow(
         ),
         # Which of two is meant?
         (
-            "clusters:\n  c: {speaks: openai, endpoints: [http://x]}\n  c: {speaks: envelope, endpoints: [http://x]}\n"
-            + "routes: [{name: a, to: c, fallback: [c, d]}]",
+            (
+                "clusters:\n  c: {speaks: openai, endpoints: [http://x]}\n  c: {speaks: envelope, endpoints: [http://x]}\n"
+                "routes: [{name: a, to: c, fallback: [c, d]}]"
+            ),
             ["clusters", "routes[0].fallback[0]", "routes[0].fallback[1]"],
         ),
         # Problems between keys, beside others.
         (
-            "clusters: {c: {speaks: openai, endpoints: [http://x, http://x], modle: m}}\n"
-            + "limits: {body: 2KiB, buffered: 1KiB, dept: 3}",
+            (
+                "clusters: {c: {speaks: openai, endpoints: [http://x, http://x], modle: m}}\n"
+                "limits: {body: 2KiB, buffered: 1KiB, dept: 3}"
+            ),
             ["clusters.c.endpoints[1]", "clusters.c", "limits.body", "limits"],
         ),
         ("limits: {body: 2XiB, buffered: 1KiB}", ["limits.body"]),
@@ -229,6 +237,21 @@ def test_the_environment_mends_what_it_should(tmp_path: Path) -> None:
     assert [line.split(": ")[1] for line in lines] == ["routes[0].to", "routes[1].to"]
     assert "${TO}" in lines[1]
     assert [line.split(": ")[1] for line in found(tmp_path, text, KIND="toll", TO="local")] == ["routes[0].match.kind"]
+
+
+@pytest.mark.parametrize("more", ["", ", typo: 1"])
+def test_tls_files_that_cannot_be_used_are_in_it(tmp_path: Path, more: str) -> None:
+    text = f"""
+clusters:
+  c: {{speaks: openai, endpoints: [https://x], tls: {{ca: ca.pem}}{more}}}
+routes: [{{name: a, to: c, match: {{kind: x}}}}]
+"""
+    (tmp_path / "c.yaml").write_text(text)
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError) as caught:
+        waypost.create_app(waypost.load_config(tmp_path / "c.yaml"))
+    paths = [".".join(map(str, problem.path)) for problem in caught.value.problems]
+    assert paths == ["clusters.c.tls", *(["clusters.c"] if more else []), "routes.0.match.kind"]
 
 
 def test_secrets_are_not_in_it(tmp_path: Path) -> None:

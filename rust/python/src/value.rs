@@ -16,7 +16,7 @@ const VALUES: usize = 1 << 20;
 ///
 /// Gives what could be read and, with paths within the pattern, what could not.
 pub(crate) fn read(object: &Bound<'_, PyAny>, draft: bool) -> PyResult<(Value, Vec<Problem>)> {
-    let mut reader = Reader { path: Vec::new(), left: VALUES, draft, problems: Vec::new() };
+    let mut reader = Reader { path: Vec::new(), left: VALUES + 1, draft, problems: Vec::new() };
     Ok((reader.convert(object)?, reader.problems))
 }
 
@@ -44,7 +44,7 @@ impl Reader {
         }
         self.left = self.left.saturating_sub(1);
         if self.left == 0 {
-            return Ok(self.problem(format!("a pattern has fewer than {VALUES} values")));
+            return Ok(self.problem(format!("a pattern has at most {VALUES} values")));
         }
         if object.is_none() {
             return Ok(Value::Null);
