@@ -15,8 +15,8 @@ from waypost.errors import ConfigError, EnvelopeError, PatternError, Problem, Up
 
 if TYPE_CHECKING:
     from waypost.app import create_app
-    from waypost.config import Config, load_config
-    from waypost.table import RouteTable
+    from waypost.config import Config
+    from waypost.table import RouteTable, load_config
 
 __all__ = [
     "Config",
@@ -41,7 +41,7 @@ _LAZY = {
     "Config": "waypost.config",
     "RouteTable": "waypost.table",
     "create_app": "waypost.app",
-    "load_config": "waypost.config",
+    "load_config": "waypost.table",
 }
 
 

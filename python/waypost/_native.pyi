@@ -357,6 +357,14 @@ class Snapshot:
         Raises `ConfigError` with every problem of meaning: patterns, unknown clusters, dialects that cannot be joined.
         """
 
+    @staticmethod
+    def problems(config: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
+        """(path, message) of every problem of meaning in a draft: a configuration of which not all could be read.
+
+        In its patterns `...` stands for what is not known, and no problem is found there. Names of clusters that are
+        not there say nothing.
+        """
+
     @property
     def table(self) -> RouteTable: ...
     @property

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,11 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.asgi import DataPath
-from waypost.config import load_config
 from waypost.dialects.errors import error_object
 from waypost.errors import ConfigError, Problem, WaypostError
 from waypost.exchange.budget import Budget
 from waypost.exchange.runtime import Runtime, Settings
-from waypost.table import compile_config
+from waypost.table import compile_config, load_config
 
 if TYPE_CHECKING:
     from waypost._native import Snapshot
@@ -197,39 +196,28 @@ def from_env() -> Starlette:
 
 
 def _compile(config: Config, previous: Generation | None) -> Generation:
-    snapshot = compile_config(config)
+    tls, problems = _tls(config, {} if previous is None else previous.settings.tls)
+    try:
+        snapshot = compile_config(config)
+    except ConfigError as error:
+        problems = [*error.problems, *problems]
+    if problems:
+        raise ConfigError(config.relocate(problems))
     return Generation(
         config=config,
         snapshot=snapshot,
-        settings=Settings(tls=_tls(config, snapshot, previous), reply_limit=config.limits.body),
+        settings=Settings(tls=tls, reply_limit=config.limits.body),
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,
     )
 
 
-def _tls(config: Config, snapshot: Snapshot, previous: Generation | None) -> dict[str, Tls]:
+def _tls(config: Config, old: Mapping[str, Tls]) -> tuple[dict[str, Tls], list[Problem]]:
     """A context for each cluster that has an `https` endpoint; unchanged ones are kept, and with them connections."""
-    names = {endpoint.cluster.name for endpoint in snapshot.endpoints if endpoint.tls}
-    if not names:
-        return {}
+    settings = {name: cluster.tls for name, cluster in config.clusters.items() if cluster.https}
+    if not settings:
+        return {}, []
     from waypost.exchange import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
 
-    old = {} if previous is None else previous.settings.tls
-    contexts: dict[str, Tls] = {}
-    problems: list[Problem] = []
-    for name in sorted(names):
-        settings = config.clusters[name].tls
-        try:
-            fingerprint = tls.fingerprint(settings)
-            kept = old.get(name)
-            if kept is not None and kept.fingerprint == fingerprint:
-                contexts[name] = kept
-            else:
-                contexts[name] = tls.Tls(settings, fingerprint)
-        except OSError as exc:
-            where = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
-            message = f"TLS files of this cluster cannot be used ({where}): PEM files are needed"
-            problems.append(Problem(("clusters", name, "tls"), message))
-    if problems:
-        raise ConfigError(config.relocate(problems))
-    return contexts
+    contexts, wrong = tls.contexts(settings, old)
+    return contexts, [Problem(("clusters", name, "tls"), message) for name, message in wrong.items()]

@@ -91,7 +91,7 @@ def serve(
 def check(config: str) -> None:
     """Print every problem of CONFIG with its place, then warnings. Does all that serving does, but for serving."""
     from waypost.app import create_app  # noqa: PLC0415
-    from waypost.config import load_config  # noqa: PLC0415
+    from waypost.table import load_config  # noqa: PLC0415
 
     try:
         generation = create_app(load_config(config)).state.gateway.generation
@@ -154,8 +154,7 @@ def _print_json(document: Any) -> None:
 
 
 def _snapshot(path: str) -> tuple[Config, Snapshot]:
-    from waypost.config import load_config  # noqa: PLC0415
-    from waypost.table import compile_config  # noqa: PLC0415
+    from waypost.table import compile_config, load_config  # noqa: PLC0415
 
     try:
         config: Config = load_config(path)

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from waypost.app import Gateway, create_app
-from waypost.config import load_config
 from waypost.errors import ConfigError
+from waypost.table import load_config
 from waypost.workers import Link, supervise
 
 if TYPE_CHECKING:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import Self
 
-from waypost import _native
-from waypost.config import Config, load_config
+from waypost import _native, config
+from waypost.config import Config
+from waypost.config.marks import Path
 from waypost.errors import ConfigError
 
-__all__ = ["RouteTable", "compile_config"]
+__all__ = ["RouteTable", "compile_config", "load_config"]
+
+
+def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration file, and what it includes.
+
+    Raises `ConfigError`: with every problem, of shape and of meaning, as soon as there is one of shape. A configuration
+    whose shape is right can still have problems of meaning; those are found when it is compiled, which takes its time
+    and is done once (`create_app`, `compile_config`).
+    """
+    return config.load_config(path, environ=environ, meaning=_meaning)
 
 
 def compile_config(config: Config) -> _native.Snapshot:
@@ -18,6 +30,17 @@ def compile_config(config: Config) -> _native.Snapshot:
         return _native.Snapshot(config.to_native())
     except ConfigError as error:
         raise ConfigError(config.relocate(error.problems)) from None
+
+
+def _meaning(draft: Config) -> Iterator[tuple[Path, str]]:
+    """What serving `draft` would find."""
+    yield from _native.Snapshot.problems(draft.to_native())
+    settings = {name: cluster.tls for name, cluster in draft.clusters.items() if cluster.tls and cluster.https}
+    if settings:
+        from waypost.exchange import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
+
+        for name, message in tls.contexts(settings, {})[1].items():
+            yield ("clusters", name, "tls"), message
 
 
 class RouteTable(_native.RouteTable):

@@ -86,6 +86,7 @@ def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
     assert {path: place[:2] for path, place in places.items()} == {
         "listen": (1, 10),
         "clusters.local.endpoints[0]": (3, 39),
+        "routes[0].match.priority[0].numeric[0]": (6, 48),
         "routes[0].to": (7, 9),
         "routes[1].name": (8, 11),
         "routes[2]": (10, 5),

@@ -318,6 +318,7 @@ routes:
             "c.yaml:3:41: limits.drain: `3`: a duration needs a unit; "
             "write a string with a unit, such as 1500ms, 2s, 1.5m or 1m30s"
         ),
+        "c.yaml:3:50: limits.body: greater than limits.buffered (256MiB), which holds it; change one of them",
         "c.yaml:5:3: clusters: `lo cal` is no name; a name is 1 to 128 characters of A-Z a-z 0-9 . _ -",
         (
             "c.yaml:6:13: clusters.lo cal.speaks: unknown value `openia`; did you mean `openai`? "
@@ -345,6 +346,8 @@ routes:
         "c.yaml:15:9: routes[0].to: unknown cluster `clod`; did you mean `cloud`? Known: cloud, lo cal",
         "c.yaml:16:12: routes[0].match: must be a mapping, not a list",
         "c.yaml:17:5: routes[1]: key `name` is missing",
+        "c.yaml:18:16: routes[1].fallback[0]: the route's `to` already",
+        "c.yaml:18:23: routes[1].fallback[1]: the route's `to` already",
         (
             "c.yaml:19:17: routes[1].precedence: must be an integer from -2147483648 to 2147483647, "
             "not a number with a fraction"

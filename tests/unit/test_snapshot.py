@@ -82,14 +82,13 @@ def test_every_problem_of_meaning_is_told() -> None:
     ]
     with pytest.raises(ConfigError) as caught:
         Snapshot(config(routes=routes))
-    assert [problem.path for problem in caught.value.problems] == [
+    assert {problem.path for problem in caught.value.problems} == {
         ("routes", 0, "match", "kind"),
         ("routes", 0, "to"),
         ("routes", 0, "fallback", 1),
-    ]
-    with pytest.raises(ConfigError, match="envelopes of kind query cannot be sent") as caught:
-        Snapshot(config(routes=routes[1:]))
-    assert caught.value.problems[0].path == ("routes", 0, "to")
+        ("routes", 1, "to"),
+    }
+    assert "envelopes of kind query cannot be sent" in caught.value.message
 
 
 def test_warnings_have_a_path() -> None:

@@ -1,7 +1,8 @@
 """Configuration: YAML files in, one checked `Config` out, or every problem with its place.
 
 Python checks shape here; Rust checks meaning, when it compiles `Config.to_native()`. `Config.relocate` gives the
-problems that Rust finds their places.
+problems that Rust finds their places. This package does not know the extension: whoever wants both in one report
+passes what finds the problems of meaning (`waypost.table.load_config` does).
 """
 
 from waypost.config.config import Config

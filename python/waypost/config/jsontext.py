@@ -135,7 +135,7 @@ class _Reader:
         if key in open_.value:
             first, column = open_.mark.key(key)
             message = f"key `{key[:80]}` is there twice; first in line {first}, column {column}"
-            self.faults.append(Fault(self.path(), *open_.place, message))
+            self.faults.append(Fault(self.path(), *open_.place, message, key=key))
             open_.skip = True
         else:
             open_.key = key

@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, inspect
 
 from waypost.config.config import Config, Places
-from waypost.config.marks import EMPTY, REPORTED, Fault, Path, ShapeError, UnreadableError
+from waypost.config.draft import draft
+from waypost.config.marks import EMPTY, REPORTED, Fault, Path, Reported, ShapeError, UnreadableError
 from waypost.config.model import Document, Fragment
 from waypost.config.source import LinesSource, Source, TreeSource, decode, read_bytes
 from waypost.config.walk import Walker, struct_type
@@ -25,12 +26,18 @@ MAX_INCLUDES: Final = 32
 """How deep files may include each other."""
 _LISTED: Final = 12  # names in a message
 
+Meaning: TypeAlias = Callable[[Config], Iterable[tuple[Path, str]]]
+"""Finds the problems of meaning, each with its path, in a configuration of which not all is known."""
 
-def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
+
+def load_config(
+    path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ, meaning: Meaning | None = None
+) -> Config:
     """Read the configuration file at `path`, and what it includes.
 
     Raises `ConfigError` with every problem of shape: YAML, keys, types, bounds, references, names that are there
-    twice or that nothing has. What patterns mean is checked where they are compiled (`Config.to_native`).
+    twice or that nothing has. Where there are any, what `meaning` finds in the rest is among them. Where there are
+    none, that is left to whoever compiles it (`Config.to_native`).
     """
     file = os.fspath(path)
     try:
@@ -38,7 +45,7 @@ def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os
     except ShapeError as error:
         raise ConfigError([Problem((), str(error))]) from None
     with _uncollected():
-        loader = _Loader(environ)
+        loader = _Loader(environ, meaning)
         loader.files.append(_absolute(file))
         loader.stack.append(os.path.realpath(file))
         loader.main_text(data, file, FilePath(file).parent)
@@ -51,23 +58,26 @@ def parse_config(
     file: str = "<string>",
     base: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,
+    meaning: Meaning | None = None,
 ) -> Config:
     """Read a configuration from `text`. `file` is its name in problems; relative paths start at `base`, else at
     the current directory. A name that ends in `.json` makes it JSON. Raises as `load_config` does.
     """
     with _uncollected():
-        loader = _Loader(environ)
+        loader = _Loader(environ, meaning)
         loader.main_text(text, file, FilePath(base or ""))
         return loader.finish()
 
 
-def from_dict(obj: Mapping[str, Any], *, environ: Mapping[str, str] | None = None) -> Config:
+def from_dict(
+    obj: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, meaning: Meaning | None = None
+) -> Config:
     """Make a configuration of Python objects: the keys are those of a file, and so are the checks.
 
     Strings are taken as they are, unless `environ` is given: then `${…}` is replaced in them. Relative paths start
     at the current directory. Raises as `load_config` does; problems have a path but no place.
     """
-    loader = _Loader(environ)
+    loader = _Loader(environ, meaning)
     loader.document(Source("", FilePath()), obj, Document)
     return loader.finish()
 
@@ -85,7 +95,8 @@ def _uncollected() -> Iterator[None]:
 
 
 class _Loader:
-    def __init__(self, environ: Mapping[str, str] | None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None, meaning: Meaning | None) -> None:
+        self.meaning = meaning
         self.walker = Walker(Source("", FilePath()), environ)
         self.places = Places()
         self.files: list[FilePath] = []
@@ -96,7 +107,9 @@ class _Loader:
         """Real path of each included file, and where it was included."""
         self.built: dict[str, Any] = {}
         self.clusters: dict[str, Any] = {}
+        """By name, built or `Reported`."""
         self.routes: list[Any] = []
+        """Built or `Reported`."""
         self.route_count = 0
         self.complete = True
         """Every file could be read, so that a cluster which nobody has seen does not exist."""
@@ -125,8 +138,15 @@ class _Loader:
 
     def faults(self, source: Source, faults: list[Fault]) -> None:
         for fault in faults:
-            problem = Problem(source.combined(fault.path), fault.message, source.file, fault.line, fault.column)
+            path = source.combined(fault.path)
+            problem = Problem(path, fault.message, source.file, fault.line, fault.column)
             self.walker.problems.append((source, problem))
+            if fault.loses_key:
+                source.incomplete.add(path)
+            if (fault.path == () and (fault.loses_key or fault.key in ("clusters", "include"))) or (
+                fault.path == ("clusters",) and fault.loses_key
+            ):
+                self.complete = False
 
     # ── what they hold ──
 
@@ -138,6 +158,7 @@ class _Loader:
             self.walker.problem((), "the file is empty")
         elif not isinstance(value, Mapping):
             self.walker.problem((), "must be a mapping of keys such as `routes` and `clusters`")
+            self.complete = False
         else:
             self.keys(source, value, cls)
 
@@ -149,26 +170,30 @@ class _Loader:
             built["routes"] = self.take_routes(source, routes)
         if isinstance(clusters, Mapping):
             self.take_clusters(source, clusters, built["clusters"])
-        elif "clusters" in value:
+        elif "clusters" in built:
             self.complete = False
         include = built.pop("include", None)
         self.built = {**built, **self.built}
         if isinstance(include, list):
             for index, pattern in enumerate(include):
                 self.include(source, pattern, ("include", index))
-        elif include is REPORTED:
+        elif isinstance(include, Reported):
             self.complete = False
+            for index, pattern in enumerate(include.known or ()):
+                if isinstance(pattern, str):
+                    self.include(source, pattern, ("include", index))
 
     def take_clusters(self, source: Source, raw: Mapping[str, Any], built: Any) -> None:
+        known = built.known if isinstance(built, Reported) else built
         for name in raw:
             first = self.places.clusters.get(name)
             if first is None:
                 self.places.clusters[name] = source
+                self.clusters[name] = known.get(name, REPORTED)
             else:
                 place = _place(first, ("clusters", name))
                 self.walker.problem(("clusters",), f"cluster `{name}` is there already: {place}", key=name)
-        if built is not REPORTED:
-            self.clusters.update(built)
+                self.clusters[name] = REPORTED  # either may be the one that is meant
 
     def take_routes(self, source: Source, raw: Any) -> Any:
         field = next(each for each in struct_type(Fragment).fields if each.name == "routes")
@@ -181,8 +206,7 @@ class _Loader:
             self.places.routed.append(source)
             self.route_count += len(raw)
         built = self.walker.items(info, raw, ("routes",), first)
-        if built is not REPORTED:
-            self.routes.extend(built)
+        self.routes.extend(built.known if isinstance(built, Reported) else built)
         return built
 
     # ── includes ──
@@ -214,6 +238,7 @@ class _Loader:
         extension = FilePath(file).suffix
         if extension not in (".yaml", ".yml", ".json", ".jsonl"):
             walker.problem(path, f"`{file}`: only .yaml, .yml, .json and .jsonl files can be included")
+            self.complete = False
             return
         self.files.append(_absolute(file))
         try:
@@ -231,6 +256,7 @@ class _Loader:
             return
         if len(self.stack) >= MAX_INCLUDES:
             walker.problem(path, f"files include each other more than {MAX_INCLUDES} deep")
+            self.complete = False
             return
         self.included[real] = _place(source, path)
         self.stack.append(real)
@@ -262,6 +288,8 @@ class _Loader:
         if self.complete:
             self.check_references()
         if self.walker.problems:
+            if self.meaning is not None:
+                self.check_meaning(self.meaning)
             order = {id(source): index for index, source in enumerate(self.places.sources)}
             self.walker.problems.sort(key=lambda each: (order.get(id(each[0]), 0), each[1].line, each[1].column))
             raise ConfigError(problem for _, problem in self.walker.problems)
@@ -278,6 +306,11 @@ class _Loader:
             if other[1] != path:
                 self.walker.source = source
                 self.walker.problem(path, f"route name `{written}` is there already: {_place(*other)}")
+
+    def check_meaning(self, meaning: Meaning) -> None:
+        for path, message in meaning(draft(self.clusters, self.routes, self.places)):
+            self.walker.source = self.places.source(path) or Source("", FilePath())
+            self.walker.problem(path, message)
 
     def check_references(self) -> None:
         known = sorted(self.places.clusters)

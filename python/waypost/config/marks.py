@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
-__all__ = ["EMPTY", "MAX_DEPTH", "REPORTED", "Fault", "Mark", "Path", "Sentinel", "ShapeError", "UnreadableError"]
+__all__ = [
+    "EMPTY",
+    "MAX_DEPTH",
+    "REPORTED",
+    "Fault",
+    "Mark",
+    "Path",
+    "Reported",
+    "Sentinel",
+    "ShapeError",
+    "UnreadableError",
+]
 
 Path: TypeAlias = tuple[str | int, ...]
 """Keys and list positions that lead to a value."""
@@ -31,8 +42,21 @@ class Sentinel:
 
 EMPTY: Final = Sentinel("EMPTY")
 """Nothing was written: `to:` and the end of the line."""
-REPORTED: Final = Sentinel("REPORTED")
-"""What was written is wrong, and has been reported."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Reported:
+    """In place of a value: what was written is wrong, and has been reported.
+
+    `known` is what is known of it all the same, in which `Reported` may stand again; `None` where that is nothing.
+    """
+
+    known: Any = None
+
+
+REPORTED: Final = Reported()
+"""Nothing is known of it."""
 
 
 @dataclass(slots=True)
@@ -84,6 +108,10 @@ class Fault:
     line: int
     column: int
     message: str
+    key: str | None = None
+    """The key of the mapping at `path` that is there twice."""
+    loses_key: bool = False
+    """The mapping at `path` has a key that is not known."""
 
 
 class ShapeError(ValueError):

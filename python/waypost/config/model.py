@@ -121,6 +121,11 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ]
     weight: Annotated[int, Meta(ge=1, le=1000, description="Share of the messages, against the other endpoints.")] = 1
 
+    @property
+    def https(self) -> bool:
+        """Whether it is reached by TLS."""
+        return self.url.lower().startswith("https:")
+
 
 class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long an attempt may take, in seconds."""
@@ -193,6 +198,11 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     tls: Annotated[Tls | None, Meta(description="TLS towards https endpoints.")] = None
 
+    @property
+    def https(self) -> bool:
+        """Whether one of its endpoints is reached by TLS."""
+        return any(endpoint.https for endpoint in self.endpoints)
+
     def conflicts(self) -> Iterator[tuple[Path, str]]:
         """What is wrong between keys: (path below this struct, message)."""
         seen: dict[str, int] = {}
@@ -200,7 +210,8 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             first = seen.setdefault(endpoint.url, index)
             if first != index:
                 yield ("endpoints", index), f"the same URL as endpoints[{first}]; give that one a `weight` instead"
-            if self.tls is not None and not endpoint.url.lower().startswith("https:"):
+        for index, endpoint in enumerate(self.endpoints):
+            if self.tls is not None and not endpoint.https:
                 yield ("endpoints", index), "`tls` is set, so the URL must begin with https:"
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from waypost.config.marks import EMPTY, MAX_DEPTH, REPORTED, Path
+from waypost.config.marks import EMPTY, MAX_DEPTH, Path, Reported
 
 if TYPE_CHECKING:
     from waypost.config.walk import Walker
 
-__all__ = ["PREDICATES", "read_pattern", "scalar_text"]
+__all__ = ["PREDICATES", "UNKNOWN", "read_pattern", "scalar_text"]
 
 PREDICATES: Final = {
     "prefix": "a string that begins so",
@@ -27,11 +27,14 @@ PREDICATES: Final = {
 }
 """The predicates by name, and what each matches."""
 
+UNKNOWN: Final = ...
+"""Stands in a pattern for what has been reported."""
+
 _OPERATORS: Final = frozenset(("=", "<", "<=", ">", ">="))
 
 
 def read_pattern(walker: Walker, value: Mapping[Any, Any], path: Path) -> Any:
-    """`value` with its references replaced and every scalar field a list of one; `REPORTED` where it has problems."""
+    """`value` with its references replaced and every scalar field a list of one; `Reported` where it has problems."""
     reader = _Reader(walker)
     predicate = _misplaced(value)
     if predicate is not None:
@@ -40,9 +43,10 @@ def read_pattern(walker: Walker, value: Mapping[Any, Any], path: Path) -> Any:
             f"`{predicate}` is a predicate, and those stand in the list of a field: "
             f"write `FIELD: [{_flow(value, 60)}]`{_as_field(value, predicate)}",
         )
-        return REPORTED
+        reader.failed = True
+        value = {key: item for key, item in value.items() if key not in PREDICATES}
     pattern = reader.fields(value, path, 0)
-    return REPORTED if reader.failed else pattern
+    return Reported(pattern) if reader.failed else pattern
 
 
 class _Reader:
@@ -53,7 +57,11 @@ class _Reader:
     def fail(self, path: Path, message: str) -> Any:
         self.walker.problem(path, message)
         self.failed = True
-        return REPORTED
+        return UNKNOWN
+
+    def whole(self, out: dict[str, Any], value: Mapping[Any, Any], path: Path) -> Any:
+        """`out`, unless it is empty only because no key of `value` could be read."""
+        return UNKNOWN if not out and (value or path in self.walker.source.incomplete) else out
 
     def fields(self, value: Mapping[Any, Any], path: Path, depth: int) -> Any:
         """A mapping of fields: what a pattern is, and what nests in one."""
@@ -68,13 +76,16 @@ class _Reader:
             if isinstance(item, Mapping):
                 predicate = _misplaced(item)
                 if predicate is not None:
-                    self.fail(
+                    wrong = self.fail(
                         here,
                         f"`{predicate}` is a predicate, and those stand in a list: "
                         f"write `{key}: [{_flow(item, 60)}]`{_as_field(item, predicate)}",
                     )
+                    out[key] = [wrong]
                 else:
                     out[key] = self.fields(item, here, depth + 1)
+            elif item is EMPTY:
+                out[key] = self.value(item, here, depth + 1)
             elif not isinstance(item, (list, tuple)):
                 out[key] = [self.value(item, here, depth + 1)]
             elif key == "$or":
@@ -86,14 +97,16 @@ class _Reader:
                 ]
             else:
                 out[key] = self.value(item, here, depth + 1)
-        return out
+        return self.whole(out, value, path)
 
     def value(self, value: Any, path: Path, depth: int) -> Any:
         """A value inside of an alternative: as it is, with references replaced."""
         if isinstance(value, str):
             text = self.walker.text(value, path)
-            self.failed = self.failed or text is REPORTED
-            return text
+            if not isinstance(text, Reported):
+                return text
+            self.failed = True
+            return UNKNOWN
         if value is None or isinstance(value, (bool, int)):
             return value
         if isinstance(value, float):
@@ -113,10 +126,10 @@ class _Reader:
                     out[key] = self.value(item, (*path, key), depth + 1)
                 else:
                     self.failed = True
-            return out
-        if value is REPORTED:
+            return self.whole(out, value, path)
+        if isinstance(value, Reported):
             self.failed = True
-            return REPORTED
+            return UNKNOWN
         if value is EMPTY:
             return self.fail(path, "empty; write what to match (`null` for the value null), or leave the key out")
         return self.fail(path, f"a {type(value).__name__} cannot be matched; JSON has no such value")
@@ -134,7 +147,7 @@ def _misplaced(value: Mapping[Any, Any]) -> str | None:
         elif isinstance(item, Mapping):
             found = key in ("anything-but", "prefix", "suffix") and bool(item) and all(k in PREDICATES for k in item)
         else:
-            found = item is not EMPTY and item is not REPORTED
+            found = item is not EMPTY and not isinstance(item, Reported)
         if found:
             return str(key)
     return None

@@ -48,6 +48,8 @@ class Source:
         self.file = file
         self.base = base
         self.first_route = first_route
+        self.incomplete: set[Path] = set()
+        """Mappings with keys that could not be read."""
 
     def own(self, path: Path) -> Path:
         """`path` with its routes counted as in this file alone."""

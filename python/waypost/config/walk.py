@@ -5,15 +5,16 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from msgspec import Struct, inspect
+from msgspec import NODEFAULT, Struct, inspect
 
-from waypost.config.marks import EMPTY, REPORTED, Path, ShapeError, UnreadableError
+from waypost.config.marks import EMPTY, REPORTED, Path, Reported, ShapeError, UnreadableError
 from waypost.config.pattern import read_pattern, scalar_text
 from waypost.config.source import Source, decode, read_bytes
 from waypost.config.substitute import SubstitutionError, substitute
@@ -49,7 +50,7 @@ def struct_type(cls: type[Struct]) -> inspect.StructType:
 class Walker:
     """Reads one source after another; `problems`, `names`, `references` and `files` grow.
 
-    Every method that builds gives `REPORTED` where there was a problem, and goes on past it.
+    Every method that builds gives `Reported` where there was a problem, with what is known, and goes on past it.
     """
 
     def __init__(self, source: Source, environ: Mapping[str, str] | None) -> None:
@@ -70,13 +71,14 @@ class Walker:
         self.problems.append((self.source, Problem(path, message, self.source.file, line, column)))
         return REPORTED
 
+    def meant(self, word: str, known: Iterable[str]) -> str | None:
+        """The one of `known` that was probably meant; not looked for endlessly."""
+        self._suggestions -= 1
+        return near_miss(word, known) if self._suggestions >= 0 else None
+
     def suggest(self, word: str, known: Iterable[str]) -> str:
         """`; did you mean …?`, or nothing."""
-        if self._suggestions <= 0:
-            return ""
-        self._suggestions -= 1
-        meant = near_miss(word, known)
-        return f"; did you mean `{meant}`?" if meant else ""
+        return _did_you_mean(self.meant(word, known))
 
     # ── strings ──
 
@@ -124,8 +126,8 @@ class Walker:
         if isinstance(info, inspect.Metadata):
             extra = info.extra or {}
             info = info.type
-        if value is REPORTED:
-            return REPORTED
+        if isinstance(value, Reported):
+            return value
         if value is EMPTY:
             return self.problem(path, "empty; write a value, or leave the key out")
         if value is None:
@@ -136,7 +138,7 @@ class Walker:
             if "shorthand" in extra and isinstance(value, str):
                 field = next(each for each in info.fields if each.name == extra["shorthand"])
                 built = self.build(field.type, value, path)
-                return REPORTED if built is REPORTED else info.cls(**{field.name: built})
+                return built if isinstance(built, Reported) else info.cls(**{field.name: built})
             return self._struct(info, value, path, or_string="shorthand" in extra)
         if isinstance(info, inspect.DictType):
             if not isinstance(value, Mapping):
@@ -149,7 +151,10 @@ class Walker:
         return self._scalar(info, value, path, extra)
 
     def fields(self, cls: type[Struct], value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-        """The fields of `cls` that are in `value`, each built or `REPORTED`. Unknown and missing keys are reported."""
+        """The fields of `cls` that are in `value`, each built or `Reported`. Unknown and missing keys are reported.
+
+        What an unknown key was probably meant to be is `Reported` too, and not missing.
+        """
         fields = {field.encode_name: field for field in struct_type(cls).fields}
         built = {}
         for key, item in value.items():
@@ -159,27 +164,31 @@ class Walker:
                 field = fields[key]
                 built[field.name] = self.build(field.type, item, (*path, key))
             else:
-                meant = self.suggest(key, fields)
-                built["?"] = self.problem(
-                    path, f"unknown key `{key[:80]}`{meant or '.'} Allowed: {', '.join(fields)}", key=key
-                )
+                meant = self.meant(key, fields)
+                hint = _did_you_mean(meant) or "."
+                self.problem(path, f"unknown key `{key[:80]}`{hint} Allowed: {', '.join(fields)}", key=key)
+                built["?" if meant is None or meant in value else fields[meant].name] = REPORTED
         for name, field in fields.items():
-            if name not in value and field.required:
-                built["?"] = self.problem(path, f"key `{name}` is missing")
+            if field.required and field.name not in built:
+                lost = path in self.source.incomplete
+                built[field.name] = REPORTED if lost else self.problem(path, f"key `{name}` is missing")
         return built
 
     def _struct(self, info: inspect.StructType, value: Any, path: Path, *, or_string: bool) -> Any:
         if not isinstance(value, Mapping):
             return self._wrong(path, "a string or a mapping" if or_string else "a mapping", value)
         built = self.fields(info.cls, value, path)
-        if any(each is REPORTED for each in built.values()):
-            return REPORTED
-        struct = info.cls(**built)
-        conflicts: Callable[[], Iterable[tuple[Path, str]]] | None = getattr(struct, "conflicts", None)
-        found = list(conflicts()) if conflicts is not None else []
+        conflicts: Callable[[Any], Iterable[tuple[Path, str]]] | None = getattr(info.cls, "conflicts", None)
+        if not any(isinstance(each, Reported) for each in built.values()):
+            struct = info.cls(**built)
+            found = [] if conflicts is None else list(conflicts(struct))
+            if not found:
+                return struct
+        else:
+            found = [] if conflicts is None else list(_until_unknown(conflicts(_Known(info, built))))
         for below, message in found:
             self.problem((*path, *below), message)
-        return REPORTED if found else struct
+        return Reported(built)
 
     def _dict(self, info: inspect.DictType, value: Mapping[Any, Any], path: Path) -> Any:
         built = {}
@@ -191,9 +200,9 @@ class Walker:
             if self._name(info.key_type, key, path) is REPORTED:
                 failed = True
             built[key] = self.build(info.value_type, item, (*path, key))
-            if built[key] is REPORTED:
+            if isinstance(built[key], Reported):
                 failed = True
-        return REPORTED if failed else built
+        return Reported(built) if failed else built
 
     def _name(self, info: inspect.Type, key: str, path: Path) -> Any:
         if isinstance(info, inspect.Metadata) and isinstance(info.type, inspect.StrType):
@@ -210,7 +219,7 @@ class Walker:
         if len(value) < (info.min_length or 0):
             return self.problem(path, "an empty list; at least one item is needed")
         built = [self.build(info.item_type, item, (*path, index)) for index, item in enumerate(value, first)]
-        return REPORTED if any(each is REPORTED for each in built) else built
+        return Reported(built) if any(isinstance(each, Reported) for each in built) else built
 
     def _union(self, info: inspect.UnionType, value: Any, path: Path) -> Any:
         """Of a union, the member that fits the value's kind: at most one struct, one literal or one scalar."""
@@ -230,7 +239,7 @@ class Walker:
         if not isinstance(value, str):
             return self._wrong(path, allowed, value)
         text = self.text(value, path)
-        if text is REPORTED or text in words:
+        if isinstance(text, Reported) or text in words:
             return text
         if otherwise and not near_miss(text, words):
             return self._wrong(path, allowed, value)  # may be a secret in the wrong place: not quoted
@@ -240,8 +249,8 @@ class Walker:
         raw = value
         if isinstance(value, str):
             value = self.text(value, path)
-            if value is REPORTED:
-                return REPORTED
+            if isinstance(value, Reported):
+                return value
             if value != raw and not isinstance(info, inspect.StrType):
                 try:
                     value = resolve(value)
@@ -291,6 +300,39 @@ class Walker:
 
     def _wrong(self, path: Path, wanted: str, value: Any, hint: str = "") -> Any:
         return self.problem(path, f"must be {wanted}, not {_kind(value)}{hint}")
+
+
+class _UnknownFieldError(Exception):
+    """A field was asked for that has a problem of its own."""
+
+
+class _Known:
+    """The fields of a struct that has problems, for `conflicts` between those that have none."""
+
+    def __init__(self, info: inspect.StructType, built: Mapping[str, Any]) -> None:
+        self._info = info
+        self._built = built
+
+    def __getattr__(self, name: str) -> Any:
+        field = next(field for field in self._info.fields if field.name == name)
+        if name in self._built:
+            value = self._built[name]
+        elif field.required:
+            value = REPORTED
+        else:
+            value = field.default_factory() if field.default is NODEFAULT else field.default
+        if isinstance(value, Reported):
+            raise _UnknownFieldError
+        return value
+
+
+def _until_unknown(found: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
+    with suppress(_UnknownFieldError):
+        yield from found
+
+
+def _did_you_mean(name: str | None) -> str:
+    return f"; did you mean `{name}`?" if name else ""
 
 
 @cache

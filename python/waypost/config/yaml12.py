@@ -105,8 +105,8 @@ class _Composer:
                 steps.append(open_.key)
         return tuple(steps)
 
-    def fault(self, message: str, line: int, column: int) -> None:
-        self.faults.append(Fault(self.path(), line, column, message))
+    def fault(self, message: str, line: int, column: int, *, key: str | None = None, loses_key: bool = False) -> None:
+        self.faults.append(Fault(self.path(), line, column, message, key, loses_key))
 
     def push(self, value: Any, event: Any, mark: Mark) -> None:
         if len(self.stack) >= MAX_DEPTH:
@@ -172,15 +172,15 @@ class _Composer:
         open_ = self.stack[-1]
         place = (mark.line, mark.column)
         if event.implicit[0] and event.value == "<<":
-            self.fault("`<<` merges mappings in YAML 1.1 only; write the keys out", *place)
+            self.fault("`<<` merges mappings in YAML 1.1 only; write the keys out", *place, loses_key=True)
         elif value is EMPTY:
-            self.fault("an empty key", *place)
+            self.fault("an empty key", *place, loses_key=True)
         elif not isinstance(value, str):
             if value is not REPORTED:
-                self.fault(f'a key must be a string: write "{event.value[:80]}" in quotes', *place)
+                self.fault(f'a key must be a string: write "{event.value[:80]}" in quotes', *place, loses_key=True)
         elif value in open_.value:
             first = open_.mark.key(value)[0]
-            self.fault(f"key `{value[:80]}` is there twice; first in line {first}", *place)
+            self.fault(f"key `{value[:80]}` is there twice; first in line {first}", *place, key=value)
         else:
             open_.key, open_.key_place = value, place
             return

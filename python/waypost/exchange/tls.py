@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Tls", "fingerprint"]
+__all__ = ["Tls", "contexts", "fingerprint"]
 
 Fingerprint = tuple[object, ...]
 
@@ -49,3 +50,18 @@ def fingerprint(settings: Any | None) -> Fingerprint:
             stat = Path(name).stat()
             found.append((os.fspath(name), stat.st_mtime_ns, stat.st_size, stat.st_ino))
     return tuple(found)
+
+
+def contexts(settings: Mapping[str, Any | None], old: Mapping[str, Tls]) -> tuple[dict[str, Tls], dict[str, str]]:
+    """A context for each cluster, and what is wrong where there can be none; unchanged ones of `old` are kept."""
+    made: dict[str, Tls] = {}
+    wrong: dict[str, str] = {}
+    for name, each in settings.items():
+        try:
+            now = fingerprint(each)
+            kept = old.get(name)
+            made[name] = kept if kept is not None and kept.fingerprint == now else Tls(each, now)
+        except OSError as exc:
+            where = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
+            wrong[name] = f"TLS files of this cluster cannot be used ({where}): PEM files are needed"
+    return made, wrong

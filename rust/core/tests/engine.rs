@@ -107,6 +107,30 @@ fn envelope(kind: &str) -> String {
 // Compiling.
 
 #[test]
+fn problems_of_every_sort_are_told_together() {
+    let mut found = problems(vec![
+        route("a", &json!({"kind": ["modle", "tol"], "method": ["get"]}), Some("models"), &[]),
+        route("b", &json!({"kind": "tool"}), Some("models"), &["pair"]),
+        route("c", &json!({"foo": {"a": 1, "b": {"c": 2}}}), Some("gone"), &[]),
+    ]);
+    found.sort();
+    let places: Vec<&str> = found.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        places,
+        [
+            "routes[0].match.kind",
+            "routes[0].match.kind",
+            "routes[0].match.method",
+            "routes[1].fallback[0]",
+            "routes[1].to",
+            "routes[2].match.foo",
+            "routes[2].to"
+        ],
+        "{found:#?}"
+    );
+}
+
+#[test]
 fn clusters_must_exist() {
     let found = problems(vec![
         route("a", &json!({"kind": "model"}), Some("model"), &["models", "nowhere"]),

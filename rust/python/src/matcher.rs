@@ -38,9 +38,22 @@ pub(crate) struct Matcher {
     editing: Mutex<()>,
 }
 
+/// A pattern as it was read, and what is wrong with it so far.
+type Read = (Value, Vec<Problem>);
+
+fn compile((value, mut problems): Read) -> Result<Pattern, Vec<Problem>> {
+    match table::Matcher::parse(&value) {
+        Ok(pattern) if problems.is_empty() => Ok(pattern),
+        Ok(_) => Err(problems),
+        Err(found) => {
+            problems.extend(found);
+            Err(problems)
+        }
+    }
+}
+
 fn parse(py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<Pattern> {
-    let value = value::read(pattern)?.map_err(|problem| errors::pattern(py, name, &[problem]))?;
-    table::Matcher::parse(&value).map_err(|problems| errors::pattern(py, name, &problems))
+    compile(value::read(pattern, false)?).map_err(|problems| errors::pattern(py, name, &problems))
 }
 
 impl Compiled {
@@ -50,12 +63,11 @@ impl Compiled {
         let keys = patterns.keys()?;
         let mut names = Vec::with_capacity(keys.len());
         let mut builder = MatcherBuilder::default();
-        let mut batch: Vec<Value> = Vec::with_capacity(BATCH);
+        let mut batch: Vec<Read> = Vec::with_capacity(BATCH);
         for key in keys.iter() {
             let pattern = patterns.get_item(&key)?;
             let name = key.cast_into::<PyString>()?;
-            let of = |problem| errors::pattern(py, name.to_str().unwrap_or_default(), &[problem]);
-            batch.push(value::read(&pattern)?.map_err(of)?);
+            batch.push(value::read(&pattern, false)?);
             names.push(names::intern(&name, &sys_intern)?);
             if batch.len() == BATCH {
                 push_all(py, &names, &mut batch, &mut builder)?;
@@ -88,13 +100,13 @@ impl Compiled {
 fn push_all(
     py: Python<'_>,
     names: &[Py<PyString>],
-    batch: &mut Vec<Value>,
+    batch: &mut Vec<Read>,
     builder: &mut MatcherBuilder,
 ) -> PyResult<()> {
     let first = names.len() - batch.len();
     let result = py.detach(|| {
-        for (value, at) in batch.drain(..).zip(first..) {
-            builder.push(&table::Matcher::parse(&value).map_err(|problems| (at, problems))?);
+        for (read, at) in batch.drain(..).zip(first..) {
+            builder.push(&compile(read).map_err(|problems| (at, problems))?);
         }
         Ok(())
     });

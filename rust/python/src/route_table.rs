@@ -34,9 +34,10 @@ impl RouteTable {
     }
 }
 
-/// Reads routes from mappings; whatever has the wrong shape is a problem at its place.
+/// Reads routes from mappings; whatever has the wrong shape is a problem at its place. For `draft` see [`value::read`].
 pub(crate) fn read_routes(
     routes: &Bound<'_, PyAny>,
+    draft: bool,
     problems: &mut Vec<Problem>,
 ) -> PyResult<Vec<RouteSpec>> {
     let mut out = Vec::new();
@@ -49,17 +50,18 @@ pub(crate) fn read_routes(
             problems.push(Problem { path: at(path), message: message.to_owned() });
         };
         let key = |name: &str| vec![Step::Key(name.to_owned())];
-        let route = route?;
-        let Ok(route) = route.cast::<PyMapping>() else {
-            problem(Vec::new(), "a route is a mapping with a name, and match, to, fallback, precedence");
-            continue;
-        };
         let mut spec = RouteSpec {
             name: String::new(),
             pattern: Value::Map(Vec::new()),
             to: None,
             fallback: Vec::new(),
             precedence: 0,
+        };
+        let route = route?;
+        let Ok(route) = route.cast::<PyMapping>() else {
+            problem(Vec::new(), "a route is a mapping with a name, and match, to, fallback, precedence");
+            out.push(spec);
+            continue;
         };
         for item in route.items()?.iter() {
             let (name, object): (String, Bound<'_, PyAny>) = item.extract()?;
@@ -68,12 +70,13 @@ pub(crate) fn read_routes(
                     Ok(name) => spec.name = name,
                     Err(_) => problem(key("name"), "a route's name is a string"),
                 },
-                "match" => match value::read(&object)? {
-                    Ok(pattern) => spec.pattern = pattern,
-                    Err(found) => {
-                        problem(key("match").into_iter().chain(found.path).collect(), &found.message);
+                "match" => {
+                    let (pattern, found) = value::read(&object, draft)?;
+                    spec.pattern = pattern;
+                    for each in found {
+                        problem(key("match").into_iter().chain(each.path).collect(), &each.message);
                     }
-                },
+                }
                 "to" => match object.extract::<Option<String>>() {
                     Ok(to) => spec.to = to,
                     Err(_) => problem(key("to"), "`to` is the name of a cluster"),
@@ -111,7 +114,7 @@ impl RouteTable {
     fn new(py: Python<'_>, routes: &Bound<'_, PyAny>, depth: usize) -> PyResult<Self> {
         let options = Options { depth: checked_depth(depth)?, duplicate_keys: DuplicateKeys::Error };
         let mut problems = Vec::new();
-        let specs = read_routes(routes, &mut problems)?;
+        let specs = read_routes(routes, false, &mut problems)?;
         let table = py.detach(|| table::RouteTable::compile(&specs, options)).map_err(|found| {
             problems.extend(found.into_iter().map(|problem| Problem {
                 path: [Step::Key("routes".into())].into_iter().chain(problem.path).collect(),

@@ -47,13 +47,14 @@ impl Snapshot {
     #[new]
     fn new(py: Python<'_>, config: &Bound<'_, PyDict>) -> PyResult<Self> {
         let mut problems = Vec::new();
-        let config = read_config(config, &mut problems)?;
-        if !problems.is_empty() {
-            return Err(errors::config(py, &problems));
-        }
-        let snapshot = py
-            .detach(|| engine::Snapshot::compile(config))
-            .map_err(|problems| errors::config(py, &problems))?;
+        let config = read_config(config, false, &mut problems)?;
+        let snapshot = match py.detach(|| engine::Snapshot::compile(config)) {
+            Ok(snapshot) if problems.is_empty() => snapshot,
+            compiled => {
+                problems.extend(compiled.err().into_iter().flatten());
+                return Err(errors::config(py, &problems));
+            }
+        };
         let table = Py::new(py, RouteTable::of(py, Arc::clone(&snapshot.table))?)?;
         let mut clusters = Vec::new();
         let mut endpoints = Vec::new();
@@ -66,6 +67,14 @@ impl Snapshot {
             clusters.push(object);
         }
         Ok(Self { shared: Arc::new(Shared { snapshot, table, clusters, endpoints }) })
+    }
+
+    #[staticmethod]
+    fn problems<'py>(py: Python<'py>, config: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyList>> {
+        let mut problems = Vec::new();
+        let config = read_config(config, true, &mut problems)?;
+        problems.extend(py.detach(|| engine::Snapshot::problems(&config)));
+        pairs(py, &problems)
     }
 
     #[getter]
@@ -89,11 +98,7 @@ impl Snapshot {
 
     #[getter]
     fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let out = PyList::empty(py);
-        for Problem { path, message } in &self.shared.snapshot.warnings {
-            out.append((errors::path(py, path)?, message))?;
-        }
-        Ok(out)
+        pairs(py, &self.shared.snapshot.warnings)
     }
 
     #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1"))]
@@ -129,6 +134,15 @@ impl Snapshot {
     }
 }
 
+/// `[(path, message)]`
+fn pairs<'py>(py: Python<'py>, problems: &[Problem]) -> PyResult<Bound<'py, PyList>> {
+    let out = PyList::empty(py);
+    for Problem { path, message } in problems {
+        out.append((errors::path(py, path)?, message))?;
+    }
+    Ok(out)
+}
+
 fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
     let mut out = Vec::with_capacity(headers.len().unwrap_or(16));
     for pair in headers.try_iter()? {
@@ -139,9 +153,10 @@ fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> 
     Ok(out)
 }
 
-/// Reads a configuration whose shape was checked; only what Python cannot know is checked again.
-fn read_config(config: &Bound<'_, PyDict>, problems: &mut Vec<Problem>) -> PyResult<Config> {
-    let routes = read_routes(&item(config, "routes")?, problems)?;
+/// Reads a configuration whose shape was checked; only what Python cannot know is checked again. For `draft` see
+/// [`value::read`](crate::value::read).
+fn read_config(config: &Bound<'_, PyDict>, draft: bool, problems: &mut Vec<Problem>) -> PyResult<Config> {
+    let routes = read_routes(&item(config, "routes")?, draft, problems)?;
     let limits = item(config, "limits")?.cast_into::<PyDict>()?;
     let depth: usize = item(config, "depth")?.extract()?;
     let header: usize = item(&limits, "header")?.extract()?;

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyEllipsis, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use waypost_core::pattern::{MAX_NESTING, Problem, Step, Value};
 
 /// Deeper than any pattern can be: the core gives the error that says so.
@@ -12,10 +12,12 @@ const DEPTH: usize = 4 * MAX_NESTING;
 const VALUES: usize = 1 << 20;
 
 /// Reads a pattern from Python objects: mappings, lists, tuples, str, int, float, `decimal.Decimal`, bool, None.
-/// Floats count as their `repr`.
-pub(crate) fn read(object: &Bound<'_, PyAny>) -> PyResult<Result<Value, Problem>> {
-    let mut reader = Reader { path: Vec::new(), left: VALUES };
-    Ok(reader.convert(object)?.map_err(|message| Problem { path: reader.path, message }))
+/// Floats count as their `repr`. In a `draft`, an ellipsis stands for what is not known.
+///
+/// Gives what could be read and, with paths within the pattern, what could not.
+pub(crate) fn read(object: &Bound<'_, PyAny>, draft: bool) -> PyResult<(Value, Vec<Problem>)> {
+    let mut reader = Reader { path: Vec::new(), left: VALUES + 1, draft, problems: Vec::new() };
+    Ok((reader.convert(object)?, reader.problems))
 }
 
 /// A key and its value.
@@ -26,47 +28,53 @@ struct Reader {
     path: Vec<Step>,
     /// How many more values there may be.
     left: usize,
+    draft: bool,
+    problems: Vec<Problem>,
 }
 
 impl Reader {
-    /// The value, or what is wrong with it; then `path` leads to the fault.
-    fn convert(&mut self, object: &Bound<'_, PyAny>) -> PyResult<Result<Value, String>> {
+    fn problem(&mut self, message: impl Into<String>) -> Value {
+        self.problems.push(Problem { path: self.path.clone(), message: message.into() });
+        Value::Unknown
+    }
+
+    fn convert(&mut self, object: &Bound<'_, PyAny>) -> PyResult<Value> {
         if self.path.len() > DEPTH {
-            return Ok(Err("nested too deeply".to_owned()));
+            return Ok(self.problem("nested too deeply"));
         }
-        let Some(left) = self.left.checked_sub(1) else {
-            return Ok(Err(format!("a pattern has at most {VALUES} values")));
-        };
-        self.left = left;
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            return Ok(self.problem(format!("a pattern has at most {VALUES} values")));
+        }
         if object.is_none() {
-            return Ok(Ok(Value::Null));
+            return Ok(Value::Null);
         }
         if let Ok(text) = object.cast::<PyString>() {
             return Ok(match text.to_str() {
-                Ok(text) => Ok(Value::String(text.to_owned())),
-                Err(_) => Err("holds half of a surrogate pair, which no JSON document can".to_owned()),
+                Ok(text) => Value::String(text.to_owned()),
+                Err(_) => self.problem("holds half of a surrogate pair, which no JSON document can"),
             });
         }
         if let Ok(value) = object.cast::<PyBool>() {
-            return Ok(Ok(Value::Bool(value.is_true())));
+            return Ok(Value::Bool(value.is_true()));
         }
         if object.is_instance_of::<PyInt>() {
             // An enum's repr is not its number, and int's own repr refuses thousands of digits.
             let plain = object.py().get_type::<PyInt>().call_method1("__repr__", (object,));
             return match plain {
-                Ok(text) => Ok(Ok(Value::Number(text.extract()?))),
+                Ok(text) => Ok(Value::Number(text.extract()?)),
                 Err(error) if error.is_instance_of::<PyValueError>(object.py()) => {
-                    Ok(Err("has more digits than Python writes".to_owned()))
+                    Ok(self.problem("has more digits than Python writes"))
                 }
                 Err(error) => Err(error),
             };
         }
         if let Ok(number) = object.cast::<PyFloat>() {
             if !number.value().is_finite() {
-                return Ok(Err("is no number that JSON can hold".to_owned()));
+                return Ok(self.problem("is no number that JSON can hold"));
             }
             let text = object.py().get_type::<PyFloat>().call_method1("__repr__", (object,))?;
-            return Ok(Ok(Value::Number(text.extract()?)));
+            return Ok(Value::Number(text.extract()?));
         }
         if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
             return self.sequence(object);
@@ -81,44 +89,49 @@ impl Reader {
             let pairs: PyResult<Vec<Pair<'_>>> = items.iter().map(|pair| pair.extract()).collect();
             return self.mapping(pairs?);
         }
+        if self.draft && object.is_instance_of::<PyEllipsis>() {
+            return Ok(Value::Unknown);
+        }
         let kind = object.get_type().qualname()?.to_string();
         if kind == "Decimal" {
-            return Ok(Ok(Value::Number(object.str()?.extract()?)));
+            return Ok(Value::Number(object.str()?.extract()?));
         }
-        Ok(Err(format!(
+        Ok(self.problem(format!(
             "patterns are made of mappings, lists, strings, numbers, booleans and None, not of {kind}"
         )))
     }
 
-    fn sequence(&mut self, object: &Bound<'_, PyAny>) -> PyResult<Result<Value, String>> {
+    fn sequence(&mut self, object: &Bound<'_, PyAny>) -> PyResult<Value> {
         let mut out = Vec::new();
         for (index, item) in object.try_iter()?.enumerate() {
-            self.path.push(Step::Index(index));
-            match self.convert(&item?)? {
-                Ok(value) => out.push(value),
-                Err(message) => return Ok(Err(message)),
+            if self.left == 0 {
+                break;
             }
+            self.path.push(Step::Index(index));
+            out.push(self.convert(&item?)?);
             self.path.pop();
         }
-        Ok(Ok(Value::List(out)))
+        Ok(Value::List(out))
     }
 
-    fn mapping(&mut self, items: Vec<Pair<'_>>) -> PyResult<Result<Value, String>> {
+    fn mapping(&mut self, items: Vec<Pair<'_>>) -> PyResult<Value> {
         let mut out = Vec::new();
+        let some = !items.is_empty();
         for (key, value) in items {
-            let Ok(text) = key.cast::<PyString>() else {
-                return Ok(Err(format!("the key {} is not a string", key.repr()?)));
-            };
-            let Ok(key) = text.to_str().map(str::to_owned) else {
-                return Ok(Err(format!("the key {} holds half of a surrogate pair", key.repr()?)));
+            if self.left == 0 {
+                break;
+            }
+            let text = key.cast::<PyString>().ok().map(|text| text.to_str().map(str::to_owned));
+            let Some(Ok(key)) = text else {
+                let wrong = if text.is_none() { "is not a string" } else { "holds half of a surrogate pair" };
+                self.problem(format!("the key {} {wrong}", key.repr()?));
+                continue;
             };
             self.path.push(Step::Key(key.clone()));
-            match self.convert(&value)? {
-                Ok(value) => out.push((key, value)),
-                Err(message) => return Ok(Err(message)),
-            }
+            out.push((key, self.convert(&value)?));
             self.path.pop();
         }
-        Ok(Ok(Value::Map(out)))
+        // Empty because none of its keys could be read says nothing.
+        Ok(if out.is_empty() && some { Value::Unknown } else { Value::Map(out) })
     }
 }

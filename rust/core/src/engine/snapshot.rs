@@ -11,8 +11,8 @@ use crate::cluster::{Cluster, Credential, order};
 use crate::dialect::Kind;
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
-use crate::pattern::{Conjunction, Node, Problem, Step};
-use crate::table::{Decision, Envelope, Message, MessageError, NoRoute, RouteSpec, RouteTable};
+use crate::pattern::{Conjunction, Node, Pattern, Problem, Step};
+use crate::table::{Decision, Envelope, Message, MessageError, NoRoute, RouteSpec, RouteTable, parse};
 
 /// What a snapshot is compiled from.
 #[derive(Clone, Debug)]
@@ -100,39 +100,18 @@ impl Snapshot {
     /// # Errors
     /// Every problem in it, with paths from the root of the configuration.
     pub fn compile(config: Config) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let names: HashMap<&str, usize> =
-            (config.clusters.iter().map(|c| c.name.as_str())).zip(0..).collect();
-        let table = RouteTable::compile(&config.routes, config.limits.json).map_err(|found| {
-            problems.extend(found.into_iter().map(|problem| Problem {
-                path: [Step::Key("routes".into())].into_iter().chain(problem.path).collect(),
-                message: problem.message,
-            }));
-        });
-        for (index, spec) in config.routes.iter().enumerate() {
-            for (at, name) in named(spec) {
-                if !names.contains_key(name) {
-                    let mut known: Vec<&str> = names.keys().copied().collect();
-                    known.sort_unstable();
-                    let message = format!("unknown cluster `{name}`; known: {}", known.join(", "));
-                    problems.push(Problem { path: route_path(index, at), message });
-                }
-            }
+        let names = positions(&config);
+        let mut problems = unknown_clusters(&config, &names);
+        let Ok(table) = RouteTable::compile(&config.routes, config.limits.json) else {
+            // The patterns are parsed once more, for which only a configuration that is wrong has to wait.
+            problems.extend(Self::problems(&config));
+            return Err(problems);
+        };
+        problems.extend(credentials(&config));
+        let mut warnings = unreachable(&table);
+        for (index, pattern) in table.patterns() {
+            join_route(&config, &names, index, pattern, &mut problems, &mut warnings);
         }
-        for cluster in &config.clusters {
-            if let Credential::Header { name, .. } = &cluster.credential
-                && !upstream_head::may_carry_credential(name)
-            {
-                let path =
-                    ["clusters", &cluster.name, "credential", "header"].map(|key| Step::Key(key.to_owned()));
-                let message = format!(
-                    "`{name}` cannot carry a credential: it frames or describes the message itself; use another field \
-                     (authorization, x-api-key, …)"
-                );
-                problems.push(Problem { path: path.to_vec(), message });
-            }
-        }
-        let Ok(table) = table else { return Err(problems) };
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -141,52 +120,28 @@ impl Snapshot {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
         };
         let ways = table.decisions().iter().map(decided).collect();
-        let mut warnings = unreachable(&table);
-        for (index, pattern) in table.patterns() {
-            let Some(spec) = config.routes.get(index) else { continue };
-            for (at, name) in named(spec) {
-                let Some(cluster) = names.get(name).and_then(|at| config.clusters.get(*at)) else { continue };
-                let (fit, unfit) = join::split(pattern, cluster.speaks);
-                if unfit.is_empty() {
-                    if fit.is_empty() && at.len() == 1 {
-                        let message =
-                            "no message can match: none that is taken in has such a kind, dialect and path";
-                        let path = route_path(index, vec![Step::Key("match".into())]);
-                        warnings.push(Problem { path, message: message.to_owned() });
-                    }
-                    continue;
-                }
-                let unfit = join::describe(&unfit);
-                let speaks = format!("cluster `{name}` speaks {}", cluster.speaks);
-                if fit.is_empty() {
-                    let message = format!("{speaks}: {unfit} cannot be sent to it");
-                    problems.push(Problem { path: route_path(index, at), message });
-                } else {
-                    let then = if at.len() == 1 {
-                        "Those go to its `fallback`, or are refused"
-                    } else {
-                        "Those pass it over"
-                    };
-                    let message = format!(
-                        "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by \
-                         kind or dialect"
-                    );
-                    warnings.push(Problem { path: route_path(index, at), message });
-                }
+        drop(names);
+        Ok(Self { table: Arc::new(table), clusters: config.clusters, ways, limits: config.limits, warnings })
+    }
+
+    /// Every problem in a configuration of which a part is not known: patterns may hold [`Value::Unknown`], and
+    /// routes may name clusters that are not there, of which nothing is said.
+    ///
+    /// [`Value::Unknown`]: crate::pattern::Value::Unknown
+    #[must_use]
+    pub fn problems(config: &Config) -> Vec<Problem> {
+        let names = positions(config);
+        let mut problems = credentials(config);
+        for (index, spec) in config.routes.iter().enumerate() {
+            match parse(&spec.pattern) {
+                Ok(pattern) => join_route(config, &names, index, &pattern, &mut problems, &mut Vec::new()),
+                Err(found) => problems.extend(found.into_iter().map(|problem| {
+                    let within = [Step::Key("match".into())].into_iter().chain(problem.path).collect();
+                    Problem { path: route_path(index, within), message: problem.message }
+                })),
             }
         }
-        drop(names);
-        if problems.is_empty() {
-            Ok(Self {
-                table: Arc::new(table),
-                clusters: config.clusters,
-                ways,
-                limits: config.limits,
-                warnings,
-            })
-        } else {
-            Err(problems)
-        }
+        problems
     }
 
     /// The clusters.
@@ -275,6 +230,86 @@ impl Snapshot {
     #[must_use]
     pub fn translates(&self, intake: &Intake, at: EndpointAt) -> bool {
         self.clusters.get(at.cluster).is_some_and(|c| join::translates(intake.dialect, c.speaks))
+    }
+}
+
+/// The clusters' positions by name.
+fn positions(config: &Config) -> HashMap<&str, usize> {
+    config.clusters.iter().map(|cluster| cluster.name.as_str()).zip(0..).collect()
+}
+
+fn unknown_clusters(config: &Config, names: &HashMap<&str, usize>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (index, spec) in config.routes.iter().enumerate() {
+        for (at, name) in named(spec) {
+            if !names.contains_key(name) {
+                let mut known: Vec<&str> = names.keys().copied().collect();
+                known.sort_unstable();
+                let message = format!("unknown cluster `{name}`; known: {}", known.join(", "));
+                problems.push(Problem { path: route_path(index, at), message });
+            }
+        }
+    }
+    problems
+}
+
+/// Credentials that cannot be sent as they are configured.
+fn credentials(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for cluster in &config.clusters {
+        if let Credential::Header { name, .. } = &cluster.credential
+            && !upstream_head::may_carry_credential(name)
+        {
+            let path =
+                ["clusters", &cluster.name, "credential", "header"].map(|key| Step::Key(key.to_owned()));
+            let message = format!(
+                "`{name}` cannot carry a credential: it frames or describes the message itself; use another field \
+                 (authorization, x-api-key, …)"
+            );
+            problems.push(Problem { path: path.to_vec(), message });
+        }
+    }
+    problems
+}
+
+/// Whether what a route takes can be sent to the clusters that it names.
+fn join_route(
+    config: &Config,
+    names: &HashMap<&str, usize>,
+    index: usize,
+    pattern: &Pattern,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) {
+    let Some(spec) = config.routes.get(index) else { return };
+    for (at, name) in named(spec) {
+        let Some(cluster) = names.get(name).and_then(|at| config.clusters.get(*at)) else { continue };
+        let (fit, unfit) = join::split(pattern, cluster.speaks);
+        if unfit.is_empty() {
+            if fit.is_empty() && at.len() == 1 {
+                let message = "no message can match: none that is taken in has such a kind, dialect and path";
+                let path = route_path(index, vec![Step::Key("match".into())]);
+                warnings.push(Problem { path, message: message.to_owned() });
+            }
+            continue;
+        }
+        let unfit = join::describe(&unfit);
+        let speaks = format!("cluster `{name}` speaks {}", cluster.speaks);
+        if fit.is_empty() {
+            let message = format!("{speaks}: {unfit} cannot be sent to it");
+            problems.push(Problem { path: route_path(index, at), message });
+        } else {
+            let then = if at.len() == 1 {
+                "Those go to its `fallback`, or are refused"
+            } else {
+                "Those pass it over"
+            };
+            let message = format!(
+                "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by kind or \
+                 dialect"
+            );
+            warnings.push(Problem { path: route_path(index, at), message });
+        }
     }
 }
 

@@ -19,11 +19,11 @@ const REGEX_SIZE: usize = 1 << 20;
 
 /// Parses a pattern as far as possible: what has problems is left out of it.
 pub(super) fn parse(value: &Value) -> (Pattern, Vec<Problem>) {
-    let mut parser = Parser { path: Vec::new(), keys: Vec::new(), problems: Vec::new() };
+    let mut parser = Parser { path: Vec::new(), keys: Vec::new(), problems: Vec::new(), unknown: 0 };
     let root = match value {
         Value::Map(entries) => parser.conjunction(entries, 0),
         other => {
-            parser.problem(format!("a pattern is a mapping of fields, not {}", other.describe()));
+            parser.mismatch("a pattern is a mapping of fields", other);
             Vec::new()
         }
     };
@@ -36,11 +36,22 @@ struct Parser {
     /// The way to here in the document: the same without `$or` and its positions.
     keys: Vec<Box<str>>,
     problems: Vec<Problem>,
+    /// How many unknown values have been met.
+    unknown: usize,
 }
 
 impl Parser {
     fn problem(&mut self, message: impl Into<String>) {
         self.problems.push(Problem { path: self.path.clone(), message: message.into() });
+    }
+
+    /// Another kind of value than is wanted, which says nothing where the value is unknown.
+    fn mismatch(&mut self, wanted: &str, value: &Value) {
+        if matches!(value, Value::Unknown) {
+            self.unknown += 1;
+        } else {
+            self.problem(format!("{wanted}, not {}", value.describe()));
+        }
     }
 
     fn at<T>(&mut self, step: Step, parse: impl FnOnce(&mut Self) -> T) -> T {
@@ -72,7 +83,7 @@ impl Parser {
 
     fn alternatives(&mut self, value: &Value, nesting: usize) -> Option<Node> {
         let Value::List(items) = value else {
-            self.problem(format!("`$or` takes a list of patterns, not {}", value.describe()));
+            self.mismatch("`$or` takes a list of patterns", value);
             return None;
         };
         if items.is_empty() {
@@ -87,7 +98,11 @@ impl Parser {
                     );
                 }
                 Value::Map(entries) => branches.push(parser.conjunction(entries, nesting + 1)),
-                other => parser.problem(format!("`$or` takes a list of patterns, not {}", other.describe())),
+                other => {
+                    parser.mismatch("`$or` takes a list of patterns", other);
+                    // As far as is known, it matches everything.
+                    branches.push(Vec::new());
+                }
             });
         }
         Some(Node::Or(branches))
@@ -117,12 +132,18 @@ impl Parser {
                 self.problem("an empty list matches nothing: list at least one value or predicate");
             }
             Value::List(items) => {
+                let unknown = self.unknown;
                 let mut tests = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     tests.extend(self.at(Step::Index(index), |parser| parser.predicate(item)));
                 }
+                if self.unknown > unknown {
+                    // As far as is known, the field may be anything.
+                    tests.extend([Predicate::Exists(true), Predicate::Exists(false)]);
+                }
                 nodes.push(self.leaf(tests));
             }
+            Value::Unknown => self.unknown += 1,
             scalar => {
                 let tests = self.predicate(scalar).into_iter().collect();
                 nodes.push(self.leaf(tests));
@@ -142,6 +163,9 @@ impl Parser {
                         "a predicate has exactly one key, this one has {}; allowed: {PREDICATES}",
                         entries.len()
                     ));
+                    for (name, operand) in entries {
+                        self.at(Step::Key(name.clone()), |parser| parser.operator(name, operand));
+                    }
                     return None;
                 };
                 self.at(Step::Key(name.clone()), |parser| parser.operator(name, operand))
@@ -170,7 +194,7 @@ impl Parser {
                 if let Value::Bool(wanted) = operand {
                     return Some(Predicate::Exists(*wanted));
                 }
-                self.problem(format!("`exists` takes true or false, not {}", operand.describe()));
+                self.mismatch("`exists` takes true or false", operand);
                 None
             }
             other => {
@@ -184,7 +208,7 @@ impl Parser {
         if let Value::String(text) = operand {
             return Some(text);
         }
-        self.problem(format!("`{name}` takes a string, not {}", operand.describe()));
+        self.mismatch(&format!("`{name}` takes a string"), operand);
         None
     }
 
@@ -229,10 +253,7 @@ impl Parser {
                 self.number(text).map(|number| Scalar::Number(number, text.as_str().into()))
             }
             other => {
-                self.problem(format!(
-                    "expected a string, a number, a boolean or null, not {}",
-                    other.describe()
-                ));
+                self.mismatch("expected a string, a number, a boolean or null", other);
                 None
             }
         }
@@ -312,7 +333,7 @@ impl Parser {
 
     fn numeric(&mut self, operand: &Value) -> Option<Predicate> {
         let Value::List(items) = operand else {
-            self.problem(format!("`numeric` takes {NUMERIC}, not {}", operand.describe()));
+            self.mismatch(&format!("`numeric` takes {NUMERIC}"), operand);
             return None;
         };
         let (first, second) = match items.as_slice() {
@@ -347,19 +368,23 @@ impl Parser {
 
     fn bound(&mut self, index: usize, op: &Value, number: &Value) -> Option<(Op, Bound)> {
         let op = self.at(Step::Index(index), |parser| {
-            let op = match op {
+            let found = match op {
                 Value::String(text) => Op::parse(text),
                 _ => None,
             };
-            if op.is_none() {
-                parser.problem("expected an operator: one of \"=\", \"<\", \"<=\", \">\", \">=\"");
+            match op {
+                Value::Unknown => parser.unknown += 1,
+                _ if found.is_none() => {
+                    parser.problem("expected an operator: one of \"=\", \"<\", \"<=\", \">\", \">=\"");
+                }
+                _ => {}
             }
-            op
+            found
         });
         let bound = self.at(Step::Index(index + 1), |parser| match number {
             Value::Number(text) => parser.number(text).map(|at| (at, text)),
             other => {
-                parser.problem(format!("expected a number, not {}", other.describe()));
+                parser.mismatch("expected a number", other);
                 None
             }
         });

@@ -186,3 +186,48 @@ fn a_scalar_is_a_list_of_one_and_paths_pass_through_or() {
         Node::Field(field)
     });
 }
+
+/// `value`, in which each string `?` is unknown.
+fn draft(value: Value) -> Value {
+    match value {
+        Value::String(text) if text == "?" => Value::Unknown,
+        Value::List(items) => Value::List(items.into_iter().map(draft).collect()),
+        Value::Map(entries) => {
+            Value::Map(entries.into_iter().map(|(key, each)| (key, draft(each))).collect())
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn what_is_unknown_has_no_problem_and_hides_none_beside_it() {
+    for (json, expected) in [
+        (r#""?""#, &[][..]),
+        (r#"{"a": "?", "b": ["?"], "$or": "?"}"#, &[]),
+        (r#"{"$or": ["?", {"a": []}, 3]}"#, &["$or[1].a", "$or[2]"]),
+        (r#"{"a": ["?", {"prefix": "?"}, {"prefix": 1}, {"exists": "?"}]}"#, &["a[2].prefix"]),
+        (r#"{"a": [{"numeric": "?"}, {"numeric": ["?", "x"]}]}"#, &["a[1].numeric[1]"]),
+        (
+            r#"{"a": [{"anything-but": ["?", []]}, {"anything-but": {"suffix": ["?", ""]}}]}"#,
+            &["a[0].anything-but[1]", "a[1].anything-but.suffix[1]"],
+        ),
+        (
+            r#"{"a": [{"suffix": {"equals-ignore-case": "?"}}, {"cidr": "?"}, {"regex": "?"}, {"wildcard": "?"}]}"#,
+            &[],
+        ),
+        (r#"{"a": [{"prefix": "?", "sufix": 1}]}"#, &["a[0]", "a[0].sufix"]),
+    ] {
+        let (_, problems) = Pattern::parse_partly(&draft(value(json)));
+        let paths: Vec<String> =
+            problems.iter().map(|p| p.to_string().split(": ").next().unwrap().to_owned()).collect();
+        assert_eq!(paths, expected, "{json}");
+    }
+}
+
+#[test]
+fn a_field_with_something_unknown_may_be_anything() {
+    let (pattern, _) = Pattern::parse_partly(&draft(value(r#"{"a": ["x", "?"]}"#)));
+    let tests = &pattern.fields().next().unwrap().tests;
+    assert!(tests.iter().any(|test| test.matches(&Seen::String("y".into()))));
+    assert!(tests.iter().any(Predicate::wants_absence));
+}

@@ -15,6 +15,8 @@ pub enum Value {
     List(Vec<Value>),
     /// A mapping, in the order written. Keys are unique: the reader sees to it.
     Map(Vec<(String, Value)>),
+    /// Something that the host could not read, and has reported. No problem is found in it.
+    Unknown,
 }
 
 impl Value {
@@ -28,6 +30,7 @@ impl Value {
             Self::String(_) => "a string",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
+            Self::Unknown => "something unknown",
         }
     }
 }

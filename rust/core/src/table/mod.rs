@@ -38,3 +38,4 @@ pub(crate) use message::MAX_ID;
 pub use message::{Envelope, Header, Identity, Message, MessageError};
 pub(crate) use routes::tests;
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};
+pub(crate) use scope::parse;

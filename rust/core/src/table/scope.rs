@@ -7,17 +7,21 @@ use crate::pattern::{Field, Pattern, Predicate, Problem, Scalar, Value};
 const RESERVED: [&str; 6] = ["headers", "path", "method", "dialect", "client", "body"];
 
 /// Parses a route's pattern and checks that each field can exist.
-pub(super) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
+pub(crate) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
     let (pattern, mut problems) = Pattern::parse_partly(value);
     problems.extend(check(&pattern));
-    problems.extend(pattern.fields().filter_map(problem));
+    for field in pattern.fields() {
+        problems.extend(problem(field));
+        problems.extend(values(field));
+    }
+    problems.dedup(); // A field that does not exist is one problem, however many it has inside.
     if problems.is_empty() { Ok(pattern) } else { Err(problems) }
 }
 
 fn problem(field: &Field) -> Option<Problem> {
     let (first, rest) = field.path.split_first()?;
     let message = match (&**first, rest) {
-        ("body", _) | ("path", []) => return None,
+        ("body", _) | ("path" | "method" | "dialect", []) => return None,
         ("headers", [name]) => {
             let lower = name.to_ascii_lowercase();
             if **name == lower {
@@ -31,22 +35,10 @@ fn problem(field: &Field) -> Option<Problem> {
         ("client", _) => {
             "`client` has one field, `address`: client: {address: [{cidr: 10.0.0.0/8}]}".to_owned()
         }
-        ("dialect", []) => return unknown_value(field, "dialect", &Dialect::ALL.map(Dialect::name)),
-        ("method", []) => {
-            let upper = |text: &str| text.bytes().any(|byte| byte.is_ascii_lowercase());
-            let lower = field.tests.iter().find_map(|test| match test {
-                Predicate::Equals(Scalar::String(text)) if upper(text) => Some(text.to_ascii_uppercase()),
-                _ => None,
-            })?;
-            format!("methods are in upper case: write `{lower}`")
-        }
         (name @ ("path" | "method" | "dialect"), _) => format!("`{name}` is a string and has no fields"),
         (name, rest) => {
             let Some(attribute) = Attribute::parse(name) else { return Some(unknown(field, name)) };
             match attribute.type_of() {
-                Type::Kind if rest.is_empty() => {
-                    return unknown_value(field, name, &Kind::ALL.map(Kind::name));
-                }
                 Type::Any | Type::References | Type::Object => return None,
                 _ if rest.is_empty() => return None,
                 other => format!("`{name}` is {} and has no fields", other.describe()),
@@ -72,19 +64,26 @@ fn unknown(field: &Field, name: &str) -> Problem {
     }
 }
 
-/// A value that the field can never have is a mistake, not a route that never matches.
-fn unknown_value(field: &Field, name: &str, known: &[&str]) -> Option<Problem> {
-    field.tests.iter().find_map(|test| {
-        let value = match test {
-            Predicate::Equals(Scalar::String(text)) if known.contains(&&**text) => return None,
-            Predicate::Equals(value) => value,
-            _ => return None,
-        };
-        Some(Problem {
-            path: field.at.clone(),
-            message: format!("{value} is no {name}; allowed: {}", known.join(", ")),
-        })
-    })
+/// Each value that the field can never have: a mistake, not a route that never matches.
+fn values(field: &Field) -> Vec<Problem> {
+    let [name] = field.path.as_slice() else { return Vec::new() };
+    let unknown = |value: &Scalar, known: &[&str]| {
+        let found = matches!(value, Scalar::String(text) if known.contains(&&**text));
+        (!found).then(|| format!("{value} is no {name}; allowed: {}", known.join(", ")))
+    };
+    let message = |value: &Scalar| match (&**name, value) {
+        ("kind", value) => unknown(value, &Kind::ALL.map(Kind::name)),
+        ("dialect", value) => unknown(value, &Dialect::ALL.map(Dialect::name)),
+        ("method", Scalar::String(text)) if text.bytes().any(|byte| byte.is_ascii_lowercase()) => {
+            Some(format!("methods are in upper case: write `{}`", text.to_ascii_uppercase()))
+        }
+        _ => None,
+    };
+    let values = field.tests.iter().filter_map(|test| match test {
+        Predicate::Equals(value) => Some(value),
+        _ => None,
+    });
+    values.filter_map(message).map(|message| Problem { path: field.at.clone(), message }).collect()
 }
 
 /// Edit distance (Levenshtein) of two short words.

@@ -1,31 +1,26 @@
 //! How much work a decision took, for tests: what must not grow is counted, not timed.
 
 #[cfg(test)]
-mod counted {
-    use std::cell::Cell;
-
-    thread_local! {
-        static STEPS: Cell<usize> = const { Cell::new(0) };
-    }
-
-    /// Notes some steps of work.
-    pub(crate) fn step(count: usize) {
-        STEPS.set(STEPS.get() + count);
-    }
-
-    /// The steps that something took.
-    pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (usize, T) {
-        let before = STEPS.get();
-        let result = work();
-        (STEPS.get() - before, result)
-    }
-}
+use std::cell::Cell;
 
 #[cfg(test)]
-pub(crate) use counted::{of, step};
+thread_local! {
+    static STEPS: Cell<usize> = const { Cell::new(0) };
+}
 
-/// Nothing, outside tests.
-#[cfg(not(test))]
+/// Notes some steps of work; nothing, outside tests.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-pub(crate) fn step(_count: usize) {}
+pub(crate) fn step(count: usize) {
+    #[cfg(test)]
+    STEPS.set(STEPS.get() + count);
+    let _ = count;
+}
+
+/// The steps that something took, and what came of it.
+#[cfg(test)]
+pub(crate) fn count<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = STEPS.get();
+    let result = work();
+    (STEPS.get() - before, result)
+}
