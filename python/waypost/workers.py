@@ -192,4 +192,5 @@ def supervise(
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this module speaks for a command
+    sys.stderr.write(text + "\n")  # in one piece: workers write to it, too
+    sys.stderr.flush()

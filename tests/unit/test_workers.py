@@ -25,6 +25,8 @@ started = Path(sys.argv[1])
 def until(path):
     while not path.exists():
         time.sleep(0.005)
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())  # whole lines: workers share the pipe
 def serve(link):
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     link.announce()
@@ -32,7 +34,7 @@ def serve(link):
         signal.pause()
 """
 RUN = """
-sys.exit(workers.supervise(2, work, started.touch, lambda: print("stopping", flush=True)))
+sys.exit(workers.supervise(2, work, started.touch, lambda: say("stopping")))
 """
 
 
@@ -82,7 +84,7 @@ def test_later_it_is_replaced_with_growing_pauses_and_keeps_its_index(tmp_path: 
     workers._SHORTEST = 0.01
     workers._LONGEST = 0.03
     def work(link):
-        print("index", link.index, link.replaces, flush=True)
+        say("index", link.index, link.replaces)
         if link.index == 1 and link.replaces:
             return 1
         if link.index == 1:
@@ -104,7 +106,7 @@ def test_one_that_was_fine_for_long_is_replaced_at_once(tmp_path: Path) -> None:
     work = """
     workers._TOO_SOON = 0
     def work(link):
-        print("pid", os.getpid(), link.index, link.replaces, flush=True)
+        say("pid", os.getpid(), link.index, link.replaces)
         serve(link)
     """
     with supervisor(tmp_path, work) as running:
@@ -125,7 +127,7 @@ def test_signals_are_heard_during_a_pause(tmp_path: Path) -> None:
             link.announce()
             until(started)
             return 1
-        signal.signal(signal.SIGHUP, lambda *_: print("reloaded", flush=True))
+        signal.signal(signal.SIGHUP, lambda *_: say("reloaded"))
         serve(link)
     """
     with supervisor(tmp_path, work) as running:
