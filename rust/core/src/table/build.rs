@@ -169,7 +169,8 @@ impl Builder<'_> {
             }
         }
         let cost = |choice: &[PredicateId]| {
-            let wanted = choice.iter().map(|id| u64::from(wanted.get(*id as usize).copied().unwrap_or_default()));
+            let wanted =
+                choice.iter().map(|id| u64::from(wanted.get(*id as usize).copied().unwrap_or_default()));
             // Of those that as few rules want: how dear it is to find out whether one holds, and how likely it will.
             (wanted.sum::<u64>(), choice.iter().map(|id| predicates.price(*id)).max())
         };
