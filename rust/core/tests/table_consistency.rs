@@ -168,6 +168,14 @@ fn inside_or_too() {
     check(&p, &json!({"c": [{"t": "m"}, {"r": 1}]}), false);
     check(&p, &json!({"c": [{"t": "m", "r": 2}, {"u": true}]}), false);
     check(&p, &json!({"c": [{"t": "m", "r": 2, "u": true}]}), true);
+    // What holds in an element still holds while an array inside of it is searched.
+    let p = json!({"$or": [{"x": [1]}, {"c": {"t": ["m"], "r": {"u": [1]}}}]});
+    check(&p, &json!({"c": [{"t": "m", "r": [{"u": 1}]}]}), true);
+    check(&p, &json!({"c": [{"t": "m", "r": [{"u": [[1]]}]}]}), true);
+    check(&p, &json!({"c": [{"t": "m"}, {"t": "d", "r": [{"u": 1}]}]}), false);
+    let p = json!({"c": {"$or": [{"t": ["m"], "r": [1]}, {"t": ["d"], "r": [2]}]}});
+    check(&p, &json!({"c": [{"t": "d", "r": [[1], [2]]}]}), true);
+    check(&p, &json!({"c": [{"t": "d", "r": [[1]]}]}), false);
     // The same element must serve two `$or`s.
     let p =
         json!({"$or": [{"c": {"t": [1]}}, {"d": {"t": [1]}}], "e": {"$or": [{"x": [1]}]}, "c": {"u": [1]}});
