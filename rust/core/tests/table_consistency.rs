@@ -326,10 +326,60 @@ fn pattern() -> impl Strategy<Value = Json> {
     .prop_filter("a pattern is an object", Json::is_object)
 }
 
+/// A value, or arrays of it.
+fn few(inner: impl Strategy<Value = Json> + Clone + 'static) -> impl Strategy<Value = Json> + Clone {
+    let list = |inner: BoxedStrategy<Json>| prop::collection::vec(inner, 1..4).prop_map(Json::Array).boxed();
+    let one = inner.boxed();
+    let many = list(one.clone());
+    prop_oneof![2 => one.clone(), 4 => many.clone(), 1 => list(prop_oneof![one, many].boxed())].boxed()
+}
+
+/// Elements in elements, all of the same few fields, so that what a rule asks is often there but rarely in one place.
+fn entangled_document() -> impl Strategy<Value = Json> {
+    let number = prop_oneof![Just(json!(1)), Just(json!(2))];
+    let leaf = (few(number.clone()), few(number.clone())).prop_map(|(x, y)| json!({"x": x, "y": y}));
+    let inner = (few(leaf.clone()), few(leaf), few(number.clone()))
+        .prop_map(|(b, c, x)| json!({"b": b, "c": c, "x": x}));
+    (few(inner), few(number)).prop_map(|(a, x)| json!({"a": a, "x": x}))
+}
+
+fn entangled_pattern() -> impl Strategy<Value = Json> {
+    let path = prop_oneof![
+        Just(&["x"][..]),
+        Just(&["a", "x"][..]),
+        Just(&["a", "b", "x"][..]),
+        Just(&["a", "b", "y"][..]),
+        Just(&["a", "c", "x"][..]),
+        Just(&["a", "c", "y"][..]),
+    ];
+    let field = (path, prop_oneof![Just(json!([1])), Just(json!([2]))]);
+    let branch = prop::collection::vec(field, 1..4).prop_map(|fields| {
+        let mut branch = json!({});
+        for (path, tests) in fields {
+            *path.iter().fold(&mut branch, |inner, key| &mut inner[*key]) = tests;
+        }
+        branch
+    });
+    (prop::option::of(branch.clone()), prop::collection::vec(branch, 1..4)).prop_map(|(beside, branches)| {
+        let mut pattern = beside.unwrap_or_else(|| json!({}));
+        pattern["$or"] = Json::Array(branches);
+        pattern
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
     #[test]
     fn agrees_with_brute_force(pattern in pattern(), document in document()) {
+        let Ok(parsed) = Matcher::parse(&convert(&pattern)) else { return Ok(()) };
+        prop_assert_eq!(matches(&parsed, &document), brute_force(&parsed, &document), "{} on {}", pattern, document);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #[test]
+    fn entangled_branches_agree_with_brute_force(pattern in entangled_pattern(), document in entangled_document()) {
         let Ok(parsed) = Matcher::parse(&convert(&pattern)) else { return Ok(()) };
         prop_assert_eq!(matches(&parsed, &document), brute_force(&parsed, &document), "{} on {}", pattern, document);
     }
