@@ -276,6 +276,18 @@ fn entangled_ors_are_refused_and_large_arrays_stay_cheap() {
     let problem = Matcher::parse(&convert(&pattern)).unwrap_err().remove(0);
     assert!(problem.message.contains("combinations"), "{problem}");
 
+    // Below one key they are asked of each element by itself, however many there are.
+    let branches = |key: &str| json!([{key: {"x": [1]}}, {key: {"x": [2]}}, {key: {"y": [1]}}]);
+    let many: serde_json::Map<String, Json> = ["a", "b", "d", "e", "f", "g"]
+        .iter()
+        .map(|key| ((*key).to_owned(), json!({"$or": branches(key)})))
+        .collect();
+    let document = json!({"c": [{"a": 1}, {
+        "a": {"a": {"x": 1}}, "b": [{"b": {"x": 2}}], "d": {"d": [{"y": 0}, {"y": 1}]},
+        "e": {"e": {"x": 1}}, "f": {"f": {"x": 1}}, "g": {"g": {"x": 1}},
+    }]});
+    check(&json!({ "c": many }), &document, true);
+
     let elements: Vec<Json> =
         (0..10_000).map(|i| json!({"type": "memory", "rank": i, "tags": [{"k": i}]})).collect();
     let document = json!({"context": elements});
