@@ -60,6 +60,10 @@ test-python: build
 	@echo "== Python tests: unit, property, conformance, end to end"
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: record-ruler
+record-ruler: build ## Record Event Ruler's verdicts anew (needs a JDK and Maven)
+	$(BIN)/python tests/conformance/event_ruler/record.py record
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZ_SECONDS (needs a C++ compiler)
 	rust/fuzz/run.sh all $(FUZZ_SECONDS)

@@ -168,6 +168,14 @@ fn inside_or_too() {
     check(&p, &json!({"c": [{"t": "m"}, {"r": 1}]}), false);
     check(&p, &json!({"c": [{"t": "m", "r": 2}, {"u": true}]}), false);
     check(&p, &json!({"c": [{"t": "m", "r": 2, "u": true}]}), true);
+    // What holds in an element still holds while an array inside of it is searched.
+    let p = json!({"$or": [{"x": [1]}, {"c": {"t": ["m"], "r": {"u": [1]}}}]});
+    check(&p, &json!({"c": [{"t": "m", "r": [{"u": 1}]}]}), true);
+    check(&p, &json!({"c": [{"t": "m", "r": [{"u": [[1]]}]}]}), true);
+    check(&p, &json!({"c": [{"t": "m"}, {"t": "d", "r": [{"u": 1}]}]}), false);
+    let p = json!({"c": {"$or": [{"t": ["m"], "r": [1]}, {"t": ["d"], "r": [2]}]}});
+    check(&p, &json!({"c": [{"t": "d", "r": [[1], [2]]}]}), true);
+    check(&p, &json!({"c": [{"t": "d", "r": [[1]]}]}), false);
     // The same element must serve two `$or`s.
     let p =
         json!({"$or": [{"c": {"t": [1]}}, {"d": {"t": [1]}}], "e": {"$or": [{"x": [1]}]}, "c": {"u": [1]}});
@@ -268,6 +276,18 @@ fn entangled_ors_are_refused_and_large_arrays_stay_cheap() {
     let problem = Matcher::parse(&convert(&pattern)).unwrap_err().remove(0);
     assert!(problem.message.contains("combinations"), "{problem}");
 
+    // Below one key they are asked of each element by itself, however many there are.
+    let branches = |key: &str| json!([{key: {"x": [1]}}, {key: {"x": [2]}}, {key: {"y": [1]}}]);
+    let many: serde_json::Map<String, Json> = ["a", "b", "d", "e", "f", "g"]
+        .iter()
+        .map(|key| ((*key).to_owned(), json!({"$or": branches(key)})))
+        .collect();
+    let document = json!({"c": [{"a": 1}, {
+        "a": {"a": {"x": 1}}, "b": [{"b": {"x": 2}}], "d": {"d": [{"y": 0}, {"y": 1}]},
+        "e": {"e": {"x": 1}}, "f": {"f": {"x": 1}}, "g": {"g": {"x": 1}},
+    }]});
+    check(&json!({ "c": many }), &document, true);
+
     let elements: Vec<Json> =
         (0..10_000).map(|i| json!({"type": "memory", "rank": i, "tags": [{"k": i}]})).collect();
     let document = json!({"context": elements});
@@ -318,10 +338,60 @@ fn pattern() -> impl Strategy<Value = Json> {
     .prop_filter("a pattern is an object", Json::is_object)
 }
 
+/// A value, or arrays of it.
+fn few(inner: impl Strategy<Value = Json> + Clone + 'static) -> impl Strategy<Value = Json> + Clone {
+    let list = |inner: BoxedStrategy<Json>| prop::collection::vec(inner, 1..4).prop_map(Json::Array).boxed();
+    let one = inner.boxed();
+    let many = list(one.clone());
+    prop_oneof![2 => one.clone(), 4 => many.clone(), 1 => list(prop_oneof![one, many].boxed())].boxed()
+}
+
+/// Elements in elements, all of the same few fields, so that what a rule asks is often there but rarely in one place.
+fn entangled_document() -> impl Strategy<Value = Json> {
+    let number = prop_oneof![Just(json!(1)), Just(json!(2))];
+    let leaf = (few(number.clone()), few(number.clone())).prop_map(|(x, y)| json!({"x": x, "y": y}));
+    let inner = (few(leaf.clone()), few(leaf), few(number.clone()))
+        .prop_map(|(b, c, x)| json!({"b": b, "c": c, "x": x}));
+    (few(inner), few(number)).prop_map(|(a, x)| json!({"a": a, "x": x}))
+}
+
+fn entangled_pattern() -> impl Strategy<Value = Json> {
+    let path = prop_oneof![
+        Just(&["x"][..]),
+        Just(&["a", "x"][..]),
+        Just(&["a", "b", "x"][..]),
+        Just(&["a", "b", "y"][..]),
+        Just(&["a", "c", "x"][..]),
+        Just(&["a", "c", "y"][..]),
+    ];
+    let field = (path, prop_oneof![Just(json!([1])), Just(json!([2]))]);
+    let branch = prop::collection::vec(field, 1..4).prop_map(|fields| {
+        let mut branch = json!({});
+        for (path, tests) in fields {
+            *path.iter().fold(&mut branch, |inner, key| &mut inner[*key]) = tests;
+        }
+        branch
+    });
+    (prop::option::of(branch.clone()), prop::collection::vec(branch, 1..4)).prop_map(|(beside, branches)| {
+        let mut pattern = beside.unwrap_or_else(|| json!({}));
+        pattern["$or"] = Json::Array(branches);
+        pattern
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
     #[test]
     fn agrees_with_brute_force(pattern in pattern(), document in document()) {
+        let Ok(parsed) = Matcher::parse(&convert(&pattern)) else { return Ok(()) };
+        prop_assert_eq!(matches(&parsed, &document), brute_force(&parsed, &document), "{} on {}", pattern, document);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #[test]
+    fn entangled_branches_agree_with_brute_force(pattern in entangled_pattern(), document in entangled_document()) {
         let Ok(parsed) = Matcher::parse(&convert(&pattern)) else { return Ok(()) };
         prop_assert_eq!(matches(&parsed, &document), brute_force(&parsed, &document), "{} on {}", pattern, document);
     }

@@ -2,7 +2,7 @@
 //!
 //! A rule is satisfied when one element can be chosen for every array such that each predicate holds for a value
 //! whose enclosing elements are all chosen ones. Seen from one element, a predicate is then
-//! - true, if a value that is in no deeper array satisfies it,
+//! - true, if a value satisfies it that is in no deeper array, be it in this element or in one around it,
 //! - false, if no value inside the element does,
 //! - or up to the elements of one array inside: a path leads through one array only.
 //!
@@ -29,10 +29,24 @@ enum Goal {
 
 type Goals<'g> = SmallVec<[&'g Goal; 8]>;
 
+/// An element that was chosen, and those around it.
+#[derive(Clone, Copy)]
+struct Chosen<'c> {
+    element: u32,
+    outer: Option<&'c Chosen<'c>>,
+}
+
+impl Chosen<'_> {
+    /// Whether one of the elements holds a value found.
+    fn holds(&self, found: &[u32]) -> bool {
+        found.binary_search(&self.element).is_ok() || self.outer.is_some_and(|outer| outer.holds(found))
+    }
+}
+
 /// Whether a rule whose tests all hold somewhere holds for one choice of array elements.
 pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     let goal = Goal::All(rule.map(|node| resolve(node, facts)).collect());
-    Solver { elements: facts.view.elements }.satisfied(&[&goal], 0)
+    Solver { elements: facts.view.elements }.satisfied(&[&goal], Chosen { element: 0, outer: None })
 }
 
 /// Whether it can matter which array elements a rule's values are in: whether two of its tests have some in any.
@@ -83,8 +97,8 @@ struct Solver<'a> {
 }
 
 impl Solver<'_> {
-    /// Whether one choice of elements inside `element` satisfies all goals.
-    fn satisfied(&self, goals: &[&Goal], element: u32) -> bool {
+    /// Whether one choice of elements inside those chosen satisfies all goals.
+    fn satisfied(&self, goals: &[&Goal], chosen: Chosen<'_>) -> bool {
         let mut open: Goals<'_> = SmallVec::new();
         let mut todo: Goals<'_> = goals.iter().rev().copied().collect();
         while let Some(goal) = todo.pop() {
@@ -92,21 +106,21 @@ impl Solver<'_> {
                 todo.extend(parts.iter().rev());
                 continue;
             }
-            match self.status(goal, element) {
+            match self.status(goal, chosen) {
                 Status::True => {}
                 Status::False => return false,
                 Status::Open => open.push(goal),
             }
         }
-        self.groups(&open, element)
+        self.groups(&open, chosen)
     }
 
     /// Whether the open goals can be satisfied, group by group.
-    fn groups(&self, open: &[&Goal], element: u32) -> bool {
+    fn groups(&self, open: &[&Goal], chosen: Chosen<'_>) -> bool {
         let mut groups: SmallVec<[(SmallVec<[u32; 4]>, Goals<'_>); 4]> = SmallVec::new();
         for &goal in open {
             let mut arrays = SmallVec::new();
-            self.arrays(goal, element, &mut arrays);
+            self.arrays(goal, chosen, &mut arrays);
             let mut members: Goals<'_> = SmallVec::from_slice(&[goal]);
             groups.retain(|(theirs, goals)| {
                 let apart = !theirs.iter().any(|array| arrays.contains(array));
@@ -125,18 +139,18 @@ impl Solver<'_> {
             groups.push((arrays, members));
         }
         groups.iter().all(|(arrays, goals)| match arrays.as_slice() {
-            [array] => self.one_element(goals, element, *array),
-            _ => self.one_branch(goals, element),
+            [array] => self.one_element(goals, chosen, *array),
+            _ => self.one_branch(goals, chosen),
         })
     }
 
     /// Whether one element of `array` satisfies all goals.
-    fn one_element(&self, goals: &[&Goal], element: u32, array: u32) -> bool {
-        let end = self.end(element);
-        let mut child = element + 1;
+    fn one_element(&self, goals: &[&Goal], chosen: Chosen<'_>, array: u32) -> bool {
+        let end = self.end(chosen.element);
+        let mut child = chosen.element + 1;
         while child < end {
             let Some(node) = self.elements.get(child as usize) else { return false };
-            if node.array == array && self.satisfied(goals, child) {
+            if node.array == array && self.satisfied(goals, Chosen { element: child, outer: Some(&chosen) }) {
                 return true;
             }
             child = node.end.max(child + 1);
@@ -145,7 +159,7 @@ impl Solver<'_> {
     }
 
     /// The goals reach into several arrays, so one of them is an `$or` that does: try its branches.
-    fn one_branch(&self, goals: &[&Goal], element: u32) -> bool {
+    fn one_branch(&self, goals: &[&Goal], chosen: Chosen<'_>) -> bool {
         let Some((index, branches)) = goals.iter().enumerate().find_map(|(index, goal)| match goal {
             Goal::Any(branches) => Some((index, branches)),
             _ => None,
@@ -157,7 +171,7 @@ impl Solver<'_> {
             if let Some(slot) = tried.get_mut(index) {
                 *slot = branch;
             }
-            self.satisfied(&tried, element)
+            self.satisfied(&tried, chosen)
         })
     }
 
@@ -172,16 +186,16 @@ impl Solver<'_> {
         found.get(start..stop).unwrap_or_default()
     }
 
-    fn status(&self, goal: &Goal, element: u32) -> Status {
+    fn status(&self, goal: &Goal, chosen: Chosen<'_>) -> Status {
         match goal {
             Goal::Always => Status::True,
-            Goal::In(found) if found.binary_search(&element).is_ok() => Status::True,
-            Goal::In(found) if self.inside(found, element).is_empty() => Status::False,
+            Goal::In(found) if chosen.holds(found) => Status::True,
+            Goal::In(found) if self.inside(found, chosen.element).is_empty() => Status::False,
             Goal::In(_) => Status::Open,
             Goal::All(parts) => {
                 let mut all = Status::True;
                 for part in parts {
-                    match self.status(part, element) {
+                    match self.status(part, chosen) {
                         Status::False => return Status::False,
                         Status::Open => all = Status::Open,
                         Status::True => {}
@@ -192,7 +206,7 @@ impl Solver<'_> {
             Goal::Any(parts) => {
                 let mut any = Status::False;
                 for part in parts {
-                    match self.status(part, element) {
+                    match self.status(part, chosen) {
                         Status::True => return Status::True,
                         Status::Open => any = Status::Open,
                         Status::False => {}
@@ -203,14 +217,14 @@ impl Solver<'_> {
         }
     }
 
-    /// The arrays directly inside `element` that an open goal depends on.
-    fn arrays(&self, goal: &Goal, element: u32, out: &mut SmallVec<[u32; 4]>) {
+    /// The arrays directly inside the innermost chosen element that an open goal depends on.
+    fn arrays(&self, goal: &Goal, chosen: Chosen<'_>, out: &mut SmallVec<[u32; 4]>) {
         match goal {
             Goal::Always => {}
             Goal::In(found) => {
-                if found.binary_search(&element).is_err()
-                    && let Some(&first) = self.inside(found, element).first()
-                    && let Some(array) = self.array_of(element, first)
+                if !chosen.holds(found)
+                    && let Some(&first) = self.inside(found, chosen.element).first()
+                    && let Some(array) = self.array_of(chosen.element, first)
                     && !out.contains(&array)
                 {
                     out.push(array);
@@ -218,7 +232,7 @@ impl Solver<'_> {
             }
             Goal::All(parts) | Goal::Any(parts) => {
                 for part in parts {
-                    self.arrays(part, element, out);
+                    self.arrays(part, chosen, out);
                 }
             }
         }
