@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 use regex_automata::meta::{self, Regex};
+use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use regex_syntax::hir::{Hir, Look};
 
 use super::predicate::{self, Bound, Exclusion, Predicate, Range, Scalar, parse_address};
@@ -413,7 +414,9 @@ impl Parser {
     fn regex(&mut self, operand: &Value) -> Option<Predicate> {
         let source = self.string("regex", operand)?;
         match compile_regex(source) {
-            Ok(regex) => Some(Predicate::Regex(predicate::Pattern { source: source.into(), regex })),
+            Ok((regex, starts, ends)) => {
+                Some(Predicate::Regex(predicate::Pattern { source: source.into(), regex, starts, ends }))
+            }
             Err(message) => {
                 self.problem(format!("this regular expression cannot be used: {message}"));
                 None
@@ -459,7 +462,7 @@ impl Op {
 }
 
 /// The anchors are added to the syntax tree, not to the text, so that `a|b` and `(?x)a # b` mean what they say.
-fn compile_regex(source: &str) -> Result<Regex, String> {
+fn compile_regex(source: &str) -> Result<(Regex, Literals, Literals), String> {
     let one_line = |error: &dyn std::fmt::Display| {
         let text = error.to_string();
         let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -470,6 +473,7 @@ fn compile_regex(source: &str) -> Result<Regex, String> {
         .build()
         .parse(source)
         .map_err(|error| one_line(&error))?;
+    let (starts, ends) = (literals(ExtractKind::Prefix, &inner), literals(ExtractKind::Suffix, &inner));
     let anchored = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
     meta::Builder::new()
         .configure(
@@ -479,8 +483,22 @@ fn compile_regex(source: &str) -> Result<Regex, String> {
                 .onepass_size_limit(Some(REGEX_SIZE)),
         )
         .build_from_hir(&anchored)
+        .map(|regex| (regex, starts, ends))
         .map_err(|error| match error.size_limit() {
             Some(limit) => format!("compiled it would take more than {limit} bytes; use smaller repetitions"),
             None => one_line(&error),
         })
+}
+
+/// Of which every text that matches starts (or ends) with one.
+type Literals = Box<[Box<[u8]>]>;
+
+/// None where there are too many, or where a text may start (or end) with anything.
+fn literals(kind: ExtractKind, hir: &Hir) -> Literals {
+    let mut extractor = Extractor::new();
+    extractor.kind(kind).limit_total(16);
+    let found = extractor.extract(hir);
+    let usable = found.min_literal_len().is_some_and(|length| length > 0);
+    let literals = found.literals().filter(|_| usable).unwrap_or_default();
+    literals.iter().map(|literal| literal.as_bytes().into()).collect()
 }

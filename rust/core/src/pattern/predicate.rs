@@ -106,6 +106,10 @@ impl Exclusion {
 pub struct Pattern {
     pub(crate) source: Box<str>,
     pub(crate) regex: Regex,
+    /// Every text that matches starts with one of these; none where that is not known.
+    pub(crate) starts: Box<[Box<[u8]>]>,
+    /// Every text that matches ends with one of these; none where that is not known.
+    pub(crate) ends: Box<[Box<[u8]>]>,
 }
 
 impl fmt::Debug for Pattern {

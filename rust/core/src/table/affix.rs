@@ -62,6 +62,11 @@ impl Affixes {
         self.strings.is_empty()
     }
 
+    /// In bytes, the longest of them, where there are any.
+    pub(crate) fn longest(&self) -> Option<usize> {
+        (!self.is_empty()).then_some(self.longest)
+    }
+
     /// Calls `found` with the predicate of every string that `text` begins with.
     pub(crate) fn prefixes(&self, text: &[u8], found: impl FnMut(PredicateId)) {
         if !self.is_empty() {

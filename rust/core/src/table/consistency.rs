@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use super::facts::Facts;
 use super::program::{Node, Nodes};
+use super::work;
 use crate::json::Element;
 use crate::pattern::Predicate;
 
@@ -102,6 +103,7 @@ impl Solver<'_> {
         let mut open: Goals<'_> = SmallVec::new();
         let mut todo: Goals<'_> = goals.iter().rev().copied().collect();
         while let Some(goal) = todo.pop() {
+            work::step(1);
             if let Goal::All(parts) = goal {
                 todo.extend(parts.iter().rev());
                 continue;
@@ -149,6 +151,7 @@ impl Solver<'_> {
         let end = self.end(chosen.element);
         let mut child = chosen.element + 1;
         while child < end {
+            work::step(1);
             let Some(node) = self.elements.get(child as usize) else { return false };
             if node.array == array && self.satisfied(goals, Chosen { element: child, outer: Some(&chosen) }) {
                 return true;

@@ -6,8 +6,10 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::affix::Affixes;
+use super::cost::MANY;
 use super::facts::{Facts, Found};
 use super::fields::FieldId;
+use super::inner::Inner;
 use super::interval::Intervals;
 use super::predicates::{PredicateId, Predicates};
 use super::view::Entry;
@@ -30,10 +32,15 @@ struct Guards {
     /// Holds for every scalar.
     present: Option<PredicateId>,
     numeric: Intervals,
-    /// Prefixes, and wildcards by what they start with.
+    /// Prefixes, and wildcards and regular expressions by what they start with.
     prefixes: Affixes,
-    /// Suffixes, and wildcards that start with a star by what they end with.
+    /// Suffixes, and those that start with anything by what they end with.
     suffixes: Affixes,
+    /// The same, folded.
+    folded_prefixes: Affixes,
+    folded_suffixes: Affixes,
+    /// Wildcards that start and end with a star, by what is between.
+    inner: Inner,
     /// By case folding.
     ignoring_case: HashMap<Box<str>, PredicateId>,
     /// In bytes, the longest of them.
@@ -46,11 +53,39 @@ struct Guards {
     rest: Vec<PredicateId>,
 }
 
+/// By what the guards of one field are found in texts.
+#[derive(Default)]
+struct Parts<'p> {
+    prefixes: Vec<(Vec<u8>, PredicateId)>,
+    /// Backwards.
+    suffixes: Vec<(Vec<u8>, PredicateId)>,
+    folded_prefixes: Vec<(Vec<u8>, PredicateId)>,
+    /// Backwards.
+    folded_suffixes: Vec<(Vec<u8>, PredicateId)>,
+    inner: Vec<(&'p [u8], PredicateId)>,
+}
+
+impl Parts<'_> {
+    fn prefix(&mut self, text: &str, id: PredicateId) {
+        self.prefixes.push((text.as_bytes().to_vec(), id));
+    }
+
+    fn suffix(&mut self, text: &str, id: PredicateId) {
+        self.suffixes.push((reversed(text.as_bytes()), id));
+    }
+}
+
+fn reversed(text: &[u8]) -> Vec<u8> {
+    text.iter().rev().copied().collect()
+}
+
+/// Up to how many literals are looked for one by one.
+const FEW: usize = 8;
+
 impl Forward {
     pub(crate) fn build(guards: &[PredicateId], predicates: &Predicates) -> Self {
         let mut forward = Self::default();
-        let mut prefixes: HashMap<FieldId, Vec<(Vec<u8>, PredicateId)>> = HashMap::new();
-        let mut suffixes: HashMap<FieldId, Vec<(Vec<u8>, PredicateId)>> = HashMap::new();
+        let mut parts: HashMap<FieldId, Parts<'_>> = HashMap::new();
         let mut ranges: HashMap<FieldId, Vec<PredicateId>> = HashMap::new();
         for &id in guards {
             let field = predicates.field(id);
@@ -59,20 +94,31 @@ impl Forward {
                 guards.equalities = true;
                 continue;
             };
-            let reversed = |text: &str| text.bytes().rev().collect();
+            let parts = parts.entry(field).or_default();
             match predicate {
                 Predicate::Exists(true) => guards.present = Some(id),
-                Predicate::Prefix(text) if !text.is_empty() => {
-                    prefixes.entry(field).or_default().push((text.as_bytes().to_vec(), id));
+                Predicate::Prefix(text) if !text.is_empty() => parts.prefix(text, id),
+                Predicate::Suffix(text) if !text.is_empty() => parts.suffix(text, id),
+                Predicate::PrefixIgnoreCase(text) if !text.folded().is_empty() => {
+                    parts.folded_prefixes.push((text.folded().as_bytes().to_vec(), id));
                 }
-                Predicate::Suffix(text) if !text.is_empty() => {
-                    suffixes.entry(field).or_default().push((reversed(text), id));
+                Predicate::SuffixIgnoreCase(text) if !text.folded().is_empty() => {
+                    parts.folded_suffixes.push((reversed(text.folded().as_bytes()), id));
                 }
                 Predicate::Wildcard(wildcard) if !wildcard.head().is_empty() => {
-                    prefixes.entry(field).or_default().push((wildcard.head().as_bytes().to_vec(), id));
+                    parts.prefix(wildcard.head(), id);
                 }
                 Predicate::Wildcard(wildcard) if !wildcard.tail().is_empty() => {
-                    suffixes.entry(field).or_default().push((reversed(wildcard.tail()), id));
+                    parts.suffix(wildcard.tail(), id);
+                }
+                Predicate::Wildcard(wildcard) if !wildcard.inside().is_empty() => {
+                    parts.inner.push((wildcard.inside().as_bytes(), id));
+                }
+                Predicate::Regex(regex) if !regex.starts.is_empty() => {
+                    parts.prefixes.extend(regex.starts.iter().map(|start| (start.to_vec(), id)));
+                }
+                Predicate::Regex(regex) if !regex.ends.is_empty() => {
+                    parts.suffixes.extend(regex.ends.iter().map(|end| (reversed(end), id)));
                 }
                 Predicate::Numeric(_) => ranges.entry(field).or_default().push(id),
                 Predicate::EqualsIgnoreCase(folded) => {
@@ -101,8 +147,18 @@ impl Forward {
         }
         for (guards, field) in forward.fields.iter_mut().zip(0..) {
             let Some(guards) = guards else { continue };
-            guards.prefixes = Affixes::build(prefixes.remove(&field).unwrap_or_default());
-            guards.suffixes = Affixes::build(suffixes.remove(&field).unwrap_or_default());
+            let Parts { prefixes, suffixes, folded_prefixes, folded_suffixes, inner } =
+                parts.remove(&field).unwrap_or_default();
+            guards.prefixes = Affixes::build(prefixes);
+            guards.suffixes = Affixes::build(suffixes);
+            guards.folded_prefixes = Affixes::build(folded_prefixes);
+            guards.folded_suffixes = Affixes::build(folded_suffixes);
+            let ids: Vec<PredicateId> = inner.iter().map(|(_, id)| *id).collect();
+            // A few are found faster one by one.
+            match Inner::build(inner).filter(|_| ids.len() > FEW) {
+                Some(inner) => guards.inner = inner,
+                None => guards.rest.extend(ids),
+            }
             let ranges = ranges.remove(&field).unwrap_or_default();
             guards.numeric =
                 Intervals::build(ranges.into_iter().filter_map(|id| match predicates.other(id) {
@@ -112,6 +168,9 @@ impl Forward {
             guards.only_equalities = guards.numeric.is_empty()
                 && guards.prefixes.is_empty()
                 && guards.suffixes.is_empty()
+                && guards.folded_prefixes.is_empty()
+                && guards.folded_suffixes.is_empty()
+                && guards.inner.is_empty()
                 && guards.ignoring_case.is_empty()
                 && guards.blocks.is_empty()
                 && guards.rest.is_empty();
@@ -127,9 +186,15 @@ impl Forward {
         self.fields.get_mut(index).map(|guards| &mut **guards.get_or_insert_default())
     }
 
-    /// By field, the guards that are tried one by one.
-    pub(crate) fn tried(&self) -> impl Iterator<Item = (FieldId, &[PredicateId])> {
-        (0..).zip(&self.fields).filter_map(|(field, guards)| Some((field, guards.as_ref()?.rest.as_slice())))
+    /// By field, guards that take time each: those that are tried one by one for a string, and ranges of which many can
+    /// hold one number.
+    pub(crate) fn tried(&self) -> impl Iterator<Item = (FieldId, &'static str, Vec<PredicateId>)> {
+        let fields = (0..).zip(&self.fields).filter_map(|(field, guards)| Some((field, guards.as_deref()?)));
+        fields.flat_map(|(field, guards)| {
+            let overlapping =
+                if guards.numeric.depth() < MANY { Vec::new() } else { guards.numeric.ids().collect() };
+            [(field, "a string", guards.rest.clone()), (field, "a number", overlapping)]
+        })
     }
 
     /// The guards that hold, ascending, none twice.
@@ -168,17 +233,25 @@ impl Guards {
             Seen::Number(number) => self.numeric.find(number, out),
             Seen::String(text) => {
                 let bytes = text.as_bytes();
-                // Wildcards are found by a part of them only.
-                self.prefixes.prefixes(bytes, |id| {
+                // Wildcards and regular expressions are found by a part of them only.
+                let mut candidate = |id| {
+                    work::step(1);
                     if holds(id) {
                         out.push(id);
                     }
-                });
-                self.suffixes.suffixes(bytes, |id| {
-                    if holds(id) {
-                        out.push(id);
-                    }
-                });
+                };
+                self.prefixes.prefixes(bytes, &mut candidate);
+                self.suffixes.suffixes(bytes, &mut candidate);
+                self.inner.find(bytes, &mut candidate);
+                if let Some(longest) = self.folded_prefixes.longest() {
+                    let start: String = text.chars().take(longest).map(fold).collect();
+                    self.folded_prefixes.prefixes(start.as_bytes(), &mut candidate);
+                }
+                if let Some(longest) = self.folded_suffixes.longest() {
+                    let end: Vec<char> = text.chars().rev().take(longest).map(fold).collect();
+                    let end: String = end.into_iter().rev().collect();
+                    self.folded_suffixes.suffixes(end.as_bytes(), &mut candidate);
+                }
                 // A folding can be a third of the length of what it stands for, or the other way round.
                 if !self.ignoring_case.is_empty() && text.len() <= 3 * self.longest_folded {
                     let folded: String = text.chars().map(fold).collect();

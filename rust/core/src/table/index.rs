@@ -188,7 +188,7 @@ impl Index {
         for (child, (node, _)) in &above {
             below.entry(*node).or_default().push(*child);
         }
-        for (field, tried) in self.forward.tried() {
+        for (field, what, tried) in self.forward.tried() {
             let mut todo: Vec<NodeId> =
                 tried.iter().filter_map(|id| self.top.get(*id as usize).copied()).collect();
             let mut rules: Vec<usize> = Vec::new();
@@ -200,7 +200,7 @@ impl Index {
             rules.sort_unstable();
             rules.dedup();
             if rules.len() >= MANY {
-                out.push(Dear { when: format!("{} is a string", format_keys(fields.path(field))), rules });
+                out.push(Dear { when: format!("{} is {what}", format_keys(fields.path(field))), rules });
             }
         }
         out.sort_by_key(|dear| std::cmp::Reverse(dear.rules.len()));

@@ -49,6 +49,26 @@ impl Intervals {
         Self { bounds, ranges }
     }
 
+    /// How many ranges hold one number at most.
+    pub(crate) fn depth(&self) -> usize {
+        let mut ends: Vec<u32> = self.ranges.iter().map(|range| range.last).collect();
+        ends.sort_unstable();
+        // Ranges are sorted by where they begin.
+        let mut ended = 0;
+        let open = self.ranges.iter().zip(1..).map(|(range, begun)| {
+            while ends.get(ended).is_some_and(|end| *end < range.first) {
+                ended += 1;
+            }
+            begun - ended
+        });
+        open.max().unwrap_or_default()
+    }
+
+    /// All their predicates.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PredicateId> {
+        self.ranges.iter().map(|range| range.id)
+    }
+
     /// Adds the predicates of all ranges that hold `number`.
     pub(crate) fn find(&self, number: &Decimal, out: &mut Found) {
         let at = self.bounds.partition_point(|bound| bound < number);
@@ -125,6 +145,7 @@ mod tests {
             intervals.find(&number, &mut found);
             found.sort_unstable();
             let seen = crate::pattern::Seen::Number(number);
+            prop_assert!(intervals.depth() >= found.len());
             let expected: Vec<u32> = (0..).zip(&predicates).filter(|(_, p)| p.matches(&seen)).map(|(id, _)| id).collect();
             prop_assert_eq!(found.to_vec(), expected);
         }

@@ -9,6 +9,8 @@
 
 mod affix;
 mod build;
+#[cfg(test)]
+mod cliffs;
 mod consistency;
 mod cost;
 mod explain;
@@ -16,6 +18,7 @@ mod facts;
 mod fields;
 mod forward;
 mod index;
+mod inner;
 mod interval;
 mod layer;
 mod lens;

@@ -51,7 +51,9 @@ fn predicate() -> impl Strategy<Value = Json> {
         1 => prop_oneof![Just("10.0.0.0/8"), Just("10.1.0.0/16"), Just("10.1.9.9/16"), Just("0.0.0.0/0"), Just("::/0")]
             .prop_map(|block| json!({"cidr": block})),
         1 => any::<bool>().prop_map(|b| json!({"exists": b})),
-        1 => Just(json!({"regex": "a|b+"})),
+        2 => "[*][abé]{1,3}[*]([ab]{1,2}[*])?".prop_map(|s| json!({"wildcard": s})),
+        2 => prop::sample::select(vec!["a|b+", "a.*|b+", "(?i)ab.*", ".*b", "[ab]*", "(a|b)b?", "\\d.*", ".*(a|B)"])
+            .prop_map(|s| json!({"regex": s})),
     ]
 }
 

@@ -1,0 +1,167 @@
+//! No set of rules and no document is a cliff: what is counted is steps of work, not time.
+
+use serde_json::{Value as Json, json};
+
+use super::Matcher;
+use super::work;
+use crate::json::Options;
+use crate::pattern::{Pattern, Value};
+
+fn convert(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(b) => Value::Bool(*b),
+        Json::Number(n) => Value::Number(n.to_string()),
+        Json::String(s) => Value::String(s.clone()),
+        Json::Array(items) => Value::List(items.iter().map(convert).collect()),
+        Json::Object(map) => Value::Map(map.iter().map(|(k, v)| (k.clone(), convert(v))).collect()),
+    }
+}
+
+fn matcher(rules: impl IntoIterator<Item = Json>) -> Matcher {
+    let rules: Vec<Pattern> =
+        rules.into_iter().map(|rule| Matcher::parse(&convert(&rule)).unwrap()).collect();
+    Matcher::new(&rules, Options::default())
+}
+
+/// The steps that finding the first and finding all rules take together, and all that match.
+fn steps(matcher: &Matcher, document: &Json) -> (usize, Vec<usize>) {
+    let text = document.to_string();
+    let (steps, (first, all)) =
+        work::count(|| (matcher.first(text.as_bytes()).unwrap(), matcher.matches(text.as_bytes()).unwrap()));
+    assert_eq!(first, all.first().copied());
+    (steps, all)
+}
+
+fn chat(i: usize) -> Json {
+    let tenant = format!("tenant-{}", i / 8);
+    match i % 8 {
+        0..4 => json!({"kind": ["chat"], "tenant": [tenant], "priority": [{"numeric": [">=", i % 10]}]}),
+        4 => json!({"kind": ["chat"], "agent": [{"prefix": format!("agent-{i}-")}]}),
+        5 => json!({"kind": ["chat"], "task": [{"wildcard": format!("*-task-{i}-*")}]}),
+        6 => {
+            json!({"kind": ["chat"], "address": [{"cidr": format!("10.{}.{}.0/24", i / 256 % 256, i % 256)}]})
+        }
+        _ => json!({"tenant": [tenant], "model": [{"anything-but": ["small"]}]}),
+    }
+}
+
+fn asking(subject: usize) -> Json {
+    json!({
+        "kind": "chat", "tenant": format!("tenant-{subject}"), "priority": 7, "agent": format!("agent-{subject}-1"),
+        "task": format!("a-task-{subject}-b"), "address": "10.0.6.9", "model": "large",
+    })
+}
+
+#[test]
+fn a_hundred_times_the_rules_are_no_more_work() {
+    let (few, many) = (matcher((0..200).map(chat)), matcher((0..20_000).map(chat)));
+    for subject in [1, 6, 9, 22, 10_000_000] {
+        let (of_few, _) = steps(&few, &asking(subject));
+        let (of_many, _) = steps(&many, &asking(subject));
+        assert!(of_many <= of_few * 3 / 2 + 20, "{subject}: {of_few} steps, then {of_many}");
+    }
+    assert!(many.cost().dear.is_empty(), "{:?}", many.cost());
+}
+
+#[test]
+fn overlapping_wildcards_are_as_many_steps_as_wildcards_that_may_match() {
+    let pieces = ["alpha", "beta", "gamma", "delta"];
+    let twenty = matcher((0..20).map(|i| {
+        let [a, b, c] = [i, i + 1, i + 2].map(|at| pieces[at % 4]);
+        json!({"text": [{"wildcard": format!("*{a}*{b}*{i}*{c}*")}]})
+    }));
+    let (work, found) = steps(&twenty, &json!({"text": "alpha beta gamma delta ".repeat(40) + "7 alpha"}));
+    assert!(work < 200, "{work}");
+    assert!(found.is_empty());
+
+    let thousand = matcher((0..1_000).map(|i| json!({"text": [{"wildcard": format!("*x{i}y*z*")}]})));
+    let (work, found) = steps(&thousand, &json!({"text": "x7y, x77y and x777y, ".repeat(100) + "z"}));
+    assert_eq!(found, [7, 77, 777]);
+    assert!(work < 100, "{work}");
+    assert!(thousand.cost().dear.is_empty());
+}
+
+#[test]
+fn an_array_of_ten_thousand_objects_is_walked_once() {
+    let rule = json!({"items": {"type": ["memory"], "rank": [1], "owner": {"name": [{"prefix": "a"}]}}});
+    let matcher = matcher([rule]);
+    let document = |count: usize| -> Json {
+        // The type in one element and the rank in the next: no element has both.
+        let item = |i: usize| {
+            let kind = if i.is_multiple_of(2) { "memory" } else { "other" };
+            json!({"type": kind, "rank": i % 2, "owner": [{"name": "ada"}, {"name": "bob"}]})
+        };
+        json!({"items": (0..count).map(item).collect::<Vec<Json>>()})
+    };
+    let (small, _) = steps(&matcher, &document(1_000));
+    let (large, found) = steps(&matcher, &document(10_000));
+    assert!(found.is_empty());
+    assert!(large <= small * 11, "{small} steps for 1,000, {large} for 10,000");
+    assert!(large < 10_000 * 40, "{large}");
+}
+
+#[test]
+fn ten_thousand_alternatives_are_one_look_up() {
+    let many: Vec<Json> = (0..10_000).map(|i| json!(format!("v{i}"))).collect();
+    let set = matcher([json!({"a": many}), json!({"b": [1], "a": many})]);
+    for (value, expected) in [("v9999", vec![0]), ("w", vec![])] {
+        let (work, found) = steps(&set, &json!({"a": value, "b": 2}));
+        assert_eq!(found, expected);
+        assert!(work < 60, "{work}");
+    }
+    // Beside a document with many values, too.
+    let values: Vec<Json> = (0..5_000).map(|i| json!(format!("w{i}"))).collect();
+    let (work, found) = steps(&set, &json!({"a": values, "b": 1}));
+    assert!(found.is_empty());
+    assert!(work < 5_000 * 8, "{work}");
+}
+
+#[test]
+fn keys_of_64_kilobytes_are_keys() {
+    let long = |last: char| format!("{}{last}", "k".repeat(64 << 10));
+    let set = matcher([json!({long('a'): [1]}), json!({long('b'): {long('c'): [2]}})]);
+    let (work, found) = steps(&set, &json!({long('a'): 0, long('b'): {long('c'): 2}, long('d'): 1}));
+    assert_eq!(found, [1]);
+    assert!(work < 40, "{work}");
+}
+
+#[test]
+fn rules_that_only_say_no_are_tried_until_one_matches() {
+    let set =
+        matcher((0..10_000).map(|i| json!({"tenant": [{"anything-but": [format!("t{i}"), "blocked"]}]})));
+    let document = json!({"tenant": "t0"}).to_string();
+    let (work, first) = work::count(|| set.first(document.as_bytes()).unwrap());
+    assert_eq!(first, Some(1));
+    assert!(work < 40, "{work}");
+    // All of them in vain: that is what `cost` is for.
+    let dear = set.cost().dear;
+    assert_eq!(
+        dear.iter().map(|dear| (dear.when.as_str(), dear.rules.len())).collect::<Vec<_>>(),
+        [("tenant is any value", 10_000)]
+    );
+}
+
+#[test]
+fn what_nothing_tells_apart_is_named() {
+    let same = (0..1_000).map(|_| json!({"kind": ["chat"], "n": [{"exists": false}]}));
+    let regexes = (0..200).map(|i| json!({"text": [{"regex": format!(".*[a-z]{{{}}}.*", i + 1)}]}));
+    let ranges = (0..300).map(|i| json!({"size": [{"numeric": [">", i]}]}));
+    let cost = matcher(same.chain(regexes).chain(ranges)).cost();
+    let named: Vec<(&str, usize)> =
+        cost.dear.iter().map(|dear| (dear.when.as_str(), dear.rules.len())).collect();
+    assert_eq!(named, [("kind is \"chat\"", 1_000), ("size is a number", 300), ("text is a string", 200)]);
+    assert_eq!((cost.rules, cost.dear[0].rules[999], cost.dear[2].rules[0]), (1_500, 999, 1_000));
+}
+
+#[test]
+fn branches_of_an_or_are_not_multiplied() {
+    let branch = |field: &str, i: usize| json!({field: [format!("{field}{i}")]});
+    let or = |field: &str| json!({"$or": (0..200).map(|i| branch(field, i)).collect::<Vec<Json>>()});
+    let nested: Vec<Json> = ["p", "q", "r", "s"].map(or).into();
+    let rules = (0..500).map(|i| json!({"tenant": [i], "$or": nested}));
+    let set = matcher(rules.chain([json!({"x": or("p"), "y": or("q")})]));
+    let (work, found) = steps(&set, &json!({"tenant": 77, "r": "r199", "x": {"p": "p3"}, "y": {"q": "no"}}));
+    assert_eq!(found, [77]);
+    assert!(work < 4_000, "{work}");
+}
