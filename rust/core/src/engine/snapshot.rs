@@ -12,7 +12,7 @@ use crate::dialect::Kind;
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
 use crate::pattern::{Conjunction, Node, Pattern, Problem, Step};
-use crate::table::{Decision, Envelope, Message, MessageError, NoRoute, RouteSpec, RouteTable, parse};
+use crate::table::{Dear, Decision, Envelope, Message, MessageError, NoRoute, RouteSpec, RouteTable, parse};
 
 /// What a snapshot is compiled from.
 #[derive(Clone, Debug)]
@@ -115,6 +115,7 @@ impl Snapshot {
         if !problems.is_empty() {
             return Err(problems);
         }
+        warnings.extend(linear(&table));
         let position = |name: &String| names.get(name.as_str()).copied();
         let decided = |decision: &Decision| -> Vec<usize> {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
@@ -270,6 +271,26 @@ fn credentials(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// Routes that some messages make be tried one by one.
+fn linear(table: &RouteTable) -> Vec<Problem> {
+    const NAMED: usize = 3;
+    let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
+    let warn = |dear: &Dear| {
+        let names: Vec<String> = dear.rules.iter().take(NAMED).filter_map(name).collect();
+        let message = format!(
+            "{} routes ({} and {} more) are tried one by one where {}: nothing else that they ask for can be looked up. \
+             Give each a value, prefix or range of its own, or join them by a list of values",
+            dear.rules.len(),
+            names.join(", "),
+            dear.rules.len() - names.len(),
+            dear.when,
+        );
+        let index = dear.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
+        Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
+    };
+    table.cost().dear.iter().map(warn).collect()
 }
 
 /// Whether what a route takes can be sent to the clusters that it names.

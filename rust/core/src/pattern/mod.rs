@@ -17,6 +17,7 @@ mod decimal;
 mod fold;
 mod parse;
 mod predicate;
+mod regex;
 mod value;
 mod wildcard;
 

@@ -1,9 +1,6 @@
 //! From a [`Value`] to a [`Pattern`](super::Pattern), with every problem at once.
 
 use ipnet::IpNet;
-use regex_automata::meta::{self, Regex};
-use regex_syntax::hir::literal::{ExtractKind, Extractor};
-use regex_syntax::hir::{Hir, Look};
 
 use super::predicate::{self, Bound, Exclusion, Predicate, Range, Scalar, parse_address};
 use super::{
@@ -14,9 +11,6 @@ const PREDICATES: &str =
     "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex";
 const NUMERIC: &str =
     "an operator and a number ([\">=\", 7]), or a lower and an upper bound ([\">\", 0, \"<=\", 5])";
-
-/// What a compiled regular expression may take, in bytes: automata for one field of one rule.
-const REGEX_SIZE: usize = 1 << 20;
 
 /// Parses a pattern as far as possible: what has problems is left out of it.
 pub(super) fn parse(value: &Value) -> (Pattern, Vec<Problem>) {
@@ -413,10 +407,8 @@ impl Parser {
 
     fn regex(&mut self, operand: &Value) -> Option<Predicate> {
         let source = self.string("regex", operand)?;
-        match compile_regex(source) {
-            Ok((regex, starts, ends)) => {
-                Some(Predicate::Regex(predicate::Pattern { source: source.into(), regex, starts, ends }))
-            }
+        match regex::compile(source) {
+            Ok(pattern) => Some(Predicate::Regex(pattern)),
             Err(message) => {
                 self.problem(format!("this regular expression cannot be used: {message}"));
                 None
@@ -459,46 +451,4 @@ impl Op {
             _ => None,
         }
     }
-}
-
-/// The anchors are added to the syntax tree, not to the text, so that `a|b` and `(?x)a # b` mean what they say.
-fn compile_regex(source: &str) -> Result<(Regex, Literals, Literals), String> {
-    let one_line = |error: &dyn std::fmt::Display| {
-        let text = error.to_string();
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        last.trim().trim_start_matches("error: ").to_owned()
-    };
-    let inner = regex_syntax::ParserBuilder::new()
-        .nest_limit(64)
-        .build()
-        .parse(source)
-        .map_err(|error| one_line(&error))?;
-    let (starts, ends) = (literals(ExtractKind::Prefix, &inner), literals(ExtractKind::Suffix, &inner));
-    let anchored = Hir::concat(vec![Hir::look(Look::Start), inner, Hir::look(Look::End)]);
-    meta::Builder::new()
-        .configure(
-            Regex::config()
-                .nfa_size_limit(Some(REGEX_SIZE))
-                .hybrid_cache_capacity(REGEX_SIZE)
-                .onepass_size_limit(Some(REGEX_SIZE)),
-        )
-        .build_from_hir(&anchored)
-        .map(|regex| (regex, starts, ends))
-        .map_err(|error| match error.size_limit() {
-            Some(limit) => format!("compiled it would take more than {limit} bytes; use smaller repetitions"),
-            None => one_line(&error),
-        })
-}
-
-/// Of which every text that matches starts (or ends) with one.
-type Literals = Box<[Box<[u8]>]>;
-
-/// None where there are too many, or where a text may start (or end) with anything.
-fn literals(kind: ExtractKind, hir: &Hir) -> Literals {
-    let mut extractor = Extractor::new();
-    extractor.kind(kind).limit_total(16);
-    let found = extractor.extract(hir);
-    let usable = found.min_literal_len().is_some_and(|length| length > 0);
-    let literals = found.literals().filter(|_| usable).unwrap_or_default();
-    literals.iter().map(|literal| literal.as_bytes().into()).collect()
 }

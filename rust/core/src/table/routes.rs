@@ -149,6 +149,11 @@ impl RouteTable {
         &self.decisions
     }
 
+    /// The position in which a route was written, by its rank.
+    pub(crate) fn position(&self, rank: usize) -> Option<usize> {
+        self.order.get(rank).copied()
+    }
+
     /// Each route's position as written and its pattern, by rank.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = (usize, &Pattern)> {
         self.order.iter().copied().zip(&self.patterns)

@@ -1,0 +1,160 @@
+"""`Matcher` with many rules and many documents: lists, changes, swaps under load, and what rules cost."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from typing import Any
+
+import pytest
+from waypost import EnvelopeError, Matcher, PatternError
+
+RULES: dict[str, dict[str, Any]] = {"gold": {"tenant": ["acme"]}, "any": {"tenant": [{"exists": True}]}}
+
+
+def document(tenant: int | str) -> bytes:
+    return b'{"tenant": "%s"}' % str(tenant).encode()
+
+
+def test_many_documents_have_the_answers_of_each() -> None:
+    matcher = Matcher(RULES)
+    bodies = [document("acme"), bytearray(document("globex")), memoryview(document("acme")), "{}", b"[1]"]
+    assert matcher.first_many(bodies) == [matcher.first(body) for body in bodies] == ["gold", "any", "gold", None, None]
+    assert matcher.matches_many(iter(bodies)) == [matcher.matches(body) for body in bodies]
+    assert matcher.first_many([]) == matcher.matches_many(()) == []
+    assert matcher.first_many([b"{}" * 0 + document("acme")])[0] is matcher.first(document("acme"))
+
+
+def test_the_document_at_fault_is_named() -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        Matcher(RULES).first_many([b"{}", b"{}", b'{"a": 01}', b"{"])
+    assert (caught.value.code, caught.value.offset) == ("invalid_json", 7)
+    assert caught.value.__notes__ == ["in document 2 of the list"]
+    with pytest.raises(TypeError) as wrong:
+        Matcher(RULES).matches_many([b"{}", 7])  # type: ignore[list-item]
+    assert wrong.value.__notes__ == ["in document 1 of the list"]
+    with pytest.raises(TypeError):
+        Matcher(RULES).first_many(7)  # type: ignore[arg-type]
+
+
+def test_large_documents_give_the_same_answers() -> None:
+    matcher = Matcher(RULES)
+    padding = " " * 100_000
+    large = f'{{{padding}"tenant": "acme"}}'
+    for body in (large, large.encode(), bytearray(large.encode()), memoryview(large.encode())):
+        assert matcher.first(body) == "gold"
+        assert matcher.matches(body) == ["gold", "any"]
+        assert matcher.explain(body).route == "gold"
+    with pytest.raises(EnvelopeError):
+        matcher.first(large + "x")
+
+
+def test_one_rule_is_explained_alone() -> None:
+    matcher = Matcher({f"r{i}": {"tenant": [f"t{i}"], "n": [i]} for i in range(5_000)})
+    explained = matcher.explain(b'{"tenant": "t7", "n": 8}', rule="r7")
+    (verdict,) = explained.verdicts
+    assert (verdict.route, verdict.matched, verdict.path, verdict.seen) == ("r7", False, "n", "8")
+    assert explained.route is None
+    assert matcher.explain(b'{"tenant": "t7", "n": 7}', rule="r7").route == "r7"
+    with pytest.raises(KeyError, match="r5000"):
+        matcher.explain(b"{}", rule="r5000")
+
+
+def test_changes_among_many_rules_keep_order_and_names() -> None:
+    choose = random.Random(7)
+    rules: dict[str, dict[str, Any]] = {f"r{i}": {"tenant": [i % 100]} for i in range(1_000)}
+    matcher = Matcher(rules)
+    numbers = itertools.count(1_000)
+    for _ in range(6_000):
+        match choose.randrange(3):
+            case 0:
+                name = f"r{next(numbers)}"
+                pattern = {"tenant": [choose.randrange(100)], f"field-{choose.randrange(50)}": [{"exists": False}]}
+                rules[name] = pattern
+                matcher.add(name, pattern)
+            case 1:
+                name = choose.choice(list(rules))
+                rules[name] = {"tenant": [choose.randrange(100)]}
+                matcher.update(name, rules[name])
+            case _:
+                name = choose.choice(list(rules))
+                del rules[name]
+                matcher.remove(name)
+                assert name not in matcher
+    assert list(matcher) == list(rules)
+    assert len(matcher) == len(rules)
+    fresh = Matcher(rules)
+    for tenant in range(100):
+        body = b'{"tenant": %d}' % tenant
+        assert matcher.matches(body) == fresh.matches(body)
+        assert matcher.first(body) == fresh.first(body)
+
+
+def test_a_name_that_comes_back_goes_to_the_end() -> None:
+    matcher = Matcher({"a": {}, "b": {}})
+    matcher.remove("a")
+    with pytest.raises(KeyError):
+        matcher.update("a", {})
+    matcher.add("a", {"x": [1]})
+    assert list(matcher) == ["b", "a"]
+    assert matcher.matches(b'{"x": 1}') == ["b", "a"]
+    with pytest.raises(ValueError, match="update"):
+        matcher.add("a", {})
+    matcher.remove("a")
+    assert "a" not in matcher
+    assert list(matcher) == ["b"]
+
+
+def test_a_swap_of_many_rules_lets_others_match_meanwhile() -> None:
+    matcher = Matcher(RULES)
+    many = {f"r{i}": {"tenant": [f"t{i}"]} for i in range(50_000)}
+    ready, done = threading.Event(), threading.Event()
+    answers: list[str | None] = []
+    faults: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                answers.append(matcher.first(document("acme")))
+                ready.set()
+        except BaseException as error:  # noqa: BLE001 - reported below
+            faults.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    ready.wait()
+    before = len(answers)
+    matcher.replace(many)
+    during = len(answers) - before
+    done.set()
+    reader.join()
+    assert faults == []
+    # Thousands would fit in; one batch of rules after the other, the interpreter is let go.
+    assert during > 50
+    assert set(answers) <= {"gold", None}
+    assert answers == sorted(answers, key=lambda name: name is None)
+
+
+def test_a_fault_in_the_middle_of_a_swap_names_its_rule() -> None:
+    rules: dict[str, Any] = {f"r{i}": {"tenant": [i]} for i in range(1_000)}
+    rules["r700"] = {"tenant": [{"prefixes": "x"}]}
+    matcher = Matcher(RULES)
+    with pytest.raises(PatternError, match="r700"):
+        matcher.replace(rules)
+    assert list(matcher) == list(RULES)
+
+
+def test_cost_names_rules_that_are_tried_one_by_one() -> None:
+    assert Matcher(RULES).cost().dear == ()
+    rules: dict[str, Any] = {f"r{i}": {"kind": ["chat"], "n": [{"anything-but": [i]}]} for i in range(300)}
+    matcher = Matcher({"first": {"tenant": ["acme"]}, **rules})
+    cost = matcher.cost()
+    (dear,) = cost.dear
+    assert cost.rules == 301
+    assert dear.when in ('kind is "chat", n is any value', 'n is any value, kind is "chat"')
+    assert dear.rules == tuple(rules)
+    assert "300 rules" in repr(cost)
+    for i in range(200):
+        matcher.remove(f"r{i}")
+    assert matcher.cost().dear == ()
