@@ -1,7 +1,7 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::kernels::{Available, Window};
+use super::kernels::{Ahead, Available, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
@@ -12,7 +12,7 @@ use super::{Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
 pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
-    tokens: Vec<u32>,
+    tokens: Tokens,
 }
 
 /// A container that is open; the outermost frame stands for the document.
@@ -36,6 +36,18 @@ enum Shape {
     Document,
     Object,
     Array,
+}
+
+impl Shape {
+    /// The byte behind the last value in it; behind a document there is none.
+    #[inline(always)]
+    fn end(self) -> u8 {
+        match self {
+            Self::Document => 0,
+            Self::Object => b'}',
+            Self::Array => b']',
+        }
+    }
 }
 
 struct Scanner<'a, 'b> {
@@ -93,90 +105,103 @@ fn first_fault(body: &[u8], error: Error) -> Error {
 }
 
 impl Scanner<'_, '_> {
-    /// `list` is what the window needs.
-    fn document(&mut self, list: &mut [u32]) -> Result<(), Error> {
+    fn document(&mut self, tokens: &mut Tokens) -> Result<(), Error> {
+        let mut listed = tokens.listed();
+        let mut next = 0;
         let mut node = self.frame.node;
-        // Where in `list` the tokens end, and those from the next one on.
-        let mut end = 0;
-        let mut tokens: &[u32] = &[];
+        // Whether the next token is the brace or comma before a member, or a value starts there.
+        let mut member = false;
         'value: loop {
-            // A value must start here.
-            let &[at, behind, _, _, _, _, _, _, ..] = tokens else {
-                end = self.window.refill(list, end, tokens.len());
-                tokens = list.get(..end).unwrap_or_default();
+            let Some(mut ahead) = Ahead::new(listed, next) else {
+                self.window.refill(tokens, next);
+                (listed, next) = (tokens.listed(), 0);
                 continue;
             };
-            match self.byte(at) {
+            if member {
+                if !ahead.is_member() {
+                    return self.fail_member(&ahead);
+                }
+                node = self.key(ahead.at(1), ahead.at(2));
+                ahead.skip(4);
+            }
+            let at = ahead.at(0);
+            match ahead.kind(0) {
                 b'"' => {
-                    let end = self.closing(behind)?;
-                    if node != NONE {
-                        self.record_string(node, at as usize + 1, end);
+                    let end = ahead.at(1);
+                    if ahead.kind(1) != b'"' {
+                        return self.fail(ErrorKind::UnexpectedEnd, end as usize);
                     }
-                    tokens = skip(tokens, 2);
+                    if node != NONE {
+                        self.record_string(node, at as usize + 1, end as usize);
+                    }
+                    ahead.skip(2);
                 }
                 b'{' => {
                     self.open(Shape::Object, node, at)?;
-                    if self.byte(behind) != b'}' {
-                        (node, tokens) = self.member(tokens)?;
+                    if ahead.kind(1) != b'}' {
+                        next += ahead.passed();
+                        member = true;
                         continue;
                     }
-                    self.close(behind)?;
-                    tokens = skip(tokens, 2);
+                    self.close(ahead.at(1))?;
+                    ahead.skip(2);
                 }
                 b'[' => {
                     self.open(Shape::Array, node, at)?;
-                    tokens = skip(tokens, 1);
-                    if self.byte(behind) != b']' {
+                    if ahead.kind(1) != b']' {
+                        next += ahead.passed() + 1;
+                        member = false;
                         continue;
                     }
-                    self.close(behind)?;
-                    tokens = skip(tokens, 1);
+                    self.close(ahead.at(1))?;
+                    ahead.skip(2);
                 }
                 b'-' | b'0'..=b'9' => {
-                    let end = number::end(self.body, at as usize, behind as usize)?;
+                    let end = number::end(self.body, at as usize)?;
                     if node != NONE {
                         self.record(node, at as usize, end, Kind::Number);
                     }
-                    self.ends(end, behind)?;
-                    tokens = skip(tokens, 1);
+                    self.ends(end, ahead.at(1))?;
+                    ahead.skip(1);
                 }
                 first => {
-                    self.literal(first, node, at, behind)?;
-                    tokens = skip(tokens, 1);
+                    self.literal(first, node, at, ahead.at(1))?;
+                    ahead.skip(1);
                 }
             }
-            // A value has ended, and this is behind it.
+            // Behind a value.
             loop {
-                let &[at, _, _, _, _, _, _, _, ..] = tokens else {
-                    end = self.window.refill(list, end, tokens.len());
-                    tokens = list.get(..end).unwrap_or_default();
-                    continue;
-                };
-                match (self.frame.shape, self.byte(at)) {
-                    (Shape::Object, b',') => {
-                        (node, tokens) = self.member(tokens)?;
-                        continue 'value;
+                let (kind, at) = (ahead.kind(0), ahead.at(0));
+                if kind == b',' {
+                    next += ahead.passed();
+                    match self.frame.shape {
+                        Shape::Object => member = true,
+                        Shape::Array => {
+                            member = false;
+                            next += 1;
+                            node = self.frame.node;
+                        }
+                        Shape::Document => return self.fail_behind(at as usize),
                     }
-                    (Shape::Array, b',') => {
-                        node = self.frame.node;
-                        tokens = skip(tokens, 1);
-                        continue 'value;
-                    }
-                    (Shape::Object, b'}') | (Shape::Array, b']') => {
-                        self.close(at)?;
-                        tokens = skip(tokens, 1);
-                    }
-                    (Shape::Document, _) if at as usize == self.body.len() => return Ok(()),
-                    _ => return self.fail_behind(at as usize),
+                    continue 'value;
                 }
+                if kind != self.frame.shape.end() {
+                    return self.fail_behind(at as usize);
+                }
+                if self.frame.shape == Shape::Document {
+                    return if at as usize == self.body.len() { Ok(()) } else { self.fail_behind(at as usize) };
+                }
+                self.close(at)?;
+                next += ahead.passed() + 1;
+                ahead = loop {
+                    if let Some(ahead) = Ahead::new(listed, next) {
+                        break ahead;
+                    }
+                    self.window.refill(tokens, next);
+                    (listed, next) = (tokens.listed(), 0);
+                };
             }
         }
-    }
-
-    /// 0 where the body has ended.
-    #[inline(always)]
-    fn byte(&self, at: u32) -> u8 {
-        self.body.get(at as usize).copied().unwrap_or_default()
     }
 
     /// The error at a token that is not what it should be, which may be that there is none.
@@ -196,24 +221,20 @@ impl Scanner<'_, '_> {
         self.fail(kind, offset)
     }
 
-    /// Checks the key and the colon of a member, the first token being the brace or comma before it. Returns
-    /// where its value is in the trie, and the tokens from there on.
-    #[inline(always)]
-    fn member<'t>(&mut self, tokens: &'t [u32]) -> Result<(NodeId, &'t [u32]), Error> {
-        let &[_, quote, end, colon, ref tokens @ ..] = tokens else { return Ok((NONE, tokens)) };
-        if self.byte(quote) != b'"' {
-            return self.fail(ErrorKind::ExpectedKey, quote as usize);
-        }
-        self.closing(end)?;
-        if self.byte(colon) != b':' {
-            return self.fail(ErrorKind::ExpectedColon, colon as usize);
-        }
-        Ok((self.key(quote, end), tokens))
+    /// The error of what is no key with a colon behind it.
+    #[cold]
+    fn fail_member<T>(&self, ahead: &Ahead<'_>) -> Result<T, Error> {
+        let kind = match [ahead.kind(1), ahead.kind(2)] {
+            [b'"', b'"'] => return self.fail(ErrorKind::ExpectedColon, ahead.at(3) as usize),
+            [b'"', _] => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(2) as usize),
+            _ => ErrorKind::ExpectedKey,
+        };
+        self.fail(kind, ahead.at(1) as usize)
     }
 
     /// Notes the key between two quotes; returns where its value is in the trie. Most keys are short, plain and
     /// unlike those before them: they take no call from here.
-    #[inline(never)]
+    #[inline(always)]
     fn key(&mut self, quote: u32, end: u32) -> NodeId {
         let (start, end) = (quote as usize + 1, end as usize);
         let Some(probe) = self.trie.seeds().probe_short(self.body, start, end - start) else {
@@ -236,13 +257,6 @@ impl Scanner<'_, '_> {
         let key = Key::new(quote, &probe, unescaped, self.leaves.len());
         self.keys.push(self.body, &mut self.frame.keys, key, &probe, self.options.duplicate_keys);
         self.trie.child(self.frame.node, &probe, Some(self.keys.text(self.body, &key)))
-    }
-
-    /// The token behind an opening quote, which is the closing one if there is any.
-    #[inline(always)]
-    fn closing(&self, token: u32) -> Result<usize, Error> {
-        let at = token as usize;
-        if at < self.window.stop() { Ok(at) } else { self.fail(ErrorKind::UnexpectedEnd, at) }
     }
 
     /// Checks that the number or word that ends at `end` does end there, the next token being `behind`.
@@ -388,10 +402,4 @@ impl Scanner<'_, '_> {
             index > until
         });
     }
-}
-
-/// The tokens behind the first few.
-#[inline(always)]
-fn skip(tokens: &[u32], count: usize) -> &[u32] {
-    tokens.get(count..).unwrap_or_default()
 }

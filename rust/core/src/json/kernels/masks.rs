@@ -1,6 +1,7 @@
 //! From the classes of bytes to tokens: arithmetic on masks, the same for every kernel.
 
 use super::BLOCK;
+use super::tokens::Tokens;
 use crate::json::error::{Error, ErrorKind};
 use crate::json::escape;
 use crate::json::narrow;
@@ -23,7 +24,7 @@ pub(super) struct Strings {
     pub(super) quote: u64,
     pub(super) backslash: u64,
     /// Not 0 where there is a control character (below 0x20); not which one it is.
-    pub(super) control: u32,
+    pub(super) control: u64,
 }
 
 /// What matters outside strings.
@@ -48,8 +49,10 @@ pub(super) struct Unicode {
     pub(super) d: u64,
 }
 
-/// A kernel: what it finds out about a block. Each is asked for only where it is needed.
-pub(super) struct Classify<Q, S, T, E, U, C, P> {
+/// A kernel: what it finds out about the bytes `B` of a block. Each is asked for only where it is needed.
+pub(super) struct Classify<L, Q, S, T, E, U, C, P, W> {
+    /// The bytes of a block.
+    pub(super) load: L,
     /// Whether it has no quote, backslash or control character.
     pub(super) quiet: Q,
     pub(super) strings: S,
@@ -61,6 +64,14 @@ pub(super) struct Classify<Q, S, T, E, U, C, P> {
     pub(super) controls: C,
     /// For each bit of a mask, the parity of those up to and with it.
     pub(super) parity: P,
+    /// Writes the offset and the byte of each bit of a mask that is at an offset; returns how many.
+    pub(super) list: W,
+}
+
+/// Where the tokens of a block are listed.
+pub(super) struct Room<'a> {
+    pub(super) offsets: &'a mut [u32; ROOM],
+    pub(super) kinds: &'a mut [u8; ROOM],
 }
 
 /// What a block needs to know of those before it.
@@ -90,25 +101,28 @@ impl Carry {
     }
 }
 
-/// Writes the tokens of the blocks from `from` on to `tokens`, until there is no room for a block's, the body
-/// ends or a string is broken. Returns how many blocks and how many tokens there were. The last block is
-/// filled up with spaces.
+/// Writes the tokens of the blocks from `from` on behind those that `tokens` has, until there is no room for a
+/// block's, the body ends or a string is broken. Returns how many blocks and how many tokens there were. The last
+/// block is filled up with spaces.
 #[inline(always)]
-pub(super) fn fill<Q, S, T, E, U, C, P>(
+pub(super) fn fill<B, L, Q, S, T, E, U, C, P, W>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
-    tokens: &mut [u32],
-    classify: &Classify<Q, S, T, E, U, C, P>,
+    tokens: &mut Tokens,
+    classify: &Classify<L, Q, S, T, E, U, C, P, W>,
 ) -> (usize, usize)
 where
-    Q: Fn(&[u8; BLOCK]) -> bool,
-    S: Fn(&[u8; BLOCK]) -> Strings,
-    T: Fn(&[u8; BLOCK]) -> Structure,
-    E: Fn(&[u8; BLOCK]) -> u64,
-    U: Fn(&[u8; BLOCK]) -> Unicode,
-    C: Fn(&[u8; BLOCK]) -> u64,
+    B: Copy,
+    L: Fn(&[u8; BLOCK]) -> B,
+    Q: Fn(B) -> bool,
+    S: Fn(B) -> Strings,
+    T: Fn(B) -> Structure,
+    E: Fn(B) -> u64,
+    U: Fn(B) -> Unicode,
+    C: Fn(B) -> u64,
     P: Fn(u64) -> u64,
+    W: Fn(&[u8; BLOCK], B, u64, u32, Room<'_>) -> usize,
 {
     let rest = body.get(from..).unwrap_or_default();
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
@@ -116,10 +130,12 @@ where
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
     let (mut first, mut last) = carry.backslashes;
     let mut calm = 0;
-    let (mut passed, mut written) = (0, 0);
+    let (mut passed, mut written) = (0, tokens.len());
     while passed < MOST
-        && let Some(room) = tokens.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
+        && let Some(offsets) = tokens.offsets.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
+        && let Some(kinds) = tokens.kinds.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<ROOM>)
     {
+        let room = Room { offsets, kinds };
         let block = match blocks.get(passed) {
             Some(block) => block,
             None if passed == blocks.len() && !tail.is_empty() => {
@@ -131,58 +147,64 @@ where
             None => break,
         };
         let at = from + passed * BLOCK;
+        let bytes = (classify.load)(block);
         passed += 1;
         // Within a long string without escapes.
         if calm >= CALM {
-            if (classify.quiet)(block) {
+            if (classify.quiet)(bytes) {
                 continue;
             }
             calm = 0;
         }
-        let strings = (classify.strings)(block);
-        let behind = behind_escapes(strings.backslash, &mut escaped);
-        first = first.min(if strings.backslash == 0 { usize::MAX } else { at });
-        last = if strings.backslash == 0 { last } else { at + BLOCK };
-        let quotes = strings.quote & !behind;
-        let simple = |block| (classify.escapes)(block) | strings.quote | strings.backslash;
-        let (mut inside, mut mask, mut suspects) = (string, 0, 0);
-        if quotes != 0 || string == 0 {
+        let Strings { quote, backslash, control } = (classify.strings)(bytes);
+        let behind = behind_escapes(backslash, &mut escaped);
+        first = first.min(if backslash == 0 { usize::MAX } else { at });
+        last = if backslash == 0 { last } else { at + BLOCK };
+        let quotes = quote & !behind;
+        let mut inside = string;
+        let mut suspects;
+        let mut mask = 0;
+        if string != 0 && quotes == 0 {
+            // All of it is in a string, perhaps a long one with an escape here and there: no branch on those.
+            scalar = 0;
+            calm = if backslash | behind == 0 { calm + 1 } else { 0 };
+            suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
+            if suspects | control == 0 {
+                continue;
+            }
+        } else {
             // From each opening quote up to its closing one, which is not in it.
             inside ^= (classify.parity)(quotes);
             string = 0u64.wrapping_sub(inside >> 63);
-            let Structure { space, operator } = (classify.structure)(block);
+            let Structure { space, operator } = (classify.structure)(bytes);
             let word = !(space | operator | quotes);
             let starts = word & !(word << 1 | scalar);
             scalar = word >> 63;
             mask = ((operator | starts) & !inside) | quotes;
             calm = 0;
+            suspects = behind;
             if behind != 0 {
-                suspects = behind & !simple(block);
+                suspects &= !((classify.escapes)(bytes) | quote | backslash);
             }
-        } else {
-            // All of it is in a string, perhaps a long one with an escape here and there: no branch on those.
-            scalar = 0;
-            calm = if strings.backslash | behind == 0 { calm + 1 } else { 0 };
-            suspects = behind & !simple(block);
         }
-        if strings.control != 0 {
-            suspects |= (classify.controls)(block);
+        if control != 0 {
+            suspects |= (classify.controls)(bytes);
         }
         suspects &= inside;
         if suspects & behind != 0 {
-            suspects &= !plain_unicode((classify.unicode)(block));
+            suspects &= !plain_unicode((classify.unicode)(bytes));
         }
         if suspects != 0
             && let Some(good) = inspect(body, at, suspects, behind, carry)
         {
-            written += list(mask & good, at, room);
+            written += (classify.list)(block, bytes, mask & good, narrow(at), room);
             break;
         }
-        written += list(mask, at, room);
+        written += (classify.list)(block, bytes, mask, narrow(at), room);
     }
     (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
     carry.backslashes = (first, last);
-    (passed, written)
+    (passed, written - tokens.len())
 }
 
 /// Where the bits of each byte are that are set, the others being 0.
@@ -204,26 +226,44 @@ static BITS: [[u8; 8]; 256] = {
     bits
 };
 
-/// Writes the offset of each bit of a mask that is at `at`; returns how many. Without a branch for each, which
-/// would be taken by chance: what is written too much is overwritten.
+/// Writes the offset and the byte of each bit of a mask that is at `at`; returns how many. Without a branch for
+/// each, which would be taken by chance: what is written too much is overwritten. `compress` moves those of eight
+/// bytes to the front that are at the places given.
 #[inline(always)]
-fn list(mask: u64, at: usize, room: &mut [u32; ROOM]) -> usize {
+pub(super) fn list(
+    block: &[u8; BLOCK],
+    mask: u64,
+    at: u32,
+    room: Room<'_>,
+    compress: impl Fn(&[u8; 8], &[u8; 8]) -> [u8; 8],
+) -> usize {
     let mut count = 0;
     if mask != 0 {
-        for (byte, base) in mask.to_le_bytes().into_iter().zip((narrow(at)..).step_by(8)) {
+        let eights = block.as_chunks::<8>().0;
+        for ((byte, base), bytes) in mask.to_le_bytes().into_iter().zip((at..).step_by(8)).zip(eights) {
             // No more than 56 before the last byte; the compiler cannot know.
             let from = count & (BLOCK - 1);
-            if let Some(slots) = room.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
+            if let Some(offsets) = room.offsets.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
+                && let Some(kinds) = room.kinds.get_mut(from..from + 8).and_then(<[u8]>::first_chunk_mut::<8>)
                 && let Some(bits) = BITS.get(byte as usize)
             {
-                for (slot, &bit) in slots.iter_mut().zip(bits) {
-                    *slot = base + u32::from(bit);
+                for (offset, &bit) in offsets.iter_mut().zip(bits) {
+                    *offset = base + u32::from(bit);
                 }
+                *kinds = compress(bytes, bits);
             }
             count += byte.count_ones() as usize;
         }
     }
     count
+}
+
+/// The bytes at eight places of eight.
+#[inline(always)]
+pub(super) fn compress(bytes: &[u8; 8], places: &[u8; 8]) -> [u8; 8] {
+    let word = u64::from_le_bytes(*bytes);
+    #[expect(clippy::cast_possible_truncation)]
+    places.map(|place| (word >> (8 * (place & 7))) as u8)
 }
 
 /// The bytes that an escaping backslash stands before, except backslashes. `escaped` is whether that is so
