@@ -5,7 +5,7 @@ use super::kernels::{Ahead, Available, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
-use super::{Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
+use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
 
 /// Buffers that outlive one document.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct Frame {
     /// An array's number.
     array: u32,
     /// Index of the container's own first leaf; it has one for each of the node's fields.
-    leaf: usize,
+    leaf: u32,
     /// An object's keys.
     keys: Object,
 }
@@ -79,14 +79,14 @@ pub(super) fn run<'b>(
     let (leaves, elements) = out;
     let Scratch { open, keys, tokens } = scratch;
     reset(open);
-    keys.reset();
+    keys.reset(trie.len());
     elements.push(Element { parent: 0, array: 0, end: 1 });
     let frame =
         Frame { shape: Shape::Document, node: trie.root(), leaf: 0, array: 0, keys: keys.open(), element: 0 };
-    let window = Window::new(body, kernel, tokens);
+    let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let mut scanner = Scanner { body, window, trie, options, leaves, elements, open, keys, frame, arrays: 0 };
-    scanner.document(tokens).map_err(|error| first_fault(body, error))?;
+    scanner.document(tokens.reset()).map_err(|error| first_fault(body, error))?;
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
@@ -106,36 +106,32 @@ fn first_fault(body: &[u8], error: Error) -> Error {
 
 impl Scanner<'_, '_> {
     fn document(&mut self, tokens: &mut Tokens) -> Result<(), Error> {
-        let mut listed = tokens.listed();
         let mut next = 0;
         let mut node = self.frame.node;
         // Whether the next token is the brace or comma before a member, or a value starts there.
         let mut member = false;
         'value: loop {
-            let Some(mut ahead) = Ahead::new(listed, next) else {
+            let Some(mut ahead) = tokens.ahead(next) else {
                 self.window.refill(tokens, next);
-                (listed, next) = (tokens.listed(), 0);
+                next = 0;
                 continue;
             };
             if member {
                 if !ahead.is_member() {
-                    return self.fail_member(&ahead);
+                    return self.fail_member(ahead);
                 }
                 node = self.key(ahead.at(1), ahead.at(2));
                 ahead.skip(4);
             }
             let at = ahead.at(0);
             match ahead.kind(0) {
-                b'"' => {
-                    let end = ahead.at(1);
-                    if ahead.kind(1) != b'"' {
-                        return self.fail(ErrorKind::UnexpectedEnd, end as usize);
-                    }
+                _ if ahead.is_string() => {
                     if node != NONE {
-                        self.record_string(node, at as usize + 1, end as usize);
+                        self.record_string(node, at as usize + 1, ahead.at(1) as usize);
                     }
                     ahead.skip(2);
                 }
+                b'"' => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(1) as usize),
                 b'{' => {
                     self.open(Shape::Object, node, at)?;
                     if ahead.kind(1) != b'}' {
@@ -189,16 +185,20 @@ impl Scanner<'_, '_> {
                     return self.fail_behind(at as usize);
                 }
                 if self.frame.shape == Shape::Document {
-                    return if at as usize == self.body.len() { Ok(()) } else { self.fail_behind(at as usize) };
+                    return if at as usize == self.body.len() {
+                        Ok(())
+                    } else {
+                        self.fail_behind(at as usize)
+                    };
                 }
                 self.close(at)?;
                 next += ahead.passed() + 1;
                 ahead = loop {
-                    if let Some(ahead) = Ahead::new(listed, next) {
+                    if let Some(ahead) = tokens.ahead(next) {
                         break ahead;
                     }
                     self.window.refill(tokens, next);
-                    (listed, next) = (tokens.listed(), 0);
+                    next = 0;
                 };
             }
         }
@@ -223,7 +223,7 @@ impl Scanner<'_, '_> {
 
     /// The error of what is no key with a colon behind it.
     #[cold]
-    fn fail_member<T>(&self, ahead: &Ahead<'_>) -> Result<T, Error> {
+    fn fail_member<T>(&self, ahead: Ahead<'_>) -> Result<T, Error> {
         let kind = match [ahead.kind(1), ahead.kind(2)] {
             [b'"', b'"'] => return self.fail(ErrorKind::ExpectedColon, ahead.at(3) as usize),
             [b'"', _] => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(2) as usize),
@@ -243,11 +243,14 @@ impl Scanner<'_, '_> {
         if self.window.may_have_escapes(start, end) && probe.has_backslash() {
             return self.any_key(quote, end);
         }
-        let key = Key::new(quote, &probe, IN_BODY, self.leaves.len());
-        if !self.keys.push_new(&mut self.frame.keys, key, &probe) {
-            return self.any_key(quote, end);
+        let node = self.trie.child(self.frame.node, &probe, None);
+        let object = &mut self.frame.keys;
+        if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
+            self.keys.see(object, node, quote);
+            return node;
         }
-        self.trie.child(self.frame.node, &probe, None)
+        let key = Key::new(quote, &probe, IN_BODY, self.leaves.len());
+        if self.keys.push_new(object, key, &probe) { node } else { self.any_key(quote, end) }
     }
 
     #[cold]
@@ -255,8 +258,14 @@ impl Scanner<'_, '_> {
     fn any_key(&mut self, quote: u32, end: usize) -> NodeId {
         let (probe, unescaped) = self.keys.probe(self.body, self.trie.seeds(), quote as usize + 1, end);
         let key = Key::new(quote, &probe, unescaped, self.leaves.len());
-        self.keys.push(self.body, &mut self.frame.keys, key, &probe, self.options.duplicate_keys);
-        self.trie.child(self.frame.node, &probe, Some(self.keys.text(self.body, &key)))
+        let node = self.trie.child(self.frame.node, &probe, Some(self.keys.text(self.body, &key)));
+        let object = &mut self.frame.keys;
+        if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
+            self.keys.see(object, node, quote);
+        } else {
+            self.keys.push(self.body, object, key, &probe, self.options.duplicate_keys);
+        }
+        node
     }
 
     /// Checks that the number or word that ends at `end` does end there, the next token being `behind`.
@@ -298,19 +307,30 @@ impl Scanner<'_, '_> {
         }
     }
 
+    #[inline(always)]
     fn record_string(&mut self, node: NodeId, start: usize, end: usize) {
-        if self.trie.fields(node).is_empty() {
-            return;
-        }
         let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
         self.record(node, start, end, if escaped { Kind::EscapedString } else { Kind::String });
     }
 
+    #[inline(always)]
     fn record(&mut self, node: NodeId, start: usize, end: usize, kind: Kind) {
-        for &field in self.trie.fields(node) {
+        let (count, field) = self.trie.mark(node);
+        if count > 0 {
             let (start, end) = (narrow(start), narrow(end));
             self.leaves.push(Leaf { field, element: self.frame.element, start, end, kind });
+            if count > 1 {
+                self.record_others(node);
+            }
         }
+    }
+
+    /// The fields of a node but the first, which has been recorded.
+    #[cold]
+    #[inline(never)]
+    fn record_others(&mut self, node: NodeId) {
+        let Some(&leaf) = self.leaves.last() else { return };
+        self.leaves.extend(self.trie.fields(node).iter().skip(1).map(|&field| Leaf { field, ..leaf }));
     }
 
     /// Enters the container whose bracket is at `at`.
@@ -319,7 +339,7 @@ impl Scanner<'_, '_> {
         if self.open.len() >= self.options.depth {
             return Err(Error { kind: ErrorKind::TooDeep, offset: at as usize });
         }
-        let (element, leaf, keys) = (self.frame.element, self.leaves.len(), self.keys.open());
+        let (element, leaf, keys) = (self.frame.element, narrow(self.leaves.len()), self.keys.open());
         self.open.push(self.frame);
         self.frame = Frame { shape, node, element, array: 0, leaf, keys };
         if node != NONE {
@@ -368,10 +388,9 @@ impl Scanner<'_, '_> {
     #[inline(never)]
     fn record_close(&mut self, outer: &Frame, at: u32) {
         let frame = &self.frame;
-        let own = frame.leaf..frame.leaf + self.trie.fields(frame.node).len();
-        for leaf in self.leaves.get_mut(own).unwrap_or_default() {
-            leaf.end = at + 1;
-        }
+        let (count, _) = self.trie.mark(frame.node);
+        let own = self.leaves.iter_mut().skip(frame.leaf as usize).take(count as usize);
+        own.for_each(|leaf| leaf.end = at + 1);
         if frame.element != outer.element {
             let end = narrow(self.elements.len());
             if let Some(element) = self.elements.get_mut(frame.element as usize) {

@@ -18,9 +18,8 @@ pub(super) const NONE: NodeId = u32::MAX;
 #[derive(Debug, Clone)]
 pub struct PathTrie {
     nodes: Vec<Node>,
-    /// For each node, the bits of its children's probes: most keys that are tracked nowhere are ruled out by
-    /// them.
-    bits: Vec<u64>,
+    /// For each node, how many fields it has and the first of them: what is asked for of most values.
+    marks: Vec<(u32, u32)>,
     /// All nodes but the root: open addressing with linear probing, at most a quarter of it taken.
     slots: Vec<Slot>,
     seeds: Seeds,
@@ -37,10 +36,17 @@ struct Node {
 /// What a child is found by.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
-    probe: Probe,
-    parent: NodeId,
+    /// The first bytes of the key.
+    words: (u64, u64),
+    /// Its length and the parent.
+    tag: u64,
     /// [`NONE`] where the slot is empty.
     node: NodeId,
+}
+
+impl Slot {
+    /// What no key finds.
+    const EMPTY: Self = Self { words: (0, 0), tag: tag(NONE, 0), node: NONE };
 }
 
 impl PathTrie {
@@ -48,7 +54,7 @@ impl PathTrie {
     #[must_use]
     pub fn new() -> Self {
         let root = Node::new(NONE, "", Probe::default());
-        Self { nodes: vec![root], bits: vec![0], slots: Vec::new(), seeds: Seeds::new() }
+        Self { nodes: vec![root], marks: vec![(0, 0)], slots: Vec::new(), seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
@@ -64,9 +70,12 @@ impl PathTrie {
             };
         }
         if let Some(node) = self.nodes.get_mut(id as usize)
+            && let Some(mark) = self.marks.get_mut(id as usize)
             && !node.fields.contains(&field)
         {
             node.fields.push(field);
+            mark.0 += 1;
+            mark.1 = if mark.0 == 1 { field } else { mark.1 };
         }
     }
 
@@ -74,16 +83,13 @@ impl PathTrie {
         // Four billion paths do not fit in memory.
         let id = narrow(self.nodes.len());
         self.nodes.push(Node::new(parent, key, probe));
-        self.bits.push(0);
-        if let Some(bits) = self.bits.get_mut(parent as usize) {
-            *bits |= probe.bit();
-        }
+        self.marks.push((0, 0));
         if self.nodes.len() * 4 <= self.slots.len() {
             self.place(id);
         } else {
             let size = (self.nodes.len() * 8).next_power_of_two();
             self.slots.clear();
-            self.slots.resize(size, Slot { probe: Probe::default(), parent: NONE, node: NONE });
+            self.slots.resize(size, Slot::EMPTY);
             (1..=id).for_each(|id| self.place(id));
         }
         id
@@ -98,8 +104,13 @@ impl PathTrie {
             at = (at + 1) & mask;
         }
         if let Some(free) = self.slots.get_mut(at) {
-            *free = Slot { probe, parent, node: id };
+            *free = Slot { words: probe.words(), tag: tag(parent, probe.length()), node: id };
         }
+    }
+
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// By which keys are looked up; also what tells the keys of one object apart.
@@ -111,20 +122,20 @@ impl PathTrie {
     /// The child of `parent` by its probe and, where that does not hold all of it, the key; else [`NONE`].
     #[inline(always)]
     pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: Option<&[u8]>) -> NodeId {
-        // Nothing is below no node, either.
-        if self.bits.get(parent as usize).is_none_or(|bits| bits & probe.bit() == 0) {
+        if parent == NONE {
             return NONE;
         }
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = first_slot(parent, probe) & mask;
-        while let Some(slot) = self.slots.get(at)
-            && slot.node != NONE
-        {
-            if slot.probe == *probe
-                && slot.parent == parent
+        while let Some(slot) = self.slots.get(at) {
+            if slot.words == probe.words()
+                && slot.tag == tag(parent, probe.length())
                 && (probe.is_whole() || key.is_some_and(|key| self.key(slot.node) == key))
             {
                 return slot.node;
+            }
+            if slot.node == NONE {
+                break;
             }
             at = (at + 1) & mask;
         }
@@ -135,8 +146,13 @@ impl PathTrie {
         self.nodes.get(node as usize).map_or(&[], |node| node.key.as_bytes())
     }
 
+    /// How many fields are recorded at a node, and the first of them.
+    #[inline(always)]
+    pub(super) fn mark(&self, node: NodeId) -> (u32, u32) {
+        self.marks.get(node as usize).copied().unwrap_or_default()
+    }
+
     /// The fields recorded at a node.
-    #[inline]
     pub(super) fn fields(&self, node: NodeId) -> &[u32] {
         self.nodes.get(node as usize).map_or(&[], |node| &node.fields)
     }
@@ -160,6 +176,11 @@ impl Node {
     fn new(parent: NodeId, key: &str, probe: Probe) -> Self {
         Self { parent, probe, key: key.into(), fields: Vec::new() }
     }
+}
+
+#[inline(always)]
+const fn tag(parent: NodeId, length: u32) -> u64 {
+    (parent as u64) << 32 | length as u64
 }
 
 /// Where the search for a child begins.

@@ -1,13 +1,13 @@
 //! x86-64 with AVX2, carry-less multiplication and the bit manipulation instructions that come with them.
 
 use std::arch::x86_64::{
-    __m256i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_shuffle_epi8, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
+    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
     _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
     _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sub_epi8,
 };
 use std::cell::Cell;
 
-use super::masks::{Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list};
+use super::masks::{CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad};
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
@@ -22,13 +22,15 @@ pub(super) fn detected() -> bool {
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,pclmulqdq")]
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
     let any = Cell::new(_mm256_setzero_si256());
+    let see = |block: &[u8; BLOCK]| {
+        let bytes = load(block);
+        let [low, high] = bytes;
+        any.set(or(any.get(), or(low, high)));
+        bytes
+    };
     let classify = Classify {
-        load: |block: &[u8; BLOCK]| {
-            let bytes = load(block);
-            let [low, high] = bytes;
-            any.set(or(any.get(), or(low, high)));
-            bytes
-        },
+        load: |block: &[u8; BLOCK]| see(block),
+        load_tail: |tail: &[u8], block: &mut [u8; BLOCK]| see(pad(tail, block)),
         quiet: |bytes| quiet(bytes),
         strings: |bytes| strings(bytes),
         structure: |bytes| structure(bytes),
@@ -36,9 +38,8 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         unicode: |bytes| unicode(bytes),
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
-        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| {
-            list(block, mask, at, room, |bytes, places| compress(bytes, places))
-        },
+        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| list(block, mask, at, room),
+        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any.get()) == 0 }
@@ -122,14 +123,6 @@ pub(super) fn load(block: &[u8; BLOCK]) -> [__m256i; 2] {
     let at = block.as_ptr();
     // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 32.
     unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast())] }
-}
-
-/// The bytes at eight places of eight.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn compress(bytes: &[u8; 8], places: &[u8; 8]) -> [u8; 8] {
-    let [bytes, places] = [bytes, places].map(|eight| _mm_cvtsi64_si128(i64::from_le_bytes(*eight)));
-    _mm_cvtsi128_si64(_mm_shuffle_epi8(bytes, places)).to_le_bytes()
 }
 
 /// Sixteen bytes, twice.

@@ -5,14 +5,14 @@
 use std::arch::x86_64::{
     __m128i, __m512i, _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask,
     _mm512_cmple_epu8_mask, _mm512_cmplt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32,
-    _mm512_loadu_si512, _mm512_maskz_compress_epi8, _mm512_movepi8_mask, _mm512_or_si512,
-    _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
-    _mm512_sub_epi8,
+    _mm512_loadu_si512, _mm512_mask_loadu_epi8, _mm512_maskz_compress_epi8, _mm512_movepi8_mask,
+    _mm512_or_si512, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_storeu_si512, _mm512_sub_epi8,
 };
 use std::cell::Cell;
 
 use super::avx2::parity;
-use super::masks::{Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with};
+use super::masks::{CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with};
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
@@ -25,22 +25,16 @@ pub(super) fn detected() -> bool {
         && is_x86_feature_detected!("avx512vbmi2")
 }
 
-#[target_feature(
-    enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt,pclmulqdq"
-)]
-pub(super) fn fill(
-    body: &[u8],
-    from: usize,
-    carry: &mut Carry,
-    tokens: &mut Tokens,
-) -> Filled {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt,pclmulqdq")]
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
     let any = Cell::new(_mm512_setzero_si512());
+    let see = |bytes| {
+        any.set(_mm512_or_si512(any.get(), bytes));
+        bytes
+    };
     let classify = Classify {
-        load: |block: &[u8; BLOCK]| {
-            let bytes = load(block);
-            any.set(_mm512_or_si512(any.get(), bytes));
-            bytes
-        },
+        load: |block: &[u8; BLOCK]| see(load(block)),
+        load_tail: |tail: &[u8], _: &mut [u8; BLOCK]| see(load_tail(tail)),
         quiet: |bytes| quiet(bytes),
         strings: |bytes| strings(bytes),
         structure: |bytes| structure(bytes),
@@ -49,6 +43,7 @@ pub(super) fn fill(
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
         list: |_: &[u8; BLOCK], bytes, mask, at, room: Room<'_>| list(bytes, mask, at, room),
+        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm512_movepi8_mask(any.get()) == 0 }
@@ -59,6 +54,15 @@ pub(super) fn fill(
 pub(super) fn load(block: &[u8; BLOCK]) -> __m512i {
     // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more.
     unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
+}
+
+/// Some bytes, fewer than a block, and spaces behind them.
+#[inline]
+#[target_feature(enable = "avx512bw,bmi2")]
+fn load_tail(tail: &[u8]) -> __m512i {
+    let some = !(u64::MAX << (tail.len() % BLOCK));
+    // SAFETY: no more bytes are read than there are, and none faults behind them.
+    unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x20), some, tail.as_ptr().cast()) }
 }
 
 #[inline]
@@ -152,8 +156,7 @@ pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: Room<'_>) -> usize 
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn widen(places: __m128i, at: u32, to: &mut [u32; 16]) {
-    let offsets =
-        _mm512_add_epi32(_mm512_cvtepu8_epi32(places), _mm512_set1_epi32(at.cast_signed()));
+    let offsets = _mm512_add_epi32(_mm512_cvtepu8_epi32(places), _mm512_set1_epi32(at.cast_signed()));
     // SAFETY: 64 bytes can be written there, and an unaligned store asks for no more.
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), offsets) };
 }

@@ -12,9 +12,9 @@ const MOST: usize = 256;
 /// How many tokens there must be room for: a block's, and what is written too much.
 pub(super) const ROOM: usize = BLOCK + 8;
 
-/// After how many blocks within a string that have no escape another one is expected. After one of them, text
-/// with short lines would often be taken for calm.
-const CALM: usize = 3;
+/// `Classify::calm` where to ask is much cheaper than to get masks. After one block, text with short lines would
+/// often be taken for calm.
+pub(super) const CALM: usize = 3;
 
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
@@ -50,9 +50,12 @@ pub(super) struct Unicode {
 }
 
 /// A kernel: what it finds out about the bytes `B` of a block. Each is asked for only where it is needed.
-pub(super) struct Classify<L, Q, S, T, E, U, C, P, W> {
+pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W> {
     /// The bytes of a block.
     pub(super) load: L,
+    /// The bytes of the last block, which is not whole, and spaces behind them; also in the block given where
+    /// `list` wants that.
+    pub(super) load_tail: F,
     /// Whether it has no quote, backslash or control character.
     pub(super) quiet: Q,
     pub(super) strings: S,
@@ -66,6 +69,8 @@ pub(super) struct Classify<L, Q, S, T, E, U, C, P, W> {
     pub(super) parity: P,
     /// Writes the offset and the byte of each bit of a mask that is at an offset; returns how many.
     pub(super) list: W,
+    /// After how many blocks within a string that have no escape it is worth asking whether one is `quiet`.
+    pub(super) calm: usize,
 }
 
 /// Where the tokens of a block are listed.
@@ -83,21 +88,40 @@ pub(super) struct Carry {
     escaped: u64,
     /// 1 where the last byte belongs to a scalar that may go on.
     scalar: u64,
-    /// The blocks between these offsets have all backslashes that are not forgotten.
-    pub(super) backslashes: (usize, usize),
+    pub(super) backslashes: Backslashes,
     /// Where the last escape that was looked at ends.
     behind: usize,
     /// What is wrong inside a string; no token comes behind it.
     pub(super) fault: Option<Error>,
 }
 
-impl Carry {
+/// The blocks between two offsets, which have all backslashes that are not forgotten.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backslashes {
+    first: usize,
+    behind: usize,
+}
+
+impl Backslashes {
+    /// Notes some blocks that are at an offset, unless `any` is 0.
+    #[inline(always)]
+    fn note(&mut self, any: u64, at: usize, blocks: usize) {
+        let some = any != 0;
+        self.first = self.first.min(if some { at } else { usize::MAX });
+        self.behind = if some { at + blocks * BLOCK } else { self.behind };
+    }
+
     /// Nobody asks any more for what is before `at`.
-    pub(super) fn forget_backslashes(&mut self, at: usize) {
-        let (first, behind) = &mut self.backslashes;
-        if *behind <= at {
-            *first = usize::MAX;
+    pub(super) fn forget(&mut self, at: usize) {
+        if self.behind <= at {
+            self.first = usize::MAX;
         }
+    }
+
+    /// Whether there can be one between two offsets.
+    #[inline(always)]
+    pub(super) fn between(&self, start: usize, end: usize) -> bool {
+        start < self.behind && end > self.first
     }
 }
 
@@ -105,16 +129,17 @@ impl Carry {
 /// block's, the body ends or a string is broken. Returns how many blocks and how many tokens there were. The last
 /// block is filled up with spaces.
 #[inline(always)]
-pub(super) fn fill<B, L, Q, S, T, E, U, C, P, W>(
+pub(super) fn fill<B, L, F, Q, S, T, E, U, C, P, W>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
     tokens: &mut Tokens,
-    classify: &Classify<L, Q, S, T, E, U, C, P, W>,
+    classify: &Classify<L, F, Q, S, T, E, U, C, P, W>,
 ) -> (usize, usize)
 where
     B: Copy,
     L: Fn(&[u8; BLOCK]) -> B,
+    F: Fn(&[u8], &mut [u8; BLOCK]) -> B,
     Q: Fn(B) -> bool,
     S: Fn(B) -> Strings,
     T: Fn(B) -> Structure,
@@ -128,151 +153,161 @@ where
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
     let mut padded = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
-    let (mut first, mut last) = carry.backslashes;
-    let mut calm = 0;
-    let (mut passed, mut written) = (0, tokens.len());
+    let mut backslashes = carry.backslashes;
+    let Some((list, listed)) = tokens.places() else { return (0, 0) };
+    let (mut passed, mut written) = (0, listed);
     while passed < MOST
-        && let Some(offsets) = tokens.offsets.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
-        && let Some(kinds) = tokens.kinds.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<ROOM>)
+        && let Some(offsets) = list.offsets.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
+        && let Some(kinds) = list.kinds.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<ROOM>)
     {
-        let room = Room { offsets, kinds };
-        let block = match blocks.get(passed) {
-            Some(block) => block,
+        if string != 0 {
+            let inside = blocks.get(passed..blocks.len().min(MOST)).unwrap_or_default();
+            let (count, any) = pass_string(inside, &mut escaped, classify);
+            if count > 0 {
+                scalar = 0;
+                backslashes.note(any, from + passed * BLOCK, count);
+                passed += count;
+            }
+        }
+        let (block, bytes) = match blocks.get(passed) {
+            Some(block) => (block, (classify.load)(block)),
             None if passed == blocks.len() && !tail.is_empty() => {
-                if let Some(start) = padded.get_mut(..tail.len()) {
-                    start.copy_from_slice(tail);
-                }
-                &padded
+                let bytes = (classify.load_tail)(tail, &mut padded);
+                (&padded, bytes)
             }
             None => break,
         };
         let at = from + passed * BLOCK;
-        let bytes = (classify.load)(block);
         passed += 1;
-        // Within a long string without escapes.
-        if calm >= CALM {
+        let Strings { quote, backslash, control } = (classify.strings)(bytes);
+        let behind = behind_escapes(backslash, &mut escaped);
+        backslashes.note(backslash, at, 1);
+        let quotes = quote & !behind;
+        // From each opening quote up to its closing one, which is not in it.
+        let inside = (classify.parity)(quotes) ^ string;
+        string = 0u64.wrapping_sub(inside >> 63);
+        let Structure { space, operator } = (classify.structure)(bytes);
+        let word = !(space | operator | quotes);
+        let starts = word & !(word << 1 | scalar);
+        scalar = word >> 63;
+        let mut mask = ((operator | starts) & !inside) | quotes;
+        // What is wrong inside a string; nothing is in most blocks that have neither of these.
+        let mut fault = false;
+        if behind | control != 0 {
+            let mut suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
+            if suspects != 0 {
+                suspects &= !plain_unicode((classify.unicode)(bytes));
+            }
+            if control != 0 {
+                suspects |= (classify.controls)(bytes);
+            }
+            if suspects & inside != 0
+                && let Some(good) = inspect(body, at, suspects & inside, behind, carry)
+            {
+                mask &= good;
+                fault = true;
+            }
+        }
+        written += (classify.list)(block, bytes, mask, narrow(at), Room { offsets, kinds });
+        if fault {
+            break;
+        }
+    }
+    (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
+    carry.backslashes = backslashes;
+    (passed, written - listed)
+}
+
+/// Passes blocks all of whose bytes are in one string, and need no second look. Returns how many, and whether
+/// there are any backslashes in them (then it is not 0).
+///
+/// Text has an escape here and there: there is no branch on whether a block has one.
+#[inline(always)]
+fn pass_string<B, L, F, Q, S, T, E, U, C, P, W>(
+    blocks: &[[u8; BLOCK]],
+    escaped: &mut u64,
+    classify: &Classify<L, F, Q, S, T, E, U, C, P, W>,
+) -> (usize, u64)
+where
+    B: Copy,
+    L: Fn(&[u8; BLOCK]) -> B,
+    Q: Fn(B) -> bool,
+    S: Fn(B) -> Strings,
+    E: Fn(B) -> u64,
+    U: Fn(B) -> Unicode,
+{
+    let (mut calm, mut any) = (0, 0);
+    let mut next_escaped = *escaped;
+    let mut passed = 0;
+    for block in blocks {
+        let bytes = (classify.load)(block);
+        if calm >= classify.calm {
             if (classify.quiet)(bytes) {
+                passed += 1;
                 continue;
             }
             calm = 0;
         }
         let Strings { quote, backslash, control } = (classify.strings)(bytes);
-        let behind = behind_escapes(backslash, &mut escaped);
-        first = first.min(if backslash == 0 { usize::MAX } else { at });
-        last = if backslash == 0 { last } else { at + BLOCK };
-        let quotes = quote & !behind;
-        let mut inside = string;
-        let mut suspects;
-        let mut mask = 0;
-        if string != 0 && quotes == 0 {
-            // All of it is in a string, perhaps a long one with an escape here and there: no branch on those.
-            scalar = 0;
-            calm = if backslash | behind == 0 { calm + 1 } else { 0 };
-            suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
-            if suspects | control == 0 {
-                continue;
-            }
-        } else {
-            // From each opening quote up to its closing one, which is not in it.
-            inside ^= (classify.parity)(quotes);
-            string = 0u64.wrapping_sub(inside >> 63);
-            let Structure { space, operator } = (classify.structure)(bytes);
-            let word = !(space | operator | quotes);
-            let starts = word & !(word << 1 | scalar);
-            scalar = word >> 63;
-            mask = ((operator | starts) & !inside) | quotes;
-            calm = 0;
-            suspects = behind;
-            if behind != 0 {
-                suspects &= !((classify.escapes)(bytes) | quote | backslash);
-            }
-        }
-        if control != 0 {
-            suspects |= (classify.controls)(bytes);
-        }
-        suspects &= inside;
-        if suspects & behind != 0 {
-            suspects &= !plain_unicode((classify.unicode)(bytes));
-        }
-        if suspects != 0
-            && let Some(good) = inspect(body, at, suspects, behind, carry)
-        {
-            written += (classify.list)(block, bytes, mask & good, narrow(at), room);
+        let mut next = next_escaped;
+        let behind = behind_escapes(backslash, &mut next);
+        if (quote & !behind) | control != 0 {
             break;
         }
-        written += (classify.list)(block, bytes, mask, narrow(at), room);
+        let suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
+        if suspects != 0 && suspects & !plain_unicode((classify.unicode)(bytes)) != 0 {
+            break;
+        }
+        next_escaped = next;
+        any |= backslash;
+        calm = if backslash | behind == 0 { calm + 1 } else { 0 };
+        passed += 1;
     }
-    (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
-    carry.backslashes = (first, last);
-    (passed, written - tokens.len())
+    *escaped = next_escaped;
+    (passed, any)
 }
 
-/// Where the bits of each byte are that are set, the others being 0.
-#[allow(clippy::indexing_slicing)]
-static BITS: [[u8; 8]; 256] = {
-    let mut bits = [[0; 8]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut bit, mut count) = (0, 0);
-        while bit < 8 {
-            if byte >> bit & 1 == 1 {
-                bits[byte][count] = bit;
-                count += 1;
-            }
-            bit += 1;
-        }
-        byte += 1;
-    }
-    bits
-};
-
-/// Writes the offset and the byte of each bit of a mask that is at `at`; returns how many. Without a branch for
-/// each, which would be taken by chance: what is written too much is overwritten. `compress` moves those of eight
-/// bytes to the front that are at the places given.
+/// What is left of a body, in a block of spaces.
 #[inline(always)]
-pub(super) fn list(
-    block: &[u8; BLOCK],
-    mask: u64,
-    at: u32,
-    room: Room<'_>,
-    compress: impl Fn(&[u8; 8], &[u8; 8]) -> [u8; 8],
-) -> usize {
-    let mut count = 0;
-    if mask != 0 {
-        let eights = block.as_chunks::<8>().0;
-        for ((byte, base), bytes) in mask.to_le_bytes().into_iter().zip((at..).step_by(8)).zip(eights) {
-            // No more than 56 before the last byte; the compiler cannot know.
-            let from = count & (BLOCK - 1);
-            if let Some(offsets) = room.offsets.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
-                && let Some(kinds) = room.kinds.get_mut(from..from + 8).and_then(<[u8]>::first_chunk_mut::<8>)
-                && let Some(bits) = BITS.get(byte as usize)
-            {
-                for (offset, &bit) in offsets.iter_mut().zip(bits) {
-                    *offset = base + u32::from(bit);
-                }
-                *kinds = compress(bytes, bits);
-            }
-            count += byte.count_ones() as usize;
+pub(super) fn pad<'a>(tail: &[u8], block: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK] {
+    if let Some(start) = block.get_mut(..tail.len()) {
+        start.copy_from_slice(tail);
+    }
+    block
+}
+
+/// Writes the offset and the byte of each bit of a mask that is at `at`; returns how many. Eight at a time, for
+/// a branch after each would be taken by chance: what is written too much is overwritten.
+#[inline(always)]
+pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: Room<'_>) -> usize {
+    let count = mask.count_ones() as usize;
+    let (offsets, kinds) = (room.offsets.as_chunks_mut::<8>().0, room.kinds.as_chunks_mut::<8>().0);
+    for (offsets, kinds) in offsets.iter_mut().zip(kinds) {
+        for (offset, kind) in offsets.iter_mut().zip(kinds) {
+            let place = mask.trailing_zeros();
+            *offset = at.wrapping_add(place);
+            *kind = block.get(place as usize % BLOCK).copied().unwrap_or_default();
+            mask &= mask.wrapping_sub(1);
+        }
+        if mask == 0 {
+            break;
         }
     }
     count
 }
 
-/// The bytes at eight places of eight.
-#[inline(always)]
-pub(super) fn compress(bytes: &[u8; 8], places: &[u8; 8]) -> [u8; 8] {
-    let word = u64::from_le_bytes(*bytes);
-    #[expect(clippy::cast_possible_truncation)]
-    places.map(|place| (word >> (8 * (place & 7))) as u8)
-}
-
 /// The bytes that an escaping backslash stands before, except backslashes. `escaped` is whether that is so
 /// for the first one, and becomes whether it is for the one behind the last.
 ///
-/// In a run of backslashes, every other one escapes. Adding its first bit to a run carries to the bit behind
+/// Most backslashes stand alone. In a run of them, every other one escapes. Adding its first bit to a run carries to the bit behind
 /// it; whether the run's length is odd can be seen from the parities of where it starts and where it ends.
 #[inline(always)]
 fn behind_escapes(backslash: u64, escaped: &mut u64) -> u64 {
+    let behind = backslash << 1 | *escaped;
+    if behind & backslash == 0 {
+        *escaped = backslash >> 63;
+        return behind;
+    }
     let run = backslash & !*escaped;
     let starts = run & !(run << 1);
     let even = run.wrapping_add(starts & EVEN);

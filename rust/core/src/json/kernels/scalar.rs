@@ -3,18 +3,20 @@
 use std::cell::Cell;
 
 use super::masks::{
-    Carry, Classify, Room, Strings, Structure, Unicode, compress, fill as fill_with, list, parity,
+    CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
     let any = Cell::new(0);
+    let see = |block: &[u8; BLOCK]| {
+        any.set(block.iter().fold(any.get(), |any, byte| any | byte));
+        *block
+    };
     let classify = Classify {
-        load: |block: &[u8; BLOCK]| {
-            any.set(block.iter().fold(any.get(), |any, byte| any | byte));
-            *block
-        },
+        load: |block: &[u8; BLOCK]| see(block),
+        load_tail: |tail: &[u8], block: &mut [u8; BLOCK]| see(pad(tail, block)),
         quiet,
         strings,
         structure,
@@ -22,7 +24,8 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         unicode,
         controls,
         parity,
-        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| list(block, mask, at, room, compress),
+        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| list(block, mask, at, room),
+        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: any.get() < 0x80 }

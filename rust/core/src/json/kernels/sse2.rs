@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 use std::cell::Cell;
 
 use super::masks::{
-    Carry, Classify, Room, Strings, Structure, Unicode, compress, fill as fill_with, list, parity,
+    CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
@@ -15,13 +15,15 @@ use super::{BLOCK, Filled};
 #[target_feature(enable = "sse2")]
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
     let any = Cell::new(_mm_setzero_si128());
+    let see = |block: &[u8; BLOCK]| {
+        let bytes = load(block);
+        let [a, b, c, d] = bytes;
+        any.set(or(any.get(), or(or(a, b), or(c, d))));
+        bytes
+    };
     let classify = Classify {
-        load: |block: &[u8; BLOCK]| {
-            let bytes = load(block);
-            let [a, b, c, d] = bytes;
-            any.set(or(any.get(), or(or(a, b), or(c, d))));
-            bytes
-        },
+        load: |block: &[u8; BLOCK]| see(block),
+        load_tail: |tail: &[u8], block: &mut [u8; BLOCK]| see(pad(tail, block)),
         quiet: |bytes| quiet(bytes),
         strings: |bytes| strings(bytes),
         structure: |bytes| structure(bytes),
@@ -29,7 +31,8 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         unicode: |bytes| unicode(bytes),
         controls: |bytes| controls(bytes),
         parity,
-        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| list(block, mask, at, room, compress),
+        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| list(block, mask, at, room),
+        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm_movemask_epi8(any.get()) == 0 }

@@ -19,9 +19,8 @@ pub(in crate::json) struct Window<'b> {
 }
 
 impl<'b> Window<'b> {
-    /// Before the first byte of `body`, with room in `tokens` for what [`Self::refill`] lists.
-    pub(in crate::json) fn new(body: &'b [u8], kernel: Available, tokens: &mut Tokens) -> Self {
-        tokens.reset(body.len());
+    /// Before the first byte of `body`.
+    pub(in crate::json) fn new(body: &'b [u8], kernel: Available) -> Self {
         Self { body, kernel, end: 0, valid: 0, carry: Carry::default(), stop: usize::MAX }
     }
 
@@ -31,7 +30,7 @@ impl<'b> Window<'b> {
     #[inline(never)]
     pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens, first: usize) {
         let next = tokens.keep(first);
-        self.carry.forget_backslashes(next.map_or(self.end, |at| at as usize));
+        self.carry.backslashes.forget(next.map_or(self.end, |at| at as usize));
         loop {
             if self.carry.fault.is_some() || self.end >= self.body.len() {
                 self.stop = self.fault().offset;
@@ -53,7 +52,7 @@ impl<'b> Window<'b> {
     /// Whether there can be a backslash between two offsets that have been listed.
     #[inline(always)]
     pub(in crate::json) fn may_have_escapes(&self, start: usize, end: usize) -> bool {
-        start < self.carry.backslashes.1 && end > self.carry.backslashes.0
+        self.carry.backslashes.between(start, end)
     }
 
     /// Where the tokens end; beyond every offset until that is known.
