@@ -1,8 +1,9 @@
 //! The keys of the objects that are open, and the search for duplicates among them.
 //!
-//! Keys are kept on one stack, as the objects are nested. Each of an object's first keys is compared with
-//! those before it at once, if a bit of its hash has been seen; of a wide object, the others wait until it
-//! closes and then go through a table. So there is one table for all objects, filled and cleared in
+//! A tracked key has a node in the trie, and the object that has had it last is noted there. The others, and all
+//! where the last copy counts, are kept on one stack, as the objects are nested. Each of an object's first ones is
+//! compared with those before it at once, if a bit of its hash has been seen; of a wide object, the others wait
+//! until it closes and then go through a table. So there is one table for all objects, filled and cleared in
 //! proportion to the object that needs it.
 
 use std::ops::Range;
@@ -255,6 +256,9 @@ impl Keys {
 }
 
 impl Object {
+    /// One without keys.
+    pub(super) const NONE: Self = Self { keys: 0, bits: 0, duplicate: NONE, number: 0 };
+
     #[inline(always)]
     fn first(&self) -> usize {
         self.keys as usize

@@ -3,35 +3,36 @@
 use super::error::{Error, ErrorKind};
 use super::kernels::{SPAN, others};
 
-/// Checks the number whose first byte, a digit or a minus, is at `at`; returns the offset behind it.
+/// Checks the number whose first byte, a digit or a minus, is at `at`; returns the offset behind it. The next
+/// token is at `behind`.
 #[inline(always)]
-pub(super) fn end(body: &[u8], at: usize) -> Result<usize, Error> {
-    match plain_length(body, at) {
-        Some(length) => Ok(at + length),
-        None => any_end(body, at),
-    }
+pub(super) fn end(body: &[u8], at: usize, behind: usize) -> Result<usize, Error> {
+    if is_plain(body, at, behind) { Ok(behind) } else { any_end(body, at) }
 }
 
-/// The length of the number at `at`, if it is made of digits, and perhaps a minus and a point, alone. Of many
-/// that are it is not found.
+/// Whether there is nothing but digits, and perhaps a minus and a point, from `at` up to `behind`. Many that
+/// are like that are not found to be.
 #[inline(always)]
-fn plain_length(body: &[u8], at: usize) -> Option<usize> {
-    let chunk = body.get(at..at + SPAN)?.first_chunk()?;
+fn is_plain(body: &[u8], at: usize, behind: usize) -> bool {
+    let Some(chunk) = body.get(at..at + SPAN).and_then(<[u8]>::first_chunk) else { return false };
+    let length = behind.saturating_sub(at);
+    if length >= SPAN {
+        return false;
+    }
     let minus = chunk.first() == Some(&b'-');
     let sign = usize::from(minus);
-    let others = others(chunk) & !u32::from(minus);
-    let byte = |place: usize| chunk.get(place).copied().unwrap_or(b'e');
-    let integer = others.trailing_zeros() as usize;
-    // Some digits, the first of which is no zero unless it is the only one.
-    if integer <= sign || (byte(sign) == b'0' && integer > sign + 1) {
-        return None;
+    let others = others(chunk) & ((1 << length) - 1) & !u32::from(minus);
+    let zero = chunk.get(sign) == Some(&b'0');
+    if others == 0 {
+        // Some digits, the first of which is no zero unless it is the only one.
+        return length > sign && !(zero && length > sign + 1);
     }
-    let end = match byte(integer) {
-        b'.' => (others & (others - 1)).trailing_zeros() as usize,
-        _ => integer,
-    };
-    // Behind the point, too.
-    (byte(end) | 0x20 != b'e' && end != integer + 1).then_some(end)
+    let point = others.trailing_zeros() as usize;
+    others.is_power_of_two()
+        && chunk.get(point) == Some(&b'.')
+        && point > sign
+        && point + 1 < length
+        && !(zero && point > sign + 1)
 }
 
 #[inline(never)]
@@ -102,10 +103,9 @@ mod tests {
             for text in &texts {
                 for padding in [SPAN, 0] {
                     let body = format!("{text},{}", "7".repeat(padding));
-                    let plain = plain_length(body.as_bytes(), 0);
-                    let number = any_end(body.as_bytes(), 0).ok();
-                    let exponent = number.is_some_and(|end| text[..end].contains('e'));
-                    assert_eq!(plain, number.filter(|_| padding > 0 && !exponent), "{body}");
+                    let plain = is_plain(body.as_bytes(), 0, text.len());
+                    let number = any_end(body.as_bytes(), 0) == Ok(text.len());
+                    assert_eq!(plain, number && padding > 0 && !text.contains('e'), "{body}");
                 }
             }
         }
@@ -120,7 +120,7 @@ mod tests {
                 text.replace_range(point..=point, ".");
                 let body = format!("{text}{}", ",".repeat(SPAN));
                 let expected = point > 0 && point + 1 < length;
-                assert_eq!(end(body.as_bytes(), 0) == Ok(length), expected, "{body}");
+                assert_eq!(end(body.as_bytes(), 0, length) == Ok(length), expected, "{body}");
             }
         }
     }

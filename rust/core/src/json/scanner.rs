@@ -38,6 +38,12 @@ enum Shape {
     Array,
 }
 
+impl Frame {
+    /// What is around everything, where nothing is tracked.
+    const DOCUMENT: Self =
+        Self { shape: Shape::Document, node: NONE, element: 0, array: 0, leaf: 0, keys: Object::NONE };
+}
+
 impl Shape {
     /// The byte behind the last value in it; behind a document there is none.
     #[inline(always)]
@@ -57,11 +63,10 @@ struct Scanner<'a, 'b> {
     options: Options,
     leaves: &'a mut Vec<Leaf>,
     elements: &'a mut Vec<Element>,
-    /// The containers around `frame`.
+    /// The document and the containers that are open. The innermost one is not copied from here: what has just
+    /// been stored in small parts is slow to load in large ones.
     open: &'a mut Vec<Frame>,
     keys: &'a mut Keys,
-    /// The innermost container.
-    frame: Frame,
     arrays: u32,
 }
 
@@ -81,11 +86,10 @@ pub(super) fn run<'b>(
     reset(open);
     keys.reset(trie.len());
     elements.push(Element { parent: 0, array: 0, end: 1 });
-    let frame =
-        Frame { shape: Shape::Document, node: trie.root(), leaf: 0, array: 0, keys: keys.open(), element: 0 };
+    open.push(Frame { node: trie.root(), ..Frame::DOCUMENT });
     let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
-    let mut scanner = Scanner { body, window, trie, options, leaves, elements, open, keys, frame, arrays: 0 };
+    let mut scanner = Scanner { body, window, trie, options, leaves, elements, open, keys, arrays: 0 };
     scanner.document(tokens.reset()).map_err(|error| first_fault(body, error))?;
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
@@ -107,7 +111,7 @@ fn first_fault(body: &[u8], error: Error) -> Error {
 impl Scanner<'_, '_> {
     fn document(&mut self, tokens: &mut Tokens) -> Result<(), Error> {
         let mut next = 0;
-        let mut node = self.frame.node;
+        let mut node = self.trie.root();
         // Whether the next token is the brace or comma before a member, or a value starts there.
         let mut member = false;
         'value: loop {
@@ -153,7 +157,7 @@ impl Scanner<'_, '_> {
                     ahead.skip(2);
                 }
                 b'-' | b'0'..=b'9' => {
-                    let end = number::end(self.body, at as usize)?;
+                    let end = number::end(self.body, at as usize, ahead.at(1) as usize)?;
                     if node != NONE {
                         self.record(node, at as usize, end, Kind::Number);
                     }
@@ -170,21 +174,21 @@ impl Scanner<'_, '_> {
                 let (kind, at) = (ahead.kind(0), ahead.at(0));
                 if kind == b',' {
                     next += ahead.passed();
-                    match self.frame.shape {
+                    match self.frame().shape {
                         Shape::Object => member = true,
                         Shape::Array => {
                             member = false;
                             next += 1;
-                            node = self.frame.node;
+                            node = self.frame().node;
                         }
                         Shape::Document => return self.fail_behind(at as usize),
                     }
                     continue 'value;
                 }
-                if kind != self.frame.shape.end() {
+                if kind != self.frame().shape.end() {
                     return self.fail_behind(at as usize);
                 }
-                if self.frame.shape == Shape::Document {
+                if self.frame().shape == Shape::Document {
                     return if at as usize == self.body.len() {
                         Ok(())
                     } else {
@@ -204,6 +208,13 @@ impl Scanner<'_, '_> {
         }
     }
 
+    /// The innermost container.
+    #[inline(always)]
+    fn frame(&self) -> &Frame {
+        // The document never closes.
+        self.open.last().unwrap_or(&Frame::DOCUMENT)
+    }
+
     /// The error at a token that is not what it should be, which may be that there is none.
     #[cold]
     fn fail<T>(&self, kind: ErrorKind, offset: usize) -> Result<T, Error> {
@@ -213,7 +224,7 @@ impl Scanner<'_, '_> {
     /// The error of what stands behind a value.
     #[cold]
     fn fail_behind<T>(&self, offset: usize) -> Result<T, Error> {
-        let kind = match self.frame.shape {
+        let kind = match self.frame().shape {
             Shape::Object => ErrorKind::ExpectedCommaOrBrace,
             Shape::Array => ErrorKind::ExpectedCommaOrBracket,
             Shape::Document => ErrorKind::TrailingData,
@@ -243,8 +254,8 @@ impl Scanner<'_, '_> {
         if self.window.may_have_escapes(start, end) && probe.has_backslash() {
             return self.any_key(quote, end);
         }
-        let node = self.trie.child(self.frame.node, &probe, None);
-        let object = &mut self.frame.keys;
+        let Some(Frame { node, keys: object, .. }) = self.open.last_mut() else { return NONE };
+        let node = self.trie.child(*node, &probe, None);
         if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
             self.keys.see(object, node, quote);
             return node;
@@ -258,8 +269,8 @@ impl Scanner<'_, '_> {
     fn any_key(&mut self, quote: u32, end: usize) -> NodeId {
         let (probe, unescaped) = self.keys.probe(self.body, self.trie.seeds(), quote as usize + 1, end);
         let key = Key::new(quote, &probe, unescaped, self.leaves.len());
-        let node = self.trie.child(self.frame.node, &probe, Some(self.keys.text(self.body, &key)));
-        let object = &mut self.frame.keys;
+        let Some(Frame { node, keys: object, .. }) = self.open.last_mut() else { return NONE };
+        let node = self.trie.child(*node, &probe, Some(self.keys.text(self.body, &key)));
         if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
             self.keys.see(object, node, quote);
         } else {
@@ -318,7 +329,7 @@ impl Scanner<'_, '_> {
         let (count, field) = self.trie.mark(node);
         if count > 0 {
             let (start, end) = (narrow(start), narrow(end));
-            self.leaves.push(Leaf { field, element: self.frame.element, start, end, kind });
+            self.leaves.push(Leaf { field, element: self.frame().element, start, end, kind });
             if count > 1 {
                 self.record_others(node);
             }
@@ -336,12 +347,11 @@ impl Scanner<'_, '_> {
     /// Enters the container whose bracket is at `at`.
     #[inline(always)]
     fn open(&mut self, shape: Shape, node: NodeId, at: u32) -> Result<(), Error> {
-        if self.open.len() >= self.options.depth {
+        if self.open.len() > self.options.depth {
             return Err(Error { kind: ErrorKind::TooDeep, offset: at as usize });
         }
-        let (element, leaf, keys) = (self.frame.element, narrow(self.leaves.len()), self.keys.open());
-        self.open.push(self.frame);
-        self.frame = Frame { shape, node, element, array: 0, leaf, keys };
+        let (element, leaf, keys) = (self.frame().element, narrow(self.leaves.len()), self.keys.open());
+        self.open.push(Frame { shape, node, element, array: 0, leaf, keys });
         if node != NONE {
             self.record_open(at);
         }
@@ -350,10 +360,8 @@ impl Scanner<'_, '_> {
 
     #[inline(never)]
     fn record_open(&mut self, at: u32) {
-        let frame = &mut self.frame;
-        if let Some(outer) = self.open.last()
-            && outer.shape == Shape::Array
-        {
+        let [.., outer, frame] = self.open.as_mut_slice() else { return };
+        if outer.shape == Shape::Array {
             frame.element = narrow(self.elements.len());
             self.elements.push(Element { parent: outer.element, array: outer.array, end: frame.element });
         }
@@ -372,22 +380,22 @@ impl Scanner<'_, '_> {
     /// Leaves the innermost container, whose closing bracket is at `at`.
     #[inline(always)]
     fn close(&mut self, at: u32) -> Result<(), Error> {
-        if self.frame.shape == Shape::Object {
+        let Some(frame) = self.open.last_mut() else { return Ok(()) };
+        if frame.shape == Shape::Object {
             self.keys
-                .close(self.body, &mut self.frame.keys, self.options.duplicate_keys)
+                .close(self.body, &mut frame.keys, self.options.duplicate_keys)
                 .map_err(|offset| Error { kind: ErrorKind::DuplicateKey, offset })?;
         }
-        let Some(outer) = self.open.pop() else { return Ok(()) };
-        if self.frame.node != NONE {
-            self.record_close(&outer, at);
+        if frame.node != NONE {
+            self.record_close(at);
         }
-        self.frame = outer;
+        self.open.truncate(self.open.len().saturating_sub(1));
         Ok(())
     }
 
     #[inline(never)]
-    fn record_close(&mut self, outer: &Frame, at: u32) {
-        let frame = &self.frame;
+    fn record_close(&mut self, at: u32) {
+        let [.., outer, frame] = self.open.as_slice() else { return };
         let (count, _) = self.trie.mark(frame.node);
         let own = self.leaves.iter_mut().skip(frame.leaf as usize).take(count as usize);
         own.for_each(|leaf| leaf.end = at + 1);

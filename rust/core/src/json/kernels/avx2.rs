@@ -1,13 +1,14 @@
 //! x86-64 with AVX2, carry-less multiplication and the bit manipulation instructions that come with them.
 
 use std::arch::x86_64::{
-    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sub_epi8,
+    __m256i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
+    _mm_shuffle_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
+    _mm256_or_si256, _mm256_set1_epi8, _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_sub_epi8,
 };
 use std::cell::Cell;
 
-use super::masks::{CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad};
+use super::masks::{CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, pad};
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
@@ -38,7 +39,7 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         unicode: |bytes| unicode(bytes),
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
-        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| list(block, mask, at, room),
+        list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
         calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
@@ -123,6 +124,50 @@ pub(super) fn load(block: &[u8; BLOCK]) -> [__m256i; 2] {
     let at = block.as_ptr();
     // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 32.
     unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast())] }
+}
+
+/// Where the bits of each byte are that are set, the others being 0.
+#[allow(clippy::indexing_slicing)]
+static BITS: [[u8; 8]; 256] = {
+    let mut bits = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut count) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                bits[byte][count] = bit;
+                count += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    bits
+};
+
+/// Lists the bytes of a mask, without a branch for any, which would be taken by chance: what is written too much
+/// is overwritten.
+#[inline]
+#[target_feature(enable = "avx2,popcnt")]
+fn list(block: &[u8; BLOCK], mask: u64, at: u32, room: &mut Room<'_>) -> usize {
+    let mut count = 0;
+    let eights = block.as_chunks::<8>().0;
+    for ((byte, base), bytes) in mask.to_le_bytes().into_iter().zip((at..).step_by(8)).zip(eights) {
+        // No more than 56 before the last byte; the compiler cannot know.
+        let from = count % BLOCK;
+        if let Some(offsets) = room.offsets.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
+            && let Some(kinds) = room.kinds.get_mut(from..from + 8).and_then(<[u8]>::first_chunk_mut::<8>)
+            && let Some(bits) = BITS.get(byte as usize)
+        {
+            for (offset, &bit) in offsets.iter_mut().zip(bits) {
+                *offset = base + u32::from(bit);
+            }
+            let [bytes, bits] = [bytes, bits].map(|eight| _mm_cvtsi64_si128(i64::from_le_bytes(*eight)));
+            *kinds = _mm_cvtsi128_si64(_mm_shuffle_epi8(bytes, bits)).to_le_bytes();
+        }
+        count += byte.count_ones() as usize;
+    }
+    count
 }
 
 /// Sixteen bytes, twice.

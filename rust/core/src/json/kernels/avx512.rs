@@ -42,7 +42,7 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         unicode: |bytes| unicode(bytes),
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
-        list: |_: &[u8; BLOCK], bytes, mask, at, room: Room<'_>| list(bytes, mask, at, room),
+        list: |_: &[u8; BLOCK], bytes, mask, at, room: &mut Room<'_>| list(bytes, mask, at, room),
         calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
@@ -120,7 +120,7 @@ pub(super) fn controls(bytes: __m512i) -> u64 {
 /// Lists the bytes of a mask: what is stored too much is overwritten.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
-pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: Room<'_>) -> usize {
+pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: &mut Room<'_>) -> usize {
     const PLACES: [u8; BLOCK] = {
         let mut places = [0; BLOCK];
         let mut place = 0u8;

@@ -147,7 +147,7 @@ where
     U: Fn(B) -> Unicode,
     C: Fn(B) -> u64,
     P: Fn(u64) -> u64,
-    W: Fn(&[u8; BLOCK], B, u64, u32, Room<'_>) -> usize,
+    W: Fn(&[u8; BLOCK], B, u64, u32, &mut Room<'_>) -> usize,
 {
     let rest = body.get(from..).unwrap_or_default();
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
@@ -208,7 +208,7 @@ where
                 fault = true;
             }
         }
-        written += (classify.list)(block, bytes, mask, narrow(at), Room { offsets, kinds });
+        written += (classify.list)(block, bytes, mask, narrow(at), &mut Room { offsets, kinds });
         if fault {
             break;
         }
@@ -279,7 +279,7 @@ pub(super) fn pad<'a>(tail: &[u8], block: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK
 /// Writes the offset and the byte of each bit of a mask that is at `at`; returns how many. Eight at a time, for
 /// a branch after each would be taken by chance: what is written too much is overwritten.
 #[inline(always)]
-pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: Room<'_>) -> usize {
+pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: &mut Room<'_>) -> usize {
     let count = mask.count_ones() as usize;
     let (offsets, kinds) = (room.offsets.as_chunks_mut::<8>().0, room.kinds.as_chunks_mut::<8>().0);
     for (offsets, kinds) in offsets.iter_mut().zip(kinds) {

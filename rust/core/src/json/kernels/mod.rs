@@ -1,16 +1,16 @@
 //! The kernels: from 64 bytes at a time to tokens, by the widest instructions that the processor has.
 //!
 //! Tokens are the offsets outside strings where an operator or a scalar starts, and both quotes of each
-//! string. A kernel turns a block into masks, a bit for each byte (`avx2`, `sse2`, `scalar`); arithmetic on
-//! masks, the same for all, turns those into tokens (`masks`); a [`Window`] hands them out and checks on the
-//! way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
+//! string. A kernel turns a block into masks, a bit for each byte (`avx512`, `avx2`, `sse2`, `scalar`); arithmetic
+//! on masks, the same for all, makes of those the mask of the tokens (`masks`), which a kernel lists ([`Tokens`]); a
+//! [`Window`] asks for them and checks on the way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
 //! there ends the tokens.
 //!
 //! There is no kernel for the vectors of other processors yet: they have `scalar`, which compilers turn into
 //! vector instructions in part. One that nobody can build and run would only look like a kernel.
 //!
 //! All unsafe code of the scanner is below here: calls into functions that are compiled for instructions which
-//! have been detected, loads of whole vectors, and the one conversion of a body that was checked piece by
+//! have been detected, loads and stores of whole vectors, and the one conversion of a body that was checked piece by
 //! piece.
 
 #![allow(unsafe_code)]

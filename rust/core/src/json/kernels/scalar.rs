@@ -24,7 +24,7 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         unicode,
         controls,
         parity,
-        list: |block: &[u8; BLOCK], _, mask, at, room: Room<'_>| list(block, mask, at, room),
+        list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
         calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
