@@ -18,8 +18,8 @@ pub(super) const NONE: NodeId = u32::MAX;
 #[derive(Debug, Clone)]
 pub struct PathTrie {
     nodes: Vec<Node>,
-    /// For each node, how many fields it has and the first of them: what is asked for of most values.
-    marks: Vec<(u32, u32)>,
+    /// For each node, what is asked for of most values.
+    marks: Vec<Mark>,
     /// All nodes but the root: open addressing with linear probing, at most a quarter of it taken.
     slots: Vec<Slot>,
     seeds: Seeds,
@@ -31,6 +31,14 @@ struct Node {
     probe: Probe,
     key: Box<str>,
     fields: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// The bits of the children's probes: most keys that are tracked nowhere are ruled out by them.
+    bits: u64,
+    /// How many fields there are, and the first of them.
+    fields: (u32, u32),
 }
 
 /// What a child is found by.
@@ -54,7 +62,7 @@ impl PathTrie {
     #[must_use]
     pub fn new() -> Self {
         let root = Node::new(NONE, "", Probe::default());
-        Self { nodes: vec![root], marks: vec![(0, 0)], slots: Vec::new(), seeds: Seeds::new() }
+        Self { nodes: vec![root], marks: vec![Mark::default()], slots: Vec::new(), seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
@@ -74,8 +82,8 @@ impl PathTrie {
             && !node.fields.contains(&field)
         {
             node.fields.push(field);
-            mark.0 += 1;
-            mark.1 = if mark.0 == 1 { field } else { mark.1 };
+            let (count, first) = mark.fields;
+            mark.fields = (count + 1, if count == 0 { field } else { first });
         }
     }
 
@@ -83,7 +91,10 @@ impl PathTrie {
         // Four billion paths do not fit in memory.
         let id = narrow(self.nodes.len());
         self.nodes.push(Node::new(parent, key, probe));
-        self.marks.push((0, 0));
+        self.marks.push(Mark::default());
+        if let Some(mark) = self.marks.get_mut(parent as usize) {
+            mark.bits |= probe.bit();
+        }
         if self.nodes.len() * 4 <= self.slots.len() {
             self.place(id);
         } else {
@@ -122,7 +133,8 @@ impl PathTrie {
     /// The child of `parent` by its probe and, where that does not hold all of it, the key; else [`NONE`].
     #[inline(always)]
     pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: Option<&[u8]>) -> NodeId {
-        if parent == NONE {
+        // Nothing is below no node, either.
+        if self.marks.get(parent as usize).is_none_or(|mark| mark.bits & probe.bit() == 0) {
             return NONE;
         }
         let mask = self.slots.len().wrapping_sub(1);
@@ -149,7 +161,7 @@ impl PathTrie {
     /// How many fields are recorded at a node, and the first of them.
     #[inline(always)]
     pub(super) fn mark(&self, node: NodeId) -> (u32, u32) {
-        self.marks.get(node as usize).copied().unwrap_or_default()
+        self.marks.get(node as usize).map_or((0, 0), |mark| mark.fields)
     }
 
     /// The fields recorded at a node.
