@@ -123,7 +123,7 @@ fn keys_that_differ_behind_what_is_compared_at_once_differ() {
 #[test]
 fn the_first_second_copy_is_reported_tracked_or_not() {
     let trie = trie();
-    let others: String = (0..20).map(|index| format!("\"k{index}\":0,")).collect();
+    let others = (0..20).map(|index| format!("\"k{index}\":0,")).collect::<Vec<_>>().concat();
     for members in [
         r#""a":1,"b":{"a":1},>"a":2"#.to_owned(),
         r#""a":1,>"\u0061":2,"b":1,"b":2"#.to_owned(),
