@@ -32,6 +32,23 @@ fn envelope(size: usize, words: &[&str]) -> Vec<u8> {
     body.into_bytes()
 }
 
+/// A document of about `size` bytes that is all structure: small objects, arrays, numbers and words.
+fn rows(size: usize) -> Vec<u8> {
+    let mut body = String::from(r#"{"kind": "model", "context": ["#);
+    let mut row = 0;
+    while body.len() < size {
+        let (ok, tags) = if row % 3 == 0 { ("true", r#""a", "bb""#) } else { ("null", "") };
+        let (x, y) = (row % 100, row % 977);
+        let _ = write!(
+            body,
+            r#"{{"id": {row}, "x": -{x}.{y}, "ok": {ok}, "tags": [{tags}], "at": [{x}, {y}], "sub": {{"n": {{}}}}}}, "#,
+        );
+        row += 1;
+    }
+    body.push_str("0]}");
+    body.into_bytes()
+}
+
 /// The paths that a usual table looks at.
 fn tracked() -> PathTrie {
     let paths: [&[&str]; 8] = [
@@ -60,6 +77,7 @@ fn main() {
         ("0.3 KB", envelope(300, &PLAIN)),
         ("1 KB", envelope(1_000, &PLAIN)),
         ("8 KB", envelope(8_000, &PLAIN)),
+        ("8 KB of rows", rows(8_000)),
         ("1 MB", envelope(1_000_000, &PLAIN)),
         ("0.9 MB multibyte", envelope(900_000, &WIDE)),
     ];

@@ -119,6 +119,29 @@ fn keys_that_differ_behind_what_is_compared_at_once_differ() {
     }
 }
 
+/// Tracked keys are told apart by their nodes, the others by comparing, of wide objects only at the end.
+#[test]
+fn the_first_second_copy_is_reported_tracked_or_not() {
+    let trie = trie();
+    let others = (0..20).map(|index| format!("\"k{index}\":0,")).collect::<Vec<_>>().concat();
+    for members in [
+        r#""a":1,"b":{"a":1},>"a":2"#.to_owned(),
+        r#""a":1,>"\u0061":2,"b":1,"b":2"#.to_owned(),
+        r#""\u0061":1,"c":1,>"a":2,"c":2"#.to_owned(),
+        r#""a":1,"c":1,>"c":2,"a":2"#.to_owned(),
+        format!(r#"{others}>"k19":1,"a":1,"a":2"#),
+        format!(r#""a":1,{others}>"a":2,"k19":1"#),
+        format!(r#""a":1,{others}>"k3":1,"a":2"#),
+    ] {
+        let body = format!("[{{\"a\":0}},{{{members}}}]");
+        let offset = body.find('>').unwrap();
+        let error = same(body.replace('>', "").as_bytes(), &trie, Options::default()).unwrap_err();
+        assert_eq!((error.code(), error.offset), ("duplicate_key", offset), "{body}");
+    }
+    // The same objects again, with the same buffers.
+    assert!(same(br#"[{"a":0},{"a":1},{"b":{"a":1},"a":2}]"#, &trie, Options::default()).is_ok());
+}
+
 /// Run by the tests below in a process of its own; it says which kernel there is in use.
 #[test]
 #[ignore = "a part of other tests"]

@@ -1,14 +1,16 @@
 //! The keys of the objects that are open, and the search for duplicates among them.
 //!
-//! Keys are kept on one stack, as the objects are nested. Each of an object's first keys is compared with
-//! those before it at once, if a bit of its hash has been seen; of a wide object, the others wait until it
-//! closes and then go through a table. So there is one table for all objects, filled and cleared in
+//! A tracked key has a node in the trie, and the object that has had it last is noted there. The others, and all
+//! where the last copy counts, are kept on one stack, as the objects are nested. Each of an object's first ones is
+//! compared with those before it at once, if a bit of its hash has been seen; of a wide object, the others wait
+//! until it closes and then go through a table. So there is one table for all objects, filled and cleared in
 //! proportion to the object that needs it.
 
 use std::ops::Range;
 
 use super::escape::unescape_into;
 use super::probe::{Probe, Seeds, has_escapes};
+use super::trie::NodeId;
 use super::{DuplicateKeys, narrow};
 
 /// How many keys of an object are compared with each other; the others go through a table.
@@ -30,23 +32,30 @@ pub(super) struct Key {
     /// The upper half of its hash, under the trie's random seed.
     hash: u32,
     /// How many leaves had been recorded when its value began.
-    leaves: usize,
+    leaves: u32,
 }
 
 /// What is known of the keys of an object that is open.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Object {
     /// Where its keys begin.
-    keys: usize,
+    keys: u32,
     /// The bits of its first keys' probes.
     bits: u64,
     /// Offset of the first second copy of a key.
     duplicate: u32,
+    /// No two objects share it, of this document or one before.
+    number: u32,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Keys {
+    /// Those keys of each object that are not tracked; with [`DuplicateKeys::Last`] all.
     list: Vec<Key>,
+    /// For each node of the trie, the number of the object in which its key has been seen last.
+    seen: Vec<u32>,
+    /// How many objects there have been.
+    objects: u32,
     /// The text of those keys that have escapes.
     unescaped: String,
     /// Open addressing with linear probing: indices into one object's keys.
@@ -56,8 +65,16 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Forgets everything; gives memory of large documents back.
-    pub(super) fn reset(&mut self) {
+    /// Forgets everything; gives memory of large documents back. The trie has so many nodes.
+    pub(super) fn reset(&mut self, nodes: usize) {
+        // There are fewer objects in any document than numbers are left.
+        if self.objects > u32::MAX / 2 {
+            self.objects = 0;
+            self.seen.clear();
+        }
+        if self.seen.len() < nodes {
+            self.seen.resize(nodes, 0);
+        }
         super::reset(&mut self.list);
         super::reset(&mut self.table);
         super::reset(&mut self.dropped);
@@ -68,21 +85,43 @@ impl Keys {
     }
 
     /// An object that opens inside those that are open.
-    #[inline]
-    pub(super) fn open(&self) -> Object {
-        Object { keys: self.list.len(), bits: 0, duplicate: NONE }
+    #[inline(always)]
+    pub(super) fn open(&mut self) -> Object {
+        self.objects += 1;
+        Object { keys: narrow(self.list.len()), bits: 0, duplicate: NONE, number: self.objects }
     }
 
-    /// Adds a key to the innermost object, if there is room for it and its bit says that it is new.
+    /// Notes that the innermost object has the key of a node.
+    #[inline(always)]
+    pub(super) fn see(&mut self, object: &mut Object, node: NodeId, quote: u32) {
+        if let Some(seen) = self.seen.get_mut(node as usize) {
+            if *seen == object.number {
+                object.duplicate = object.duplicate.min(quote);
+            }
+            *seen = object.number;
+        }
+    }
+
+    /// Adds a key to the innermost object, if there is room for it and, unless there are many, it is new by its
+    /// hash.
     #[inline(always)]
     pub(super) fn push_new(&mut self, object: &mut Object, key: Key, probe: &Probe) -> bool {
-        let seen = object.bits & probe.bit() != 0 && self.list.len() - object.keys < FEW;
-        if seen || self.list.len() == self.list.capacity() {
+        if object.bits & probe.bit() != 0 && self.is_like_another(object, &key) {
+            return false;
+        }
+        if self.list.len() == self.list.capacity() {
             return false;
         }
         self.list.push(key);
         object.bits |= probe.bit();
         true
+    }
+
+    /// Whether one of an object's first keys has the same hash.
+    #[inline(never)]
+    fn is_like_another(&self, object: &Object, key: &Key) -> bool {
+        let keys = self.list.get(object.first()..).unwrap_or_default();
+        keys.len() < FEW && keys.iter().any(|other| other.hash == key.hash)
     }
 
     /// Adds a key to the innermost object.
@@ -115,15 +154,14 @@ impl Keys {
 
     /// Compares a key with those of its object, unless they are many.
     fn compare(&mut self, body: &[u8], object: &mut Object, key: &Key, policy: DuplicateKeys) {
-        let keys = self.list.get(object.keys..).unwrap_or_default();
+        let keys = self.list.get(object.first()..).unwrap_or_default();
         if keys.len() >= FEW {
             return;
         }
         // The nearest copy: those before it have been dropped on its account.
         let Some(earlier) = keys.iter().rposition(|other| self.equal(body, other, key)) else { return };
         match policy {
-            DuplicateKeys::Error if object.duplicate == NONE => object.duplicate = key.quote,
-            DuplicateKeys::Error => {}
+            DuplicateKeys::Error => object.duplicate = object.duplicate.min(key.quote),
             DuplicateKeys::Last => self.drop_leaves(object, earlier, key.leaves),
         }
     }
@@ -137,20 +175,20 @@ impl Keys {
         object: &mut Object,
         policy: DuplicateKeys,
     ) -> Result<(), usize> {
-        if self.list.len() - object.keys > FEW && object.duplicate == NONE {
+        if self.list.len() - object.first() > FEW {
             self.compare_by_table(body, object, policy);
         }
         if !self.unescaped.is_empty() {
             self.forget_unescaped(object);
         }
-        self.list.truncate(object.keys);
+        self.list.truncate(object.first());
         if object.duplicate == NONE { Ok(()) } else { Err(object.duplicate as usize) }
     }
 
     /// Gives back the room of the innermost object's keys with escapes.
     #[cold]
     fn forget_unescaped(&mut self, object: &Object) {
-        let keys = self.list.get(object.keys..).unwrap_or_default();
+        let keys = self.list.get(object.first()..).unwrap_or_default();
         if let Some(first) = keys.iter().find(|key| key.unescaped != IN_BODY) {
             self.unescaped.truncate(first.unescaped as usize);
         }
@@ -158,19 +196,19 @@ impl Keys {
 
     #[inline(never)]
     fn compare_by_table(&mut self, body: &[u8], object: &mut Object, policy: DuplicateKeys) {
-        let count = self.list.len() - object.keys;
+        let count = self.list.len() - object.first();
         let size = count.saturating_mul(2).next_power_of_two();
         self.table.clear();
         self.table.resize(size, EMPTY);
         for later in 0..count {
-            let Some(key) = self.list.get(object.keys + later) else { break };
+            let Some(key) = self.list.get(object.first() + later) else { break };
             let mut slot = key.hash as usize & (size - 1);
             // At most half of the slots are taken, so that an empty one comes.
             let earlier = loop {
                 match self.table.get(slot) {
                     Some(&EMPTY) | None => break None,
                     Some(&index) => {
-                        let other = self.list.get(object.keys + index as usize);
+                        let other = self.list.get(object.first() + index as usize);
                         if other.is_some_and(|other| self.equal(body, other, key)) {
                             break Some(index as usize);
                         }
@@ -185,7 +223,7 @@ impl Keys {
             if let Some(earlier) = earlier.filter(|_| later >= FEW) {
                 match policy {
                     DuplicateKeys::Error => {
-                        object.duplicate = key.quote;
+                        object.duplicate = object.duplicate.min(key.quote);
                         return;
                     }
                     DuplicateKeys::Last => self.drop_leaves(object, earlier, key.leaves),
@@ -195,12 +233,12 @@ impl Keys {
     }
 
     /// Drops the leaves of a key that has a later copy, at which `leaves` had been recorded.
-    fn drop_leaves(&mut self, object: &Object, earlier: usize, leaves: usize) {
-        let keys = self.list.get(object.keys..).unwrap_or_default();
+    fn drop_leaves(&mut self, object: &Object, earlier: usize, leaves: u32) {
+        let keys = self.list.get(object.first()..).unwrap_or_default();
         let from = keys.get(earlier).map_or(leaves, |key| key.leaves);
         let to = keys.get(earlier + 1).map_or(leaves, |key| key.leaves);
         if from < to {
-            self.dropped.push(from..to);
+            self.dropped.push(from as usize..to as usize);
         }
     }
 
@@ -217,11 +255,21 @@ impl Keys {
     }
 }
 
+impl Object {
+    /// One without keys.
+    pub(super) const NONE: Self = Self { keys: 0, bits: 0, duplicate: NONE, number: 0 };
+
+    #[inline(always)]
+    fn first(&self) -> usize {
+        self.keys as usize
+    }
+}
+
 impl Key {
     /// The key whose opening quote is at `quote`, `leaves` having been recorded before its value.
     #[inline(always)]
     pub(super) fn new(quote: u32, probe: &Probe, unescaped: u32, leaves: usize) -> Self {
         let hash = (probe.hash >> 32) as u32;
-        Self { quote, length: probe.length(), unescaped, hash, leaves }
+        Self { quote, length: probe.length(), unescaped, hash, leaves: narrow(leaves) }
     }
 }

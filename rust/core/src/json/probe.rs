@@ -42,8 +42,7 @@ impl Seeds {
         Self { words: (long.hash_one(0), long.hash_one(1)), long }
     }
 
-    /// The probe of the key that is `length` bytes at `start`, if a probe holds that many and there are enough
-    /// bytes behind it.
+    /// The probe of the key that is `length` bytes at `start`, if a probe holds that many.
     #[inline(always)]
     pub(super) fn probe_short(&self, bytes: &[u8], start: usize, length: usize) -> Option<Probe> {
         let words = words(bytes, start, length)?;
@@ -52,11 +51,7 @@ impl Seeds {
 
     /// The probe of any key.
     pub(super) fn probe(&self, key: &[u8]) -> Probe {
-        let mut padded = [0; HELD];
-        for (to, from) in padded.iter_mut().zip(key) {
-            *to = *from;
-        }
-        let words = halves(&padded);
+        let words = key.first_chunk().map_or_else(|| last_words(key, 0), halves);
         let hash = if key.len() <= HELD {
             self.hash_short(words, key.len())
         } else {
@@ -80,8 +75,20 @@ impl Seeds {
 #[inline(always)]
 fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
     let filled = FILLED.get(length)?;
-    let (low, high) = halves(bytes.get(start..start + HELD)?.first_chunk()?);
+    let chunk = bytes.get(start..).and_then(<[u8]>::first_chunk);
+    let (low, high) = chunk.map_or_else(|| last_words(bytes, start), halves);
     Some((low & filled.0, high & filled.1))
+}
+
+/// The bytes from `start` on, fewer than a probe holds, followed by zeros.
+#[cold]
+#[inline(never)]
+fn last_words(bytes: &[u8], start: usize) -> (u64, u64) {
+    let mut padded = [0; HELD];
+    for (to, from) in padded.iter_mut().zip(bytes.get(start..).unwrap_or_default()) {
+        *to = *from;
+    }
+    halves(&padded)
 }
 
 #[inline(always)]
@@ -124,6 +131,12 @@ impl Probe {
     #[inline(always)]
     pub(super) fn has_backslash(&self) -> bool {
         has_backslash(self.words)
+    }
+
+    /// The first 16 bytes, followed by zeros.
+    #[inline(always)]
+    pub(super) fn words(&self) -> (u64, u64) {
+        self.words
     }
 
     /// Length of the key in bytes.

@@ -1,18 +1,18 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::kernels::{Available, Window};
+use super::kernels::{Ahead, Available, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
-use super::{Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
+use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
 
 /// Buffers that outlive one document.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
-    tokens: Vec<u32>,
+    tokens: Tokens,
 }
 
 /// A container that is open; the outermost frame stands for the document.
@@ -26,7 +26,7 @@ struct Frame {
     /// An array's number.
     array: u32,
     /// Index of the container's own first leaf; it has one for each of the node's fields.
-    leaf: usize,
+    leaf: u32,
     /// An object's keys.
     keys: Object,
 }
@@ -38,6 +38,24 @@ enum Shape {
     Array,
 }
 
+impl Frame {
+    /// What is around everything, where nothing is tracked.
+    const DOCUMENT: Self =
+        Self { shape: Shape::Document, node: NONE, element: 0, array: 0, leaf: 0, keys: Object::NONE };
+}
+
+impl Shape {
+    /// The byte behind the last value in it; behind a document there is none.
+    #[inline(always)]
+    fn end(self) -> u8 {
+        match self {
+            Self::Document => 0,
+            Self::Object => b'}',
+            Self::Array => b']',
+        }
+    }
+}
+
 struct Scanner<'a, 'b> {
     body: &'b [u8],
     window: Window<'b>,
@@ -45,11 +63,10 @@ struct Scanner<'a, 'b> {
     options: Options,
     leaves: &'a mut Vec<Leaf>,
     elements: &'a mut Vec<Element>,
-    /// The containers around `frame`.
+    /// The document and the containers that are open. The innermost one is not copied from here: what has just
+    /// been stored in small parts is slow to load in large ones.
     open: &'a mut Vec<Frame>,
     keys: &'a mut Keys,
-    /// The innermost container.
-    frame: Frame,
     arrays: u32,
 }
 
@@ -67,14 +84,13 @@ pub(super) fn run<'b>(
     let (leaves, elements) = out;
     let Scratch { open, keys, tokens } = scratch;
     reset(open);
-    keys.reset();
+    keys.reset(trie.len());
     elements.push(Element { parent: 0, array: 0, end: 1 });
-    let frame =
-        Frame { shape: Shape::Document, node: trie.root(), leaf: 0, array: 0, keys: keys.open(), element: 0 };
-    let window = Window::new(body, kernel, tokens);
+    open.push(Frame { node: trie.root(), ..Frame::DOCUMENT });
+    let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
-    let mut scanner = Scanner { body, window, trie, options, leaves, elements, open, keys, frame, arrays: 0 };
-    scanner.document(tokens).map_err(|error| first_fault(body, error))?;
+    let mut scanner = Scanner { body, window, trie, options, leaves, elements, open, keys, arrays: 0 };
+    scanner.document(tokens.reset()).map_err(|error| first_fault(body, error))?;
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
@@ -93,90 +109,110 @@ fn first_fault(body: &[u8], error: Error) -> Error {
 }
 
 impl Scanner<'_, '_> {
-    /// `list` is what the window needs.
-    fn document(&mut self, list: &mut [u32]) -> Result<(), Error> {
-        let mut node = self.frame.node;
-        // Where in `list` the tokens end, and those from the next one on.
-        let mut end = 0;
-        let mut tokens: &[u32] = &[];
+    fn document(&mut self, tokens: &mut Tokens) -> Result<(), Error> {
+        let mut next = 0;
+        let mut node = self.trie.root();
+        // Whether the next token is the brace or comma before a member, or a value starts there.
+        let mut member = false;
         'value: loop {
-            // A value must start here.
-            let &[at, behind, _, _, _, _, _, _, ..] = tokens else {
-                end = self.window.refill(list, end, tokens.len());
-                tokens = list.get(..end).unwrap_or_default();
+            let Some(mut ahead) = tokens.ahead(next) else {
+                self.window.refill(tokens, next);
+                next = 0;
                 continue;
             };
-            match self.byte(at) {
-                b'"' => {
-                    let end = self.closing(behind)?;
-                    if node != NONE {
-                        self.record_string(node, at as usize + 1, end);
-                    }
-                    tokens = skip(tokens, 2);
+            if member {
+                if !ahead.is_member() {
+                    return self.fail_member(ahead);
                 }
+                node = self.key(ahead.at(1), ahead.at(2));
+                ahead.skip(4);
+            }
+            let at = ahead.at(0);
+            match ahead.kind(0) {
+                _ if ahead.is_string() => {
+                    if node != NONE {
+                        self.record_string(node, at as usize + 1, ahead.at(1) as usize);
+                    }
+                    ahead.skip(2);
+                }
+                b'"' => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(1) as usize),
                 b'{' => {
                     self.open(Shape::Object, node, at)?;
-                    if self.byte(behind) != b'}' {
-                        (node, tokens) = self.member(tokens)?;
+                    if ahead.kind(1) != b'}' {
+                        next += ahead.passed();
+                        member = true;
                         continue;
                     }
-                    self.close(behind)?;
-                    tokens = skip(tokens, 2);
+                    self.close(ahead.at(1))?;
+                    ahead.skip(2);
                 }
                 b'[' => {
                     self.open(Shape::Array, node, at)?;
-                    tokens = skip(tokens, 1);
-                    if self.byte(behind) != b']' {
+                    if ahead.kind(1) != b']' {
+                        next += ahead.passed() + 1;
+                        member = false;
                         continue;
                     }
-                    self.close(behind)?;
-                    tokens = skip(tokens, 1);
+                    self.close(ahead.at(1))?;
+                    ahead.skip(2);
                 }
                 b'-' | b'0'..=b'9' => {
-                    let end = number::end(self.body, at as usize, behind as usize)?;
+                    let end = number::end(self.body, at as usize, ahead.at(1) as usize)?;
                     if node != NONE {
                         self.record(node, at as usize, end, Kind::Number);
                     }
-                    self.ends(end, behind)?;
-                    tokens = skip(tokens, 1);
+                    self.ends(end, ahead.at(1))?;
+                    ahead.skip(1);
                 }
                 first => {
-                    self.literal(first, node, at, behind)?;
-                    tokens = skip(tokens, 1);
+                    self.literal(first, node, at, ahead.at(1))?;
+                    ahead.skip(1);
                 }
             }
-            // A value has ended, and this is behind it.
+            // Behind a value.
             loop {
-                let &[at, _, _, _, _, _, _, _, ..] = tokens else {
-                    end = self.window.refill(list, end, tokens.len());
-                    tokens = list.get(..end).unwrap_or_default();
-                    continue;
-                };
-                match (self.frame.shape, self.byte(at)) {
-                    (Shape::Object, b',') => {
-                        (node, tokens) = self.member(tokens)?;
-                        continue 'value;
+                let (kind, at) = (ahead.kind(0), ahead.at(0));
+                if kind == b',' {
+                    next += ahead.passed();
+                    match self.frame().shape {
+                        Shape::Object => member = true,
+                        Shape::Array => {
+                            member = false;
+                            next += 1;
+                            node = self.frame().node;
+                        }
+                        Shape::Document => return self.fail_behind(at as usize),
                     }
-                    (Shape::Array, b',') => {
-                        node = self.frame.node;
-                        tokens = skip(tokens, 1);
-                        continue 'value;
-                    }
-                    (Shape::Object, b'}') | (Shape::Array, b']') => {
-                        self.close(at)?;
-                        tokens = skip(tokens, 1);
-                    }
-                    (Shape::Document, _) if at as usize == self.body.len() => return Ok(()),
-                    _ => return self.fail_behind(at as usize),
+                    continue 'value;
                 }
+                if kind != self.frame().shape.end() {
+                    return self.fail_behind(at as usize);
+                }
+                if self.frame().shape == Shape::Document {
+                    return if at as usize == self.body.len() {
+                        Ok(())
+                    } else {
+                        self.fail_behind(at as usize)
+                    };
+                }
+                self.close(at)?;
+                next += ahead.passed() + 1;
+                ahead = loop {
+                    if let Some(ahead) = tokens.ahead(next) {
+                        break ahead;
+                    }
+                    self.window.refill(tokens, next);
+                    next = 0;
+                };
             }
         }
     }
 
-    /// 0 where the body has ended.
+    /// The innermost container.
     #[inline(always)]
-    fn byte(&self, at: u32) -> u8 {
-        self.body.get(at as usize).copied().unwrap_or_default()
+    fn frame(&self) -> &Frame {
+        // The document never closes.
+        self.open.last().unwrap_or(&Frame::DOCUMENT)
     }
 
     /// The error at a token that is not what it should be, which may be that there is none.
@@ -188,7 +224,7 @@ impl Scanner<'_, '_> {
     /// The error of what stands behind a value.
     #[cold]
     fn fail_behind<T>(&self, offset: usize) -> Result<T, Error> {
-        let kind = match self.frame.shape {
+        let kind = match self.frame().shape {
             Shape::Object => ErrorKind::ExpectedCommaOrBrace,
             Shape::Array => ErrorKind::ExpectedCommaOrBracket,
             Shape::Document => ErrorKind::TrailingData,
@@ -196,24 +232,20 @@ impl Scanner<'_, '_> {
         self.fail(kind, offset)
     }
 
-    /// Checks the key and the colon of a member, the first token being the brace or comma before it. Returns
-    /// where its value is in the trie, and the tokens from there on.
-    #[inline(always)]
-    fn member<'t>(&mut self, tokens: &'t [u32]) -> Result<(NodeId, &'t [u32]), Error> {
-        let &[_, quote, end, colon, ref tokens @ ..] = tokens else { return Ok((NONE, tokens)) };
-        if self.byte(quote) != b'"' {
-            return self.fail(ErrorKind::ExpectedKey, quote as usize);
-        }
-        self.closing(end)?;
-        if self.byte(colon) != b':' {
-            return self.fail(ErrorKind::ExpectedColon, colon as usize);
-        }
-        Ok((self.key(quote, end), tokens))
+    /// The error of what is no key with a colon behind it.
+    #[cold]
+    fn fail_member<T>(&self, ahead: Ahead<'_>) -> Result<T, Error> {
+        let kind = match [ahead.kind(1), ahead.kind(2)] {
+            [b'"', b'"'] => return self.fail(ErrorKind::ExpectedColon, ahead.at(3) as usize),
+            [b'"', _] => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(2) as usize),
+            _ => ErrorKind::ExpectedKey,
+        };
+        self.fail(kind, ahead.at(1) as usize)
     }
 
     /// Notes the key between two quotes; returns where its value is in the trie. Most keys are short, plain and
     /// unlike those before them: they take no call from here.
-    #[inline(never)]
+    #[inline(always)]
     fn key(&mut self, quote: u32, end: u32) -> NodeId {
         let (start, end) = (quote as usize + 1, end as usize);
         let Some(probe) = self.trie.seeds().probe_short(self.body, start, end - start) else {
@@ -222,11 +254,14 @@ impl Scanner<'_, '_> {
         if self.window.may_have_escapes(start, end) && probe.has_backslash() {
             return self.any_key(quote, end);
         }
-        let key = Key::new(quote, &probe, IN_BODY, self.leaves.len());
-        if !self.keys.push_new(&mut self.frame.keys, key, &probe) {
-            return self.any_key(quote, end);
+        let Some(Frame { node, keys: object, .. }) = self.open.last_mut() else { return NONE };
+        let node = self.trie.child(*node, &probe, None);
+        if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
+            self.keys.see(object, node, quote);
+            return node;
         }
-        self.trie.child(self.frame.node, &probe, None)
+        let key = Key::new(quote, &probe, IN_BODY, self.leaves.len());
+        if self.keys.push_new(object, key, &probe) { node } else { self.any_key(quote, end) }
     }
 
     #[cold]
@@ -234,15 +269,14 @@ impl Scanner<'_, '_> {
     fn any_key(&mut self, quote: u32, end: usize) -> NodeId {
         let (probe, unescaped) = self.keys.probe(self.body, self.trie.seeds(), quote as usize + 1, end);
         let key = Key::new(quote, &probe, unescaped, self.leaves.len());
-        self.keys.push(self.body, &mut self.frame.keys, key, &probe, self.options.duplicate_keys);
-        self.trie.child(self.frame.node, &probe, Some(self.keys.text(self.body, &key)))
-    }
-
-    /// The token behind an opening quote, which is the closing one if there is any.
-    #[inline(always)]
-    fn closing(&self, token: u32) -> Result<usize, Error> {
-        let at = token as usize;
-        if at < self.window.stop() { Ok(at) } else { self.fail(ErrorKind::UnexpectedEnd, at) }
+        let Some(Frame { node, keys: object, .. }) = self.open.last_mut() else { return NONE };
+        let node = self.trie.child(*node, &probe, Some(self.keys.text(self.body, &key)));
+        if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
+            self.keys.see(object, node, quote);
+        } else {
+            self.keys.push(self.body, object, key, &probe, self.options.duplicate_keys);
+        }
+        node
     }
 
     /// Checks that the number or word that ends at `end` does end there, the next token being `behind`.
@@ -284,30 +318,40 @@ impl Scanner<'_, '_> {
         }
     }
 
+    #[inline(always)]
     fn record_string(&mut self, node: NodeId, start: usize, end: usize) {
-        if self.trie.fields(node).is_empty() {
-            return;
-        }
         let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
         self.record(node, start, end, if escaped { Kind::EscapedString } else { Kind::String });
     }
 
+    #[inline(always)]
     fn record(&mut self, node: NodeId, start: usize, end: usize, kind: Kind) {
-        for &field in self.trie.fields(node) {
+        let (count, field) = self.trie.mark(node);
+        if count > 0 {
             let (start, end) = (narrow(start), narrow(end));
-            self.leaves.push(Leaf { field, element: self.frame.element, start, end, kind });
+            self.leaves.push(Leaf { field, element: self.frame().element, start, end, kind });
+            if count > 1 {
+                self.record_others(node);
+            }
         }
+    }
+
+    /// The fields of a node but the first, which has been recorded.
+    #[cold]
+    #[inline(never)]
+    fn record_others(&mut self, node: NodeId) {
+        let Some(&leaf) = self.leaves.last() else { return };
+        self.leaves.extend(self.trie.fields(node).iter().skip(1).map(|&field| Leaf { field, ..leaf }));
     }
 
     /// Enters the container whose bracket is at `at`.
     #[inline(always)]
     fn open(&mut self, shape: Shape, node: NodeId, at: u32) -> Result<(), Error> {
-        if self.open.len() >= self.options.depth {
+        if self.open.len() > self.options.depth {
             return Err(Error { kind: ErrorKind::TooDeep, offset: at as usize });
         }
-        let (element, leaf, keys) = (self.frame.element, self.leaves.len(), self.keys.open());
-        self.open.push(self.frame);
-        self.frame = Frame { shape, node, element, array: 0, leaf, keys };
+        let (element, leaf, keys) = (self.frame().element, narrow(self.leaves.len()), self.keys.open());
+        self.open.push(Frame { shape, node, element, array: 0, leaf, keys });
         if node != NONE {
             self.record_open(at);
         }
@@ -316,10 +360,8 @@ impl Scanner<'_, '_> {
 
     #[inline(never)]
     fn record_open(&mut self, at: u32) {
-        let frame = &mut self.frame;
-        if let Some(outer) = self.open.last()
-            && outer.shape == Shape::Array
-        {
+        let [.., outer, frame] = self.open.as_mut_slice() else { return };
+        if outer.shape == Shape::Array {
             frame.element = narrow(self.elements.len());
             self.elements.push(Element { parent: outer.element, array: outer.array, end: frame.element });
         }
@@ -338,26 +380,25 @@ impl Scanner<'_, '_> {
     /// Leaves the innermost container, whose closing bracket is at `at`.
     #[inline(always)]
     fn close(&mut self, at: u32) -> Result<(), Error> {
-        if self.frame.shape == Shape::Object {
+        let Some(frame) = self.open.last_mut() else { return Ok(()) };
+        if frame.shape == Shape::Object {
             self.keys
-                .close(self.body, &mut self.frame.keys, self.options.duplicate_keys)
+                .close(self.body, &mut frame.keys, self.options.duplicate_keys)
                 .map_err(|offset| Error { kind: ErrorKind::DuplicateKey, offset })?;
         }
-        let Some(outer) = self.open.pop() else { return Ok(()) };
-        if self.frame.node != NONE {
-            self.record_close(&outer, at);
+        if frame.node != NONE {
+            self.record_close(at);
         }
-        self.frame = outer;
+        self.open.truncate(self.open.len().saturating_sub(1));
         Ok(())
     }
 
     #[inline(never)]
-    fn record_close(&mut self, outer: &Frame, at: u32) {
-        let frame = &self.frame;
-        let own = frame.leaf..frame.leaf + self.trie.fields(frame.node).len();
-        for leaf in self.leaves.get_mut(own).unwrap_or_default() {
-            leaf.end = at + 1;
-        }
+    fn record_close(&mut self, at: u32) {
+        let [.., outer, frame] = self.open.as_slice() else { return };
+        let (count, _) = self.trie.mark(frame.node);
+        let own = self.leaves.iter_mut().skip(frame.leaf as usize).take(count as usize);
+        own.for_each(|leaf| leaf.end = at + 1);
         if frame.element != outer.element {
             let end = narrow(self.elements.len());
             if let Some(element) = self.elements.get_mut(frame.element as usize) {
@@ -388,10 +429,4 @@ impl Scanner<'_, '_> {
             index > until
         });
     }
-}
-
-/// The tokens behind the first few.
-#[inline(always)]
-fn skip(tokens: &[u32], count: usize) -> &[u32] {
-    tokens.get(count..).unwrap_or_default()
 }

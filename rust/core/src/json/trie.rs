@@ -18,9 +18,8 @@ pub(super) const NONE: NodeId = u32::MAX;
 #[derive(Debug, Clone)]
 pub struct PathTrie {
     nodes: Vec<Node>,
-    /// For each node, the bits of its children's probes: most keys that are tracked nowhere are ruled out by
-    /// them.
-    bits: Vec<u64>,
+    /// For each node, what is asked for of most values.
+    marks: Vec<Mark>,
     /// All nodes but the root: open addressing with linear probing, at most a quarter of it taken.
     slots: Vec<Slot>,
     seeds: Seeds,
@@ -34,13 +33,28 @@ struct Node {
     fields: Vec<u32>,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    /// The bits of the children's probes: most keys that are tracked nowhere are ruled out by them.
+    bits: u64,
+    /// How many fields there are, and the first of them.
+    fields: (u32, u32),
+}
+
 /// What a child is found by.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
-    probe: Probe,
-    parent: NodeId,
+    /// The first bytes of the key.
+    words: (u64, u64),
+    /// Its length and the parent.
+    tag: u64,
     /// [`NONE`] where the slot is empty.
     node: NodeId,
+}
+
+impl Slot {
+    /// What no key finds.
+    const EMPTY: Self = Self { words: (0, 0), tag: tag(NONE, 0), node: NONE };
 }
 
 impl PathTrie {
@@ -48,7 +62,7 @@ impl PathTrie {
     #[must_use]
     pub fn new() -> Self {
         let root = Node::new(NONE, "", Probe::default());
-        Self { nodes: vec![root], bits: vec![0], slots: Vec::new(), seeds: Seeds::new() }
+        Self { nodes: vec![root], marks: vec![Mark::default()], slots: Vec::new(), seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
@@ -64,9 +78,12 @@ impl PathTrie {
             };
         }
         if let Some(node) = self.nodes.get_mut(id as usize)
+            && let Some(mark) = self.marks.get_mut(id as usize)
             && !node.fields.contains(&field)
         {
             node.fields.push(field);
+            let (count, first) = mark.fields;
+            mark.fields = (count + 1, if count == 0 { field } else { first });
         }
     }
 
@@ -74,16 +91,16 @@ impl PathTrie {
         // Four billion paths do not fit in memory.
         let id = narrow(self.nodes.len());
         self.nodes.push(Node::new(parent, key, probe));
-        self.bits.push(0);
-        if let Some(bits) = self.bits.get_mut(parent as usize) {
-            *bits |= probe.bit();
+        self.marks.push(Mark::default());
+        if let Some(mark) = self.marks.get_mut(parent as usize) {
+            mark.bits |= probe.bit();
         }
         if self.nodes.len() * 4 <= self.slots.len() {
             self.place(id);
         } else {
             let size = (self.nodes.len() * 8).next_power_of_two();
             self.slots.clear();
-            self.slots.resize(size, Slot { probe: Probe::default(), parent: NONE, node: NONE });
+            self.slots.resize(size, Slot::EMPTY);
             (1..=id).for_each(|id| self.place(id));
         }
         id
@@ -98,8 +115,13 @@ impl PathTrie {
             at = (at + 1) & mask;
         }
         if let Some(free) = self.slots.get_mut(at) {
-            *free = Slot { probe, parent, node: id };
+            *free = Slot { words: probe.words(), tag: tag(parent, probe.length()), node: id };
         }
+    }
+
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// By which keys are looked up; also what tells the keys of one object apart.
@@ -112,19 +134,20 @@ impl PathTrie {
     #[inline(always)]
     pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: Option<&[u8]>) -> NodeId {
         // Nothing is below no node, either.
-        if self.bits.get(parent as usize).is_none_or(|bits| bits & probe.bit() == 0) {
+        if self.marks.get(parent as usize).is_none_or(|mark| mark.bits & probe.bit() == 0) {
             return NONE;
         }
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = first_slot(parent, probe) & mask;
-        while let Some(slot) = self.slots.get(at)
-            && slot.node != NONE
-        {
-            if slot.probe == *probe
-                && slot.parent == parent
+        while let Some(slot) = self.slots.get(at) {
+            if slot.words == probe.words()
+                && slot.tag == tag(parent, probe.length())
                 && (probe.is_whole() || key.is_some_and(|key| self.key(slot.node) == key))
             {
                 return slot.node;
+            }
+            if slot.node == NONE {
+                break;
             }
             at = (at + 1) & mask;
         }
@@ -135,8 +158,13 @@ impl PathTrie {
         self.nodes.get(node as usize).map_or(&[], |node| node.key.as_bytes())
     }
 
+    /// How many fields are recorded at a node, and the first of them.
+    #[inline(always)]
+    pub(super) fn mark(&self, node: NodeId) -> (u32, u32) {
+        self.marks.get(node as usize).map_or((0, 0), |mark| mark.fields)
+    }
+
     /// The fields recorded at a node.
-    #[inline]
     pub(super) fn fields(&self, node: NodeId) -> &[u32] {
         self.nodes.get(node as usize).map_or(&[], |node| &node.fields)
     }
@@ -160,6 +188,11 @@ impl Node {
     fn new(parent: NodeId, key: &str, probe: Probe) -> Self {
         Self { parent, probe, key: key.into(), fields: Vec::new() }
     }
+}
+
+#[inline(always)]
+const fn tag(parent: NodeId, length: u32) -> u64 {
+    (parent as u64) << 32 | length as u64
 }
 
 /// Where the search for a child begins.

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 
-use super::predicate::{self, Bound, Exclusion, Predicate, Range, Scalar, parse_address};
+use super::predicate::{Bound, Exclusion, Predicate, Range, Scalar, parse_address};
 use super::{
-    Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard,
+    Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard, regex,
 };
 
 const PREDICATES: &str =

@@ -1,13 +1,15 @@
 //! x86-64 with AVX2, carry-less multiplication and the bit manipulation instructions that come with them.
 
 use std::arch::x86_64::{
-    __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_sub_epi8,
+    __m256i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
+    _mm_shuffle_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
+    _mm256_or_si256, _mm256_set1_epi8, _mm256_setr_epi64x, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_sub_epi8,
 };
 use std::cell::Cell;
 
-use super::masks::{Carry, Classify, Strings, Structure, Unicode, fill as fill_with};
+use super::masks::{CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, pad};
+use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
 pub(super) fn detected() -> bool {
@@ -19,26 +21,26 @@ pub(super) fn detected() -> bool {
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,pclmulqdq")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
     let any = Cell::new(_mm256_setzero_si256());
     let see = |block: &[u8; BLOCK]| {
-        let [low, high] = load(block);
+        let bytes = load(block);
+        let [low, high] = bytes;
         any.set(or(any.get(), or(low, high)));
+        bytes
     };
     let classify = Classify {
-        quiet: |block: &[u8; BLOCK]| {
-            see(block);
-            quiet(block)
-        },
-        strings: |block: &[u8; BLOCK]| {
-            see(block);
-            strings(block)
-        },
-        structure: |block: &[u8; BLOCK]| structure(block),
-        escapes: |block: &[u8; BLOCK]| escapes(block),
-        unicode: |block: &[u8; BLOCK]| unicode(block),
-        controls: |block: &[u8; BLOCK]| controls(block),
+        load: |block: &[u8; BLOCK]| see(block),
+        load_tail: |tail: &[u8], block: &mut [u8; BLOCK]| see(pad(tail, block)),
+        quiet: |bytes| quiet(bytes),
+        strings: |bytes| strings(bytes),
+        structure: |bytes| structure(bytes),
+        escapes: |bytes| escapes(bytes),
+        unicode: |bytes| unicode(bytes),
+        controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
+        list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
+        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any.get()) == 0 }
@@ -46,21 +48,20 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn quiet(block: &[u8; BLOCK]) -> bool {
-    let [low, high] = load(block).map(|bytes| or(is(bytes, b'"'), is(bytes, b'\\')));
-    let [first, second] = load(block);
+pub(super) fn quiet(bytes: [__m256i; 2]) -> bool {
+    let [first, second] = bytes;
+    let [low, high] = bytes.map(|bytes| or(is(bytes, b'"'), is(bytes, b'\\')));
     _mm256_movemask_epi8(or(or(low, high), below(_mm256_min_epu8(first, second)))) == 0
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
-    let bytes = load(block);
+pub(super) fn strings(bytes: [__m256i; 2]) -> Strings {
     let [low, high] = bytes;
     Strings {
         quote: mask(bytes.map(|bytes| is(bytes, b'"'))),
         backslash: mask(bytes.map(|bytes| is(bytes, b'\\'))),
-        control: _mm256_movemask_epi8(below(_mm256_min_epu8(low, high))).cast_unsigned(),
+        control: u64::from(_mm256_movemask_epi8(below(_mm256_min_epu8(low, high))).cast_unsigned()),
     }
 }
 
@@ -72,8 +73,7 @@ const ESCAPE: [u8; 16] = [1, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
-    let bytes = load(block);
+pub(super) fn structure(bytes: [__m256i; 2]) -> Structure {
     Structure {
         space: mask(bytes.map(|bytes| equal(_mm256_shuffle_epi8(table(SPACE), bytes), bytes))),
         operator: mask(bytes.map(|bytes| {
@@ -85,16 +85,15 @@ pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
+pub(super) fn escapes(bytes: [__m256i; 2]) -> u64 {
     // The `r` shares its low four bits with the `b`.
     let found = |bytes| equal(_mm256_shuffle_epi8(table(ESCAPE), bytes), bytes);
-    mask(load(block).map(|bytes| or(found(bytes), is(bytes, b'r'))))
+    mask(bytes.map(|bytes| or(found(bytes), is(bytes, b'r'))))
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
-    let bytes = load(block);
+pub(super) fn unicode(bytes: [__m256i; 2]) -> Unicode {
     let lower = bytes.map(|b| or(b, _mm256_set1_epi8(0x20)));
     let letters = mask(lower.map(|b| between(b, b'a', b'f')));
     Unicode {
@@ -107,8 +106,8 @@ pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
-    mask(load(block).map(|bytes| below(bytes)))
+pub(super) fn controls(bytes: [__m256i; 2]) -> u64 {
+    mask(bytes.map(|bytes| below(bytes)))
 }
 
 /// Multiplying by all ones without carries adds, for each bit, those up to it.
@@ -121,10 +120,54 @@ pub(super) fn parity(mask: u64) -> u64 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load(block: &[u8; BLOCK]) -> [__m256i; 2] {
+pub(super) fn load(block: &[u8; BLOCK]) -> [__m256i; 2] {
     let at = block.as_ptr();
     // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 32.
     unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast())] }
+}
+
+/// Where the bits of each byte are that are set, the others being 0.
+#[allow(clippy::indexing_slicing)]
+static BITS: [[u8; 8]; 256] = {
+    let mut bits = [[0; 8]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut bit, mut count) = (0, 0);
+        while bit < 8 {
+            if byte >> bit & 1 == 1 {
+                bits[byte][count] = bit;
+                count += 1;
+            }
+            bit += 1;
+        }
+        byte += 1;
+    }
+    bits
+};
+
+/// Lists the bytes of a mask, without a branch for any, which would be taken by chance: what is written too much
+/// is overwritten.
+#[inline]
+#[target_feature(enable = "avx2,popcnt")]
+fn list(block: &[u8; BLOCK], mask: u64, at: u32, room: &mut Room<'_>) -> usize {
+    let mut count = 0;
+    let eights = block.as_chunks::<8>().0;
+    for ((byte, base), bytes) in mask.to_le_bytes().into_iter().zip((at..).step_by(8)).zip(eights) {
+        // No more than 56 before the last byte; the compiler cannot know.
+        let from = count % BLOCK;
+        if let Some(offsets) = room.offsets.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
+            && let Some(kinds) = room.kinds.get_mut(from..from + 8).and_then(<[u8]>::first_chunk_mut::<8>)
+            && let Some(bits) = BITS.get(byte as usize)
+        {
+            for (offset, &bit) in offsets.iter_mut().zip(bits) {
+                *offset = base + u32::from(bit);
+            }
+            let [bytes, bits] = [bytes, bits].map(|eight| _mm_cvtsi64_si128(i64::from_le_bytes(*eight)));
+            *kinds = _mm_cvtsi128_si64(_mm_shuffle_epi8(bytes, bits)).to_le_bytes();
+        }
+        count += byte.count_ones() as usize;
+    }
+    count
 }
 
 /// Sixteen bytes, twice.

@@ -1,6 +1,7 @@
 //! From the classes of bytes to tokens: arithmetic on masks, the same for every kernel.
 
 use super::BLOCK;
+use super::tokens::Tokens;
 use crate::json::error::{Error, ErrorKind};
 use crate::json::escape;
 use crate::json::narrow;
@@ -11,9 +12,9 @@ const MOST: usize = 256;
 /// How many tokens there must be room for: a block's, and what is written too much.
 pub(super) const ROOM: usize = BLOCK + 8;
 
-/// After how many blocks within a string that have no escape another one is expected. After one of them, text
-/// with short lines would often be taken for calm.
-const CALM: usize = 3;
+/// `Classify::calm` where to ask is much cheaper than to get masks. After one block, text with short lines would
+/// often be taken for calm.
+pub(super) const CALM: usize = 3;
 
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
@@ -23,7 +24,7 @@ pub(super) struct Strings {
     pub(super) quote: u64,
     pub(super) backslash: u64,
     /// Not 0 where there is a control character (below 0x20); not which one it is.
-    pub(super) control: u32,
+    pub(super) control: u64,
 }
 
 /// What matters outside strings.
@@ -48,8 +49,13 @@ pub(super) struct Unicode {
     pub(super) d: u64,
 }
 
-/// A kernel: what it finds out about a block. Each is asked for only where it is needed.
-pub(super) struct Classify<Q, S, T, E, U, C, P> {
+/// A kernel: what it finds out about the bytes `B` of a block. Each is asked for only where it is needed.
+pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W> {
+    /// The bytes of a block.
+    pub(super) load: L,
+    /// The bytes of the last block, which is not whole, and spaces behind them; also in the block given where
+    /// `list` wants that.
+    pub(super) load_tail: F,
     /// Whether it has no quote, backslash or control character.
     pub(super) quiet: Q,
     pub(super) strings: S,
@@ -61,6 +67,16 @@ pub(super) struct Classify<Q, S, T, E, U, C, P> {
     pub(super) controls: C,
     /// For each bit of a mask, the parity of those up to and with it.
     pub(super) parity: P,
+    /// Writes the offset and the byte of each bit of a mask that is at an offset; returns how many.
+    pub(super) list: W,
+    /// After how many blocks within a string that have no escape it is worth asking whether one is `quiet`.
+    pub(super) calm: usize,
+}
+
+/// Where the tokens of a block are listed.
+pub(super) struct Room<'a> {
+    pub(super) offsets: &'a mut [u32; ROOM],
+    pub(super) kinds: &'a mut [u8; ROOM],
 }
 
 /// What a block needs to know of those before it.
@@ -72,155 +88,209 @@ pub(super) struct Carry {
     escaped: u64,
     /// 1 where the last byte belongs to a scalar that may go on.
     scalar: u64,
-    /// The blocks between these offsets have all backslashes that are not forgotten.
-    pub(super) backslashes: (usize, usize),
+    pub(super) backslashes: Backslashes,
     /// Where the last escape that was looked at ends.
     behind: usize,
     /// What is wrong inside a string; no token comes behind it.
     pub(super) fault: Option<Error>,
 }
 
-impl Carry {
+/// The blocks between two offsets, which have all backslashes that are not forgotten.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backslashes {
+    first: usize,
+    behind: usize,
+}
+
+impl Backslashes {
+    /// Notes some blocks that are at an offset, unless `any` is 0.
+    #[inline(always)]
+    fn note(&mut self, any: u64, at: usize, blocks: usize) {
+        let some = any != 0;
+        self.first = self.first.min(if some { at } else { usize::MAX });
+        self.behind = if some { at + blocks * BLOCK } else { self.behind };
+    }
+
     /// Nobody asks any more for what is before `at`.
-    pub(super) fn forget_backslashes(&mut self, at: usize) {
-        let (first, behind) = &mut self.backslashes;
-        if *behind <= at {
-            *first = usize::MAX;
+    pub(super) fn forget(&mut self, at: usize) {
+        if self.behind <= at {
+            self.first = usize::MAX;
         }
+    }
+
+    /// Whether there can be one between two offsets.
+    #[inline(always)]
+    pub(super) fn between(&self, start: usize, end: usize) -> bool {
+        start < self.behind && end > self.first
     }
 }
 
-/// Writes the tokens of the blocks from `from` on to `tokens`, until there is no room for a block's, the body
-/// ends or a string is broken. Returns how many blocks and how many tokens there were. The last block is
-/// filled up with spaces.
+/// Writes the tokens of the blocks from `from` on behind those that `tokens` has, until there is no room for a
+/// block's, the body ends or a string is broken. Returns how many blocks and how many tokens there were. The last
+/// block is filled up with spaces.
 #[inline(always)]
-pub(super) fn fill<Q, S, T, E, U, C, P>(
+pub(super) fn fill<B, L, F, Q, S, T, E, U, C, P, W>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
-    tokens: &mut [u32],
-    classify: &Classify<Q, S, T, E, U, C, P>,
+    tokens: &mut Tokens,
+    classify: &Classify<L, F, Q, S, T, E, U, C, P, W>,
 ) -> (usize, usize)
 where
-    Q: Fn(&[u8; BLOCK]) -> bool,
-    S: Fn(&[u8; BLOCK]) -> Strings,
-    T: Fn(&[u8; BLOCK]) -> Structure,
-    E: Fn(&[u8; BLOCK]) -> u64,
-    U: Fn(&[u8; BLOCK]) -> Unicode,
-    C: Fn(&[u8; BLOCK]) -> u64,
+    B: Copy,
+    L: Fn(&[u8; BLOCK]) -> B,
+    F: Fn(&[u8], &mut [u8; BLOCK]) -> B,
+    Q: Fn(B) -> bool,
+    S: Fn(B) -> Strings,
+    T: Fn(B) -> Structure,
+    E: Fn(B) -> u64,
+    U: Fn(B) -> Unicode,
+    C: Fn(B) -> u64,
     P: Fn(u64) -> u64,
+    W: Fn(&[u8; BLOCK], B, u64, u32, &mut Room<'_>) -> usize,
 {
     let rest = body.get(from..).unwrap_or_default();
     let (blocks, tail) = rest.as_chunks::<BLOCK>();
     let mut padded = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
-    let (mut first, mut last) = carry.backslashes;
-    let mut calm = 0;
-    let (mut passed, mut written) = (0, 0);
+    let mut backslashes = carry.backslashes;
+    let Some((list, listed)) = tokens.places() else { return (0, 0) };
+    let (mut passed, mut written) = (0, listed);
     while passed < MOST
-        && let Some(room) = tokens.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
+        && let Some(offsets) = list.offsets.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
+        && let Some(kinds) = list.kinds.get_mut(written..).and_then(<[u8]>::first_chunk_mut::<ROOM>)
     {
-        let block = match blocks.get(passed) {
-            Some(block) => block,
+        if string != 0 {
+            let inside = blocks.get(passed..blocks.len().min(MOST)).unwrap_or_default();
+            let (count, any) = pass_string(inside, &mut escaped, classify);
+            if count > 0 {
+                scalar = 0;
+                backslashes.note(any, from + passed * BLOCK, count);
+                passed += count;
+            }
+        }
+        let (block, bytes) = match blocks.get(passed) {
+            Some(block) => (block, (classify.load)(block)),
             None if passed == blocks.len() && !tail.is_empty() => {
-                if let Some(start) = padded.get_mut(..tail.len()) {
-                    start.copy_from_slice(tail);
-                }
-                &padded
+                let bytes = (classify.load_tail)(tail, &mut padded);
+                (&padded, bytes)
             }
             None => break,
         };
         let at = from + passed * BLOCK;
         passed += 1;
-        // Within a long string without escapes.
-        if calm >= CALM {
-            if (classify.quiet)(block) {
+        let Strings { quote, backslash, control } = (classify.strings)(bytes);
+        let behind = behind_escapes(backslash, &mut escaped);
+        backslashes.note(backslash, at, 1);
+        let quotes = quote & !behind;
+        // From each opening quote up to its closing one, which is not in it.
+        let inside = (classify.parity)(quotes) ^ string;
+        string = 0u64.wrapping_sub(inside >> 63);
+        let Structure { space, operator } = (classify.structure)(bytes);
+        let word = !(space | operator | quotes);
+        let starts = word & !(word << 1 | scalar);
+        scalar = word >> 63;
+        let mut mask = ((operator | starts) & !inside) | quotes;
+        // What is wrong inside a string; nothing is in most blocks that have neither of these.
+        let mut fault = false;
+        if behind | control != 0 {
+            let mut suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
+            if suspects != 0 {
+                suspects &= !plain_unicode((classify.unicode)(bytes));
+            }
+            if control != 0 {
+                suspects |= (classify.controls)(bytes);
+            }
+            if suspects & inside != 0
+                && let Some(good) = inspect(body, at, suspects & inside, behind, carry)
+            {
+                mask &= good;
+                fault = true;
+            }
+        }
+        written += (classify.list)(block, bytes, mask, narrow(at), &mut Room { offsets, kinds });
+        if fault {
+            break;
+        }
+    }
+    (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
+    carry.backslashes = backslashes;
+    (passed, written - listed)
+}
+
+/// Passes blocks all of whose bytes are in one string, and need no second look. Returns how many, and whether
+/// there are any backslashes in them (then it is not 0).
+///
+/// Text has an escape here and there: there is no branch on whether a block has one.
+#[inline(always)]
+fn pass_string<B, L, F, Q, S, T, E, U, C, P, W>(
+    blocks: &[[u8; BLOCK]],
+    escaped: &mut u64,
+    classify: &Classify<L, F, Q, S, T, E, U, C, P, W>,
+) -> (usize, u64)
+where
+    B: Copy,
+    L: Fn(&[u8; BLOCK]) -> B,
+    Q: Fn(B) -> bool,
+    S: Fn(B) -> Strings,
+    E: Fn(B) -> u64,
+    U: Fn(B) -> Unicode,
+{
+    let (mut calm, mut any) = (0, 0);
+    let mut next_escaped = *escaped;
+    let mut passed = 0;
+    for block in blocks {
+        let bytes = (classify.load)(block);
+        if calm >= classify.calm {
+            if (classify.quiet)(bytes) {
+                passed += 1;
                 continue;
             }
             calm = 0;
         }
-        let strings = (classify.strings)(block);
-        let behind = behind_escapes(strings.backslash, &mut escaped);
-        first = first.min(if strings.backslash == 0 { usize::MAX } else { at });
-        last = if strings.backslash == 0 { last } else { at + BLOCK };
-        let quotes = strings.quote & !behind;
-        let simple = |block| (classify.escapes)(block) | strings.quote | strings.backslash;
-        let (mut inside, mut mask, mut suspects) = (string, 0, 0);
-        if quotes != 0 || string == 0 {
-            // From each opening quote up to its closing one, which is not in it.
-            inside ^= (classify.parity)(quotes);
-            string = 0u64.wrapping_sub(inside >> 63);
-            let Structure { space, operator } = (classify.structure)(block);
-            let word = !(space | operator | quotes);
-            let starts = word & !(word << 1 | scalar);
-            scalar = word >> 63;
-            mask = ((operator | starts) & !inside) | quotes;
-            calm = 0;
-            if behind != 0 {
-                suspects = behind & !simple(block);
-            }
-        } else {
-            // All of it is in a string, perhaps a long one with an escape here and there: no branch on those.
-            scalar = 0;
-            calm = if strings.backslash | behind == 0 { calm + 1 } else { 0 };
-            suspects = behind & !simple(block);
-        }
-        if strings.control != 0 {
-            suspects |= (classify.controls)(block);
-        }
-        suspects &= inside;
-        if suspects & behind != 0 {
-            suspects &= !plain_unicode((classify.unicode)(block));
-        }
-        if suspects != 0
-            && let Some(good) = inspect(body, at, suspects, behind, carry)
-        {
-            written += list(mask & good, at, room);
+        let Strings { quote, backslash, control } = (classify.strings)(bytes);
+        let mut next = next_escaped;
+        let behind = behind_escapes(backslash, &mut next);
+        if (quote & !behind) | control != 0 {
             break;
         }
-        written += list(mask, at, room);
+        let suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
+        if suspects != 0 && suspects & !plain_unicode((classify.unicode)(bytes)) != 0 {
+            break;
+        }
+        next_escaped = next;
+        any |= backslash;
+        calm = if backslash | behind == 0 { calm + 1 } else { 0 };
+        passed += 1;
     }
-    (carry.string, carry.escaped, carry.scalar) = (string, escaped, scalar);
-    carry.backslashes = (first, last);
-    (passed, written)
+    *escaped = next_escaped;
+    (passed, any)
 }
 
-/// Where the bits of each byte are that are set, the others being 0.
-#[allow(clippy::indexing_slicing)]
-static BITS: [[u8; 8]; 256] = {
-    let mut bits = [[0; 8]; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let (mut bit, mut count) = (0, 0);
-        while bit < 8 {
-            if byte >> bit & 1 == 1 {
-                bits[byte][count] = bit;
-                count += 1;
-            }
-            bit += 1;
-        }
-        byte += 1;
-    }
-    bits
-};
-
-/// Writes the offset of each bit of a mask that is at `at`; returns how many. Without a branch for each, which
-/// would be taken by chance: what is written too much is overwritten.
+/// What is left of a body, in a block of spaces.
 #[inline(always)]
-fn list(mask: u64, at: usize, room: &mut [u32; ROOM]) -> usize {
-    let mut count = 0;
-    if mask != 0 {
-        for (byte, base) in mask.to_le_bytes().into_iter().zip((narrow(at)..).step_by(8)) {
-            // No more than 56 before the last byte; the compiler cannot know.
-            let from = count & (BLOCK - 1);
-            if let Some(slots) = room.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
-                && let Some(bits) = BITS.get(byte as usize)
-            {
-                for (slot, &bit) in slots.iter_mut().zip(bits) {
-                    *slot = base + u32::from(bit);
-                }
-            }
-            count += byte.count_ones() as usize;
+pub(super) fn pad<'a>(tail: &[u8], block: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK] {
+    if let Some(start) = block.get_mut(..tail.len()) {
+        start.copy_from_slice(tail);
+    }
+    block
+}
+
+/// Writes the offset and the byte of each bit of a mask that is at `at`; returns how many. Eight at a time, for
+/// a branch after each would be taken by chance: what is written too much is overwritten.
+#[inline(always)]
+pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: &mut Room<'_>) -> usize {
+    let count = mask.count_ones() as usize;
+    let (offsets, kinds) = (room.offsets.as_chunks_mut::<8>().0, room.kinds.as_chunks_mut::<8>().0);
+    for (offsets, kinds) in offsets.iter_mut().zip(kinds) {
+        for (offset, kind) in offsets.iter_mut().zip(kinds) {
+            let place = mask.trailing_zeros();
+            *offset = at.wrapping_add(place);
+            *kind = block.get(place as usize % BLOCK).copied().unwrap_or_default();
+            mask &= mask.wrapping_sub(1);
+        }
+        if mask == 0 {
+            break;
         }
     }
     count
@@ -229,10 +299,15 @@ fn list(mask: u64, at: usize, room: &mut [u32; ROOM]) -> usize {
 /// The bytes that an escaping backslash stands before, except backslashes. `escaped` is whether that is so
 /// for the first one, and becomes whether it is for the one behind the last.
 ///
-/// In a run of backslashes, every other one escapes. Adding its first bit to a run carries to the bit behind
+/// Most backslashes stand alone. In a run of them, every other one escapes. Adding its first bit to a run carries to the bit behind
 /// it; whether the run's length is odd can be seen from the parities of where it starts and where it ends.
 #[inline(always)]
 fn behind_escapes(backslash: u64, escaped: &mut u64) -> u64 {
+    let behind = backslash << 1 | *escaped;
+    if behind & backslash == 0 {
+        *escaped = backslash >> 63;
+        return behind;
+    }
     let run = backslash & !*escaped;
     let starts = run & !(run << 1);
     let even = run.wrapping_add(starts & EVEN);

@@ -1,22 +1,24 @@
 //! The kernels: from 64 bytes at a time to tokens, by the widest instructions that the processor has.
 //!
 //! Tokens are the offsets outside strings where an operator or a scalar starts, and both quotes of each
-//! string. A kernel turns a block into masks, a bit for each byte (`avx2`, `sse2`, `scalar`); arithmetic on
-//! masks, the same for all, turns those into tokens (`masks`); a [`Window`] hands them out and checks on the
-//! way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
+//! string. A kernel turns a block into masks, a bit for each byte (`avx512`, `avx2`, `sse2`, `scalar`); arithmetic
+//! on masks, the same for all, makes of those the mask of the tokens (`masks`), which a kernel lists ([`Tokens`]); a
+//! [`Window`] asks for them and checks on the way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
 //! there ends the tokens.
 //!
 //! There is no kernel for the vectors of other processors yet: they have `scalar`, which compilers turn into
 //! vector instructions in part. One that nobody can build and run would only look like a kernel.
 //!
 //! All unsafe code of the scanner is below here: calls into functions that are compiled for instructions which
-//! have been detected, loads of whole vectors, and the one conversion of a body that was checked piece by
+//! have been detected, loads and stores of whole vectors, and the one conversion of a body that was checked piece by
 //! piece.
 
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod digits;
 mod masks;
 mod scalar;
@@ -24,6 +26,7 @@ mod scalar;
 mod sse2;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod window;
 
 use std::ffi::OsStr;
@@ -31,6 +34,7 @@ use std::sync::OnceLock;
 
 pub(super) use digits::{SPAN, others};
 use masks::Carry;
+pub(super) use tokens::{Ahead, Tokens};
 pub(super) use window::Window;
 
 /// Bytes in a block: one for each bit of a mask.
@@ -54,6 +58,8 @@ pub enum Kernel {
     Sse2,
     /// x86-64 with AVX2, BMI and carry-less multiplication: `avx2`.
     Avx2,
+    /// x86-64 with all that and AVX-512 for bytes (F, BW, VL, VBMI, VBMI2): `avx512`.
+    Avx512,
 }
 
 /// A kernel that this processor has been found to have.
@@ -72,7 +78,7 @@ struct Filled {
 }
 
 impl Kernel {
-    const ALL: [Self; 3] = [Self::Avx2, Self::Sse2, Self::Scalar];
+    const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Sse2, Self::Scalar];
 
     /// The name by which `WAYPOST_SIMD` knows it.
     #[must_use]
@@ -81,6 +87,7 @@ impl Kernel {
             Self::Scalar => "scalar",
             Self::Sse2 => "sse2",
             Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
         }
     }
 
@@ -100,6 +107,7 @@ impl Kernel {
         match self {
             Self::Scalar | Self::Sse2 => true,
             Self::Avx2 => avx2::detected(),
+            Self::Avx512 => avx512::detected(),
         }
     }
 
@@ -143,12 +151,15 @@ impl Available {
         Kernel::available().find(|kernel| name == kernel.name()).map(Self)
     }
 
-    /// Writes the tokens of some blocks from `from` on, `carry` being what is left of those before.
+    /// Writes the tokens of some blocks from `from` on behind those that `tokens` has, `carry` being what is left
+    /// of the blocks before.
     #[cfg(target_arch = "x86_64")]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
         match self.0 {
             // SAFETY: the processor has been found to have what this function is compiled for: an `Available`
             // is made in no other way.
+            Kernel::Avx512 => unsafe { avx512::fill(body, from, carry, tokens) },
+            // SAFETY: the same.
             Kernel::Avx2 => unsafe { avx2::fill(body, from, carry, tokens) },
             // SAFETY: every x86-64 processor has SSE2.
             Kernel::Sse2 => unsafe { sse2::fill(body, from, carry, tokens) },
@@ -157,7 +168,7 @@ impl Available {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
         scalar::fill(body, from, carry, tokens)
     }
 }

@@ -2,47 +2,56 @@
 
 use std::cell::Cell;
 
-use super::masks::{Carry, Classify, Strings, Structure, Unicode, fill as fill_with, parity};
+use super::masks::{
+    CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
+};
+use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
     let any = Cell::new(0);
-    let see = |block: &[u8; BLOCK]| any.set(block.iter().fold(any.get(), |any, byte| any | byte));
+    let see = |block: &[u8; BLOCK]| {
+        any.set(block.iter().fold(any.get(), |any, byte| any | byte));
+        *block
+    };
     let classify = Classify {
-        quiet: |block: &[u8; BLOCK]| {
-            see(block);
-            quiet(block)
-        },
-        strings: |block: &[u8; BLOCK]| {
-            see(block);
-            strings(block)
-        },
+        load: |block: &[u8; BLOCK]| see(block),
+        load_tail: |tail: &[u8], block: &mut [u8; BLOCK]| see(pad(tail, block)),
+        quiet,
+        strings,
         structure,
         escapes,
         unicode,
         controls,
         parity,
+        list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
+        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: any.get() < 0x80 }
 }
 
-pub(super) fn quiet(block: &[u8; BLOCK]) -> bool {
+#[cfg(test)]
+pub(super) fn load(block: &[u8; BLOCK]) -> [u8; BLOCK] {
+    *block
+}
+
+pub(super) fn quiet(block: [u8; BLOCK]) -> bool {
     block.iter().fold(0, |any, &byte| any | is(byte, b'"') | is(byte, b'\\') | below(byte, 0x20)) == 0
 }
 
-pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
+pub(super) fn strings(block: [u8; BLOCK]) -> Strings {
     Strings {
-        quote: mask(block, |byte| is(byte, b'"')),
-        backslash: mask(block, |byte| is(byte, b'\\')),
-        control: u32::from(block.iter().fold(0, |any, &byte| any | below(byte, 0x20))),
+        quote: mask(&block, |byte| is(byte, b'"')),
+        backslash: mask(&block, |byte| is(byte, b'\\')),
+        control: u64::from(block.iter().fold(0, |any, &byte| any | below(byte, 0x20))),
     }
 }
 
-pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
+pub(super) fn structure(block: [u8; BLOCK]) -> Structure {
     Structure {
-        space: mask(block, |byte| is(byte, b' ') | is(byte, b'\t') | is(byte, b'\n') | is(byte, b'\r')),
-        operator: mask(block, |byte| {
+        space: mask(&block, |byte| is(byte, b' ') | is(byte, b'\t') | is(byte, b'\n') | is(byte, b'\r')),
+        operator: mask(&block, |byte| {
             // See `Structure::operator`.
             let byte = byte | 0x20;
             is(byte, b',') | is(byte, b':') | is(byte, b'{') | is(byte, b'}')
@@ -50,25 +59,25 @@ pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
     }
 }
 
-pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
-    mask(block, |byte| {
+pub(super) fn escapes(block: [u8; BLOCK]) -> u64 {
+    mask(&block, |byte| {
         let letters = is(byte, b'b') | is(byte, b'f') | is(byte, b'n') | is(byte, b'r') | is(byte, b't');
         is(byte, b'/') | letters
     })
 }
 
-pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
+pub(super) fn unicode(block: [u8; BLOCK]) -> Unicode {
     let letter = |byte: u8| below((byte | 0x20).wrapping_sub(b'a'), 6);
     Unicode {
-        u: mask(block, |byte| is(byte, b'u')),
-        hex: mask(block, |byte| below(byte.wrapping_sub(b'0'), 10) | letter(byte)),
-        high: mask(block, |byte| below(byte.wrapping_sub(b'8'), 2) | letter(byte)),
-        d: mask(block, |byte| is(byte | 0x20, b'd')),
+        u: mask(&block, |byte| is(byte, b'u')),
+        hex: mask(&block, |byte| below(byte.wrapping_sub(b'0'), 10) | letter(byte)),
+        high: mask(&block, |byte| below(byte.wrapping_sub(b'8'), 2) | letter(byte)),
+        d: mask(&block, |byte| is(byte | 0x20, b'd')),
     }
 }
 
-pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
-    mask(block, |byte| below(byte, 0x20))
+pub(super) fn controls(block: [u8; BLOCK]) -> u64 {
+    mask(&block, |byte| below(byte, 0x20))
 }
 
 // Numbers, not truth values, and no branches: compilers make vector instructions of the loops over these.

@@ -6,30 +6,33 @@ use std::arch::x86_64::{
 };
 use std::cell::Cell;
 
-use super::masks::{Carry, Classify, Strings, Structure, Unicode, fill as fill_with, parity};
+use super::masks::{
+    CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
+};
+use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
 #[target_feature(enable = "sse2")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u32]) -> Filled {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
     let any = Cell::new(_mm_setzero_si128());
     let see = |block: &[u8; BLOCK]| {
-        let [a, b, c, d] = load(block);
+        let bytes = load(block);
+        let [a, b, c, d] = bytes;
         any.set(or(any.get(), or(or(a, b), or(c, d))));
+        bytes
     };
     let classify = Classify {
-        quiet: |block: &[u8; BLOCK]| {
-            see(block);
-            quiet(block)
-        },
-        strings: |block: &[u8; BLOCK]| {
-            see(block);
-            strings(block)
-        },
-        structure: |block: &[u8; BLOCK]| structure(block),
-        escapes: |block: &[u8; BLOCK]| escapes(block),
-        unicode: |block: &[u8; BLOCK]| unicode(block),
-        controls: |block: &[u8; BLOCK]| controls(block),
+        load: |block: &[u8; BLOCK]| see(block),
+        load_tail: |tail: &[u8], block: &mut [u8; BLOCK]| see(pad(tail, block)),
+        quiet: |bytes| quiet(bytes),
+        strings: |bytes| strings(bytes),
+        structure: |bytes| structure(bytes),
+        escapes: |bytes| escapes(bytes),
+        unicode: |bytes| unicode(bytes),
+        controls: |bytes| controls(bytes),
         parity,
+        list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
+        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm_movemask_epi8(any.get()) == 0 }
@@ -37,28 +40,26 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut [u3
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn quiet(block: &[u8; BLOCK]) -> bool {
-    let [a, b, c, d] = load(block).map(|bytes| or(or(is(bytes, b'"'), is(bytes, b'\\')), below(bytes)));
+pub(super) fn quiet(bytes: [__m128i; 4]) -> bool {
+    let [a, b, c, d] = bytes.map(|bytes| or(or(is(bytes, b'"'), is(bytes, b'\\')), below(bytes)));
     _mm_movemask_epi8(or(or(a, b), or(c, d))) == 0
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn strings(block: &[u8; BLOCK]) -> Strings {
-    let bytes = load(block);
+pub(super) fn strings(bytes: [__m128i; 4]) -> Strings {
     let [a, b, c, d] = bytes;
     let least = _mm_min_epu8(_mm_min_epu8(a, b), _mm_min_epu8(c, d));
     Strings {
         quote: mask(bytes.map(|bytes| is(bytes, b'"'))),
         backslash: mask(bytes.map(|bytes| is(bytes, b'\\'))),
-        control: _mm_movemask_epi8(below(least)).cast_unsigned(),
+        control: u64::from(_mm_movemask_epi8(below(least)).cast_unsigned()),
     }
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
-    let bytes = load(block);
+pub(super) fn structure(bytes: [__m128i; 4]) -> Structure {
     Structure {
         space: mask(bytes.map(|b| or(or(is(b, b' '), is(b, b'\t')), or(is(b, b'\n'), is(b, b'\r'))))),
         operator: mask(bytes.map(|b| {
@@ -71,16 +72,15 @@ pub(super) fn structure(block: &[u8; BLOCK]) -> Structure {
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn escapes(block: &[u8; BLOCK]) -> u64 {
-    mask(load(block).map(|b| {
+pub(super) fn escapes(bytes: [__m128i; 4]) -> u64 {
+    mask(bytes.map(|b| {
         or(or(or(is(b, b'/'), is(b, b'b')), or(is(b, b'f'), is(b, b'n'))), or(is(b, b'r'), is(b, b't')))
     }))
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
-    let bytes = load(block);
+pub(super) fn unicode(bytes: [__m128i; 4]) -> Unicode {
     let lower = bytes.map(|b| or(b, _mm_set1_epi8(0x20)));
     let letters = mask(lower.map(|b| between(b, b'a', b'f')));
     Unicode {
@@ -93,13 +93,13 @@ pub(super) fn unicode(block: &[u8; BLOCK]) -> Unicode {
 
 #[inline]
 #[target_feature(enable = "sse2")]
-pub(super) fn controls(block: &[u8; BLOCK]) -> u64 {
-    mask(load(block).map(|bytes| below(bytes)))
+pub(super) fn controls(bytes: [__m128i; 4]) -> u64 {
+    mask(bytes.map(|bytes| below(bytes)))
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
+pub(super) fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
     let at = block.as_ptr();
     // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 16.
     unsafe { [0, 16, 32, 48].map(|offset| _mm_loadu_si128(at.add(offset).cast())) }

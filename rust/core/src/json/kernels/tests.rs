@@ -22,17 +22,18 @@ struct Answers {
 /// Asks a kernel everything.
 macro_rules! ask {
     ($kernel:ident, $block:expr) => {{
-        use $kernel::{controls, escapes, quiet, strings, structure, unicode};
-        let Strings { quote, backslash, control } = strings($block);
+        use $kernel::{controls, escapes, load, quiet, strings, structure, unicode};
+        let bytes = load($block);
+        let Strings { quote, backslash, control } = strings(bytes);
         Answers {
-            quiet: quiet($block),
+            quiet: quiet(bytes),
             quote,
             backslash,
             control: control != 0,
-            structure: structure($block),
-            escapes: escapes($block),
-            unicode: unicode($block),
-            controls: controls($block),
+            structure: structure(bytes),
+            escapes: escapes(bytes),
+            unicode: unicode(bytes),
+            controls: controls(bytes),
         }
     }};
 }
@@ -66,6 +67,10 @@ fn others(block: &[u8; BLOCK]) -> Vec<Answers> {
     if Kernel::Avx2.detected() {
         // SAFETY: just detected.
         all.push(unsafe { ask!(avx2, block) });
+    }
+    if Kernel::Avx512.detected() {
+        // SAFETY: just detected.
+        all.push(unsafe { ask!(avx512, block) });
     }
     all
 }
@@ -118,13 +123,18 @@ fn parity_counts_the_bits_up_to_each_one() {
 /// All tokens of a body by one kernel and what its strings are broken by, listed into room for `room` tokens.
 fn tokens(kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Option<Error>) {
     let (mut carry, mut at, mut all) = (Carry::default(), 0, Vec::new());
-    let mut list = vec![0; room];
     while at < body.len() && carry.fault.is_none() {
+        let mut list = Tokens::default();
+        let listed = list.reset().fill_up(room);
         let filled = kernel.fill(body, at, &mut carry, &mut list);
+        list.add(filled.tokens);
         let end = body.len().min(at + filled.blocks * BLOCK);
         assert!(filled.blocks > 0);
         assert_eq!(filled.ascii, body[at..end].is_ascii());
-        all.extend_from_slice(&list[..filled.tokens]);
+        let (places, count) = list.places().unwrap();
+        let (kinds, offsets) = (&places.kinds[listed..count], &places.offsets[listed..count]);
+        assert!(kinds.iter().zip(offsets).all(|(&kind, &offset)| body[offset as usize] == kind));
+        all.extend_from_slice(offsets);
         at = end;
     }
     (all, carry.fault)
@@ -249,7 +259,7 @@ fn a_name_that_stands_for_no_kernel_is_none() {
     for kernel in Kernel::available() {
         assert_eq!(Available::named(OsStr::new(kernel.name())).map(|kernel| kernel.0), Some(kernel));
     }
-    for name in ["", "AVX2", "avx512", " scalar", "1"] {
+    for name in ["", "AVX2", "avx-512", " scalar", "1"] {
         assert!(Available::named(OsStr::new(name)).is_none());
     }
     assert!(Available::or_scalar(Kernel::Scalar).0 == Kernel::Scalar);

@@ -1,15 +1,9 @@
 //! The tokens of a body, some blocks at a time, and the check of its UTF-8 on the way.
 
-use super::masks::{Carry, ROOM};
+use super::masks::Carry;
+use super::tokens::{AHEAD, Tokens};
 use super::{Available, BLOCK};
 use crate::json::error::{Error, ErrorKind};
-use crate::json::narrow;
-
-/// How many tokens can be looked at from any one on.
-pub(super) const AHEAD: usize = 8;
-
-/// How many tokens are listed at a time.
-const MOST: usize = 1024;
 
 /// What has been looked at of a body.
 pub(in crate::json) struct Window<'b> {
@@ -25,51 +19,40 @@ pub(in crate::json) struct Window<'b> {
 }
 
 impl<'b> Window<'b> {
-    /// Before the first byte of `body`; `tokens` is grown to what [`Self::refill`] needs.
-    pub(in crate::json) fn new(body: &'b [u8], kernel: Available, tokens: &mut Vec<u32>) -> Self {
-        let room = body.len().min(MOST) + ROOM + 2 * AHEAD;
-        if tokens.len() < room {
-            tokens.resize(room, 0);
-        }
+    /// Before the first byte of `body`.
+    pub(in crate::json) fn new(body: &'b [u8], kernel: Available) -> Self {
         Self { body, kernel, end: 0, valid: 0, carry: Carry::default(), stop: usize::MAX }
     }
 
-    /// Moves the last `rest` tokens before `end`, fewer than [`AHEAD`], to the beginning of the list, and lists
-    /// those that follow; returns how many there are now, at least `AHEAD`.
-    ///
-    /// Behind the last one, the offset at which the body ends or is broken is repeated. The byte there, if
-    /// there is one, is none that can start a token.
+    /// Forgets the tokens before `first`, and lists those that follow; there are at least [`AHEAD`] then. At
+    /// the end of the body, or where it is broken, [`Tokens::stop`] is behind the last one.
     #[cold]
     #[inline(never)]
-    pub(in crate::json) fn refill(&mut self, tokens: &mut [u32], end: usize, rest: usize) -> usize {
-        let first = end.saturating_sub(rest);
-        let mut filled = rest;
-        tokens.copy_within(first..end, 0);
-        self.carry
-            .forget_backslashes(tokens.first().filter(|_| rest > 0).map_or(self.end, |&at| at as usize));
-        while filled < AHEAD {
+    pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens, first: usize) {
+        let next = tokens.keep(first);
+        self.carry.backslashes.forget(next.map_or(self.end, |at| at as usize));
+        loop {
             if self.carry.fault.is_some() || self.end >= self.body.len() {
                 self.stop = self.fault().offset;
-                for token in tokens.iter_mut().skip(filled).take(AHEAD) {
-                    *token = narrow(self.stop);
-                }
-                return filled + AHEAD;
+                tokens.stop(self.stop);
+                return;
             }
-            let room = tokens.get_mut(filled..).unwrap_or_default();
-            let new = self.kernel.fill(self.body, self.end, &mut self.carry, room);
+            if tokens.len() >= AHEAD {
+                return;
+            }
+            let new = self.kernel.fill(self.body, self.end, &mut self.carry, tokens);
             let start = self.end;
             self.end = self.body.len().min(start + new.blocks * BLOCK);
             if self.check(start, new.ascii) {
-                filled += new.tokens;
+                tokens.add(new.tokens);
             }
         }
-        filled
     }
 
     /// Whether there can be a backslash between two offsets that have been listed.
     #[inline(always)]
     pub(in crate::json) fn may_have_escapes(&self, start: usize, end: usize) -> bool {
-        start < self.carry.backslashes.1 && end > self.carry.backslashes.0
+        self.carry.backslashes.between(start, end)
     }
 
     /// Where the tokens end; beyond every offset until that is known.
