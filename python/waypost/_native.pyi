@@ -46,8 +46,8 @@ __version__: str
 class Matcher:
     """Named patterns, matched against JSON documents.
 
-    A replacement never disturbs a match under way: each call works on one immutable snapshot. Names that are returned are
-    interned: of one rule it is always the same object.
+    A replacement never disturbs a match under way: each call works on one immutable snapshot. Names that are returned
+    are interned: of one rule it is always the same object.
 
     Matching takes time linear in the document, and for the rules that come near to matching it; not for the others,
     however many there are (`cost` tells of rules for which that cannot be so). Documents above 16 KiB, and lists of
@@ -81,15 +81,15 @@ class Matcher:
     def first_many(self, bodies: Iterable[_Body]) -> list[str | None]:
         """`first` of each document, all by the same rules.
 
-        Mutable buffers are copied first. Raises as `first` does, for the first document that is not valid; a note on the
-        exception says which one that is.
+        Mutable buffers are copied first. Raises as `first` does, for the first document that is not valid; a note on
+        the exception says which one that is.
         """
 
     def matches_many(self, bodies: Iterable[_Body]) -> list[list[str]]:
         """`matches` of each document, all by the same rules. Raises as `first_many` does."""
 
     def explain(self, body: _Body, *, rule: str | None = None) -> Explanation:
-        """Why each rule does or does not match: time and memory for every rule. With `rule`, why that one does or does not.
+        """Why each rule does or does not match, or only that one: without `rule` it takes time for each.
 
         Raises as `first` does; `KeyError` where there is no such rule.
         """
@@ -100,8 +100,8 @@ class Matcher:
     def add(self, name: str, pattern: Mapping[str, Any]) -> None:
         """Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
 
-        `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands of
-        changes all are compiled anew.
+        `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands
+        of changes all are compiled anew.
         """
 
     def update(self, name: str, pattern: Mapping[str, Any]) -> None:
@@ -131,7 +131,7 @@ class Cost:
 
 @final
 class DearRules:
-    """Rules that some messages make be tried one by one, because they ask for nothing by which they can be told apart."""
+    """Rules that are tried one by one for some messages, because nothing that they ask for tells them apart."""
 
     @property
     def when(self) -> str:

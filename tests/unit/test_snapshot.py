@@ -100,6 +100,19 @@ def test_warnings_have_a_path() -> None:
     assert "OpenAI requests" in joined
 
 
+def test_routes_that_are_tried_one_by_one_are_a_warning() -> None:
+    first = route("first", {"kind": "query", "tenant": "acme"}, "memory")
+
+    def warnings(patterns: list[dict[str, Any]]) -> list[Any]:
+        routes = [route(f"r{i}", {"kind": "query", **pattern}, "memory") for i, pattern in enumerate(patterns)]
+        return Snapshot(config(routes=[first, *routes])).warnings
+
+    ((path, message),) = warnings([{"labels": {"n": [{"anything-but": [i]}]}} for i in range(300)])
+    assert path == ("routes", 1, "match")
+    assert message.startswith("300 routes (`r0`, `r1`, `r2` and 297 more) are tried one by one where ")
+    assert warnings([{"tenant": f"t{i}"} for i in range(300)]) == []
+
+
 def test_bad_endpoints_are_problems() -> None:
     clusters = {"x": cluster("http://ok", "ftp://h", "http://h:0")}
     with pytest.raises(ConfigError) as caught:

@@ -248,22 +248,6 @@ fn joins_that_can_be_are_silent() {
 }
 
 #[test]
-fn routes_that_are_tried_one_by_one_are_a_warning() {
-    let many = |pattern: fn(usize) -> Json| {
-        (0..300).map(|i| route(&format!("r{i}"), &pattern(i), None, &[])).collect::<Vec<_>>()
-    };
-    let mut last = many(|i| json!({"kind": "model", "labels": {"n": [{"anything-but": [i]}]}}));
-    last.insert(0, route("first", &json!({"tenant": "acme"}), None, &[]));
-    let found = warnings(last);
-    let [warning] = found.as_slice() else { panic!("{found:?}") };
-    assert!(
-        warning.starts_with("routes[1].match: 300 routes (`r0`, `r1`, `r2` and 297 more) are tried one by one"),
-        "{warning}"
-    );
-    assert_eq!(warnings(many(|i| json!({"kind": "model", "tenant": format!("t{i}")}))), Vec::<String>::new());
-}
-
-#[test]
 fn routes_behind_one_that_takes_all_are_never_reached() {
     let kinds = json!({"kind": ["tool", "event"]});
     let mut early = route("early", &json!({"kind": "tool"}), Some("natives"), &[]);

@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test.
 
+mod sent;
+
 use proptest::prelude::*;
+use sent::convert;
 use serde_json::{Value as Json, json};
 use waypost_core::json::Options;
-use waypost_core::pattern::{Conjunction, Decimal, Field, Node, Pattern, Seen, Value};
+use waypost_core::pattern::{Conjunction, Decimal, Field, Node, Pattern, Seen};
 use waypost_core::table::Matcher;
 
 struct Leaf {
@@ -99,17 +102,6 @@ fn brute_force(pattern: &Pattern, document: &Json) -> bool {
         flatten(document, &[], &[], &mut 0, &mut leaves);
     }
     expand(&pattern.root).iter().any(|fields| satisfiable(fields, &leaves, &[]))
-}
-
-fn convert(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => Value::Number(n.to_string()),
-        Json::String(s) => Value::String(s.clone()),
-        Json::Array(items) => Value::List(items.iter().map(convert).collect()),
-        Json::Object(map) => Value::Map(map.iter().map(|(k, v)| (k.clone(), convert(v))).collect()),
-    }
 }
 
 fn matches(pattern: &Pattern, document: &Json) -> bool {

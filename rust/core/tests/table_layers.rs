@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test.
 
 mod common;
+mod sent;
 
 use std::collections::BTreeMap;
 
-use common::{convert, document, pattern};
+use common::{document, pattern};
 use proptest::prelude::*;
+use sent::convert;
 use serde_json::{Value as Json, json};
 use waypost_core::json::Options;
 use waypost_core::pattern::Pattern;

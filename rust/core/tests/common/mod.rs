@@ -5,19 +5,6 @@
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use waypost_core::pattern::Value;
-
-/// A JSON value as the value of a pattern.
-pub fn convert(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => Value::Number(n.to_string()),
-        Json::String(s) => Value::String(s.clone()),
-        Json::Array(items) => Value::List(items.iter().map(convert).collect()),
-        Json::Object(map) => Value::Map(map.iter().map(|(k, v)| (k.clone(), convert(v))).collect()),
-    }
-}
 
 fn string() -> impl Strategy<Value = String> {
     prop_oneof![4 => "[abB]{0,3}", 1 => Just("10.1.2.3".to_owned()), 1 => Just("10.9.0.1".to_owned()), 1 => "[aé*]{1,2}"]
