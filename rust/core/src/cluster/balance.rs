@@ -98,14 +98,14 @@ pub fn round_robin(weights: &[u32], mut credit: impl FnMut(usize, i64) -> i64) -
 
 /// The endpoint that a key belongs to: see [`rendezvous`]. `url` is the hash of an endpoint's URL.
 pub fn hashed(weights: &[u32], key: u64, url: impl Fn(usize) -> u64) -> Option<usize> {
-    let mut best: Option<(usize, f64)> = None;
+    let mut best = None;
+    let mut most = 0.0;
     for (position, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
-        let score = rendezvous::score(key, url(position), *weight);
-        if best.is_none_or(|(_, most)| score > most) {
-            best = Some((position, score));
+        if let Some(score) = rendezvous::score_above(most, key, url(position), *weight) {
+            (best, most) = (Some(position), score);
         }
     }
-    best.map(|(position, _)| position)
+    best
 }
 
 fn total(weights: &[u32]) -> u64 {

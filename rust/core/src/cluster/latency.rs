@@ -47,10 +47,13 @@ impl Latency {
         self.known = true;
     }
 
-    /// Takes note of an attempt that was given up after `waited`: it would have taken at least that long.
+    /// Takes note of an attempt that was given up after `waited`: it would have taken at least that long. An endpoint that
+    /// has not answered yet still has not.
     pub fn at_least(&mut self, waited: Duration, now: Instant) {
-        if self.estimate(now).is_none_or(|estimate| waited > estimate) {
-            self.observe(waited, now);
+        let waited = float(nanos(waited));
+        if waited > self.decayed(now) {
+            self.estimate = waited;
+            self.at = self.at.max(now);
         }
     }
 
@@ -63,7 +66,7 @@ impl Latency {
     /// The load that an endpoint is under, to compare with that of others: the estimate times the attempts that one
     /// more would make it have, `in_flight` counted against `share`, its weight relative to the mean of all.
     ///
-    /// An endpoint that has not answered yet is free for its first attempt, and has more load than any that has
+    /// An endpoint that has not answered yet (nor kept anyone waiting) is free for its first attempt, and has more load than any that has
     /// answered until then: a new endpoint proves itself with one message.
     #[must_use]
     pub fn load(&self, in_flight: u32, share: f64, now: Instant) -> f64 {
@@ -72,7 +75,7 @@ impl Latency {
         match (self.known, in_flight > 0.0) {
             (true, _) => self.decayed(now) * (in_flight + 1.0),
             (false, true) => UNKNOWN * (in_flight + 1.0),
-            (false, false) => 0.0,
+            (false, false) => self.decayed(now),
         }
     }
 
@@ -120,6 +123,22 @@ mod tests {
         latency.observe(5 * FAILURE, at(1));
         latency.failed(MS, at(1));
         assert_eq!(latency.estimate(at(1)), Some(5 * FAILURE));
+    }
+
+    #[test]
+    fn giving_up_early_tells_nothing_and_late_something() {
+        let mut latency = Latency::default();
+        latency.at_least(Duration::ZERO, at(1));
+        assert_eq!(latency.estimate(at(1)), None);
+        latency.at_least(80 * MS, at(1));
+        assert_eq!(latency.estimate(at(1)), None);
+        let mut quick = Latency::default();
+        quick.observe(50 * MS, at(1));
+        assert!(quick.load(0, 1.0, at(1)) < latency.load(0, 1.0, at(1)), "it is not as new as it was");
+        quick.at_least(20 * MS, at(1));
+        assert_eq!(quick.estimate(at(1)), Some(50 * MS));
+        quick.at_least(60 * MS, at(1));
+        assert_eq!(quick.estimate(at(1)), Some(60 * MS));
     }
 
     #[test]

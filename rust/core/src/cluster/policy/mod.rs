@@ -228,7 +228,7 @@ pub struct Adaptive {
     pub tolerance: f64,
     /// What latency is averaged over. Default 1 s.
     pub window: Duration,
-    /// How often the limit is halved for a window to see latency at ease, where it was never at ease meanwhile.
+    /// How often the limit is divided by three for a window, to see latency at ease, where it was never at ease meanwhile.
     /// Default 30 s.
     pub remeasure: Duration,
 }
