@@ -351,6 +351,16 @@ mod tests {
     }
 
     #[test]
+    fn what_opened_it_is_forgotten_when_it_closes() {
+        let short = policy::Breaker { consecutive: 0, open: SECOND, ..policy() };
+        let mut bench = Bench::new(short);
+        while bench.attempt(false).is_none() {}
+        bench.wait();
+        while bench.attempt(true).is_none() {}
+        assert_eq!([false, true, false].map(|good| bench.attempt(good)), [None; 3]);
+    }
+
+    #[test]
     fn open_times_are_jittered() {
         let lengths: Vec<Duration> = (0..50)
             .map(|seed| {

@@ -165,6 +165,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_is_no_whole_number_of_nanoseconds_is_exact() {
+        let quota = Quota::new(700_000, Duration::from_secs(1), 1);
+        let (mut word, mut now, mut taken) = (0, Instant::from_nanos(0), 0);
+        while now < Instant::from_nanos(1_000_000_000) {
+            match quota.take(word, now) {
+                Ok(next) => {
+                    word = next;
+                    taken += 1;
+                }
+                Err(wait) => now = now + wait,
+            }
+        }
+        assert_eq!(taken, 700_000);
+    }
+
+    #[test]
     fn a_shared_word_is_charged_once_for_each() {
         let quota = Quota::new(1, Duration::from_secs(1), 1000);
         let word = AtomicU64::new(0);

@@ -76,3 +76,21 @@ impl Registry {
         views
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_uses_are_forgotten() {
+        let mut registry = Registry::new(1);
+        for n in 0..100 {
+            let name = format!("c{n}");
+            drop(
+                registry.apply([(name.as_str(), &[("http://a", 1)][..], Arc::default())], Instant::default()),
+            );
+        }
+        let _groups = registry.apply([], Instant::default());
+        assert!(registry.clusters.is_empty());
+    }
+}
