@@ -1,72 +1,20 @@
-//! A cluster as an exchange uses it: which endpoint, which not, and what a reload keeps.
+//! A cluster as an exchange uses it: which endpoint, and which not.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test.
 
-use std::sync::Arc;
+mod cluster_use;
+
 use std::time::Duration;
 
+use cluster_use::{MS, SECOND, THREE, at, attempt, attempt_at, break_down, conditions, join, used, view};
 use proptest::prelude::*;
 use waypost_core::cluster::policy::{
-    Adaptive, Balance, Breaker, Check, Concurrency, Health, Hedge, Per, Policy, Queue, Rate, Retry,
+    Adaptive, Balance, Breaker, Check, Concurrency, Health, Hedge, Policy, Retry,
 };
 use waypost_core::cluster::rendezvous::{hash, score};
 use waypost_core::cluster::{
-    Attempt, Caller, ClusterView, Condition, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint,
-    Outcome, Registry, Rng, Tried, Turn,
+    Attempt, Condition, Failed, Failure, Next, NoEndpoint, Outcome, Registry, Rng, Tried,
 };
-
-const MS: Duration = Duration::from_millis(1);
-const SECOND: Duration = Duration::from_secs(1);
-
-fn at(ms: u32) -> Instant {
-    Instant::default() + 1000 * SECOND + ms * MS
-}
-
-fn join(registry: &mut Registry, endpoints: &[(&str, u32)], policy: &Policy, now: Instant) -> Group {
-    assert_eq!(policy.problems(), []);
-    registry.apply([("c", endpoints, Arc::new(policy.clone()))], now).remove(0)
-}
-
-const THREE: [(&str, u32); 3] = [("http://a", 1), ("http://b", 1), ("http://c", 1)];
-
-fn view(registry: &Registry, now: Instant) -> ClusterView {
-    registry.view(now).remove(0)
-}
-
-fn conditions(registry: &Registry, now: Instant) -> Vec<Condition> {
-    view(registry, now).endpoints.iter().map(|endpoint| endpoint.condition).collect()
-}
-
-/// An attempt anywhere.
-fn attempt(group: &Group, now: Instant) -> Attempt {
-    group.attempt(&mut Tried::new(), None, false, now).unwrap()
-}
-
-/// An attempt at that endpoint.
-fn attempt_at(group: &Group, position: usize, now: Instant) -> Attempt {
-    group.attempt_again(position, now).unwrap()
-}
-
-/// Opens the breaker of an endpoint.
-fn break_down(group: &Group, position: usize, now: Instant) {
-    for _ in 0..5 {
-        let attempt = attempt_at(group, position, now);
-        group.finish(attempt, Outcome::Failure(Failure::Connect), now);
-    }
-}
-
-/// Positions that 200 attempts go to.
-fn used(group: &Group, fallback: bool, now: Instant) -> Vec<usize> {
-    let mut used = Vec::new();
-    for _ in 0..200 {
-        let attempt = group.attempt(&mut Tried::new(), None, fallback, now).unwrap();
-        used.push(attempt.position());
-        group.finish(attempt, Outcome::Cancelled, now);
-    }
-    used.sort_unstable();
-    used.dedup();
-    used
-}
 
 fn failed(failure: Failure, attempts: u32) -> Failed {
     Failed {
@@ -234,7 +182,8 @@ fn when_most_are_unfit_all_are_used_unless_there_is_another_cluster() {
 #[test]
 fn who_asks_for_rest_gets_it_even_if_nobody_is_left() {
     let mut registry = Registry::new(1);
-    let group = join(&mut registry, &THREE, &Policy::default(), at(0));
+    let policy = Policy { balance: Balance::Weighted, ..Policy::default() };
+    let group = join(&mut registry, &THREE, &policy, at(0));
     group.rest(0, 2 * SECOND, at(0));
     assert_eq!(used(&group, false, at(1999)), [1, 2]);
     assert_eq!(conditions(&registry, at(0))[0], Condition::Resting(at(2000)));
@@ -309,109 +258,6 @@ fn a_stale_connection_is_nobodys_fault() {
         (Condition::Fit, 0, Some(10 * MS))
     );
     assert_eq!((endpoint.counts.broken, endpoint.counts.succeeded), (20, 20));
-}
-
-#[test]
-fn a_reload_keeps_what_stays_and_forgets_what_nobody_uses() {
-    let mut registry = Registry::new(1);
-    let urls = |registry: &Registry| {
-        let endpoints = registry.view(at(0)).into_iter().flat_map(|cluster| cluster.endpoints);
-        endpoints.map(|e| (e.url, e.weight, e.consecutive_failures)).collect::<Vec<_>>()
-    };
-    let by_weight = Policy { balance: Balance::Weighted, ..Policy::default() };
-    let old = join(&mut registry, &THREE[..2], &by_weight, at(0));
-    break_down(&old, 0, at(0));
-    let under_way = attempt_at(&old, 0, at(0));
-    break_down(&old, 1, at(0));
-
-    let new = join(&mut registry, &[("http://b", 3), ("http://c", 1)], &Policy::default(), at(0));
-    let all =
-        [("http://a".into(), None, 5), ("http://b".into(), Some(3), 5), ("http://c".into(), Some(1), 0)];
-    assert_eq!(urls(&registry), all);
-    assert!(matches!(conditions(&registry, at(0))[1], Condition::Open(_)), "known from before");
-    assert_eq!(conditions(&registry, at(0))[2], Condition::Starting(100), "new among old ones");
-    // An exchange of the old snapshot still finds its way.
-    assert_eq!(used(&old, false, at(0)), [0, 1]);
-    old.finish(under_way, Outcome::Success, at(5));
-    drop(old);
-    assert_eq!(urls(&registry), all[1..]);
-
-    // A slot that is used again is not the endpoint that had it.
-    let only = join(&mut registry, &THREE[..1], &Policy::default(), at(0));
-    let late = attempt_at(&only, 0, at(0));
-    drop(only);
-    let other = join(&mut registry, &[("http://d", 1)], &Policy::default(), at(0));
-    other.finish(late, Outcome::Failure(Failure::Reset), at(0));
-    assert!(view(&registry, at(0)).endpoints.iter().all(|e| e.counts.broken == 0));
-    drop(other);
-    let newer = join(&mut registry, &THREE, &Policy::default(), at(0));
-    drop(new);
-    assert_eq!(view(&registry, at(0)).endpoints[0].consecutive_failures, 0);
-    drop(newer);
-    assert!(registry.view(at(0)).is_empty());
-    let _fresh = join(&mut registry, &THREE, &Policy::default(), at(0));
-    assert_eq!(conditions(&registry, at(0)), [Condition::Fit; 3]);
-}
-
-#[test]
-fn reloads_without_end_take_no_more_room() {
-    let mut registry = Registry::new(1);
-    let mut group = join(&mut registry, &THREE, &Policy::default(), at(0));
-    for n in 0..1000 {
-        let url = format!("http://h{n}");
-        let mut next = registry.apply(
-            [
-                ("c", &[("http://a", 1), (url.as_str(), 1)][..], Arc::default()),
-                (&format!("c{n}"), &THREE[..1], Arc::default()),
-            ],
-            at(n),
-        );
-        group = next.remove(0);
-        let views = registry.view(at(n));
-        assert_eq!((views.len(), views[0].endpoints.len()), (2, 2));
-    }
-    assert_eq!(group.name(), "c");
-}
-
-#[test]
-fn limits_are_those_of_the_newest_snapshot_and_who_waits_goes_on_waiting() {
-    let limited = |limit| Policy {
-        concurrency: Concurrency::Fixed(limit),
-        queue: Queue { length: 10, wait: SECOND },
-        ..Policy::default()
-    };
-    let mut registry = Registry::new(1);
-    let old = join(&mut registry, &THREE, &limited(1), at(0));
-    let Entry::Admitted(permit) = old.enter(5, None, at(0)) else { panic!() };
-    let Entry::Waits { ticket, .. } = old.enter(5, None, at(0)) else { panic!() };
-    assert_eq!(old.turn(at(0)), None);
-    let new = join(&mut registry, &THREE, &limited(2), at(0));
-    let Some(Turn::Admitted(whose, second)) = new.turn(at(0)) else { panic!() };
-    assert_eq!(whose, ticket);
-    let Entry::Waits { ticket, .. } = new.enter(5, None, at(0)) else { panic!() };
-    assert!(old.cancel(ticket) && !new.cancel(ticket));
-    old.leave(permit, at(10));
-    old.leave(second, at(10));
-    assert_eq!(view(&registry, at(10)).in_flight, 0);
-}
-
-#[test]
-fn a_reload_does_not_forgive_what_was_spent() {
-    let rate = |messages| Rate { per: Per::Tenant, messages, every: SECOND, burst: 1, keys: 10 };
-    let policy = |messages| Policy { rate: vec![rate(messages)], ..Policy::default() };
-    let mut registry = Registry::new(1);
-    let caller = Caller { tenant: Some("acme"), ..Caller::default() };
-    let first = join(&mut registry, &THREE, &policy(1), at(0));
-    assert_eq!(first.spend(&caller, at(0)), Ok(()));
-    let second = join(&mut registry, &THREE, &policy(1), at(0));
-    let exceeded = second.spend(&caller, at(250)).unwrap_err();
-    assert_eq!((exceeded.rate, exceeded.retry_after), (rate(1), 750 * MS));
-    let third = join(&mut registry, &THREE, &policy(2), at(0));
-    assert_eq!(third.spend(&caller, at(250)), Ok(()), "another rate begins anew");
-    drop(third);
-    assert!(second.spend(&caller, at(300)).is_ok(), "the one before is in force again, and new to it");
-    assert!(first.spend(&caller, at(1000)).is_err());
-    assert_eq!(view(&registry, at(250)).totals.rate_limited, 2);
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub enum Entry {
     Waits {
         /// Its place.
         ticket: Ticket,
-        /// A less urgent message whose place it took: that one is refused with [`Refusal::full`].
+        /// A less urgent message whose place it took, and what that one is answered.
         evicted: Option<(Ticket, Refusal)>,
     },
     /// It is answered at once.
