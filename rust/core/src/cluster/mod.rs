@@ -1,11 +1,60 @@
-//! Clusters: named endpoints that speak one dialect.
+//! Clusters: named endpoints that speak one dialect, and what is known of them.
+//!
+//! [`Cluster`] and [`Endpoint`] are configuration, part of a snapshot. Everything else here is state and what is decided
+//! by it: which endpoint to try ([`balance`]), whether it is fit ([`Health`]), whether to try again ([`retry`]), how many
+//! messages at a time ([`Gate`]) and over time ([`Meter`]). A [`Registry`] holds the state, by cluster name and URL, beside
+//! the snapshots; a [`Group`] is what an exchange asks.
+//!
+//! None of it looks at a clock or at a source of randomness: `now` is passed in, and a seed.
 
+pub mod balance;
+mod breaker;
+mod bucket;
+mod checker;
 mod endpoint;
+mod failure;
+mod gate;
+mod gradient;
+mod group;
+mod health;
+mod hedge;
+mod latency;
+mod meter;
 mod order;
+pub mod policy;
+mod queue;
+mod registry;
+pub mod rendezvous;
+pub mod retry;
+mod rng;
+mod state;
+mod time;
+mod view;
+mod window;
 
+pub use balance::Tried;
+pub use breaker::{Breaker, Change, Pass, State as BreakerState};
+pub use bucket::{Quota, Word};
+pub use checker::Checker;
 pub use endpoint::Endpoint;
+pub use failure::{Failure, Outcome};
+pub use gate::{Entry, Gate, Permit, Refusal, Refusals, Turn};
+pub use gradient::Gradient;
+pub use group::{Attempt, Group, NoEndpoint};
+pub use health::{Health, Standing};
+pub use hedge::Histogram;
+pub use latency::Latency;
+pub use meter::{Caller, Exceeded, Meter};
 pub(crate) use order::mix;
 pub use order::order;
+pub use queue::{Left, Queue, Ticket};
+pub use registry::Registry;
+pub use retry::{Failed, Next, Reason};
+pub use rng::Rng;
+pub use state::{Counts, Totals};
+pub use time::Instant;
+pub use view::{ClusterView, Condition, EndpointView};
+pub use window::Window;
 
 use crate::dialect::Dialect;
 

@@ -1,0 +1,466 @@
+//! A cluster as one snapshot knows it, and all that an exchange asks of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::balance::{self, Tried};
+use super::breaker::Pass;
+use super::failure::{Failure, Outcome};
+use super::gate::{Entry, Permit, Turn};
+use super::health::Standing;
+use super::meter::{Caller, Exceeded, Meter};
+use super::policy::{Balance, Concurrency, Policy};
+use super::queue::Ticket;
+use super::retry::{self, Failed, Next};
+use super::state::{Key, State};
+use super::time::{Instant, float};
+
+/// A snapshot's view of a cluster: its endpoints by position, its policy, and the state that it shares with the groups of
+/// other snapshots. Made by [`Registry::apply`](super::Registry::apply).
+///
+/// An exchange calls, in this order:
+///
+/// 1. [`spend`](Self::spend): does a rate allow the message?
+/// 2. [`enter`](Self::enter): is there room? Else wait for [`turn`](Self::turn), or [`cancel`](Self::cancel).
+/// 3. [`attempt`](Self::attempt): at which endpoint? [`hedge_after`](Self::hedge_after): when to
+///    [`hedge`](Self::hedge)?
+/// 4. [`responded`](Self::responded) at the first byte, [`finish`](Self::finish) at the end of each attempt, with
+///    [`rest`](Self::rest) where the endpoint sent a `Retry-After`.
+/// 5. [`retry`](Self::retry) after a failure; then 3 again, or the next cluster, or the answer.
+/// 6. [`leave`](Self::leave), and `turn` for those who wait.
+///
+/// Timeouts, rates, concurrency and queue are those of the newest snapshot; how an exchange retries, balances and judges
+/// endpoints is up to its own. Endpoints that a newer snapshot does not have any more stay known as long as this group
+/// lives, so that exchanges of its snapshot end as they began.
+///
+/// Each call locks the cluster's state for its duration; there is nothing that could wait inside.
+#[derive(Debug)]
+pub struct Group {
+    name: Box<str>,
+    state: Arc<Mutex<State>>,
+    policy: Arc<Policy>,
+    members: Vec<Member>,
+    generation: u64,
+    /// The least and the mean weight, in thousandths.
+    unit: u32,
+    mean: f64,
+    /// When it was made: good enough for when it goes, as nobody says when that is.
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Member {
+    key: Key,
+    weight: u32,
+}
+
+/// An attempt under way. Ends with [`Group::finish`], of the group that it came from.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "an attempt has to be finished"]
+pub struct Attempt {
+    position: usize,
+    key: Key,
+    pass: Pass,
+    began: Instant,
+    responded: bool,
+}
+
+impl Attempt {
+    /// The endpoint's position in its cluster.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The whole request was sent at `now`. Only for bodies that came from the client bit by bit: the time it took is
+    /// not the endpoint's.
+    pub fn request_sent(&mut self, now: Instant) {
+        self.began = now;
+    }
+}
+
+/// Why there is no endpoint to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoEndpoint {
+    /// All that are fit were tried.
+    Tried,
+    /// None is fit, and there is another cluster to go to.
+    Unfit,
+    /// All that are left asked to be left alone.
+    Resting {
+        /// Until then, the first of them.
+        until: Instant,
+    },
+}
+
+impl Group {
+    pub(super) fn join(
+        name: &str,
+        state: Arc<Mutex<State>>,
+        endpoints: &[(&str, u32)],
+        policy: Arc<Policy>,
+        generation: u64,
+        now: Instant,
+    ) -> Self {
+        let keys = lock(&state).join(endpoints, &policy, generation, now);
+        let weights = || endpoints.iter().map(|(_, weight)| weight.saturating_mul(Standing::WHOLE).max(1));
+        let sum: u64 = weights().map(u64::from).sum();
+        Self {
+            name: name.into(),
+            state,
+            policy,
+            members: (keys.into_iter().zip(endpoints))
+                .map(|(key, (_, weight))| Member { key, weight: *weight })
+                .collect(),
+            generation,
+            unit: weights().min().unwrap_or(1),
+            mean: float(sum) / float(endpoints.len().max(1) as u64),
+            since: now,
+        }
+    }
+
+    /// The cluster's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The policy of the group's own snapshot.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Takes a token for a message from every rate, or from none.
+    ///
+    /// # Errors
+    /// A rate was reached.
+    pub fn spend(&self, caller: &Caller<'_>, now: Instant) -> Result<(), Exceeded> {
+        let mut state = self.lock();
+        let spent = Meter::take_all(&mut state.meters, caller, now);
+        state.totals.rate_limited += u64::from(spent.is_err());
+        spent
+    }
+
+    /// A message comes: see [`Gate::enter`](super::Gate::enter). `priority` 0 to 9, `deadline` when its exchange has to be
+    /// over.
+    pub fn enter(&self, priority: u8, deadline: Option<Instant>, now: Instant) -> Entry {
+        let mut state = self.lock();
+        let policy = self.newest_policy(&state);
+        state.totals.messages += 1;
+        let entry = state.gate.enter(priority, deadline, &policy.concurrency, &policy.queue, now);
+        if !matches!(entry, Entry::Refused(_)) {
+            state.budget.deposit(now);
+        }
+        entry
+    }
+
+    /// Whose turn it is to go on: to be called after every [`leave`](Self::leave) and [`responded`](Self::responded),
+    /// until it says nobody's. The one named may be of another snapshot of this cluster.
+    #[must_use]
+    pub fn turn(&self, now: Instant) -> Option<Turn> {
+        let mut state = self.lock();
+        let policy = self.newest_policy(&state);
+        state.gate.turn(&policy.concurrency, now)
+    }
+
+    /// A message does not want to wait any longer: its client has left, or its deadline has passed. False: it does not
+    /// wait any more.
+    #[allow(clippy::must_use_candidate)] // It changes the queue.
+    pub fn cancel(&self, ticket: Ticket) -> bool {
+        self.lock().gate.cancel(ticket)
+    }
+
+    /// A message is in flight no more.
+    pub fn leave(&self, permit: Permit, now: Instant) {
+        self.lock().gate.leave(permit, now);
+    }
+
+    /// Begins an attempt at an endpoint that is fit and not in `tried`, and puts it there.
+    ///
+    /// `key` is the [`hash`](super::rendezvous::hash) of the field that the policy's `hash` names, where the message has it.
+    /// `fallback`: there is another cluster to go to, so that endpoints that are not fit need not be used (see
+    /// [`panic_percent`](super::policy::Health::panic_percent)).
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn attempt(
+        &self,
+        tried: &mut Tried,
+        key: Option<u64>,
+        fallback: bool,
+        now: Instant,
+    ) -> Result<Attempt, NoEndpoint> {
+        let mut state = self.lock();
+        let position = self.choose(&mut state, tried, key, fallback, now)?;
+        tried.insert(position);
+        self.begin(&mut state, position, now).ok_or(NoEndpoint::Tried)
+    }
+
+    /// Begins an attempt at the endpoint of one that found its connection stale. `None` where there is no such endpoint.
+    #[must_use]
+    pub fn attempt_again(&self, position: usize, now: Instant) -> Option<Attempt> {
+        self.begin(&mut self.lock(), position, now)
+    }
+
+    /// When to begin a second attempt, counted from the first; `None`: not at all.
+    #[must_use]
+    pub fn hedge_after(&self, idempotent: bool) -> Option<Duration> {
+        let policy = self.policy.hedge.as_ref().filter(|_| idempotent)?;
+        self.lock().latencies.hedge_after(policy)
+    }
+
+    /// Begins a second attempt while the first goes on, as [`attempt`](Self::attempt) does; `None` where there is no other
+    /// endpoint or no budget. The exchange takes the response that begins first, and finishes the other attempt with
+    /// [`Outcome::Cancelled`].
+    #[must_use]
+    pub fn hedge(&self, tried: &mut Tried, key: Option<u64>, now: Instant) -> Option<Attempt> {
+        let mut state = self.lock();
+        if state.budget.left(&self.policy.retry, now) == 0 {
+            return None;
+        }
+        // Never at one that is not fit: this is for speed.
+        let position = self.choose(&mut state, tried, key, true, now).ok()?;
+        tried.insert(position);
+        state.budget.withdraw(&self.policy.retry, now);
+        state.totals.hedges += 1;
+        self.begin(&mut state, position, now)
+    }
+
+    /// The response of an attempt has begun, with a status that is no [`Failure`].
+    pub fn responded(&self, attempt: &mut Attempt, now: Instant) {
+        if std::mem::replace(&mut attempt.responded, true) {
+            return;
+        }
+        let took = now.since(attempt.began);
+        let mut state = self.lock();
+        if let Some((endpoint, rng)) = state.endpoint_and_rng(attempt.key) {
+            endpoint.latency.observe(took, now);
+            endpoint.health.responded(&mut attempt.pass, &self.policy, now, rng);
+        }
+        state.latencies.observe(took);
+        let concurrency = self.concurrency(&state);
+        let State { gate, rng, .. } = &mut *state;
+        gate.observe(attempt.began, &concurrency, now, rng);
+    }
+
+    /// An attempt has ended.
+    #[allow(clippy::needless_pass_by_value)] // It is used up.
+    pub fn finish(&self, attempt: Attempt, outcome: Outcome, now: Instant) {
+        let took = now.since(attempt.began);
+        let mut state = self.lock();
+        if let Some((endpoint, rng)) = state.endpoint_and_rng(attempt.key) {
+            endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
+            endpoint.health.leave(attempt.pass, outcome, &self.policy, now, rng);
+            match outcome {
+                Outcome::Failure(failure) if failure != Failure::Stale => endpoint.latency.failed(took, now),
+                Outcome::Cancelled if !attempt.responded => endpoint.latency.at_least(took, now),
+                _ => (),
+            }
+            let counts = &mut endpoint.counts;
+            *match outcome {
+                Outcome::Success => &mut counts.succeeded,
+                Outcome::Cancelled => &mut counts.cancelled,
+                Outcome::Failure(Failure::Connect) => &mut counts.unreachable,
+                Outcome::Failure(Failure::Timeout) => &mut counts.timed_out,
+                Outcome::Failure(Failure::Stale | Failure::Reset | Failure::Protocol) => &mut counts.broken,
+                Outcome::Failure(Failure::Status(_)) => &mut counts.refused,
+            } += 1;
+        }
+        if let (Outcome::Cancelled, false, Some(policy)) = (outcome, attempt.responded, &self.policy.hedge) {
+            // Who lost to a second attempt was slow. Left out, hedging would make latencies look ever better than they
+            // are; one whose client left early says nothing.
+            if state.latencies.percentile(policy.percentile).is_some_and(|usual| took > usual) {
+                state.latencies.observe(took);
+            }
+        }
+        if let Outcome::Failure(failure) = outcome
+            && failure.overload()
+        {
+            let concurrency = self.concurrency(&state);
+            let State { gate, rng, .. } = &mut *state;
+            gate.overloaded(&concurrency, now, rng);
+        }
+    }
+
+    /// The endpoint at `position` said when to come back (`Retry-After`, RFC 9110, section 10.2.3): it gets nothing until
+    /// then, within the policy's bound.
+    pub fn rest(&self, position: usize, retry_after: Duration, now: Instant) {
+        let Some(member) = self.members.get(position) else { return };
+        if let Some(endpoint) = self.lock().get_mut(member.key) {
+            endpoint.health.rest(retry_after, &self.policy.health, now);
+        }
+    }
+
+    /// What to do after a failed attempt: see [`retry::next`]. For a [`Next::Retry`] that is not elsewhere, `tried` has to
+    /// be cleared; after [`Failure::Stale`] it goes to the same endpoint, by [`attempt_again`](Self::attempt_again).
+    #[must_use]
+    pub fn retry(&self, failed: &Failed, tried: &Tried, now: Instant) -> Next {
+        let mut state = self.lock();
+        let others = self.weigh(&mut state, tried, failed.fallback, now).is_ok();
+        let State { budget, rng, totals, .. } = &mut *state;
+        let next = retry::next(&self.policy.retry, failed, others, budget, rng, now);
+        totals.retries += u64::from(matches!(next, Next::Retry { .. }));
+        next
+    }
+
+    /// When the next active check is due; `None`: never. Only the newest snapshot's group checks.
+    #[must_use]
+    pub fn next_check(&self) -> Option<Instant> {
+        let state = self.lock();
+        self.checks(&state).map(|(_, due)| due).min()
+    }
+
+    /// The position of an endpoint that is to be asked now. To be called until there is none; the answer goes to
+    /// [`checked`](Self::checked).
+    #[must_use]
+    pub fn due_check(&self, now: Instant) -> Option<usize> {
+        let mut state = self.lock();
+        let (position, _) = self.checks(&state).find(|(_, due)| *due <= now)?;
+        let member = self.members.get(position)?;
+        state.get_mut(member.key)?.health.asked(&self.policy, now);
+        Some(position)
+    }
+
+    /// An endpoint answered its active check well, or did not (in time).
+    pub fn checked(&self, position: usize, good: bool, now: Instant) {
+        let Some(member) = self.members.get(position) else { return };
+        if let Some((endpoint, rng)) = self.lock().endpoint_and_rng(member.key) {
+            endpoint.health.answered(good, &self.policy, now, rng);
+        }
+    }
+
+    fn checks(&self, state: &State) -> impl Iterator<Item = (usize, Instant)> {
+        let newest = state.newest() == Some(self.generation);
+        let due = move |(position, member): (usize, &Member)| {
+            Some((position, state.get(member.key)?.health.checker()?.due()))
+        };
+        self.members.iter().enumerate().filter(move |_| newest).filter_map(due)
+    }
+
+    fn begin(&self, state: &mut State, position: usize, now: Instant) -> Option<Attempt> {
+        let key = self.members.get(position)?.key;
+        let endpoint = state.get_mut(key)?;
+        endpoint.in_flight += 1;
+        endpoint.counts.attempts += 1;
+        let pass = endpoint.health.enter(&self.policy, now);
+        Some(Attempt { position, key, pass, began: now, responded: false })
+    }
+
+    fn choose(
+        &self,
+        state: &mut State,
+        tried: &Tried,
+        key: Option<u64>,
+        fallback: bool,
+        now: Instant,
+    ) -> Result<usize, NoEndpoint> {
+        self.weigh(state, tried, fallback, now)?;
+        let weights = std::mem::take(&mut state.weights);
+        let member = |position: usize| self.members.get(position);
+        let chosen = match (&self.policy.balance, key) {
+            (Balance::Weighted, _) => balance::weighted(&weights, &mut state.rng),
+            (Balance::RoundRobin, _) => balance::round_robin(&weights, |position, by| {
+                let endpoint = member(position).and_then(|member| state.get_mut(member.key));
+                endpoint.map_or(0, |endpoint| {
+                    endpoint.credit = endpoint.credit.saturating_add(by);
+                    endpoint.credit
+                })
+            }),
+            (Balance::Hash(_), Some(key)) => balance::hashed(&weights, key, |position| {
+                member(position).and_then(|member| state.get(member.key)).map_or(0, |found| found.url_hash)
+            }),
+            (Balance::LeastLoad, _) | (Balance::Hash(_), None) => {
+                let mut rng = state.rng.clone();
+                let chosen = balance::two_choices(&weights, self.unit, &mut rng, |position| {
+                    let weight = weights.get(position).copied().unwrap_or(1).max(1);
+                    let endpoint = member(position).and_then(|member| state.get(member.key));
+                    endpoint.map_or(f64::MAX, |endpoint| {
+                        endpoint.latency.load(endpoint.in_flight, f64::from(weight) / self.mean, now)
+                    })
+                });
+                state.rng = rng;
+                chosen
+            }
+        };
+        state.weights = weights;
+        chosen.ok_or(NoEndpoint::Tried)
+    }
+
+    /// Fills `state.weights`: what each endpoint weighs in a choice now, 0 where it is out.
+    fn weigh(
+        &self,
+        state: &mut State,
+        tried: &Tried,
+        fallback: bool,
+        now: Instant,
+    ) -> Result<(), NoEndpoint> {
+        let mut weights = std::mem::take(&mut state.weights);
+        weights.clear();
+        let (mut fit, mut open) = (0_u64, 0_u32);
+        let mut rested: Option<Instant> = None;
+        for (position, member) in self.members.iter().enumerate() {
+            let standing = state.get(member.key).map(|endpoint| endpoint.health.standing(&self.policy, now));
+            let weight = match standing {
+                Some(Standing::Fit { share }) => {
+                    fit += 1;
+                    member.weight.saturating_mul(share).max(1)
+                }
+                Some(Standing::Resting { until, fit: otherwise }) => {
+                    fit += u64::from(otherwise);
+                    if !tried.contains(position) {
+                        rested = Some(rested.map_or(until, |first| first.min(until)));
+                    }
+                    0
+                }
+                Some(Standing::Unfit) | None => 0,
+            };
+            let weight = if tried.contains(position) { 0 } else { weight };
+            open += u32::from(weight > 0);
+            weights.push(weight);
+        }
+        let all = self.members.len() as u64;
+        if !fallback && fit * 100 < all * u64::from(self.policy.health.panic_percent) {
+            for (position, (member, weight)) in self.members.iter().zip(&mut weights).enumerate() {
+                let standing =
+                    state.get(member.key).map(|endpoint| endpoint.health.standing(&self.policy, now));
+                if standing == Some(Standing::Unfit) && !tried.contains(position) {
+                    *weight = member.weight.saturating_mul(Standing::WHOLE).max(1);
+                    open += 1;
+                }
+            }
+        }
+        state.weights = weights;
+        match rested {
+            _ if open > 0 => Ok(()),
+            Some(until) => Err(NoEndpoint::Resting { until }),
+            None if fit == 0 && tried.is_empty() => Err(NoEndpoint::Unfit),
+            None => Err(NoEndpoint::Tried),
+        }
+    }
+
+    fn newest_policy(&self, state: &State) -> Arc<Policy> {
+        state.policy().unwrap_or_else(|| Arc::clone(&self.policy))
+    }
+
+    fn concurrency(&self, state: &State) -> Concurrency {
+        self.newest_policy(state).concurrency
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+}
+
+/// Endpoints that are in no other group are forgotten.
+impl Drop for Group {
+    fn drop(&mut self) {
+        let keys: Vec<Key> = self.members.iter().map(|member| member.key).collect();
+        lock(&self.state).leave(&keys, self.generation, self.since);
+    }
+}
+
+/// What a panic left behind is as good as what was there: counts, which the next message mends.
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

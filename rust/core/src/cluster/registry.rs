@@ -1,0 +1,96 @@
+//! The state of all clusters, which outlives snapshots.
+
+use std::sync::{Arc, Mutex, Weak};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::group::{Group, lock};
+use super::policy::Policy;
+use super::rng::Rng;
+use super::state::State;
+use super::time::Instant;
+use super::view::ClusterView;
+
+/// State by cluster and endpoint: one for each process.
+///
+/// State lives as long as a group of any snapshot refers to it, and a snapshot lives as long as an exchange uses it. So a
+/// reload keeps what is known of the clusters (by name) and endpoints (by URL) that stay, and what goes is forgotten with
+/// the last exchange that used it. How much state there is follows from that: that of the endpoints of the snapshots in
+/// use, and nothing that messages can make more of but the accounts of rates, which are bounded by their policy.
+///
+/// ```
+/// use std::sync::Arc;
+/// use waypost_core::cluster::{Instant, Outcome, Registry, Tried, policy::Policy};
+/// let mut registry = Registry::new(7);
+/// let now = Instant::from_nanos(0);
+/// let endpoints = [("http://a", 1), ("http://b", 1)];
+/// let [group] = &registry.apply([("models", &endpoints[..], Arc::new(Policy::default()))], now)[..] else { panic!() };
+/// let attempt = group.attempt(&mut Tried::new(), None, false, now).unwrap();
+/// group.finish(attempt, Outcome::Success, now);
+/// assert_eq!(registry.view(now)[0].endpoints.iter().map(|e| e.counts.succeeded).sum::<u64>(), 1);
+/// ```
+#[derive(Debug)]
+pub struct Registry {
+    clusters: HashMap<Box<str>, Weak<Mutex<State>>, RandomState>,
+    rng: Rng,
+    generation: u64,
+}
+
+impl Registry {
+    /// Without clusters. `seed` should be random, and not known to clients.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { clusters: HashMap::with_hasher(RandomState::default()), rng: Rng::new(seed), generation: 0 }
+    }
+
+    /// A snapshot comes into force: one group for each of its clusters, given by unique name, endpoints (unique URL and
+    /// weight) and a policy without [`problems`](Policy::problems). The groups belong to the snapshot: what only older ones
+    /// know goes when those are dropped.
+    pub fn apply<'a>(
+        &mut self,
+        clusters: impl IntoIterator<Item = (&'a str, &'a [(&'a str, u32)], Arc<Policy>)>,
+        now: Instant,
+    ) -> Vec<Group> {
+        self.generation += 1;
+        let mut groups = Vec::new();
+        for (name, endpoints, policy) in clusters {
+            let state = self.clusters.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let state = Arc::new(Mutex::new(State::new(&policy, self.rng.next_u64(), now)));
+                self.clusters.insert(name.into(), Arc::downgrade(&state));
+                state
+            });
+            groups.push(Group::join(name, state, endpoints, policy, self.generation, now));
+        }
+        self.clusters.retain(|_, state| state.strong_count() > 0);
+        groups
+    }
+
+    /// Everything that is known now, by cluster name.
+    #[must_use]
+    pub fn view(&self, now: Instant) -> Vec<ClusterView> {
+        let mut views: Vec<ClusterView> = (self.clusters.iter())
+            .filter_map(|(name, state)| Some(ClusterView::of(name, &lock(&*state.upgrade()?), now)))
+            .collect();
+        views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        views
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_uses_are_forgotten() {
+        let mut registry = Registry::new(1);
+        for n in 0..100 {
+            let name = format!("c{n}");
+            drop(
+                registry.apply([(name.as_str(), &[("http://a", 1)][..], Arc::default())], Instant::default()),
+            );
+        }
+        let _groups = registry.apply([], Instant::default());
+        assert!(registry.clusters.is_empty());
+    }
+}

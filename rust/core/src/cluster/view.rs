@@ -1,0 +1,141 @@
+//! What is known, for people and metrics.
+
+use std::time::Duration;
+
+use super::breaker::State as Breaker;
+use super::gate::Refusals;
+use super::health::Standing;
+use super::policy::{Policy, Rate};
+use super::state::{Counts, EndpointState, State, Totals};
+use super::time::Instant;
+
+/// A cluster at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterView {
+    /// Its name.
+    pub name: String,
+    /// What it has done so far.
+    pub totals: Totals,
+    /// Messages in flight.
+    pub in_flight: u32,
+    /// How many may be; `None`: any number.
+    pub limit: Option<u32>,
+    /// Messages that wait, by priority, 0 to 9.
+    pub waiting: [u32; 10],
+    /// How long one of ordinary priority (5) would wait if it came now.
+    pub wait: Duration,
+    /// Messages refused so far, by why.
+    pub refused: Refusals,
+    /// Retries that the budget has left.
+    pub retries_left: u64,
+    /// Time to the first byte, of about the last 4000 attempts: 50th, 95th and 99th percentile.
+    pub latency: Option<[Duration; 3]>,
+    /// Its rates, and of how many accounts are kept.
+    pub rates: Vec<(Rate, usize)>,
+    /// Its endpoints, by URL.
+    pub endpoints: Vec<EndpointView>,
+}
+
+/// An endpoint at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointView {
+    /// Its URL.
+    pub url: String,
+    /// Its weight as configured; `None` where the newest snapshot does not have it any more.
+    pub weight: Option<u32>,
+    /// How it is.
+    pub condition: Condition,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// What its active check says; `None`: nothing.
+    pub check: Option<bool>,
+    /// Attempts in flight.
+    pub in_flight: u32,
+    /// The moving average that it is balanced by.
+    pub latency: Option<Duration>,
+    /// What it has done so far.
+    pub counts: Counts,
+}
+
+/// How an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Fit for its whole share.
+    Fit,
+    /// Fit for so many thousandths of its share.
+    Starting(u32),
+    /// Its breaker lets trials pass.
+    HalfOpen,
+    /// Its breaker is open until then.
+    Open(Instant),
+    /// Its active check fails.
+    CheckFails,
+    /// It asked to be left alone until then.
+    Resting(Instant),
+}
+
+impl Condition {
+    /// A word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Starting(_) => "starting",
+            Self::HalfOpen => "half_open",
+            Self::Open(_) => "open",
+            Self::CheckFails => "check_fails",
+            Self::Resting(_) => "resting",
+        }
+    }
+}
+
+impl ClusterView {
+    pub(super) fn of(name: &str, state: &State, now: Instant) -> Self {
+        let policy = state.policy().unwrap_or_default();
+        let newest = state.newest();
+        let mut endpoints: Vec<EndpointView> =
+            state.endpoints().map(|endpoint| EndpointView::of(endpoint, &policy, newest, now)).collect();
+        endpoints.sort_unstable_by(|a, b| a.url.cmp(&b.url));
+        let quantile = |percent| state.latencies.quantile(percent);
+        Self {
+            name: name.to_owned(),
+            totals: state.totals,
+            in_flight: state.gate.in_flight(),
+            limit: state.gate.limit(&policy.concurrency),
+            waiting: state.gate.waiting(),
+            wait: state.gate.wait(5, &policy.concurrency),
+            refused: state.gate.refused(),
+            retries_left: state.budget.left(&policy.retry, now),
+            latency: quantile(50).zip(quantile(95)).zip(quantile(99)).map(|((a, b), c)| [a, b, c]),
+            rates: state.meters.iter().map(|meter| (*meter.rate(), meter.len())).collect(),
+            endpoints,
+        }
+    }
+}
+
+impl EndpointView {
+    fn of(endpoint: &EndpointState, policy: &Policy, newest: Option<u64>, now: Instant) -> Self {
+        let health = &endpoint.health;
+        let check = health.checker().and_then(super::checker::Checker::fit);
+        let condition = match (health.standing(policy, now), health.breaker()) {
+            (Standing::Resting { until, .. }, _) => Condition::Resting(until),
+            _ if check == Some(false) => Condition::CheckFails,
+            (_, Breaker::Open { until }) if now < until => Condition::Open(until),
+            (_, Breaker::HalfOpen { .. } | Breaker::Open { .. }) => Condition::HalfOpen,
+            (Standing::Fit { share }, Breaker::Closed) if share < Standing::WHOLE => {
+                Condition::Starting(share)
+            }
+            (_, Breaker::Closed) => Condition::Fit,
+        };
+        Self {
+            url: endpoint.url.to_string(),
+            weight: (newest == Some(endpoint.generation)).then_some(endpoint.weight),
+            condition,
+            consecutive_failures: health.consecutive(),
+            check,
+            in_flight: endpoint.in_flight,
+            latency: endpoint.latency.estimate(now),
+            counts: endpoint.counts,
+        }
+    }
+}
