@@ -10,8 +10,12 @@ use super::predicates::PredicateId;
 pub(crate) struct Affixes {
     /// How many bytes all of them begin with alike.
     common: usize,
-    /// By string, the eight bytes behind those, as a number that sorts as they do; those that are missing are 0.
+    /// The first eight of those, and which bytes of the number they are.
+    begin: (u64, u64),
+    /// By string, the eight bytes behind the common ones, as a number that sorts as they do; those that are missing are 0.
     keys: Vec<u64>,
+    /// By the byte behind the common ones, where the strings with a greater one begin. Empty where strings are few.
+    first: Vec<u32>,
     strings: Vec<Affix>,
     bytes: Vec<u8>,
     /// In bytes, the longest of them: nobody has to look at more of a text.
@@ -29,6 +33,9 @@ struct Affix {
 }
 
 const NONE: u32 = u32::MAX;
+
+/// Up to how many strings are searched without a look at the first byte.
+const FEW: usize = 16;
 
 impl Affixes {
     pub(crate) fn build(mut strings: Vec<(Vec<u8>, PredicateId)>) -> Self {
@@ -51,6 +58,15 @@ impl Affixes {
             let (start, length) = (narrow(out.bytes.len()), narrow(bytes.len()));
             out.bytes.extend_from_slice(&bytes);
             out.strings.push(Affix { start, length, id, parent });
+        }
+        if out.keys.len() > FEW {
+            let behind = |byte: u64| out.keys.partition_point(|key| key >> 56 <= byte);
+            out.first = (0..=0xFF).map(|byte| narrow(behind(byte))).collect();
+        }
+        if let Some(affix) = out.strings.first() {
+            let length = out.common.min(8);
+            let mask = if length == 0 { 0 } else { u64::MAX << (64 - 8 * length) };
+            out.begin = (key(out.bytes(affix), 0) & mask, mask);
         }
         out.keys.shrink_to_fit();
         out.strings.shrink_to_fit();
@@ -83,13 +99,13 @@ impl Affixes {
     }
 
     fn find(&self, text: &[u8], mut found: impl FnMut(PredicateId)) {
-        let first = self.strings.first().map(|affix| self.bytes(affix)).unwrap_or_default();
-        if !text.starts_with(first.get(..self.common).unwrap_or_default()) {
+        let (begin, mask) = self.begin;
+        if key(text, 0) & mask != begin {
             return;
         }
         let key = key(text, self.common);
         // Only among strings with the same key does the whole string say which is greater.
-        let same = self.keys.partition_point(|other| *other < key);
+        let same = self.first_from(key);
         let mut after = same;
         if self.keys.get(same) == Some(&key) {
             let end = self.keys.partition_point(|other| *other <= key);
@@ -103,6 +119,18 @@ impl Affixes {
             }
             at = affix.parent;
         }
+    }
+
+    /// The first string whose key is at least this one.
+    fn first_from(&self, key: u64) -> usize {
+        let byte = (key >> 56) as usize;
+        let behind = |byte: usize| self.first.get(byte).map(|at| *at as usize);
+        let (from, to) = match behind(byte) {
+            None => (0, self.keys.len()),
+            Some(to) => (byte.checked_sub(1).and_then(behind).unwrap_or_default(), to),
+        };
+        let keys = self.keys.get(from..to).unwrap_or_default();
+        from + keys.partition_point(|other| *other < key)
     }
 
     fn bytes(&self, affix: &Affix) -> &[u8] {

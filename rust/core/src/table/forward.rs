@@ -219,16 +219,24 @@ impl Guards {
             return;
         }
         work::step(1 + self.rest.len());
-        out.extend(self.present);
-        if self.equalities {
-            out.extend(predicates.equal_to(entry));
+        if let Some(present) = self.present {
+            out.push(present);
+        }
+        if self.equalities
+            && let Some(equal) = predicates.equal_to(entry)
+        {
+            out.push(equal);
         }
         if self.only_equalities {
             return;
         }
         let Some(seen) = entry.seen() else { return };
         let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(&seen));
-        out.extend(self.rest.iter().copied().filter(|id| holds(*id)));
+        for id in &self.rest {
+            if holds(*id) {
+                out.push(*id);
+            }
+        }
         match &seen {
             Seen::Number(number) => self.numeric.find(number, out),
             Seen::String(text) => {
