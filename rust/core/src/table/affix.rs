@@ -86,7 +86,7 @@ impl Affixes {
     /// Calls `found` with the predicate of every string that `text` begins with.
     pub(crate) fn prefixes(&self, text: &[u8], found: impl FnMut(PredicateId)) {
         if !self.is_empty() {
-            self.find(text.get(..self.longest).unwrap_or(text), found);
+            self.find(text, found);
         }
     }
 
@@ -139,17 +139,21 @@ impl Affixes {
     }
 }
 
-/// Eight bytes from an offset on.
+/// Eight bytes from an offset on, those that are missing being 0.
+#[inline]
 fn key(text: &[u8], from: usize) -> u64 {
     let rest = text.get(from..).unwrap_or_default();
     if let Some(chunk) = rest.first_chunk() {
         return u64::from_be_bytes(*chunk);
     }
-    let mut chunk = [0; 8];
-    for (to, from) in chunk.iter_mut().zip(rest) {
-        *to = *from;
+    let missing = 8 * (8 - rest.len());
+    if let Some(chunk) = text.last_chunk() {
+        return u64::from_be_bytes(*chunk).checked_shl(narrow(missing)).unwrap_or_default();
     }
-    u64::from_be_bytes(chunk)
+    rest.iter()
+        .fold(0, |key, byte| key << 8 | u64::from(*byte))
+        .checked_shl(narrow(missing))
+        .unwrap_or_default()
 }
 
 /// An index or offset; 2³² − 1 for what does not fit, where nothing is.
