@@ -35,6 +35,8 @@ class Table:
     columns: Sequence[str]
     rows: list[Sequence[object]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    picture: str = ""
+    """Where a plot of it is, relative to the results file."""
 
     def __str__(self) -> str:
         cells = [list(self.columns), *([_cell(value) for value in row] for row in self.rows)]
@@ -45,6 +47,8 @@ class Table:
         for row in (cells[0], rule, *cells[1:]):
             padded = (_pad(cell, width, right) for cell, width, right in zip(row, widths, numeric, strict=True))
             lines.append(f"| {' | '.join(padded)} |")
+        if self.picture:
+            lines += ["", f"![{self.title}]({self.picture})"]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines)
