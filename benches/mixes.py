@@ -47,6 +47,10 @@ MIXES: dict[str, Mix] = {
         lambda subject: {"topic": f"alerts/{subject}/disk"},
     ),
     "wildcard": Mix(
+        lambda subject: {"agent": [{"wildcard": f"team-{subject}/*/prod-*"}]},
+        lambda subject: {"agent": f"team-{subject}/eu/prod-7"},
+    ),
+    "wildcard, all begin alike": Mix(
         lambda subject: {"agent": [{"wildcard": f"org/*/team-{subject}/*"}]},
         lambda subject: {"agent": f"org/eu/team-{subject}/bot-7"},
     ),

@@ -69,9 +69,9 @@ _RULE_ENGINE = (
     'tenant == "tenant-{n}" and model.starts_with("llama-")',
     'tenant == "tenant-{n}" and priority >= 5',
     'kind in ["model", "query"] and agent.starts_with("agent-{n}-")',
-    'labels.region.ends_with("west-1") and labels.team == "team-{n}"',
+    'labels["region"].ends_with("west-1") and labels["team"] == "team-{n}"',
     'task == "task-{n}" and not (tenant in ["internal", "blocked"])',
-    '$any([c.type == "memory" and c.ref.starts_with("mem://{n}/") for c in context])',
+    '$any([c["type"] == "memory" and c["ref"].starts_with("mem://{n}/") for c in context])',
     'tenant in ["tenant-{n}", "tenant-{n}-eu"] and (priority > 6 or tool == "find")',
 )
 
@@ -116,7 +116,7 @@ def _cel(count: int) -> First:
 
 
 def _rule_engine(count: int) -> First:
-    context = rule_engine.Context(default_value=None)
+    context = rule_engine.Context(default_value=None, mapping_attribute_lookup=False)
     texts = [_RULE_ENGINE[n % len(_RULE_ENGINE)].replace("{n}", str(n)) for n in range(count)]
     tests = [(f"rule-{n}", rule_engine.Rule(text, context=context).matches) for n, text in enumerate(texts)]
 
@@ -139,8 +139,5 @@ if MISSING is None:
 
 
 def versions() -> str:
-    """Of the packages that are no others' dependency here."""
-    return ", ".join(f"{name} {metadata.version(name)}" for name in PEERS if name in _DISTRIBUTIONS)
-
-
-_DISTRIBUTIONS = ("common-expression-language", "rule-engine")
+    """Of the peers that are packages."""
+    return ", ".join(f"{name} {metadata.version(name)}" for name in ("common-expression-language", "rule-engine"))

@@ -42,9 +42,9 @@ _NOTES = (
         "right after that, when all that it needs is near."
     ),
     (
-        "In a miss, no rule knows the subject; with anything-but, one does and is refused by its other field. Zipf: the "
-        "most popular subject is twice as popular as the second, three times as the third, and so on; anywhere among "
-        "the rules."
+        "In a miss, no rule knows the subject; with anything-but, one does, and refuses another field. Zipf: the most "
+        "popular subject is twice as popular as the second, three times as the third, and so on, anywhere among the "
+        "rules."
     ),
 )
 
@@ -56,15 +56,12 @@ def run(*, quick: bool) -> list[Table]:
     fewest, *more = counts
     ratios = [f"{count:,} ÷ {fewest}" for count in more]
     columns = ("rules of", "documents", f"{fewest} rules, µs", *ratios, "bar", "", f"{ratios[-1]}, again")
-    tables = {
-        share: Table(
-            f"p{share * 100:.0f} of `first()`: with {fewest} rules, and how many times that with more", columns
-        )
-        for share in _BARS
-    }
+    title = f"of `first()`, with {fewest} rules and with more"
+    tables = {share: Table(f"p{share * 100:.0f} {title}", columns) for share in _BARS}
     lines: dict[str, list[tuple[int, float]]] = {}
     for name, mix in MIXES.items():
-        for (popularity, hit), cases in _measure(mix, counts, 128 if quick else 4_096, 3 if quick else 25).items():
+        measured = _measure(mix, counts, *((128, 3) if quick else (4_096, 25)))
+        for (popularity, hit), cases in measured.items():
             label = f"{'hit' if hit else 'miss'}, {popularity}"
             for share, table in tables.items():
                 took = {count: quantile(calls[::2], share) for count, calls in cases.items()}
