@@ -41,12 +41,13 @@ def run(*, quick: bool) -> list[Table]:
     }
     matcher = Matcher(rules(_COUNT))
     cache = _level_2()
+    amount = cache // 8 if quick else _ROTATING * cache
     for hit, table in tables.items():
         for name, make in DOCUMENTS.items():
             for rotating in (False, True):
-                bodies = _bodies(make, cache, hit=hit, rotating=rotating)
+                bodies = _bodies(make, hit=hit, amount=amount if rotating else 0)
                 _check(matcher, bodies, hit=hit)
-                rounds = 2 if quick else 15 if rotating else 60
+                rounds = 2 if quick else 25 if rotating else 60
                 least = _measure(matcher, bodies, rounds)
                 own, *others = least.values()
                 ratios = [other / own for other in others]
@@ -62,13 +63,13 @@ def run(*, quick: bool) -> list[Table]:
     return list(tables.values())
 
 
-def _bodies(make: Callable[..., bytes], cache: int, *, hit: bool, rotating: bool) -> list[bytes]:
+def _bodies(make: Callable[..., bytes], *, hit: bool, amount: int) -> list[bytes]:
+    """Different documents of `amount` bytes together; one at least."""
     first = make(subject=_COUNT // 2 if hit else MISS)
-    if not rotating:
+    number = math.ceil(amount / len(first))
+    if number < 2:
         return [first]
-    number = math.ceil(_ROTATING * cache / len(first))
-    subjects = range(number) if hit else range(MISS, MISS + number)
-    return [make(subject=subject % _COUNT if hit else subject) for subject in subjects]
+    return [make(subject=subject % _COUNT if hit else MISS + subject) for subject in range(number)]
 
 
 def _check(matcher: Matcher, bodies: list[bytes], *, hit: bool) -> None:
