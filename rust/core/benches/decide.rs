@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use waypost_core::json::Options;
-use waypost_core::pattern::{Pattern, Value};
+use waypost_core::pattern::{Pattern, Problem, Value};
 use waypost_core::table::Matcher;
 
 /// How many documents take turns.
@@ -27,7 +27,7 @@ fn asks(name: &str, operand: Value) -> Value {
 }
 
 /// The rule about one subject: five shapes in turn.
-fn rule(subject: usize) -> Pattern {
+fn rule(subject: usize) -> Result<Pattern, Vec<Problem>> {
     let tenant = || text(format!("tenant-{subject}"));
     let pattern = match subject % 5 {
         0 => map(vec![("kind", text("model")), ("tenant", tenant())]),
@@ -42,7 +42,7 @@ fn rule(subject: usize) -> Pattern {
             map(vec![("context", map(vec![("type", text("memory")), ("ref", reference)]))])
         }
     };
-    Matcher::parse(&pattern).expect("a valid pattern")
+    Matcher::parse(&pattern)
 }
 
 /// An envelope of about 1 KB that matches the rule about `subject` and no other.
@@ -63,12 +63,12 @@ fn envelope(subject: usize) -> Vec<u8> {
     body.into_bytes()
 }
 
-fn main() {
+fn main() -> Result<(), Vec<Problem>> {
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("decide");
     group.throughput(Throughput::Elements(1));
     for count in [10, 1_000, 100_000] {
-        let rules: Vec<Pattern> = (0..count).map(rule).collect();
+        let rules = (0..count).map(rule).collect::<Result<Vec<Pattern>, _>>()?;
         let matcher = Matcher::new(&rules, Options::default());
         for (name, beyond) in [("hit", 0), ("miss", count)] {
             // A stride that has no factor in common with the counts: subjects from everywhere.
@@ -86,4 +86,5 @@ fn main() {
     }
     group.finish();
     criterion.final_summary();
+    Ok(())
 }
