@@ -33,7 +33,7 @@ _FLOOR = 1_000
 def run(*, quick: bool) -> list[Table]:
     columns = ("rules", "Matcher ms", "µs a rule", "÷ orjson.loads of their text", "replace() ms", "RouteTable ms")
     build = Table("Compiling", columns)
-    columns = ("rules", "resident", "at most", "less what the allocator keeps", "JSON text", "beyond text and name")
+    columns = ("rules", "resident", "trimmed", "at most", "JSON text", "beyond text and name", "the same, trimmed")
     memory = Table("Memory, bytes a rule", columns)
     for count in _COUNTS[:4] if quick else _COUNTS:
         command = [sys.executable, "-m", "benches.compile", str(count), "1" if quick else "5"]
@@ -44,11 +44,11 @@ def run(*, quick: bool) -> list[Table]:
     build.notes.append("replace() swaps all rules of a matcher for as many others.")
     memory.notes += [
         "resident: what the process grew by. at most: by how much it was larger while it compiled.",
-        "less what the allocator keeps: after malloc_trim.",
+        "trimmed: after malloc_trim, less what the allocator keeps for later.",
         "beyond text and name: resident, less the JSON text. Names are the caller's own objects and in no figure here.",
     ]
     if not quick:
-        took, beyond = build.rows[-1][1] / 1e3, memory.rows[-1][-1]
+        took, beyond = build.rows[-1][1] / 1e3, memory.rows[-1][-2]
         build.notes.append(f"Bar, from Python objects: ≤ {_SECONDS:g} s. {took:.3g} s: {verdict(took <= _SECONDS)}.")
         memory.notes.append(f"Bar, beyond text and name: ≤ {_BYTES}. {beyond:.0f}: {verdict(beyond <= _BYTES)}.")
     return [build, memory, *edits.run(quick=quick)]
@@ -74,7 +74,8 @@ def _measure(count: int, rounds: int) -> dict[str, list[float]]:
         "replace": partial(matcher.replace, patterns),
     }
     least = interleaved(functions, rounds if count > _FLOOR else 4 * rounds)
-    sizes = [after - before, max(after, peak) - before, trimmed - before, written, after - before - written]
+    grown, kept, most = after - before, trimmed - before, max(after, peak) - before
+    sizes = [grown, kept, most, written, grown - written, kept - written]
     return {
         "build": [
             least["compile"] * 1e3,

@@ -18,6 +18,7 @@ _APART = 17
 _COLOURS = (
     ("#0b5cad", "#6cb2ff"),
     ("#0b5cad", "#6cb2ff"),
+    ("#0b5cad", "#6cb2ff"),
     ("#b3261e", "#ff8a80"),
     ("#7a4b00", "#f0b35a"),
     ("#1b7a3d", "#6fd692"),
@@ -25,7 +26,7 @@ _COLOURS = (
     ("#5f6368", "#a9b0b7"),
 )
 """Of the lines in turn, on light and on dark ground: each at least 4.5:1 against it (WCAG 2.2, 1.4.3)."""
-_DASHES = ("", "7 4", "", "10 3 2 3", "2 3", "12 4", "1 4")
+_DASHES = ("", "7 4", "3 3", "", "10 3 2 3", "2 3", "12 4", "1 4")
 """Lines can be told apart without their colours."""
 
 
