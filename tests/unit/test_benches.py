@@ -72,6 +72,7 @@ def test_axes_are_in_units_for_people(plot: ModuleType) -> None:
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
 def test_a_quantile_is_one_of_the_values(timing: ModuleType, share: float, expected: int) -> None:
     assert timing.quantile(range(100, 0, -1), share) == expected
+    assert timing.quantile([3, 1, 2], 0.5) == 2
 
 
 def test_calls_are_timed_one_by_one_and_a_slow_case_sits_out(timing: ModuleType) -> None:
