@@ -23,7 +23,8 @@ _HEAD = """\
 What `make bench` measured last, one section a bench. **Only ratios within one run mean anything**: these figures come
 from a shared machine on which other work was going on, so that seconds and microseconds are indicative, and two
 sections (or two dates) must not be compared with each other. What is compared is always run interleaved, and the
-fastest of several batches counts, which other work disturbs least. Nothing here is asserted by a test.
+fastest of several batches counts, which other work disturbs least; of functions, the CPU time of the calling thread, of
+calls below 100 µs timed one by one, the time on the clock. Nothing here is asserted by a test.
 """
 
 
