@@ -23,7 +23,8 @@ _HEAD = """\
 What `make bench` measured last, one section a bench. **Only ratios within one run mean anything**: these figures come
 from a shared machine on which other work was going on, so that seconds and microseconds are indicative, and two
 sections (or two dates) must not be compared with each other. What is compared is always run interleaved, and the
-fastest of several batches counts, which other work disturbs least. Nothing here is asserted by a test.
+fastest of several batches counts, which other work disturbs least; of functions, the CPU time of the calling thread, of
+calls below 100 µs timed one by one, the time on the clock. Nothing here is asserted by a test.
 """
 
 
@@ -35,6 +36,8 @@ class Table:
     columns: Sequence[str]
     rows: list[Sequence[object]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    picture: str = ""
+    """Where a plot of it is, relative to the results file."""
 
     def __str__(self) -> str:
         cells = [list(self.columns), *([_cell(value) for value in row] for row in self.rows)]
@@ -45,6 +48,8 @@ class Table:
         for row in (cells[0], rule, *cells[1:]):
             padded = (_pad(cell, width, right) for cell, width, right in zip(row, widths, numeric, strict=True))
             lines.append(f"| {' | '.join(padded)} |")
+        if self.picture:
+            lines += ["", f"![{self.title}]({self.picture})"]
         if self.notes:
             lines += ["", *(f"- {note}" for note in self.notes)]
         return "\n".join(lines)

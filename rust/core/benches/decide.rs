@@ -1,0 +1,90 @@
+//! What a decision costs by the number of rules, a rule matching or none: `cargo bench --bench decide`.
+//!
+//! Documents of different subjects take turns, so that not always the same part of the rules is at hand.
+
+use std::fmt::Write;
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use waypost_core::json::Options;
+use waypost_core::pattern::{Pattern, Problem, Value};
+use waypost_core::table::Matcher;
+
+/// How many documents take turns.
+const DOCUMENTS: usize = 1024;
+
+fn text(value: impl Into<String>) -> Value {
+    Value::String(value.into())
+}
+
+fn map(fields: Vec<(&str, Value)>) -> Value {
+    Value::Map(fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// A predicate: `{"prefix": …}`, say.
+fn asks(name: &str, operand: Value) -> Value {
+    Value::List(vec![map(vec![(name, operand)])])
+}
+
+/// The rule about one subject: five shapes in turn.
+fn rule(subject: usize) -> Result<Pattern, Vec<Problem>> {
+    let tenant = || text(format!("tenant-{subject}"));
+    let pattern = match subject % 5 {
+        0 => map(vec![("kind", text("model")), ("tenant", tenant())]),
+        1 => map(vec![("tenant", tenant()), ("model", asks("prefix", text("llama-")))]),
+        2 => map(vec![("agent", asks("wildcard", text(format!("agent-{subject}-*"))))]),
+        3 => map(vec![
+            ("task", text(format!("task-{subject}"))),
+            ("tenant", asks("anything-but", text("internal"))),
+        ]),
+        _ => {
+            let reference = asks("prefix", text(format!("mem://{subject}/")));
+            map(vec![("context", map(vec![("type", text("memory")), ("ref", reference)]))])
+        }
+    };
+    Matcher::parse(&pattern)
+}
+
+/// An envelope of about 1 KB that matches the rule about `subject` and no other.
+fn envelope(subject: usize) -> Vec<u8> {
+    let mut body = format!(
+        r#"{{"id": "01JD{subject:010}", "kind": "model", "agent": "agent-{subject}-7", "model": "llama-3-8b",
+ "tenant": "tenant-{subject}", "task": "task-{subject}", "priority": 7,
+ "context": [{{"type": "document", "ref": "doc://kb/7"}}, {{"type": "memory", "ref": "mem://{subject}/42"}}],
+ "content": ""#
+    );
+    for line in 0.. {
+        if body.len() > 1_000 {
+            break;
+        }
+        let _ = write!(body, "line {line} of a message that is on its way to some model\\n");
+    }
+    body.push_str("\"}");
+    body.into_bytes()
+}
+
+fn main() -> Result<(), Vec<Problem>> {
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("decide");
+    group.throughput(Throughput::Elements(1));
+    for count in [10, 1_000, 100_000] {
+        let rules = (0..count).map(rule).collect::<Result<Vec<Pattern>, _>>()?;
+        let matcher = Matcher::new(&rules, Options::default());
+        for (name, beyond) in [("hit", 0), ("miss", count)] {
+            // A stride that has no factor in common with the counts: subjects from everywhere.
+            let subjects = (0..DOCUMENTS).map(|at| at * 7_919 % count);
+            let bodies: Vec<(usize, Vec<u8>)> =
+                subjects.map(|subject| (subject, envelope(subject + beyond))).collect();
+            for (subject, body) in &bodies {
+                assert_eq!(matcher.first(body), Ok((beyond == 0).then_some(*subject)));
+            }
+            let mut turns = bodies.iter().cycle();
+            group.bench_function(BenchmarkId::new(name, count), |bencher| {
+                bencher.iter(|| turns.next().map(|(_, body)| matcher.first(black_box(body))));
+            });
+        }
+    }
+    group.finish();
+    criterion.final_summary();
+    Ok(())
+}

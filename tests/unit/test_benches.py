@@ -1,0 +1,86 @@
+"""The benches: that each still runs, and that their plots and quantiles are right. Figures are asserted nowhere."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize("name", ["matcher", "scale", "compile"])
+def test_a_quick_run_prints_tables_and_leaves_the_results(name: str) -> None:
+    kept = (ROOT / "benches" / "RESULTS.md").read_text("utf-8")
+    command = [sys.executable, "-m", "benches", name, "--quick"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^### ", done.stdout, re.MULTILINE)) >= 2
+    assert (ROOT / "benches" / "RESULTS.md").read_text("utf-8") == kept
+
+
+@pytest.fixture
+def plot(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("benches.plot")
+
+
+@pytest.fixture
+def timing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("benches.timing")
+
+
+def drawn(plot: ModuleType, **lines: list[tuple[float, float]]) -> ET.Element:
+    text = plot.log_log("a < b", "rules", [plot.Line(name, points) for name, points in lines.items()], "about")
+    return ET.fromstring(text)  # noqa: S314
+
+
+def test_equal_factors_are_equal_distances(plot: ModuleType) -> None:
+    picture = drawn(plot, line=[(10, 1e-6), (100, 1e-5), (1_000, 1e-4)])
+    points = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in picture.iter(f"{SVG}circle")]
+    steps = {(round(b[0] - a[0]), round(b[1] - a[1])) for a, b in pairwise(points)}
+    assert len(points) == 3
+    assert len(steps) == 1
+    across, up = steps.pop()
+    assert across > 0 > up
+
+
+def test_lines_are_named_and_the_names_do_not_overlap(plot: ModuleType) -> None:
+    names = [f"line{number}" for number in range(8)]
+    picture = drawn(plot, **{name: [(10, 1e-6), (100, 1.01e-6)] for name in names})
+    places = {text.text: float(text.get("y", "")) for text in picture.iter(f"{SVG}text")}
+    baselines = sorted(places[name] for name in names)
+    assert all(b - a >= 15 for a, b in pairwise(baselines))
+    assert baselines[-1] < float(picture.get("height", ""))
+
+
+def test_axes_are_in_units_for_people(plot: ModuleType) -> None:
+    picture = drawn(plot, line=[(10, 2e-7), (100_000, 0.5)])
+    shown = {text.text for text in picture.iter(f"{SVG}text")}
+    assert {"100 ns", "1 µs", "10 µs", "1 ms", "1 s", "10", "100,000"} <= shown
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_a_quantile_is_one_of_the_values(timing: ModuleType, share: float, expected: int) -> None:
+    assert timing.quantile(range(100, 0, -1), share) == expected
+    assert timing.quantile([3, 1, 2], 0.5) == 2
+
+
+def test_calls_are_timed_one_by_one_and_a_slow_case_sits_out(timing: ModuleType) -> None:
+    calls: list[str] = []
+    cases = {"a": (calls.append, ["x", "y"]), "b": (calls.append, ["z"])}
+    least = timing.interleaved_calls(cases, 3, 60.0)
+    assert calls[4:] == ["x", "y", "z"] * 3  # after two of each case to see how long they take
+    assert [len(seconds) for seconds in least.values()] == [2, 1]
+    calls.clear()
+    timing.interleaved_calls(cases, 3, 1e-9)
+    assert calls[4:] == ["x", "y", "z"]
