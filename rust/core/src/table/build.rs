@@ -3,9 +3,9 @@
 use smallvec::SmallVec;
 
 use super::forward::Forward;
-use super::index::{Index, NodeId};
+use super::index::{Below, Index, NodeId, ROOT};
 use super::predicates::{PredicateId, Predicates};
-use super::program::{Node, Nodes, Program};
+use super::program::{Node, Nodes, Program, RuleAt};
 use crate::pattern::Predicate;
 
 /// Lists up to this length are evaluated as they are.
@@ -42,6 +42,9 @@ struct Options {
 
 struct Builder<'b> {
     index: Index,
+    program: &'b Program,
+    /// What is below the root.
+    top: Vec<(PredicateId, Below)>,
     predicates: &'b Predicates,
     options: Options,
     /// By predicate, how many of the rules at hand ask for it; all 0 in between.
@@ -58,11 +61,22 @@ impl Index {
             options.push(program.rule(rank), predicates);
         }
         let wanted = vec![0; predicates.len()];
-        let mut builder = Builder { index: Self::default(), predicates, options, wanted, guards: Vec::new() };
+        let mut builder = Builder {
+            index: Self::default(),
+            program,
+            top: Vec::new(),
+            predicates,
+            options,
+            wanted,
+            guards: Vec::new(),
+        };
         let start = |rank| Travelling { guard: PredicateId::MAX, rank, used: 0 };
         let all: Vec<Travelling> = (0..).take(program.len()).map(start).collect();
         builder.place(&all, 0);
-        let Builder { mut index, mut guards, .. } = builder;
+        let Builder { mut index, mut guards, top, .. } = builder;
+        for (id, below) in top {
+            predicates.set_below(id, below);
+        }
         guards.sort_unstable();
         guards.dedup();
         index.finish(Forward::build(&guards, predicates));
@@ -143,18 +157,26 @@ fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
 impl Builder<'_> {
     /// Makes the place for these rules, in rank order, and those below it.
     fn place(&mut self, rules: &[Travelling], depth: usize) -> NodeId {
-        let node = self.index.grow(rules.first().map_or(u32::MAX, |rule| rule.rank));
+        let program = self.program;
+        let at = |rank: u32| program.at(rank as usize);
+        let node = self.index.grow(rules.first().map_or(RuleAt::MAX, |rule| at(rule.rank)));
         if rules.len() <= SHORT || depth >= DEPTH {
-            self.index.list_at(node, rules.iter().map(|rule| rule.rank));
+            self.index.list_at(node, rules.iter().map(|rule| at(rule.rank)));
             return node;
         }
         let (listed, parted) = self.part(rules, depth);
-        self.index.list_at(node, listed.into_iter());
+        self.index.list_at(node, listed.into_iter().map(at));
         for below in parted.chunk_by(|a, b| a.guard == b.guard) {
-            let child = self.place(below, depth + 1);
-            if let Some(Travelling { guard, .. }) = below.first() {
-                self.guards.push(*guard);
-                self.index.put_below(node, *guard, child);
+            let Some(&Travelling { guard, rank, .. }) = below.first() else { continue };
+            self.guards.push(guard);
+            let below = match below {
+                [_] => Below::rule(at(rank)),
+                _ => Below::node(self.place(below, depth + 1)),
+            };
+            if node == ROOT {
+                self.top.push((guard, below));
+            } else {
+                self.index.put_below(node, guard, below);
             }
         }
         node

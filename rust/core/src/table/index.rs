@@ -29,76 +29,96 @@ use super::facts::Facts;
 use super::fields::Fields;
 use super::forward::Forward;
 use super::predicates::{PredicateId, Predicates};
-use super::program::{Nodes, Program};
+use super::program::{Nodes, Program, RuleAt};
 use super::work;
 use crate::pattern::format_keys;
 
 pub(super) type NodeId = u32;
+
+/// What is below a guard: nothing, one rule, or a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Below(u32);
+
+#[derive(Clone, Copy, Debug)]
+enum Child {
+    Nothing,
+    Rule(RuleAt),
+    Node(NodeId),
+}
 
 #[derive(Clone, Debug)]
 struct Place {
     /// The rules listed here, in `lists`, ascending.
     start: u32,
     end: u32,
-    /// The best rank here or below.
-    best: u32,
+    /// The first rule here or below.
+    first: RuleAt,
     /// Whether it has children.
     parted: bool,
 }
 
-/// The tree.
+/// The tree. What is below each guard at its top is kept with the [`Predicates`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     places: Vec<Place>,
-    lists: Vec<u32>,
-    /// The root's children, by predicate; [`NONE`] where there is none.
-    top: Vec<NodeId>,
-    /// The other nodes' children.
-    children: HashMap<(NodeId, PredicateId), NodeId, RandomState>,
+    lists: Vec<RuleAt>,
+    /// Of all nodes but the root.
+    children: HashMap<(NodeId, PredicateId), Below, RandomState>,
     forward: Forward,
 }
 
 pub(super) const ROOT: NodeId = 0;
-const NONE: NodeId = NodeId::MAX;
 
 /// Nodes to visit.
 type ToVisit = SmallVec<[NodeId; 16]>;
 
+impl Below {
+    pub(crate) const NOTHING: Self = Self(u32::MAX);
+    const RULE: u32 = 1 << 31;
+
+    pub(super) fn rule(at: RuleAt) -> Self {
+        Self(at | Self::RULE)
+    }
+
+    pub(super) fn node(node: NodeId) -> Self {
+        Self(node & !Self::RULE)
+    }
+
+    #[inline]
+    fn child(self) -> Child {
+        match self.0 {
+            u32::MAX => Child::Nothing,
+            at if at & Self::RULE != 0 => Child::Rule(at & !Self::RULE),
+            node => Child::Node(node),
+        }
+    }
+}
+
 impl Index {
-    /// A new node without rules or children. `best` is the best rank that will be here or below.
-    pub(super) fn grow(&mut self, best: u32) -> NodeId {
-        let node = u32::try_from(self.places.len()).unwrap_or(NONE);
-        self.places.push(Place { start: 0, end: 0, best, parted: false });
+    /// A new node without rules or children. `first` is the first rule that will be here or below.
+    pub(super) fn grow(&mut self, first: RuleAt) -> NodeId {
+        let node = u32::try_from(self.places.len()).unwrap_or(NodeId::MAX);
+        self.places.push(Place { start: 0, end: 0, first, parted: false });
         node
     }
 
     /// Lists rules at the newest node or one above it, in rank order.
-    pub(super) fn list_at(&mut self, node: NodeId, ranks: impl Iterator<Item = u32>) {
+    pub(super) fn list_at(&mut self, node: NodeId, rules: impl Iterator<Item = RuleAt>) {
         let length = |lists: &Vec<u32>| u32::try_from(lists.len()).unwrap_or(u32::MAX);
         let start = length(&self.lists);
-        self.lists.extend(ranks);
+        self.lists.extend(rules);
         let end = length(&self.lists);
         if let Some(place) = self.places.get_mut(node as usize) {
             (place.start, place.end) = (start, end);
         }
     }
 
-    /// Puts a node below another, by a guard.
-    pub(super) fn put_below(&mut self, node: NodeId, guard: PredicateId, child: NodeId) {
+    /// Puts something below a node that is not the root, by a guard.
+    pub(super) fn put_below(&mut self, node: NodeId, guard: PredicateId, below: Below) {
         if let Some(place) = self.places.get_mut(node as usize) {
             place.parted = true;
         }
-        if node != ROOT {
-            self.children.insert((node, guard), child);
-            return;
-        }
-        let index = guard as usize;
-        if index >= self.top.len() {
-            self.top.resize(index + 1, NONE);
-        }
-        if let Some(slot) = self.top.get_mut(index) {
-            *slot = child;
-        }
+        self.children.insert((node, guard), below);
     }
 
     /// Gives back what only building needed.
@@ -106,7 +126,6 @@ impl Index {
         self.forward = forward;
         self.places.shrink_to_fit();
         self.lists.shrink_to_fit();
-        self.top.shrink_to_fit();
         self.children.shrink_to_fit();
     }
 
@@ -118,53 +137,84 @@ impl Index {
         counts: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         let guards = self.forward.find(facts);
-        let mut best = u32::MAX;
-        let mut todo = self.top(&guards);
+        let mut best = (RuleAt::MAX, None);
+        let offer = |at: RuleAt, best: &mut (RuleAt, Option<usize>)| {
+            let (rank, rule) = program.rule_at(at);
+            if matches(&rule, facts) && counts(rank) {
+                *best = (at, Some(rank));
+            }
+        };
+        let mut todo = self.root();
+        for id in &guards {
+            match facts.predicates.below(*id).child() {
+                Child::Rule(at) if at < best.0 => offer(at, &mut best),
+                Child::Node(node) => todo.push(node),
+                Child::Nothing | Child::Rule(_) => {}
+            }
+        }
         while let Some(node) = todo.pop() {
             work::step(1);
-            let Some(place) = self.places.get(node as usize) else { continue };
-            if place.best >= best {
+            let Some(place) = self.places.get(node as usize).filter(|place| place.first < best.0) else {
                 continue;
-            }
-            for &rank in self.list(place) {
-                if rank >= best {
+            };
+            for &at in self.list(place) {
+                if at >= best.0 {
                     break;
                 }
-                if matches(&program.rule(rank as usize), facts) && counts(rank as usize) {
-                    best = rank;
-                    break;
-                }
+                offer(at, &mut best);
             }
-            self.below(node, place, &guards, &mut todo);
+            self.below(node, place, &guards, |child| match child {
+                Child::Rule(at) if at < best.0 => offer(at, &mut best),
+                Child::Node(node) => todo.push(node),
+                Child::Nothing | Child::Rule(_) => {}
+            });
         }
-        (best != u32::MAX).then_some(best as usize)
+        best.1
     }
 
     /// Ranks of all rules that match, ascending.
     pub(crate) fn matches(&self, program: &Program, facts: &Facts<'_, '_>) -> Vec<usize> {
         let guards = self.forward.find(facts);
-        let mut found: Vec<u32> = Vec::new();
-        let mut todo = self.top(&guards);
+        let mut found: Vec<RuleAt> = Vec::new();
+        let mut todo = self.root();
+        for id in &guards {
+            match facts.predicates.below(*id).child() {
+                Child::Rule(at) => found.push(at),
+                Child::Node(node) => todo.push(node),
+                Child::Nothing => {}
+            }
+        }
         while let Some(node) = todo.pop() {
             work::step(1);
             let Some(place) = self.places.get(node as usize) else { continue };
             found.extend_from_slice(self.list(place));
-            self.below(node, place, &guards, &mut todo);
+            self.below(node, place, &guards, |child| match child {
+                Child::Rule(at) => found.push(at),
+                Child::Node(node) => todo.push(node),
+                Child::Nothing => {}
+            });
         }
-        // A rule whose guard has alternatives may be listed in several places.
+        // A rule whose guard has alternatives may be found in several places.
         found.sort_unstable();
         found.dedup();
-        found.retain(|rank| matches(&program.rule(*rank as usize), facts));
-        found.into_iter().map(|rank| rank as usize).collect()
+        let rules = found.into_iter().map(|at| program.rule_at(at));
+        rules.filter(|(_, rule)| matches(rule, facts)).map(|(rank, _)| rank).collect()
     }
 
     /// The rules that are tried one by one, where those are many.
-    pub(crate) fn dear(&self, predicates: &Predicates, fields: &Fields) -> Vec<Dear> {
+    pub(crate) fn dear(&self, program: &Program, predicates: &Predicates, fields: &Fields) -> Vec<Dear> {
         let mut out: Vec<Dear> = Vec::new();
-        let above: HashMap<NodeId, (NodeId, PredicateId), RandomState> = {
-            let top = (0..).zip(&self.top).map(|(id, child)| (*child, (ROOT, id)));
-            top.chain(self.children.iter().map(|((node, id), child)| (*child, (*node, *id)))).collect()
-        };
+        let top = (0..).take(predicates.len()).map(|id| (predicates.below(id), (ROOT, id)));
+        let edges = top.chain(self.children.iter().map(|((node, id), child)| (*child, (*node, *id))));
+        let mut above: HashMap<NodeId, (NodeId, PredicateId), RandomState> = HashMap::default();
+        let mut below: HashMap<NodeId, Vec<Child>, RandomState> = HashMap::default();
+        for (child, (node, id)) in edges {
+            below.entry(node).or_default().push(child.child());
+            if let Child::Node(child) = child.child() {
+                above.insert(child, (node, id));
+            }
+        }
+        let rank = |at: &RuleAt| program.rule_at(*at).0;
         let guard = |id: PredicateId| {
             let field = format_keys(fields.path(predicates.field(id)));
             format!("{field} is {}", predicates.describe(id))
@@ -182,20 +232,21 @@ impl Index {
             }
             guards.reverse();
             let when = if guards.is_empty() { "every message".to_owned() } else { guards.join(", ") };
-            out.push(Dear { when, rules: list.iter().map(|rank| *rank as usize).collect() });
-        }
-        let mut below: HashMap<NodeId, Vec<NodeId>, RandomState> = HashMap::default();
-        for (child, (node, _)) in &above {
-            below.entry(*node).or_default().push(*child);
+            out.push(Dear { when, rules: list.iter().map(rank).collect() });
         }
         for (field, what, tried) in self.forward.tried() {
-            let mut todo: Vec<NodeId> =
-                tried.iter().filter_map(|id| self.top.get(*id as usize).copied()).collect();
+            let mut todo: Vec<Child> = tried.iter().map(|id| predicates.below(*id).child()).collect();
             let mut rules: Vec<usize> = Vec::new();
-            while let Some(node) = todo.pop() {
-                let Some(place) = self.places.get(node as usize) else { continue };
-                rules.extend(self.list(place).iter().map(|rank| *rank as usize));
-                todo.extend(below.get(&node).into_iter().flatten());
+            while let Some(child) = todo.pop() {
+                match child {
+                    Child::Nothing => {}
+                    Child::Rule(at) => rules.push(rank(&at)),
+                    Child::Node(node) => {
+                        let list = self.places.get(node as usize).map_or(&[][..], |place| self.list(place));
+                        rules.extend(list.iter().map(rank));
+                        todo.extend(below.get(&node).into_iter().flatten());
+                    }
+                }
             }
             rules.sort_unstable();
             rules.dedup();
@@ -211,22 +262,21 @@ impl Index {
         self.lists.get(place.start as usize..place.end as usize).unwrap_or_default()
     }
 
-    /// The root, if rules are listed there, and its children below the guards that hold.
-    fn top(&self, guards: &[PredicateId]) -> ToVisit {
-        let mut todo = ToVisit::new();
-        if self.places.get(ROOT as usize).is_some_and(|root| root.start < root.end) {
-            todo.push(ROOT);
-        }
-        let children = guards.iter().filter_map(|id| self.top.get(*id as usize).copied());
-        todo.extend(children.filter(|child| *child != NONE));
-        todo
+    /// The root, if rules are listed there.
+    fn root(&self) -> ToVisit {
+        let listed = self.places.get(ROOT as usize).is_some_and(|root| root.start < root.end);
+        listed.then_some(ROOT).into_iter().collect()
     }
 
-    /// The children of another node below the guards that hold.
-    fn below(&self, node: NodeId, place: &Place, guards: &[PredicateId], todo: &mut ToVisit) {
+    /// What is below another node and the guards that hold.
+    fn below(&self, node: NodeId, place: &Place, guards: &[PredicateId], mut found: impl FnMut(Child)) {
         if place.parted && node != ROOT {
             work::step(guards.len());
-            todo.extend(guards.iter().filter_map(|id| self.children.get(&(node, *id)).copied()));
+            for id in guards {
+                if let Some(child) = self.children.get(&(node, *id)) {
+                    found(child.child());
+                }
+            }
         }
     }
 }

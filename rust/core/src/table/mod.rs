@@ -29,6 +29,7 @@ mod program;
 mod routes;
 mod rules;
 mod scope;
+mod slots;
 mod view;
 mod ways;
 mod work;

@@ -11,6 +11,8 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::fields::FieldId;
+use super::index::Below;
+use super::slots::Slots;
 use super::view;
 use crate::json::Kind;
 use crate::pattern::{Decimal, Predicate, Scalar, quote};
@@ -36,6 +38,8 @@ struct Entry {
     start: u32,
     length: u32,
     sort: Sort,
+    /// What the index has below it at the top.
+    below: Below,
 }
 
 /// Interned predicates.
@@ -43,7 +47,7 @@ struct Entry {
 pub(crate) struct Predicates {
     entries: Vec<Entry>,
     bytes: Vec<u8>,
-    values: HashTable<PredicateId>,
+    values: Slots,
     others: Vec<Predicate>,
     other_ids: HashTable<PredicateId>,
     hasher: RandomState,
@@ -117,9 +121,9 @@ impl Predicates {
         let id = self.next_id();
         let start = narrow(self.bytes.len());
         self.bytes.extend_from_slice(value);
-        self.entries.push(Entry { field, start, length: narrow(value.len()), sort });
+        self.entries.push(Entry { field, start, length: narrow(value.len()), sort, below: Below::NOTHING });
         let hash = hash(&self.hasher, field, sort, value);
-        self.values.insert_unique(hash, id, |id| Self::rehash(&self.entries, &self.bytes, &self.hasher, *id));
+        self.values.insert(hash, id, |id| Self::rehash(&self.entries, &self.bytes, &self.hasher, id));
         let index = field as usize;
         if self.longest.len() <= index {
             self.longest.resize(index + 1, None);
@@ -143,7 +147,8 @@ impl Predicates {
         }
         let id = narrow(entries.len());
         self.other_ids.insert_unique(hash, id, |id| of(*id).map_or(0, |key| self.hasher.hash_one(key)));
-        self.entries.push(Entry { field, start: narrow(self.others.len()), length: 0, sort: Sort::Other });
+        let start = narrow(self.others.len());
+        self.entries.push(Entry { field, start, length: 0, sort: Sort::Other, below: Below::NOTHING });
         self.others.push(predicate.clone());
         id
     }
@@ -158,12 +163,11 @@ impl Predicates {
 
     fn find(&self, field: FieldId, sort: Sort, value: &[u8]) -> Option<PredicateId> {
         let hash = hash(&self.hasher, field, sort, value);
-        let same = |&id: &PredicateId| {
+        self.values.find(hash, |id| {
             self.entries.get(id as usize).is_some_and(|entry| {
                 entry.field == field && entry.sort == sort && slice(&self.bytes, entry) == value
             })
-        };
-        self.values.find(hash, same).copied()
+        })
     }
 
     /// The predicate that asks for exactly this value at its field.
@@ -207,6 +211,19 @@ impl Predicates {
     pub(crate) fn other(&self, id: PredicateId) -> Option<&Predicate> {
         let entry = self.entries.get(id as usize).filter(|entry| entry.sort == Sort::Other)?;
         self.others.get(entry.start as usize)
+    }
+
+    /// What the index has below a predicate at the top.
+    #[inline]
+    pub(crate) fn below(&self, id: PredicateId) -> Below {
+        self.entries.get(id as usize).map_or(Below::NOTHING, |entry| entry.below)
+    }
+
+    /// Sets what the index has below a predicate at the top.
+    pub(crate) fn set_below(&mut self, id: PredicateId, below: Below) {
+        if let Some(entry) = self.entries.get_mut(id as usize) {
+            entry.below = below;
+        }
     }
 
     /// How dear it is to find out whether a predicate holds by way of an index, and how likely it will: 0 to 4.

@@ -4,7 +4,7 @@
 //! - a test, `TEST | n` and `n` predicate numbers of one field, of which one must hold;
 //! - `ALL | length` or `ANY | length` and that many numbers of nodes inside, of which all or one must hold.
 //!
-//! A rule of three fields with one value each takes 24 bytes.
+//! A rule of three fields with one value each takes 36 bytes.
 
 use super::facts::Facts;
 use super::fields::FieldId;
@@ -66,12 +66,15 @@ impl Node<'_> {
     }
 }
 
-/// The rules of a set, by rank.
+/// Where a rule is in a [`Program`]; of a lower rank, before one of a higher rank.
+pub(crate) type RuleAt = u32;
+
+/// The rules of a set, by rank: of each, its rank, how many numbers its nodes are, and those.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     code: Vec<u32>,
-    /// Where each rule ends; it starts where the one before ends.
-    ends: Vec<u32>,
+    /// By rank.
+    starts: Vec<RuleAt>,
 }
 
 impl Program {
@@ -82,8 +85,8 @@ impl Program {
         field: &mut impl FnMut(&[Box<str>]) -> FieldId,
         predicates: &mut Predicates,
     ) {
-        self.conjunction(&pattern.root, field, predicates);
-        self.ends.push(u32::try_from(self.code.len()).unwrap_or(u32::MAX));
+        self.begin();
+        self.block(ALL, |program| program.conjunction(&pattern.root, field, predicates));
     }
 
     /// Appends a rule of another set. `field` gives the number here of a field there.
@@ -94,26 +97,45 @@ impl Program {
         field: &mut impl FnMut(FieldId) -> FieldId,
         predicates: &mut Predicates,
     ) {
-        self.nodes(rule, from, field, predicates);
-        self.ends.push(u32::try_from(self.code.len()).unwrap_or(u32::MAX));
+        self.begin();
+        self.block(ALL, |program| program.nodes(rule, from, field, predicates));
+    }
+
+    fn begin(&mut self) {
+        self.code.push(narrow(self.starts.len()));
+        self.starts.push(narrow(self.code.len() - 1));
+    }
+
+    /// Where the rule of a rank is.
+    pub(crate) fn at(&self, rank: usize) -> RuleAt {
+        self.starts.get(rank).copied().unwrap_or(RuleAt::MAX)
     }
 
     /// The nodes of a rule.
-    #[inline]
     pub(crate) fn rule(&self, rank: usize) -> Nodes<'_> {
-        let end = self.ends.get(rank).copied().unwrap_or_default() as usize;
-        let start = rank.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or_default()
-            as usize;
-        Nodes(self.code.get(start..end).unwrap_or_default())
+        self.rule_at(self.at(rank)).1
+    }
+
+    /// The rank of a rule, and its nodes.
+    #[inline]
+    pub(crate) fn rule_at(&self, at: RuleAt) -> (usize, Nodes<'_>) {
+        let Some((&rank, rest)) = self.code.get(at as usize..).and_then(<[u32]>::split_first) else {
+            return (usize::MAX, Nodes(&[]));
+        };
+        let nodes = match Nodes(rest).next() {
+            Some(Node::All(nodes)) => nodes,
+            _ => Nodes(&[]),
+        };
+        (rank as usize, nodes)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.ends.len()
+        self.starts.len()
     }
 
     pub(crate) fn finish(&mut self) {
         self.code.shrink_to_fit();
-        self.ends.shrink_to_fit();
+        self.starts.shrink_to_fit();
     }
 
     fn conjunction(
@@ -183,4 +205,8 @@ impl Program {
             *head = kind | length;
         }
     }
+}
+
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -74,6 +74,6 @@ impl Rules {
 
     /// What makes matching dear.
     pub(crate) fn dear(&self, fields: &Fields) -> Vec<Dear> {
-        self.index.dear(&self.predicates, fields)
+        self.index.dear(&self.program, &self.predicates, fields)
     }
 }
