@@ -73,9 +73,9 @@ impl Wildcard {
         self.tail.as_deref().unwrap_or_default()
     }
 
-    /// The longest literal between stars, empty where there is none: every text that matches has it inside.
-    pub(crate) fn inside(&self) -> &str {
-        self.middle.iter().max_by_key(|piece| piece.len()).map_or("", |piece| piece)
+    /// The literals between stars: every text that matches has them inside.
+    pub(crate) fn inside(&self) -> impl Iterator<Item = &str> {
+        self.middle.iter().map(|piece| &**piece)
     }
 
     /// Whether the whole of `text` matches. Linear in the length of `text`.

@@ -14,8 +14,9 @@ pub(crate) struct Affixes {
     begin: (u64, u64),
     /// By string, the eight bytes behind the common ones, as a number that sorts as they do; those that are missing are 0.
     keys: Vec<u64>,
-    /// By the byte behind the common ones, where the strings with a greater one begin. Empty where strings are few.
-    first: Vec<u32>,
+    /// Every sixteenth of them, every sixteenth of those, and so on: a search goes from the last level, which is small,
+    /// to the first, and reads a few neighbours on each.
+    levels: Vec<Vec<u64>>,
     strings: Vec<Affix>,
     bytes: Vec<u8>,
     /// In bytes, the longest of them: nobody has to look at more of a text.
@@ -28,23 +29,28 @@ struct Affix {
     start: u32,
     length: u32,
     id: PredicateId,
+    /// Whether the predicate holds wherever the string is found.
+    enough: bool,
     /// Position of the longest other string that this one begins with, or [`NONE`]. An equal one counts.
     parent: u32,
 }
 
 const NONE: u32 = u32::MAX;
 
-/// Up to how many strings are searched without a look at the first byte.
-const FEW: usize = 16;
+/// Up to how many strings are searched without levels above them.
+const FEW: usize = 64;
+/// Of how many keys the level above has one.
+const STEP: usize = 16;
 
 impl Affixes {
-    pub(crate) fn build(mut strings: Vec<(Vec<u8>, PredicateId)>) -> Self {
+    /// Each with its predicate, and whether that holds wherever the string is found.
+    pub(crate) fn build(mut strings: Vec<(Vec<u8>, PredicateId, bool)>) -> Self {
         strings.sort_unstable();
         let mut out = Self::default();
-        if let (Some((first, _)), Some((last, _))) = (strings.first(), strings.last()) {
+        if let (Some((first, ..)), Some((last, ..))) = (strings.first(), strings.last()) {
             out.common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
         }
-        for (bytes, id) in strings {
+        for (bytes, id, enough) in strings {
             // The one before is a prefix, or one of its prefixes is, or none is.
             let mut parent = narrow(out.strings.len().wrapping_sub(1));
             while let Some(affix) = out.strings.get(parent as usize) {
@@ -57,11 +63,14 @@ impl Affixes {
             out.keys.push(key(&bytes, out.common));
             let (start, length) = (narrow(out.bytes.len()), narrow(bytes.len()));
             out.bytes.extend_from_slice(&bytes);
-            out.strings.push(Affix { start, length, id, parent });
+            out.strings.push(Affix { start, length, id, enough, parent });
         }
-        if out.keys.len() > FEW {
-            let behind = |byte: u64| out.keys.partition_point(|key| key >> 56 <= byte);
-            out.first = (0..=0xFF).map(|byte| narrow(behind(byte))).collect();
+        let mut below = &out.keys;
+        while below.len() > FEW {
+            let level = below.iter().copied().step_by(STEP).collect();
+            out.levels.push(level);
+            let Some(level) = out.levels.last() else { break };
+            below = level;
         }
         if let Some(affix) = out.strings.first() {
             let length = out.common.min(8);
@@ -83,22 +92,23 @@ impl Affixes {
         (!self.is_empty()).then_some(self.longest)
     }
 
-    /// Calls `found` with the predicate of every string that `text` begins with.
-    pub(crate) fn prefixes(&self, text: &[u8], found: impl FnMut(PredicateId)) {
+    /// Calls `found` with the predicate of every string that `text` begins with, and whether it holds.
+    pub(crate) fn prefixes(&self, text: &[u8], found: impl FnMut(PredicateId, bool)) {
         if !self.is_empty() {
             self.find(text, found);
         }
     }
 
-    /// Calls `found` with the predicate of every string, written backwards, that `text` ends with.
-    pub(crate) fn suffixes(&self, text: &[u8], found: impl FnMut(PredicateId)) {
+    /// Calls `found` with the predicate of every string, written backwards, that `text` ends with, and
+    /// whether it holds.
+    pub(crate) fn suffixes(&self, text: &[u8], found: impl FnMut(PredicateId, bool)) {
         if !self.is_empty() {
             let end: SmallVec<[u8; 64]> = text.iter().rev().take(self.longest).copied().collect();
             self.find(&end, found);
         }
     }
 
-    fn find(&self, text: &[u8], mut found: impl FnMut(PredicateId)) {
+    fn find(&self, text: &[u8], mut found: impl FnMut(PredicateId, bool)) {
         let (begin, mask) = self.begin;
         if key(text, 0) & mask != begin {
             return;
@@ -115,7 +125,7 @@ impl Affixes {
         let mut at = narrow(after.wrapping_sub(1));
         while let Some(affix) = self.strings.get(at as usize) {
             if text.starts_with(self.bytes(affix)) {
-                found(affix.id);
+                found(affix.id, affix.enough);
             }
             at = affix.parent;
         }
@@ -123,14 +133,17 @@ impl Affixes {
 
     /// The first string whose key is at least this one.
     fn first_from(&self, key: u64) -> usize {
-        let byte = (key >> 56) as usize;
-        let behind = |byte: usize| self.first.get(byte).map(|at| *at as usize);
-        let (from, to) = match behind(byte) {
-            None => (0, self.keys.len()),
-            Some(to) => (byte.checked_sub(1).and_then(behind).unwrap_or_default(), to),
+        let search = |keys: &[u64], from: usize, to: usize| {
+            let keys = keys.get(from..to.min(keys.len())).unwrap_or_default();
+            from + keys.partition_point(|other| *other < key)
         };
-        let keys = self.keys.get(from..to).unwrap_or_default();
-        from + keys.partition_point(|other| *other < key)
+        let mut block = (0, usize::MAX);
+        for level in self.levels.iter().rev() {
+            // The one before it begins a block of the level below, in which the first is not less or behind which it is.
+            let at = search(level, block.0, block.1);
+            block = (at.saturating_sub(1) * STEP, at * STEP + 1);
+        }
+        search(&self.keys, block.0, block.1)
     }
 
     fn bytes(&self, affix: &Affix) -> &[u8] {
@@ -171,20 +184,20 @@ mod tests {
         #[test]
         fn finds_every_prefix(
             common in "[ab]{0,10}",
-            strings in prop::collection::vec("[ab\u{0}]{1,5}", 0..30),
+            strings in prop::collection::vec("[ab\u{0}]{1,9}", 0..400),
             text in "[abc\u{0}]{0,8}",
         ) {
             let strings: Vec<String> = strings.into_iter().map(|s| common.clone() + &s).collect();
             let text = common + &text;
-            let affixes = Affixes::build((0..).zip(&strings).map(|(id, s)| (s.as_bytes().to_vec(), id)).collect());
+            let affixes = Affixes::build((0..).zip(&strings).map(|(id, s)| (s.as_bytes().to_vec(), id, true)).collect());
             let mut found = Vec::new();
-            affixes.prefixes(text.as_bytes(), |id| found.push(id));
+            affixes.prefixes(text.as_bytes(), |id, _| found.push(id));
             found.sort_unstable();
             let expected: Vec<u32> = (0..).zip(&strings).filter(|(_, s)| text.starts_with(s.as_str())).map(|(id, _)| id).collect();
             prop_assert_eq!(&found, &expected);
             let reversed: String = text.chars().rev().collect();
             let mut found = Vec::new();
-            affixes.suffixes(reversed.as_bytes(), |id| found.push(id));
+            affixes.suffixes(reversed.as_bytes(), |id, _| found.push(id));
             found.sort_unstable();
             prop_assert_eq!(found, expected);
         }

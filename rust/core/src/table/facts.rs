@@ -21,6 +21,8 @@ pub(crate) struct Facts<'v, 'a> {
     pub(crate) predicates: &'v Predicates,
     /// The equalities that hold, ascending, where the message has many values.
     equal: Option<Vec<PredicateId>>,
+    /// Some that are known to hold, ascending.
+    pub(crate) known: Found,
 }
 
 impl<'v, 'a> Facts<'v, 'a> {
@@ -33,12 +35,15 @@ impl<'v, 'a> Facts<'v, 'a> {
             equal.dedup();
             equal
         });
-        Self { view, predicates, equal }
+        Self { view, predicates, equal, known: Found::new() }
     }
 
     /// Whether any scalar at its field satisfies a predicate, or its absence does.
     pub(crate) fn holds(&self, id: PredicateId) -> bool {
         work::step(1);
+        if self.known.contains(&id) {
+            return true;
+        }
         match self.predicates.get(id) {
             None => false,
             Some(Test::Equality(field, value)) => match &self.equal {

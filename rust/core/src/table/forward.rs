@@ -14,7 +14,7 @@ use super::interval::Intervals;
 use super::predicates::{PredicateId, Predicates};
 use super::view::Entry;
 use super::work;
-use crate::pattern::{Predicate, Seen, fold, parse_address};
+use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
 
 /// For each field that has guards, how to find those that hold.
 #[derive(Clone, Debug, Default)]
@@ -51,32 +51,82 @@ struct Guards {
     lengths: SmallVec<[(bool, u8); 4]>,
     /// Whatever has to be tried one by one.
     rest: Vec<PredicateId>,
+    /// Those that are found by the same as many others.
+    crowded: Vec<PredicateId>,
 }
+
+/// A string, by whose place in a text a predicate is found, and whether the predicate holds wherever it is.
+type Part = (Vec<u8>, PredicateId, bool);
 
 /// By what the guards of one field are found in texts.
 #[derive(Default)]
 struct Parts<'p> {
-    prefixes: Vec<(Vec<u8>, PredicateId)>,
+    prefixes: Vec<Part>,
     /// Backwards.
-    suffixes: Vec<(Vec<u8>, PredicateId)>,
-    folded_prefixes: Vec<(Vec<u8>, PredicateId)>,
+    suffixes: Vec<Part>,
+    folded_prefixes: Vec<Part>,
     /// Backwards.
-    folded_suffixes: Vec<(Vec<u8>, PredicateId)>,
+    folded_suffixes: Vec<Part>,
+    wildcards: Vec<(&'p Wildcard, PredicateId)>,
     inner: Vec<(&'p [u8], PredicateId)>,
 }
 
-impl Parts<'_> {
-    fn prefix(&mut self, text: &str, id: PredicateId) {
-        self.prefixes.push((text.as_bytes().to_vec(), id));
+impl<'p> Parts<'p> {
+    /// Finds each wildcard by that literal of it which the fewest others have, where there are several.
+    fn sort_wildcards(&mut self) {
+        let mut wanted: HashMap<(Place, &[u8]), usize> = HashMap::new();
+        for literal in self.wildcards.iter().flat_map(|(wildcard, _)| literals(wildcard)) {
+            *wanted.entry(literal).or_default() += 1;
+        }
+        for (wildcard, id) in std::mem::take(&mut self.wildcards) {
+            let literal: Option<(Place, &'p [u8])> = literals(wildcard).min_by_key(|literal| {
+                (wanted.get(literal).copied(), literal.0, std::cmp::Reverse(literal.1.len()))
+            });
+            match literal {
+                Some((Place::Start, text)) => self.prefixes.push((text.to_vec(), id, false)),
+                Some((Place::End, text)) => self.suffixes.push((reversed(text), id, false)),
+                Some((Place::Inside, text)) => self.inner.push((text, id)),
+                // It matches every string.
+                None => self.inner.push((&[], id)),
+            }
+        }
     }
+}
 
-    fn suffix(&mut self, text: &str, id: PredicateId) {
-        self.suffixes.push((reversed(text.as_bytes()), id));
-    }
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Place {
+    Start,
+    End,
+    Inside,
+}
+
+/// What every text that matches has where.
+fn literals(wildcard: &Wildcard) -> impl Iterator<Item = (Place, &[u8])> {
+    let inside = wildcard.inside().map(|piece| (Place::Inside, piece));
+    let ends = [(Place::Start, wildcard.head()), (Place::End, wildcard.tail())];
+    ends.into_iter()
+        .chain(inside)
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(place, text)| (place, text.as_bytes()))
 }
 
 fn reversed(text: &[u8]) -> Vec<u8> {
     text.iter().rev().copied().collect()
+}
+
+/// Predicates that many others are found together with, so that each of them is evaluated.
+fn crowded(parts: &[&Vec<Part>], inner: &[(&[u8], PredicateId)]) -> Vec<PredicateId> {
+    let mut found = Vec::new();
+    let mut add = |mut same: Vec<(&[u8], PredicateId)>| {
+        same.sort_unstable();
+        let groups = same.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() >= MANY);
+        found.extend(groups.flatten().map(|(_, id)| *id));
+    };
+    for part in parts {
+        add(part.iter().filter(|(.., enough)| !enough).map(|(text, id, _)| (text.as_slice(), *id)).collect());
+    }
+    add(inner.to_vec());
+    found
 }
 
 /// Up to how many literals are looked for one by one.
@@ -97,28 +147,24 @@ impl Forward {
             let parts = parts.entry(field).or_default();
             match predicate {
                 Predicate::Exists(true) => guards.present = Some(id),
-                Predicate::Prefix(text) if !text.is_empty() => parts.prefix(text, id),
-                Predicate::Suffix(text) if !text.is_empty() => parts.suffix(text, id),
+                Predicate::Prefix(text) if !text.is_empty() => {
+                    parts.prefixes.push((text.as_bytes().to_vec(), id, true));
+                }
+                Predicate::Suffix(text) if !text.is_empty() => {
+                    parts.suffixes.push((reversed(text.as_bytes()), id, true));
+                }
                 Predicate::PrefixIgnoreCase(text) if !text.folded().is_empty() => {
-                    parts.folded_prefixes.push((text.folded().as_bytes().to_vec(), id));
+                    parts.folded_prefixes.push((text.folded().as_bytes().to_vec(), id, true));
                 }
                 Predicate::SuffixIgnoreCase(text) if !text.folded().is_empty() => {
-                    parts.folded_suffixes.push((reversed(text.folded().as_bytes()), id));
+                    parts.folded_suffixes.push((reversed(text.folded().as_bytes()), id, true));
                 }
-                Predicate::Wildcard(wildcard) if !wildcard.head().is_empty() => {
-                    parts.prefix(wildcard.head(), id);
-                }
-                Predicate::Wildcard(wildcard) if !wildcard.tail().is_empty() => {
-                    parts.suffix(wildcard.tail(), id);
-                }
-                Predicate::Wildcard(wildcard) if !wildcard.inside().is_empty() => {
-                    parts.inner.push((wildcard.inside().as_bytes(), id));
-                }
+                Predicate::Wildcard(wildcard) => parts.wildcards.push((wildcard, id)),
                 Predicate::Regex(regex) if !regex.starts.is_empty() => {
-                    parts.prefixes.extend(regex.starts.iter().map(|start| (start.to_vec(), id)));
+                    parts.prefixes.extend(regex.starts.iter().map(|start| (start.to_vec(), id, false)));
                 }
                 Predicate::Regex(regex) if !regex.ends.is_empty() => {
-                    parts.suffixes.extend(regex.ends.iter().map(|end| (reversed(end), id)));
+                    parts.suffixes.extend(regex.ends.iter().map(|end| (reversed(end), id, false)));
                 }
                 Predicate::Numeric(_) => ranges.entry(field).or_default().push(id),
                 Predicate::EqualsIgnoreCase(folded) => {
@@ -147,8 +193,10 @@ impl Forward {
         }
         for (guards, field) in forward.fields.iter_mut().zip(0..) {
             let Some(guards) = guards else { continue };
-            let Parts { prefixes, suffixes, folded_prefixes, folded_suffixes, inner } =
-                parts.remove(&field).unwrap_or_default();
+            let mut parts = parts.remove(&field).unwrap_or_default();
+            parts.sort_wildcards();
+            let Parts { prefixes, suffixes, folded_prefixes, folded_suffixes, inner, .. } = parts;
+            guards.crowded = crowded(&[&prefixes, &suffixes], &inner);
             guards.prefixes = Affixes::build(prefixes);
             guards.suffixes = Affixes::build(suffixes);
             guards.folded_prefixes = Affixes::build(folded_prefixes);
@@ -193,7 +241,8 @@ impl Forward {
         fields.flat_map(|(field, guards)| {
             let overlapping =
                 if guards.numeric.depth() < MANY { Vec::new() } else { guards.numeric.ids().collect() };
-            [(field, "a string", guards.rest.clone()), (field, "a number", overlapping)]
+            let tried = guards.rest.iter().chain(&guards.crowded).copied().collect();
+            [(field, "a string", tried), (field, "a number", overlapping)]
         })
     }
 
@@ -242,15 +291,15 @@ impl Guards {
             Seen::String(text) => {
                 let bytes = text.as_bytes();
                 // Wildcards and regular expressions are found by a part of them only.
-                let mut candidate = |id| {
+                let mut candidate = |id, enough| {
                     work::step(1);
-                    if holds(id) {
+                    if enough || holds(id) {
                         out.push(id);
                     }
                 };
                 self.prefixes.prefixes(bytes, &mut candidate);
                 self.suffixes.suffixes(bytes, &mut candidate);
-                self.inner.find(bytes, &mut candidate);
+                self.inner.find(bytes, |id| candidate(id, false));
                 if let Some(longest) = self.folded_prefixes.longest() {
                     let start: String = text.chars().take(longest).map(fold).collect();
                     self.folded_prefixes.prefixes(start.as_bytes(), &mut candidate);

@@ -133,10 +133,11 @@ impl Index {
     pub(crate) fn first(
         &self,
         program: &Program,
-        facts: &Facts<'_, '_>,
+        mut facts: Facts<'_, '_>,
         counts: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let guards = self.forward.find(facts);
+        facts.known = self.forward.find(&facts);
+        let (facts, guards) = (&facts, &facts.known);
         let mut best = (RuleAt::MAX, None);
         let offer = |at: RuleAt, best: &mut (RuleAt, Option<usize>)| {
             let (rank, rule) = program.rule_at(at);
@@ -145,7 +146,7 @@ impl Index {
             }
         };
         let mut todo = self.root();
-        for id in &guards {
+        for id in guards {
             match facts.predicates.below(*id).child() {
                 Child::Rule(at) if at < best.0 => offer(at, &mut best),
                 Child::Node(node) => todo.push(node),
@@ -163,7 +164,7 @@ impl Index {
                 }
                 offer(at, &mut best);
             }
-            self.below(node, place, &guards, |child| match child {
+            self.below(node, place, guards, |child| match child {
                 Child::Rule(at) if at < best.0 => offer(at, &mut best),
                 Child::Node(node) => todo.push(node),
                 Child::Nothing | Child::Rule(_) => {}
@@ -173,11 +174,12 @@ impl Index {
     }
 
     /// Ranks of all rules that match, ascending.
-    pub(crate) fn matches(&self, program: &Program, facts: &Facts<'_, '_>) -> Vec<usize> {
-        let guards = self.forward.find(facts);
+    pub(crate) fn matches(&self, program: &Program, mut facts: Facts<'_, '_>) -> Vec<usize> {
+        facts.known = self.forward.find(&facts);
+        let (facts, guards) = (&facts, &facts.known);
         let mut found: Vec<RuleAt> = Vec::new();
         let mut todo = self.root();
-        for id in &guards {
+        for id in guards {
             match facts.predicates.below(*id).child() {
                 Child::Rule(at) => found.push(at),
                 Child::Node(node) => todo.push(node),
@@ -188,7 +190,7 @@ impl Index {
             work::step(1);
             let Some(place) = self.places.get(node as usize) else { continue };
             found.extend_from_slice(self.list(place));
-            self.below(node, place, &guards, |child| match child {
+            self.below(node, place, guards, |child| match child {
                 Child::Rule(at) => found.push(at),
                 Child::Node(node) => todo.push(node),
                 Child::Nothing => {}
