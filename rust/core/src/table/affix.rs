@@ -21,6 +21,8 @@ pub(crate) struct Affixes {
     bytes: Vec<u8>,
     /// In bytes, the longest of them: nobody has to look at more of a text.
     longest: usize,
+    /// Whether some begin with others.
+    nested: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +61,7 @@ impl Affixes {
                 }
                 parent = affix.parent;
             }
+            out.nested |= parent != NONE;
             out.longest = out.longest.max(bytes.len());
             out.keys.push(key(&bytes, out.common));
             let (start, length) = (narrow(out.bytes.len()), narrow(bytes.len()));
@@ -123,6 +126,11 @@ impl Affixes {
             after += ties.partition_point(|affix| self.bytes(affix) <= text);
         }
         let mut at = narrow(after.wrapping_sub(1));
+        // Most that are no prefixes can be told by their keys, without a look at anything else.
+        let nearest = self.keys.get(at as usize).copied().unwrap_or_default();
+        if !self.nested && key & filled(nearest) != nearest {
+            return;
+        }
         while let Some(affix) = self.strings.get(at as usize) {
             if text.starts_with(self.bytes(affix)) {
                 found(affix.id, affix.enough);
@@ -150,6 +158,12 @@ impl Affixes {
         let start = affix.start as usize;
         self.bytes.get(start..start + affix.length as usize).unwrap_or_default()
     }
+}
+
+/// The bytes of a key up to the last one that is not 0.
+#[inline]
+fn filled(key: u64) -> u64 {
+    u64::MAX.checked_shl(key.trailing_zeros() / 8 * 8).unwrap_or_default()
 }
 
 /// Eight bytes from an offset on, those that are missing being 0.

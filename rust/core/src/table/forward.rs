@@ -11,7 +11,7 @@ use super::facts::{Facts, Found};
 use super::fields::FieldId;
 use super::inner::Inner;
 use super::interval::Intervals;
-use super::predicates::{PredicateId, Predicates};
+use super::predicates::{Look, PredicateId, Predicates};
 use super::view::Entry;
 use super::work;
 use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
@@ -249,9 +249,24 @@ impl Forward {
     /// The guards that hold, ascending, none twice.
     pub(crate) fn find(&self, facts: &Facts<'_, '_>) -> Found {
         let mut found = Found::new();
+        // All of these wait for memory together, and the others meanwhile.
+        let mut looks: SmallVec<[(&Entry<'_>, Look); 16]> = SmallVec::new();
+        for entry in facts.view.all() {
+            if let Some(Some(guards)) = self.fields.get(entry.field as usize)
+                && guards.equalities
+                && let Some(look) = facts.predicates.look_for(entry)
+            {
+                looks.push((entry, look));
+            }
+        }
         for entry in facts.view.all() {
             if let Some(Some(guards)) = self.fields.get(entry.field as usize) {
                 guards.find(entry, facts.predicates, &mut found);
+            }
+        }
+        for (entry, look) in &looks {
+            if let Some(equal) = facts.predicates.found(entry, look) {
+                found.push(equal);
             }
         }
         if found.len() > 1 {
@@ -270,11 +285,6 @@ impl Guards {
         work::step(1 + self.rest.len());
         if let Some(present) = self.present {
             out.push(present);
-        }
-        if self.equalities
-            && let Some(equal) = predicates.equal_to(entry)
-        {
-            out.push(equal);
         }
         if self.only_equalities {
             return;

@@ -57,6 +57,13 @@ pub(crate) struct Predicates {
 
 type Key = SmallVec<[u8; 32]>;
 
+/// A search for a value that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    hash: u64,
+    begin: (u32, u32),
+}
+
 /// What it takes to evaluate a predicate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Test<'p> {
@@ -163,23 +170,41 @@ impl Predicates {
 
     fn find(&self, field: FieldId, sort: Sort, value: &[u8]) -> Option<PredicateId> {
         let hash = hash(&self.hasher, field, sort, value);
-        self.values.find(hash, |id| {
-            self.entries.get(id as usize).is_some_and(|entry| {
-                entry.field == field && entry.sort == sort && slice(&self.bytes, entry) == value
-            })
+        self.values.find(hash, |id| self.is(id, field, sort, value))
+    }
+
+    #[inline]
+    fn is(&self, id: PredicateId, field: FieldId, sort: Sort, value: &[u8]) -> bool {
+        self.entries.get(id as usize).is_some_and(|entry| {
+            entry.field == field && entry.sort == sort && slice(&self.bytes, entry) == value
         })
     }
 
     /// The predicate that asks for exactly this value at its field.
     #[inline]
     pub(crate) fn equal_to(&self, seen: &view::Entry<'_>) -> Option<PredicateId> {
+        self.found(seen, &self.look_for(seen)?)
+    }
+
+    /// Begins to look for the predicate that asks for exactly this value at its field; [`Self::found`] ends it.
+    #[inline]
+    pub(crate) fn look_for(&self, seen: &view::Entry<'_>) -> Option<Look> {
         let longest = (*self.longest.get(seen.field as usize)?)?;
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
         if sort == Sort::String && value.len() > longest as usize {
             return None;
         }
-        self.find(seen.field, sort, value)
+        let hash = hash(&self.hasher, seen.field, sort, value);
+        Some(Look { hash, begin: self.values.begin(hash) })
+    }
+
+    /// What was looked for.
+    #[inline]
+    pub(crate) fn found(&self, seen: &view::Entry<'_>, look: &Look) -> Option<PredicateId> {
+        let mut key = Key::new();
+        let (sort, value) = canonical(seen, &mut key)?;
+        self.values.find_from(look.hash, look.begin, |id| self.is(id, seen.field, sort, value))
     }
 
     /// A predicate, in the way in which it is evaluated.

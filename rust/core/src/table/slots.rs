@@ -13,6 +13,20 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    /// What is where the search for a hash begins: for [`Self::find_from`], so that several searches can wait for memory
+    /// together.
+    #[inline]
+    pub(crate) fn begin(&self, hash: u64) -> (u32, u32) {
+        let mask = self.slots.len().wrapping_sub(1);
+        self.slots.get(split(hash).0 & mask).copied().unwrap_or((0, EMPTY))
+    }
+
+    /// [`Self::find`], beginning with what is there.
+    #[inline]
+    pub(crate) fn find_from(&self, hash: u64, begin: (u32, u32), is: impl FnMut(u32) -> bool) -> Option<u32> {
+        if begin.1 == EMPTY { None } else { self.find(hash, is) }
+    }
+
     /// The number that `is` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
