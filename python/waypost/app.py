@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,10 @@ class Gateway:
         """What new messages are handled with."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, against `limits.buffered`."""
+        self.loopback = False
+        """Only this host can connect: administration needs no key. Not known of other servers than `waypost serve`."""
+        self.keys_needed = False
+        """Other hosts can connect, and nobody said that this is fine without keys."""
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
@@ -75,6 +79,9 @@ class Gateway:
 
     def replace(self, config: Config) -> Generation:
         """Serve `config` from the next message on. On `ConfigError` nothing has changed."""
+        if self.keys_needed and not config.keys:
+            message = "without `keys` every host could use this: leave one in, or restart with --insecure-no-auth"
+            raise ConfigError(config.relocate([Problem(("keys",), message)]))
         with self._lock:
             generation = self.generation = _compile(config, self.generation)
         return generation
@@ -88,6 +95,11 @@ class Gateway:
                 self._runtimes = {old: kept for old, kept in self._runtimes.items() if not old.is_closed()}
                 runtime = self._runtimes[loop] = Runtime(loop)
         return runtime
+
+    def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raise `WaypostError` unless a request with these header fields may see what administration shows."""
+        if not self.loopback:
+            self.generation.snapshot.admit(headers)
 
     def drain(self) -> None:
         """Say on `/readyz` that this process takes no more work."""
@@ -126,6 +138,8 @@ def create_app(config: Config) -> Starlette:
         routes=[
             Route("/healthz", _Probe(healthz)),
             Route("/readyz", _Probe(readyz)),
+            Route("/metrics", _Admin(gateway, _nothing)),
+            Mount("/-", _Admin(gateway, _nothing)),
             Mount("/", DataPath(gateway)),
         ],
         lifespan=lifespan,
@@ -146,6 +160,34 @@ class _Probe:
             error = WaypostError("method_not_allowed", f"{scope['path']} takes GET, HEAD, not {scope['method']}")
             response = JSONResponse({"error": error_object(error)}, error.status, {"allow": "GET, HEAD"})
         await response(scope, receive, send)
+
+
+class _Admin:
+    """An ASGI application behind the check of who may see what administration shows."""
+
+    def __init__(self, gateway: Gateway, app: ASGIApp) -> None:
+        self._gateway = gateway
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                self._gateway.admit(scope["headers"])
+            except WaypostError as error:
+                await _refusal(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """What stands below `/-/` and at `/metrics` so far."""
+    if scope["type"] == "http":
+        await _refusal(WaypostError("not_found", f"there is nothing at `{scope['path'][:100]}`"))(scope, receive, send)
+
+
+def _refusal(error: WaypostError) -> Response:
+    headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
+    return JSONResponse({"error": error_object(error)}, error.status, headers)
 
 
 class _App(Starlette):
