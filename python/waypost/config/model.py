@@ -311,6 +311,7 @@ class Document(Fragment, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     listen: Annotated[Listen, Meta(description="Where Waypost listens.")] = field(default_factory=Listen)
     limits: Annotated[Limits, Meta(description="Bounds on what messages may use.")] = field(default_factory=Limits)
-    keys: Annotated[list[Key], Meta(description="Who may call. Without any, everybody who can connect.")] = field(
-        default_factory=list
-    )
+    keys: Annotated[
+        list[Key],
+        Meta(min_length=1, description="Who may call. Without this key, everybody who can connect."),
+    ] = field(default_factory=list)

@@ -78,7 +78,12 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
         cluster("native", Dialect::Envelope, Credential::None),
     ];
     let limits = Limits { header: 1 << 14, json: Options::default() };
-    Snapshot::compile(Config { routes: routes.collect(), clusters, limits }).unwrap()
+    // Nobody can present this key: a field value holds no NUL.
+    let identity = Identity { tenant: Some("acme".to_owned()), ..Identity::default() };
+    let caller = Caller { name: "k".to_owned(), identity, admin: false };
+    let keys = if keyed { Keys::new([(hash(b"\0"), caller)]) } else { Keys::default() };
+    let trusted = Trusted { blocks: vec!["192.0.2.0/24".parse().unwrap()], unix: false };
+    Snapshot::compile(Config { routes: routes.collect(), clusters, keys, trusted, limits }).unwrap()
 });
 
 /// Whether another reader takes it for JSON.
