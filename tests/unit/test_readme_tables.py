@@ -78,7 +78,7 @@ def described(struct: type[msgspec.Struct], prefix: str = "") -> dict[str, str |
         written: str | None = None
         if isinstance(each.default, (int, float, str)):
             unit = next((extra["format"] for extra in extras(each.type) if "format" in extra), str)
-            written = unit(each.default)
+            written = json.dumps(each.default) if isinstance(each.default, bool) else unit(each.default)
         out[prefix + each.name] = written
     return out
 
