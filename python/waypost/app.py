@@ -133,14 +133,16 @@ def create_app(config: Config) -> Starlette:
         yield
         gateway.close()
 
+    data_path = DataPath(gateway)
     app = _App(
-        gateway,
+        data_path,
         routes=[
             Route("/healthz", _Probe(healthz)),
             Route("/readyz", _Probe(readyz)),
-            Route("/metrics", _Admin(gateway, _nothing)),
-            Mount("/-", _Admin(gateway, _nothing)),
-            Mount("/", DataPath(gateway)),
+            # Nothing is there yet.
+            Route("/metrics", _Admin(gateway, data_path)),
+            Route("/-/{rest:path}", _Admin(gateway, data_path)),
+            Mount("/", data_path),
         ],
         lifespan=lifespan,
     )
@@ -174,20 +176,10 @@ class _Admin:
             try:
                 self._gateway.admit(scope["headers"])
             except WaypostError as error:
-                await _refusal(error)(scope, receive, send)
+                headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
+                await JSONResponse({"error": error_object(error)}, error.status, headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-
-async def _nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    """What stands below `/-/` and at `/metrics` so far."""
-    if scope["type"] == "http":
-        await _refusal(WaypostError("not_found", f"there is nothing at `{scope['path'][:100]}`"))(scope, receive, send)
-
-
-def _refusal(error: WaypostError) -> Response:
-    headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
-    return JSONResponse({"error": error_object(error)}, error.status, headers)
 
 
 class _App(Starlette):
@@ -199,9 +191,9 @@ class _App(Starlette):
     bare 500 and a traceback in its log), past `exception_handlers` and `debug`.
     """
 
-    def __init__(self, gateway: Gateway, **settings: Any) -> None:
+    def __init__(self, data_path: DataPath, **settings: Any) -> None:
         super().__init__(**settings)
-        self._data_path = DataPath(gateway)
+        self._data_path = data_path
         # What no route is for, such as `OPTIONS *`, gets an error like any other.
         self.router.default = self._data_path
 

@@ -220,9 +220,10 @@ def test_a_translated_message_tells_the_proved_tenant(site: Site) -> None:
     assert client.response().status == 200
 
 
-def test_on_loopback_administration_needs_no_key(site: Site) -> None:
-    for path in ("/metrics", "/-/clusters"):
-        assert site.proxy.ask("GET", path).status == 404  # nothing is there yet, and it is nobody's secret
+def test_on_loopback_administration_needs_no_admin_key(site: Site) -> None:
+    for path in ("/metrics", "/-/clusters", "/-/v1/models"):
+        response = site.proxy.ask("GET", path, headers={"x-api-key": "wp-plain", "x-to": "any-model"})
+        assert (response.status, response.error["code"]) == (404, "not_found")  # nothing is there yet
 
 
 # Listeners.
