@@ -115,6 +115,13 @@ def test_without_a_key_there_is_no_way_in(site: Site, dialect: Dialect, fields: 
     assert site[CLUSTER[dialect]].untouched()
 
 
+def test_a_connection_outlives_a_refusal(site: Site) -> None:
+    client = ask(site, "openai", ("x-api-key", "nobody"))
+    refused(client.response(), "openai", 401, "unauthorized")
+    client.ask("POST", TARGET["openai"], GOOD["openai"], {"x-to": "model", "x-api-key": "wp-acme"})
+    answered(site, "model", client)
+
+
 def test_one_key_in_several_fields_is_one_key(site: Site) -> None:
     fields = [("x-api-key", "wp-acme"), ("authorization", "Bearer wp-acme"), ("api-key", "")]
     answered(site, "model", ask(site, "openai", *fields))
