@@ -310,6 +310,8 @@ class Intake:
         """True: read the whole body, up to `limits.body`, and give it to `plan`. False: `plan(None)`, then stream."""
     def plan(self, body: bytes | None) -> Plan:
         """Decide. Raises as `RouteTable.decide`, and `WaypostError` with `no_route` where no route matches."""
+    def explain(self, body: bytes | None) -> Explanation:
+        """Why each route does or does not take the message: by what `plan` decides by. Raises as it does."""
 
 @final
 class Plan:
@@ -383,11 +385,24 @@ class Snapshot:
         client: str | None = None,
         scheme: str = "http",
         http_version: str = "1.1",
+        key: str | None = None,
     ) -> Intake:
         """Look at a request's head.
 
-        `target` is the raw path with its query. Raises `WaypostError` with `dialect` and `message_id`: `not_found`,
-        `method_not_allowed` (with `allow`), `unsupported_media_type`, `header_too_large`, `bad_framing`.
+        `target` is the raw path with its query; `client` the address of the connection's other end, `None` on a Unix
+        socket; `scheme` that of the connection. What trusted proxies tell of the request is in `headers`.
+
+        With `keys` in the configuration the request has to present one. `key` is the name of the key that counts as
+        presented, whatever `headers` hold: for explanations. `KeyError` where there is no such key.
+
+        Raises `WaypostError` with `dialect` and `message_id`: `unauthorized`, `not_found`, `method_not_allowed` (with
+        `allow`), `unsupported_media_type`, `header_too_large`, `bad_framing`.
+        """
+    def admit(self, headers: _Headers) -> None:
+        """Whether a request with these header fields may see what administration shows: it presents an `admin` key.
+
+        Raises `WaypostError`: `unauthorized` where it presents no key of this configuration, `forbidden` where its key
+        is no `admin` key.
         """
 
 @final

@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,10 @@ class Gateway:
         """What new messages are handled with."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, against `limits.buffered`."""
+        self.loopback = False
+        """Only this host can connect: administration needs no key. Not known of other servers than `waypost serve`."""
+        self.keys_needed = False
+        """Other hosts can connect, and nobody said that this is fine without keys."""
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
@@ -75,6 +79,9 @@ class Gateway:
 
     def replace(self, config: Config) -> Generation:
         """Serve `config` from the next message on. On `ConfigError` nothing has changed."""
+        if self.keys_needed and not config.keys:
+            message = "without `keys` every host could use this: leave one in, or restart with --insecure-no-auth"
+            raise ConfigError(config.relocate([Problem(("keys",), message)]))
         with self._lock:
             generation = self.generation = _compile(config, self.generation)
         return generation
@@ -88,6 +95,11 @@ class Gateway:
                 self._runtimes = {old: kept for old, kept in self._runtimes.items() if not old.is_closed()}
                 runtime = self._runtimes[loop] = Runtime(loop)
         return runtime
+
+    def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raise `WaypostError` unless a request with these header fields may see what administration shows."""
+        if not self.loopback:
+            self.generation.snapshot.admit(headers)
 
     def drain(self) -> None:
         """Say on `/readyz` that this process takes no more work."""
@@ -121,12 +133,16 @@ def create_app(config: Config) -> Starlette:
         yield
         gateway.close()
 
+    data_path = DataPath(gateway)
     app = _App(
-        gateway,
+        data_path,
         routes=[
             Route("/healthz", _Probe(healthz)),
             Route("/readyz", _Probe(readyz)),
-            Mount("/", DataPath(gateway)),
+            # Nothing is there yet.
+            Route("/metrics", _Admin(gateway, data_path)),
+            Route("/-/{rest:path}", _Admin(gateway, data_path)),
+            Mount("/", data_path),
         ],
         lifespan=lifespan,
     )
@@ -148,6 +164,24 @@ class _Probe:
         await response(scope, receive, send)
 
 
+class _Admin:
+    """An ASGI application behind the check of who may see what administration shows."""
+
+    def __init__(self, gateway: Gateway, app: ASGIApp) -> None:
+        self._gateway = gateway
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                self._gateway.admit(scope["headers"])
+            except WaypostError as error:
+                headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
+                await JSONResponse({"error": error_object(error)}, error.status, headers)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
 class _App(Starlette):
     """Starlette, with a short way to the data path for messages.
 
@@ -157,9 +191,9 @@ class _App(Starlette):
     bare 500 and a traceback in its log), past `exception_handlers` and `debug`.
     """
 
-    def __init__(self, gateway: Gateway, **settings: Any) -> None:
+    def __init__(self, data_path: DataPath, **settings: Any) -> None:
         super().__init__(**settings)
-        self._data_path = DataPath(gateway)
+        self._data_path = data_path
         # What no route is for, such as `OPTIONS *`, gets an error like any other.
         self.router.default = self._data_path
 

@@ -50,7 +50,7 @@ def demo(*, once: bool, port: int | None) -> None:
 @click.option(
     "--insecure-no-auth",
     is_flag=True,
-    help="Listen on other addresses than loopback although no keys are checked.",
+    help="Listen on other addresses than loopback although the configuration has no keys.",
 )
 def serve(
     *,
@@ -110,9 +110,17 @@ def check(config: str) -> None:
 @click.option("--path", "target", default="/v1/envelopes", show_default=True, help="Path the message is sent to.")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field; may be repeated.")
 @click.option("--client", metavar="ADDRESS", help="Address that the message comes from, for client.address.")
+@click.option("--key", metavar="NAME", help="Name of the key that its sender has, where the configuration has keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
-    *, config: str, file: str, target: str, headers: tuple[str, ...], client: str | None, as_json: bool
+    *,
+    config: str,
+    file: str,
+    target: str,
+    headers: tuple[str, ...],
+    client: str | None,
+    key: str | None,
+    as_json: bool,
 ) -> None:
     """Show which route of CONFIG takes the message in FILE (- or none: standard input), and why each other does not.
 
@@ -120,14 +128,18 @@ def explain(
     """
     fields = [_header(header) for header in headers]
     loaded, snapshot = _snapshot(config)
+    if key is not None and all(each.name != key for each in loaded.keys):
+        known = ", ".join(each.name for each in loaded.keys) or "none"
+        raise click.BadParameter(f"{config} has no key of this name; it has: {known}", param_hint="--key")
     body = _read(file)
     try:
-        explanation, refusal = _explain(snapshot, loaded.limits.body, body, target, fields, client)
+        explanation, refusal = _explain(snapshot, loaded.limits.body, body, target, fields, client, key)
     except WaypostError as error:
         if as_json:
             _print_json({"error": _refusal(error)})
         else:
-            click.echo(f"refused with {error.status} {error.code}: {error.message}", err=True)
+            hint = " (--key NAME explains for who has that key)" if error.code == "unauthorized" else ""
+            click.echo(f"refused with {error.status} {error.code}: {error.message}{hint}", err=True)
         sys.exit(1)
     if as_json:
         _print_json(_document(explanation) | ({} if refusal is None else {"error": _refusal(refusal)}))
@@ -191,6 +203,7 @@ def _explain(
     target: str,
     headers: list[tuple[str, str]],
     client: str | None,
+    key: str | None,
 ) -> tuple[Explanation, WaypostError | None]:
     """The routes' verdicts, and why the message would be refused all the same (or because there is no route).
 
@@ -200,13 +213,13 @@ def _explain(
 
     method = "POST" if body.strip() else "GET"
     try:
-        intake, sent = _accept(snapshot, method, target, headers, body, client)
+        intake = _accept(snapshot, method, target, headers, body, client, key)
     except WaypostError as error:
         # A POST without a body is an empty message, which gets its own error.
         if error.allow is None:
             raise
         method = error.allow.partition(",")[0]
-        intake, sent = _accept(snapshot, method, target, headers, body, client)
+        intake = _accept(snapshot, method, target, headers, body, client, key)
     message = body if intake.buffered else None
     if message is not None and len(message) > body_limit:
         raise too_large(body_limit)
@@ -217,16 +230,19 @@ def _explain(
         raise
     except WaypostError as error:
         refusal = error
-    explanation = snapshot.table.explain(
-        message or None, dialect=intake.dialect, headers=sent, path=target, method=method, client=client
-    )
-    return explanation, refusal
+    return intake.explain(message), refusal
 
 
 def _accept(
-    snapshot: Snapshot, method: str, target: str, headers: list[tuple[str, str]], body: bytes, client: str | None
-) -> tuple[Intake, list[tuple[str, str]]]:
-    """What the head of such a request would be met with, and its fields: with those that every client sends."""
+    snapshot: Snapshot,
+    method: str,
+    target: str,
+    headers: list[tuple[str, str]],
+    body: bytes,
+    client: str | None,
+    key: str | None,
+) -> Intake:
+    """What the head of such a request would be met with, with the fields that every client sends."""
     given = {name.lower() for name, _ in headers}
     sent = list(headers)
     if "host" not in given:
@@ -234,7 +250,7 @@ def _accept(
     if (body or method != "GET") and not given & {"content-length", "transfer-encoding"}:
         sent.append(("content-length", str(len(body))))
     raw = [(name.encode(), value.encode()) for name, value in sent]
-    return snapshot.accept(method, target.encode(), raw, client=client), sent
+    return snapshot.accept(method, target.encode(), raw, client=client, key=key)
 
 
 def _refusal(error: WaypostError) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def serve(
 
     `host`, `port` and `uds` (a Unix socket's path) override `listen`. `workers` is how many processes serve.
     `ssl_certfile` (PEM, the whole chain) makes it HTTPS; `ssl_keyfile` holds the key where that file does not.
-    `insecure_no_auth` allows other addresses than loopback although no keys are checked.
+    `insecure_no_auth` allows other addresses than loopback although there are no keys.
 
     0: stopped as asked. 1: the configuration, the address or the TLS files cannot be used. 2: refused, because the
     listener would be open to other hosts without any keys.
@@ -77,10 +77,13 @@ def serve(
         return 1
     listen_host = config.listen.host if host is None else host
     listen_port = config.listen.port if port is None else port
-    if uds is None and not insecure_no_auth and not _is_loopback(listen_host):
+    local = uds is not None or _is_loopback(listen_host)
+    keys_needed = not local and not insecure_no_auth
+    if keys_needed and not config.keys:
         _say(
-            f"waypost: refused to listen on {listen_host}: other hosts could use it, and no keys are checked. "
-            "Listen on 127.0.0.1, or pass --insecure-no-auth if something in front of it checks its callers."
+            f"waypost: refused to listen on {listen_host}: other hosts could use it, and the configuration has no "
+            "`keys`. Add keys, listen on 127.0.0.1, or pass --insecure-no-auth if something in front of it checks its "
+            "callers."
         )
         return 2
     try:
@@ -92,6 +95,7 @@ def serve(
     where = f"unix:{uds}" if uds is not None else f"{scheme}://{_address(sock)}"
     path = Path(config_path).absolute()
     gateway: Gateway = app.state.gateway
+    gateway.loopback, gateway.keys_needed = local, keys_needed
     try:
         settings = _settings(app, ssl_certfile, ssl_keyfile)
     except OSError as exc:
@@ -242,7 +246,7 @@ class _Server(uvicorn.Server):
             self._seen = {path: state.get(path, now) for path, now in _state(loaded, self._path).items()}
             self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
             _warn(self._gateway, self._say)
-            if loaded.listen != before.listen:
+            if (loaded.listen.host, loaded.listen.port) != (before.listen.host, before.listen.port):
                 self._say("waypost: warning: listen has changed, which takes effect after a restart only")
 
     async def _watch(self) -> None:

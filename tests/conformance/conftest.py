@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ from waypost.demo.upstreams import Upstreams
 from ..e2e.conftest import path, shared  # noqa: F401, TID252 - fixtures
 from ..e2e.support.proxy import Proxy  # noqa: TID252
 from ..e2e.support.site import Launcher  # noqa: TID252
+
+KEY = "sk-mine"
+"""The key that the proxy knows."""
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +37,7 @@ def echo() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def proxy(shared: Launcher, echo: str) -> Proxy:  # noqa: F811 - a fixture
-    """A proxy with routes to the echo model, and one to where nobody is."""
+    """A proxy that asks for a key, with routes to the echo model, and one to where nobody is."""
     here = {"dialect": "openai"}
     return shared.serve(
         {
@@ -47,5 +51,6 @@ def proxy(shared: Launcher, echo: str) -> Proxy:  # noqa: F811 - a fixture
                 {"name": "dead", "match": {**here, "kind": "model", "model": "dead"}, "to": "dead"},
             ],
             "limits": {"body": "64KiB"},
+            "keys": [{"name": "mine", "hash": f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}", "agent": "me"}],
         }
     )

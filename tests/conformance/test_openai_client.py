@@ -9,13 +9,14 @@ import openai
 import pytest
 
 from ..e2e.support.proxy import Proxy  # noqa: TID252
+from .conftest import KEY
 
 MESSAGES = [{"role": "user", "content": "Say it ☃"}]
 
 
 @pytest.fixture(scope="module")
 def client(proxy: Proxy) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="sk-mine", max_retries=0, timeout=10) as client:
+    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=KEY, max_retries=0, timeout=10) as client:
         yield client
 
 
@@ -89,7 +90,7 @@ def test_many_messages_over_the_clients_own_connections(client: openai.OpenAI) -
 
 
 async def _concurrently(url: str) -> list[str]:
-    async with openai.AsyncOpenAI(base_url=url, api_key="k", max_retries=0, timeout=20) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=20) as client:
 
         async def one(number: int) -> str:
             stream = await client.chat.completions.create(
@@ -138,3 +139,21 @@ def test_nobody_there(client: openai.OpenAI) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(model="dead", messages=MESSAGES)  # type: ignore[arg-type]
     assert (caught.value.status_code, caught.value.code) == (502, "upstream_unreachable")
+
+
+@pytest.mark.parametrize("key", ["sk-other", KEY.upper(), f"{KEY}x"])
+def test_a_key_that_is_not_known(proxy: Proxy, key: str) -> None:
+    with (
+        openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=key, max_retries=0, timeout=10) as client,
+        pytest.raises(openai.AuthenticationError) as caught,
+    ):
+        client.chat.completions.create(model="echo-1", messages=MESSAGES)  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.type) == ("unauthorized", "authentication_error")
+    assert caught.value.response.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_user_that_is_not_the_keys(client: openai.OpenAI) -> None:
+    client.chat.completions.create(model="echo-1", messages=MESSAGES, user="me")  # type: ignore[arg-type]
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        client.chat.completions.create(model="echo-1", messages=MESSAGES, user="you")  # type: ignore[arg-type]
+    assert (caught.value.code, caught.value.type) == ("identity_conflict", "permission_error")

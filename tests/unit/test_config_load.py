@@ -62,8 +62,11 @@ clusters:
 routes:
   - {name: a, match: {kind: model, n: [7, 7.0], labels: {tier: gold}}, to: local, fallback: [cloud], precedence: -3}
   - {name: b, to: cloud}
+listen: {trusted: [10.0.0.7/8, unix, "2001:DB8::1"]}
+keys:
+  - {name: k, hash: "sha256:${HASH}", tenant: acme, labels: {tier: gold}}
 """,
-        environ={"KEY": "s3cret"},
+        environ={"KEY": "s3cret", "HASH": "AB" * 32},
     )
     timeout = {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 600.0}
     assert config.to_native() == {
@@ -105,6 +108,15 @@ routes:
             },
             {"name": "b", "match": {}, "to": "cloud", "fallback": [], "precedence": 0},
         ],
+        "keys": [
+            {
+                "name": "k",
+                "hash": "sha256:" + "ab" * 32,
+                "identity": {"tenant": "acme", "agent": None, "labels": {"tier": "gold"}},
+                "admin": False,
+            }
+        ],
+        "trusted": ["10.0.0.0/8", "unix", "2001:db8::1/128"],
     }
     assert "s3cret" not in repr(config)
     assert isinstance(config.clusters["cloud"].credential, Credential)
@@ -308,10 +320,13 @@ routes:
     precedence: 1.5
   - {name: b, to: cloud, fallback: [cloud]}
 """) == [
-        "c.yaml:1:1: unknown key `listn`; did you mean `listen`? Allowed: clusters, routes, include, listen, limits",
+        (
+            "c.yaml:1:1: unknown key `listn`; did you mean `listen`? "
+            "Allowed: clusters, routes, include, listen, limits, keys"
+        ),
         "c.yaml:2:16: listen.port: `70000`: must be an integer from 0 to 65535",
         "c.yaml:2:29: listen.host: empty; write a value, or leave the key out",
-        "c.yaml:2:31: listen: unknown key `prot`; did you mean `port`? Allowed: host, port",
+        "c.yaml:2:31: listen: unknown key `prot`; did you mean `port`? Allowed: host, port, trusted",
         "c.yaml:3:18: limits.header: `2x`: unknown unit of size; allowed are B, KB, MB, GB, KiB, MiB, GiB",
         "c.yaml:3:29: limits.depth: must be an integer from 1 to 1024, not a string",
         (
@@ -368,7 +383,8 @@ routes:
         ("routes:\n", "c.yaml:1:8: routes: empty; write a value, or leave the key out"),
         ("routes: {}\n", "c.yaml:1:9: routes: must be a list, not a mapping"),
         ("clusters: []\n", "c.yaml:1:11: clusters: must be a mapping, not a list"),
-        ("keys: []\n", "c.yaml:1:1: unknown key `keys`. Allowed: clusters, routes, include, listen, limits"),
+        ("keys: []\n", "c.yaml:1:7: keys: an empty list; at least one item is needed"),
+        ("kex: [a]\n", "c.yaml:1:1: unknown key `kex`. Allowed: clusters, routes, include, listen, limits, keys"),
         ("limits: {body: 2MiB, buffered: 1MiB}\n", "c.yaml:1:16: limits.body: greater than limits.buffered (1MiB)"),
         ("listen: {host: 'a b'}\n", "c.yaml:1:16: listen.host: `a b`: not a host name or an IP address"),
         ("listen: {port: true}\n", "c.yaml:1:16: listen.port: must be an integer from 0 to 65535, not a boolean"),

@@ -38,6 +38,8 @@ def config(**changes: Any) -> dict[str, Any]:
             route("models", {"kind": "model", "dialect": "envelope"}, "local", ("memory",)),
             route("memory", {"kind": ["query", "context"]}, "memory"),
         ],
+        "keys": [],
+        "trusted": [],
         **changes,
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import field as struct_field
 
 from waypost.config.marks import Path
-from waypost.config.model import Cluster, Credential, Document, Route
+from waypost.config.model import Cluster, Credential, Document, Key, Route
 from waypost.config.source import Source
 from waypost.errors import Problem
 
@@ -58,6 +58,8 @@ class Config(Document, frozen=True, kw_only=True):
             "limits": {"header": self.limits.header, "body": self.limits.body},
             "clusters": {name: _native_cluster(cluster) for name, cluster in self.clusters.items()},
             "routes": [_native_route(route) for route in self.routes],
+            "keys": [_native_key(key) for key in self.keys],
+            "trusted": list(self.listen.trusted),
         }
 
     def locate(self, path: Path) -> tuple[str, int, int]:
@@ -97,6 +99,11 @@ def _native_cluster(cluster: Cluster) -> dict[str, Any]:
             "total": timeout.total,
         },
     }
+
+
+def _native_key(key: Key) -> dict[str, Any]:
+    identity = {"tenant": key.tenant, "agent": key.agent, "labels": key.labels}
+    return {"name": key.name, "hash": key.hash, "identity": identity, "admin": key.admin}
 
 
 def _native_route(route: Route) -> dict[str, Any]:

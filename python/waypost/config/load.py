@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, Final, TypeAlias
 
-from msgspec import Struct, inspect
+from msgspec import Struct, inspect, structs
 
 from waypost.config.config import Config, Places
 from waypost.config.draft import draft
@@ -285,6 +285,7 @@ class _Loader:
 
     def finish(self) -> Config:
         self.check_names()
+        self.check_keys()
         if self.complete:
             self.check_references()
         if self.walker.problems:
@@ -306,6 +307,23 @@ class _Loader:
             if other[1] != path:
                 self.walker.source = source
                 self.walker.problem(path, f"route name `{written}` is there already: {_place(*other)}")
+
+    def check_keys(self) -> None:
+        """Names and hashes that two keys share: which of them a caller is would depend on nothing he did."""
+        keys = self.built.get("keys")
+        first: dict[tuple[str, str], Path] = {}
+        for index, key in enumerate((keys.known if isinstance(keys, Reported) else keys) or ()):
+            known = key.known if isinstance(key, Reported) else structs.asdict(key)
+            for field in ("name", "hash"):
+                value = (known or {}).get(field)
+                if not isinstance(value, str):
+                    continue
+                path = ("keys", index, field)
+                other = first.setdefault((field, value), path)
+                if other != path:
+                    self.walker.source = source = self.places.sources[0]
+                    what = f"key name `{value}`" if field == "name" else "this hash"
+                    self.walker.problem(path, f"{what} is there already: {_place(source, other)}")
 
     def check_meaning(self, meaning: Meaning) -> None:
         for path, message in meaning(draft(self.clusters, self.routes, self.places)):

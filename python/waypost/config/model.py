@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from waypost.config.caller import HASH_PATTERN, TRUSTED_PATTERN, check_hash, check_trusted
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
 from waypost.config.marks import Path, ShapeError
 from waypost.config.units import (
@@ -31,7 +32,19 @@ from waypost.config.units import (
 )
 from waypost.config.url import URL_PATTERN, check_host, check_url
 
-__all__ = ["Cluster", "Credential", "Document", "Endpoint", "Fragment", "Limits", "Listen", "Route", "Timeout", "Tls"]
+__all__ = [
+    "Cluster",
+    "Credential",
+    "Document",
+    "Endpoint",
+    "Fragment",
+    "Key",
+    "Limits",
+    "Listen",
+    "Route",
+    "Timeout",
+    "Tls",
+]
 
 MiB: Final = 2**20
 
@@ -79,6 +92,7 @@ Name: TypeAlias = Annotated[
 RouteName: TypeAlias = Annotated[Name, Meta(extra={"declares": "route"})]
 ClusterName: TypeAlias = Annotated[Name, Meta(extra={"refers": "cluster"})]
 Host: TypeAlias = Annotated[str, Meta(extra={"parse": _host}, extra_json_schema={"minLength": 1})]
+Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 FileName: TypeAlias = Annotated[str, Meta(min_length=1, extra={"path": True})]
 
 
@@ -87,6 +101,13 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: Annotated[Host, Meta(description="Address or name to listen at.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes any free one.")] = 8080
+    trusted: Annotated[
+        list[Annotated[str, Meta(extra={"parse": check_trusted}, extra_json_schema={"pattern": TRUSTED_PATTERN})]],
+        Meta(
+            description="Proxies whose X-Forwarded-* and Forwarded are believed: addresses, blocks such as 10.0.0.0/8, "
+            "and `unix` for whoever connects to a Unix socket."
+        ),
+    ] = field(default_factory=list)
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +126,29 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 ("body",),
                 f"greater than limits.buffered ({format_size(self.buffered)}), which holds it; change one of them",
             )
+
+
+class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An API key: who presents it is who it says, and messages that say otherwise are refused."""
+
+    name: Annotated[Name, Meta(description="Unique. For those who run Waypost; no client is told.")]
+    hash: Annotated[
+        str,
+        Meta(
+            description="`sha256:` and the SHA-256 of the key in 64 hexadecimal digits. The key itself stands nowhere.",
+            extra={"parse": check_hash, "secret": True},
+            extra_json_schema={"pattern": HASH_PATTERN},
+        ),
+    ]
+    tenant: Annotated[Text | None, Meta(description="The tenant of all its messages.")] = None
+    agent: Annotated[Text | None, Meta(description="The agent of all its messages.")] = None
+    labels: Annotated[dict[str, str], Meta(description="Labels of all its messages, by name.")] = field(
+        default_factory=dict
+    )
+    admin: Annotated[bool, Meta(description="Whether it opens /metrics and what is below /-/.")] = False
+
+    def __repr__(self) -> str:
+        return f"Key(name={self.name!r}, hash=<secret>)"
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -267,3 +311,7 @@ class Document(Fragment, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     listen: Annotated[Listen, Meta(description="Where Waypost listens.")] = field(default_factory=Listen)
     limits: Annotated[Limits, Meta(description="Bounds on what messages may use.")] = field(default_factory=Limits)
+    keys: Annotated[
+        list[Key],
+        Meta(min_length=1, description="Who may call. Without this key, everybody who can connect."),
+    ] = field(default_factory=list)

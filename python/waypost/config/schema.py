@@ -139,6 +139,8 @@ class _Writer:
                 out["minLength"] = info.min_length
             if info.pattern:
                 out["pattern"] = info.pattern
+        elif isinstance(info, inspect.BoolType):
+            out = {"type": "boolean"}
         else:
             out = {"type": "integer"}
             if isinstance(info, inspect.IntType):

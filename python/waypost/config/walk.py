@@ -265,6 +265,8 @@ class Walker:
                 return self.problem(path, str(error) if "secret" in extra else f"{_show(raw)}: {error}")
         if isinstance(info, inspect.IntType):
             return self._integer(info, value, raw, path)
+        if isinstance(info, inspect.BoolType):
+            return value if isinstance(value, bool) else self._wrong(path, "true or false", raw)
         if not isinstance(info, inspect.StrType):
             raise TypeError(info)
         if not isinstance(value, str):

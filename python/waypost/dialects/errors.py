@@ -41,6 +41,8 @@ def render_error(dialect: str, error: WaypostError, message_id: str) -> tuple[in
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if error.allow is not None:
         headers.append((b"allow", error.allow.encode("ascii")))
+    if error.code == "unauthorized":
+        headers.append((b"www-authenticate", b"Bearer"))
     if error.status in _RETRY_AFTER:
         headers.append((b"retry-after", b"1"))
     if error.code == "bad_framing":

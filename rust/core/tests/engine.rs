@@ -8,8 +8,9 @@ use sent::convert;
 use serde_json::{Value as Json, json};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
 use waypost_core::dialect::{Dialect, Kind};
-use waypost_core::engine::{Config, Ids, Intake, Limits, NoPlan, Plan, Refusal, Request, Snapshot};
+use waypost_core::engine::{Config, Ids, Intake, Limits, NoPlan, Plan, Refusal, Request, Snapshot, Trusted};
 use waypost_core::json::Options;
+use waypost_core::keys::Keys;
 use waypost_core::pattern::Problem;
 use waypost_core::table::RouteSpec;
 
@@ -46,7 +47,7 @@ fn compile(routes: Vec<RouteSpec>) -> Result<Snapshot, Vec<Problem>> {
         cluster("pair", Dialect::OpenAi, &[1, 3]),
     ];
     let limits = Limits { header: HEADER, json: Options::default() };
-    Snapshot::compile(Config { routes, clusters, limits })
+    Snapshot::compile(Config { routes, clusters, keys: Keys::default(), trusted: Trusted::default(), limits })
 }
 
 fn snapshot(routes: Vec<RouteSpec>) -> Snapshot {

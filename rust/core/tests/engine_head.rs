@@ -6,10 +6,12 @@ use proptest::prelude::*;
 use serde_json::json;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
 use waypost_core::dialect::Dialect;
-use waypost_core::engine::{Config, Ids, Limits, Request, Snapshot};
+use waypost_core::engine::{Config, Ids, Limits, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
+use waypost_core::keys::{Caller, Keys, hash};
 use waypost_core::pattern::Value;
+use waypost_core::table::Identity;
 use waypost_core::table::RouteSpec;
 
 /// A head as another parser reads it.
@@ -60,6 +62,8 @@ struct Setup {
     body: Option<String>,
     length: BodyLength,
     remaining: Option<u64>,
+    keys: Keys,
+    trusted: Trusted,
 }
 
 impl Default for Setup {
@@ -79,6 +83,8 @@ impl Default for Setup {
             body: Some("{}".to_owned()),
             length: BodyLength::Known(2),
             remaining: None,
+            keys: Keys::default(),
+            trusted: Trusted::default(),
         }
     }
 }
@@ -109,7 +115,14 @@ impl Setup {
             precedence: 0,
         }];
         let limits = Limits { header: 1 << 16, json: Options::default() };
-        Snapshot::compile(Config { routes, clusters, limits }).unwrap()
+        Snapshot::compile(Config {
+            routes,
+            clusters,
+            keys: self.keys.clone(),
+            trusted: self.trusted.clone(),
+            limits,
+        })
+        .unwrap()
     }
 
     fn head(&self) -> Head {
@@ -378,6 +391,67 @@ fn an_envelope_is_passed_on_as_it_is_or_translated() {
         assert_eq!((head.one("accept"), head.one("content-type")), (Some(accept), Some("application/json")));
         assert_eq!((head.one("accept-encoding"), head.one("x-own")), (Some("identity"), Some("1")));
     }
+}
+
+/// A key `acme` that proves the tenant of that name.
+fn keys() -> Keys {
+    let identity = Identity { tenant: Some("acme".to_owned()), ..Identity::default() };
+    Keys::new([(hash(b"acme"), Caller { name: "n".to_owned(), identity, admin: false })])
+}
+
+#[test]
+fn an_endpoint_is_told_what_the_key_proves_and_not_the_key() {
+    for (speaks, target, body) in [
+        (Dialect::OpenAi, "/v1/chat/completions", r#"{"model": "m"}"#),
+        (Dialect::Envelope, "/v1/envelopes", r#"{"id": "1", "kind": "model"}"#),
+        (Dialect::OpenAi, "/v1/envelopes", r#"{"id": "1", "kind": "model"}"#),
+    ] {
+        for (name, value) in [("Authorization", "Bearer acme"), ("x-api-key", "acme"), ("API-KEY", "acme")] {
+            let setup =
+                Setup { speaks, target, body: Some(body.to_owned()), keys: keys(), ..Setup::default() };
+            let head = setup
+                .with(&[(name, value), ("x_waypost_tenant", "globex"), ("X-Waypost_Tenant", "globex")])
+                .head();
+            assert_eq!(head.one("x-waypost-tenant"), Some("acme"));
+            let others = head.fields.iter().filter(|(name, _)| name != "x-waypost-tenant");
+            let mut told = others.filter(|(_, value)| value.contains("acme") || value.contains("globex"));
+            assert_eq!(told.next(), None);
+        }
+    }
+    // Without keys it is the client's to say.
+    let head = Setup::default().with(&[("x-waypost-tenant", "globex")]).head();
+    assert_eq!(head.one("x-waypost-tenant"), Some("globex"));
+}
+
+#[test]
+fn what_a_trusted_proxy_tells_is_passed_on() {
+    let told: [(&str, &str); 8] = [
+        ("X-Forwarded-For", "6.6.6.6, 203.0.113.5"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("X-Forwarded-Host", "public.example"),
+        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Port", "8443"),
+        ("X_Forwarded_Port", "1"),
+        ("Forwarded", "for=203.0.113.5;proto=http"),
+        ("X-Request-Id", "r-1"),
+    ];
+    let trusted = Trusted { blocks: vec!["192.0.2.0/24".parse().unwrap()], unix: false };
+    let head = Setup { trusted: trusted.clone(), ..Setup::default() }.with(&told).head();
+    assert_eq!(head.one("x-forwarded-for"), Some("6.6.6.6, 203.0.113.5, 192.0.2.7"));
+    assert_eq!(head.one("x-forwarded-host"), Some("public.example"));
+    assert_eq!(head.one("x-forwarded-proto"), Some("http"));
+    assert_eq!(head.one("x-forwarded-port"), Some("8443"));
+    assert_eq!(head.one("forwarded"), Some("for=203.0.113.5;proto=http, for=192.0.2.7"));
+    assert_eq!(head.one("x_forwarded_for").or(head.one("x_forwarded_port")), None);
+
+    let forwarded = [("Forwarded", "for=203.0.113.5;host=public.example"), ("X-Forwarded-Host", "evil")];
+    let head = Setup { trusted: trusted.clone(), ..Setup::default() }.with(&forwarded).head();
+    assert_eq!(head.one("x-forwarded-for"), Some("203.0.113.5, 192.0.2.7"));
+    assert_eq!(head.one("x-forwarded-host"), Some("public.example"));
+    assert_eq!(head.one("x-forwarded-proto"), Some("https"));
+
+    let head = Setup { trusted, ..Setup::default() }.head();
+    assert_eq!((head.one("x-forwarded-for"), head.one("forwarded")), (Some("192.0.2.7"), None));
 }
 
 proptest! {

@@ -13,9 +13,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
 use waypost_core::dialect::{Dialect, entry};
-use waypost_core::engine::{Config, Ids, Limits, NoPlan, Request, Snapshot};
+use waypost_core::engine::{Config, Ids, Limits, NoPlan, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
+use waypost_core::keys::{Caller, FIELDS, Keys, hash};
 use waypost_core::pattern::Value;
 use waypost_core::table::{Header, Identity, Message, RouteSpec};
 
@@ -78,7 +79,14 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
         cluster("native", Dialect::Envelope, Credential::None),
     ];
     let limits = Limits { header: 1 << 14, json: Options::default() };
-    Snapshot::compile(Config { routes: routes.collect(), clusters, limits }).unwrap()
+    let trusted = Trusted { blocks: vec!["10.0.0.0/8".parse().unwrap()], unix: false };
+    let keys = Keys::default();
+    Snapshot::compile(Config { routes: routes.collect(), clusters, keys, trusted, limits }).unwrap()
+});
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let caller = Caller { name: "n".to_owned(), identity: Identity::default(), admin: true };
+    Keys::new([(hash(b"key"), caller)])
 });
 
 /// Whether another reader takes it for JSON.
@@ -151,12 +159,19 @@ fuzz_target!(|data: &[u8]| {
     if choice & 4 != 0 {
         fields.push((b"content-length".to_vec(), body.len().to_string().into_bytes()));
     }
+    let is_key = |(name, value): &(Vec<u8>, Vec<u8>)| {
+        FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes())) && value.trim_ascii().ends_with(b"key")
+    };
+    let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+    assert!(KEYS.admit(pairs).is_err() || fields.iter().any(is_key));
+    // A trusted proxy, or a stranger.
+    let peer = if choice & 32 != 0 { "10.0.0.1" } else { "192.0.2.7" };
     let ids = Ids::new(u64::from(choice));
     let request = Request {
         method: "POST".to_owned(),
         target: if choice & 8 != 0 { format!("{path}?{}", latin(head)) } else { path.to_owned() },
         headers: fields,
-        client: Some("192.0.2.7".to_owned()),
+        client: Some(peer.to_owned()),
         scheme: "http".to_owned(),
         version: if choice & 16 != 0 { "1.1" } else { "2" }.to_owned(),
     };
@@ -183,7 +198,9 @@ fuzz_target!(|data: &[u8]| {
             parsed.headers.iter().filter(|field| field.name == name).map(|field| field.value).collect()
         };
         assert_eq!(values("x-request-id"), [plan.request_id.as_bytes()]);
-        assert_eq!(values("x-forwarded-for"), [b"192.0.2.7"]);
+        let way = values("x-forwarded-for");
+        assert!(way.len() == 1 && way[0].ends_with(peer.as_bytes()));
+        assert!(choice & 32 != 0 || (way[0] == peer.as_bytes() && values("forwarded").is_empty()));
         assert_eq!(values("x-waypost-deadline-ms"), [b"5"]);
         assert!(values("authorization").is_empty() && values("transfer-encoding").is_empty());
         assert!(values("x-api-key").iter().all(|value| *value == b"ours"));

@@ -102,7 +102,8 @@ pub(crate) fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyA
     Err(PyTypeError::new_err("headers are (name, value) pairs"))
 }
 
-fn read_identity(identity: &Bound<'_, PyMapping>) -> PyResult<Identity> {
+/// `tenant`, `agent`, `labels`; `None` is absence.
+pub(crate) fn read_identity(identity: &Bound<'_, PyMapping>) -> PyResult<Identity> {
     let mut out = Identity::default();
     for item in identity.items()?.iter() {
         let (key, value): (String, Bound<'_, PyAny>) = item.extract()?;

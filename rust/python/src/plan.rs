@@ -11,7 +11,7 @@ use waypost_core::http1::BodyLength;
 
 use crate::endpoint::Endpoint;
 use crate::errors;
-use crate::explanation::Decision;
+use crate::explanation::{Decision, Explanation};
 use crate::snapshot::{IDS, Shared};
 
 #[pyclass(frozen, module = "waypost._native")]
@@ -59,6 +59,13 @@ impl Intake {
             intake: Arc::clone(&self.intake),
             inner: plan,
         })
+    }
+
+    #[pyo3(signature = (body))]
+    fn explain(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Explanation> {
+        let snapshot = &self.shared.snapshot;
+        let explained = snapshot.explain(&self.intake, body).map_err(|error| errors::message(py, &error))?;
+        self.shared.table.get().explanation(py, explained)
     }
 }
 

@@ -32,6 +32,12 @@ impl RouteTable {
     pub(crate) fn decision(&self, py: Python<'_>, rank: usize) -> Option<Py<Decision>> {
         self.decisions.get(rank).map(|decision| decision.clone_ref(py))
     }
+
+    pub(crate) fn explanation(&self, py: Python<'_>, explained: table::Explanation) -> PyResult<Explanation> {
+        let decision = explained.decision.and_then(|rank| self.decision(py, rank));
+        let names = self.table.decisions().iter().map(|decision| decision.route.clone());
+        Explanation::of(py, names.zip(explained.verdicts), explained.seen, decision)
+    }
 }
 
 /// Reads routes from mappings; whatever has the wrong shape is a problem at its place. For `draft` see [`value::read`].
@@ -178,9 +184,7 @@ impl RouteTable {
     ) -> PyResult<Explanation> {
         let owned = Owned::new(body, dialect, headers, path, method, identity, client)?;
         let explained = self.table.explain(&owned.message()).map_err(|error| errors::message(py, &error))?;
-        let decision = explained.decision.and_then(|rank| self.decision(py, rank));
-        let names = self.table.decisions().iter().map(|decision| decision.route.clone());
-        Explanation::of(py, names.zip(explained.verdicts), explained.seen, decision)
+        self.explanation(py, explained)
     }
 
     fn __len__(&self) -> usize {

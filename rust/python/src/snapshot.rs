@@ -3,18 +3,19 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
 use waypost_core::cluster::{self, Credential, Timeout};
 use waypost_core::dialect::Dialect;
-use waypost_core::engine::{self, Config, EndpointAt, Ids, Limits, Request};
+use waypost_core::engine::{self, Config, EndpointAt, Ids, Limits, Request, Trusted};
 use waypost_core::json::{DuplicateKeys, Options};
+use waypost_core::keys::{self, Caller, Keys};
 use waypost_core::pattern::{Problem, Step};
 
 use crate::endpoint::{Cluster, Endpoint};
 use crate::errors;
-use crate::message::pair_of;
+use crate::message::{pair_of, read_identity};
 use crate::plan::Intake;
 use crate::route_table::{RouteTable, item, read_routes};
 
@@ -101,7 +102,7 @@ impl Snapshot {
         pairs(py, &self.shared.snapshot.warnings)
     }
 
-    #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1"))]
+    #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1", key = None))]
     #[allow(clippy::too_many_arguments)] // One per part of a request's head.
     fn accept(
         &self,
@@ -112,6 +113,7 @@ impl Snapshot {
         client: Option<String>,
         scheme: &str,
         http_version: &str,
+        key: Option<&str>,
     ) -> PyResult<Intake> {
         let Ok(target) = std::str::from_utf8(target) else {
             return Err(errors::waypost(
@@ -128,9 +130,23 @@ impl Snapshot {
             scheme: scheme.to_owned(),
             version: http_version.to_owned(),
         };
-        let intake =
-            self.shared.snapshot.accept(request, &IDS).map_err(|refused| errors::refusal(py, &refused))?;
+        let snapshot = &self.shared.snapshot;
+        let accepted = match key {
+            None => snapshot.accept(request, &IDS),
+            Some(name) => {
+                let caller = snapshot.caller(name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
+                snapshot.accept_of(request, caller, &IDS)
+            }
+        };
+        let intake = accepted.map_err(|refused| errors::refusal(py, &refused))?;
         Ok(Intake::new(Arc::clone(&self.shared), intake))
+    }
+
+    fn admit(&self, py: Python<'_>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
+        let fields = read_fields(headers)?;
+        let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let admitted = self.shared.snapshot.admit(pairs);
+        admitted.map_err(|denied| errors::waypost(py, denied.code(), &denied.to_string()))
     }
 }
 
@@ -166,7 +182,33 @@ fn read_config(config: &Bound<'_, PyDict>, draft: bool, problems: &mut Vec<Probl
         clusters.push(read_cluster(name, &cluster, problems)?);
     }
     let json = Options { depth, duplicate_keys: DuplicateKeys::Error };
-    Ok(Config { routes, clusters, limits: Limits { header, json } })
+    let callers = item(config, "keys")?.try_iter()?.map(|key| read_key(key?.cast::<PyDict>()?));
+    let keys = Keys::new(callers.collect::<PyResult<Vec<_>>>()?);
+    let trusted = read_trusted(&item(config, "trusted")?)?;
+    Ok(Config { routes, clusters, keys, trusted, limits: Limits { header, json } })
+}
+
+fn read_key(key: &Bound<'_, PyDict>) -> PyResult<(keys::Hash, Caller)> {
+    let hash: String = item(key, "hash")?.extract()?;
+    let hash = keys::parse_hash(&hash).ok_or_else(|| PyValueError::new_err("a key's hash is none"))?;
+    let identity = read_identity(item(key, "identity")?.cast::<PyMapping>()?)?;
+    let caller =
+        Caller { name: item(key, "name")?.extract()?, identity, admin: item(key, "admin")?.extract()? };
+    Ok((hash, caller))
+}
+
+fn read_trusted(trusted: &Bound<'_, PyAny>) -> PyResult<Trusted> {
+    let mut out = Trusted::default();
+    for each in trusted.try_iter()? {
+        let each: String = each?.extract()?;
+        if each == "unix" {
+            out.unix = true;
+        } else {
+            let block = each.parse().map_err(|_| PyValueError::new_err(format!("no block {each:?}")))?;
+            out.blocks.push(block);
+        }
+    }
+    Ok(out)
 }
 
 fn read_cluster(

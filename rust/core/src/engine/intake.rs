@@ -1,10 +1,13 @@
 //! A request's head: is it for us, and how is its body to be read?
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::id::is_usable;
+use super::origin::{Origin, Trusted, is_host};
 use crate::dialect::{self, Body, Dialect, Kind};
 use crate::http1;
+use crate::keys::{Caller, Denied};
 use crate::table::Header;
 
 /// A request's head as it came.
@@ -16,9 +19,9 @@ pub struct Request {
     pub target: String,
     /// Header fields in wire order.
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The client's address.
+    /// The address of the connection's other end; `None` on a Unix domain socket.
     pub client: Option<String>,
-    /// `http` or `https`.
+    /// `http` or `https`, as the connection is.
     pub scheme: String,
     /// `1.0`, `1.1`, `2`, `3`.
     pub version: String,
@@ -28,6 +31,9 @@ pub struct Request {
 #[derive(Clone, Debug)]
 pub struct Intake {
     pub(super) request: Request,
+    pub(super) origin: Origin,
+    /// Who sent it, where there are keys.
+    pub caller: Option<Arc<Caller>>,
     /// The wire format of its body.
     pub dialect: Dialect,
     pub(super) kind: Option<Kind>,
@@ -59,10 +65,13 @@ pub struct Refusal {
 }
 
 impl Intake {
-    /// Looks at a request's head. `fresh_id` is used where the client sent no usable `x-request-id`.
+    /// Looks at a request's head. `identify` finds out who sent it. `fresh_id` is used where the client sent no usable
+    /// `x-request-id`.
     pub(super) fn accept(
         request: Request,
         max_header: usize,
+        trusted: &Trusted,
+        identify: impl FnOnce(&Request) -> Result<Option<Arc<Caller>>, Denied>,
         fresh_id: impl FnOnce() -> String,
     ) -> Result<Self, Refusal> {
         let path = request.target.split('?').next().unwrap_or_default();
@@ -80,6 +89,8 @@ impl Intake {
                 format!("the request's head takes {total} bytes, `limits.header` allows {max_header}");
             return Err(refuse("header_too_large", message));
         }
+        // Who has no key learns nothing of what there is.
+        let caller = identify(&request).map_err(|denied| refuse(denied.code(), denied.to_string()))?;
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
             let hint = if dialect::is_canonical(path) {
@@ -91,11 +102,12 @@ impl Intake {
             return Err(refuse("not_found", format!("there is nothing at `{shown}`: {hint}")));
         };
         // Nothing is accepted that no attempt could send on.
-        let fields = request.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        if let Err(error) = http1::check_request(request.method.as_bytes(), request.target.as_bytes(), fields)
-        {
+        let (method, target) = (request.method.as_bytes(), request.target.as_bytes());
+        if let Err(error) = http1::check_request(method, target, request.pairs()) {
             return Err(refuse("bad_framing", error.to_string()));
         }
+        let origin =
+            Origin::of(&request, trusted).map_err(|message| refuse("bad_framing", message.to_owned()))?;
         let (framed, length) =
             request.framing().map_err(|message| refuse("bad_framing", message.to_owned()))?;
         let methods = if entry.methods.is_empty() { METHODS } else { entry.methods };
@@ -123,17 +135,19 @@ impl Intake {
             }
         }
         let kind = entry.kind;
-        Ok(Self { request, dialect, kind, id, buffered, length, framed, json: entry.body == Body::Json })
+        let json = entry.body == Body::Json;
+        Ok(Self { request, origin, caller, dialect, kind, id, buffered, length, framed, json })
     }
 
-    /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, and what no
-    /// endpoint sees no route looks at.
+    /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, what nobody
+    /// trusted says of the client is not believed, and what no endpoint sees no route looks at.
     pub(super) fn headers(&self) -> Vec<Header<'_>> {
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let listed: Vec<&[u8]> = listed.map(<[u8]>::trim_ascii).collect();
         let own_hop = |name: &[u8]| {
             http1::is_hop_by_hop(&name.to_ascii_lowercase())
                 || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
+                || self.origin.disbelieves(name)
         };
 
         let text = |bytes: &[u8]| -> Cow<'_, str> {
@@ -168,18 +182,21 @@ impl Request {
         self.headers.iter().filter(named).map(|(_, value)| value.as_slice())
     }
 
+    /// Names and values of all fields.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
+        self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
     fn is_http1(&self) -> bool {
         self.version.starts_with('1')
     }
 
     /// Whether the head says how long the body is, and its length where that is known (RFC 9112, section 6).
     fn framing(&self) -> Result<(bool, Option<u64>), &'static str> {
-        // The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
-        let hosted = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
         let mut hosts = self.fields("host");
         match (hosts.next(), hosts.next()) {
             (_, Some(_)) => return Err("the request has more than one Host field"),
-            (Some(host), _) if !host.iter().all(hosted) => {
+            (Some(host), _) if !host.is_empty() && !is_host(host) => {
                 return Err(
                     "the Host field holds something else than a name or an address, maybe with a port",
                 );

@@ -4,9 +4,11 @@
 mod id;
 mod intake;
 mod join;
+mod origin;
 mod snapshot;
 mod upstream_head;
 
 pub use id::{Ids, header_safe};
 pub use intake::{Intake, Refusal, Request};
+pub use origin::Trusted;
 pub use snapshot::{Config, EndpointAt, Limits, NoPlan, Plan, Snapshot};

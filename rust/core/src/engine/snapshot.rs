@@ -6,13 +6,18 @@ use hashbrown::{HashMap, HashSet};
 
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Refusal, Request};
+use super::origin::Trusted;
 use super::{join, upstream_head};
 use crate::cluster::{Cluster, Credential, order};
 use crate::dialect::Kind;
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
+use crate::keys::{Caller, Denied, Keys};
 use crate::pattern::{Conjunction, Node, Pattern, Problem, Step};
-use crate::table::{Dear, Decision, Envelope, Message, MessageError, NoRoute, RouteSpec, RouteTable, parse};
+use crate::table::{
+    Dear, Decision, Envelope, Explanation, Header, Message, MessageError, NoRoute, RouteSpec, RouteTable,
+    parse,
+};
 
 /// What a snapshot is compiled from.
 #[derive(Clone, Debug)]
@@ -21,6 +26,10 @@ pub struct Config {
     pub routes: Vec<RouteSpec>,
     /// Clusters, names unique.
     pub clusters: Vec<Cluster>,
+    /// Who may call.
+    pub keys: Keys,
+    /// Whose word is taken for where a request comes from.
+    pub trusted: Trusted,
     /// Bounds on messages.
     pub limits: Limits,
 }
@@ -42,6 +51,8 @@ pub struct Snapshot {
     clusters: Vec<Cluster>,
     /// By rank, the clusters of the decision, first to last.
     ways: Vec<Vec<usize>>,
+    keys: Keys,
+    trusted: Trusted,
     limits: Limits,
     /// What is legal but probably not meant: where, and why.
     pub warnings: Vec<Problem>,
@@ -122,7 +133,8 @@ impl Snapshot {
         };
         let ways = table.decisions().iter().map(decided).collect();
         drop(names);
-        Ok(Self { table: Arc::new(table), clusters: config.clusters, ways, limits: config.limits, warnings })
+        let Config { clusters, keys, trusted, limits, .. } = config;
+        Ok(Self { table: Arc::new(table), clusters, ways, keys, trusted, limits, warnings })
     }
 
     /// Every problem in a configuration of which a part is not known: patterns may hold [`Value::Unknown`], and
@@ -156,7 +168,38 @@ impl Snapshot {
     /// # Errors
     /// Where it can be refused without reading on.
     pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Refusal> {
-        Intake::accept(request, self.limits.header, || ids.id())
+        let identify = |request: &Request| self.keys.caller(request.pairs()).map(Option::<&Arc<_>>::cloned);
+        Intake::accept(request, self.limits.header, &self.trusted, identify, || ids.id())
+    }
+
+    /// The same for a request of a known caller, whatever key it presents.
+    ///
+    /// # Errors
+    /// As [`Snapshot::accept`].
+    pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Refusal> {
+        Intake::accept(request, self.limits.header, &self.trusted, |_| Ok(Some(caller)), || ids.id())
+    }
+
+    /// The caller whose key has this name.
+    #[must_use]
+    pub fn caller(&self, name: &str) -> Option<Arc<Caller>> {
+        self.keys.named(name).cloned()
+    }
+
+    /// Whether a request with these header fields may see what administration shows.
+    ///
+    /// # Errors
+    /// Where it presents no `admin` key.
+    pub fn admit<'f>(&self, fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Result<(), Denied> {
+        self.keys.admit(fields)
+    }
+
+    /// Why each route does or does not take a message: what [`Snapshot::plan`] decides by.
+    ///
+    /// # Errors
+    /// As [`RouteTable::explain`].
+    pub fn explain(&self, intake: &Intake, body: Option<&[u8]>) -> Result<Explanation, MessageError> {
+        self.table.explain(&message(intake, &intake.headers(), body))
     }
 
     /// Decides where a message goes. `body` is `None` where there is none or where it is not to be read.
@@ -164,20 +207,8 @@ impl Snapshot {
     /// # Errors
     /// Where the message is not acceptable, or no route takes it.
     pub fn plan(&self, intake: &Intake, body: Option<&[u8]>, ids: &Ids) -> Result<Plan, NoPlan> {
-        let headers = intake.headers();
-        // A body that is needed and is not there is no message; one that is not needed may be empty.
-        let body = if intake.json { body.or(Some(b"")) } else { body.filter(|body| !body.is_empty()) };
-        let message = Message {
-            dialect: intake.dialect,
-            kind: intake.kind,
-            method: &intake.request.method,
-            path: intake.path(),
-            headers: &headers,
-            client: intake.request.client.as_deref(),
-            identity: None,
-            body,
-        };
-        let decided = self.table.decide(&message).map_err(NoPlan::Message)?;
+        let decided =
+            self.table.decide(&message(intake, &intake.headers(), body)).map_err(NoPlan::Message)?;
         let envelope = decided.envelope;
         let id = envelope.id.clone().unwrap_or_else(|| intake.id.clone());
         let rank = match decided.decision {
@@ -231,6 +262,21 @@ impl Snapshot {
     #[must_use]
     pub fn translates(&self, intake: &Intake, at: EndpointAt) -> bool {
         self.clusters.get(at.cluster).is_some_and(|c| join::translates(intake.dialect, c.speaks))
+    }
+}
+
+/// What a decision may depend on.
+fn message<'a>(intake: &'a Intake, headers: &'a [Header<'a>], body: Option<&'a [u8]>) -> Message<'a> {
+    Message {
+        dialect: intake.dialect,
+        kind: intake.kind,
+        method: &intake.request.method,
+        path: intake.path(),
+        headers,
+        client: intake.origin.client.as_deref(),
+        identity: intake.caller.as_ref().map(|caller| &caller.identity),
+        // A body that is needed and is not there is no message; one that is not needed may be empty.
+        body: if intake.json { body.or(Some(b"")) } else { body.filter(|body| !body.is_empty()) },
     }
 }
 

@@ -3,13 +3,20 @@
 use super::id::header_safe;
 use super::intake::Intake;
 use super::join;
+use super::origin::is_x_forwarded;
 use super::snapshot::Plan;
 use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Attribute, Dialect, Source};
 use crate::http1::{BodyLength, Error, RequestHead, is_settable, write_request_head};
+use crate::keys;
 
-/// The fields in which clients present credentials. Cookies are some, too.
-const CREDENTIALS: [&[u8]; 4] = [b"authorization", b"x-api-key", b"api-key", b"cookie"];
+/// The fields in which clients present credentials: keys, and cookies.
+fn credentials() -> impl Iterator<Item = &'static [u8]> {
+    keys::FIELDS.into_iter().chain(["cookie"]).map(str::as_bytes)
+}
+
+/// The field that tells an endpoint on whose behalf a message is sent.
+const TENANT: &[u8] = b"x-waypost-tenant";
 
 /// Whether a field may carry a cluster's credential: none that is written here, or that frames a message.
 pub(super) fn may_carry_credential(name: &str) -> bool {
@@ -17,7 +24,7 @@ pub(super) fn may_carry_credential(name: &str) -> bool {
     let written = ["x-request-id", "content-type", "accept", "accept-encoding", "forwarded"];
     is_settable(name.as_bytes())
         && !written.contains(&lower.as_str())
-        && !lower.starts_with("x-forwarded-")
+        && !is_x_forwarded(name.as_bytes())
         && !lower.starts_with("x-waypost-")
 }
 
@@ -37,19 +44,24 @@ pub(super) fn write(
     let method = if translated { "POST" } else { &request.method };
 
     let remaining = remaining_ms.map(|ms| ms.to_string());
-    let host = request.fields("host").next();
+    let told = intake.origin.told.as_ref();
+    let scheme = told.and_then(|told| told.scheme).unwrap_or(&request.scheme);
+    let host = told.and_then(|told| told.host.as_deref()).or_else(|| request.fields("host").next());
+    let way = told.map(|told| told.way.as_str()).or(intake.origin.client.as_deref());
+    let tenant = intake.caller.as_ref().and_then(|caller| caller.identity.tenant.as_deref()).map(header_safe);
     let mut extra: Vec<(&[u8], &[u8])> = vec![(b"x-request-id", plan.request_id.as_bytes())];
-    extra.push((b"x-forwarded-proto", request.scheme.as_bytes()));
+    extra.push((b"x-forwarded-proto", scheme.as_bytes()));
     extra.extend(host.map(|host| (&b"x-forwarded-host"[..], host)));
-    extra.extend(request.client.as_deref().map(|client| (&b"x-forwarded-for"[..], client.as_bytes())));
+    extra.extend(way.filter(|way| !way.is_empty()).map(|way| (&b"x-forwarded-for"[..], way.as_bytes())));
+    let forwarded = told.and_then(|told| told.forwarded.as_deref());
+    extra.extend(forwarded.map(|forwarded| (&b"forwarded"[..], forwarded.as_bytes())));
     extra.extend(remaining.as_deref().map(|ms| (&b"x-waypost-deadline-ms"[..], ms.as_bytes())));
-    let mut remove: Vec<&[u8]> = vec![b"forwarded"];
+    let mut remove: Vec<&[u8]> = Vec::new();
     match &cluster.credential {
         Credential::Pass => {}
-        Credential::None => remove.extend(CREDENTIALS),
+        Credential::None => remove.extend(credentials()),
         Credential::Header { name, value } => {
-            remove
-                .extend(CREDENTIALS.into_iter().filter(|field| !name.as_bytes().eq_ignore_ascii_case(field)));
+            remove.extend(credentials().filter(|field| !name.as_bytes().eq_ignore_ascii_case(field)));
             extra.push((name.as_bytes(), value.as_bytes()));
         }
     }
@@ -62,6 +74,9 @@ pub(super) fn write(
         let accept: &[u8] = if plan.envelope.stream { b"text/event-stream" } else { b"application/json" };
         extra.extend([(&b"content-type"[..], &b"application/json"[..]), (b"accept", accept)]);
         extra.push((b"accept-encoding", b"identity"));
+    } else {
+        // What the key proves, so that no spelling of the field says anything else.
+        extra.extend(tenant.as_deref().map(|tenant| (TENANT, tenant.as_bytes())));
     }
     let head = RequestHead {
         method: method.as_bytes(),
@@ -76,18 +91,9 @@ pub(super) fn write(
         },
     };
     let mut out = Vec::with_capacity(512);
-    // Without a trusted proxy in front nothing that the client says about itself is believed.
-    let own = request.headers.iter().filter(|(name, _)| !is_forwarded(name));
-    let fields = own.map(|(name, value)| (name.as_slice(), value.as_slice()));
+    let fields = request.pairs().filter(|(name, _)| !intake.origin.disbelieves(name));
     write_request_head(&mut out, &head, fields)?;
     Ok(out)
-}
-
-/// Whether a field is one of `x-forwarded-*`, also as an endpoint that speaks CGI or WSGI sees it, where `_` is `-`.
-fn is_forwarded(name: &[u8]) -> bool {
-    const PREFIX: &[u8] = b"x-forwarded-";
-    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.get(..PREFIX.len()).is_some_and(|start| start.iter().map(dashed).eq(PREFIX.iter().copied()))
 }
 
 /// The header fields in which a dialect carries attributes.

@@ -169,6 +169,7 @@ pub(crate) fn open<'a, T>(
     }
     if let Some(identity) = message.identity {
         identify(identity, message.dialect, lens, options, &mut entries)?;
+        envelope.tenant = identity.tenant.clone().or(envelope.tenant);
     }
     Ok(decide(envelope, &View::new(&entries, chains, document.elements)))
 }

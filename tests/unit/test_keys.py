@@ -1,0 +1,207 @@
+"""`keys` and `listen.trusted`: what a configuration says of callers, and what comes of it in an application."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from waypost import ConfigError, WaypostError, create_app
+from waypost._native import Snapshot
+from waypost.app import Gateway
+from waypost.config import Config, from_dict, parse_config
+
+
+def hashed(key: str) -> str:
+    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+
+
+def problems(text: str, **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, environ=environ)
+    return [str(problem).removeprefix("<string>:") for problem in caught.value.problems]
+
+
+def keyed(*keys: dict[str, Any], **rest: Any) -> Config:
+    clusters = {"c": {"speaks": "envelope", "endpoints": ["http://127.0.0.1:9"]}}
+    routes = [{"name": "r", "to": "c", "match": {"kind": "query", "dialect": "envelope"}}]
+    return from_dict({"clusters": clusters, "routes": routes, **({"keys": list(keys)} if keys else {}), **rest})
+
+
+# The configuration.
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "my-secret-key",
+        "sha256:my-secret-key",
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "sha256:" + "ab" * 31,
+        "sha256:" + "ab" * 33,
+        "sha256:" + "ab" * 32 + "\\n",
+        "SHA256:" + "ab" * 32,
+        "md5:" + "ab" * 16,
+    ],
+)
+def test_a_hash_of_another_shape_is_refused_and_not_shown(written: str) -> None:
+    (problem,) = problems(f'keys: [{{name: k, hash: "{written}"}}]')
+    assert problem.startswith("1:")
+    assert "keys[0].hash: must be `sha256:` and 64 hexadecimal digits" in problem
+    assert "secret-key" not in problem
+    assert "abab" not in problem
+
+
+@pytest.mark.parametrize("key", ["", "\n", "\r\n", "-n\n"])
+def test_the_hash_of_an_empty_key_is_refused(key: str) -> None:
+    (problem,) = problems(f'keys: [{{name: k, hash: "{hashed(key)}"}}]')
+    assert "empty key" in problem
+
+
+def test_all_that_is_wrong_with_keys_is_told_with_its_place() -> None:
+    text = f"""
+keys:
+  - {{name: a, hash: "{hashed("a")}", tenant: ""}}
+  - {{name: a, hash: "{hashed("b")}", admin: "yes"}}
+  - {{name: b c, hash: "{hashed("a").upper().replace("SHA", "sha")}", labels: {{n: 1}}}}
+  - {{hash: "${{HASH}}", labels: [], agnt: x}}
+  - word
+"""
+    found = problems(text, HASH=hashed("b"))
+    assert [problem.partition(": ")[0] for problem in found] == [
+        "3:104", "4:12", "4:103", "5:12", "5:23", "5:110", "6:5", "6:12", "6:31", "6:35", "7:5",
+    ]  # fmt: skip
+    assert "key name `a` is there already: <string>:3:12 (keys[0].name)" in found[1]
+    assert "must be true or false, not a string" in found[2]
+    assert "this hash is there already: <string>:3:21 (keys[0].hash)" in found[4]
+    assert "key `name` is missing" in found[6]
+    assert "this hash is there already: <string>:4:21 (keys[1].hash)" in found[7]
+    assert "did you mean `agent`?" in found[9]
+    assert not any(hashed(key)[7:] in problem for key in "ab" for problem in found)
+
+
+def test_keys_stand_in_the_main_file_only(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text(f'keys: [{{name: k, hash: "{hashed("k")}"}}]')
+    with pytest.raises(ConfigError, match="unknown key `keys`"):
+        parse_config("include: [more.yaml]", base=tmp_path, environ={})
+
+
+def test_a_hash_is_not_in_the_text_of_a_configuration() -> None:
+    config = keyed({"name": "k", "hash": hashed("k")})
+    assert hashed("k")[7:] not in repr(config)
+    assert "name='k'" in repr(config)
+
+
+@pytest.mark.parametrize("written", ["10.0.0.1/33", "10.0.0", "010.0.0.1", "10.0.0.0/255.0.0.0", "proxy.test", "", 10])
+def test_who_is_trusted_is_an_address_or_a_block(written: object) -> None:
+    with pytest.raises(ConfigError, match=r"listen.trusted\[0\]: .*must be an address") as caught:
+        keyed(listen={"trusted": [written]})
+    assert len(caught.value.problems) == 1
+
+
+def test_ipv4_within_ipv6_is_to_be_written_as_ipv4() -> None:
+    with pytest.raises(ConfigError, match="write it as IPv4"):
+        keyed(listen={"trusted": ["::ffff:10.0.0.0/104"]})
+
+
+# An application.
+
+
+def call(app: Any, path: str, *headers: tuple[bytes, bytes], method: str = "GET") -> tuple[int, dict[bytes, bytes]]:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"h"), *headers],
+        "client": ("127.0.0.1", 5),
+        "server": ("127.0.0.1", 8080),
+    }
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], dict(sent[0]["headers"])
+
+
+ADMIN = {"name": "root", "hash": hashed("root"), "admin": True}
+OTHER = {"name": "other", "hash": hashed("other")}
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/-/", "/-/clusters"])
+@pytest.mark.parametrize("prefix", ["", "/ai"])
+def test_administration_needs_an_admin_key_where_the_listener_is_not_known_as_loopback(path: str, prefix: str) -> None:
+    app = create_app(keyed(ADMIN, OTHER))
+    outer = Starlette(routes=[Mount(prefix, app)]) if prefix else app
+
+    def ask(*headers: tuple[bytes, bytes]) -> int:
+        status, fields = call(outer, prefix + path, *headers)
+        assert (b"www-authenticate" in fields) == (status == 401)
+        return status
+
+    assert ask() == 401
+    assert ask((b"x-api-key", b"nobody")) == 401
+    assert ask((b"x-api-key", b"other")) == 403
+    assert ask((b"authorization", b"Bearer root")) == 404  # nothing is there yet
+    app.state.gateway.loopback = True
+    assert ask((b"x-api-key", b"other")) == 404
+
+
+def test_without_an_admin_key_nobody_is_admitted() -> None:
+    for keys in ((), (OTHER,)):
+        gateway = Gateway(keyed(*keys))
+        with pytest.raises(WaypostError, match="admin") as caught:
+            gateway.admit([(b"x-api-key", b"other")])
+        assert caught.value.code == "unauthorized"
+
+
+def test_probes_need_no_key() -> None:
+    app = create_app(keyed(OTHER))
+    assert [call(app, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
+    for path in ("/", "/nowhere", "/v1/models", "/v1/envelopes"):
+        status, fields = call(app, path)
+        assert (status, fields[b"www-authenticate"]) == (401, b"Bearer")
+
+
+def test_a_gateway_that_needs_keys_keeps_them() -> None:
+    gateway = Gateway(keyed(OTHER))
+    gateway.keys_needed = True
+    before = gateway.generation
+    with pytest.raises(ConfigError, match="--insecure-no-auth") as caught:
+        gateway.replace(keyed())
+    assert caught.value.problems[0].path == ("keys",)
+    assert gateway.generation is before
+    gateway.replace(keyed(ADMIN))
+    gateway.keys_needed = False
+    gateway.replace(keyed())
+
+
+def test_a_key_can_be_named_for_an_explanation() -> None:
+    snapshot = Snapshot(keyed({**OTHER, "tenant": "acme", "labels": {"tier": "gold"}}).to_native())
+    headers = [(b"host", b"h"), (b"content-length", b"9"), (b"x-api-key", b"nobody")]
+    with pytest.raises(WaypostError, match="unknown key"):
+        snapshot.accept("POST", b"/v1/envelopes", headers)
+    with pytest.raises(KeyError):
+        snapshot.accept("POST", b"/v1/envelopes", headers, key="nobody")
+    explained = snapshot.accept("POST", b"/v1/envelopes", headers, key="other").explain(b'{"id":"1","kind":"query"}')
+    assert explained.route == "r"
+    assert explained.fields["tenant"] == '"acme"'
+    with pytest.raises(WaypostError) as caught:
+        snapshot.accept("POST", b"/v1/envelopes", headers, key="other").explain(
+            b'{"id":"1","kind":"query","labels":{"tier":"iron"}}'
+        )
+    assert caught.value.code == "identity_conflict"
