@@ -21,7 +21,7 @@ from waypost.dialects.errors import error_object
 from waypost.errors import ConfigError, Problem, WaypostError
 from waypost.exchange.budget import Budget
 from waypost.exchange.runtime import Runtime, Settings
-from waypost.table import compile_config, load_config
+from waypost.table import compile_config, read_config
 
 if TYPE_CHECKING:
     from waypost._native import Snapshot
@@ -189,7 +189,7 @@ def from_env() -> Starlette:
     the process exits with status 1.
     """
     try:
-        return create_app(load_config(os.environ.get("WAYPOST_CONFIG", "waypost.yaml")))
+        return create_app(read_config(os.environ.get("WAYPOST_CONFIG", "waypost.yaml")))
     except ConfigError as error:
         print(error.message, file=sys.stderr)  # noqa: T201 - there is no other way to tell
         raise SystemExit(1) from None

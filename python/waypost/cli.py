@@ -91,10 +91,10 @@ def serve(
 def check(config: str) -> None:
     """Print every problem of CONFIG with its place, then warnings. Does all that serving does, but for serving."""
     from waypost.app import create_app  # noqa: PLC0415
-    from waypost.table import load_config  # noqa: PLC0415
+    from waypost.table import read_config  # noqa: PLC0415
 
     try:
-        generation = create_app(load_config(config)).state.gateway.generation
+        generation = create_app(read_config(config)).state.gateway.generation
     except ConfigError as error:
         _print_problems(error.problems)
         count = len(error.problems)
@@ -154,10 +154,10 @@ def _print_json(document: Any) -> None:
 
 
 def _snapshot(path: str) -> tuple[Config, Snapshot]:
-    from waypost.table import compile_config, load_config  # noqa: PLC0415
+    from waypost.table import compile_config, read_config  # noqa: PLC0415
 
     try:
-        config: Config = load_config(path)
+        config: Config = read_config(path)
         return config, compile_config(config)
     except ConfigError as error:
         for problem in error.problems:

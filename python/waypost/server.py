@@ -21,7 +21,7 @@ import uvicorn
 
 from waypost.app import Gateway, create_app
 from waypost.errors import ConfigError
-from waypost.table import load_config
+from waypost.table import read_config
 from waypost.workers import Link, supervise
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def serve(
     listener would be open to other hosts without any keys.
     """
     try:
-        config = load_config(config_path)
+        config = read_config(config_path)
         app = create_app(config)
     except ConfigError as error:
         _say(error.message)
@@ -135,7 +135,7 @@ def _warn(gateway: Gateway, say: _Say) -> None:
 def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
     """Take over what the file says now. A bad one is reported and changes nothing; then the result is `None`."""
     try:
-        config = load_config(path)
+        config = read_config(path)
         gateway.replace(config)
     except ConfigError as error:
         say(error.message)

@@ -184,7 +184,7 @@ def test_a_reload_that_breaks_leaves_what_ran_before(
     def broken(_: Path) -> Any:
         raise ValueError("broken")
 
-    monkeypatch.setattr(server, "load_config", broken)
+    monkeypatch.setattr(server, "read_config", broken)
     asyncio.run(running.server._reload())
     assert running.routes == 1
     assert "what ran before goes on running" in caplog.text
