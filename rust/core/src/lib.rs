@@ -8,5 +8,6 @@ pub mod dialect;
 pub mod engine;
 pub mod http1;
 pub mod json;
+mod near;
 pub mod pattern;
 pub mod table;

@@ -4,6 +4,7 @@
 mod id;
 mod intake;
 mod join;
+mod reach;
 mod snapshot;
 mod upstream_head;
 
