@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from waypost.app import Gateway, create_app
-from waypost.errors import ConfigError
+from waypost.errors import ConfigError, counted
 from waypost.table import read_config
 from waypost.workers import Link, supervise
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost.config import Config
+    from waypost.config import Config, Listen
 
 __all__ = ["serve"]
 
@@ -74,6 +74,7 @@ def serve(
         app = create_app(config)
     except ConfigError as error:
         _say(error.message)
+        _say(f"waypost: not started: {counted(len(error.problems), 'problem')}")
         return 1
     listen_host = config.listen.host if host is None else host
     listen_port = config.listen.port if port is None else port
@@ -96,7 +97,9 @@ def serve(
         settings = _settings(app, ssl_certfile, ssl_keyfile)
     except OSError as exc:
         sock.close()
-        _say(f"waypost: the TLS certificate or key cannot be used: {exc}")
+        from waypost.exchange.tls import fault  # noqa: PLC0415 - rare
+
+        _say(f"waypost: {fault(exc, (('--ssl-certfile', ssl_certfile), ('--ssl-keyfile', ssl_keyfile)))}")
         return 1
     # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
@@ -104,7 +107,7 @@ def serve(
     ready = f"waypost: listening on {where} ({gateway.generation.summary})"
     try:
         if workers == 1:
-            return _run(_Server(settings, gateway, path, lambda: _say(ready), _say), sock)
+            return _run(_Server(settings, gateway, path, lambda: _say(ready), _say, config.listen), sock)
 
         def work(link: Link) -> int:
             # All of them read the same file at the same time: one voice is enough.
@@ -116,7 +119,7 @@ def serve(
                 asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
                 link.announce()
 
-            server = _Server(settings, gateway, path, started, say)
+            server = _Server(settings, gateway, path, started, say, config.listen)
             return _run(server, sock)
 
         # An open listener here would keep new connections waiting while the workers drain.
@@ -139,7 +142,7 @@ def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
         gateway.replace(config)
     except ConfigError as error:
         say(error.message)
-        say("waypost: not reloaded: what ran before goes on running")
+        say(f"waypost: not reloaded: {counted(len(error.problems), 'problem')}; what ran before goes on running")
         return None
     return config
 
@@ -179,14 +182,24 @@ class _Server(uvicorn.Server):
     """uvicorn's server, which also reloads and says when it is ready."""
 
     def __init__(
-        self, settings: uvicorn.Config, gateway: Gateway, path: Path, ready: Callable[[], None], say: _Say
+        self,
+        settings: uvicorn.Config,
+        gateway: Gateway,
+        path: Path,
+        ready: Callable[[], None],
+        say: _Say,
+        listen: Listen,
     ) -> None:
-        """`ready` is called once it accepts connections; `say` is given what a person should read."""
+        """`ready` is called once it accepts connections; `say` is given what a person should read.
+
+        `listen` is what the process was started with.
+        """
         super().__init__(settings)
         self._gateway = gateway
         self._path = path
         self._ready = ready
         self._say = say
+        self._listen = listen
         self._reloading = asyncio.Lock()
         self._seen = _state(gateway.generation.config, path)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -242,8 +255,10 @@ class _Server(uvicorn.Server):
             self._seen = {path: state.get(path, now) for path, now in _state(loaded, self._path).items()}
             self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
             _warn(self._gateway, self._say)
-            if loaded.listen != before.listen:
-                self._say("waypost: warning: listen has changed, which takes effect after a restart only")
+            if loaded.listen != self._listen:
+                self._say(
+                    "waypost: warning: listen has changed since the start, which takes effect after a restart only"
+                )
 
     async def _watch(self) -> None:
         """Reload when a file of the configuration changes, or one appears beside them that it might include."""
