@@ -93,7 +93,8 @@ def test_every_problem_of_meaning_is_told() -> None:
 
 def test_warnings_have_a_path() -> None:
     routes = [route("all", {}, "memory"), route("late", {"kind": "query"}, "memory")]
-    (late, unreachable), (sent, joined) = Snapshot(config(routes=routes)).warnings
+    (unused, _), (late, unreachable), (sent, joined) = Snapshot(config(routes=routes)).warnings
+    assert unused == ("clusters", "local")
     assert late == ("routes", 1, "match")
     assert "never reached" in unreachable
     assert sent == ("routes", 0, "to")
