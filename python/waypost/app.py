@@ -17,15 +17,15 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.asgi import DataPath
+from waypost.config import Config
 from waypost.dialects.errors import error_object
-from waypost.errors import ConfigError, Problem, WaypostError
+from waypost.errors import ConfigError, Problem, WaypostError, counted
 from waypost.exchange.budget import Budget
 from waypost.exchange.runtime import Runtime, Settings
-from waypost.table import compile_config, load_config
+from waypost.table import compile_config, read_config
 
 if TYPE_CHECKING:
     from waypost._native import Snapshot
-    from waypost.config import Config
     from waypost.exchange.tls import Tls
 
 __all__ = ["Gateway", "Generation", "create_app", "from_env"]
@@ -46,14 +46,13 @@ class Generation:
     @property
     def summary(self) -> str:
         """`3 routes, 1 cluster`"""
-        counts = (len(self.snapshot.table), "route"), (len(self.snapshot.clusters), "cluster")
-        return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+        return f"{counted(len(self.snapshot.table), 'route')}, {counted(len(self.snapshot.clusters), 'cluster')}"
 
     @property
     def warnings(self) -> list[Problem]:
         """What is legal but probably not meant, each with its place."""
         found = [Problem(path, f"warning: {message}") for path, message in self.snapshot.warnings]
-        return self.config.relocate(found)
+        return [*self.config.warnings, *self.config.relocate(found)]
 
 
 class Gateway:
@@ -117,6 +116,8 @@ def create_app(config: Config) -> Starlette:
 
     `app.state.gateway` is its `Gateway`. Raises `ConfigError` with every problem.
     """
+    if not isinstance(config, Config):
+        raise TypeError(f"create_app takes a Config, not {type(config).__name__}: create_app(load_config(path))")
     gateway = Gateway(config)
 
     def healthz() -> Response:
@@ -223,7 +224,7 @@ def from_env() -> Starlette:
     the process exits with status 1.
     """
     try:
-        return create_app(load_config(os.environ.get("WAYPOST_CONFIG", "waypost.yaml")))
+        return create_app(read_config(os.environ.get("WAYPOST_CONFIG", "waypost.yaml")))
     except ConfigError as error:
         print(error.message, file=sys.stderr)  # noqa: T201 - there is no other way to tell
         raise SystemExit(1) from None

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from waypost.config.units import format_size
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.exchange.exchange import Exchange
@@ -437,7 +438,8 @@ class _Request:
 
 def too_large(limit: int) -> WaypostError:
     """What a body of more than `limit` bytes is refused with."""
-    return WaypostError("body_too_large", f"the request body is longer than limits.body, {limit} bytes")
+    message = f"the request body is longer than limits.body, which is {format_size(limit)}: send less, or raise that"
+    return WaypostError("body_too_large", message)
 
 
 def _target(scope: Scope) -> bytes:

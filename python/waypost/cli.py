@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from waypost import __version__
-from waypost.errors import ConfigError, EnvelopeError, Problem, WaypostError
+from waypost.errors import ConfigError, EnvelopeError, Problem, WaypostError, counted
 
 # Commands import what they need when they run: `waypost schema` does not wait for a web server.
 if TYPE_CHECKING:
     from waypost import Explanation
     from waypost._native import Intake, Snapshot
     from waypost.config import Config
+
+
+DEFAULT_CONFIG: Final = "waypost.yaml"
+_BODILESS: Final = ("GET", "HEAD", "DELETE")
+"""Methods whose requests need no body."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,7 +47,7 @@ def demo(*, once: bool, port: int | None) -> None:
 
 
 @main.command()
-@click.argument("config", default="waypost.yaml")
+@click.argument("config", default=DEFAULT_CONFIG)
 @click.option("--host", help="Address to listen on, instead of listen.host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of listen.port; 0: a free one.")
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to serve with.")
@@ -70,6 +78,7 @@ def serve(
         raise click.UsageError("--uds goes with neither --host nor --port")
     if ssl_keyfile is not None and ssl_certfile is None:
         raise click.UsageError("--ssl-keyfile needs --ssl-certfile")
+    _must_exist(config)
     from waypost.server import serve as run  # noqa: PLC0415
 
     sys.exit(
@@ -87,29 +96,33 @@ def serve(
 
 
 @main.command()
-@click.argument("config")
+@click.argument("config", default=DEFAULT_CONFIG)
 def check(config: str) -> None:
-    """Print every problem of CONFIG with its place, then warnings. Does all that serving does, but for serving."""
-    from waypost.app import create_app  # noqa: PLC0415
-    from waypost.table import load_config  # noqa: PLC0415
+    """Print every problem of CONFIG with its place, then warnings. Does all that serving does, but for serving.
 
+    CONFIG is waypost.yaml where it is not given.
+    """
+    from waypost.app import create_app  # noqa: PLC0415
+    from waypost.table import read_config  # noqa: PLC0415
+
+    _must_exist(config)
     try:
-        generation = create_app(load_config(config)).state.gateway.generation
+        generation = create_app(read_config(config)).state.gateway.generation
     except ConfigError as error:
         _print_problems(error.problems)
-        count = len(error.problems)
-        click.echo(f"{config}: {count} problem{'' if count == 1 else 's'}", err=True)
+        click.echo(f"{config}: {counted(len(error.problems), 'problem')}", err=True)
         sys.exit(1)
     _print_problems(generation.warnings)
     click.echo(f"{config}: ok ({generation.summary})")
 
 
 @main.command()
-@click.argument("config")
+@click.argument("config", default=DEFAULT_CONFIG)
 @click.argument("file", default="-")
 @click.option("--path", "target", default="/v1/envelopes", show_default=True, help="Path the message is sent to.")
+@click.option("--method", help="HTTP method. [default: POST, or GET where the path has no POST or there is no body]")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field; may be repeated.")
-@click.option("--client", metavar="ADDRESS", help="Address that the message comes from, for client.address.")
+@click.option("--client", metavar="ADDRESS", help="IP address that the message comes from, for client.address.")
 @click.option("--key", metavar="NAME", help="Name of the key that its sender has, where the configuration has keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
@@ -117,6 +130,7 @@ def explain(
     config: str,
     file: str,
     target: str,
+    method: str | None,
     headers: tuple[str, ...],
     client: str | None,
     key: str | None,
@@ -124,16 +138,22 @@ def explain(
 ) -> None:
     """Show which route of CONFIG takes the message in FILE (- or none: standard input), and why each other does not.
 
+    CONFIG is waypost.yaml where it is not given. With GET, HEAD and DELETE there need be no message: standard input is
+    read only where FILE says so.
+
     Exit code 1 if no route does, or if the message would be refused for another reason.
     """
     fields = [_header(header) for header in headers]
+    method = method and method.upper()
+    _must_be_address(client)
     loaded, snapshot = _snapshot(config)
     if key is not None and all(each.name != key for each in loaded.keys):
         known = ", ".join(each.name for each in loaded.keys) or "none"
         raise click.BadParameter(f"{config} has no key of this name; it has: {known}", param_hint="--key")
-    body = _read(file)
+    given = click.get_current_context().get_parameter_source("file") is not ParameterSource.DEFAULT
+    body = b"" if method in _BODILESS and not given else _read(file)
     try:
-        explanation, refusal = _explain(snapshot, loaded.limits.body, body, target, fields, client, key)
+        explanation, refusal = _explain(snapshot, loaded.limits.body, body, target, method, fields, client, key)
     except WaypostError as error:
         if as_json:
             _print_json({"error": _refusal(error)})
@@ -166,15 +186,46 @@ def _print_json(document: Any) -> None:
 
 
 def _snapshot(path: str) -> tuple[Config, Snapshot]:
-    from waypost.table import compile_config, load_config  # noqa: PLC0415
+    from waypost.table import compile_config, read_config  # noqa: PLC0415
 
+    _must_exist(path)
     try:
-        config: Config = load_config(path)
+        config: Config = read_config(path)
         return config, compile_config(config)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
         sys.exit(1)
+
+
+def _must_exist(config: str) -> None:
+    """Where there is no file `config`, say how to name one, and end."""
+    if config == "-":
+        raise click.UsageError(
+            "a configuration is read from a file, whose includes are relative to it: name one, not -"
+        )
+    path = Path(config)
+    if path.exists() or os.path.lexists(path):  # what else is wrong with it, reading it tells
+        return
+    others = [other for suffix in (".yaml", ".yml") if (other := path.with_suffix(suffix)) != path and other.exists()]
+    command = click.get_current_context().info_name
+    hint = f"there is `{others[0]}`: " if others else ""
+    click.echo(
+        f"{config}: there is no such file; {hint}name one: waypost {command} {others[0] if others else 'FILE'}",
+        err=True,
+    )
+    sys.exit(1)
+
+
+def _must_be_address(client: str | None) -> None:
+    if client is None:
+        return
+    try:
+        ipaddress.ip_address(client)
+    except ValueError:
+        raise click.BadParameter(
+            f"{client!r} is no IP address: write one, such as 10.1.2.3 or 2001:db8::1", param_hint="--client"
+        ) from None
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -201,6 +252,7 @@ def _explain(
     body_limit: int,
     body: bytes,
     target: str,
+    method: str | None,
     headers: list[tuple[str, str]],
     client: str | None,
     key: str | None,
@@ -211,15 +263,17 @@ def _explain(
     """
     from waypost.asgi import too_large  # noqa: PLC0415
 
-    method = "POST" if body.strip() else "GET"
+    if not body.strip():
+        body = b""  # as `echo` and an empty file give it
+    chosen = method or ("POST" if body.strip() else "GET")
     try:
-        intake = _accept(snapshot, method, target, headers, body, client, key)
+        intake = _accept(snapshot, chosen, target, headers, body, client, key)
     except WaypostError as error:
         # A POST without a body is an empty message, which gets its own error.
-        if error.allow is None:
+        if error.allow is None or method is not None:
             raise
-        method = error.allow.partition(",")[0]
-        intake = _accept(snapshot, method, target, headers, body, client, key)
+        chosen = error.allow.partition(",")[0]
+        intake = _accept(snapshot, chosen, target, headers, body, client, key)
     message = body if intake.buffered else None
     if message is not None and len(message) > body_limit:
         raise too_large(body_limit)

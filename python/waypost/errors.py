@@ -166,6 +166,11 @@ def _remade(cls: type[WaypostError], *args: object) -> WaypostError:
     return cls.__new__(cls, *args)
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 route`, `2 routes`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def format_path(path: tuple[str | int, ...]) -> str:
     """`("routes", 0, "match")` as `routes[0].match`."""
     out = ""

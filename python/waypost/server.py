@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from waypost.app import Gateway, create_app
-from waypost.errors import ConfigError
-from waypost.table import load_config
+from waypost.errors import ConfigError, counted
+from waypost.table import read_config
 from waypost.workers import Link, supervise
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost.config import Config
+    from waypost.config import Config, Listen
 
 __all__ = ["serve"]
 
@@ -70,10 +70,11 @@ def serve(
     listener would be open to other hosts without any keys.
     """
     try:
-        config = load_config(config_path)
+        config = read_config(config_path)
         app = create_app(config)
     except ConfigError as error:
         _say(error.message)
+        _say(f"waypost: not started: {counted(len(error.problems), 'problem')}")
         return 1
     listen_host = config.listen.host if host is None else host
     listen_port = config.listen.port if port is None else port
@@ -100,7 +101,9 @@ def serve(
         settings = _settings(app, ssl_certfile, ssl_keyfile)
     except OSError as exc:
         sock.close()
-        _say(f"waypost: the TLS certificate or key cannot be used: {exc}")
+        from waypost.exchange.tls import fault  # noqa: PLC0415 - rare
+
+        _say(f"waypost: {fault(exc, (('--ssl-certfile', ssl_certfile), ('--ssl-keyfile', ssl_keyfile)))}")
         return 1
     # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
@@ -108,7 +111,7 @@ def serve(
     ready = f"waypost: listening on {where} ({gateway.generation.summary})"
     try:
         if workers == 1:
-            return _run(_Server(settings, gateway, path, lambda: _say(ready), _say), sock)
+            return _run(_Server(settings, gateway, path, lambda: _say(ready), _say, config.listen), sock)
 
         def work(link: Link) -> int:
             # All of them read the same file at the same time: one voice is enough.
@@ -120,7 +123,7 @@ def serve(
                 asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
                 link.announce()
 
-            server = _Server(settings, gateway, path, started, say)
+            server = _Server(settings, gateway, path, started, say, config.listen)
             return _run(server, sock)
 
         # An open listener here would keep new connections waiting while the workers drain.
@@ -139,11 +142,11 @@ def _warn(gateway: Gateway, say: _Say) -> None:
 def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
     """Take over what the file says now. A bad one is reported and changes nothing; then the result is `None`."""
     try:
-        config = load_config(path)
+        config = read_config(path)
         gateway.replace(config)
     except ConfigError as error:
         say(error.message)
-        say("waypost: not reloaded: what ran before goes on running")
+        say(f"waypost: not reloaded: {counted(len(error.problems), 'problem')}; what ran before goes on running")
         return None
     return config
 
@@ -183,14 +186,24 @@ class _Server(uvicorn.Server):
     """uvicorn's server, which also reloads and says when it is ready."""
 
     def __init__(
-        self, settings: uvicorn.Config, gateway: Gateway, path: Path, ready: Callable[[], None], say: _Say
+        self,
+        settings: uvicorn.Config,
+        gateway: Gateway,
+        path: Path,
+        ready: Callable[[], None],
+        say: _Say,
+        listen: Listen,
     ) -> None:
-        """`ready` is called once it accepts connections; `say` is given what a person should read."""
+        """`ready` is called once it accepts connections; `say` is given what a person should read.
+
+        `listen` is what the process was started with.
+        """
         super().__init__(settings)
         self._gateway = gateway
         self._path = path
         self._ready = ready
         self._say = say
+        self._listen = listen
         self._reloading = asyncio.Lock()
         self._seen = _state(gateway.generation.config, path)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -246,8 +259,11 @@ class _Server(uvicorn.Server):
             self._seen = {path: state.get(path, now) for path, now in _state(loaded, self._path).items()}
             self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
             _warn(self._gateway, self._say)
-            if (loaded.listen.host, loaded.listen.port) != (before.listen.host, before.listen.port):
-                self._say("waypost: warning: listen has changed, which takes effect after a restart only")
+            # The rest of `listen` follows a reload.
+            if (loaded.listen.host, loaded.listen.port) != (self._listen.host, self._listen.port):
+                self._say(
+                    "waypost: warning: listen has changed since the start, which takes effect after a restart only"
+                )
 
     async def _watch(self) -> None:
         """Reload when a file of the configuration changes, or one appears beside them that it might include."""

@@ -9,17 +9,28 @@ from typing import Self
 from waypost import _native, config
 from waypost.config import Config
 from waypost.config.marks import Path
-from waypost.errors import ConfigError
+from waypost.errors import ConfigError, Problem
 
-__all__ = ["RouteTable", "compile_config", "load_config"]
+__all__ = ["RouteTable", "compile_config", "load_config", "read_config"]
 
 
 def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
     """Read a configuration file, and what it includes.
 
-    Raises `ConfigError`: with every problem, of shape and of meaning, as soon as there is one of shape. A configuration
-    whose shape is right can still have problems of meaning; those are found when it is compiled, which takes its time
-    and is done once (`create_app`, `compile_config`).
+    Raises `ConfigError` with every problem, of shape and of meaning, each with its place.
+    """
+    loaded = read_config(path, environ=environ)
+    problems = [Problem(path, message) for path, message in _meaning(loaded)]
+    if problems:
+        raise ConfigError(loaded.relocate(problems))
+    return loaded
+
+
+def read_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
+    """`load_config` for whoever goes on to compile what it gives (`create_app`, `compile_config`).
+
+    That finds the problems of meaning, and takes its time: it need not be done twice. Where there is a problem of
+    shape, so that nothing will be compiled, `ConfigError` holds those of meaning too.
     """
     return config.load_config(path, environ=environ, meaning=_meaning)
 
@@ -55,6 +66,6 @@ class RouteTable(_native.RouteTable):
 
         The whole file is checked, clusters too. Raises `ConfigError` with every problem and its place.
         """
-        config = load_config(path)
+        config = read_config(path)
         compile_config(config)  # Some problems only show when routes and clusters are seen together.
         return cls(config.to_native()["routes"], depth=config.limits.depth)

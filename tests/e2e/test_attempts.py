@@ -109,7 +109,9 @@ def test_a_fallback_may_speak_another_dialect(site: Site) -> None:
 def test_nobody_there(site: Site) -> None:
     response = site.chat("dead").response()
     message = _refused(response, 502, "upstream_unreachable")
-    assert message == "cluster dead: connection refused: nothing listens there"
+    assert message == (
+        "none of 2 endpoints of `dead` could be reached; last: cluster dead: connection refused: nothing listens there"
+    )
     site.proxy.wait_for(r"cluster dead: http://127\.0\.0\.1:\d+: connection refused")
     assert response.error["type"] == "server_error"
     assert response.get("x-waypost-attempts") == "2"
@@ -117,6 +119,27 @@ def test_nobody_there(site: Site) -> None:
     response = site.envelope("native-dead").response()
     _refused(response, 502, "upstream_unreachable")
     assert response.json["id"] == "e-1"
+
+
+def test_all_that_were_tried_are_named(shared: Launcher, dead: str) -> None:
+    upstream = shared.upstream()
+    site = Site(
+        shared,
+        {
+            "gone": {"endpoints": [dead], "fallback": ["lost", "hasty"]},
+            "lost": {"endpoints": [dead.replace("127.0.0.1", "localhost"), f"{dead}/x"]},
+            "hasty": {"endpoints": [upstream.url]},
+        },
+    )
+    client = site.chat("gone")
+    peer, _ = upstream.request()
+    peer.close()
+    message = _refused(client.response(), 502, "upstream_protocol")
+    assert message.startswith(
+        "none of 4 endpoints of `gone`, `lost`, `hasty` answered as it should; last: cluster hasty: "
+    )
+    message = _refused(site.chat("lost").response(), 502, "upstream_unreachable")
+    assert message.startswith("none of 2 endpoints of `lost` could be reached; last: cluster lost: ")
 
 
 def test_a_name_that_does_not_resolve(site: Site) -> None:

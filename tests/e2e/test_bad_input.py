@@ -184,6 +184,28 @@ def test_headers_that_carry_envelope_fields(site: Site, name: str, value: str) -
     assert name in error["message"]
 
 
+@pytest.mark.parametrize("name", ["X-Waypost-Tennant", "x-waypost-route", "x-waypost-agent"])
+@both
+def test_headers_that_are_named_like_those_are_refused(site: Site, dialect: Dialect, name: str) -> None:
+    error = refused(post(site, dialect, GOOD[dialect], (name, "acme")).response(), dialect, 400, "invalid_envelope")
+    assert f"there is no header `{name.lower()}`" in error["message"]
+
+
+def test_beside_an_envelope_they_are_refused(site: Site) -> None:
+    for name in ("tenant", "task", "priority"):
+        response = post(site, "envelope", GOOD["envelope"], (f"x-waypost-{name}", "5")).response()
+        error = refused(response, "envelope", 400, "invalid_envelope")
+        assert error["message"].endswith(f"say it in the envelope, as `{name}`")
+
+
+@pytest.mark.passes
+def test_the_deadline_of_another_waypost_is_welcome_beside_an_envelope(site: Site) -> None:
+    client = post(site, "envelope", GOOD["envelope"], ("x-waypost-deadline-ms", "250"))
+    peer, _ = site["native"].request()
+    peer.reply()
+    assert client.response().status == 200
+
+
 def test_an_error_after_the_id_was_read_carries_it(site: Site) -> None:
     client = site.client()
     client.ask("POST", TARGET["envelope"], b'{"id":"my-id","kind":"query"}')  # without x-to: no route
@@ -386,4 +408,24 @@ def test_no_route_names_what_was_seen(site: Site) -> None:
     assert '"acme"' in error["message"]
     assert error["type"] == "not_found_error"
     client.ask("GET", "/v1/files")
-    assert "path" in refused(client.response("GET"), "openai", 404, "no_route")["message"]
+    message = refused(client.response("GET"), "openai", 404, "no_route")["message"]
+    assert message.endswith(
+        'Fields seen: path "/v1/files", method "GET". Requests of this path only go to routes that test `path`'
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [
+        ("/v1/envelope", "/v1/envelopes"),
+        ("/v1/envelopes/", "/v1/envelopes"),
+        ("/v1/chat/completion?x=1", "/v1/chat/completions"),
+        ("/envelopes", "/v1/envelopes"),
+    ],
+)
+def test_a_path_that_is_nearly_one_that_is_served(site: Site, target: str, meant: str) -> None:
+    client = site.client()
+    client.ask("POST", target, b'{"id":"a","kind":"query"}')
+    response = client.response()
+    assert response.status == 404
+    assert response.error["message"].lower().endswith(f"did you mean `{meant}`?")

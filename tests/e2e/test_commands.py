@@ -140,7 +140,7 @@ def test_check_of_what_is_no_configuration(tmp_path: Path, text: str, line: int,
 def test_check_of_a_file_that_is_not_there(tmp_path: Path) -> None:
     done = command("check", str(tmp_path / "nothing.yaml"))
     assert done.returncode == 1
-    assert b"nothing.yaml" in done.stdout
+    assert b"nothing.yaml: there is no such file" in done.stderr
     assert b"Traceback" not in done.stderr
 
 
@@ -238,7 +238,6 @@ def test_explain_of_bad_arguments(config: Path, tmp_path: Path) -> None:
     assert _explain(config, str(tmp_path / "nothing"))[0] == 1
     assert _explain(tmp_path / "nothing.yaml", stdin=b"{}")[0] == 1
     assert _explain(config, "--path", "/nowhere", stdin=b"{}")[0] == 1
-    assert command("explain").returncode == 2
 
 
 # schema, usage
@@ -252,7 +251,7 @@ def test_schema_is_the_one_beside_the_examples() -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [("nonsense",), ("serve", "--nonsense"), ("serve", "--port", "70000"), ("serve", "--workers", "0"), ("check",)],
+    [("nonsense",), ("serve", "--nonsense"), ("serve", "--port", "70000"), ("serve", "--workers", "0")],
 )
 def test_usage_errors(args: tuple[str, ...]) -> None:
     assert command(*args).returncode == 2

@@ -86,3 +86,60 @@ def test_a_path_without_a_body_is_explained(config: Path) -> None:
     done = explain(config, b"", "--path", "/v1/models")
     assert (done.exit_code, done.exception) == (0, None)
     assert "route    any → model" in done.output
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b" \r\n"])
+def test_nothing_is_no_body(config: Path, body: bytes) -> None:
+    assert "route    any → model" in explain(config, body, "--path", "/v1/models").output
+    assert "invalid_json" in explain(config, body).output
+
+
+def test_a_method_can_be_given(config: Path) -> None:
+    config.write_text(
+        CONFIG + "  - {name: gone, match: {method: DELETE, path: /v1/files/1}, to: model, precedence: 1}\n"
+    )
+    at = ("--path", "/v1/files/1")
+    runner = CliRunner()
+    # Without a FILE, standard input is not read where there need be no body.
+    for method in ("DELETE", "delete"):
+        done = runner.invoke(main, ["explain", str(config), *at, "--method", method], input="nonsense")
+        assert "route    gone → model" in done.output
+    assert "invalid_json" in explain(config, b"nonsense", *at, "--method", "DELETE").output
+    done = explain(config, MODEL, "--method", "PUT")
+    assert (done.exit_code, "refused with 405 method_not_allowed" in done.output) == (1, True)
+    done = explain(config, b"", "--path", "/v1/models", "--method", "POST")
+    assert "405 method_not_allowed: /v1/models takes GET, HEAD, not POST" in done.output
+    assert "route    any → model" in explain(config, b"", "--path", "/v1/models", "--method", "HEAD").output
+
+
+def test_a_route_without_a_path_does_not_take_what_is_sent_to_an_unlisted_one(config: Path) -> None:
+    done = explain(config, b"", "--path", "/v1/files")
+    assert done.exit_code == 1
+    assert done.output.count("Requests of this path only go to routes that test `path`") == 3
+
+
+@pytest.mark.parametrize("address", ["localhost", "10.0.0", "10.0.0.0/8", ""])
+def test_the_client_is_an_ip_address(config: Path, address: str) -> None:
+    done = explain(config, MODEL, "--client", address)
+    assert (done.exit_code, "is no IP address" in done.output) == (2, True)
+
+
+def test_the_configuration_is_waypost_yaml_where_none_is_named(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner()
+    for name in ("check", "explain", "serve"):
+        done = runner.invoke(main, [name], input=json.dumps(MODEL))
+        assert done.exit_code == 1
+        assert done.stderr == f"waypost.yaml: there is no such file; name one: waypost {name} FILE\n"
+    config.rename("waypost.yml")
+    for name in ("check", "explain", "serve"):
+        done = runner.invoke(main, [name], input=json.dumps(MODEL))
+        assert "there is `waypost.yml`: name one: waypost" in done.stderr
+    Path("waypost.yml").rename("waypost.yaml")
+    assert runner.invoke(main, ["check"]).output.endswith("waypost.yaml: ok (3 routes, 1 cluster)\n")
+    assert "route    any → model" in runner.invoke(main, ["explain"], input=json.dumps(MODEL)).output
+    for name in ("check", "explain", "serve"):
+        done = runner.invoke(main, [name, "-"])
+        assert (done.exit_code, "name one, not -" in done.output) == (2, True)

@@ -327,7 +327,7 @@ routes:
         "c.yaml:2:16: listen.port: `70000`: must be an integer from 0 to 65535",
         "c.yaml:2:29: listen.host: empty; write a value, or leave the key out",
         "c.yaml:2:31: listen: unknown key `prot`; did you mean `port`? Allowed: host, port, trusted",
-        "c.yaml:3:18: limits.header: `2x`: unknown unit of size; allowed are B, KB, MB, GB, KiB, MiB, GiB",
+        "c.yaml:3:18: limits.header: `2x`: unknown unit of size. Allowed: B, KB, MB, GB, KiB, MiB, GiB",
         "c.yaml:3:29: limits.depth: must be an integer from 1 to 1024, not a string",
         (
             "c.yaml:3:41: limits.drain: `3`: a duration needs a unit; "
@@ -494,3 +494,41 @@ def test_python_objects_that_hold_themselves_are_refused() -> None:
     looped.append(looped)
     with pytest.raises(ConfigError, match="nested deeper than 128"):
         from_dict({"routes": [{"name": "a", "match": {"m": loop, "l": looped}, "to": "c"}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"routes": [],}', (1, 14)),
+        ('{"routes": [1,]}', (1, 14)),
+        ('{"routes": [1 ,\n\n ]}', (1, 15)),
+        ('{"listen": {"port": 1},\n  "limits": {"body": 1},\n}', (2, 24)),
+    ],
+)
+def test_a_trailing_comma_in_json_is_named(tmp_path: Path, text: str, place: tuple[int, int]) -> None:
+    (found,) = load_problems(tmp_path, {"c.json": text})
+    assert found.startswith(f"c.json:{place[0]}:{place[1]}: not JSON: a comma before `")
+    assert "remove it" in found
+
+
+def test_odd_and_long_keys_are_shown_on_one_line_and_cut(tmp_path: Path) -> None:
+    found = load_problems(tmp_path, {"c.json": json.dumps({"a\nb\u0000": 1, "x" * 200: 2, "k`\u202e": 3})})
+    assert [line.partition(" Allowed")[0] for line in found] == [
+        "c.json:1:2: unknown key `a\\nb\\u0000`.",
+        f"c.json:1:19: unknown key `{'x' * 60}…`.",
+        "c.json:1:226: unknown key `k`\\u202e`.",
+    ]
+
+
+def test_a_glob_that_matches_nothing_is_a_warning(tmp_path: Path) -> None:
+    main = write(
+        tmp_path, {"main.yaml": CLUSTERS + "include: ['none/*.yaml', b.yaml]\n", "b.yaml": "include: ['*.yml']"}
+    )
+    config = load_config(main)
+    shown = [str(warning).replace(f"{tmp_path}/", "") for warning in config.warnings]
+    assert shown == [
+        "main.yaml:2:11: include[0]: warning: no file matches `none/*.yaml`",
+        "b.yaml:1:11: include[0]: warning: no file matches `*.yml`",
+    ]
+    write(tmp_path, {"none/a.yaml": "routes: []"})
+    assert len(load_config(main).warnings) == 1

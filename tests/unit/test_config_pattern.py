@@ -50,6 +50,8 @@ def problems(text: str) -> list[str]:
         ("{m: {suffix: {equals-ignore-case: a}}}", "routes[0].match.m", "`m: [{suffix: {equals-ignore-case: a}}]`"),
         ("{$or: [{m: {cidr: 10.0.0.0/8}}]}", "routes[0].match.$or[0].m", '`m: [{cidr: "10.0.0.0/8"}]`'),
         ("{prefix: llama}", "routes[0].match", "`FIELD: [{prefix: llama}]`"),
+        ("{n: {numeric: ['>=', '7']}}", "routes[0].match.n", '`n: [{numeric: [">=", 7]}]`'),
+        ("{numeric: ['>', x, '<', 5]}", "routes[0].match", '`FIELD: [{numeric: [">=", 7]}]`'),
         ("{m: {wildcard: '', x: ~}}", "routes[0].match.m", '`m: [{wildcard: "", x: null}]`'),
     ],
 )

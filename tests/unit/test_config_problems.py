@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waypost import ConfigError, RouteTable, _native
 from waypost.config import from_dict
-from waypost.table import compile_config
+from waypost.table import compile_config, read_config
 
 CLUSTERS = """\
 clusters:
@@ -32,7 +32,10 @@ def found(base: Path, files: str | dict[str, str], **environ: str) -> list[str]:
         path.write_text(text, encoding="utf-8")
     path = base / next(iter(files))
     with pytest.raises(ConfigError) as caught:
-        compile_config(waypost.load_config(path, environ=environ))
+        compile_config(read_config(path, environ=environ))
+    with pytest.raises(ConfigError) as loaded:
+        waypost.load_config(path, environ=environ)
+    assert loaded.value.problems == caught.value.problems
     lines = [str(problem).replace(f"{base}/", "") for problem in caught.value.problems]
     assert len(set(lines)) == len(lines)
     assert caught.value.message.replace(f"{base}/", "").splitlines() == lines

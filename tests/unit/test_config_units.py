@@ -33,6 +33,8 @@ DURATIONS = [
     ("1h1m1s1ms", 3661.001),
     ("0s", 0.0),
     ("0.1ms", 0.0001),
+    ("5 s", 5.0),
+    ("1 m30 s", 90.0),
 ]
 
 
@@ -47,7 +49,11 @@ def test_size_is_in_bytes(written: object, size: int) -> None:
     ("written", "why"),
     [
         ("16", "needs a unit"),
-        ("16mb", "unknown unit of size"),
+        ("16mb", "unknown unit of size; did you mean `16MB`?"),
+        ("1kb", "unknown unit of size; did you mean `1KB`?"),
+        ("4k", "unknown unit of size; did you mean `4KB` or `4KiB`?"),
+        ("4 mib", "did you mean `4MiB`?"),
+        ("4tb", "unknown unit of size. Allowed: B, KB"),
         ("1.5B", "whole number"),
         (0, "greater than zero"),
         (-5, "greater than zero"),
@@ -81,6 +87,8 @@ def test_duration_is_in_seconds(written: str, seconds: float) -> None:
         ("2", "needs a unit"),
         ("-2s", "negative"),
         ("2d", "not a duration"),
+        ("5  s", "not a duration"),
+        ("5 s ", "not a duration"),
         ("2sec", "not a duration"),
         ("30s1m", "not a duration"),
         ("1s1s", "not a duration"),

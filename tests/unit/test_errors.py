@@ -9,7 +9,17 @@ import pickle
 from typing import Any
 
 import pytest
-from waypost import ConfigError, EnvelopeError, Matcher, PatternError, Problem, UpstreamError, WaypostError, _native
+from waypost import (
+    ConfigError,
+    EnvelopeError,
+    Matcher,
+    PatternError,
+    Problem,
+    UpstreamError,
+    WaypostError,
+    _native,
+    create_app,
+)
 from waypost.errors import STATUS
 
 # Documents.
@@ -198,10 +208,28 @@ def test_a_config_error_has_every_problem() -> None:
     error = caught.value
     assert (error.code, error.status) == ("invalid_config", 500)
     assert [problem.path for problem in error.problems] == [
+        ("routes", 0, "match", "x"),
         ("routes", 1, "nam"),
         ("routes", 1, "name"),
         ("routes", 2),
-        ("routes", 0, "match", "x"),
     ]
     assert all(problem.message and not problem.file and problem.line == 0 for problem in error.problems)
     assert "routes[1].nam: unknown key `nam`" in str(error)
+
+
+def test_problems_of_routes_come_in_the_order_of_their_places() -> None:
+    routes = [{"match": {"kind": "x"}, "to": 5, "name": "a"}, {"to": 5, "match": {"kind": "x"}, "name": "a"}]
+    with pytest.raises(ConfigError) as caught:
+        _native.RouteTable(iter(routes))
+    assert [problem.path for problem in caught.value.problems] == [
+        ("routes", 0, "match", "kind"),
+        ("routes", 0, "to"),
+        ("routes", 1, "to"),
+        ("routes", 1, "match", "kind"),
+        ("routes", 1, "name"),
+    ]
+
+
+def test_create_app_of_a_file_name_says_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"not str: create_app\(load_config\(path\)\)"):
+        create_app("waypost.yaml")  # type: ignore[arg-type]

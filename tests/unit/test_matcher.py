@@ -302,15 +302,21 @@ def test_what_fails_changes_nothing() -> None:
             matcher.replace({"new": {}, "wrong": wrong})
     with pytest.raises(ValueError, match='"gold" already: use update'):
         matcher.add("gold", {})
-    with pytest.raises(KeyError, match="new"):
+    with pytest.raises(KeyError, match='there is no rule "new"'):
         matcher.update("new", {})
-    with pytest.raises(KeyError, match="new"):
+    with pytest.raises(KeyError, match='there is no rule "new"'):
         matcher.remove("new")
+    with pytest.raises(KeyError, match='there is no rule "new"'):
+        matcher.explain(b"{}", rule="new")
     for name in (1, None, b"x"):
         with pytest.raises(TypeError):
             matcher.add(name, {})  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="patterns is a mapping of rule name to pattern, not list"):
         matcher.replace([("a", {})])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="patterns is a mapping of rule name to pattern, not list"):
+        Matcher([])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a name is a str"):
+        Matcher({1: {}})  # type: ignore[dict-item]
     assert list(matcher) == ["gold", "big", "all"]
     assert matcher.matches(b'{"tenant": "acme", "size": 11}') == ["gold", "big", "all"]
 

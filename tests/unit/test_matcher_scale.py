@@ -158,3 +158,10 @@ def test_cost_names_rules_that_are_tried_one_by_one() -> None:
     for i in range(200):
         matcher.remove(f"r{i}")
     assert matcher.cost().dear == ()
+
+
+@pytest.mark.parametrize("one", [b"{}", "{}", bytearray(b"{}"), memoryview(b"{}")])
+def test_one_document_is_no_list_of_documents(one: Any) -> None:
+    for ask in (Matcher(RULES).first_many, Matcher(RULES).matches_many):
+        with pytest.raises(TypeError, match=f"a list of documents, not {type(one).__name__}: write "):
+            ask(one)

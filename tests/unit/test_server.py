@@ -27,7 +27,14 @@ class Running:
         app = create_app(load_config(path))
         self.gateway = app.state.gateway
         self.said: list[str] = []
-        self.server = server._Server(uvicorn.Config(app), self.gateway, path, lambda: None, self.said.append)
+        self.server = server._Server(
+            uvicorn.Config(app),
+            self.gateway,
+            path,
+            lambda: None,
+            self.said.append,
+            self.gateway.generation.config.listen,
+        )
 
     @property
     def routes(self) -> int:
@@ -184,7 +191,29 @@ def test_a_reload_that_breaks_leaves_what_ran_before(
     def broken(_: Path) -> Any:
         raise ValueError("broken")
 
-    monkeypatch.setattr(server, "load_config", broken)
+    monkeypatch.setattr(server, "read_config", broken)
     asyncio.run(running.server._reload())
     assert running.routes == 1
     assert "what ran before goes on running" in caplog.text
+
+
+def test_a_change_of_listen_is_told_as_long_as_it_waits(main: Path) -> None:
+    running = Running(main)
+    text = main.read_text()
+
+    def reload(listen: str) -> bool:
+        running.said.clear()
+        write(main, text + listen)
+        asyncio.run(running.server._reload())
+        return any("listen has changed since the start" in line for line in running.said)
+
+    assert reload("listen: {port: 9999}\n")
+    assert reload("listen: {port: 9999}\nlimits: {body: 1MiB}\n"), "it still waits"
+    assert not reload(""), "it is what it was at the start"
+
+
+def test_a_bad_reload_says_how_many_problems_there_are(main: Path) -> None:
+    running = Running(main)
+    write(main, "nonsense: 1\n")
+    asyncio.run(running.server._reload())
+    assert running.said[-1] == "waypost: not reloaded: 1 problem; what ran before goes on running"

@@ -2,7 +2,7 @@
 
 Python checks shape here; Rust checks meaning, when it compiles `Config.to_native()`. `Config.relocate` gives the
 problems that Rust finds their places. This package does not know the extension: whoever wants both in one report
-passes what finds the problems of meaning (`waypost.table.load_config` does).
+passes what finds the problems of meaning (`waypost.table.read_config` does).
 """
 
 from waypost.config.config import Config

@@ -49,6 +49,8 @@ class Config(Document, frozen=True, kw_only=True):
     """Everything that was read, absolute: the configuration, what it includes, and what `${file:}` and `tls` name."""
     directories: tuple[FilePath, ...] = ()
     """Directories in which a new file can change the configuration: where the globs of `include` look, absolute."""
+    warnings: tuple[Problem, ...] = ()
+    """What is legal in the files but probably not meant, each with its place; the compiler has warnings of its own."""
     _places: Places = struct_field(default_factory=Places)
 
     def to_native(self) -> dict[str, Any]:

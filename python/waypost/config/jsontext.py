@@ -124,6 +124,14 @@ class _Reader:
             if (step := len(open_.value) if isinstance(open_.value, list) else open_.key) is not None
         )
 
+    def must_go_on(self, close: str) -> None:
+        """After a comma: a container that ends here has one too many."""
+        comma = self.position - 1
+        self.skip_space()
+        if self.text.startswith(close, self.position):
+            self.position = comma
+            raise self.stop(f"a comma before `{close}`: remove it")
+
     def key(self, open_: _Open) -> None:
         self.skip_space()
         open_.place = self.place()
@@ -177,12 +185,14 @@ class _Reader:
             while self.stack:
                 self.add(value, mark)
                 open_ = self.stack[-1]
+                close = "}" if isinstance(open_.value, dict) else "]"
                 if self.take(","):
+                    self.must_go_on(close)
                     if isinstance(open_.value, dict):
                         self.key(open_)
                     break
-                if not self.take("}" if isinstance(open_.value, dict) else "]"):
-                    raise self.stop(f"`,` or `{'}' if isinstance(open_.value, dict) else ']'}` is missing")
+                if not self.take(close):
+                    raise self.stop(f"`,` or `{close}` is missing")
                 value, mark = open_.value, open_.mark
                 self.stack.pop()
             else:

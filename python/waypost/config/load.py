@@ -18,7 +18,7 @@ from waypost.config.marks import EMPTY, REPORTED, Fault, Path, Reported, ShapeEr
 from waypost.config.model import Document, Fragment
 from waypost.config.source import LinesSource, Source, TreeSource, decode, read_bytes
 from waypost.config.walk import Walker, struct_type
-from waypost.errors import ConfigError, Problem
+from waypost.errors import ConfigError, Problem, counted
 
 __all__ = ["from_dict", "load_config", "parse_config"]
 
@@ -111,6 +111,7 @@ class _Loader:
         self.routes: list[Any] = []
         """Built or `Reported`."""
         self.route_count = 0
+        self.warnings: list[Problem] = []
         self.complete = True
         """Every file could be read, so that a cluster which nobody has seen does not exist."""
 
@@ -222,6 +223,10 @@ class _Loader:
             found = sorted(glob.glob(os.path.join(base, pattern), recursive=True))  # noqa: PTH118, PTH207
         except ValueError:
             found = []
+        if not found:
+            place = source.place(path)
+            message = f"warning: no file matches `{pattern}`"
+            self.warnings.append(Problem(path, message, source.file, *place))
         fixed: list[str] = []
         for part in FilePath(name).parts[:-1]:
             if glob.has_magic(part) and len(fixed) >= len(source.base.parts):
@@ -249,7 +254,7 @@ class _Loader:
             walker.problem(path, str(error))
             return
         if real in self.stack:
-            walker.problem(path, f"`{file}` includes itself, by way of {len(self.stack)} file(s)")
+            walker.problem(path, f"`{file}` includes itself, by way of {counted(len(self.stack), 'file')}")
             return
         if real in self.included:
             walker.problem(path, f"`{file}` is included already: {self.included[real]}")
@@ -297,7 +302,11 @@ class _Loader:
         built = {**self.built, "clusters": self.clusters, "routes": self.routes}
         files = dict.fromkeys((*self.files, *self.walker.files))
         return Config(
-            **built, files=tuple(files), directories=tuple(dict.fromkeys(self.directories)), _places=self.places
+            **built,
+            files=tuple(files),
+            directories=tuple(dict.fromkeys(self.directories)),
+            warnings=tuple(self.warnings),
+            _places=self.places,
         )
 
     def check_names(self) -> None:

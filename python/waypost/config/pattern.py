@@ -41,7 +41,7 @@ def read_pattern(walker: Walker, value: Mapping[Any, Any], path: Path) -> Any:
         walker.problem(
             path,
             f"`{predicate}` is a predicate, and those stand in the list of a field: "
-            f"write `FIELD: [{_flow(value, 60)}]`{_as_field(value, predicate)}",
+            f"write `FIELD: {_as_alternative(value)}`{_as_field(value, predicate)}",
         )
         reader.failed = True
         value = {key: item for key, item in value.items() if key not in PREDICATES}
@@ -79,7 +79,7 @@ class _Reader:
                     wrong = self.fail(
                         here,
                         f"`{predicate}` is a predicate, and those stand in a list: "
-                        f"write `{key}: [{_flow(item, 60)}]`{_as_field(item, predicate)}",
+                        f"write `{key}: {_as_alternative(item)}`{_as_field(item, predicate)}",
                     )
                     out[key] = [wrong]
                 else:
@@ -151,6 +151,15 @@ def _misplaced(value: Mapping[Any, Any]) -> str | None:
         if found:
             return str(key)
     return None
+
+
+def _as_alternative(value: Mapping[Any, Any]) -> str:
+    """How to write `value` in a list of alternatives. An operand that is wrong itself is not repeated."""
+    item = value.get("numeric")
+    numbers = item[1::2] if isinstance(item, (list, tuple)) else ()
+    if any(isinstance(each, bool) or not isinstance(each, (int, float, Decimal)) for each in numbers):
+        return '[{numeric: [">=", 7]}]'
+    return f"[{_flow(value, 60)}]"
 
 
 def _as_field(value: Mapping[Any, Any], predicate: str) -> str:

@@ -24,12 +24,12 @@ _DURATIONS: Final = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms"
 _NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 SIZE_PATTERN: Final = rf"^{_NUMBER} ?(?:[KMG]i?)?B$"
 """Sizes as strings, for the JSON Schema (ECMA-262 syntax)."""
-DURATION_PATTERN: Final = rf"^(?=.)(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?$"
+DURATION_PATTERN: Final = rf"^(?=.)(?:{_NUMBER} ?h)?(?:{_NUMBER} ?m)?(?:{_NUMBER} ?s)?(?:{_NUMBER} ?ms)?$"
 """Durations, for the JSON Schema: each unit at most once, from long to short."""
 
 _SIZE: Final = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
 _DURATION: Final = re.compile(DURATION_PATTERN)
-_DURATION_PART: Final = re.compile(rf"({_NUMBER})(ms|[hms])")
+_DURATION_PART: Final = re.compile(rf"({_NUMBER}) ?(ms|[hms])")
 
 _SIZE_HELP: Final = "write a number of bytes, or a string such as 512KiB, 16MiB or 1.5GB"
 _DURATION_HELP: Final = "write a string with a unit, such as 1500ms, 2s, 1.5m or 1m30s"
@@ -50,7 +50,11 @@ def parse_size(value: object) -> int:
             raise ShapeError(f"not a size; {_SIZE_HELP}")
         number, unit = found.groups()
         if unit not in _SIZES:
-            raise ShapeError(f"unknown unit of size; allowed are {', '.join(_SIZES)}")
+            meant = [
+                known for known in _SIZES if known.lower() in (unit.lower(), f"{unit.lower()}b", f"{unit.lower()}ib")
+            ]
+            hint = f"; did you mean {' or '.join(f'`{number}{known}`' for known in meant)}?" if meant else "."
+            raise ShapeError(f"unknown unit of size{hint} Allowed: {', '.join(_SIZES)}")
         exact = Decimal(number) * _SIZES[unit]
         size = int(exact)
         if size != exact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ __all__ = ["Walker", "near_miss"]
 MAX_SUBSTITUTED: Final = 2**20
 """Bytes of the largest file that `${file:}` takes in."""
 _USERINFO: Final = re.compile(r"//[^/]*@")
+_SHOWN: Final = 60
+"""Characters of a text that a message repeats."""
 _SUGGESTIONS: Final = 200  # comparing names is slow; nobody reads that many
 
 
@@ -166,7 +169,7 @@ class Walker:
             else:
                 meant = self.meant(key, fields)
                 hint = _did_you_mean(meant) or "."
-                self.problem(path, f"unknown key `{key[:80]}`{hint} Allowed: {', '.join(fields)}", key=key)
+                self.problem(path, f"unknown key {_quoted(key)}{hint} Allowed: {', '.join(fields)}", key=key)
                 built["?" if meant is None or meant in value else fields[meant].name] = REPORTED
         for name, field in fields.items():
             if field.required and field.name not in built:
@@ -209,7 +212,7 @@ class Walker:
             pattern = info.type.pattern
             if pattern is not None and not _matches(pattern, key):
                 expects = (info.extra or {}).get("expects", pattern)
-                return self.problem(path, f"`{key[:80]}` is no name; a name is {expects}", key=key)
+                return self.problem(path, f"{_quoted(key)} is no name; a name is {expects}", key=key)
         return key
 
     def items(self, info: inspect.ListType, value: Any, path: Path, first: int = 0) -> Any:
@@ -243,7 +246,9 @@ class Walker:
             return text
         if otherwise and not near_miss(text, words):
             return self._wrong(path, allowed, value)  # may be a secret in the wrong place: not quoted
-        return self.problem(path, f"unknown value `{value[:80]}`{self.suggest(value, words) or '.'} Allowed: {allowed}")
+        return self.problem(
+            path, f"unknown value {_quoted(value)}{self.suggest(value, words) or '.'} Allowed: {allowed}"
+        )
 
     def _scalar(self, info: inspect.Type, value: Any, path: Path, extra: Mapping[str, Any]) -> Any:
         raw = value
@@ -257,7 +262,7 @@ class Walker:
                 except ShapeError as error:
                     return self.problem(path, str(error))
                 if value is EMPTY:
-                    return self.problem(path, f"`{raw[:80]}` stands for nothing")
+                    return self.problem(path, f"{_quoted(raw)} stands for nothing")
         if "parse" in extra:
             try:
                 return extra["parse"](value)
@@ -354,8 +359,13 @@ def _show(value: Any) -> str:
     """A scalar as written, shortened. References are shown as references, never as what they stand for."""
     if isinstance(value, (Mapping, list, tuple)):
         return _kind(value)
-    text = _USERINFO.sub("//…@", scalar_text(value))
-    return f"`{text[:60]}…`" if len(text) > 60 else f"`{text}`"
+    return _quoted(_USERINFO.sub("//…@", scalar_text(value)))
+
+
+def _quoted(text: str) -> str:
+    """A text as written, shortened and on one line."""
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return f"`{''.join(each if each.isprintable() else json.dumps(each)[1:-1] for each in shown)}`"
 
 
 def _kind(value: Any) -> str:

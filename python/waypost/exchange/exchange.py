@@ -65,6 +65,7 @@ class Exchange(Timed):
         "_paused",
         "_phase",
         "_plan",
+        "_reached",
         "_settings",
         "_sink",
         "_until",
@@ -119,6 +120,7 @@ class Exchange(Timed):
         self._deadline = math.inf  # the message's own
         self._until = math.inf  # the deadline or the cluster's total timeout, whichever comes first
         self._paused = False
+        self._reached = False
         self._head: ResponseHead | None = None
         self._aside: list[bytes] = []
         self._aside_size = 0
@@ -271,6 +273,7 @@ class Exchange(Timed):
         if self._out is not None:
             self._fail(error)
             return
+        self._reached |= attempt.sent
         again = not attempt.sent or (self._plan.idempotent and not self._upload.left)
         if again and lost and attempt.reused and not attempt.answered:
             self._try(attempt.endpoint, fresh=True)
@@ -279,7 +282,7 @@ class Exchange(Timed):
         elif self._kept is not None:
             self._deliver_kept()
         else:
-            self._fail(error)
+            self._fail(failures.after_all(error, self._plan.endpoints[: self._next], self._reached))
 
     # The request.
 

@@ -11,12 +11,13 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Final
 
 from waypost._native import Endpoint
 from waypost.errors import UpstreamError
 
-__all__ = ["closed", "malformed", "timed_out", "unreachable"]
+__all__ = ["after_all", "closed", "malformed", "timed_out", "unreachable"]
 
 _REASONS: Final = {
     errno.ECONNREFUSED: "connection refused: nothing listens there",
@@ -66,6 +67,18 @@ def malformed(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
 def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = False) -> UpstreamError:
     """`what` did not happen within `seconds`."""
     return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
+
+
+def after_all(error: UpstreamError, tried: Sequence[Endpoint], reached: bool) -> UpstreamError:
+    """`error`, which ended the last attempt, in the light of all. `reached`: some endpoint was sent something."""
+    if len(tried) == 1:
+        return error
+    clusters = ", ".join(f"`{name}`" for name in dict.fromkeys(endpoint.cluster.name for endpoint in tried))
+    what = "answered as it should" if reached else "could be reached"
+    message = f"none of {len(tried)} endpoints of {clusters} {what}; last: {error.message}"
+    out = UpstreamError(error.code, message, error.retryable)
+    out.upstream = error.upstream
+    return out
 
 
 def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:

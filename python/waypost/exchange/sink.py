@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from waypost.config.units import format_size
 from waypost.errors import UpstreamError, WaypostError
 
 __all__ = ["CollectSink", "Headers", "Sink"]
@@ -70,7 +71,9 @@ class CollectSink:
         self._size += len(chunk)
         if self._size > self._limit:
             self._chunks.clear()
-            raise UpstreamError("upstream_protocol", f"the reply is longer than limits.body, {self._limit} bytes")
+            raise UpstreamError(
+                "upstream_protocol", f"the reply is longer than limits.body, which is {format_size(self._limit)}"
+            )
         self._chunks.append(chunk)
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:  # noqa: ARG002 - part of Sink

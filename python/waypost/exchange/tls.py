@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Tls", "contexts", "fingerprint"]
+__all__ = ["Tls", "contexts", "fault", "fingerprint"]
 
 Fingerprint = tuple[object, ...]
+Named = tuple[str, str | os.PathLike[str] | None]
+"""A setting and the file that it names."""
 
 
 class Tls:
@@ -62,6 +64,30 @@ def contexts(settings: Mapping[str, Any | None], old: Mapping[str, Tls]) -> tupl
             kept = old.get(name)
             made[name] = kept if kept is not None and kept.fingerprint == now else Tls(each, now)
         except OSError as exc:
-            where = f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc)
-            wrong[name] = f"TLS files of this cluster cannot be used ({where}): PEM files are needed"
+            ca = None if each is None else each.ca
+            pair = (None, None) if each is None else (each.client_certificate, each.client_key)
+            wrong[name] = fault(exc, (("client_certificate", pair[0]), ("client_key", pair[1])), ("ca", ca))
     return made, wrong
+
+
+def fault(exc: OSError, pair: tuple[Named, Named], ca: Named = ("", None)) -> str:
+    """Which of the files that TLS was set up with made it fail with `exc`, by the name of its setting, and why.
+
+    `pair` is a certificate and its key, which may be in the certificate's file.
+    """
+    (_, chain), (key_setting, key) = pair
+    for (setting, file), kind in ((ca, "CERTIFICATE"), (pair[0], "CERTIFICATE"), (pair[1], "PRIVATE KEY")):
+        if file is None:
+            continue
+        try:
+            text = Path(file).read_bytes()
+        except OSError as unreadable:
+            return f"{setting}: `{os.fspath(file)}` cannot be read: {unreadable.strerror}"
+        if b"-----BEGIN " not in text or f"{kind}-----".encode() not in text:
+            return f"{setting}: `{os.fspath(file)}` holds no {kind.lower()} in PEM form"
+        if key is None and file is chain and b"PRIVATE KEY-----" not in text:
+            return f"{setting}: `{os.fspath(file)}` holds no private key: name the file that does with {key_setting}"
+    if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
+        return f"{key_setting}: `{key or chain}` does not hold the key of the certificate in `{chain}`"
+    named = [f"{setting} `{file}`" for setting, file in (ca, *pair) if file is not None]
+    return f"{', '.join(named) or 'TLS'} cannot be used: {exc.strerror or exc}"

@@ -9,5 +9,6 @@ pub mod engine;
 pub mod http1;
 pub mod json;
 pub mod keys;
+mod near;
 pub mod pattern;
 pub mod table;

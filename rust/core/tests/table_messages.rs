@@ -70,7 +70,7 @@ fn an_openai_request_carries_attributes_in_body_and_headers() {
             json!({"kind": "tool"}),
             json!({"priority": 9}),
             json!({"labels": {"tier": ["forged"]}}),
-            json!({"priority": "7"}),
+            json!({"priority": 8}),
         ],
     );
     let envelope = table(&[json!({})]).decide(&sent.message()).unwrap().envelope;
@@ -91,12 +91,44 @@ fn other_json_carries_no_attribute() {
 }
 
 #[test]
-fn headers_of_the_openai_dialect_mean_nothing_in_an_envelope() {
-    let sent = Sent::envelope(&json!({"id": "1", "kind": "model"}))
-        .header("x-waypost-tenant", "acme")
-        .header("x-waypost-priority", "99")
-        .header("x-waypost-priority", "twice");
-    sees(&sent, &[absent("tenant"), absent("priority")], &[json!({"tenant": "acme"})]);
+fn headers_of_the_openai_dialect_are_refused_beside_an_envelope() {
+    let sent = || Sent::envelope(&json!({"id": "1", "kind": "model"}));
+    for (name, meant) in [
+        ("x-waypost-tenant", "say it in the envelope, as `tenant`"),
+        ("x-waypost-task", "as `task`"),
+        ("x-waypost-priority", "as `priority`"),
+        ("x-waypost-model", "there is no header `x-waypost-model`"),
+        ("x-waypost-route", "there is no header `x-waypost-route`"),
+    ] {
+        let message = wrong(&sent().header(name, "7"), name, None);
+        assert!(message.contains(meant), "{message}");
+    }
+}
+
+#[test]
+fn the_deadline_that_another_waypost_tells_is_no_attribute_of_an_envelope() {
+    let sent = Sent::envelope(&json!({"id": "1", "kind": "model"})).header("x-waypost-deadline-ms", "5");
+    sees(&sent, &[absent("deadline_ms")], &[]);
+}
+
+#[test]
+fn a_header_that_is_named_like_those_of_attributes_is_one_or_is_refused() {
+    let all = "x-waypost-tenant, x-waypost-task, x-waypost-priority, x-waypost-deadline-ms";
+    for sent in [
+        Sent::openai(&json!({"model": "m"})),
+        Sent::openai(&json!({})).at("/v1/audio/speech"),
+        Sent { body: None, ..Sent::openai(&json!({})) }.at("/v1/models"),
+    ] {
+        let message = wrong(&sent.clone().header("x-waypost-tennant", "acme"), "x-waypost-tennant", None);
+        assert!(message.contains("did you mean `x-waypost-tenant`? Headers: "), "{message}");
+        assert!(message.ends_with(all), "{message}");
+        for name in ["x-waypost-", "x-waypost-agent", "x-waypost-route", "x-waypost-attempts"] {
+            assert!(wrong(&sent.clone().header(name, "acme"), name, None).ends_with(all));
+        }
+    }
+    let long: &str = Box::leak(format!("x-waypost-{}", "x".repeat(5000)).into_boxed_str());
+    let sent = Sent::openai(&json!({})).header(long, "");
+    assert!(refusal(&sent).to_string().len() < 300);
 }
 
 #[test]
@@ -158,7 +190,7 @@ fn null_in_an_optional_field_is_absence() {
     }
     let sent = Sent::envelope(&body);
     for name in optional {
-        sees(&sent, &[absent(name)], &[json!({ name: null }), json!({ name: [{"anything-but": "x"}] })]);
+        sees(&sent, &[absent(name)], &[json!({ name: [{"anything-but": "x"}] })]);
     }
     let envelope = table(&[json!({})]).decide(&sent.message()).unwrap().envelope;
     assert_eq!(

@@ -41,6 +41,14 @@ impl<'a> Body<'a> {
         Err(PyTypeError::new_err(format!("a document is bytes, bytearray, memoryview or str, not {kind}")))
     }
 
+    /// Whether an object has the type of a document.
+    pub(crate) fn is_one(object: &Bound<'_, PyAny>) -> bool {
+        object.is_instance_of::<PyBytes>()
+            || object.is_instance_of::<PyString>()
+            || object.is_instance_of::<PyByteArray>()
+            || object.is_instance_of::<PyMemoryView>()
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Borrowed(bytes) => bytes,

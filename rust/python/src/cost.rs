@@ -4,15 +4,21 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 use waypost_core::table;
 
+/// What rules cost beyond reading the document.
 #[pyclass(frozen, get_all, module = "waypost._native")]
 pub(crate) struct Cost {
+    /// How many there are.
     rules: usize,
+    /// Rules that are tried one by one, 128 or more for one message, the most first; empty where there are none.
     dear: Py<PyTuple>,
 }
 
+/// Rules that some messages make be tried one by one, because they ask for nothing by which they can be told apart.
 #[pyclass(frozen, get_all, module = "waypost._native")]
 pub(crate) struct DearRules {
+    /// Which messages do: `kind is "model"`, or `every message`.
     when: String,
+    /// The rules' names, in declaration order.
     rules: Py<PyTuple>,
 }
 

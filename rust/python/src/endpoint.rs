@@ -4,12 +4,14 @@ use pyo3::prelude::*;
 use waypost_core::cluster;
 use waypost_core::engine::EndpointAt;
 
+/// A cluster's policy, as an exchange needs it.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Cluster {
     #[pyo3(get)]
     name: String,
     #[pyo3(get)]
     speaks: &'static str,
+    /// The model for envelopes that name none.
     #[pyo3(get)]
     model: Option<String>,
     #[pyo3(get)]
@@ -46,13 +48,16 @@ impl Cluster {
     }
 }
 
+/// One URL of a cluster.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Endpoint {
     pub(crate) at: EndpointAt,
     #[pyo3(get)]
     cluster: Py<Cluster>,
+    /// The URL as configured: with the cluster's name, the key of what is known about the endpoint.
     #[pyo3(get)]
     url: String,
+    /// Name or address, IPv6 without brackets.
     #[pyo3(get)]
     host: String,
     #[pyo3(get)]

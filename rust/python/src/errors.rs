@@ -62,13 +62,7 @@ pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
 }
 
 fn no_route(py: Python<'_>, none: &NoRoute) -> PyErr {
-    let seen: Vec<String> = none.seen.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    let seen = if seen.is_empty() {
-        "none (a route by `path` or `method` could take it)".to_owned()
-    } else {
-        seen.join(", ")
-    };
-    waypost(py, "no_route", &format!("no route matches this message. Fields seen: {seen}"))
+    waypost(py, "no_route", &none.to_string())
 }
 
 pub(crate) fn no_plan(py: Python<'_>, none: &NoPlan) -> PyErr {

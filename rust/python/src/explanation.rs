@@ -4,12 +4,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use waypost_core::table;
 
+/// What a route does with a message.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Decision {
+    /// The route's name.
     #[pyo3(get)]
     route: String,
+    /// The cluster that should have the message; `None` where the route names none.
     #[pyo3(get)]
     cluster: Option<String>,
+    /// Clusters to try, in order, when `cluster` fails.
     #[pyo3(get)]
     fallback: Py<PyTuple>,
 }
@@ -42,6 +46,7 @@ impl Decision {
     }
 }
 
+/// Whether one route (or rule) matches one message, and if not, why.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Verdict {
     #[pyo3(get)]
@@ -56,21 +61,25 @@ impl Verdict {
         self.inner.matched
     }
 
+    /// The field whose predicate was the first to fail (`labels.region`); `None` where the route matches.
     #[getter]
     fn path(&self) -> Option<&str> {
         self.inner.path.as_deref()
     }
 
+    /// What the pattern asks of that field.
     #[getter]
     fn expected(&self) -> Option<&str> {
         self.inner.expected.as_deref()
     }
 
+    /// The JSON text of what the message has there, shortened; `None` where it has nothing.
     #[getter]
     fn seen(&self) -> Option<&str> {
         self.inner.seen.as_deref()
     }
 
+    /// One sentence for a person.
     #[getter]
     fn reason(&self) -> &str {
         &self.inner.reason
@@ -82,10 +91,13 @@ impl Verdict {
     }
 }
 
+/// Every route's verdict on one message, in the order in which routes are tried.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Explanation {
+    /// The route that takes the message.
     #[pyo3(get)]
     route: Option<String>,
+    /// Its decision; `None` for a `Matcher`, which has no routes.
     #[pyo3(get)]
     decision: Option<Py<Decision>>,
     fields: Py<PyDict>,
@@ -118,6 +130,7 @@ impl Explanation {
 
 #[pymethods]
 impl Explanation {
+    /// The envelope fields that were seen, as JSON text.
     #[getter]
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.fields.bind(py).copy()

@@ -14,6 +14,7 @@ fn list<'py>(py: Python<'py>, fields: &Fields) -> PyResult<Bound<'py, PyList>> {
     PyList::new(py, fields.iter().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
 }
 
+/// Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1).
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseHead {
     head: http1::ResponseHead,
@@ -26,12 +27,14 @@ impl ResponseHead {
         self.head.status
     }
 
+    /// Names in lower case, wire order.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         list(py, &self.head.headers)
     }
 }
 
+/// The end of a response.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseEnd {
     end: http1::ResponseEnd,
@@ -39,6 +42,7 @@ pub(crate) struct ResponseEnd {
 
 #[pymethods]
 impl ResponseEnd {
+    /// The connection may carry another request.
     #[getter]
     fn reusable(&self) -> bool {
         self.end.reusable
@@ -50,9 +54,10 @@ impl ResponseEnd {
     }
 }
 
-/// The lock is never contended: a reader belongs to one attempt. It is what makes the class safe to share all the same.
+/// Reads one HTTP/1.1 response (RFC 9112).
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseReader {
+    /// Never contended: a reader belongs to one attempt. It is what makes the class safe to share all the same.
     reader: Mutex<http1::ResponseReader>,
 }
 
@@ -66,6 +71,7 @@ impl ResponseReader {
         Self { reader: Mutex::new(http1::ResponseReader::new(method, max_head)) }
     }
 
+    /// Take what a socket read gave: the head where it became complete, body bytes, the end where it was reached.
     fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Fed<'py>> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = reader.feed(data).map_err(|error| errors::upstream(py, &error))?;
@@ -77,12 +83,14 @@ impl ResponseReader {
         ))
     }
 
+    /// The endpoint closed.
     fn eof(&self, py: Python<'_>) -> PyResult<ResponseEnd> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         reader.eof().map(|end| ResponseEnd { end }).map_err(|error| errors::upstream(py, &error))
     }
 }
 
+/// `data` as one chunk (RFC 9112, section 7.1).
 #[pyfunction]
 pub(crate) fn encode_chunk<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
     PyBytes::new(py, &http1::encode_chunk(data))

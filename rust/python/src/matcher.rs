@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyIterator, PyMapping, PyString, PyTuple};
@@ -30,6 +30,7 @@ struct Compiled {
     matcher: table::Matcher,
 }
 
+/// Named patterns, matched against JSON documents.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Matcher {
     options: Options,
@@ -57,8 +58,14 @@ fn parse(py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<Pat
 }
 
 impl Compiled {
-    fn new(patterns: &Bound<'_, PyMapping>, options: Options) -> PyResult<Self> {
+    fn new(patterns: &Bound<'_, PyAny>, options: Options) -> PyResult<Self> {
         let py = patterns.py();
+        let Ok(patterns) = patterns.cast::<PyMapping>() else {
+            let kind = patterns.get_type().qualname()?;
+            return Err(PyTypeError::new_err(format!(
+                "patterns is a mapping of rule name to pattern, not {kind}"
+            )));
+        };
         let sys_intern = py.import("sys")?.getattr("intern")?;
         let keys = patterns.keys()?;
         let mut names = Vec::with_capacity(keys.len());
@@ -66,7 +73,11 @@ impl Compiled {
         let mut batch: Vec<Read> = Vec::with_capacity(BATCH);
         for key in keys.iter() {
             let pattern = patterns.get_item(&key)?;
-            let name = key.cast_into::<PyString>()?;
+            let Ok(name) = key.cast_into::<PyString>() else {
+                return Err(PyTypeError::new_err(
+                    "patterns is a mapping of rule name to pattern: a name is a str",
+                ));
+            };
             batch.push(value::read(&pattern, false)?);
             names.push(names::intern(&name, &sys_intern)?);
             if batch.len() == BATCH {
@@ -92,7 +103,7 @@ impl Compiled {
     }
 
     fn number(&self, py: Python<'_>, name: &str) -> PyResult<usize> {
-        self.find(py, name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))
+        self.find(py, name).ok_or_else(|| PyKeyError::new_err(format!("there is no rule {name:?}")))
     }
 }
 
@@ -144,6 +155,11 @@ impl Matcher {
             let _ = error.value(py).call_method1("add_note", (format!("in document {index} of the list"),));
             error
         };
+        // One document is an iterable as well, of what are no documents.
+        if Body::is_one(bodies) {
+            let kind = bodies.get_type().qualname()?;
+            return Err(PyTypeError::new_err(format!("a list of documents, not {kind}: write [document]")));
+        }
         let objects: Vec<Bound<'_, PyAny>> = bodies.try_iter()?.collect::<PyResult<_>>()?;
         let bodies: Vec<Body<'_>> = (0..)
             .zip(&objects)
@@ -180,7 +196,7 @@ impl Matcher {
     #[pyo3(signature = (patterns = None, *, duplicate_keys = "error", depth = 128))]
     fn new(
         py: Python<'_>,
-        patterns: Option<&Bound<'_, PyMapping>>,
+        patterns: Option<&Bound<'_, PyAny>>,
         duplicate_keys: &str,
         depth: usize,
     ) -> PyResult<Self> {
@@ -196,31 +212,36 @@ impl Matcher {
         let options = Options { depth: checked_depth(depth)?, duplicate_keys };
         let compiled = match patterns {
             Some(patterns) => Compiled::new(patterns, options)?,
-            None => Compiled::new(PyDict::new(py).as_mapping(), options)?,
+            None => Compiled::new(&PyDict::new(py), options)?,
         };
         Ok(Self { options, current: ArcSwap::from_pointee(compiled), editing: Mutex::new(()) })
     }
 
+    /// The name of the first rule, in declaration order, that matches; `None` where none does.
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
         let (compiled, number) = self.ask(body, table::Matcher::first)?;
         Ok(number.and_then(|number| compiled.name(py, number)))
     }
 
+    /// `first` of each document, all by the same rules.
     fn first_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Py<PyString>>>> {
         let (compiled, found) = self.ask_many(bodies, table::Matcher::first)?;
         Ok(found.into_iter().map(|number| number.and_then(|number| compiled.name(py, number))).collect())
     }
 
+    /// The names of all rules that match, in declaration order.
     fn matches(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyString>>> {
         let (compiled, numbers) = self.ask(body, table::Matcher::matches)?;
         Ok(compiled.named(py, numbers))
     }
 
+    /// `matches` of each document, all by the same rules.
     fn matches_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<Py<PyString>>>> {
         let (compiled, found) = self.ask_many(bodies, table::Matcher::matches)?;
         Ok(found.into_iter().map(|numbers| compiled.named(py, numbers)).collect())
     }
 
+    /// Why each rule does or does not match: time and memory for every rule.
     #[pyo3(signature = (body, *, rule = None))]
     fn explain(&self, py: Python<'_>, body: &Bound<'_, PyAny>, rule: Option<&str>) -> PyResult<Explanation> {
         let Some(rule) = rule else {
@@ -236,12 +257,14 @@ impl Matcher {
         Explanation::of(py, verdict.map(|verdict| (rule.to_owned(), verdict)), Vec::new(), None)
     }
 
+    /// Which rules make matching dear.
     fn cost(&self, py: Python<'_>) -> PyResult<Cost> {
         let compiled = self.current.load();
         let cost = py.detach(|| compiled.matcher.cost());
         Cost::of(py, &cost, |number| compiled.name(py, number))
     }
 
+    /// Append a rule.
     fn add(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let parsed = parse(py, name, pattern)?;
         self.edit(py, |current| {
@@ -256,6 +279,7 @@ impl Matcher {
         })
     }
 
+    /// Give a rule another pattern; it keeps its position.
     fn update(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let parsed = parse(py, name, pattern)?;
         self.edit(py, |current| {
@@ -264,6 +288,7 @@ impl Matcher {
         })
     }
 
+    /// Remove a rule.
     fn remove(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         self.edit(py, |current| {
             let matcher = current.matcher.with(current.number(py, name)?, None);
@@ -271,7 +296,8 @@ impl Matcher {
         })
     }
 
-    fn replace(&self, py: Python<'_>, patterns: &Bound<'_, PyMapping>) -> PyResult<()> {
+    /// Swap all rules at once.
+    fn replace(&self, py: Python<'_>, patterns: &Bound<'_, PyAny>) -> PyResult<()> {
         let compiled = Compiled::new(patterns, self.options)?;
         self.edit(py, |_| Ok(compiled))
     }
@@ -291,7 +317,10 @@ impl Matcher {
     }
 
     fn __repr__(&self) -> String {
-        format!("<Matcher of {} rules>", self.__len__())
+        match self.__len__() {
+            1 => "<Matcher of 1 rule>".to_owned(),
+            count => format!("<Matcher of {count} rules>"),
+        }
     }
 }
 

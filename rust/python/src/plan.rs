@@ -14,6 +14,7 @@ use crate::errors;
 use crate::explanation::{Decision, Explanation};
 use crate::snapshot::{IDS, Shared};
 
+/// What can be said of a request from its head: how to read its body.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Intake {
     shared: Arc<Shared>,
@@ -28,6 +29,7 @@ impl Intake {
 
 #[pymethods]
 impl Intake {
+    /// `x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one.
     #[getter]
     fn id(&self) -> &str {
         &self.intake.id
@@ -38,16 +40,19 @@ impl Intake {
         self.intake.dialect.name()
     }
 
+    /// Bytes of the body, where the head says it.
     #[getter]
     fn length(&self) -> Option<u64> {
         self.intake.length
     }
 
+    /// True: read the whole body, up to `limits.body`, and give it to `plan`.
     #[getter]
     fn buffered(&self) -> bool {
         self.intake.buffered
     }
 
+    /// Decide.
     #[pyo3(signature = (body))]
     fn plan(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Plan> {
         let snapshot = &self.shared.snapshot;
@@ -69,11 +74,13 @@ impl Intake {
     }
 }
 
+/// One message's way: the decision, and for each attempt the bytes to send.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Plan {
     shared: Arc<Shared>,
     intake: Arc<engine::Intake>,
     inner: engine::Plan,
+    /// Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`.
     #[pyo3(get)]
     endpoints: Py<PyTuple>,
 }
@@ -90,6 +97,7 @@ impl Plan {
         &self.inner.id
     }
 
+    /// `id` in a form that a header can carry.
     #[getter]
     fn request_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.inner.request_id.as_bytes())
@@ -105,6 +113,7 @@ impl Plan {
         self.inner.envelope.kind.map(Kind::name)
     }
 
+    /// The message asks for a streamed reply.
     #[getter]
     fn stream(&self) -> bool {
         self.inner.envelope.stream
@@ -115,15 +124,18 @@ impl Plan {
         self.inner.envelope.deadline_ms
     }
 
+    /// May be sent again after it may have reached an endpoint.
     #[getter]
     fn idempotent(&self) -> bool {
         self.inner.idempotent
     }
 
+    /// Whether the message must be translated for this endpoint: its dialect is not the cluster's.
     fn translated(&self, endpoint: &Endpoint) -> bool {
         self.shared.snapshot.translates(&self.intake, endpoint.at)
     }
 
+    /// The request head for one attempt, through the empty line (RFC 9112, section 3).
     #[pyo3(signature = (endpoint, body_length, *, remaining_ms = None))]
     fn head<'py>(
         &self,

@@ -1,10 +1,10 @@
 //! `RouteTable`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyMapping};
+use pyo3::types::{PyDict, PyList, PyMapping};
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::pattern::{Problem, Step, Value};
 use waypost_core::table::{self, RouteSpec};
@@ -15,6 +15,7 @@ use crate::matcher::checked_depth;
 use crate::message::Owned;
 use crate::value;
 
+/// Routes compiled for deciding.
 #[pyclass(frozen, subclass, module = "waypost._native")]
 pub(crate) struct RouteTable {
     table: Arc<table::RouteTable>,
@@ -113,6 +114,25 @@ pub(crate) fn read_routes(
     Ok(out)
 }
 
+/// Sorts problems by route, and those of one route by its keys as written.
+fn sort_by_place(problems: &mut [Problem], routes: &Bound<'_, PyList>) {
+    let mut keys: HashMap<usize, HashMap<String, usize>> = HashMap::new();
+    let mut written = |index: usize, key: &str| {
+        let read = || -> PyResult<HashMap<String, usize>> {
+            let names: Vec<String> = routes.get_item(index)?.cast::<PyMapping>()?.keys()?.extract()?;
+            Ok(names.into_iter().zip(0..).collect())
+        };
+        // A key that is missing comes last.
+        let positions = keys.entry(index).or_insert_with(|| read().unwrap_or_default());
+        positions.get(key).copied().unwrap_or(usize::MAX)
+    };
+    problems.sort_by_cached_key(|problem| match problem.path.as_slice() {
+        [_, Step::Index(index), Step::Key(key), ..] => (*index, written(*index, key)),
+        [_, Step::Index(index), ..] => (*index, 0),
+        _ => (0, 0),
+    });
+}
+
 #[pymethods]
 impl RouteTable {
     #[new]
@@ -120,7 +140,9 @@ impl RouteTable {
     fn new(py: Python<'_>, routes: &Bound<'_, PyAny>, depth: usize) -> PyResult<Self> {
         let options = Options { depth: checked_depth(depth)?, duplicate_keys: DuplicateKeys::Error };
         let mut problems = Vec::new();
-        let specs = read_routes(routes, false, &mut problems)?;
+        // As a list: an iterator could not be looked at again for the places of problems.
+        let routes = PyList::new(py, routes.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
+        let specs = read_routes(&routes, false, &mut problems)?;
         let table = py.detach(|| table::RouteTable::compile(&specs, options)).map_err(|found| {
             problems.extend(found.into_iter().map(|problem| Problem {
                 path: [Step::Key("routes".into())].into_iter().chain(problem.path).collect(),
@@ -129,10 +151,14 @@ impl RouteTable {
         });
         match table {
             Ok(table) if problems.is_empty() => Self::of(py, Arc::new(table)),
-            _ => Err(errors::config(py, &problems)),
+            _ => {
+                sort_by_place(&mut problems, &routes);
+                Err(errors::config(py, &problems))
+            }
         }
     }
 
+    /// The decision of the first route that matches, by precedence, then declaration; `None` where none does.
     #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn decide(
@@ -151,6 +177,7 @@ impl RouteTable {
         Ok(decided.decision.ok().and_then(|rank| self.decision(py, rank)))
     }
 
+    /// The decisions of all routes that match, in the order in which routes are tried.
     #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn matches(
@@ -169,6 +196,7 @@ impl RouteTable {
         Ok(ranks.into_iter().filter_map(|rank| self.decision(py, rank)).collect())
     }
 
+    /// Why each route does or does not take the message.
     #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn explain(
@@ -192,7 +220,10 @@ impl RouteTable {
     }
 
     fn __repr__(&self) -> String {
-        format!("<RouteTable of {} routes>", self.table.len())
+        match self.table.len() {
+            1 => "<RouteTable of 1 route>".to_owned(),
+            count => format!("<RouteTable of {count} routes>"),
+        }
     }
 }
 

@@ -38,6 +38,7 @@ impl Shared {
     }
 }
 
+/// One compiled configuration.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Snapshot {
     shared: Arc<Shared>,
@@ -70,6 +71,7 @@ impl Snapshot {
         Ok(Self { shared: Arc::new(Shared { snapshot, table, clusters, endpoints }) })
     }
 
+    /// (path, message) of every problem of meaning in a draft: a configuration of which not all could be read.
     #[staticmethod]
     fn problems<'py>(py: Python<'py>, config: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyList>> {
         let mut problems = Vec::new();
@@ -97,11 +99,13 @@ impl Snapshot {
         self.shared.endpoints.iter().flatten().map(|endpoint| endpoint.clone_ref(py)).collect()
     }
 
+    /// (path, message) of what is legal but probably not meant: a route that can never be reached, say.
     #[getter]
     fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         pairs(py, &self.shared.snapshot.warnings)
     }
 
+    /// Look at a request's head.
     #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1", key = None))]
     #[allow(clippy::too_many_arguments)] // One per part of a request's head.
     fn accept(

@@ -23,6 +23,9 @@ pub enum Attribute {
     Stream,
 }
 
+/// What the names of header fields begin with that tell Waypost something.
+pub const OWN_HEADERS: &str = "x-waypost-";
+
 /// What an attribute's value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -133,6 +136,14 @@ impl Attribute {
             (Dialect::OpenAi, Self::DeadlineMs) => Source::Header("x-waypost-deadline-ms"),
             (Dialect::OpenAi | Dialect::Json, _) => Source::Absent,
         }
+    }
+
+    /// The header fields that carry attributes in a dialect.
+    pub fn headers(dialect: Dialect) -> impl Iterator<Item = (&'static str, Self)> {
+        Self::ALL.into_iter().filter_map(move |attribute| match attribute.source(dialect) {
+            Source::Header(name) => Some((name, attribute)),
+            Source::Body(_) | Source::Absent => None,
+        })
     }
 
     /// Whether a native envelope must have it.

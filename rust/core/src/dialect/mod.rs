@@ -5,8 +5,8 @@ mod path;
 
 use std::fmt;
 
-pub use attribute::{Attribute, Kind, Source, Type};
-pub use path::{Body, Entry, entry, is_canonical};
+pub use attribute::{Attribute, Kind, OWN_HEADERS, Source, Type};
+pub use path::{Body, Entry, LISTED, entry, is_canonical, near_path};
 
 /// A wire format that carries an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,7 @@
 //! Which dialect is spoken at a path, and with which methods.
 
 use super::{Dialect, Kind};
+use crate::near::near;
 
 /// What Waypost has at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,32 @@ pub fn is_canonical(path: &str) -> bool {
     !only_dots
 }
 
+/// Paths at which messages of a known kind, or envelopes, are sent.
+pub const LISTED: [&str; 6] = [
+    "/v1/envelopes",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/embeddings",
+    "/v1/models",
+];
+
+/// The listed path that was probably meant by one that is not: misspelt, in other case, with a slash at the end, without
+/// `/v1` or with it twice.
+#[must_use]
+pub fn near_path(path: &str) -> Option<&'static str> {
+    let lower: String = path.chars().take(LONGEST).collect::<String>().to_ascii_lowercase();
+    let rest = lower.trim_end_matches('/').trim_start_matches('/');
+    let rest = rest.strip_prefix("v1").map_or(rest, |rest| rest.trim_start_matches('/'));
+    let rest = rest.strip_prefix("v1/").unwrap_or(rest);
+    let known = LISTED.iter().filter_map(|path| path.strip_prefix("/v1/"));
+    let near = near(rest, known)?;
+    LISTED.into_iter().find(|listed| listed.strip_prefix("/v1/") == Some(near) && *listed != path)
+}
+
+/// Characters of a path that are looked at.
+const LONGEST: usize = 100;
+
 /// What Waypost has at `path` (without query); `None` where it has nothing, or the path is not canonical.
 #[must_use]
 pub fn entry(path: &str) -> Option<Entry> {
@@ -103,6 +130,37 @@ mod tests {
             assert_eq!(entry(path).map(|e| (e.dialect, e.kind, e.methods)), found, "{path}");
         }
     }
+
+    #[test]
+    fn a_listed_path_is_suggested_for_one_that_is_nearly_it() {
+        for (path, meant) in [
+            ("/v1/envelope", Some("/v1/envelopes")),
+            ("/v1/envelopes/", Some("/v1/envelopes")),
+            ("/V1/Envelopes", Some("/v1/envelopes")),
+            ("/envelopes", Some("/v1/envelopes")),
+            ("/v1/v1/chat/completions", Some("/v1/chat/completions")),
+            ("/chat/completions", Some("/v1/chat/completions")),
+            ("/v1/chat/completion", Some("/v1/chat/completions")),
+            ("/v1/completion", Some("/v1/completions")),
+            ("/v1//models", Some("/v1/models")),
+            ("/v1/model", Some("/v1/models")),
+            ("/v1/envelopes", None),
+            ("/v1/files", None),
+            ("/v1/models/llama", None),
+            ("/v1/audio/speech", None),
+            ("/v1", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(near_path(path), meant, "{path}");
+        }
+        assert!(
+            LISTED
+                .iter()
+                .all(|path| entry(path).is_some_and(|e| e.dialect == Dialect::Envelope || e.kind.is_some()))
+        );
+    }
+
     #[test]
     fn canonical_paths() {
         for path in [

@@ -93,11 +93,15 @@ impl Intake {
         let caller = identify(&request).map_err(|denied| refuse(denied.code(), denied.to_string()))?;
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
-            let hint = if dialect::is_canonical(path) {
+            let hint = if let Some(near) = dialect::near_path(path) {
+                format!("did you mean `{near}`?")
+            } else if dialect::is_canonical(path) {
                 "envelopes go to /v1/envelopes, OpenAI requests to /v1/chat/completions and other paths below /v1/"
+                    .to_owned()
             } else {
                 "a path has no empty, `.` or `..` segments, no control characters, and percent-encodes only what has \
                  to be"
+                    .to_owned()
             };
             return Err(refuse("not_found", format!("there is nothing at `{shown}`: {hint}")));
         };
@@ -167,7 +171,7 @@ impl Intake {
 }
 
 /// What may be asked of a path of which nothing more is known: TRACE would show what is added on the way.
-const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 enum MediaType {
     Absent,

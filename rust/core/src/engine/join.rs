@@ -1,7 +1,8 @@
 //! Which messages can be sent to a cluster that speaks another dialect, and whether a route's messages are among them.
 
-use crate::dialect::{Attribute, Dialect, Kind, Source, entry};
-use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Seen};
+use super::intake::METHODS;
+use crate::dialect::{Attribute, Dialect, Kind, LISTED, Source, entry};
+use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Scalar, Seen};
 use crate::table::tests;
 
 /// A sort of message: its dialect and what it asks for.
@@ -19,19 +20,37 @@ pub(super) fn translates(dialect: Dialect, speaks: Dialect) -> bool {
     dialect != speaks
 }
 
-/// Every sort of message that a listener takes.
-fn sorts() -> impl Iterator<Item = Sort> {
-    let envelopes = Kind::ALL.into_iter().map(|kind| (Dialect::Envelope, Some(kind)));
-    envelopes.chain([(Dialect::OpenAi, Some(Kind::Model)), (Dialect::OpenAi, None)])
+/// Every sort of message that a listener takes, with the heads that its requests have. Those without a path stand for all
+/// paths that are not named.
+fn sorts() -> impl Iterator<Item = (Sort, Vec<Head>)> {
+    let heads =
+        |path, methods: &'static [&'static str]| methods.iter().map(move |&method| Head { path, method });
+    let listed = |path: &'static str| heads(Some(path), entry(path).map_or(&[][..], |entry| entry.methods));
+    let envelopes =
+        Kind::ALL.map(|kind| ((Dialect::Envelope, Some(kind)), listed("/v1/envelopes").collect()));
+    let models = LISTED.into_iter().filter(|path| entry(path).is_some_and(|entry| entry.kind.is_some()));
+    let models = ((Dialect::OpenAi, Some(Kind::Model)), models.flat_map(listed).collect());
+    let others = ((Dialect::OpenAi, None), heads(None, METHODS).collect());
+    envelopes.into_iter().chain([models, others])
 }
 
-/// The sorts of message that a pattern may match, as far as its `kind`, `dialect` and `path` tell: those that can be
-/// sent to a cluster that speaks `speaks`, and those that cannot.
+/// What patterns see of a request's first line.
+#[derive(Clone, Copy)]
+struct Head {
+    path: Option<&'static str>,
+    method: &'static str,
+}
+
+/// The sorts of message that a pattern may match, as far as its `kind`, `dialect`, `path` and `method` tell: those that can
+/// be sent to a cluster that speaks `speaks`, and those that cannot.
 pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
     // Requests to unlisted paths only go to routes that test the path.
     let by_path = tests(pattern, "path");
     let reached = |(_, kind): &Sort| kind.is_some() || by_path;
-    let matching = sorts().filter(|sort| reached(sort) && all(&pattern.root, *sort));
+    let matches = |(sort, heads): &(Sort, Vec<Head>)| {
+        reached(sort) && heads.iter().any(|head| all(&pattern.root, *sort, *head))
+    };
+    let matching = sorts().filter(matches).map(|(sort, _)| sort);
     matching.partition(|(dialect, kind)| joins(*dialect, *kind, speaks))
 }
 
@@ -49,14 +68,14 @@ pub(super) fn describe(sorts: &[Sort]) -> String {
     parts.join(" and ")
 }
 
-fn all(nodes: &Conjunction, sort: Sort) -> bool {
+fn all(nodes: &Conjunction, sort: Sort, head: Head) -> bool {
     nodes.iter().all(|node| match node {
-        Node::Field(field) => may_hold(field, sort),
-        Node::Or(branches) => branches.iter().any(|branch| all(branch, sort)),
+        Node::Field(field) => may_hold(field, sort, head),
+        Node::Or(branches) => branches.iter().any(|branch| all(branch, sort, head)),
     })
 }
 
-fn may_hold(field: &Field, (dialect, kind): Sort) -> bool {
+fn may_hold(field: &Field, (dialect, kind): Sort, head: Head) -> bool {
     let Some((name, inner)) = field.path.split_first() else { return true };
     let absent = |attribute: Attribute| attribute.source(dialect) == Source::Absent;
     // Nothing in such a message, be it body or headers, can give it this attribute.
@@ -73,20 +92,16 @@ fn may_hold(field: &Field, (dialect, kind): Sort) -> bool {
             Some(kind) => holds(kind.name()),
             None => field.tests.iter().any(Predicate::wants_absence),
         },
-        "path" => match (dialect, kind) {
-            (Dialect::OpenAi, Some(_)) => {
-                ["chat/completions", "completions", "responses", "embeddings", "models"]
-                    .iter()
-                    .any(|rest| holds(&format!("/v1/{rest}")))
-            }
+        "method" => holds(head.method),
+        "path" => match head.path {
+            Some(path) => holds(path),
             // A path that is none of the named ones: only an exact one that is can be ruled out.
-            (Dialect::OpenAi, None) => field.tests.iter().any(|test| match test {
-                Predicate::Equals(crate::pattern::Scalar::String(path)) => {
+            None => field.tests.iter().any(|test| match test {
+                Predicate::Equals(Scalar::String(path)) => {
                     entry(path).is_some_and(|entry| entry.dialect == dialect && entry.kind.is_none())
                 }
                 _ => true,
             }),
-            (dialect, _) => holds(dialect.default_path()),
         },
         _ => true,
     }

@@ -5,6 +5,7 @@ mod id;
 mod intake;
 mod join;
 mod origin;
+mod reach;
 mod snapshot;
 mod upstream_head;
 

@@ -7,13 +7,14 @@ use hashbrown::{HashMap, HashSet};
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Refusal, Request};
 use super::origin::Trusted;
+use super::reach::never_reached;
 use super::{join, upstream_head};
 use crate::cluster::{Cluster, Credential, order};
 use crate::dialect::Kind;
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
 use crate::keys::{Caller, Denied, Keys};
-use crate::pattern::{Conjunction, Node, Pattern, Problem, Step};
+use crate::pattern::{Pattern, Problem, Step};
 use crate::table::{
     Dear, Decision, Envelope, Explanation, Header, Message, MessageError, NoRoute, RouteSpec, RouteTable,
     parse,
@@ -119,7 +120,11 @@ impl Snapshot {
             return Err(problems);
         };
         problems.extend(credentials(&config));
-        let mut warnings = unreachable(&table);
+        let mut warnings = unused(&config);
+        warnings.extend(never_reached(&table).into_iter().map(|(index, message)| Problem {
+            path: route_path(index, vec![Step::Key("match".into())]),
+            message,
+        }));
         for (index, pattern) in table.patterns() {
             join_route(&config, &names, index, pattern, &mut problems, &mut warnings);
         }
@@ -319,6 +324,21 @@ fn credentials(config: &Config) -> Vec<Problem> {
     problems
 }
 
+/// That nothing is routed, or nothing to some cluster.
+fn unused(config: &Config) -> Vec<Problem> {
+    if config.routes.is_empty() {
+        let message = "there are no routes, so every message is refused".to_owned();
+        return vec![Problem { path: vec![Step::Key("routes".into())], message }];
+    }
+    let used: HashSet<&str> = config.routes.iter().flat_map(named).map(|(_, name)| name).collect();
+    let unused = config.clusters.iter().filter(|cluster| !used.contains(cluster.name.as_str()));
+    let warn = |cluster: &Cluster| Problem {
+        path: vec![Step::Key("clusters".into()), Step::Key(cluster.name.clone())],
+        message: "no route names this cluster".to_owned(),
+    };
+    unused.map(warn).collect()
+}
+
 /// Routes that some messages make be tried one by one.
 fn linear(table: &RouteTable) -> Vec<Problem> {
     const NAMED: usize = 3;
@@ -354,7 +374,8 @@ fn join_route(
         let (fit, unfit) = join::split(pattern, cluster.speaks);
         if unfit.is_empty() {
             if fit.is_empty() && at.len() == 1 {
-                let message = "no message can match: none that is taken in has such a kind, dialect and path";
+                let message =
+                    "no message can match: none that is taken in has such a kind, dialect, path and method";
                 let path = route_path(index, vec![Step::Key("match".into())]);
                 warnings.push(Problem { path, message: message.to_owned() });
             }
@@ -390,40 +411,4 @@ fn named(spec: &RouteSpec) -> impl Iterator<Item = (Vec<Step>, &str)> {
 
 fn route_path(index: usize, rest: Vec<Step>) -> Vec<Step> {
     [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(rest).collect()
-}
-
-/// Routes that come after one that matches everything they match.
-fn unreachable(table: &RouteTable) -> Vec<Problem> {
-    let mut warnings = Vec::new();
-    let mut seen: HashSet<String> = HashSet::new();
-    let mut all: Option<&str> = None;
-    for ((index, pattern), decision) in table.patterns().zip(table.decisions()) {
-        let warn = |message| Problem { path: route_path(index, vec![Step::Key("match".into())]), message };
-        if let Some(all) = all {
-            warnings.push(warn(format!("never reached: route `{all}`, tried before, matches every message")));
-        } else if !seen.insert(canonical(&pattern.root)) {
-            warnings.push(warn("never reached: a route tried before has the same pattern".to_owned()));
-        }
-        if pattern.root.is_empty() && all.is_none() {
-            all = Some(&decision.route);
-        }
-    }
-    warnings
-}
-
-/// A text that equal patterns share.
-fn canonical(nodes: &Conjunction) -> String {
-    let mut parts: Vec<String> = nodes
-        .iter()
-        .map(|node| match node {
-            Node::Field(field) => {
-                let mut tests: Vec<String> = field.tests.iter().map(|test| format!("{test:?}")).collect();
-                tests.sort_unstable();
-                format!("{:?}{tests:?}", field.path)
-            }
-            Node::Or(branches) => format!("or{:?}", branches.iter().map(canonical).collect::<Vec<_>>()),
-        })
-        .collect();
-    parts.sort_unstable();
-    parts.join("&")
 }

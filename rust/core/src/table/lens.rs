@@ -52,12 +52,7 @@ impl Lens {
             labels: HashMap::new(),
             whole_body: None,
         };
-        lens.carriers.extend(Attribute::ALL.into_iter().filter_map(
-            |attribute| match attribute.source(dialect) {
-                Source::Header(name) => Some((name, attribute)),
-                _ => None,
-            },
-        ));
+        lens.carriers.extend(Attribute::headers(dialect));
         for (id, path) in fields.iter() {
             // Nothing is asked of the content but what patterns ask, and it may be large.
             if id == Attribute::Content as FieldId && !content {

@@ -7,8 +7,9 @@ use super::fields::FieldId;
 use super::lens::{Lens, attribute};
 use super::view::{Entries, Entry, View};
 use super::workspace::{Document, Workspace};
-use crate::dialect::{Attribute, Dialect, Kind as MessageKind, Source, Type};
+use crate::dialect::{Attribute, Dialect, Kind as MessageKind, OWN_HEADERS, Source, Type};
 use crate::json::{self, Kind, Options, PathTrie};
+use crate::near::near;
 use crate::pattern::Seen;
 
 /// How long an id may be, in characters.
@@ -155,7 +156,7 @@ pub(crate) fn open<'a, T>(
     if message.body.is_some() {
         body_entries(message, &document, lens, &mut entries, &mut envelope)?;
     }
-    header_entries(message, lens, &mut entries, &mut envelope)?;
+    header_entries(message, lens, &mut entries, &mut envelope).map_err(|fault| fault.with_id(&envelope))?;
     for (field, text) in [
         (lens.path, Some(message.path)),
         (lens.method, Some(message.method)),
@@ -321,6 +322,9 @@ fn header_entries<'a>(
             entries.push(Entry { secret, ..Entry::text(*field, value) });
         }
         let Some(&(_, attribute)) = lens.carriers.iter().find(|(carrier, _)| carrier == name) else {
+            if name.starts_with(OWN_HEADERS) {
+                check_own(name, message.dialect)?;
+            }
             continue;
         };
         if let Some(given) = given.get_mut(attribute as usize)
@@ -348,6 +352,34 @@ fn header_entries<'a>(
         entries.push(entry);
     }
     Ok(())
+}
+
+/// Refuses a field that is named like those that carry attributes, where it carries none: what somebody meant to say
+/// with it must not go unheard. Plain JSON has no attributes that it could be about.
+fn check_own(name: &str, dialect: Dialect) -> Result<(), MessageError> {
+    const LENGTH: usize = 80;
+    let known = || Attribute::headers(Dialect::OpenAi);
+    let meant = known().find(|(carrier, _)| *carrier == name).map(|(_, attribute)| attribute);
+    let shown: String = name.chars().take(LENGTH).collect();
+    let message = match (dialect, meant) {
+        // Beside an envelope it is what one Waypost tells the next; the envelope's own deadline is the one that counts.
+        (Dialect::Json, _) | (Dialect::Envelope, Some(Attribute::DeadlineMs)) => return Ok(()),
+        (_, Some(attribute)) => format!(
+            "header `{shown}` says nothing beside an envelope: say it in the envelope, as `{}`",
+            attribute.name()
+        ),
+        (Dialect::Envelope, None) => {
+            format!("there is no header `{shown}`: what there is to say is said in the envelope")
+        }
+        (_, None) => {
+            let names: Vec<&str> = known().map(|(carrier, _)| carrier).collect();
+            let hint = near(name, names.iter().copied());
+            let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let dot = if hint.is_empty() { "." } else { "" };
+            format!("there is no header `{shown}`{hint}{dot} Headers: {}", names.join(", "))
+        }
+    };
+    Err(MessageError::Envelope { field: shown, offset: None, message, id: None })
 }
 
 /// What a dialect calls an attribute.

@@ -1,5 +1,7 @@
 //! Routes: rules over messages of any dialect, and what to do with the messages they take.
 
+use std::fmt;
+
 use super::cost::Cost;
 use super::explain::Verdict;
 use super::fields::Fields;
@@ -7,9 +9,9 @@ use super::lens::{Lens, base_fields};
 use super::message::{Envelope, Message, MessageError, open};
 use super::rules::{Builder, Rules};
 use super::scope;
-use super::view::View;
+use super::view::{Entry, View};
 use super::workspace::Workspace;
-use crate::dialect::{Attribute, Dialect};
+use crate::dialect::{Attribute, Dialect, near_path};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step, Value};
 
@@ -51,8 +53,12 @@ pub struct Decided {
 /// No route matches.
 #[derive(Clone, Debug)]
 pub struct NoRoute {
-    /// The attributes that were seen, with their shortened JSON text.
+    /// The attributes that were seen, with their shortened JSON text; after them path and method where `unlisted`.
     pub seen: Vec<(&'static str, String)>,
+    /// Whether only routes that test the path could have taken the message.
+    pub unlisted: bool,
+    /// The path that was probably meant.
+    pub near: Option<&'static str>,
 }
 
 /// Every route's verdict on a message.
@@ -178,7 +184,7 @@ impl RouteTable {
     pub fn decide(&self, message: &Message<'_>) -> Result<Decided, MessageError> {
         self.with_view(message, |envelope, view| Decided {
             envelope,
-            decision: self.first(message, view).ok_or_else(|| NoRoute { seen: seen(view) }),
+            decision: self.first(message, view).ok_or_else(|| NoRoute::of(message, view)),
         })
     }
 
@@ -202,13 +208,13 @@ impl RouteTable {
         self.with_view(message, |envelope, view| {
             let mut verdicts = self.rules.explain(&self.fields, view, 0..self.len());
             for (rank, verdict) in verdicts.iter_mut().enumerate() {
-                if verdict.matched && !self.takes(message, rank) {
-                    let reason = "requests of this path go to routes that name it: match: {path: […]}";
+                if !self.takes(message, rank) {
                     *verdict = Verdict {
                         matched: false,
                         path: Some("path".to_owned()),
-                        reason: reason.to_owned(),
-                        ..verdict.clone()
+                        expected: None,
+                        seen: Some(Entry::text(0, message.path).shown()),
+                        reason: format!("{BY_PATH}: this one does not"),
                     };
                 }
             }
@@ -251,6 +257,36 @@ impl RouteTable {
         Workspace::lend(|workspace| open(message, lens, self.options, workspace, decide))
     }
 }
+
+impl NoRoute {
+    fn of(message: &Message<'_>, view: &View<'_>) -> Self {
+        let mut seen = seen(view);
+        let unlisted = !is_listed(message);
+        if unlisted {
+            let head = [("path", message.path), ("method", message.method)];
+            seen.extend(head.map(|(name, text)| (name, Entry::text(0, text).shown())));
+        }
+        Self { seen, unlisted, near: near_path(message.path).filter(|_| unlisted) }
+    }
+}
+
+impl fmt::Display for NoRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen: Vec<String> = self.seen.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let seen = if seen.is_empty() { "none".to_owned() } else { seen.join(", ") };
+        write!(f, "no route matches this message. Fields seen: {seen}")?;
+        if let Some(near) = self.near {
+            write!(f, ". Did you mean `{near}`?")
+        } else if self.unlisted {
+            write!(f, ". {BY_PATH}")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The rule of [`RouteTable::takes`], for a person.
+const BY_PATH: &str = "Requests of this path only go to routes that test `path`";
 
 /// Whether a pattern tests a field at the top.
 pub(crate) fn tests(pattern: &Pattern, name: &str) -> bool {

@@ -1,8 +1,12 @@
 //! What a route's pattern may name: the envelope's attributes, and six reserved names for the rest of the message.
 
+use hashbrown::HashSet;
+
+use super::message::{MAX_DEADLINE_MS, MAX_ID};
 use super::ways::check;
-use crate::dialect::{Attribute, Dialect, Kind, Type};
-use crate::pattern::{Field, Pattern, Predicate, Problem, Scalar, Value};
+use crate::dialect::{Attribute, Dialect, Kind, OWN_HEADERS, Type};
+use crate::near::near;
+use crate::pattern::{Decimal, Field, Pattern, Predicate, Problem, Scalar, Seen, Value};
 
 const RESERVED: [&str; 6] = ["headers", "path", "method", "dialect", "client", "body"];
 
@@ -11,10 +15,14 @@ pub(crate) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
     let (pattern, mut problems) = Pattern::parse_partly(value);
     problems.extend(check(&pattern));
     for field in pattern.fields() {
-        problems.extend(problem(field));
-        problems.extend(values(field));
+        match problem(field) {
+            Some(problem) => problems.push(problem),
+            None => problems.extend(values(field)),
+        }
     }
-    problems.dedup(); // A field that does not exist is one problem, however many it has inside.
+    // A field that does not exist is one problem, however many it has inside, and so is a value that stands there twice.
+    let mut told = HashSet::new();
+    problems.retain(|problem| told.insert(problem.to_string()));
     if problems.is_empty() { Ok(pattern) } else { Err(problems) }
 }
 
@@ -24,10 +32,14 @@ fn problem(field: &Field) -> Option<Problem> {
         ("body", _) | ("path" | "method" | "dialect", []) => return None,
         ("headers", [name]) => {
             let lower = name.to_ascii_lowercase();
-            if **name == lower {
+            if **name != lower {
+                format!("header names are matched in lower case: write `{lower}`")
+            } else if name.starts_with(OWN_HEADERS) && !own_headers().any(|own| own == &**name) {
+                let known: Vec<&str> = own_headers().collect();
+                format!("no message has a header `{name}`; those that begin so: {}", known.join(", "))
+            } else {
                 return None;
             }
-            format!("header names are matched in lower case: write `{lower}`")
         }
         ("headers", []) => "name a header: headers: {x-tier: [gold]}".to_owned(),
         ("headers", _) => "a header has no fields of its own".to_owned(),
@@ -48,10 +60,13 @@ fn problem(field: &Field) -> Option<Problem> {
     Some(Problem { path: field.at.clone(), message })
 }
 
+fn own_headers() -> impl Iterator<Item = &'static str> {
+    Attribute::headers(Dialect::OpenAi).map(|(name, _)| name)
+}
+
 fn unknown(field: &Field, name: &str) -> Problem {
     let known: Vec<&str> = Attribute::ALL.iter().map(|a| a.name()).chain(RESERVED).collect();
-    let near = known.iter().copied().min_by_key(|known| distance(name, known));
-    let hint = near.filter(|near| distance(name, near) <= 1 + name.len() / 4);
+    let hint = near(name, known.iter().copied());
     let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
     let known = known.join(", ");
     Problem {
@@ -64,43 +79,131 @@ fn unknown(field: &Field, name: &str) -> Problem {
     }
 }
 
-/// Each value that the field can never have: a mistake, not a route that never matches.
+/// Each predicate that the field can never satisfy: a mistake, not a route that never matches.
 fn values(field: &Field) -> Vec<Problem> {
-    let [name] = field.path.as_slice() else { return Vec::new() };
-    let unknown = |value: &Scalar, known: &[&str]| {
-        let found = matches!(value, Scalar::String(text) if known.contains(&&**text));
-        (!found).then(|| format!("{value} is no {name}; allowed: {}", known.join(", ")))
-    };
-    let message = |value: &Scalar| match (&**name, value) {
-        ("kind", value) => unknown(value, &Kind::ALL.map(Kind::name)),
-        ("dialect", value) => unknown(value, &Dialect::ALL.map(Dialect::name)),
-        ("method", Scalar::String(text)) if text.bytes().any(|byte| byte.is_ascii_lowercase()) => {
-            Some(format!("methods are in upper case: write `{}`", text.to_ascii_uppercase()))
-        }
-        _ => None,
-    };
-    let values = field.tests.iter().filter_map(|test| match test {
-        Predicate::Equals(value) => Some(value),
-        _ => None,
-    });
-    values.filter_map(message).map(|message| Problem { path: field.at.clone(), message }).collect()
+    let Some((name, holds)) = Holds::of(field) else { return Vec::new() };
+    let messages = field.tests.iter().filter_map(|test| holds.never(name, test));
+    messages.map(|message| Problem { path: field.at.clone(), message }).collect()
 }
 
-/// Edit distance (Levenshtein) of two short words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        let mut next = vec![left];
-        for (y, &above) in b.iter().zip(row.iter().skip(1)) {
-            let cost = (diagonal + usize::from(x != *y)).min(above + 1).min(left + 1);
-            diagonal = above;
-            left = cost;
-            next.push(cost);
-        }
-        row = next;
+/// What a field can hold, where that is known.
+#[derive(Clone, Copy)]
+enum Holds {
+    Attribute(Type),
+    Dialect,
+    Method,
+    String,
+    StringOrNull,
+}
+
+impl Holds {
+    /// What a field is called in messages, and what it can hold; `None` where anything can be there.
+    fn of(field: &Field) -> Option<(&str, Self)> {
+        let (first, rest) = field.path.split_first()?;
+        Some(match (&**first, rest) {
+            ("dialect", []) => (first, Self::Dialect),
+            ("method", []) => (first, Self::Method),
+            ("path", []) => (first, Self::String),
+            ("headers", [_]) => ("a header", Self::String),
+            ("client", [inner]) => (inner, Self::String),
+            ("context", [inner]) if matches!(&**inner, "type" | "ref") => (inner, Self::StringOrNull),
+            (name, []) => (first, Self::Attribute(Attribute::parse(name)?.type_of())),
+            _ => return None,
+        })
     }
-    row.last().copied().unwrap_or_default()
+
+    /// Why a predicate can never be satisfied.
+    fn never(self, name: &str, predicate: &Predicate) -> Option<String> {
+        if let (Predicate::Equals(value), Some(known)) = (predicate, self.known()) {
+            let found = matches!(value, Scalar::String(text) if known.contains(&&**text));
+            return (!found).then(|| format!("{value} is no {name}; allowed: {}", known.join(", ")));
+        }
+        if let (Predicate::Equals(Scalar::String(text)), Self::Method) = (predicate, self)
+            && text.bytes().any(|byte| byte.is_ascii_lowercase())
+        {
+            return Some(format!("methods are in upper case: write `{}`", text.to_ascii_uppercase()));
+        }
+        if self.can_hold(predicate) {
+            return None;
+        }
+        let name = if matches!(self, Self::String) && name.contains(' ') {
+            name.to_owned()
+        } else {
+            format!("`{name}`")
+        };
+        Some(format!("{predicate} can never match: {name} is {}{}", self.describe(), self.instead(predicate)))
+    }
+
+    /// The only strings that there are.
+    fn known(self) -> Option<Vec<&'static str>> {
+        match self {
+            Self::Dialect => Some(Dialect::ALL.map(Dialect::name).to_vec()),
+            Self::Attribute(Type::Kind) => Some(Kind::ALL.map(Kind::name).to_vec()),
+            _ => None,
+        }
+    }
+
+    fn can_hold(self, predicate: &Predicate) -> bool {
+        let text = matches!(
+            self,
+            Self::Dialect
+                | Self::Method
+                | Self::String
+                | Self::StringOrNull
+                | Self::Attribute(Type::Id | Type::Kind | Type::String | Type::Any)
+        );
+        match (self, predicate) {
+            (_, Predicate::AnythingBut(_) | Predicate::Exists(_))
+            | (Self::Attribute(Type::Any), _)
+            | (Self::StringOrNull, Predicate::Equals(Scalar::Null))
+            | (Self::Attribute(Type::Milliseconds), Predicate::Numeric(_)) => true,
+            (Self::Attribute(Type::Id), Predicate::Equals(Scalar::String(text))) => {
+                (1..=MAX_ID).contains(&text.chars().count())
+            }
+            (Self::Attribute(Type::Boolean), Predicate::Equals(value)) => matches!(value, Scalar::Bool(_)),
+            (Self::Attribute(Type::Priority), Predicate::Equals(_) | Predicate::Numeric(_)) => (0..=9)
+                .any(|n| Decimal::parse(&n.to_string()).is_some_and(|n| predicate.matches(&Seen::Number(n)))),
+            (Self::Attribute(Type::Milliseconds), Predicate::Equals(Scalar::Number(number, _))) => {
+                number.to_u64().is_some_and(|ms| (1..=MAX_DEADLINE_MS).contains(&ms))
+            }
+            (_, Predicate::Equals(value)) => text && matches!(value, Scalar::String(_)),
+            (_, Predicate::Numeric(_)) => false,
+            _ => text,
+        }
+    }
+
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Attribute(of) => of.describe(),
+            Self::Dialect | Self::Method | Self::String | Self::StringOrNull => "a string",
+        }
+    }
+
+    /// What was probably meant by a predicate that cannot be satisfied, after `; `.
+    fn instead(self, predicate: &Predicate) -> String {
+        let Predicate::Equals(value) = predicate else {
+            return String::new();
+        };
+        let unquoted = match value {
+            Scalar::String(text) => match Decimal::parse(text) {
+                Some(number) => Some(Scalar::Number(number, text.clone())),
+                None => text.parse().ok().map(Scalar::Bool),
+            },
+            _ => None,
+        };
+        match (self, value) {
+            (_, Scalar::Null) => "; for a message without it write {exists: false}".to_owned(),
+            (Self::Attribute(Type::References), _) => {
+                "; test what is in them: context: {type: […]}".to_owned()
+            }
+            (Self::Attribute(Type::Object), _) => "; test one of them: labels: {NAME: […]}".to_owned(),
+            _ => match unquoted {
+                Some(plain) if self.can_hold(&Predicate::Equals(plain.clone())) => format!("; write {plain}"),
+                None if self.can_hold(&Predicate::Equals(Scalar::String(value.to_string().into()))) => {
+                    format!("; write \"{value}\"")
+                }
+                _ => String::new(),
+            },
+        }
+    }
 }

@@ -1,0 +1,150 @@
+//! What is legal in a configuration, but probably not meant.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test.
+
+mod sent;
+
+use std::fmt::Write;
+
+use sent::convert;
+use serde_json::{Value as Json, json};
+use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
+use waypost_core::dialect::Dialect;
+use waypost_core::engine::{Config, Limits, Snapshot, Trusted};
+use waypost_core::json::Options;
+use waypost_core::keys::Keys;
+use waypost_core::table::RouteSpec;
+
+fn cluster(name: &str, speaks: Dialect) -> Cluster {
+    Cluster {
+        name: name.to_owned(),
+        speaks,
+        endpoints: vec![Endpoint::parse("http://localhost:9", 1).unwrap()],
+        credential: Credential::None,
+        model: None,
+        timeout: Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 },
+    }
+}
+
+fn route(name: &str, pattern: &Json, to: &str, fallback: &[&str]) -> RouteSpec {
+    RouteSpec {
+        name: name.to_owned(),
+        pattern: convert(pattern),
+        to: Some(to.to_owned()),
+        fallback: fallback.iter().map(|name| (*name).to_owned()).collect(),
+        precedence: 0,
+    }
+}
+
+fn warnings(clusters: &[(&str, Dialect)], routes: Vec<RouteSpec>) -> Vec<String> {
+    let config = Config {
+        routes,
+        clusters: clusters.iter().map(|(name, speaks)| cluster(name, *speaks)).collect(),
+        keys: Keys::default(),
+        trusted: Trusted::default(),
+        limits: Limits { header: 32 << 10, json: Options::default() },
+    };
+    Snapshot::compile(config).unwrap().warnings.iter().map(ToString::to_string).collect()
+}
+
+/// The warnings of two routes, the first of which is tried first.
+fn pair(first: &Json, second: &Json) -> Vec<String> {
+    let nowhere = |name, pattern| RouteSpec { to: None, ..route(name, pattern, "", &[]) };
+    let routes = vec![nowhere("a", first), nowhere("b", second)];
+    let found = warnings(&[("c", Dialect::OpenAi)], routes);
+    found.into_iter().filter(|line| line.contains("never reached")).collect()
+}
+
+#[test]
+fn a_cluster_that_no_route_names() {
+    let clusters = [("one", Dialect::OpenAi), ("two", Dialect::OpenAi), ("three", Dialect::OpenAi)];
+    let found = warnings(&clusters, vec![route("r", &json!({"kind": "model"}), "one", &["three"])]);
+    assert_eq!(found, ["clusters.two: no route names this cluster"]);
+}
+
+#[test]
+fn no_routes_at_all() {
+    let found = warnings(&[("one", Dialect::OpenAi)], vec![]);
+    assert_eq!(found, ["routes: there are no routes, so every message is refused"]);
+}
+
+#[test]
+fn a_route_behind_a_broader_one_is_never_reached() {
+    for (earlier, later) in [
+        (json!({"kind": "model"}), json!({"kind": "model", "tenant": "acme"})),
+        (json!({"kind": ["model", "tool"]}), json!({"kind": "tool"})),
+        (json!({"kind": ["model", "tool"]}), json!({"kind": ["tool", "model"], "tenant": "acme"})),
+        (json!({"tenant": [{"prefix": "a"}, "b"]}), json!({"tenant": [{"prefix": "a"}]})),
+        (
+            json!({"kind": "model", "tenant": ["a", "b"]}),
+            json!({"model": "m", "tenant": "b", "priority": 7, "kind": "model"}),
+        ),
+        (json!({"kind": "model"}), json!({"kind": "model", "$or": [{"tenant": "a"}, {"task": "t"}]})),
+        (json!({"labels": {"region": "eu"}}), json!({"labels": {"region": "eu", "tier": "gold"}})),
+        (json!({"path": "/v1/models"}), json!({"path": "/v1/models", "method": "GET"})),
+        (json!({"tenant": [{"exists": false}]}), json!({"tenant": [{"exists": false}], "kind": "model"})),
+    ] {
+        assert_eq!(
+            pair(&earlier, &later),
+            ["routes[1].match: never reached: route `a`, tried before, matches all that this one does"],
+            "{earlier} {later}"
+        );
+    }
+}
+
+#[test]
+fn a_route_behind_one_that_is_not_broader_is_reached() {
+    for (earlier, later) in [
+        (json!({"kind": "model", "tenant": "acme"}), json!({"kind": "model"})),
+        (json!({"kind": "tool"}), json!({"kind": ["tool", "event"]})),
+        (json!({"kind": "model", "tenant": "a"}), json!({"kind": "model", "task": "a"})),
+        (json!({"kind": "model", "$or": [{"tenant": "a"}]}), json!({"kind": "model", "tenant": "b"})),
+        (json!({"labels": {"a.b": "x"}}), json!({"labels": {"a": {"b": "x"}}, "kind": "model"})),
+        (json!({"tenant": "a"}), json!({"$or": [{"tenant": "a"}, {"tenant": "b"}], "kind": "model"})),
+        // Requests to unlisted paths pass the first one by.
+        (json!({"model": "m"}), json!({"model": "m", "path": [{"prefix": "/v1/"}]})),
+        (json!({}), json!({"path": [{"prefix": "/v1/"}]})),
+    ] {
+        assert_eq!(pair(&earlier, &later), Vec::<String>::new(), "{earlier} {later}");
+    }
+}
+
+#[test]
+fn broader_routes_are_found_among_many() {
+    const COUNT: usize = 20_000;
+    let pattern = |i: usize| json!({"kind": "model", "tenant": format!("t{}", i % (COUNT - 1)), "task": format!("k{i}")});
+    let mut routes: Vec<RouteSpec> =
+        (0..COUNT).map(|i| route(&format!("r{i}"), &pattern(i), "c", &[])).collect();
+    routes.insert(0, route("t7", &json!({"tenant": ["t6", "t7", "t8"], "kind": "model"}), "c", &[]));
+    let mut found = String::new();
+    for line in warnings(&[("c", Dialect::OpenAi)], routes) {
+        writeln!(found, "{line}").unwrap();
+    }
+    assert_eq!(found.lines().count(), 3, "{found}");
+}
+
+#[test]
+fn a_method_or_a_path_rules_kinds_of_message_out() {
+    for pattern in [
+        json!({"method": "GET"}),
+        json!({"method": [{"anything-but": "POST"}]}),
+        json!({"path": [{"prefix": "/v1/files"}]}),
+        json!({"$or": [{"method": "GET"}, {"path": "/v1/chat/completions"}]}),
+        json!({"method": "GET", "path": [{"anything-but": "/v1/envelopes"}]}),
+    ] {
+        let found = warnings(&[("c", Dialect::OpenAi)], vec![route("r", &pattern, "c", &[])]);
+        assert_eq!(found, Vec::<String>::new(), "{pattern}");
+    }
+    let both = json!({"method": ["GET", "POST"]});
+    let found = warnings(&[("c", Dialect::OpenAi)], vec![route("r", &both, "c", &[])]);
+    assert!(found[0].contains("also matches envelopes of kind query, context, tool, event"), "{found:?}");
+    // Nothing is both.
+    for pattern in [
+        json!({"method": "GET", "path": "/v1/envelopes"}),
+        json!({"method": "POST", "path": "/v1/models"}),
+        json!({"method": "BREW"}),
+    ] {
+        let found = warnings(&[("c", Dialect::OpenAi)], vec![route("r", &pattern, "c", &[])]);
+        assert!(found[0].contains("no message can match"), "{pattern}: {found:?}");
+    }
+}
