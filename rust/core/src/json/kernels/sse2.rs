@@ -13,7 +13,7 @@ use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
 #[target_feature(enable = "sse2")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
     let any = Cell::new(_mm_setzero_si128());
     let see = |block: &[u8; BLOCK]| {
         let bytes = load(block);

@@ -28,12 +28,12 @@ impl<'b> Window<'b> {
     /// the end of the body, or where it is broken, [`Tokens::stop`] is behind the last one.
     #[cold]
     #[inline(never)]
-    pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens, first: usize) {
+    pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens<'_>, first: usize) {
         let next = tokens.keep(first);
         self.carry.backslashes.forget(next.map_or(self.end, |at| at as usize));
         loop {
             if self.carry.fault.is_some() || self.end >= self.body.len() {
-                self.stop = self.fault().offset;
+                self.stop = self.carry.fault.map_or(self.body.len(), |fault| fault.offset);
                 tokens.stop(self.stop);
                 return;
             }
