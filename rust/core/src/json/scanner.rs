@@ -187,6 +187,16 @@ impl Scanner<'_, '_> {
         frame.before = b',';
         loop {
             let ahead = self.ahead(tokens, next);
+            // Most members, all of it in one comparison.
+            if ahead.is_string_member(before) {
+                before = b',';
+                let node = self.key(frame, ahead.at(1), ahead.at(2));
+                if node != NONE {
+                    self.record_string(Place { node, ..frame.place }, ahead.at(4), ahead.at(5));
+                }
+                *next += 6;
+                continue;
+            }
             if !ahead.is_member(before) {
                 return match ahead.kind(0) {
                     b'}' => Ok(Step::Close),
@@ -247,7 +257,7 @@ impl Scanner<'_, '_> {
         let (at, behind) = (ahead.at(index) as usize, ahead.at(index + 1) as usize);
         if ahead.is_string(index) {
             if place.node != NONE {
-                self.record_string(place, at + 1, behind);
+                self.record_string(place, ahead.at(index), ahead.at(index + 1));
             }
             return Ok(Value::Scalar { tokens: 2 });
         }
@@ -377,8 +387,10 @@ impl Scanner<'_, '_> {
         }
     }
 
+    /// Records the string between two quotes.
     #[inline(always)]
-    fn record_string(&mut self, place: Place, start: usize, end: usize) {
+    fn record_string(&mut self, place: Place, quote: u32, end: u32) {
+        let (start, end) = (quote as usize + 1, end as usize);
         let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
         self.record(place, start, end, if escaped { Kind::EscapedString } else { Kind::String });
     }

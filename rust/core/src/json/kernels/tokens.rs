@@ -126,6 +126,13 @@ impl Ahead<'_> {
         self.kinds >> (8 * index) & 0xFFFF == u64::from_le_bytes(*b"\"\"\0\0\0\0\0\0")
     }
 
+    /// Whether the next tokens are this one, a key, a colon and a string.
+    #[inline(always)]
+    pub(in crate::json) fn is_string_member(&self, first: u8) -> bool {
+        const MEMBER: u64 = u64::from_le_bytes(*b"\0\0\0\"\":\"\"");
+        self.kinds << 16 == MEMBER | u64::from(first) << 16
+    }
+
     /// Whether the next tokens are this one, a key and a colon.
     #[inline(always)]
     pub(in crate::json) fn is_member(&self, first: u8) -> bool {
