@@ -1,7 +1,7 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::kernels::{Ahead, Available, Places, Tokens, Window};
+use super::kernels::{Ahead, Available, Before, Places, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
@@ -18,8 +18,8 @@ pub(super) struct Scratch {
 /// A container that is open.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
-    /// What is before the next value in it: its bracket or a comma.
-    before: u8,
+    /// Whether the next token is the bracket, behind which it is empty or its first value comes.
+    fresh: bool,
     /// Whether it is an element of an array.
     is_element: bool,
     /// Of its elements; of its members but for the node, which is the container's own.
@@ -183,13 +183,13 @@ impl Scanner<'_, '_> {
         tokens: &mut Tokens<'_>,
         next: &mut usize,
     ) -> Result<Step, Failed> {
-        let mut before = frame.before;
-        frame.before = b',';
+        let mut before = if frame.fresh { Before::BRACE } else { Before::COMMA };
+        frame.fresh = false;
         loop {
             let ahead = self.ahead(tokens, next);
             // Most members, all of it in one comparison.
             if ahead.is_string_member(before) {
-                before = b',';
+                before = Before::COMMA;
                 let node = self.key(frame, ahead.at(1), ahead.at(2));
                 if node != NONE {
                     self.record_string(Place { node, ..frame.place }, ahead.at(4), ahead.at(5));
@@ -200,15 +200,16 @@ impl Scanner<'_, '_> {
             if !ahead.is_member(before) {
                 return match ahead.kind(0) {
                     b'}' => Ok(Step::Close),
-                    b'{' if before == b'{' && ahead.kind(1) == b'}' => {
+                    b'{' if before == Before::BRACE && ahead.kind(1) == b'}' => {
                         *next += 1;
                         Ok(Step::Close)
                     }
-                    first if first == before => self.fail_member(ahead),
+                    b'{' if before == Before::BRACE => self.fail_member(ahead),
+                    b',' if before == Before::COMMA => self.fail_member(ahead),
                     _ => self.fail_behind(Shape::Object, ahead.at(0) as usize),
                 };
             }
-            before = b',';
+            before = Before::COMMA;
             let node = self.key(frame, ahead.at(1), ahead.at(2));
             match self.value(Place { node, ..frame.place }, ahead, 4)? {
                 Value::Scalar { tokens: count } => *next += 4 + count,
@@ -228,8 +229,8 @@ impl Scanner<'_, '_> {
         tokens: &mut Tokens<'_>,
         next: &mut usize,
     ) -> Result<Step, Failed> {
-        let mut before = frame.before;
-        frame.before = b',';
+        let mut before = if frame.fresh { b'[' } else { b',' };
+        frame.fresh = false;
         loop {
             let ahead = self.ahead(tokens, next);
             match ahead.kind(0) {
@@ -447,8 +448,7 @@ impl Scanner<'_, '_> {
             // The end is not known yet.
             self.record(place, at as usize, at as usize, kind);
         }
-        let before = if shape == Shape::Array { b'[' } else { b'{' };
-        open.push(Frame { before, is_element, place, below, array: number, leaf, keys: self.keys.open() });
+        open.push(Frame { fresh: true, is_element, place, below, array: number, leaf, keys: self.keys.open() });
         Ok(())
     }
 

@@ -104,6 +104,15 @@ impl Tokens<'_> {
     }
 }
 
+/// What is before a member, ready to be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::json) struct Before(u64);
+
+impl Before {
+    pub(in crate::json) const BRACE: Self = Self(u64::from_le_bytes(*b"\0\0{\"\":\"\""));
+    pub(in crate::json) const COMMA: Self = Self(u64::from_le_bytes(*b"\0\0,\"\":\"\""));
+}
+
 /// Some tokens from one on.
 #[derive(Clone, Copy)]
 pub(in crate::json) struct Ahead<'t> {
@@ -126,18 +135,16 @@ impl Ahead<'_> {
         self.kinds >> (8 * index) & 0xFFFF == u64::from_le_bytes(*b"\"\"\0\0\0\0\0\0")
     }
 
-    /// Whether the next tokens are this one, a key, a colon and a string.
+    /// Whether the next tokens are this, a key, a colon and a string.
     #[inline(always)]
-    pub(in crate::json) fn is_string_member(&self, first: u8) -> bool {
-        const MEMBER: u64 = u64::from_le_bytes(*b"\0\0\0\"\":\"\"");
-        self.kinds << 16 == MEMBER | u64::from(first) << 16
+    pub(in crate::json) fn is_string_member(&self, before: Before) -> bool {
+        self.kinds << 16 == before.0
     }
 
-    /// Whether the next tokens are this one, a key and a colon.
+    /// Whether the next tokens are this, a key and a colon.
     #[inline(always)]
-    pub(in crate::json) fn is_member(&self, first: u8) -> bool {
-        const KEY: u64 = u64::from_le_bytes(*b"\0\"\":\0\0\0\0");
-        self.kinds & 0xFFFF_FFFF == KEY | u64::from(first)
+    pub(in crate::json) fn is_member(&self, before: Before) -> bool {
+        self.kinds << 16 & 0xFFFF_FFFF_FFFF == before.0 & 0xFFFF_FFFF_FFFF
     }
 
     /// The offset of the next token but `index`, which is less than [`AHEAD`].
