@@ -121,7 +121,7 @@ impl Backslashes {
     /// Whether there can be one between two offsets.
     #[inline(always)]
     pub(super) fn between(&self, start: usize, end: usize) -> bool {
-        start < self.behind && end > self.first
+        end > self.first && start < self.behind
     }
 }
 

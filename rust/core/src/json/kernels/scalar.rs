@@ -8,6 +8,7 @@ use super::masks::{
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
+#[inline(never)] // A window has no room for more than one kernel.
 pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
     let any = Cell::new(0);
     let see = |block: &[u8; BLOCK]| {
