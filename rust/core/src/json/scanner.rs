@@ -18,7 +18,8 @@ pub(super) struct Scratch {
 /// A container that is open.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
-    /// Whether the next token is the bracket, behind which it is empty or its first value comes.
+    /// Whether the next token is its bracket, behind which the first value comes, if any; else it is what is behind
+    /// a value.
     fresh: bool,
     /// Whether it is an element of an array.
     is_element: bool,
@@ -63,7 +64,7 @@ enum Value {
 
 /// The token at which the walk over those of one container ends, for the time being.
 enum Step {
-    /// The bracket of a container in it.
+    /// The bracket of a container in it, and where that is in the trie.
     Open(Shape, NodeId),
     /// Its own closing bracket.
     Close,
@@ -103,12 +104,9 @@ pub(super) fn run<'b>(
     elements.push(Element { parent: 0, array: 0, end: 1 });
     let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
-    let mut scanner =
-        Scanner { body, window, trie, options, leaves, elements, keys, arrays: 0, error: None };
-    if scanner.document(open, &mut places.clear()).is_err()
-        && let Some(error) = scanner.error
-    {
-        return Err(first_fault(body, error));
+    let mut scanner = Scanner { body, window, trie, options, leaves, elements, keys, arrays: 0, error: None };
+    if let Err(Failed) = scanner.document(open, &mut places.clear()) {
+        return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
     }
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
@@ -142,7 +140,7 @@ impl Scanner<'_, '_> {
         while let Some(frame) = open.last_mut() {
             let step = match frame.place.shape {
                 Shape::Object => self.members(frame, tokens, &mut next)?,
-                _ => self.elements(frame, tokens, &mut next)?,
+                Shape::Array | Shape::Document => self.elements(frame, tokens, &mut next)?,
             };
             let at = tokens.ahead(next).at(0);
             match step {
@@ -175,7 +173,7 @@ impl Scanner<'_, '_> {
         tokens.ahead(*next)
     }
 
-    /// Members of the innermost container, an object: from its bracket, or from what is behind one of them.
+    /// Passes members of the innermost container, an object, up to one that is a container or to the end.
     #[inline(always)]
     fn members(
         &mut self,
@@ -221,7 +219,7 @@ impl Scanner<'_, '_> {
         }
     }
 
-    /// Elements of the innermost container, an array: from its bracket, or from what is behind one of them.
+    /// Passes elements of the innermost container, an array, up to one that is a container or to the end.
     #[inline(always)]
     fn elements(
         &mut self,
@@ -448,7 +446,15 @@ impl Scanner<'_, '_> {
             // The end is not known yet.
             self.record(place, at as usize, at as usize, kind);
         }
-        open.push(Frame { fresh: true, is_element, place, below, array: number, leaf, keys: self.keys.open() });
+        open.push(Frame {
+            fresh: true,
+            is_element,
+            place,
+            below,
+            array: number,
+            leaf,
+            keys: self.keys.open(),
+        });
         Ok(())
     }
 

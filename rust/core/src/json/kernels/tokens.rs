@@ -6,7 +6,7 @@ use crate::json::narrow;
 /// How many tokens can be looked at from any one on.
 pub(super) const AHEAD: usize = 8;
 
-/// How many tokens there can be in the list.
+/// How many tokens there can be in the list: the body's end has room behind those of a block.
 const PLACES: usize = 1024 + ROOM + 2 * AHEAD;
 
 /// Where tokens are listed, document after document.
