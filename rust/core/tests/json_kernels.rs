@@ -39,6 +39,18 @@ fn same(body: &[u8], trie: &PathTrie, options: Options) -> Result<Recorded, Erro
     expected
 }
 
+/// However full the list of tokens is where a body ends.
+#[test]
+fn bodies_of_tokens_alone_end_anywhere() {
+    for count in (1..20).chain(480..580).chain(1000..1100) {
+        let [valid, open] = ["]", ""].map(|end| format!("[{}0{end}", "0,".repeat(count)));
+        let (leaves, _) = same(valid.as_bytes(), &trie(), LAST).unwrap();
+        assert_eq!(leaves[0], (0, 0, 0, u32::try_from(valid.len()).unwrap(), Kind::Array));
+        assert_eq!(leaves.len(), 1 + count + 1);
+        assert_eq!(same(open.as_bytes(), &trie(), LAST).unwrap_err().offset, open.len());
+    }
+}
+
 /// Every place relative to blocks for what comes behind it, valid or not, at the end of the body and not.
 #[test]
 fn kernels_agree_wherever_blocks_begin() {

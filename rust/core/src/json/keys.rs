@@ -256,9 +256,6 @@ impl Keys {
 }
 
 impl Object {
-    /// One without keys.
-    pub(super) const NONE: Self = Self { keys: 0, bits: 0, duplicate: NONE, number: 0 };
-
     #[inline(always)]
     fn first(&self) -> usize {
         self.keys as usize

@@ -75,7 +75,7 @@ impl Seeds {
 #[inline(always)]
 fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
     let filled = FILLED.get(length)?;
-    let chunk = bytes.get(start..).and_then(<[u8]>::first_chunk);
+    let chunk = bytes.get(start..start + HELD).and_then(<[u8]>::first_chunk);
     let (low, high) = chunk.map_or_else(|| last_words(bytes, start), halves);
     Some((low & filled.0, high & filled.1))
 }

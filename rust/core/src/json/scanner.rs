@@ -1,7 +1,7 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
-use super::kernels::{Ahead, Available, Tokens, Window};
+use super::kernels::{Ahead, Available, Before, Places, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys, Object};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
@@ -12,17 +12,21 @@ use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, numb
 pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
-    tokens: Tokens,
+    places: Places,
 }
 
-/// A container that is open; the outermost frame stands for the document.
+/// A container that is open.
 #[derive(Debug, Clone, Copy)]
 struct Frame {
-    shape: Shape,
-    /// Where the container is in the trie.
-    node: NodeId,
-    /// The innermost element at this place, which may be the container itself.
-    element: u32,
+    /// Whether the next token is its bracket, behind which the first value comes, if any; else it is what is behind
+    /// a value.
+    fresh: bool,
+    /// Whether it is an element of an array.
+    is_element: bool,
+    /// Of its elements; of its members but for the node, which is the container's own.
+    place: Place,
+    /// The bits of the keys that are tracked in it.
+    below: u64,
     /// An array's number.
     array: u32,
     /// Index of the container's own first leaf; it has one for each of the node's fields.
@@ -31,6 +35,7 @@ struct Frame {
     keys: Object,
 }
 
+/// What values are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Document,
@@ -38,23 +43,36 @@ enum Shape {
     Array,
 }
 
-impl Frame {
-    /// What is around everything, where nothing is tracked.
-    const DOCUMENT: Self =
-        Self { shape: Shape::Document, node: NONE, element: 0, array: 0, leaf: 0, keys: Object::NONE };
+/// Where a value is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// In what.
+    shape: Shape,
+    /// Where in the trie.
+    node: NodeId,
+    /// In which element; of a container's values, that may be the container itself.
+    element: u32,
 }
 
-impl Shape {
-    /// The byte behind the last value in it; behind a document there is none.
-    #[inline(always)]
-    fn end(self) -> u8 {
-        match self {
-            Self::Document => 0,
-            Self::Object => b'}',
-            Self::Array => b']',
-        }
-    }
+/// What a value is for the walk over the tokens.
+enum Value {
+    /// A scalar.
+    Scalar { tokens: usize },
+    /// The bracket of a container.
+    Bracket(Shape),
 }
+
+/// The token at which the walk over those of one container ends, for the time being.
+enum Step {
+    /// The bracket of a container in it, and where that is in the trie.
+    Open(Shape, NodeId),
+    /// Its own closing bracket.
+    Close,
+}
+
+/// The walk is over: [`Scanner::error`] is why. An error itself would be returned through memory.
+#[derive(Debug)]
+struct Failed;
 
 struct Scanner<'a, 'b> {
     body: &'b [u8],
@@ -63,11 +81,9 @@ struct Scanner<'a, 'b> {
     options: Options,
     leaves: &'a mut Vec<Leaf>,
     elements: &'a mut Vec<Element>,
-    /// The document and the containers that are open. The innermost one is not copied from here: what has just
-    /// been stored in small parts is slow to load in large ones.
-    open: &'a mut Vec<Frame>,
     keys: &'a mut Keys,
     arrays: u32,
+    error: Option<Error>,
 }
 
 pub(super) fn run<'b>(
@@ -82,15 +98,16 @@ pub(super) fn run<'b>(
         return Err(Error { kind: ErrorKind::TooLarge, offset: u32::MAX as usize });
     }
     let (leaves, elements) = out;
-    let Scratch { open, keys, tokens } = scratch;
+    let Scratch { open, keys, places } = scratch;
     reset(open);
     keys.reset(trie.len());
     elements.push(Element { parent: 0, array: 0, end: 1 });
-    open.push(Frame { node: trie.root(), ..Frame::DOCUMENT });
     let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
-    let mut scanner = Scanner { body, window, trie, options, leaves, elements, open, keys, arrays: 0 };
-    scanner.document(tokens.reset()).map_err(|error| first_fault(body, error))?;
+    let mut scanner = Scanner { body, window, trie, options, leaves, elements, keys, arrays: 0, error: None };
+    if let Err(Failed) = scanner.document(open, &mut places.clear()) {
+        return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
+    }
     scanner.finish();
     // All of it has been seen, so that all of it has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
@@ -109,122 +126,173 @@ fn first_fault(body: &[u8], error: Error) -> Error {
 }
 
 impl Scanner<'_, '_> {
-    fn document(&mut self, tokens: &mut Tokens) -> Result<(), Error> {
+    /// The document, `open` being empty.
+    ///
+    /// A frame is used where it is in that: what has just been stored in small parts is slow to load in large ones.
+    fn document(&mut self, open: &mut Vec<Frame>, tokens: &mut Tokens<'_>) -> Result<(), Failed> {
         let mut next = 0;
-        let mut node = self.trie.root();
-        // Whether the next token is the brace or comma before a member, or a value starts there.
-        let mut member = false;
-        'value: loop {
-            let Some(mut ahead) = tokens.ahead(next) else {
-                self.window.refill(tokens, next);
-                next = 0;
-                continue;
+        let place = Place { shape: Shape::Document, node: self.trie.root(), element: 0 };
+        let ahead = self.ahead(tokens, &mut next);
+        match self.value(place, ahead, 0)? {
+            Value::Scalar { tokens: count } => next += count,
+            Value::Bracket(shape) => self.open(open, shape, place, 0, ahead.at(0))?,
+        }
+        while let Some(frame) = open.last_mut() {
+            let step = match frame.place.shape {
+                Shape::Object => self.members(frame, tokens, &mut next)?,
+                Shape::Array | Shape::Document => self.elements(frame, tokens, &mut next)?,
             };
-            if member {
-                if !ahead.is_member() {
-                    return self.fail_member(ahead);
+            let at = tokens.ahead(next).at(0);
+            match step {
+                Step::Open(shape, node) => {
+                    let (place, array) = (Place { node, ..frame.place }, frame.array);
+                    self.open(open, shape, place, array, at)?;
                 }
-                node = self.key(ahead.at(1), ahead.at(2));
-                ahead.skip(4);
-            }
-            let at = ahead.at(0);
-            match ahead.kind(0) {
-                _ if ahead.is_string() => {
-                    if node != NONE {
-                        self.record_string(node, at as usize + 1, ahead.at(1) as usize);
-                    }
-                    ahead.skip(2);
-                }
-                b'"' => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(1) as usize),
-                b'{' => {
-                    self.open(Shape::Object, node, at)?;
-                    if ahead.kind(1) != b'}' {
-                        next += ahead.passed();
-                        member = true;
-                        continue;
-                    }
-                    self.close(ahead.at(1))?;
-                    ahead.skip(2);
-                }
-                b'[' => {
-                    self.open(Shape::Array, node, at)?;
-                    if ahead.kind(1) != b']' {
-                        next += ahead.passed() + 1;
-                        member = false;
-                        continue;
-                    }
-                    self.close(ahead.at(1))?;
-                    ahead.skip(2);
-                }
-                b'-' | b'0'..=b'9' => {
-                    let end = number::end(self.body, at as usize, ahead.at(1) as usize)?;
-                    if node != NONE {
-                        self.record(node, at as usize, end, Kind::Number);
-                    }
-                    self.ends(end, ahead.at(1))?;
-                    ahead.skip(1);
-                }
-                first => {
-                    self.literal(first, node, at, ahead.at(1))?;
-                    ahead.skip(1);
+                Step::Close => {
+                    self.close(frame, at)?;
+                    open.pop();
+                    next += 1;
                 }
             }
-            // Behind a value.
-            loop {
-                let (kind, at) = (ahead.kind(0), ahead.at(0));
-                if kind == b',' {
-                    next += ahead.passed();
-                    match self.frame().shape {
-                        Shape::Object => member = true,
-                        Shape::Array => {
-                            member = false;
-                            next += 1;
-                            node = self.frame().node;
-                        }
-                        Shape::Document => return self.fail_behind(at as usize),
+        }
+        let ahead = self.ahead(tokens, &mut next);
+        if ahead.kind(0) == 0 && ahead.at(0) as usize == self.body.len() {
+            Ok(())
+        } else {
+            self.fail_behind(Shape::Document, ahead.at(0) as usize)
+        }
+    }
+
+    /// The tokens from the next one on.
+    #[inline(always)]
+    fn ahead<'t>(&mut self, tokens: &'t mut Tokens<'_>, next: &mut usize) -> Ahead<'t> {
+        if tokens.lacks(*next) {
+            self.window.refill(tokens, *next);
+            *next = 0;
+        }
+        tokens.ahead(*next)
+    }
+
+    /// Passes members of the innermost container, an object, up to one that is a container or to the end.
+    #[inline(always)]
+    fn members(
+        &mut self,
+        frame: &mut Frame,
+        tokens: &mut Tokens<'_>,
+        next: &mut usize,
+    ) -> Result<Step, Failed> {
+        let mut before = if frame.fresh { Before::BRACE } else { Before::COMMA };
+        frame.fresh = false;
+        loop {
+            let ahead = self.ahead(tokens, next);
+            // Most members, all of it in one comparison.
+            if ahead.is_string_member(before) {
+                before = Before::COMMA;
+                let node = self.key(frame, ahead.at(1), ahead.at(2));
+                if node != NONE {
+                    self.record_string(Place { node, ..frame.place }, ahead.at(4), ahead.at(5));
+                }
+                *next += 6;
+                continue;
+            }
+            if !ahead.is_member(before) {
+                return match ahead.kind(0) {
+                    b'}' => Ok(Step::Close),
+                    b'{' if before == Before::BRACE && ahead.kind(1) == b'}' => {
+                        *next += 1;
+                        Ok(Step::Close)
                     }
-                    continue 'value;
-                }
-                if kind != self.frame().shape.end() {
-                    return self.fail_behind(at as usize);
-                }
-                if self.frame().shape == Shape::Document {
-                    return if at as usize == self.body.len() {
-                        Ok(())
-                    } else {
-                        self.fail_behind(at as usize)
-                    };
-                }
-                self.close(at)?;
-                next += ahead.passed() + 1;
-                ahead = loop {
-                    if let Some(ahead) = tokens.ahead(next) {
-                        break ahead;
-                    }
-                    self.window.refill(tokens, next);
-                    next = 0;
+                    b'{' if before == Before::BRACE => self.fail_member(ahead),
+                    b',' if before == Before::COMMA => self.fail_member(ahead),
+                    _ => self.fail_behind(Shape::Object, ahead.at(0) as usize),
                 };
+            }
+            before = Before::COMMA;
+            let node = self.key(frame, ahead.at(1), ahead.at(2));
+            match self.value(Place { node, ..frame.place }, ahead, 4)? {
+                Value::Scalar { tokens: count } => *next += 4 + count,
+                Value::Bracket(shape) => {
+                    *next += 4;
+                    return Ok(Step::Open(shape, node));
+                }
             }
         }
     }
 
-    /// The innermost container.
+    /// Passes elements of the innermost container, an array, up to one that is a container or to the end.
     #[inline(always)]
-    fn frame(&self) -> &Frame {
-        // The document never closes.
-        self.open.last().unwrap_or(&Frame::DOCUMENT)
+    fn elements(
+        &mut self,
+        frame: &mut Frame,
+        tokens: &mut Tokens<'_>,
+        next: &mut usize,
+    ) -> Result<Step, Failed> {
+        let mut before = if frame.fresh { b'[' } else { b',' };
+        frame.fresh = false;
+        loop {
+            let ahead = self.ahead(tokens, next);
+            match ahead.kind(0) {
+                b']' => return Ok(Step::Close),
+                b'[' if before == b'[' && ahead.kind(1) == b']' => {
+                    *next += 1;
+                    return Ok(Step::Close);
+                }
+                first if first == before => before = b',',
+                _ => return self.fail_behind(Shape::Array, ahead.at(0) as usize),
+            }
+            match self.value(frame.place, ahead, 1)? {
+                Value::Scalar { tokens: count } => *next += 1 + count,
+                Value::Bracket(shape) => {
+                    *next += 1;
+                    return Ok(Step::Open(shape, frame.place.node));
+                }
+            }
+        }
+    }
+
+    /// The value at the next token but `index`.
+    #[inline(always)]
+    fn value(&mut self, place: Place, ahead: Ahead<'_>, index: usize) -> Result<Value, Failed> {
+        let (at, behind) = (ahead.at(index) as usize, ahead.at(index + 1) as usize);
+        if ahead.is_string(index) {
+            if place.node != NONE {
+                self.record_string(place, ahead.at(index), ahead.at(index + 1));
+            }
+            return Ok(Value::Scalar { tokens: 2 });
+        }
+        match ahead.kind(index) {
+            b'{' => return Ok(Value::Bracket(Shape::Object)),
+            b'[' => return Ok(Value::Bracket(Shape::Array)),
+            b'"' => return self.fail(ErrorKind::UnexpectedEnd, behind),
+            b'-' | b'0'..=b'9' => {
+                let end = number::end(self.body, at, behind).or_else(|error| self.fail_with(error))?;
+                if place.node != NONE {
+                    self.record(place, at, end, Kind::Number);
+                }
+                self.ends(place.shape, end, behind)?;
+            }
+            first => self.literal(place, first, at, behind)?,
+        }
+        Ok(Value::Scalar { tokens: 1 })
     }
 
     /// The error at a token that is not what it should be, which may be that there is none.
     #[cold]
-    fn fail<T>(&self, kind: ErrorKind, offset: usize) -> Result<T, Error> {
-        Err(if offset >= self.window.stop() { self.window.fault() } else { Error { kind, offset } })
+    fn fail<T>(&mut self, kind: ErrorKind, offset: usize) -> Result<T, Failed> {
+        let error = Error { kind, offset };
+        self.fail_with(if offset >= self.window.stop() { self.window.fault() } else { error })
+    }
+
+    #[cold]
+    fn fail_with<T>(&mut self, error: Error) -> Result<T, Failed> {
+        self.error = Some(error);
+        Err(Failed)
     }
 
     /// The error of what stands behind a value.
     #[cold]
-    fn fail_behind<T>(&self, offset: usize) -> Result<T, Error> {
-        let kind = match self.frame().shape {
+    fn fail_behind<T>(&mut self, shape: Shape, offset: usize) -> Result<T, Failed> {
+        let kind = match shape {
             Shape::Object => ErrorKind::ExpectedCommaOrBrace,
             Shape::Array => ErrorKind::ExpectedCommaOrBracket,
             Shape::Document => ErrorKind::TrailingData,
@@ -234,7 +302,7 @@ impl Scanner<'_, '_> {
 
     /// The error of what is no key with a colon behind it.
     #[cold]
-    fn fail_member<T>(&self, ahead: Ahead<'_>) -> Result<T, Error> {
+    fn fail_member<T>(&mut self, ahead: Ahead<'_>) -> Result<T, Failed> {
         let kind = match [ahead.kind(1), ahead.kind(2)] {
             [b'"', b'"'] => return self.fail(ErrorKind::ExpectedColon, ahead.at(3) as usize),
             [b'"', _] => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(2) as usize),
@@ -246,69 +314,69 @@ impl Scanner<'_, '_> {
     /// Notes the key between two quotes; returns where its value is in the trie. Most keys are short, plain and
     /// unlike those before them: they take no call from here.
     #[inline(always)]
-    fn key(&mut self, quote: u32, end: u32) -> NodeId {
+    fn key(&mut self, frame: &mut Frame, quote: u32, end: u32) -> NodeId {
         let (start, end) = (quote as usize + 1, end as usize);
         let Some(probe) = self.trie.seeds().probe_short(self.body, start, end - start) else {
-            return self.any_key(quote, end);
+            return self.any_key(frame, quote, end);
         };
         if self.window.may_have_escapes(start, end) && probe.has_backslash() {
-            return self.any_key(quote, end);
+            return self.any_key(frame, quote, end);
         }
-        let Some(Frame { node, keys: object, .. }) = self.open.last_mut() else { return NONE };
-        let node = self.trie.child(*node, &probe, None);
-        if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
-            self.keys.see(object, node, quote);
-            return node;
+        let mut node = NONE;
+        if frame.below & probe.bit() != 0 {
+            node = self.trie.child(frame.place.node, &probe, None);
+            if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
+                self.keys.see(&mut frame.keys, node, quote);
+                return node;
+            }
         }
         let key = Key::new(quote, &probe, IN_BODY, self.leaves.len());
-        if self.keys.push_new(object, key, &probe) { node } else { self.any_key(quote, end) }
+        if self.keys.push_new(&mut frame.keys, key, &probe) { node } else { self.any_key(frame, quote, end) }
     }
 
     #[cold]
     #[inline(never)]
-    fn any_key(&mut self, quote: u32, end: usize) -> NodeId {
+    fn any_key(&mut self, frame: &mut Frame, quote: u32, end: usize) -> NodeId {
         let (probe, unescaped) = self.keys.probe(self.body, self.trie.seeds(), quote as usize + 1, end);
         let key = Key::new(quote, &probe, unescaped, self.leaves.len());
-        let Some(Frame { node, keys: object, .. }) = self.open.last_mut() else { return NONE };
-        let node = self.trie.child(*node, &probe, Some(self.keys.text(self.body, &key)));
+        let node = self.trie.child(frame.place.node, &probe, Some(self.keys.text(self.body, &key)));
         if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
-            self.keys.see(object, node, quote);
+            self.keys.see(&mut frame.keys, node, quote);
         } else {
-            self.keys.push(self.body, object, key, &probe, self.options.duplicate_keys);
+            self.keys.push(self.body, &mut frame.keys, key, &probe, self.options.duplicate_keys);
         }
         node
     }
 
     /// Checks that the number or word that ends at `end` does end there, the next token being `behind`.
     #[inline(always)]
-    fn ends(&self, end: usize, behind: u32) -> Result<(), Error> {
+    fn ends(&mut self, shape: Shape, end: usize, behind: usize) -> Result<(), Failed> {
         // A byte that is neither the next token nor whitespace belongs to this one.
-        if behind as usize == end || matches!(self.body.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+        if behind == end || matches!(self.body.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             Ok(())
         } else {
-            self.fail_behind(end)
+            self.fail_behind(shape, end)
         }
     }
 
     /// The word that starts with `first` at `at`, or what should be one.
     #[inline(always)]
-    fn literal(&mut self, first: u8, node: NodeId, at: u32, behind: u32) -> Result<(), Error> {
-        let at = at as usize;
+    fn literal(&mut self, place: Place, first: u8, at: usize, behind: usize) -> Result<(), Failed> {
         let (kind, length) = match first {
             b't' if self.body.get(at..at + 4) == Some(b"true") => (Kind::True, 4),
             b'f' if self.body.get(at..at + 5) == Some(b"false") => (Kind::False, 5),
             b'n' if self.body.get(at..at + 4) == Some(b"null") => (Kind::Null, 4),
             _ => return self.fail_value(at),
         };
-        if node != NONE {
-            self.record(node, at, at + length, kind);
+        if place.node != NONE {
+            self.record(place, at, at + length, kind);
         }
-        self.ends(at + length, behind)
+        self.ends(place.shape, at + length, behind)
     }
 
     /// The error of what is no value, or ends within one.
     #[cold]
-    fn fail_value<T>(&self, at: usize) -> Result<T, Error> {
+    fn fail_value<T>(&mut self, at: usize) -> Result<T, Failed> {
         let rest = self.body.get(at..).unwrap_or_default();
         let cut = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(rest));
         if cut {
@@ -318,20 +386,22 @@ impl Scanner<'_, '_> {
         }
     }
 
+    /// Records the string between two quotes.
     #[inline(always)]
-    fn record_string(&mut self, node: NodeId, start: usize, end: usize) {
+    fn record_string(&mut self, place: Place, quote: u32, end: u32) {
+        let (start, end) = (quote as usize + 1, end as usize);
         let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
-        self.record(node, start, end, if escaped { Kind::EscapedString } else { Kind::String });
+        self.record(place, start, end, if escaped { Kind::EscapedString } else { Kind::String });
     }
 
     #[inline(always)]
-    fn record(&mut self, node: NodeId, start: usize, end: usize, kind: Kind) {
-        let (count, field) = self.trie.mark(node);
+    fn record(&mut self, place: Place, start: usize, end: usize, kind: Kind) {
+        let (count, field) = self.trie.mark(place.node);
         if count > 0 {
             let (start, end) = (narrow(start), narrow(end));
-            self.leaves.push(Leaf { field, element: self.frame().element, start, end, kind });
+            self.leaves.push(Leaf { field, element: place.element, start, end, kind });
             if count > 1 {
-                self.record_others(node);
+                self.record_others(place.node);
             }
         }
     }
@@ -344,67 +414,72 @@ impl Scanner<'_, '_> {
         self.leaves.extend(self.trie.fields(node).iter().skip(1).map(|&field| Leaf { field, ..leaf }));
     }
 
-    /// Enters the container whose bracket is at `at`.
+    /// Enters the container at a place whose bracket is at `at`, in an array of that number if in one.
     #[inline(always)]
-    fn open(&mut self, shape: Shape, node: NodeId, at: u32) -> Result<(), Error> {
-        if self.open.len() > self.options.depth {
-            return Err(Error { kind: ErrorKind::TooDeep, offset: at as usize });
+    fn open(
+        &mut self,
+        open: &mut Vec<Frame>,
+        shape: Shape,
+        outer: Place,
+        array: u32,
+        at: u32,
+    ) -> Result<(), Failed> {
+        if open.len() >= self.options.depth {
+            return self.fail_with(Error { kind: ErrorKind::TooDeep, offset: at as usize });
         }
-        let (element, leaf, keys) = (self.frame().element, narrow(self.leaves.len()), self.keys.open());
-        self.open.push(Frame { shape, node, element, array: 0, leaf, keys });
-        if node != NONE {
-            self.record_open(at);
+        let mut place = Place { shape, ..outer };
+        let (leaf, mut number, mut below, mut is_element) = (narrow(self.leaves.len()), 0, 0, false);
+        if outer.node != NONE {
+            below = self.trie.below(outer.node);
+            if outer.shape == Shape::Array {
+                is_element = true;
+                place.element = narrow(self.elements.len());
+                self.elements.push(Element { parent: outer.element, array, end: place.element });
+            }
+            let kind = if shape == Shape::Array {
+                self.arrays += 1;
+                number = self.arrays;
+                Kind::Array
+            } else {
+                Kind::Object
+            };
+            // The end is not known yet.
+            self.record(place, at as usize, at as usize, kind);
         }
+        open.push(Frame {
+            fresh: true,
+            is_element,
+            place,
+            below,
+            array: number,
+            leaf,
+            keys: self.keys.open(),
+        });
         Ok(())
-    }
-
-    #[inline(never)]
-    fn record_open(&mut self, at: u32) {
-        let [.., outer, frame] = self.open.as_mut_slice() else { return };
-        if outer.shape == Shape::Array {
-            frame.element = narrow(self.elements.len());
-            self.elements.push(Element { parent: outer.element, array: outer.array, end: frame.element });
-        }
-        let kind = if frame.shape == Shape::Array {
-            self.arrays += 1;
-            frame.array = self.arrays;
-            Kind::Array
-        } else {
-            Kind::Object
-        };
-        let node = frame.node;
-        // The end is not known yet.
-        self.record(node, at as usize, at as usize, kind);
     }
 
     /// Leaves the innermost container, whose closing bracket is at `at`.
     #[inline(always)]
-    fn close(&mut self, at: u32) -> Result<(), Error> {
-        let Some(frame) = self.open.last_mut() else { return Ok(()) };
-        if frame.shape == Shape::Object {
+    fn close(&mut self, frame: &mut Frame, at: u32) -> Result<(), Failed> {
+        if frame.place.shape == Shape::Object {
             self.keys
                 .close(self.body, &mut frame.keys, self.options.duplicate_keys)
-                .map_err(|offset| Error { kind: ErrorKind::DuplicateKey, offset })?;
+                .or_else(|offset| self.fail_with(Error { kind: ErrorKind::DuplicateKey, offset }))?;
         }
-        if frame.node != NONE {
-            self.record_close(at);
-        }
-        self.open.truncate(self.open.len().saturating_sub(1));
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn record_close(&mut self, at: u32) {
-        let [.., outer, frame] = self.open.as_slice() else { return };
-        let (count, _) = self.trie.mark(frame.node);
-        let own = self.leaves.iter_mut().skip(frame.leaf as usize).take(count as usize);
-        own.for_each(|leaf| leaf.end = at + 1);
-        if frame.element != outer.element {
-            let end = narrow(self.elements.len());
-            if let Some(element) = self.elements.get_mut(frame.element as usize) {
-                element.end = end;
+        if frame.place.node != NONE {
+            let (count, _) = self.trie.mark(frame.place.node);
+            if count > 0 {
+                let own = self.leaves.iter_mut().skip(frame.leaf as usize).take(count as usize);
+                own.for_each(|leaf| leaf.end = at + 1);
+            }
+            if frame.is_element {
+                let end = narrow(self.elements.len());
+                if let Some(element) = self.elements.get_mut(frame.place.element as usize) {
+                    element.end = end;
+                }
             }
         }
+        Ok(())
     }
 
     /// The document is valid: what can only be said now.

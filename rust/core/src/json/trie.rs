@@ -133,10 +133,6 @@ impl PathTrie {
     /// The child of `parent` by its probe and, where that does not hold all of it, the key; else [`NONE`].
     #[inline(always)]
     pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: Option<&[u8]>) -> NodeId {
-        // Nothing is below no node, either.
-        if self.marks.get(parent as usize).is_none_or(|mark| mark.bits & probe.bit() == 0) {
-            return NONE;
-        }
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = first_slot(parent, probe) & mask;
         while let Some(slot) = self.slots.get(at) {
@@ -156,6 +152,12 @@ impl PathTrie {
 
     fn key(&self, node: NodeId) -> &[u8] {
         self.nodes.get(node as usize).map_or(&[], |node| node.key.as_bytes())
+    }
+
+    /// The bits of the probes of a node's children; no key that has another one is below it.
+    #[inline(always)]
+    pub(super) fn below(&self, node: NodeId) -> u64 {
+        self.marks.get(node as usize).map_or(0, |mark| mark.bits)
     }
 
     /// How many fields are recorded at a node, and the first of them.

@@ -21,7 +21,7 @@ pub(super) fn detected() -> bool {
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,pclmulqdq")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
     let any = Cell::new(_mm256_setzero_si256());
     let see = |block: &[u8; BLOCK]| {
         let bytes = load(block);

@@ -26,7 +26,7 @@ pub(super) fn detected() -> bool {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt,pclmulqdq")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
     let any = Cell::new(_mm512_setzero_si512());
     let see = |bytes| {
         any.set(_mm512_or_si512(any.get(), bytes));

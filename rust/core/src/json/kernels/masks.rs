@@ -121,7 +121,7 @@ impl Backslashes {
     /// Whether there can be one between two offsets.
     #[inline(always)]
     pub(super) fn between(&self, start: usize, end: usize) -> bool {
-        start < self.behind && end > self.first
+        end > self.first && start < self.behind
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) fn fill<B, L, F, Q, S, T, E, U, C, P, W>(
     body: &[u8],
     from: usize,
     carry: &mut Carry,
-    tokens: &mut Tokens,
+    tokens: &mut Tokens<'_>,
     classify: &Classify<L, F, Q, S, T, E, U, C, P, W>,
 ) -> (usize, usize)
 where
@@ -154,7 +154,7 @@ where
     let mut padded = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
     let mut backslashes = carry.backslashes;
-    let Some((list, listed)) = tokens.places() else { return (0, 0) };
+    let (list, listed) = tokens.places();
     let (mut passed, mut written) = (0, listed);
     while passed < MOST
         && let Some(offsets) = list.offsets.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)

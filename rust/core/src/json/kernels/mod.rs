@@ -34,7 +34,7 @@ use std::sync::OnceLock;
 
 pub(super) use digits::{SPAN, others};
 use masks::Carry;
-pub(super) use tokens::{Ahead, Tokens};
+pub(super) use tokens::{Ahead, Before, Places, Tokens};
 pub(super) use window::Window;
 
 /// Bytes in a block: one for each bit of a mask.
@@ -154,7 +154,7 @@ impl Available {
     /// Writes the tokens of some blocks from `from` on behind those that `tokens` has, `carry` being what is left
     /// of the blocks before.
     #[cfg(target_arch = "x86_64")]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
         match self.0 {
             // SAFETY: the processor has been found to have what this function is compiled for: an `Available`
             // is made in no other way.
@@ -168,7 +168,7 @@ impl Available {
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
+    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
         scalar::fill(body, from, carry, tokens)
     }
 }

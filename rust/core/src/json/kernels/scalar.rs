@@ -8,7 +8,8 @@ use super::masks::{
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
+#[inline(never)] // A window has no room for more than one kernel.
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
     let any = Cell::new(0);
     let see = |block: &[u8; BLOCK]| {
         any.set(block.iter().fold(any.get(), |any, byte| any | byte));

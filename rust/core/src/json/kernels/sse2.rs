@@ -12,8 +12,9 @@ use super::masks::{
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
+#[inline(never)] // A window has no room for more than one kernel.
 #[target_feature(enable = "sse2")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens) -> Filled {
+pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
     let any = Cell::new(_mm_setzero_si128());
     let see = |block: &[u8; BLOCK]| {
         let bytes = load(block);

@@ -124,14 +124,15 @@ fn parity_counts_the_bits_up_to_each_one() {
 fn tokens(kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Option<Error>) {
     let (mut carry, mut at, mut all) = (Carry::default(), 0, Vec::new());
     while at < body.len() && carry.fault.is_none() {
-        let mut list = Tokens::default();
-        let listed = list.reset().fill_up(room);
+        let mut places = Places::default();
+        let mut list = places.clear();
+        let listed = list.fill_up(room);
         let filled = kernel.fill(body, at, &mut carry, &mut list);
         list.add(filled.tokens);
         let end = body.len().min(at + filled.blocks * BLOCK);
         assert!(filled.blocks > 0);
         assert_eq!(filled.ascii, body[at..end].is_ascii());
-        let (places, count) = list.places().unwrap();
+        let (places, count) = list.places();
         let (kinds, offsets) = (&places.kinds[listed..count], &places.offsets[listed..count]);
         assert!(kinds.iter().zip(offsets).all(|(&kind, &offset)| body[offset as usize] == kind));
         all.extend_from_slice(offsets);

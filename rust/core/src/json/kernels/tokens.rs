@@ -6,20 +6,12 @@ use crate::json::narrow;
 /// How many tokens can be looked at from any one on.
 pub(super) const AHEAD: usize = 8;
 
-/// How many tokens there can be in the list.
+/// How many tokens there can be in the list: the body's end has room behind those of a block.
 const PLACES: usize = 1024 + ROOM + 2 * AHEAD;
 
-/// The tokens that have been listed last: where each is, and the byte that is there.
-///
-/// Behind the last token of a body, the offset at which that ends or is broken is repeated, with the byte 0,
-/// which is at no token.
+/// Where tokens are listed, document after document.
 #[derive(Debug, Default)]
-pub(in crate::json) struct Tokens {
-    /// There is none before the first document.
-    list: Option<Box<List>>,
-    /// How many tokens there are; what is behind is left over.
-    end: usize,
-}
+pub(in crate::json) struct Places(Option<Box<List>>);
 
 /// The places of tokens.
 #[derive(Debug)]
@@ -28,14 +20,25 @@ pub(super) struct List {
     pub(super) kinds: [u8; PLACES],
 }
 
-impl Tokens {
-    /// No tokens, and places for them.
-    pub(in crate::json) fn reset(&mut self) -> &mut Self {
-        self.list.get_or_insert_with(|| Box::new(List { offsets: [0; PLACES], kinds: [0; PLACES] }));
-        self.end = 0;
-        self
-    }
+/// The tokens that have been listed last: where each is, and the byte that is there.
+///
+/// Behind the last token of a body, the offset at which that ends or is broken is repeated, with the byte 0,
+/// which is at no token.
+pub(in crate::json) struct Tokens<'p> {
+    list: &'p mut List,
+    /// How many tokens there are; what is behind is left over.
+    end: usize,
+}
 
+impl Places {
+    /// No tokens yet.
+    pub(in crate::json) fn clear(&mut self) -> Tokens<'_> {
+        let empty = || Box::new(List { offsets: [0; PLACES], kinds: [0; PLACES] });
+        Tokens { list: self.0.get_or_insert_with(empty), end: 0 }
+    }
+}
+
+impl Tokens<'_> {
     /// Leaves room for so many tokens; returns how many there are then.
     #[cfg(test)]
     pub(super) fn fill_up(&mut self, room: usize) -> usize {
@@ -44,18 +47,20 @@ impl Tokens {
     }
 
     /// Where tokens can be written, and how many there are.
-    pub(super) fn places(&mut self) -> Option<(&mut List, usize)> {
-        self.list.as_deref_mut().map(|list| (list, self.end))
+    pub(super) fn places(&mut self) -> (&mut List, usize) {
+        (self.list, self.end)
     }
 
     /// Forgets the tokens before `first`; returns where that is, if there is one.
     pub(super) fn keep(&mut self, first: usize) -> Option<u32> {
-        let list = self.list.as_deref_mut()?;
         let kept = first.min(self.end)..self.end;
         self.end = kept.len();
-        list.offsets.copy_within(kept.clone(), 0);
-        list.kinds.copy_within(kept, 0);
-        list.offsets.get(..self.end)?.first().copied()
+        if kept.is_empty() {
+            return None;
+        }
+        self.list.offsets.copy_within(kept.clone(), 0);
+        self.list.kinds.copy_within(kept, 0);
+        self.list.offsets.first().copied()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -69,9 +74,9 @@ impl Tokens {
 
     /// Repeats the end of the body, or where it is broken.
     pub(super) fn stop(&mut self, at: usize) {
-        let Some(list) = self.list.as_deref_mut() else { return };
-        if let Some(offsets) = list.offsets.get_mut(self.end..).and_then(<[u32]>::first_chunk_mut::<AHEAD>)
-            && let Some(kinds) = list.kinds.get_mut(self.end..).and_then(<[u8]>::first_chunk_mut::<AHEAD>)
+        let List { offsets, kinds } = &mut *self.list;
+        if let Some(offsets) = offsets.get_mut(self.end..).and_then(<[u32]>::first_chunk_mut::<AHEAD>)
+            && let Some(kinds) = kinds.get_mut(self.end..).and_then(<[u8]>::first_chunk_mut::<AHEAD>)
         {
             *offsets = [narrow(at); AHEAD];
             *kinds = [0; AHEAD];
@@ -79,19 +84,33 @@ impl Tokens {
         self.end += AHEAD;
     }
 
-    /// The tokens from `first` on, if there are [`AHEAD`].
+    /// Whether there are not [`AHEAD`] tokens from `first` on.
     #[inline(always)]
-    pub(in crate::json) fn ahead(&self, first: usize) -> Option<Ahead<'_>> {
-        if first + AHEAD > self.end {
-            return None;
-        }
-        let list = self.list.as_deref()?;
+    pub(in crate::json) fn lacks(&self, first: usize) -> bool {
+        first + AHEAD > self.end
+    }
+
+    /// The tokens from `first` on.
+    #[inline(always)]
+    pub(in crate::json) fn ahead(&self, first: usize) -> Ahead<'_> {
         // There are never more tokens than places; the compiler cannot know.
         let first = first.min(PLACES - AHEAD);
-        let kinds = list.kinds.get(first..first + AHEAD)?.first_chunk()?;
-        let offsets = list.offsets.get(first..first + AHEAD)?.first_chunk()?;
-        Some(Ahead { kinds: u64::from_le_bytes(*kinds), offsets, passed: 0 })
+        let kinds = self.list.kinds.get(first..).and_then(<[u8]>::first_chunk);
+        let offsets = self.list.offsets.get(first..).and_then(<[u32]>::first_chunk);
+        Ahead {
+            kinds: kinds.map_or(0, |kinds| u64::from_le_bytes(*kinds)),
+            offsets: offsets.unwrap_or(&[0; AHEAD]),
+        }
     }
+}
+
+/// What is before a member, ready to be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::json) struct Before(u64);
+
+impl Before {
+    pub(in crate::json) const BRACE: Self = Self(u64::from_le_bytes(*b"\0\0{\"\":\"\""));
+    pub(in crate::json) const COMMA: Self = Self(u64::from_le_bytes(*b"\0\0,\"\":\"\""));
 }
 
 /// Some tokens from one on.
@@ -100,8 +119,6 @@ pub(in crate::json) struct Ahead<'t> {
     /// The bytes there, the first one being the lowest.
     kinds: u64,
     offsets: &'t [u32; AHEAD],
-    /// How many of the offsets are of tokens before those of `kinds`.
-    passed: usize,
 }
 
 impl Ahead<'_> {
@@ -112,36 +129,27 @@ impl Ahead<'_> {
         (self.kinds >> (8 * index)) as u8
     }
 
-    /// Whether the next tokens are the quotes of a string.
+    /// Whether the next tokens but `index` are the quotes of a string.
     #[inline(always)]
-    pub(in crate::json) fn is_string(&self) -> bool {
-        self.kinds & 0xFFFF == u64::from_le_bytes(*b"\"\"\0\0\0\0\0\0")
+    pub(in crate::json) fn is_string(&self, index: usize) -> bool {
+        self.kinds >> (8 * index) & 0xFFFF == u64::from_le_bytes(*b"\"\"\0\0\0\0\0\0")
     }
 
-    /// Whether the next tokens but one are a key and a colon.
+    /// Whether the next tokens are this, a key, a colon and a string.
     #[inline(always)]
-    pub(in crate::json) fn is_member(&self) -> bool {
-        const KEY: u64 = u64::from_le_bytes(*b"\0\"\":\0\0\0\0");
-        self.kinds & 0xFFFF_FF00 == KEY
+    pub(in crate::json) fn is_string_member(&self, before: Before) -> bool {
+        self.kinds << 16 == before.0
     }
 
-    /// The offset of the next token but `index`.
+    /// Whether the next tokens are this, a key and a colon.
+    #[inline(always)]
+    pub(in crate::json) fn is_member(&self, before: Before) -> bool {
+        self.kinds << 16 & 0xFFFF_FFFF_FFFF == before.0 & 0xFFFF_FFFF_FFFF
+    }
+
+    /// The offset of the next token but `index`, which is less than [`AHEAD`].
     #[inline(always)]
     pub(in crate::json) fn at(&self, index: usize) -> u32 {
-        // Never behind the last one; the compiler cannot know.
-        self.offsets.get((self.passed + index) % AHEAD).copied().unwrap_or_default()
-    }
-
-    /// Passes some tokens.
-    #[inline(always)]
-    pub(in crate::json) fn skip(&mut self, count: usize) {
-        self.kinds >>= 8 * count;
-        self.passed += count;
-    }
-
-    /// How many tokens have been passed.
-    #[inline(always)]
-    pub(in crate::json) fn passed(&self) -> usize {
-        self.passed
+        self.offsets.get(index).copied().unwrap_or_default()
     }
 }

@@ -28,25 +28,27 @@ impl<'b> Window<'b> {
     /// the end of the body, or where it is broken, [`Tokens::stop`] is behind the last one.
     #[cold]
     #[inline(never)]
-    pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens, first: usize) {
+    pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens<'_>, first: usize) {
         let next = tokens.keep(first);
         self.carry.backslashes.forget(next.map_or(self.end, |at| at as usize));
-        loop {
-            if self.carry.fault.is_some() || self.end >= self.body.len() {
-                self.stop = self.fault().offset;
-                tokens.stop(self.stop);
-                return;
-            }
-            if tokens.len() >= AHEAD {
-                return;
-            }
+        while self.goes_on() {
             let new = self.kernel.fill(self.body, self.end, &mut self.carry, tokens);
             let start = self.end;
             self.end = self.body.len().min(start + new.blocks * BLOCK);
             if self.check(start, new.ascii) {
                 tokens.add(new.tokens);
             }
+            if tokens.len() >= AHEAD && self.goes_on() {
+                return;
+            }
         }
+        self.stop = self.carry.fault.map_or(self.body.len(), |fault| fault.offset);
+        tokens.stop(self.stop);
+    }
+
+    /// Whether there can be more tokens than have been listed.
+    fn goes_on(&self) -> bool {
+        self.end < self.body.len() && self.carry.fault.is_none()
     }
 
     /// Whether there can be a backslash between two offsets that have been listed.
