@@ -1,5 +1,5 @@
 //! Generated rules over generated documents: no panic, every question has the same answer, asking less never matches
-//! less, and rules keep their meaning among others.
+//! less, and rules keep their meaning among others: a rule alone is the oracle of the index and of layers of changes.
 //!
 //! The input is read as a few patterns and a document from a small vocabulary, so that they meet; every byte of it makes
 //! some of both.
@@ -149,7 +149,8 @@ fn matches(pattern: &Pattern, body: &[u8]) -> bool {
 }
 
 fn run(input: &mut Unstructured<'_>) -> Result<()> {
-    let trees = (0..=input.int_in_range(0..=3)?).map(|_| pattern(input, 3)).collect::<Result<Vec<Json>>>()?;
+    // More than a list that is evaluated as it is: the index parts them.
+    let trees = (0..=input.int_in_range(0..=15)?).map(|_| pattern(input, 3)).collect::<Result<Vec<Json>>>()?;
     let document = if input.ratio(1, 32)? { document(input, 4)? } else { object(input, 4)? };
     let body = document.to_string().into_bytes();
     let rules: Vec<(&Json, Pattern)> = trees.iter().filter_map(|tree| Some((tree, parse(tree)?))).collect();
@@ -157,6 +158,14 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
     let matcher = Matcher::new(rules.iter().map(|(_, pattern)| pattern), Options::default());
     let found = matcher.matches(&body).unwrap();
     assert_eq!(matcher.first(&body).unwrap(), found.first().copied());
+    // A matcher to which they were given one by one, the last first.
+    let mut changed = Matcher::new([], Options::default());
+    for (number, (_, pattern)) in rules.iter().enumerate().rev() {
+        changed = changed.with(number, Some(pattern));
+    }
+    assert_eq!(changed.matches(&body).unwrap(), found);
+    assert_eq!(changed.flattened().0.matches(&body).unwrap(), found);
+    assert_eq!(matcher.cost().rules, rules.len());
     let verdicts = matcher.explain(&body).unwrap();
     assert_eq!(verdicts.len(), rules.len());
     for ((rank, verdict), (tree, pattern)) in verdicts.iter().zip(&rules) {

@@ -6,6 +6,17 @@
 //! A message passes through here in one direction: bytes → [`json::scan`](crate::json::scan) (spans of the values at
 //! paths that some rule or attribute names) → a view (those values by field, from the body, the headers and the
 //! caller's identity) → rules → a rank.
+//!
+//! # What decides what it costs
+//! - The document: it is read once. Of its values only those are touched whose field some rule is found by, a look-up or
+//!   a search each; buffers are kept by the thread.
+//! - The rules that come near to matching: those whose guard holds. Their other predicates are evaluated one by one, and
+//!   which array elements they hold in only where that can matter.
+//! - Not the other rules. With many of them memory decides: what a message leads to is reached by few accesses (a slot of
+//!   a hash table, the predicate, the rule), and searches that do not depend on each other wait together.
+//! - Rules that nothing which can be looked up tells apart are tried one by one: [`Cost`] names them.
+//!
+//! A rule of three fields takes about 130 bytes here. [`Matcher::with`] changes single rules in layers over the others.
 
 mod affix;
 mod build;
