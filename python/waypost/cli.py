@@ -41,7 +41,7 @@ def main() -> None:
     "--upstreams",
     type=click.IntRange(1, 65235),
     metavar="PORT",
-    help="Start the upstreams alone: the model on PORT, the retriever on PORT + 100, the memory on + 200, the tools on + 300.",
+    help="Start the upstreams alone: the model on PORT, retriever, memory and tools each 100 above the one before.",
 )
 def demo(*, once: bool, port: int | None, upstreams: int | None) -> None:
     """Start a proxy with built-in upstreams, send it one message of each kind and show where each went and why."""

@@ -23,8 +23,8 @@ class Upstreams:
     """Runs the model, the retriever, the memory and the tool server while the context is entered.
 
     `urls` maps `model`, `retriever`, `memory` and `tools` to `http://127.0.0.1:PORT`. `started` is called with the name
-    and the URL of each as it begins to accept connections. The first listens on `port`, each other one 100 above the one
-    before; without a `port` all take free ones.
+    and the URL of each as it begins to accept connections. The first listens on `port`, each other one 100 above the
+    one before; without a `port` all take free ones.
     """
 
     def __init__(self, started: Callable[[str, str], None] | None = None, port: int | None = None) -> None:
