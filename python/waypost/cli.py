@@ -197,6 +197,7 @@ def _snapshot(path: str) -> tuple[Config, Snapshot]:
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
+        click.echo(f"{path}: {counted(len(error.problems), 'problem')}", err=True)
         sys.exit(1)
 
 
