@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -181,6 +182,8 @@ class DataPath:
             return
         except WaypostError as error:
             refusal = error
+            if scope.get("root_path"):
+                refusal.message = _mounted(error, scope["root_path"])
         except asyncio.CancelledError:
             if not self._gateway.draining:
                 raise
@@ -440,6 +443,17 @@ def too_large(limit: int) -> WaypostError:
     """What a body of more than `limit` bytes is refused with."""
     message = f"the request body is longer than limits.body, which is {format_size(limit)}: send less, or raise that"
     return WaypostError("body_too_large", message)
+
+
+def _mounted(error: WaypostError, root: str) -> str:
+    """The message, with the paths that it names as clients see them: below the mount."""
+    if error.code in ("not_found", "method_not_allowed"):
+        named = r"(?:^|(?<=[\s`]))/"
+    elif error.code == "no_route":
+        named = r"(?<=Did you mean `)/"  # what else it names is what patterns see
+    else:
+        return error.message
+    return re.sub(named, lambda _: f"{root.rstrip('/')}/", error.message)
 
 
 def _target(scope: Scope) -> bytes:

@@ -37,13 +37,21 @@ def main() -> None:
 @main.command()
 @click.option("--once", is_flag=True, help="End after the messages instead of serving on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy on loopback. [default: a free one]")
-def demo(*, once: bool, port: int | None) -> None:
+@click.option(
+    "--upstreams",
+    type=click.IntRange(1, 65235),
+    metavar="PORT",
+    help="Start the upstreams alone: the model on PORT, retriever, memory and tools each 100 above the one before.",
+)
+def demo(*, once: bool, port: int | None, upstreams: int | None) -> None:
     """Start a proxy with built-in upstreams, send it one message of each kind and show where each went and why."""
+    if upstreams is not None and (once or port is not None):
+        raise click.UsageError("--upstreams starts no proxy, so it goes with neither --once nor --port")
     import uvloop  # noqa: PLC0415
 
-    from waypost.demo.run import run  # noqa: PLC0415
+    from waypost.demo.run import run, run_upstreams  # noqa: PLC0415
 
-    sys.exit(uvloop.run(run(once=once, port=port)))
+    sys.exit(uvloop.run(run(once=once, port=port) if upstreams is None else run_upstreams(upstreams)))
 
 
 @main.command()
@@ -195,6 +203,7 @@ def _snapshot(path: str) -> tuple[Config, Snapshot]:
     except ConfigError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
+        click.echo(f"{path}: {counted(len(error.problems), 'problem')}", err=True)
         sys.exit(1)
 
 

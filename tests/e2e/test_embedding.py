@@ -124,7 +124,18 @@ def test_mounted_under_a_prefix_with_middleware(launch: Launcher, upstream: Upst
     assert (response.status, response.error["code"], response.get("allow")) == (405, "method_not_allowed", "POST")
     response = proxy.ask("GET", "/ai/gate/nothing")
     assert (response.status, response.error["code"]) == (404, "not_found")
-    assert "`/nothing`" in response.error["message"]
+    assert "`/ai/gate/nothing`" in response.error["message"]
+    assert "go to /ai/gate/v1/envelopes, " in response.error["message"]
+
+
+def test_errors_name_paths_with_the_mount(launch: Launcher, upstream: Upstream) -> None:
+    proxy = _uvicorn(launch, upstream, "program:app")
+    message = proxy.ask("GET", "/ai/gate/v1/envelopes").error["message"]
+    assert message == "/ai/gate/v1/envelopes takes POST, not GET"
+    message = proxy.ask("GET", "/ai/gate/envelopes").error["message"]
+    assert message == "there is nothing at `/ai/gate/envelopes`: did you mean `/ai/gate/v1/envelopes`?"
+    message = proxy.ask("GET", "/ai/gate/v1/envelope").error["message"]
+    assert message.endswith('path "/v1/envelope", method "GET". Did you mean `/ai/gate/v1/envelopes`?')
 
 
 def test_behind_a_proxy_that_strips_a_prefix(launch: Launcher, upstream: Upstream) -> None:

@@ -73,7 +73,9 @@ def test_no_command_runs_with_them(tmp_path: Path, arguments: tuple[str, ...]) -
     name, *options = arguments
     done = command(name, str(write(tmp_path)), *options)
     assert (done.returncode, done.stdout) == (1, b"")
-    all_are_in(done.stderr.decode().splitlines(), tmp_path)
+    *lines, last = done.stderr.decode().splitlines()
+    all_are_in(lines, tmp_path)
+    assert last.endswith(f": {len(PROBLEMS)} problems")
 
 
 def test_neither_does_the_factory(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_reload_reports_them_and_changes_nothing(launch: Launcher) -> None:
     assert proxy.ask("POST", "/v1/chat/completions", CHAT).get("x-waypost-route") == "first"
     write(proxy.config.parent)
     proxy.signal(signal.SIGHUP)
-    proxy.wait_for("waypost: not reloaded: what ran before goes on running")
+    proxy.wait_for(r"waypost: not reloaded: \d+ problems; what ran before goes on running")
     # The change of the file reloads as well: what the first of them said.
     report = proxy.output.partition("waypost: not reloaded")[0]
     lines = [line for line in report.splitlines() if not line.startswith("waypost: ")]

@@ -5,7 +5,8 @@ How a block is read:
 - A block whose first line is `# NAME` with the ending .yaml or .py is a file; later blocks find it. A configuration
   has to pass `waypost check`, unless a console block of its section runs that command on it.
 - `console`: lines that begin with `$ ` are run, the lines below are their output. A server keeps running until its
-  section ends or another one starts. Ports are replaced: 8080 by a free one, 9100 and 9200 by the demo's upstreams.
+  section ends or another one starts; upstreams, which have a terminal of their own, until the section ends. Ports are
+  replaced by free ones: 8080, and 9100 with those that are 100, 200 and 300 above it.
 - `python`: run in order, with one namespace for each section (`## …`). `# -> X` says what a statement prints, or the
   `repr` of its value; a statement that shows something has to say so.
 
@@ -15,7 +16,6 @@ How a block is read:
 from __future__ import annotations
 
 import ast
-import asyncio
 import contextlib
 import io
 import os
@@ -33,7 +33,6 @@ from typing import Any
 
 import pytest
 import waypost
-from waypost.demo.upstreams import Upstreams
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,7 +46,7 @@ STANDS_FOR = {"make demo ARGS=--once": "waypost demo --once"}
 """Commands of which only the part after the build is run."""
 PATIENCE = 30.0
 """Seconds for one command, or until a server says what it should."""
-UPSTREAM_PORTS = {"9100": "model", "9200": "retriever"}
+UPSTREAM_PORTS = (9100, 9200, 9300, 9400)
 
 
 @dataclass(frozen=True)
@@ -191,6 +190,7 @@ class Session:
         self._environ = environ
         self._ports = ports
         self._server: Process | None = None
+        self._upstreams: Process | None = None
         self._namespace: dict[str, Any] = {"__name__": "readme"}
 
     def write(self, block: Block) -> None:
@@ -225,12 +225,18 @@ class Session:
         if re.search(r"\bwaypost serve\b|\bwaypost demo\b(?!.*--once)|\buvicorn\b", command):
             if "waypost serve" in command and "--port" not in command:
                 command += f" --port {self._ports['8080']}"  # the default port may be taken
-            self.close()
+            upstreams = "--upstreams" in command
+            if not upstreams:
+                self.stop_server()
             server = Process(command, self._cwd, self._environ)
             if not server.wait_for(lambda output: same(shown, self.unported(output))):
                 server.stop()
                 pytest.fail(report(f"{where}: {command}", shown, self.unported(server.output)))
-            self._server = server
+            if upstreams:
+                assert self._upstreams is None
+                self._upstreams = server
+            else:
+                self._server = server
             return
         done = subprocess.run(
             ["bash", "-c", f"set -o pipefail; {command}"], cwd=self._cwd, env=self._environ, timeout=PATIENCE,
@@ -240,6 +246,11 @@ class Session:
         assert same(shown, came), report(f"{where}: {command}", shown, came)
 
     def close(self) -> None:
+        self.stop_server()
+        self._server, self._upstreams = self._upstreams, None
+        self.stop_server()
+
+    def stop_server(self) -> None:
         server, self._server = self._server, None
         if server is not None:
             code = server.stop()
@@ -273,31 +284,6 @@ def run_python(where: str, source: str, namespace: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def upstreams() -> Iterator[dict[str, str]]:
-    """Ports of the demo's upstreams, by name."""
-    ports: dict[str, str] = {}
-    started = threading.Event()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def run() -> None:
-        async with Upstreams() as running:
-            ports.update({name: url.rpartition(":")[2] for name, url in running.urls.items()})
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        assert started.wait(PATIENCE)
-        yield ports
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
-
-
-@pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which `waypost` and `uvicorn` are those of this interpreter."""
     scripts = tmp_path_factory.mktemp("bin")
@@ -314,16 +300,25 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def free_ports() -> dict[str, str]:
+    """A free port for each that the README shows; those of upstreams are as far apart as they are there."""
+    for _ in range(1000):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
+            sockets = [stack.enter_context(socket.socket()) for _ in range(1 + len(UPSTREAM_PORTS))]
+            for sock in sockets[:2]:
+                sock.bind(("127.0.0.1", 0))
+            port, first = (sock.getsockname()[1] for sock in sockets[:2])
+            found = {shown: first + shown - UPSTREAM_PORTS[0] for shown in UPSTREAM_PORTS}
+            for sock, number in zip(sockets[2:], list(found.values())[1:], strict=True):
+                sock.bind(("127.0.0.1", number))
+            return {"8080": str(port)} | {str(shown): str(number) for shown, number in found.items()}
+    raise AssertionError("no free ports")
+
+
 @pytest.fixture
-def session(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], upstreams: dict[str, str]
-) -> Iterator[Session]:
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]) -> Iterator[Session]:
     monkeypatch.chdir(tmp_path)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = str(sock.getsockname()[1])
-    ports = {"8080": port} | {shown: upstreams[name] for shown, name in UPSTREAM_PORTS.items()}
-    session = Session(tmp_path, environ, ports)
+    session = Session(tmp_path, environ, free_ports())
     try:
         yield session
     finally:

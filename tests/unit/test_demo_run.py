@@ -6,10 +6,12 @@ The proxy here is a stand-in with the same surface; the end-to-end tests run the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import io
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -26,7 +28,7 @@ from waypost.demo.client import Answer, summary
 from waypost.demo.config import demo_config
 from waypost.demo.messages import messages
 from waypost.demo.report import Report, shorten
-from waypost.demo.run import run
+from waypost.demo.run import run, run_upstreams
 from waypost.demo.server import bind
 
 URLS = {"model": "http://m", "retriever": "http://r", "memory": "http://y", "tools": "http://t"}
@@ -181,6 +183,44 @@ def test_serves_on_until_ctrl_c(proxy: type[Proxy]) -> None:
     assert "Traceback" not in text
     with bind(port):  # nothing listens there any more
         pass
+
+
+def four_ports() -> int:
+    """A free port with three more, each 100 above."""
+    for port in range(20_000, 60_000):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for number in range(4):
+                stack.enter_context(bind(port + 100 * number))
+            return port
+    raise AssertionError("no free ports")
+
+
+def test_the_upstreams_alone_listen_where_they_are_told_to() -> None:
+    port = four_ports()
+    answers: list[int] = []
+
+    def ask() -> None:
+        for number in range(4):
+            with socket.create_connection(("127.0.0.1", port + 100 * number), 5):
+                answers.append(number)
+        interrupt()
+
+    out = Out("until you press Ctrl-C", ask)
+    assert asyncio.run(run_upstreams(port, out=out)) == 0
+    assert answers == [0, 1, 2, 3]
+    for number, name in enumerate(("model", "retriever", "memory", "tools")):
+        assert f"  {name:<10} http://127.0.0.1:{port + 100 * number}\n" in out.getvalue()
+    with bind(port + 300):
+        pass
+
+
+def test_the_upstreams_alone_say_which_port_is_taken() -> None:
+    port = four_ports()
+    with bind(port + 200) as taken:
+        taken.listen()
+        out = Out()
+        assert asyncio.run(run_upstreams(port, out=out)) == 1
+    assert f"port {port + 200} on 127.0.0.1 cannot be used" in out.getvalue()
 
 
 @pytest.mark.parametrize("moment", ["  memory ", "  proxy ", "query "])

@@ -184,12 +184,12 @@ def test_nothing_is_left_where_one_cannot_start(monkeypatch: pytest.MonkeyPatch)
         left = Left()
         started: list[str] = []
 
-        def broken() -> Any:
+        def broken(port: int) -> Any:
             if len(started) == 2:
                 raise OSError("no ports left")
-            return bind()
+            return bind(port)
 
-        monkeypatch.setattr(module, "bind", broken)
+        monkeypatch.setattr(module, "bound", broken)
         with pytest.raises(OSError, match="no ports left"):
             await Upstreams(lambda name, _: started.append(name)).__aenter__()
         assert len(started) == 2

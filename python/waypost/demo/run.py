@@ -7,18 +7,18 @@ import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Protocol, TextIO
 
 from waypost.demo.client import Answer, send, summary
 from waypost.demo.config import demo_config
 from waypost.demo.messages import Message, messages
 from waypost.demo.report import Report
-from waypost.demo.server import Server, bind
+from waypost.demo.server import Server, bound
 from waypost.demo.upstreams import Upstreams
 from waypost.errors import WaypostError
 
-__all__ = ["Serve", "run"]
+__all__ = ["Serve", "run", "run_upstreams"]
 
 
 class Serving(Protocol):
@@ -45,7 +45,17 @@ async def run(*, once: bool, port: int | None, serve: Serve = Server, out: TextI
     before that was known.
     """
     demo = _Demo(Report(out or sys.stdout), serve)
-    work = asyncio.create_task(demo.run(once=once, port=port or 0))
+    return await _until_stopped(demo, demo.run(once=once, port=port or 0))
+
+
+async def run_upstreams(port: int, *, out: TextIO | None = None) -> int:
+    """Run the upstreams alone, the first on `port`, until SIGINT or SIGTERM. Returns as `run` does."""
+    demo = _Demo(Report(out or sys.stdout), Server)
+    return await _until_stopped(demo, demo.run_upstreams(port))
+
+
+async def _until_stopped(demo: _Demo, running: Coroutine[Any, Any, int]) -> int:
+    work = asyncio.create_task(running)
     stopped: list[int] = []
 
     def stop(number: int) -> None:
@@ -74,7 +84,7 @@ class _Demo:
     async def run(self, *, once: bool, port: int) -> int:
         report = self.report
         report.line("Starting the upstreams and the proxy:")
-        with contextlib.closing(_bound(port)) as sock:
+        with contextlib.closing(bound(port)) as sock:
             port = sock.getsockname()[1]
             async with Upstreams(report.step) as upstreams:
                 config = demo_config(upstreams.urls, port)
@@ -94,6 +104,16 @@ class _Demo:
                     return 0
                 finally:
                     await server.stop()
+
+    async def run_upstreams(self, port: int) -> int:
+        report = self.report
+        report.line("Starting the upstreams:")
+        async with Upstreams(report.step, port):
+            report.line()
+            report.line("They answer until you press Ctrl-C. The model speaks openai, the others speak envelope.")
+            self.serving = True
+            await asyncio.Event().wait()
+        return 0
 
     async def _send_all(self, app: Any, config: dict[str, Any], port: int) -> int:
         """Send every message and print its row. Returns how many failed."""
@@ -129,15 +149,6 @@ class _Demo:
                 self.report.line(_curl(message, port))
         self.serving = True
         await asyncio.Event().wait()
-
-
-def _bound(port: int) -> Any:
-    try:
-        return bind(port)
-    except (OSError, OverflowError) as error:
-        raise OSError(
-            f"port {port} on 127.0.0.1 cannot be used: {error}; choose another, or none for a free one"
-        ) from None
 
 
 def _proxy(config: dict[str, Any]) -> Any:

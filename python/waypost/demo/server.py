@@ -12,7 +12,7 @@ import uvicorn
 
 from waypost.errors import WaypostError
 
-__all__ = ["Server", "bind"]
+__all__ = ["Server", "bind", "bound"]
 
 GRACE: Final = 1
 """Seconds that a response under way may still take when its server stops."""
@@ -29,6 +29,16 @@ def bind(port: int = 0) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def bound(port: int) -> socket.socket:
+    """`bind`, but the `OSError` says what to do."""
+    try:
+        return bind(port)
+    except (OSError, OverflowError) as error:
+        raise OSError(
+            f"port {port} on 127.0.0.1 cannot be used: {error}; choose another, or none for a free one"
+        ) from None
 
 
 class Server:

@@ -11,20 +11,25 @@ from typing import Self
 from starlette.applications import Starlette
 
 from waypost.demo import echo_model, memory, retriever, tools
-from waypost.demo.server import Server, bind
+from waypost.demo.server import Server, bound
 
 __all__ = ["Upstreams"]
+
+_APART = 100
+"""How far the ports of two upstreams are apart."""
 
 
 class Upstreams:
     """Runs the model, the retriever, the memory and the tool server while the context is entered.
 
     `urls` maps `model`, `retriever`, `memory` and `tools` to `http://127.0.0.1:PORT`. `started` is called with the name
-    and the URL of each as it begins to accept connections.
+    and the URL of each as it begins to accept connections. The first listens on `port`, each other one 100 above the
+    one before; without a `port` all take free ones.
     """
 
-    def __init__(self, started: Callable[[str, str], None] | None = None) -> None:
+    def __init__(self, started: Callable[[str, str], None] | None = None, port: int | None = None) -> None:
         self.urls: dict[str, str] = {}
+        self._port = port
         self._started = started
         self._servers: list[Server] = []
         self._stores = ExitStack()
@@ -51,8 +56,8 @@ class Upstreams:
             "memory": memory.create_app(store),
             "tools": tools.create_app(),
         }
-        for name, app in apps.items():
-            sock = bind()
+        for index, (name, app) in enumerate(apps.items()):
+            sock = bound(0 if self._port is None else self._port + _APART * index)
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
             server = Server(app, sock)
             self._servers.append(server)

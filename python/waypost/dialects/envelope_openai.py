@@ -89,11 +89,13 @@ def translate_request(body: bytes, cluster: Cluster) -> bytes:
         envelope = _ENVELOPE.decode(body)
         request = _content(envelope.content)
     except RecursionError:
-        message = f"too deep to be translated for cluster {cluster.name}, which speaks openai: flatten it"
+        message = (
+            f"`content` is too deep to be translated for cluster `{cluster.name}`, which speaks openai: flatten it"
+        )
         raise EnvelopeError("invalid_envelope", message, field="content") from None
     model = cluster.model if envelope.model is None else envelope.model
     if model is None:
-        message = f"model is missing: name a model, or set clusters.{cluster.name}.model"
+        message = f"`model` is missing: name a model, or set `clusters.{cluster.name}.model`"
         raise EnvelopeError("invalid_envelope", message, field="model")
     request["model"] = orjson.dumps(model)
     if envelope.agent is not None:
@@ -119,16 +121,16 @@ def _content(content: msgspec.Raw) -> dict[str, _Json]:
     if messages is None or not _starts(messages, b"["):
         raise EnvelopeError(
             "invalid_envelope",
-            "content of a model message has to be a string, a list of messages ({role, content}), "
-            "or an object with messages and chat completion parameters",
+            "`content` of a model message must be a string, a list of messages ({role, content}), "
+            "or an object with `messages` and chat completion parameters",
             field="content",
         )
     for parameter, field in _ENVELOPE_OWNS.items():
         if parameter in parameters:
-            message = f"content.{parameter} is not allowed: routes look at the envelope's own {field}, put it there"
+            message = f"`content.{parameter}` is not allowed: routes look at the envelope's own `{field}`, put it there"
             raise EnvelopeError("invalid_envelope", message, field=f"content.{parameter}")
     if bytes(parameters.get("n", b"1")) not in (b"1", b"null"):
-        message = "content.n has to be 1: a native reply has one result; send a message for each"
+        message = "`content.n` must be 1: a native reply has one result; send a message for each"
         raise EnvelopeError("invalid_envelope", message, field="content.n")
     _check_messages(messages, "content.messages")
     return parameters
@@ -137,12 +139,12 @@ def _content(content: msgspec.Raw) -> dict[str, _Json]:
 def _check_messages(messages: _Json, path: str) -> None:
     found = _LIST.decode(messages)
     if not found:
-        raise EnvelopeError("invalid_envelope", f"{path} is empty: give at least one message", field="content")
+        raise EnvelopeError("invalid_envelope", f"`{path}` is empty: give at least one message", field="content")
     for index, message in enumerate(found):
         try:
             _MESSAGE.decode(message)
         except msgspec.ValidationError:
-            text = f"{path}[{index}] has to be an object with a role (system, user, assistant or tool)"
+            text = f"`{path}[{index}]` must be an object with a role (system, user, assistant or tool)"
             raise EnvelopeError("invalid_envelope", text, field=f"{path}[{index}]") from None
 
 

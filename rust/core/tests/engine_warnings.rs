@@ -6,14 +6,15 @@ mod sent;
 
 use std::fmt::Write;
 
+use proptest::prelude::*;
 use sent::convert;
 use serde_json::{Value as Json, json};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
-use waypost_core::dialect::Dialect;
+use waypost_core::dialect::{Dialect, entry};
 use waypost_core::engine::{Config, Limits, Snapshot, Trusted};
 use waypost_core::json::Options;
 use waypost_core::keys::Keys;
-use waypost_core::table::RouteSpec;
+use waypost_core::table::{Header, Message, RouteSpec};
 
 fn cluster(name: &str, speaks: Dialect) -> Cluster {
     Cluster {
@@ -106,6 +107,84 @@ fn a_route_behind_one_that_is_not_broader_is_reached() {
         (json!({}), json!({"path": [{"prefix": "/v1/"}]})),
     ] {
         assert_eq!(pair(&earlier, &later), Vec::<String>::new(), "{earlier} {later}");
+    }
+}
+
+fn values(words: &'static [&'static str]) -> impl Strategy<Value = Json> {
+    let word = prop::sample::select(words).prop_map(|word| json!(word));
+    let other = prop::sample::select(vec![
+        json!({"exists": false}),
+        json!({"prefix": "a"}),
+        json!({"anything-but": "a"}),
+    ]);
+    prop::collection::vec(prop_oneof![4 => word, 1 => other], 1..4).prop_map(Json::Array)
+}
+
+fn fields() -> impl Strategy<Value = Json> {
+    const NAMES: &[&str] = &["a", "ab", "b", "c"];
+    let field = prop_oneof![
+        values(NAMES).prop_map(|tests| ("tenant", tests)),
+        values(NAMES).prop_map(|tests| ("model", tests)),
+        values(NAMES).prop_map(|tests| ("labels", json!({"n": tests}))),
+        values(&["/v1/a", "/v1/chat/completions"]).prop_map(|tests| ("path", tests)),
+        prop::collection::vec(values(NAMES), 1..3)
+            .prop_map(|each| ("$or", each.into_iter().map(|tests| json!({"model": tests})).collect())),
+    ];
+    prop::collection::vec(field, 0..4)
+        .prop_map(|fields| fields.into_iter().map(|(name, tests)| (name.to_owned(), tests)).collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_never_reached_is_reached_by_nothing(
+        patterns in prop::collection::vec(fields(), 2..8),
+        messages in prop::collection::vec((0..4_usize, 0..5_usize, 0..5_usize, 0..5_usize), 20),
+    ) {
+        let routes = patterns.iter().zip(0..).map(|(pattern, i)| {
+            RouteSpec { to: None, ..route(&format!("{i}"), pattern, "", &[]) }
+        });
+        let limits = Limits { header: 32 << 10, json: Options::default() };
+        let config = Config {
+            routes: routes.collect(),
+            clusters: Vec::new(),
+            keys: Keys::default(),
+            trusted: Trusted::default(),
+            limits,
+        };
+        let snapshot = Snapshot::compile(config).unwrap();
+        let never: Vec<String> = snapshot
+            .warnings
+            .iter()
+            .filter(|warning| warning.message.contains("never reached"))
+            .map(|warning| warning.to_string().chars().find(char::is_ascii_digit).unwrap().to_string())
+            .collect();
+        for (path, tenant, model, label) in messages {
+            let path = ["/v1/a", "/v1/chat/completions", "/v1/b", "/v1/responses"][path];
+            let word = |at: usize| ["a", "ab", "b", "c"].get(at);
+            let mut body = json!({});
+            for (name, value) in [("model", word(model).map(|word| json!(word))), ("metadata", word(label).map(|word| json!({"n": word})))] {
+                body.as_object_mut().unwrap().extend(value.map(|value| (name.to_owned(), value)));
+            }
+            let body = body.to_string();
+            let headers: Vec<Header<'_>> =
+                word(tenant).map(|word| ("x-waypost-tenant".into(), (*word).into())).into_iter().collect();
+            let message = Message {
+                dialect: Dialect::OpenAi,
+                kind: entry(path).and_then(|entry| entry.kind),
+                method: "POST",
+                path,
+                headers: &headers,
+                client: None,
+                identity: None,
+                body: Some(body.as_bytes()),
+            };
+            if let Ok(rank) = snapshot.table.decide(&message).unwrap().decision {
+                let route = &snapshot.table.decision(rank).unwrap().route;
+                prop_assert!(!never.contains(route), "{route} took {message:?}: {:?}", snapshot.warnings);
+            }
+        }
     }
 }
 
