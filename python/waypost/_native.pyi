@@ -30,6 +30,7 @@ __all__ = [
     "Intake",
     "Matcher",
     "Plan",
+    "RequestReader",
     "ResponseEnd",
     "ResponseHead",
     "ResponseReader",
@@ -303,6 +304,16 @@ class Intake:
     @property
     def dialect(self) -> _Dialect: ...
     @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str:
+        """Path and query, not decoded."""
+    @property
+    def http_version(self) -> str: ...
+    @property
+    def persistent(self) -> bool:
+        """The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not."""
+    @property
     def length(self) -> int | None:
         """Bytes of the body, where the head says it."""
     @property
@@ -337,6 +348,11 @@ class Plan:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`."""
+    @property
+    def forwards(self) -> bool:
+        """No endpoint needs the message translated."""
+    def own_fields(self, endpoint: Endpoint | None, attempts: int) -> list[tuple[bytes, bytes]]:
+        """The fields that every routed response carries: `endpoint` answered, or was tried last."""
     def translated(self, endpoint: Endpoint) -> bool:
         """Whether the message must be translated for this endpoint: its dialect is not the cluster's."""
     def head(self, endpoint: Endpoint, body_length: int | None, *, remaining_ms: int | None = None) -> bytes:
@@ -391,6 +407,28 @@ class Snapshot:
         """
 
 @final
+class RequestReader:
+    """Reads the requests of one client connection, as far as they are plain. Mutable: used by one thread.
+
+    *Plain* is a request for something below `/v1/` that `Snapshot.accept` would take, of which nothing but the length
+    of a body has to be known to read it: no chunks, `Upgrade` or `Expect`, no other form of target than a path.
+    """
+
+    def __new__(cls, *, client: str | None = None, scheme: str = "http") -> RequestReader:
+        """`client` is the client's address."""
+
+    def feed(self, snapshot: Snapshot, data: bytes) -> tuple[Intake, bytes, bytes] | Literal[False] | None:
+        """Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
+
+        `None`: the head is not complete. `False`: the request is not plain, or `Snapshot.accept` would refuse it;
+        nothing of its bytes was kept. Else what `Snapshot.accept` gives, as much of the body as came, and what came
+        behind it.
+
+        Raises `WaypostError` with `dialect` and `message_id`, as soon as it is seen, where no parser should go on:
+        `bad_framing`, `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
+        """
+
+@final
 class ResponseHead:
     """Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1)."""
 
@@ -399,6 +437,16 @@ class ResponseHead:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, wire order. `content-length` is kept where it frames the body."""
+    def fields(self, plan: Plan, endpoint: Endpoint, attempts: int) -> list[tuple[bytes, bytes]]:
+        """`headers` as a client gets them: without fields that are Waypost's, then `Plan.own_fields`."""
+    def relay(
+        self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool
+    ) -> tuple[bytes, bool, bool, bool]:
+        """The head for an HTTP/1 client, through its empty line: `begin` (the status line and more), then `fields`.
+
+        With it: the body goes in chunks (RFC 9112, section 7.1); there is a body on the wire; the client may send
+        another request. `close`: it may not, whatever it asked for.
+        """
 
 @final
 class ResponseEnd:

@@ -21,7 +21,7 @@ from waypost.exchange.sink import Headers
 from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
-    from waypost._native import Intake
+    from waypost._native import Endpoint, Intake, Plan, ResponseHead
     from waypost.app import Gateway, Generation
     from waypost.exchange.runtime import Runtime
 
@@ -82,6 +82,9 @@ class AsgiSink:
         if self.release is not None:
             self.release()
         self._wake()
+
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        self.start(head.status, head.fields(plan, endpoint, attempts))
 
     def data(self, chunk: bytes) -> None:
         self._chunks.append(chunk)

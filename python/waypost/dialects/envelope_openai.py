@@ -26,7 +26,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from waypost._native import Cluster, Endpoint, Plan
+from waypost._native import Cluster, Endpoint, Plan, ResponseHead
 from waypost.dialects.errors import error_object
 from waypost.dialects.sse import SseReader
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
@@ -208,6 +208,9 @@ class TranslateSink:
         else:
             self._collect = CollectSink(self._limit, self._collected)
             self._collect.start(status, headers)
+
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        self.start(head.status, head.fields(plan, endpoint, attempts))
 
     def data(self, chunk: bytes) -> None:
         if self._collect is not None:

@@ -28,7 +28,6 @@ from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
 from waypost.exchange.attempt import Attempt
 from waypost.exchange.connection import Connection
-from waypost.exchange.fields import OWN_FIELDS, own_fields
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.exchange.sink import Sink
 from waypost.exchange.upload import Upload
@@ -149,7 +148,7 @@ class Exchange(Timed):
         try:
             return self._upload.take(chunk, self._connection())
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
             return True
 
     def finish(self) -> None:
@@ -160,7 +159,7 @@ class Exchange(Timed):
         try:
             self._upload.finish(connection)
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
         else:
             if connection is not None:
                 self._request_complete()
@@ -190,7 +189,7 @@ class Exchange(Timed):
     def defect(self, exc: Exception) -> None:
         """Something in Waypost itself broke: say so in the log, and give the client an answer or a clear end."""
         _logger.error("a defect ended exchange %s", self._plan.id, exc_info=exc)
-        self._fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
+        self.fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
 
     # Attempts.
 
@@ -211,7 +210,7 @@ class Exchange(Timed):
                 self._upload.translated(cluster)
             tls = self._settings.tls[cluster.name] if endpoint.tls else None
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
             return
         except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
             self.defect(exc)
@@ -230,7 +229,7 @@ class Exchange(Timed):
         try:
             self._send_request(attempt, connection)
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
             self.defect(exc)
 
@@ -269,7 +268,7 @@ class Exchange(Timed):
             return
         self.attempt = None
         if self._out is not None:
-            self._fail(error)
+            self.fail(error)
             return
         again = not attempt.sent or (self._plan.idempotent and not self._upload.left)
         if again and lost and attempt.reused and not attempt.answered:
@@ -279,7 +278,7 @@ class Exchange(Timed):
         elif self._kept is not None:
             self._deliver_kept()
         else:
-            self._fail(error)
+            self.fail(error)
 
     # The request.
 
@@ -363,15 +362,13 @@ class Exchange(Timed):
         self._upload.drop()
         self._kept = None
         self.endpoint = endpoint
-        headers = [field for field in head.headers if field[0] not in OWN_FIELDS]
-        headers += own_fields(plan, endpoint, self.attempts)
         out: Sink = self._sink
         if plan.translated(endpoint):
             out = TranslateSink(out, plan, endpoint, self._settings.reply_limit, self._complete)
         self._out = out
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)
-        out.start(head.status, headers)
+        out.forward(head, plan, endpoint, self.attempts)
 
     def _end_response(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         out = self._out
@@ -409,7 +406,7 @@ class Exchange(Timed):
             if not self.done:
                 self._end_response(trailers)
         except UpstreamError as error:
-            self._fail(failures.malformed(endpoint, error))
+            self.fail(failures.malformed(endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
             self.defect(exc)
 
@@ -441,16 +438,16 @@ class Exchange(Timed):
         endpoint = self.endpoint
         if self._deadline <= self._until or endpoint is None:
             ms = self._plan.deadline_ms
-            self._fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
+            self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
-            self._fail(failures.timed_out(endpoint, "no whole response", endpoint.cluster.total_timeout))
+            self.fail(failures.timed_out(endpoint, "no whole response", endpoint.cluster.total_timeout))
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within `seconds`, and all of it before the deadline."""
         self.runtime.wheel.schedule(self, min(self.runtime.loop.time() + seconds, self._until))
 
-    def _fail(self, error: WaypostError) -> None:
-        """The exchange is over and the response is not whole."""
+    def fail(self, error: WaypostError) -> None:
+        """The exchange is over and the response is not whole: an answer if it has not begun, else a clear end."""
         if self.done:
             return
         out = self._out
@@ -467,7 +464,7 @@ class Exchange(Timed):
         status, headers, body = render_error(self._plan.dialect, error, self._plan.id)
         self._finish()
         sink = self._sink
-        sink.start(status, headers + own_fields(self._plan, self.endpoint, self.attempts))
+        sink.start(status, headers + self._plan.own_fields(self.endpoint, self.attempts))
         sink.data(body)
         sink.end()
 

@@ -1,8 +1,8 @@
 """Where a response goes.
 
-A sink is called from the event loop, in this order: `start` once, `data` any number of times, then exactly one of
-`end` and `abort`. `abort` only comes after `start`: an error before it is answered as a response of its own. Sinks
-compose: one that rewrites a response holds the next one.
+A sink is called from the event loop, in this order: `start` or `forward` once, `data` any number of times, then exactly
+one of `end` and `abort`. `abort` only comes after the first: an error before it is answered as a response of its own.
+Sinks compose: one that rewrites a response holds the next one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from waypost._native import Endpoint, Plan, ResponseHead
 from waypost.errors import UpstreamError, WaypostError
 
 __all__ = ["CollectSink", "Headers", "Sink"]
@@ -23,6 +24,9 @@ class Sink(Protocol):
 
     def start(self, status: int, headers: Headers) -> None:
         """The head. May raise `UpstreamError`, as `data` may."""
+
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        """Instead of `start`, the head of the response of `endpoint` as it came."""
 
     def data(self, chunk: bytes) -> None:
         """A piece of the body, never empty.
@@ -65,6 +69,9 @@ class CollectSink:
     def start(self, status: int, headers: Headers) -> None:
         self.status = status
         self.headers = headers
+
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        self.start(head.status, head.fields(plan, endpoint, attempts))
 
     def data(self, chunk: bytes) -> None:
         self._size += len(chunk)

@@ -6,12 +6,20 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use waypost_core::http1;
 
+use crate::endpoint::Endpoint;
 use crate::errors;
+use crate::plan::Plan;
 
-type Fields = Vec<(Vec<u8>, Vec<u8>)>;
-
-fn list<'py>(py: Python<'py>, fields: &Fields) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, fields.iter().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
+/// Fields as a list of pairs.
+pub(crate) fn list<'py, 'f>(
+    py: Python<'py>,
+    fields: impl Iterator<Item = &'f http1::Field>,
+) -> PyResult<Bound<'py, PyList>> {
+    let out = PyList::empty(py);
+    for (name, value) in fields {
+        out.append((PyBytes::new(py, name), PyBytes::new(py, value)))?;
+    }
+    Ok(out)
 }
 
 #[pyclass(frozen, module = "waypost._native")]
@@ -28,7 +36,30 @@ impl ResponseHead {
 
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        list(py, &self.head.headers)
+        list(py, self.head.headers.iter())
+    }
+
+    fn fields<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        endpoint: &Endpoint,
+        attempts: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        plan.relayed(py, &self.head, endpoint, attempts)
+    }
+
+    fn relay<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        endpoint: &Endpoint,
+        attempts: u32,
+        begin: &[u8],
+        close: bool,
+    ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
+        let relay = plan.relay(&self.head, endpoint, attempts, begin, close);
+        (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
     }
 }
 
@@ -46,7 +77,7 @@ impl ResponseEnd {
 
     #[getter]
     fn trailers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        list(py, &self.end.trailers)
+        list(py, self.end.trailers.iter())
     }
 }
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 use waypost_core::dialect::Kind;
 use waypost_core::engine;
-use waypost_core::http1::BodyLength;
+use waypost_core::http1::{self, BodyLength};
 
 use crate::endpoint::Endpoint;
 use crate::errors;
 use crate::explanation::Decision;
+use crate::http1::list;
 use crate::snapshot::{IDS, Shared};
 
 #[pyclass(frozen, module = "waypost._native")]
@@ -39,6 +40,26 @@ impl Intake {
     }
 
     #[getter]
+    fn method(&self) -> &str {
+        self.intake.method()
+    }
+
+    #[getter]
+    fn target(&self) -> &str {
+        self.intake.target()
+    }
+
+    #[getter]
+    fn http_version(&self) -> &str {
+        self.intake.version()
+    }
+
+    #[getter]
+    fn persistent(&self) -> bool {
+        self.intake.persistent()
+    }
+
+    #[getter]
     fn length(&self) -> Option<u64> {
         self.intake.length
     }
@@ -59,6 +80,33 @@ impl Intake {
             intake: Arc::clone(&self.intake),
             inner: plan,
         })
+    }
+}
+
+impl Plan {
+    /// The fields of a response as they are sent on: the endpoint's without those that Waypost sets itself, then these.
+    pub(crate) fn relayed<'py>(
+        &self,
+        py: Python<'py>,
+        response: &http1::ResponseHead,
+        endpoint: &Endpoint,
+        attempts: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let own = self.shared.snapshot.own_fields(&self.inner, Some(endpoint.at), attempts);
+        let kept = response.headers.iter().filter(|(name, _)| !engine::is_own(name));
+        list(py, kept.chain(&own))
+    }
+
+    pub(crate) fn relay(
+        &self,
+        response: &http1::ResponseHead,
+        endpoint: &Endpoint,
+        attempts: u32,
+        begin: &[u8],
+        close: bool,
+    ) -> engine::Relay {
+        let snapshot = &self.shared.snapshot;
+        snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, response, begin, close)
     }
 }
 
@@ -111,6 +159,22 @@ impl Plan {
     #[getter]
     fn idempotent(&self) -> bool {
         self.inner.idempotent
+    }
+
+    #[getter]
+    fn forwards(&self) -> bool {
+        self.shared.snapshot.forwards(&self.intake, &self.inner)
+    }
+
+    #[pyo3(signature = (endpoint, attempts))]
+    fn own_fields<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: Option<&Endpoint>,
+        attempts: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let at = endpoint.map(|endpoint| endpoint.at);
+        list(py, self.shared.snapshot.own_fields(&self.inner, at, attempts).iter())
     }
 
     fn translated(&self, endpoint: &Endpoint) -> bool {

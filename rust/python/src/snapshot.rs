@@ -42,6 +42,12 @@ pub(crate) struct Snapshot {
     shared: Arc<Shared>,
 }
 
+impl Snapshot {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
 #[pymethods]
 impl Snapshot {
     #[new]

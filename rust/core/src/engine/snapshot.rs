@@ -42,7 +42,7 @@ pub struct Snapshot {
     clusters: Vec<Cluster>,
     /// By rank, the clusters of the decision, first to last.
     ways: Vec<Vec<usize>>,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// What is legal but probably not meant: where, and why.
     pub warnings: Vec<Problem>,
 }
@@ -224,6 +224,12 @@ impl Snapshot {
         let Some(cluster) = self.clusters.get(at.cluster) else { return Ok(None) };
         let Some(endpoint) = cluster.endpoints.get(at.endpoint) else { return Ok(None) };
         upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms).map(Some)
+    }
+
+    /// Whether a message needs no translation for any endpoint that it may go to.
+    #[must_use]
+    pub fn forwards(&self, intake: &Intake, plan: &Plan) -> bool {
+        !plan.endpoints.iter().any(|at| self.translates(intake, *at))
     }
 
     /// Whether a message must be translated for an endpoint.

@@ -1,0 +1,156 @@
+"""The response of a fast message on its way to the client: a sink that writes to the client's transport."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from waypost.dialects.errors import render_error
+from waypost.exchange.exchange import Exchange
+from waypost.exchange.wheel import Timed
+from waypost.fastpath.names import STATUS_LINE
+
+if TYPE_CHECKING:
+    from waypost._native import Endpoint, Intake, Plan, ResponseHead
+    from waypost.app import Generation
+    from waypost.errors import WaypostError
+    from waypost.exchange.sink import Headers
+    from waypost.fastpath.protocol import Protocol
+
+__all__ = ["Carrier"]
+
+_logger = logging.getLogger("waypost")
+
+
+class Carrier(Timed):
+    """Carries the fast messages of one connection, one after the other.
+
+    It is on the wheel for its connection, and stays there from one message to the next.
+    """
+
+    __slots__ = ("_body", "_chunked", "_intake", "_protocol", "_size", "closing", "exchange", "persistent", "started")
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__()
+        self.exchange: Exchange | None = None
+        """The exchange under way."""
+        self.closing = False
+        """The connection ends behind the response."""
+        self.persistent = False
+        """The client was told that it may send another request."""
+        self.started = False
+        """The client was given the head of a response."""
+        self._protocol = protocol
+        self._intake: Intake | None = None
+        self._size = 0  # bytes taken from the gateway's budget
+        self._chunked = False
+        self._body = True
+
+    def begin(self, generation: Generation, intake: Intake, plan: Plan, body: bytes, size: int, length: int) -> None:
+        """Run the exchange of a message. `size` bytes of the budget go back once its body is not needed any more.
+
+        `length`: `body` is only the beginning of so many bytes, and the rest follows by `Exchange.write`. Else -1.
+        """
+        protocol = self._protocol
+        self._intake = intake
+        self._size = size
+        self.started = False
+        self.exchange = exchange = Exchange(
+            protocol.runtime,
+            generation.settings,
+            plan,
+            self,
+            body if length < 0 else None,
+            method=intake.method,
+            streaming=length >= 0,
+            length=None if length < 0 else length,
+        )
+        exchange.begin()
+
+    def answer(self, intake: Intake, error: WaypostError) -> None:
+        """Answer a message that no exchange is made for."""
+        self._intake = intake
+        status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
+        request_id = error.message_id or intake.id
+        headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        self.start(status, headers)
+        self.data(body)
+        self.end()
+
+    def cancel(self) -> None:
+        """The client left."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.cancel()
+        self._release()
+
+    def expired(self, now: float) -> None:
+        self._protocol.timed_out(now)
+
+    # Sink.
+
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        protocol = self._protocol
+        self.started = True
+        if self._size:
+            self._release()
+        begin = STATUS_LINE[head.status]
+        if protocol.server_state.default_headers:
+            begin += protocol.default_fields()
+        data, self._chunked, self._body, self.persistent = head.relay(plan, endpoint, attempts, begin, self.closing)
+        protocol.transport.write(data)
+        if protocol.access_log and self._intake is not None:
+            protocol.log(self._intake, head.status)
+
+    def start(self, status: int, headers: Headers) -> None:
+        """An answer of Waypost's own; its length is known."""
+        protocol = self._protocol
+        intake = self._intake
+        self.started = True
+        self._release()
+        self._chunked = False
+        self._body = intake is not None and intake.method != "HEAD"
+        lines = [STATUS_LINE[status], protocol.default_fields()]
+        self.persistent = intake is not None and intake.persistent and not self.closing
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+            if name == b"connection":
+                self.persistent = False
+        if not self.persistent and (b"connection", b"close") not in headers:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        protocol.transport.write(b"".join(lines))
+        if protocol.access_log and intake is not None:
+            protocol.log(intake, status)
+
+    def data(self, chunk: bytes) -> None:
+        if not self._body:
+            return
+        if self._chunked:
+            self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        else:
+            self._protocol.transport.write(chunk)
+
+    def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        if self._chunked:
+            fields = b"".join([b"%b: %b\r\n" % field for field in trailers])
+            self._protocol.transport.write(b"0\r\n%b\r\n" % fields)
+        self.exchange = None
+        self._intake = None
+        self._protocol.message_done()
+
+    def abort(self, error: WaypostError) -> None:
+        _logger.info("a response stopped short: %s", error.message)
+        self.exchange = None
+        transport = self._protocol.transport
+        if self._body and not self._chunked and not self.persistent:
+            # Perhaps only the connection's end ends this body: a clean one would look whole.
+            transport.abort()
+        else:
+            transport.close()
+
+    def _release(self) -> None:
+        if self._size:
+            self._protocol.gateway.budget.give(self._size)
+            self._size = 0

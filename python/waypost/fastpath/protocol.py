@@ -1,0 +1,509 @@
+"""Who owns the bytes of a client's connection: the fast path or uvicorn, message by message.
+
+The rules, all of them in this file:
+
+- A *boundary* is where uvicorn has no message under way and none waiting, its parser stands between messages, and no
+  fast message is under way. Bytes at a boundary are offered to `RequestReader`. A plain message whose plan needs
+  nothing but forwarding is carried by a `Carrier`; every other one is given to uvicorn, byte for byte as it came.
+- Bytes behind a message of uvicorn's belong to uvicorn until the next boundary. Bytes behind a fast one are kept, with
+  reading paused, until it is over.
+- After an Upgrade nothing comes back from uvicorn.
+- What is no HTTP, or could be read in two ways, is refused here on either path, and the connection ends.
+- A client that lets its connection wait is disconnected: `_HEAD_TIME` for a head, `_BODY_IDLE` between the pieces of a
+  body, uvicorn's `timeout_keep_alive` between messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from urllib.parse import quote
+
+from waypost._native import RequestReader
+from waypost.dialects.errors import render_error
+from waypost.errors import WaypostError
+from waypost.fastpath.carrier import Carrier
+from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from waypost._native import Intake
+    from waypost.app import Gateway, Generation
+    from waypost.exchange.runtime import Runtime
+
+__all__ = ["Protocol", "fast_path"]
+
+_HEAD_TIME: Final = 30.0
+"""Seconds that a client may take for a whole head; for its first byte on a new connection, too."""
+_BODY_IDLE: Final = 30.0
+"""Seconds that a client may take for the next bytes of a body."""
+_LINGER: Final = 1.0
+"""Seconds for which input is thrown away after a refusal: closing at once could lose the answer."""
+_STUCK: Final = 30.0
+"""Seconds that a connection which is to be closed may take to send what is left."""
+
+_State = Literal["boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1 protocol with a fast path beside it. `fast_path` makes the class for one application."""
+
+    gateway: Gateway
+    fast = True
+    """Carry plain messages. False: only judge heads, all messages are uvicorn's."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self.runtime: Runtime = self.gateway.runtime()
+        self._carrier = Carrier(self)
+        self._reader = cast(RequestReader, None)
+        self._state: _State = "boundary"
+        self._raw = bytearray()  # what of a message has come and has no owner yet
+        self._intake: Intake | None = None
+        self._generation: Generation | None = None
+        self._whole = 0  # bytes of `_raw` that make it complete
+        self._held = 0  # bytes of the budget that `_raw` takes
+        self._left = 0  # bytes of a fast message's body that are still to come
+        self._rest = b""  # what came behind a fast message
+        self._within = False  # uvicorn's parser is inside of a message
+        self._heading = 0  # bytes of a head that uvicorn's parser is in; -1: in none
+        self._upgraded = False
+        self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+    # The event loop's calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        client = None if self.client is None else self.client[0]
+        self._reader = RequestReader(client=client, scheme=self.scheme or "http")
+        self._expect(_HEAD_TIME)
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state == "boundary":
+            if self.flow.write_paused:
+                self._keep(data)
+            else:
+                self._offer(data)
+        elif state == "uvicorn":
+            self._to_uvicorn(data)
+        elif state == "exchange" or state == "skip":  # noqa: PLR1714 - a tuple is slower
+            self._more(data)
+        elif state == "head":
+            self._raw += data
+            self._offer(data)
+        elif state == "body":
+            self._collect(data)
+
+    def eof_received(self) -> None:
+        # Nobody is answered who has hung up halfway, and closing would first wait until all is sent.
+        if self._carrier.exchange is not None:
+            self._carrier.cancel()
+            self.transport.abort()
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._carrier.cancel()
+        self.runtime.wheel.cancel(self._carrier)
+        self._forget()
+        self._rest = b""
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._carrier.exchange is not None:
+            self._carrier.exchange.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._carrier.exchange is not None:
+            self._carrier.exchange.resume()
+        elif self._rest and self._state == "boundary":
+            self.loop.call_soon(self._next)
+
+    # The server's calls.
+
+    def shutdown(self) -> None:
+        """Finish what is in flight, then close."""
+        self._carrier.closing = True
+        if self._state == "uvicorn":
+            super().shutdown()
+        elif self._state not in ("body", "exchange"):
+            self.transport.close()
+
+    def cut(self) -> None:
+        """The time that a drain may take is over."""
+        carrier = self._carrier
+        if self._state == "exchange" and carrier.exchange is not None:
+            error = WaypostError("draining", "this process is stopping: send messages elsewhere")
+            carrier.exchange.fail(error)
+        if self._state != "uvicorn":
+            self.transport.close()
+
+    # A boundary, and what is offered there.
+
+    def _offer(self, data: bytes) -> None:
+        generation = self.gateway.generation
+        try:
+            found = self._reader.feed(generation.snapshot, data)
+        except WaypostError as error:
+            self._forget()
+            self._refuse(error)
+            return
+        if not found:
+            if found is None:
+                if self._state == "boundary":
+                    self._state = "head"
+                    self._raw += data
+                    self._expect(_HEAD_TIME)
+            else:
+                self._hand_over(data)
+            return
+        if not self.fast or self.limit_concurrency is not None:
+            self._hand_over(data)
+            return
+        intake, body, rest = found
+        length = intake.length
+        if length is not None and len(body) < length:
+            self._begin_body(generation, intake, data, body, length)
+        else:
+            if self._state == "boundary":
+                raw = data
+            else:
+                raw = bytes(self._raw)
+                self._raw.clear()
+            self._message(generation, intake, body, rest, raw)
+
+    def _message(self, generation: Generation, intake: Intake, body: bytes, rest: bytes, raw: bytes) -> None:
+        """A message of which everything is here: `raw` is its bytes, those behind it included."""
+        size = 0
+        if intake.buffered:
+            size = len(body)
+            if size > generation.body_limit or not self.gateway.budget.take(size, generation.buffered_limit):
+                # The ASGI path refuses it, or can wait.
+                self._give_to_uvicorn(raw)
+                return
+        self._state = "exchange"
+        self._left = 0
+        self._carrier.deadline = math.inf  # it stays on the wheel
+        if rest:
+            self._keep(rest)
+        try:
+            plan = intake.plan(body if intake.buffered else None)
+        except WaypostError as error:
+            self.gateway.budget.give(size)
+            self._carrier.answer(intake, error)
+            return
+        if plan.forwards:
+            self._carrier.begin(generation, intake, plan, body, size, -1)
+        else:
+            self.gateway.budget.give(size)
+            self._rest = b""
+            self.flow.resume_reading()
+            self._give_to_uvicorn(raw)
+
+    def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
+        if intake.buffered:
+            if length > generation.body_limit:
+                self._hand_over(data)
+                return
+            if self._state == "boundary":
+                self._raw += data
+            self._state = "body"
+            self._intake = intake
+            self._generation = generation
+            self._whole = len(self._raw) - len(body) + length
+            self._hold(len(body))
+            return
+        try:
+            plan = intake.plan(None)
+        except WaypostError:
+            plan = None
+        if plan is None or not plan.forwards:
+            # What to do about the rest of the body is the ASGI path's matter.
+            self._hand_over(data)
+            return
+        self._forget()
+        self._state = "exchange"
+        self._left = length
+        self._carrier.begin(generation, intake, plan, b"", 0, length)
+        if self._carrier.exchange is not None:
+            self._carrier.exchange.on_writable = self._writable
+        self._more(body)
+
+    # Bodies.
+
+    def _collect(self, data: bytes) -> None:
+        raw = self._raw
+        raw += data
+        generation, intake = self._generation, self._intake
+        if generation is None or intake is None:
+            return
+        behind = len(raw) - self._whole
+        if behind < 0:
+            self._hold(len(data))
+            return
+        whole = bytes(raw)
+        length = intake.length or 0
+        body, rest = whole[self._whole - length : self._whole], whole[self._whole :]
+        self._forget()
+        self._message(generation, intake, body, rest, whole)
+
+    def _hold(self, size: int) -> None:
+        """Account for `size` more bytes of a body that is read whole."""
+        generation = self._generation
+        if generation is not None and size:
+            if not self.gateway.budget.take(size, generation.buffered_limit):
+                self._hand_over(b"")  # the ASGI path can wait
+                return
+            self._held += size
+        self._expect(_BODY_IDLE)
+
+    def _more(self, data: bytes) -> None:
+        """What comes while a fast message is under way: more of its body, or what follows it."""
+        left = self._left
+        if left:
+            if len(data) > left:
+                self._keep(data[left:])
+                data = data[:left]
+            self._left = left = left - len(data)
+            exchange = self._carrier.exchange
+            if exchange is not None:
+                self._expect(_BODY_IDLE)
+                writable = not data or exchange.write(data)
+                if self._carrier.exchange is not exchange:
+                    return  # it is over
+                if not writable or not left:
+                    self._carrier.deadline = math.inf
+                if not left:
+                    exchange.finish()
+                elif not writable:
+                    self.flow.pause_reading()
+            elif not left and self._state == "skip":
+                self._at_boundary()
+        elif data:
+            self._keep(data)
+
+    def _writable(self) -> None:
+        """The endpoint takes more of an upload, or none any more."""
+        if not self._rest:
+            self.flow.resume_reading()
+        if self._left and self._carrier.exchange is not None:
+            self._expect(_BODY_IDLE)
+
+    def _keep(self, data: bytes) -> None:
+        self._rest += data
+        self.flow.pause_reading()
+
+    # The end of a message.
+
+    def message_done(self) -> None:
+        """A fast message was answered."""
+        self.server_state.total_requests += 1
+        carrier = self._carrier
+        if not carrier.persistent:
+            if self._left:
+                self._linger()
+            else:
+                self.transport.close()
+        elif carrier.closing:
+            self.transport.close()
+        elif self._left:
+            self._state = "skip"
+            self.flow.resume_reading()
+            self._expect(_BODY_IDLE)
+        else:
+            self._at_boundary()
+
+    def _at_boundary(self) -> None:
+        self._state = "boundary"
+        self._expect(self.timeout_keep_alive)
+        if self._rest:
+            self.loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        """Go on with what came behind a message."""
+        if self._state != "boundary" or not self._rest or self.flow.write_paused or self.transport.is_closing():
+            return
+        data, self._rest = self._rest, b""
+        self.flow.resume_reading()
+        self._offer(data)
+
+    # uvicorn's messages.
+
+    def _hand_over(self, data: bytes) -> None:
+        """What has come since the boundary is uvicorn's."""
+        raw = data if self._state == "boundary" else bytes(self._raw)
+        self._forget()
+        self._give_to_uvicorn(raw)
+
+    def _give_to_uvicorn(self, raw: bytes) -> None:
+        self._state = "uvicorn"
+        self._carrier.deadline = math.inf
+        self._heading = -1
+        super().data_received(raw)
+
+    def _to_uvicorn(self, data: bytes) -> None:
+        cycle = self.cycle
+        if self._within or self._upgraded or self.pipeline or (cycle is not None and not cycle.response_complete):
+            if self._heading >= 0:
+                self._heading += len(data)
+                if self._heading > self.gateway.generation.config.limits.header + 256:
+                    message = "the request's head is longer than `limits.header` allows"
+                    self._refuse(WaypostError("header_too_large", message))
+                    return
+            super().data_received(data)
+            return
+        self._state = "boundary"
+        self._unset_keepalive_if_required()
+        self._offer(data)
+
+    def on_message_begin(self) -> None:
+        self._within = True
+        self._heading = 0
+        self._expect(_HEAD_TIME)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._heading = -1
+        self._carrier.deadline = math.inf
+        super().on_headers_complete()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and self.parser.get_http_version() == "1.0":
+            # Chunks are not for HTTP/1.0 (RFC 9112, section 6.1): what has no length ends with the connection.
+            cycle.chunked_encoding = None if cycle.scope["method"] == "HEAD" else False
+            cycle.expected_content_length = _UntilClose()
+
+    def on_message_complete(self) -> None:
+        self._within = False
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        self._upgraded = True
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn would say
+        """What uvicorn's parser refused."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or self.pipeline:
+                self.transport.close()  # in the middle of another response nothing can be said
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._refuse(WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112"))
+
+    # Refusals and timeouts.
+
+    def _refuse(self, error: WaypostError) -> None:
+        """Answer what cannot be read as a request, and end the connection."""
+        self._state = "linger"
+        if self.transport.is_closing():
+            return
+        request_id = error.message_id or ""
+        status, headers, body = render_error(error.dialect or "json", error, request_id)
+        if request_id:
+            headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        if (b"connection", b"close") not in headers:
+            headers.append((b"connection", b"close"))
+        lines = [b"%b: %b\r\n" % field for field in headers]
+        self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
+        self._linger()
+
+    def _linger(self) -> None:
+        self._state = "linger"
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._expect(_LINGER)
+        else:
+            self.transport.close()
+            self._expect(_STUCK)
+
+    def timed_out(self, now: float) -> None:
+        """The client took too long."""
+        if self.transport.is_closing():
+            self.transport.abort()
+            return
+        state = self._state
+        if state == "head" or (state == "uvicorn" and self._heading >= 0):
+            self._forget()
+            message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
+            self._refuse(WaypostError("bad_framing", message))
+        elif state == "body" or state == "exchange":  # noqa: PLR1714
+            message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
+            error = WaypostError("bad_framing", message)
+            if self._carrier.exchange is not None:
+                self._carrier.exchange.fail(error)
+            elif self._intake is not None:
+                intake = self._intake
+                self._forget()
+                self._carrier.answer(intake, error)
+        elif state != "uvicorn":
+            self.transport.close()
+            self.runtime.wheel.schedule(self._carrier, now + _STUCK)
+
+    def _expect(self, seconds: float) -> None:
+        self.runtime.wheel.schedule(self._carrier, self.loop.time() + seconds)
+
+    def _forget(self) -> None:
+        """Nothing is being collected."""
+        self._raw.clear()
+        self._intake = self._generation = None
+        if self._held:
+            self.gateway.budget.give(self._held)
+            self._held = 0
+
+    # What uvicorn adds.
+
+    def default_fields(self) -> bytes:
+        """The fields that uvicorn puts in front of every response's, as its settings say."""
+        fields = self.server_state.default_headers
+        if fields is not self._defaults[0]:
+            self._defaults = (fields, b"".join([b"%b: %b\r\n" % field for field in fields]))
+        return self._defaults[1]
+
+    def log(self, intake: Intake, status: int) -> None:
+        """uvicorn's access log, where it is on."""
+        path, _, query = intake.target.partition("?")
+        full = f"{quote(path)}?{query}" if query else quote(path)
+        client = "" if self.client is None else f"{self.client[0]}:{self.client[1]}"
+        version = intake.http_version
+        self.access_logger.info('%s - "%s %s HTTP/%s" %d', client, intake.method, full, version, status)
+
+
+class _UntilClose(int):
+    """The length of a body that ends with its connection, in uvicorn's bookkeeping: never exceeded, never short."""
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    def __sub__(self, other: int) -> _UntilClose:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
+def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
+    """The HTTP protocol class of an application that `create_app` made, for `uvicorn.Config(app, http=…)`.
+
+    Plain messages then pass by the application: it may have no middleware of its own and not stand within another
+    one, and uvicorn's `proxy_headers` has to be off. `fast=False` gives them to the application all the same; what is
+    left is how broken requests are refused and slow clients disconnected.
+
+    Raises `ValueError` where `app` is something else, or has middleware.
+    """
+    gateway: Gateway | None = getattr(app.state, "gateway", None)
+    if gateway is None:
+        raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
+    if app.user_middleware:
+        raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
+    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast})

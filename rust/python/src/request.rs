@@ -1,0 +1,54 @@
+//! Reading requests off a client's connection.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes};
+use waypost_core::engine::{Offer, Peer};
+use waypost_core::http1;
+
+use crate::errors;
+use crate::plan::Intake;
+use crate::snapshot::{IDS, Snapshot};
+
+/// The lock is never contended: a reader belongs to one connection.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct RequestReader {
+    peer: Peer,
+    reader: Mutex<Option<http1::RequestReader>>,
+}
+
+#[pymethods]
+impl RequestReader {
+    #[new]
+    #[pyo3(signature = (*, client = None, scheme = "http"))]
+    fn new(client: Option<String>, scheme: &str) -> Self {
+        Self { peer: Peer { client, scheme: scheme.to_owned() }, reader: Mutex::new(None) }
+    }
+
+    fn feed<'py>(
+        &self,
+        py: Python<'py>,
+        snapshot: &Bound<'py, Snapshot>,
+        data: &[u8],
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let shared = snapshot.get().shared();
+        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
+        let offer = shared.snapshot.offer(&mut reader, data, &self.peer, &IDS);
+        match offer.map_err(|refused| errors::refusal(py, &refused))? {
+            Offer::Partial => {
+                *held = Some(reader);
+                Ok(py.None().into_bound(py))
+            }
+            Offer::Other => Ok(PyBool::new(py, false).to_owned().into_any()),
+            Offer::Plain(intake, rest) => {
+                let length = intake.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+                let (body, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                let intake = Intake::new(shared.clone(), intake);
+                let found = (intake, PyBytes::new(py, body), PyBytes::new(py, rest));
+                Ok(found.into_pyobject(py)?.into_any())
+            }
+        }
+    }
+}
