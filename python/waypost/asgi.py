@@ -86,6 +86,9 @@ class AsgiSink:
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
         self.start(head.status, head.fields(plan, endpoint, attempts))
 
+    def flush(self) -> None:
+        pass  # the task is awake
+
     def data(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
         self._size += len(chunk)

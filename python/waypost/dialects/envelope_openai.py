@@ -212,6 +212,9 @@ class TranslateSink:
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
         self.start(head.status, head.fields(plan, endpoint, attempts))
 
+    def flush(self) -> None:
+        pass  # there is no head yet, or data went with it
+
     def data(self, chunk: bytes) -> None:
         if self._collect is not None:
             self._collect.data(chunk)

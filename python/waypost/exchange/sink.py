@@ -28,6 +28,9 @@ class Sink(Protocol):
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
         """Instead of `start`, the head of the response of `endpoint` as it came."""
 
+    def flush(self) -> None:
+        """Nothing follows the head for now."""
+
     def data(self, chunk: bytes) -> None:
         """A piece of the body, never empty.
 
@@ -72,6 +75,9 @@ class CollectSink:
 
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
         self.start(head.status, head.fields(plan, endpoint, attempts))
+
+    def flush(self) -> None:
+        pass
 
     def data(self, chunk: bytes) -> None:
         self._size += len(chunk)

@@ -29,7 +29,18 @@ class Carrier(Timed):
     It is on the wheel for its connection, and stays there from one message to the next.
     """
 
-    __slots__ = ("_body", "_chunked", "_intake", "_protocol", "_size", "closing", "exchange", "persistent", "started")
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_head",
+        "_intake",
+        "_protocol",
+        "_size",
+        "closing",
+        "exchange",
+        "persistent",
+        "started",
+    )
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__()
@@ -44,6 +55,7 @@ class Carrier(Timed):
         self._protocol = protocol
         self._intake: Intake | None = None
         self._size = 0  # bytes taken from the gateway's budget
+        self._head = b""  # of a response, not yet written
         self._chunked = False
         self._body = True
 
@@ -98,8 +110,10 @@ class Carrier(Timed):
         begin = STATUS_LINE[head.status]
         if protocol.server_state.default_headers:
             begin += protocol.default_fields()
-        data, self._chunked, self._body, self.persistent = head.relay(plan, endpoint, attempts, begin, self.closing)
-        protocol.transport.write(data)
+        # Written with the first piece of the body, which most often came with it: a write is a system call.
+        self._head, self._chunked, self._body, self.persistent = head.relay(
+            plan, endpoint, attempts, begin, self.closing
+        )
         if protocol.access_log and self._intake is not None:
             protocol.log(self._intake, head.status)
 
@@ -120,28 +134,43 @@ class Carrier(Timed):
         if not self.persistent and (b"connection", b"close") not in headers:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
-        protocol.transport.write(b"".join(lines))
+        self._head = b"".join(lines)
         if protocol.access_log and intake is not None:
             protocol.log(intake, status)
+
+    def flush(self) -> None:
+        """The head came without a body, which may take a while."""
+        head = self._head
+        if head:
+            self._head = b""
+            self._protocol.transport.write(head)
 
     def data(self, chunk: bytes) -> None:
         if not self._body:
             return
         if self._chunked:
-            self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        else:
-            self._protocol.transport.write(chunk)
+            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        head = self._head
+        if head:
+            self._head = b""
+            chunk = head + chunk
+        self._protocol.transport.write(chunk)
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        rest = self._head
         if self._chunked:
             fields = b"".join([b"%b: %b\r\n" % field for field in trailers])
-            self._protocol.transport.write(b"0\r\n%b\r\n" % fields)
+            rest += b"0\r\n%b\r\n" % fields
+        if rest:
+            self._head = b""
+            self._protocol.transport.write(rest)
         self.exchange = None
         self._intake = None
         self._protocol.message_done()
 
     def abort(self, error: WaypostError) -> None:
         _logger.info("a response stopped short: %s", error.message)
+        self.flush()
         self.exchange = None
         transport = self._protocol.transport
         if self._body and not self._chunked and not self.persistent:

@@ -70,6 +70,7 @@ class Protocol(HttpToolsProtocol):
         self._within = False  # uvicorn's parser is inside of a message
         self._heading = 0  # bytes of a head that uvicorn's parser is in; -1: in none
         self._upgraded = False
+        self._stopping = False
         self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     # The event loop's calls.
@@ -126,11 +127,12 @@ class Protocol(HttpToolsProtocol):
     # The server's calls.
 
     def shutdown(self) -> None:
-        """Finish what is in flight, then close."""
-        self._carrier.closing = True
+        """Finish what is in flight, and what waits behind it, then close."""
+        self._stopping = True
+        self._carrier.closing = not self._rest
         if self._state == "uvicorn":
             super().shutdown()
-        elif self._state not in ("body", "exchange"):
+        elif self._state not in ("body", "exchange") and not self._rest:
             self.transport.close()
 
     def cut(self) -> None:
@@ -190,6 +192,8 @@ class Protocol(HttpToolsProtocol):
         self._carrier.deadline = math.inf  # it stays on the wheel
         if rest:
             self._keep(rest)
+        if self._stopping:
+            self._carrier.closing = not rest
         try:
             plan = intake.plan(body if intake.buffered else None)
         except WaypostError as error:
@@ -308,8 +312,6 @@ class Protocol(HttpToolsProtocol):
                 self._linger()
             else:
                 self.transport.close()
-        elif carrier.closing:
-            self.transport.close()
         elif self._left:
             self._state = "skip"
             self.flow.resume_reading()
@@ -322,6 +324,8 @@ class Protocol(HttpToolsProtocol):
         self._expect(self.timeout_keep_alive)
         if self._rest:
             self.loop.call_soon(self._next)
+        elif self._stopping:
+            self.transport.close()
 
     def _next(self) -> None:
         """Go on with what came behind a message."""
@@ -344,6 +348,8 @@ class Protocol(HttpToolsProtocol):
         self._carrier.deadline = math.inf
         self._heading = -1
         super().data_received(raw)
+        if self._stopping:
+            super().shutdown()
 
     def _to_uvicorn(self, data: bytes) -> None:
         cycle = self.cycle
