@@ -31,24 +31,24 @@ from waypost.exchange.connection import Connection
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.exchange.sink import Sink
 from waypost.exchange.upload import Upload
-from waypost.exchange.wheel import Timed
+from waypost.exchange.wheel import Timer
 
 __all__ = ["Exchange"]
 
 _FAILOVER: Final = frozenset({429, 502, 503, 504})
+_COPIED: Final = 16 * 1024
+"""Bytes of a body up to which it is cheaper to copy it behind its head than to send it by itself."""
 _ASIDE_LIMIT: Final = 64 * 1024
 """Bytes of a 429, 502, 503 or 504 that are kept while other endpoints are tried."""
 _ASIDE_TIME: Final = 1.0
 """Seconds that the body of such a response may take before the next endpoint is tried without keeping it."""
-_LONGEST: Final = 86_400_000
-"""Milliseconds that any deadline allows: a day."""
 
 _Phase = Literal["connect", "send", "wait", "hold", "deliver", "aside"]
 
 _logger = logging.getLogger("waypost")
 
 
-class Exchange(Timed):
+class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
     __slots__ = (
@@ -56,6 +56,8 @@ class Exchange(Timed):
         "_aside_size",
         "_began",
         "_deadline",
+        "_endpoints",
+        "_forwards",
         "_head",
         "_kept",
         "_method",
@@ -66,6 +68,7 @@ class Exchange(Timed):
         "_plan",
         "_settings",
         "_sink",
+        "_timer",
         "_until",
         "_upload",
         "attempt",
@@ -88,11 +91,13 @@ class Exchange(Timed):
         method: str = "POST",
         streaming: bool = False,
         length: int | None = None,
+        timer: Timer | None = None,
     ) -> None:
         """`body` is the whole request body. With `streaming` it comes by `write` and `finish` instead, `length` bytes
-        of it where that is known. `method` is the request's.
+        of it where that is known. `method` is the request's. `timer` may serve one exchange after the other.
         """
-        super().__init__()
+        self._timer = Timer() if timer is None else timer
+        self._timer.owner = self
         self.runtime = runtime
         self.attempt: Attempt | None = None
         """The attempt under way."""
@@ -108,6 +113,8 @@ class Exchange(Timed):
         """Called when `write` may be used again after it returned false, and when the exchange is over."""
         self._settings = settings
         self._plan = plan
+        self._endpoints = plan.endpoints
+        self._forwards = plan.forwards
         self._sink = sink
         self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
         self._method = method
@@ -127,12 +134,13 @@ class Exchange(Timed):
 
     def begin(self) -> None:
         """Make the first attempt."""
-        counters = self.runtime.counters
-        counters.exchanges += 1
-        self._began = self.runtime.loop.time()
-        if self._plan.deadline_ms is not None:
-            self._deadline = self._began + min(self._plan.deadline_ms, _LONGEST) / 1000
-        if not self._plan.endpoints:
+        runtime = self.runtime
+        runtime.counters.exchanges += 1
+        self._began = runtime.loop.time()
+        deadline_ms = self._plan.deadline_ms
+        if deadline_ms is not None:
+            self._deadline = self._began + deadline_ms / 1000
+        if not self._endpoints:
             route = self._plan.decision.route
             self._answer(WaypostError("no_route", f"route {route} names no cluster, so that nothing can be sent on"))
             return
@@ -170,7 +178,7 @@ class Exchange(Timed):
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.pause()
             if self._phase == "deliver":
-                self.runtime.wheel.schedule(self, self._until)
+                self.runtime.wheel.schedule(self._timer, self._until)
 
     def resume(self) -> None:
         """The sink can take more."""
@@ -194,21 +202,20 @@ class Exchange(Timed):
     # Attempts.
 
     def _try_next(self) -> None:
-        endpoint = self._plan.endpoints[self._next]
+        endpoint = self._endpoints[self._next]
         self._next += 1
         self._try(endpoint)
 
     def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
-        cluster = endpoint.cluster
-        self._until = min(self._began + cluster.total_timeout, self._deadline)
         self.endpoint = endpoint
-        if self.runtime.loop.time() >= self._until:
-            self._out_of_time()
-            return
         try:
-            if self._plan.translated(endpoint):
-                self._upload.translated(cluster)
-            tls = self._settings.tls[cluster.name] if endpoint.tls else None
+            place = self._settings.place(endpoint)
+            self._until = min(self._began + place.total_timeout, self._deadline)
+            if self.runtime.loop.time() >= self._until:
+                self._out_of_time()
+                return
+            if not self._forwards and self._plan.translated(endpoint):
+                self._upload.translated(endpoint.cluster)
         except WaypostError as error:
             self.fail(error)
             return
@@ -220,9 +227,12 @@ class Exchange(Timed):
         self.request_sent = False
         self._head = None
         self._phase = "connect"
-        attempt = self.attempt = Attempt(self, endpoint, self._method)
-        self._expect(cluster.connect_timeout)
-        attempt.begin((endpoint.host, endpoint.port, tls), fresh)
+        attempt = self.attempt = Attempt(self, endpoint, place, self._method)
+        attempt.begin(fresh)
+
+    def connecting(self, attempt: Attempt) -> None:
+        """`attempt` has to wait for its connection."""
+        self._expect(attempt.place.connect_timeout)
 
     def connected(self, attempt: Attempt, connection: Connection) -> None:
         """`attempt` has its connection: send what there is of the request."""
@@ -238,7 +248,7 @@ class Exchange(Timed):
         endpoint = attempt.endpoint
         upload = self._upload
         remaining = None
-        if plan.deadline_ms is not None:
+        if self._deadline != math.inf:
             remaining = max(1, int((self._deadline - self.runtime.loop.time()) * 1000))
         if upload.streaming:
             head = plan.head(endpoint, upload.length, remaining_ms=remaining)
@@ -252,15 +262,18 @@ class Exchange(Timed):
             elif connection.writable:
                 self.request_resumed()
             return
-        body = upload.translated(endpoint.cluster) if plan.translated(endpoint) else upload.whole()
+        if self._forwards or not plan.translated(endpoint):
+            body = upload.whole()
+        else:
+            body = upload.translated(endpoint.cluster)
         head = plan.head(endpoint, len(body), remaining_ms=remaining)
         attempt.sent = self.request_sent = True
         self._phase = "wait"
-        self._expect(endpoint.cluster.first_byte_timeout)
-        if body:
+        self._expect(attempt.place.first_byte_timeout)
+        if len(body) > _COPIED:
             connection.writelines([head, body])
         else:
-            connection.write(head)
+            connection.write(head + body)
 
     def attempt_failed(self, attempt: Attempt, error: UpstreamError, *, lost: bool = False) -> None:
         """`attempt` is over without a whole response. `lost`: because its connection ended."""
@@ -273,7 +286,7 @@ class Exchange(Timed):
         again = not attempt.sent or (self._plan.idempotent and not self._upload.left)
         if again and lost and attempt.reused and not attempt.answered:
             self._try(attempt.endpoint, fresh=True)
-        elif again and self._next < len(self._plan.endpoints):
+        elif again and self._next < len(self._endpoints):
             self._try_next()
         elif self._kept is not None:
             self._deliver_kept()
@@ -313,7 +326,7 @@ class Exchange(Timed):
             status in _FAILOVER
             and plan.idempotent
             and not self._upload.left
-            and self._next < len(plan.endpoints)
+            and self._next < len(self._endpoints)
             and self._out is None
         ):
             self._phase = "aside"
@@ -327,11 +340,36 @@ class Exchange(Timed):
         else:
             self._begin_response(attempt.endpoint, head)
 
+    def response_flush(self) -> None:
+        """Nothing came with the head."""
+        if self._out is not None:
+            self._out.flush()
+
+    def response_whole(
+        self, attempt: Attempt, head: ResponseHead, body: bytes, trailers: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        """All of a response, at once: the same as `response_head`, `response_data` and `response_end`."""
+        if head.status in _FAILOVER or not self._forwards:
+            self.response_head(attempt, head)
+            if body and self.attempt is attempt:
+                self.response_data(attempt, body)
+            if self.attempt is attempt:
+                self.response_end(attempt, trailers)
+            return
+        self._phase = "deliver"
+        out = self._out = self._sink
+        out.forward(head, self._plan, attempt.endpoint, self.attempts)
+        if body:
+            out.data(body)
+        out.end(trailers)
+        self.runtime.counters.answered += 1
+        self._finish()
+
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
         """A piece of the body. May raise `UpstreamError`, as the sink may."""
         if self._phase == "deliver":
             if not self._paused:
-                self._expect(attempt.endpoint.cluster.idle_timeout)
+                self._expect(attempt.place.idle_timeout)
         elif self._phase == "aside":
             self._aside_size += len(chunk)
             if self._aside_size > _ASIDE_LIMIT:
@@ -363,7 +401,7 @@ class Exchange(Timed):
         self._kept = None
         self.endpoint = endpoint
         out: Sink = self._sink
-        if plan.translated(endpoint):
+        if not self._forwards and plan.translated(endpoint):
             out = TranslateSink(out, plan, endpoint, self._settings.reply_limit, self._complete)
         self._out = out
         if not self._paused:
@@ -444,7 +482,9 @@ class Exchange(Timed):
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within `seconds`, and all of it before the deadline."""
-        self.runtime.wheel.schedule(self, min(self.runtime.loop.time() + seconds, self._until))
+        runtime = self.runtime
+        when = runtime.loop.time() + seconds
+        runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136 - half of min
 
     def fail(self, error: WaypostError) -> None:
         """The exchange is over and the response is not whole: an answer if it has not begun, else a clear end."""
@@ -470,13 +510,14 @@ class Exchange(Timed):
 
     def _finish(self) -> None:
         self.done = True
-        self.runtime.wheel.cancel(self)
+        self._timer.rest(self.runtime.wheel)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()
         self._upload.drop()
         self._kept = None
-        self._aside = []
+        if self._aside:
+            self._aside = []
         writable, self.on_writable = self.on_writable, None
         if writable is not None:
             writable()

@@ -89,10 +89,13 @@ class Pool(Timed):
         if idle is None:
             return None
         found = None
-        oldest = self._loop.time() - IDLE_LIMIT
+        now = self._loop.time()
+        oldest = now - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            if connection.idle_since > oldest and connection.alive():
+            since = connection.idle_since
+            # Event loops keep the time for a turn: what was read from in this one has been looked at just now.
+            if since > oldest and (since == now or connection.alive()):
                 found = connection
                 break
             connection.close()
@@ -107,7 +110,8 @@ class Pool(Timed):
             connection.close()
             return
         connection.used = True
-        connection.resume()
+        if not connection.reading:
+            connection.resume()
         now = connection.idle_since = self._loop.time()
         idle = self._idle.get(connection.key)
         if idle is None:

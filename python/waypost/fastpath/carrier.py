@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from waypost.dialects.errors import render_error
 from waypost.exchange.exchange import Exchange
-from waypost.exchange.wheel import Timed
+from waypost.exchange.wheel import Timed, Timer
 from waypost.fastpath.names import STATUS_LINE
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class Carrier(Timed):
         "_intake",
         "_protocol",
         "_size",
+        "_timer",
         "closing",
         "exchange",
         "persistent",
@@ -53,6 +54,7 @@ class Carrier(Timed):
         self.started = False
         """The client was given the head of a response."""
         self._protocol = protocol
+        self._timer = Timer(lasting=True)
         self._intake: Intake | None = None
         self._size = 0  # bytes taken from the gateway's budget
         self._head = b""  # of a response, not yet written
@@ -77,6 +79,7 @@ class Carrier(Timed):
             method=intake.method,
             streaming=length >= 0,
             length=None if length < 0 else length,
+            timer=self._timer,
         )
         exchange.begin()
 
@@ -96,6 +99,13 @@ class Carrier(Timed):
         if exchange is not None:
             exchange.cancel()
         self._release()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self.cancel()
+        wheel = self._protocol.runtime.wheel
+        wheel.cancel(self)
+        wheel.cancel(self._timer)
 
     def expired(self, now: float) -> None:
         self._protocol.timed_out(now)

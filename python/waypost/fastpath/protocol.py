@@ -106,8 +106,7 @@ class Protocol(HttpToolsProtocol):
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._carrier.cancel()
-        self.runtime.wheel.cancel(self._carrier)
+        self._carrier.close()
         self._forget()
         self._rest = b""
         super().connection_lost(exc)
@@ -307,7 +306,10 @@ class Protocol(HttpToolsProtocol):
         """A fast message was answered."""
         self.server_state.total_requests += 1
         carrier = self._carrier
-        if not carrier.persistent:
+        if carrier.persistent and not self._left and not self._rest and not self._stopping:
+            self._state = "boundary"
+            self.runtime.wheel.schedule(carrier, self.loop.time() + self.timeout_keep_alive)
+        elif not carrier.persistent:
             if self._left:
                 self._linger()
             else:
