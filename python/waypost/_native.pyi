@@ -320,7 +320,10 @@ class Intake:
     def buffered(self) -> bool:
         """True: read the whole body, up to `limits.body`, and give it to `plan`. False: `plan(None)`, then stream."""
     def plan(self, body: bytes | None) -> Plan:
-        """Decide. Raises as `RouteTable.decide`, and `WaypostError` with `no_route` where no route matches."""
+        """Decide; the plan keeps `body`.
+
+        Raises as `RouteTable.decide`, and `WaypostError` with `no_route` where no route matches.
+        """
 
 @final
 class Plan:
@@ -348,6 +351,22 @@ class Plan:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`."""
+    @property
+    def intake(self) -> Intake: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def body(self) -> bytes:
+        """The whole request body, as long as it is kept."""
+    @property
+    def body_length(self) -> int:
+        """Its length in bytes."""
+    def attach(self, body: bytes) -> None:
+        """Keep the body of a message that was planned without."""
+    def forget(self) -> None:
+        """Let go of the body: no other attempt will be made."""
+    def request(self, endpoint: Endpoint, remaining_ms: int | None = None) -> bytes:
+        """The whole request for one attempt: `head`, and the body that is kept."""
     @property
     def forwards(self) -> bool:
         """No endpoint needs the message translated."""
@@ -417,12 +436,14 @@ class RequestReader:
     def __new__(cls, *, client: str | None = None, scheme: str = "http") -> RequestReader:
         """`client` is the client's address."""
 
-    def feed(self, snapshot: Snapshot, data: bytes) -> tuple[Intake, bytes, bytes] | Literal[False] | None:
+    def feed(
+        self, snapshot: Snapshot, data: bytes
+    ) -> tuple[Plan, None, bytes] | tuple[Intake, bytes, bytes] | Literal[False] | None:
         """Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
 
         `None`: the head is not complete. `False`: the request is not plain, or `Snapshot.accept` would refuse it;
         nothing of its bytes was kept. Else what `Snapshot.accept` gives, as much of the body as came, and what came
-        behind it.
+        behind it; where all of a body that is to be read whole is there, and acceptable, the plan instead.
 
         Raises `WaypostError` with `dialect` and `message_id`, as soon as it is seen, where no parser should go on:
         `bad_framing`, `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
@@ -447,6 +468,10 @@ class ResponseHead:
         With it: the body goes in chunks (RFC 9112, section 7.1); there is a body on the wire; the client may send
         another request. `close`: it may not, whatever it asked for.
         """
+    def whole(
+        self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool, body: bytes, end: ResponseEnd
+    ) -> tuple[bytes, bool]:
+        """All of a response, as `relay` begins it, and whether the client may send another request."""
 
 @final
 class ResponseEnd:

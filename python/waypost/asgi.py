@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.exchange.exchange import Exchange
-from waypost.exchange.sink import Headers
+from waypost.exchange.sink import Headers, Sink
+from waypost.exchange.upload import Upload
 from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
-    from waypost._native import Endpoint, Intake, Plan, ResponseHead
+    from waypost._native import Intake
     from waypost.app import Gateway, Generation
     from waypost.exchange.runtime import Runtime
 
@@ -47,7 +48,7 @@ class _Disconnected(Exception):  # noqa: N818 - an event, not an error
     """The client left before its request was complete."""
 
 
-class AsgiSink:
+class AsgiSink(Sink):
     """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
 
     __slots__ = ("_aborted", "_chunks", "_ended", "_headers", "_loop", "_paused", "_size", "_status", "_trailers",
@@ -82,12 +83,6 @@ class AsgiSink:
         if self.release is not None:
             self.release()
         self._wake()
-
-    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        self.start(head.status, head.fields(plan, endpoint, attempts))
-
-    def flush(self) -> None:
-        pass  # the task is awake
 
     def data(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
@@ -376,33 +371,24 @@ class _Request:
         runtime = self._runtime
         scope = self._scope
         first = b""
-        streaming = False
+        upload: Upload | None = None
         if body is None:
             with _Stall(runtime):
                 first = (await self._next()).get("body", b"")
             if self._complete:
                 self._check_length()
-                body = first
+                plan.attach(first)
             else:
-                streaming = True
+                upload = Upload(self._length)
+        body = None  # the plan has it, for as long as it is needed
         sink = AsgiSink(runtime.loop)
-        exchange = Exchange(
-            runtime,
-            self._generation.settings,
-            plan,
-            sink,
-            body,
-            method=scope["method"],
-            streaming=streaming,
-            length=self._length,
-        )
-        body = None  # the exchange knows how long it is needed
+        exchange = Exchange(runtime, self._generation.settings, plan, sink, method=scope["method"], upload=upload)
         sink.exchange = exchange
         sink.release = self._release
         listener: asyncio.Task[None] | None = None
         try:
             exchange.begin()
-            listening = self._stream(exchange, sink, first) if streaming else self._listen(exchange, sink)
+            listening = self._stream(exchange, sink, first) if upload is not None else self._listen(exchange, sink)
             listener = runtime.loop.create_task(listening)
             await sink.relay(self._send, trailers="http.response.trailers" in (scope.get("extensions") or ()))
         finally:

@@ -26,7 +26,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from waypost._native import Cluster, Endpoint, Plan, ResponseHead
+from waypost._native import Cluster, Endpoint, Plan
 from waypost.dialects.errors import error_object
 from waypost.dialects.sse import SseReader
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
@@ -164,7 +164,7 @@ def _object(members: Mapping[str, _Json]) -> bytes:
     return b"".join(parts)
 
 
-class TranslateSink:
+class TranslateSink(Sink):
     """Takes the response of an OpenAI endpoint and gives `inner` the native reply.
 
     A reply that is not streamed is collected first, up to `limit` bytes. So is an error, and a reply that the endpoint
@@ -208,12 +208,6 @@ class TranslateSink:
         else:
             self._collect = CollectSink(self._limit, self._collected)
             self._collect.start(status, headers)
-
-    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        self.start(head.status, head.fields(plan, endpoint, attempts))
-
-    def flush(self) -> None:
-        pass  # there is no head yet, or data went with it
 
     def data(self, chunk: bytes) -> None:
         if self._collect is not None:

@@ -47,17 +47,18 @@ class Attempt(Timed):
         self._connecting: Connecting | None = None
         self._reader = ResponseReader(method)
 
-    def begin(self, fresh: bool) -> None:
-        """Take a pooled connection (unless `fresh`) or make one; `Exchange.connected` follows, perhaps at once."""
-        pool = self._exchange.runtime.pool
-        key = self.place.key
-        connection = None if fresh else pool.take(key)
-        if connection is None:
-            self._exchange.connecting(self)
-            self._connecting = pool.connect(key, self._connect_done)
-        else:
+    def reuse(self) -> Connection | None:
+        """Take a connection from the pool, if it has one."""
+        connection = self._exchange.runtime.pool.take(self.place.key)
+        if connection is not None:
             self.reused = True
-            self._open(connection)
+            self.connection = connection
+            connection.attempt = self
+        return connection
+
+    def connect(self) -> None:
+        """Make a connection; `Exchange.connected` or `Exchange.attempt_failed` follows."""
+        self._connecting = self._exchange.runtime.pool.connect(self.place.key, self._connect_done)
 
     def close(self) -> None:
         """End the attempt; its connection cannot be used again."""
@@ -101,7 +102,7 @@ class Attempt(Timed):
             if end is not None:
                 self._release(end.reusable)
                 if head is not None:
-                    exchange.response_whole(self, head, body, end.trailers)
+                    exchange.response_whole(self, head, body, end)
                     return
             elif head is not None:
                 exchange.response_head(self, head)

@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-from waypost._native import Endpoint, Plan, ResponseHead
+from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead
 from waypost.dialects.envelope_openai import TranslateSink
 from waypost.dialects.errors import render_error
 from waypost.errors import UpstreamError, WaypostError
@@ -30,14 +30,12 @@ from waypost.exchange.attempt import Attempt
 from waypost.exchange.connection import Connection
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.exchange.sink import Sink
-from waypost.exchange.upload import Upload
+from waypost.exchange.upload import Translation, Upload
 from waypost.exchange.wheel import Timer
 
 __all__ = ["Exchange"]
 
 _FAILOVER: Final = frozenset({429, 502, 503, 504})
-_COPIED: Final = 16 * 1024
-"""Bytes of a body up to which it is cheaper to copy it behind its head than to send it by itself."""
 _ASIDE_LIMIT: Final = 64 * 1024
 """Bytes of a 429, 502, 503 or 504 that are kept while other endpoints are tried."""
 _ASIDE_TIME: Final = 1.0
@@ -57,7 +55,6 @@ class Exchange:
         "_began",
         "_deadline",
         "_endpoints",
-        "_forwards",
         "_head",
         "_kept",
         "_method",
@@ -69,6 +66,7 @@ class Exchange:
         "_settings",
         "_sink",
         "_timer",
+        "_translation",
         "_until",
         "_upload",
         "attempt",
@@ -86,15 +84,14 @@ class Exchange:
         settings: Settings,
         plan: Plan,
         sink: Sink,
-        body: bytes | None,
         *,
         method: str = "POST",
-        streaming: bool = False,
-        length: int | None = None,
+        upload: Upload | None = None,
         timer: Timer | None = None,
     ) -> None:
-        """`body` is the whole request body. With `streaming` it comes by `write` and `finish` instead, `length` bytes
-        of it where that is known. `method` is the request's. `timer` may serve one exchange after the other.
+        """`plan` has the whole request body, or it comes as `upload`, by `write` and `finish`.
+
+        `method` is the request's. `timer` may serve one exchange after the other.
         """
         self._timer = Timer() if timer is None else timer
         self._timer.owner = self
@@ -114,11 +111,11 @@ class Exchange:
         self._settings = settings
         self._plan = plan
         self._endpoints = plan.endpoints
-        self._forwards = plan.forwards
         self._sink = sink
         self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
         self._method = method
-        self._upload = Upload(body, streaming=streaming, length=length)
+        self._upload = upload
+        self._translation = None if plan.forwards else Translation(plan)
         self._next = 0
         self._phase: _Phase = "connect"
         self._began = 0.0
@@ -151,7 +148,7 @@ class Exchange:
 
         More than was announced ends the exchange, with `bad_framing` where the response has not begun.
         """
-        if self.done:
+        if self.done or self._upload is None:
             return True
         try:
             return self._upload.take(chunk, self._connection())
@@ -161,7 +158,7 @@ class Exchange:
 
     def finish(self) -> None:
         """The streamed request body is complete. Less than was announced ends the exchange as more does."""
-        if self.done:
+        if self.done or self._upload is None:
             return
         connection = self._connection()
         try:
@@ -208,49 +205,53 @@ class Exchange:
 
     def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
         self.endpoint = endpoint
+        runtime = self.runtime
+        now = runtime.loop.time()
         try:
             place = self._settings.place(endpoint)
-            self._until = min(self._began + place.total_timeout, self._deadline)
-            if self.runtime.loop.time() >= self._until:
+            until = self._began + place.total_timeout
+            self._until = until = until if until < self._deadline else self._deadline  # noqa: FURB136 - half of min
+            if now >= until:
                 self._out_of_time()
                 return
-            if not self._forwards and self._plan.translated(endpoint):
-                self._upload.translated(endpoint.cluster)
+            if self._translation is not None and self._plan.translated(endpoint):
+                self._translation.body(endpoint.cluster)
+            self.attempts += 1
+            runtime.counters.attempts += 1
+            self.request_sent = False
+            self._head = None
+            attempt = self.attempt = Attempt(self, endpoint, place, self._method)
+            connection = None if fresh else attempt.reuse()
+            if connection is not None:
+                self._send_request(attempt, connection, now)
+                return
         except WaypostError as error:
             self.fail(error)
             return
         except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
             self.defect(exc)
             return
-        self.attempts += 1
-        self.runtime.counters.attempts += 1
-        self.request_sent = False
-        self._head = None
         self._phase = "connect"
-        attempt = self.attempt = Attempt(self, endpoint, place, self._method)
-        attempt.begin(fresh)
-
-    def connecting(self, attempt: Attempt) -> None:
-        """`attempt` has to wait for its connection."""
-        self._expect(attempt.place.connect_timeout)
+        self._expect(place.connect_timeout)
+        attempt.connect()
 
     def connected(self, attempt: Attempt, connection: Connection) -> None:
         """`attempt` has its connection: send what there is of the request."""
         try:
-            self._send_request(attempt, connection)
+            self._send_request(attempt, connection, self.runtime.loop.time())
         except WaypostError as error:
             self.fail(error)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
             self.defect(exc)
 
-    def _send_request(self, attempt: Attempt, connection: Connection) -> None:
+    def _send_request(self, attempt: Attempt, connection: Connection, now: float) -> None:
         plan = self._plan
         endpoint = attempt.endpoint
-        upload = self._upload
         remaining = None
         if self._deadline != math.inf:
-            remaining = max(1, int((self._deadline - self.runtime.loop.time()) * 1000))
-        if upload.streaming:
+            remaining = max(1, int((self._deadline - now) * 1000))
+        upload = self._upload
+        if upload is not None:
             head = plan.head(endpoint, upload.length, remaining_ms=remaining)
             attempt.sent = True
             self._phase = "send"
@@ -262,18 +263,16 @@ class Exchange:
             elif connection.writable:
                 self.request_resumed()
             return
-        if self._forwards or not plan.translated(endpoint):
-            body = upload.whole()
+        if self._translation is not None and plan.translated(endpoint):
+            body = self._translation.body(endpoint.cluster)
+            data = plan.head(endpoint, len(body), remaining_ms=remaining) + body
         else:
-            body = upload.translated(endpoint.cluster)
-        head = plan.head(endpoint, len(body), remaining_ms=remaining)
+            data = plan.request(endpoint, remaining)
         attempt.sent = self.request_sent = True
         self._phase = "wait"
-        self._expect(attempt.place.first_byte_timeout)
-        if len(body) > _COPIED:
-            connection.writelines([head, body])
-        else:
-            connection.write(head + body)
+        when = now + attempt.place.first_byte_timeout
+        self.runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136
+        connection.write(data)
 
     def attempt_failed(self, attempt: Attempt, error: UpstreamError, *, lost: bool = False) -> None:
         """`attempt` is over without a whole response. `lost`: because its connection ended."""
@@ -283,7 +282,7 @@ class Exchange:
         if self._out is not None:
             self.fail(error)
             return
-        again = not attempt.sent or (self._plan.idempotent and not self._upload.left)
+        again = not attempt.sent or self._repeatable()
         if again and lost and attempt.reused and not attempt.answered:
             self._try(attempt.endpoint, fresh=True)
         elif again and self._next < len(self._endpoints):
@@ -294,6 +293,10 @@ class Exchange:
             self.fail(error)
 
     # The request.
+
+    def _repeatable(self) -> bool:
+        """Whether it may be sent again after it may have reached an endpoint."""
+        return self._plan.idempotent and (self._upload is None or not self._upload.left)
 
     def _connection(self) -> Connection | None:
         return None if self.attempt is None else self.attempt.connection
@@ -322,13 +325,7 @@ class Exchange:
         """The head is complete. May raise `UpstreamError`, as the sink may."""
         plan = self._plan
         status = head.status
-        if (
-            status in _FAILOVER
-            and plan.idempotent
-            and not self._upload.left
-            and self._next < len(self._endpoints)
-            and self._out is None
-        ):
+        if status in _FAILOVER and self._repeatable() and self._next < len(self._endpoints) and self._out is None:
             self._phase = "aside"
             self._head = head
             self._aside = []
@@ -345,23 +342,18 @@ class Exchange:
         if self._out is not None:
             self._out.flush()
 
-    def response_whole(
-        self, attempt: Attempt, head: ResponseHead, body: bytes, trailers: Sequence[tuple[bytes, bytes]]
-    ) -> None:
+    def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
         """All of a response, at once: the same as `response_head`, `response_data` and `response_end`."""
-        if head.status in _FAILOVER or not self._forwards:
+        if head.status in _FAILOVER or self._translation is not None:
             self.response_head(attempt, head)
             if body and self.attempt is attempt:
                 self.response_data(attempt, body)
             if self.attempt is attempt:
-                self.response_end(attempt, trailers)
+                self.response_end(attempt, end.trailers)
             return
         self._phase = "deliver"
         out = self._out = self._sink
-        out.forward(head, self._plan, attempt.endpoint, self.attempts)
-        if body:
-            out.data(body)
-        out.end(trailers)
+        out.whole(head, self._plan, attempt.endpoint, self.attempts, body, end)
         self.runtime.counters.answered += 1
         self._finish()
 
@@ -397,11 +389,11 @@ class Exchange:
     def _begin_response(self, endpoint: Endpoint, head: ResponseHead) -> None:
         plan = self._plan
         self._phase = "deliver"
-        self._upload.drop()
+        plan.forget()
         self._kept = None
         self.endpoint = endpoint
         out: Sink = self._sink
-        if not self._forwards and plan.translated(endpoint):
+        if self._translation is not None and plan.translated(endpoint):
             out = TranslateSink(out, plan, endpoint, self._settings.reply_limit, self._complete)
         self._out = out
         if not self._paused:
@@ -514,7 +506,8 @@ class Exchange:
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()
-        self._upload.drop()
+        if self._upload is not None:
+            self._upload.drop()
         self._kept = None
         if self._aside:
             self._aside = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from waypost._native import Endpoint, Plan, ResponseHead
+from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead
 from waypost.errors import UpstreamError, WaypostError
 
 __all__ = ["CollectSink", "Headers", "Sink"]
@@ -22,14 +22,10 @@ Headers = list[tuple[bytes, bytes]]
 class Sink(Protocol):
     """Takes one response."""
 
+    __slots__ = ()
+
     def start(self, status: int, headers: Headers) -> None:
         """The head. May raise `UpstreamError`, as `data` may."""
-
-    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        """Instead of `start`, the head of the response of `endpoint` as it came."""
-
-    def flush(self) -> None:
-        """Nothing follows the head for now."""
 
     def data(self, chunk: bytes) -> None:
         """A piece of the body, never empty.
@@ -44,8 +40,27 @@ class Sink(Protocol):
     def abort(self, error: WaypostError) -> None:
         """The response stops short: the client must be able to tell that it is not whole."""
 
+    # What a sink that writes bytes can do better.
 
-class CollectSink:
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        """Instead of `start`, the head of the response of `endpoint` as it came."""
+        self.start(head.status, head.fields(plan, endpoint, attempts))
+
+    def flush(self) -> None:
+        """Nothing came with the head."""
+        return
+
+    def whole(
+        self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
+    ) -> None:
+        """`forward`, `data` (unless `body` is empty) and `end` at once."""
+        self.forward(head, plan, endpoint, attempts)
+        if body:
+            self.data(body)
+        self.end(end.trailers)
+
+
+class CollectSink(Sink):
     """Keeps a whole response in memory, up to `limit` bytes of body, and calls `done` once it is there.
 
     `error` says why there is none: the response was cut short, or longer than `limit`.
@@ -72,12 +87,6 @@ class CollectSink:
     def start(self, status: int, headers: Headers) -> None:
         self.status = status
         self.headers = headers
-
-    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        self.start(head.status, head.fields(plan, endpoint, attempts))
-
-    def flush(self) -> None:
-        pass
 
     def data(self, chunk: bytes) -> None:
         self._size += len(chunk)

@@ -12,10 +12,11 @@ from waypost.exchange.wheel import Timed, Timer
 from waypost.fastpath.names import STATUS_LINE
 
 if TYPE_CHECKING:
-    from waypost._native import Endpoint, Intake, Plan, ResponseHead
+    from waypost._native import Endpoint, Intake, Plan, ResponseEnd, ResponseHead
     from waypost.app import Generation
     from waypost.errors import WaypostError
     from waypost.exchange.sink import Headers
+    from waypost.exchange.upload import Upload
     from waypost.fastpath.protocol import Protocol
 
 __all__ = ["Carrier"]
@@ -34,6 +35,7 @@ class Carrier(Timed):
         "_chunked",
         "_head",
         "_intake",
+        "_plan",
         "_protocol",
         "_size",
         "_timer",
@@ -55,37 +57,27 @@ class Carrier(Timed):
         """The client was given the head of a response."""
         self._protocol = protocol
         self._timer = Timer(lasting=True)
+        self._plan: Plan | None = None
         self._intake: Intake | None = None
         self._size = 0  # bytes taken from the gateway's budget
         self._head = b""  # of a response, not yet written
         self._chunked = False
         self._body = True
 
-    def begin(self, generation: Generation, intake: Intake, plan: Plan, body: bytes, size: int, length: int) -> None:
-        """Run the exchange of a message. `size` bytes of the budget go back once its body is not needed any more.
-
-        `length`: `body` is only the beginning of so many bytes, and the rest follows by `Exchange.write`. Else -1.
-        """
-        protocol = self._protocol
-        self._intake = intake
+    def begin(self, generation: Generation, plan: Plan, method: str, size: int, upload: Upload | None = None) -> None:
+        """Run the exchange of a message. `size` bytes of the budget go back once its body is not needed any more."""
+        self._plan = plan
         self._size = size
         self.started = False
         self.exchange = exchange = Exchange(
-            protocol.runtime,
-            generation.settings,
-            plan,
-            self,
-            body if length < 0 else None,
-            method=intake.method,
-            streaming=length >= 0,
-            length=None if length < 0 else length,
-            timer=self._timer,
+            self._protocol.runtime, generation.settings, plan, self, method=method, upload=upload, timer=self._timer
         )
         exchange.begin()
 
     def answer(self, intake: Intake, error: WaypostError) -> None:
         """Answer a message that no exchange is made for."""
         self._intake = intake
+        self.started = False
         status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
         request_id = error.message_id or intake.id
         headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
@@ -124,13 +116,13 @@ class Carrier(Timed):
         self._head, self._chunked, self._body, self.persistent = head.relay(
             plan, endpoint, attempts, begin, self.closing
         )
-        if protocol.access_log and self._intake is not None:
-            protocol.log(self._intake, head.status)
+        if protocol.access_log:
+            protocol.log(plan.intake, head.status)
 
     def start(self, status: int, headers: Headers) -> None:
         """An answer of Waypost's own; its length is known."""
         protocol = self._protocol
-        intake = self._intake
+        intake = self._intake if self._plan is None else self._plan.intake
         self.started = True
         self._release()
         self._chunked = False
@@ -166,6 +158,23 @@ class Carrier(Timed):
             chunk = head + chunk
         self._protocol.transport.write(chunk)
 
+    def whole(
+        self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
+    ) -> None:
+        protocol = self._protocol
+        self.started = True
+        if self._size:
+            self._release()
+        begin = STATUS_LINE[head.status]
+        if protocol.server_state.default_headers:
+            begin += protocol.default_fields()
+        data, self.persistent = head.whole(plan, endpoint, attempts, begin, self.closing, body, end)
+        protocol.transport.write(data)
+        if protocol.access_log:
+            protocol.log(plan.intake, head.status)
+        self.exchange = self._plan = None
+        protocol.message_done()
+
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         rest = self._head
         if self._chunked:
@@ -174,8 +183,7 @@ class Carrier(Timed):
         if rest:
             self._head = b""
             self._protocol.transport.write(rest)
-        self.exchange = None
-        self._intake = None
+        self.exchange = self._plan = self._intake = None
         self._protocol.message_done()
 
     def abort(self, error: WaypostError) -> None:

@@ -23,13 +23,14 @@ from urllib.parse import quote
 from waypost._native import RequestReader
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
+from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
 from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost._native import Intake
+    from waypost._native import Intake, Plan
     from waypost.app import Gateway, Generation
     from waypost.exchange.runtime import Runtime
 
@@ -165,47 +166,61 @@ class Protocol(HttpToolsProtocol):
         if not self.fast or self.limit_concurrency is not None:
             self._hand_over(data)
             return
+        if found[1] is None:
+            raw = data
+            if self._state != "boundary":
+                raw = bytes(self._raw)
+                self._raw.clear()
+            self._planned(generation, found[0], found[2], raw)
+            return
         intake, body, rest = found
         length = intake.length
         if length is not None and len(body) < length:
             self._begin_body(generation, intake, data, body, length)
         else:
-            if self._state == "boundary":
-                raw = data
-            else:
-                raw = bytes(self._raw)
-                self._raw.clear()
-            self._message(generation, intake, body, rest, raw)
+            raw = data if self._state == "boundary" else bytes(self._raw)
+            self._raw.clear()
+            self._whole_message(generation, intake, body, rest, raw)
 
-    def _message(self, generation: Generation, intake: Intake, body: bytes, rest: bytes, raw: bytes) -> None:
-        """A message of which everything is here: `raw` is its bytes, those behind it included."""
-        size = 0
-        if intake.buffered:
-            size = len(body)
-            if size > generation.body_limit or not self.gateway.budget.take(size, generation.buffered_limit):
-                # The ASGI path refuses it, or can wait.
-                self._give_to_uvicorn(raw)
-                return
+    def _planned(self, generation: Generation, plan: Plan, rest: bytes, raw: bytes) -> None:
+        """A message that was decided: `raw` is its bytes, those behind it included."""
+        size = plan.body_length
+        if not plan.forwards or size > generation.body_limit or not self._take(size, generation):
+            # The ASGI path translates it, refuses it, or can wait.
+            self._give_to_uvicorn(raw)
+            return
         self._state = "exchange"
         self._left = 0
-        self._carrier.deadline = math.inf  # it stays on the wheel
+        carrier = self._carrier
+        carrier.deadline = math.inf  # it stays on the wheel
         if rest:
             self._keep(rest)
         if self._stopping:
-            self._carrier.closing = not rest
+            carrier.closing = not rest
+        carrier.begin(generation, plan, plan.method, size)
+
+    def _whole_message(self, generation: Generation, intake: Intake, body: bytes, rest: bytes, raw: bytes) -> None:
+        """A message of which everything is here, not decided yet."""
+        if len(body) > generation.body_limit and intake.buffered:
+            self._give_to_uvicorn(raw)
+            return
         try:
             plan = intake.plan(body if intake.buffered else None)
         except WaypostError as error:
-            self.gateway.budget.give(size)
+            self._state = "exchange"
+            self._left = 0
+            if rest:
+                self._keep(rest)
+            if self._stopping:
+                self._carrier.closing = not rest
             self._carrier.answer(intake, error)
             return
-        if plan.forwards:
-            self._carrier.begin(generation, intake, plan, body, size, -1)
-        else:
-            self.gateway.budget.give(size)
-            self._rest = b""
-            self.flow.resume_reading()
-            self._give_to_uvicorn(raw)
+        if not intake.buffered:
+            plan.attach(body)
+        self._planned(generation, plan, rest, raw)
+
+    def _take(self, size: int, generation: Generation) -> bool:
+        return self.gateway.budget.take(size, generation.buffered_limit)
 
     def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
         if intake.buffered:
@@ -231,7 +246,7 @@ class Protocol(HttpToolsProtocol):
         self._forget()
         self._state = "exchange"
         self._left = length
-        self._carrier.begin(generation, intake, plan, b"", 0, length)
+        self._carrier.begin(generation, plan, intake.method, 0, Upload(length))
         if self._carrier.exchange is not None:
             self._carrier.exchange.on_writable = self._writable
         self._more(body)
@@ -252,13 +267,13 @@ class Protocol(HttpToolsProtocol):
         length = intake.length or 0
         body, rest = whole[self._whole - length : self._whole], whole[self._whole :]
         self._forget()
-        self._message(generation, intake, body, rest, whole)
+        self._whole_message(generation, intake, body, rest, whole)
 
     def _hold(self, size: int) -> None:
         """Account for `size` more bytes of a body that is read whole."""
         generation = self._generation
         if generation is not None and size:
-            if not self.gateway.budget.take(size, generation.buffered_limit):
+            if not self._take(size, generation):
                 self._hand_over(b"")  # the ASGI path can wait
                 return
             self._held += size

@@ -8,7 +8,7 @@ use waypost_core::http1;
 
 use crate::endpoint::Endpoint;
 use crate::errors;
-use crate::plan::Plan;
+use crate::plan::{Plan, joined};
 
 /// Fields as a list of pairs.
 pub(crate) fn list<'py, 'f>(
@@ -60,6 +60,37 @@ impl ResponseHead {
     ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
         let relay = plan.relay(&self.head, endpoint, attempts, begin, close);
         (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
+    }
+
+    #[allow(clippy::too_many_arguments)] // All that a response consists of.
+    fn whole<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        endpoint: &Endpoint,
+        attempts: u32,
+        begin: &[u8],
+        close: bool,
+        body: &[u8],
+        end: &ResponseEnd,
+    ) -> PyResult<(Bound<'py, PyBytes>, bool)> {
+        let mut relay = plan.relay(&self.head, endpoint, attempts, begin, close);
+        let bytes = if relay.chunked {
+            if !body.is_empty() {
+                relay.head.extend_from_slice(&http1::encode_chunk(body));
+            }
+            relay.head.extend_from_slice(b"0\r\n");
+            for (name, value) in &end.end.trailers {
+                for part in [name.as_slice(), b": ", value.as_slice(), b"\r\n"] {
+                    relay.head.extend_from_slice(part);
+                }
+            }
+            relay.head.extend_from_slice(b"\r\n");
+            PyBytes::new(py, &relay.head)
+        } else {
+            joined(py, &relay.head, if relay.body { body } else { b"" })?
+        };
+        Ok((bytes, relay.persistent))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `Intake` and `Plan`: one message between its head and its attempts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -70,20 +70,58 @@ impl Intake {
     }
 
     #[pyo3(signature = (body))]
-    fn plan(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Plan> {
-        let snapshot = &self.shared.snapshot;
-        let plan = snapshot.plan(&self.intake, body, &IDS).map_err(|none| errors::no_plan(py, &none))?;
-        let endpoints = plan.endpoints.iter().filter_map(|at| self.shared.endpoint(py, *at));
-        Ok(Plan {
-            endpoints: PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind(),
-            shared: Arc::clone(&self.shared),
-            intake: Arc::clone(&self.intake),
-            inner: plan,
-        })
+    fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
+        let bytes = body.as_ref().map(|body| body.as_bytes());
+        let plan = self.shared.snapshot.plan(&self.intake, bytes, &IDS);
+        let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
+        let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
+        Plan::new(py, Arc::clone(&self.shared), Arc::clone(&self.intake), plan, held)
+    }
+}
+
+/// A request body: a part of what a socket read gave.
+pub(crate) struct Held {
+    pub(crate) bytes: Py<PyBytes>,
+    pub(crate) start: usize,
+    pub(crate) length: usize,
+}
+
+impl Held {
+    fn of<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        self.bytes.as_bytes(py).get(self.start..self.start + self.length).unwrap_or_default()
     }
 }
 
 impl Plan {
+    pub(crate) fn new(
+        py: Python<'_>,
+        shared: Arc<Shared>,
+        intake: Arc<engine::Intake>,
+        inner: engine::Plan,
+        body: Option<Held>,
+    ) -> PyResult<Self> {
+        let endpoints = inner.endpoints.iter().filter_map(|at| shared.endpoint(py, *at));
+        let endpoints = PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind();
+        Ok(Self { endpoints, shared, intake, inner, body: Mutex::new(body) })
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<Held>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_head(
+        &self,
+        py: Python<'_>,
+        endpoint: &Endpoint,
+        body: BodyLength,
+        remaining_ms: Option<u64>,
+    ) -> PyResult<Vec<u8>> {
+        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms);
+        // What cannot be written came from the client: its configuration was checked.
+        let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
+        head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))
+    }
+
     /// The fields of a response as they are sent on: the endpoint's without those that Waypost sets itself, then these.
     pub(crate) fn relayed<'py>(
         &self,
@@ -115,6 +153,8 @@ pub(crate) struct Plan {
     shared: Arc<Shared>,
     intake: Arc<engine::Intake>,
     inner: engine::Plan,
+    /// Never contended: a plan belongs to one exchange.
+    body: Mutex<Option<Held>>,
     #[pyo3(get)]
     endpoints: Py<PyTuple>,
 }
@@ -190,10 +230,62 @@ impl Plan {
         remaining_ms: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let body = body_length.map_or(BodyLength::Chunked, BodyLength::Known);
-        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms);
-        // What cannot be written came from the client: its configuration was checked.
-        let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
-        let head = head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))?;
-        Ok(PyBytes::new(py, &head))
+        Ok(PyBytes::new(py, &self.write_head(py, endpoint, body, remaining_ms)?))
     }
+
+    #[getter]
+    fn intake(&self) -> Intake {
+        Intake { shared: Arc::clone(&self.shared), intake: Arc::clone(&self.intake) }
+    }
+
+    #[getter]
+    fn method(&self) -> &str {
+        self.intake.method()
+    }
+
+    #[getter]
+    fn body_length(&self) -> usize {
+        self.body().as_ref().map_or(0, |held| held.length)
+    }
+
+    #[getter(body)]
+    fn whole_body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        match self.body().as_ref() {
+            Some(held) if held.length == held.bytes.as_bytes(py).len() => held.bytes.bind(py).clone(),
+            Some(held) => PyBytes::new(py, held.of(py)),
+            None => PyBytes::new(py, b""),
+        }
+    }
+
+    fn attach(&self, body: Bound<'_, PyBytes>) {
+        *self.body() = Some(Held { start: 0, length: body.as_bytes().len(), bytes: body.unbind() });
+    }
+
+    fn forget(&self) {
+        *self.body() = None;
+    }
+
+    #[pyo3(signature = (endpoint, remaining_ms = None))]
+    fn request<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: &Endpoint,
+        remaining_ms: Option<u64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let held = self.body();
+        let body = held.as_ref().map_or(&[][..], |held| held.of(py));
+        let head = self.write_head(py, endpoint, BodyLength::Known(body.len() as u64), remaining_ms)?;
+        joined(py, &head, body)
+    }
+}
+
+/// Both, one behind the other.
+pub(crate) fn joined<'py>(py: Python<'py>, head: &[u8], body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, head.len() + body.len(), |out| {
+        if let Some((first, rest)) = out.split_at_mut_checked(head.len()) {
+            first.copy_from_slice(head);
+            rest.copy_from_slice(body);
+        }
+        Ok(())
+    })
 }

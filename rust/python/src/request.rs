@@ -1,6 +1,6 @@
 //! Reading requests off a client's connection.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes};
@@ -8,7 +8,7 @@ use waypost_core::engine::{Offer, Peer};
 use waypost_core::http1;
 
 use crate::errors;
-use crate::plan::Intake;
+use crate::plan::{Held, Intake, Plan};
 use crate::snapshot::{IDS, Snapshot};
 
 /// The lock is never contended: a reader belongs to one connection.
@@ -30,12 +30,13 @@ impl RequestReader {
         &self,
         py: Python<'py>,
         snapshot: &Bound<'py, Snapshot>,
-        data: &[u8],
+        data: Bound<'py, PyBytes>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let shared = snapshot.get().shared();
         let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
-        let offer = shared.snapshot.offer(&mut reader, data, &self.peer, &IDS);
+        let bytes = data.as_bytes();
+        let offer = shared.snapshot.offer(&mut reader, bytes, &self.peer, &IDS);
         match offer.map_err(|refused| errors::refusal(py, &refused))? {
             Offer::Partial => {
                 *held = Some(reader);
@@ -44,8 +45,18 @@ impl RequestReader {
             Offer::Other => Ok(PyBool::new(py, false).to_owned().into_any()),
             Offer::Plain(intake, rest) => {
                 let length = intake.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+                let start = bytes.len() - rest.len();
                 let (body, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                let intake = Intake::new(shared.clone(), intake);
+                if intake.buffered
+                    && body.len() == length
+                    && let Ok(plan) = shared.snapshot.plan(&intake, Some(body), &IDS)
+                {
+                    let rest = PyBytes::new(py, rest);
+                    let held = Held { start, length, bytes: data.clone().unbind() };
+                    let plan = Plan::new(py, Arc::clone(shared), Arc::new(intake), plan, Some(held))?;
+                    return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
+                }
+                let intake = Intake::new(Arc::clone(shared), intake);
                 let found = (intake, PyBytes::new(py, body), PyBytes::new(py, rest));
                 Ok(found.into_pyobject(py)?.into_any())
             }
