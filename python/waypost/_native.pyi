@@ -448,6 +448,8 @@ class RequestReader:
         Raises `WaypostError` with `dialect` and `message_id`, as soon as it is seen, where no parser should go on:
         `bad_framing`, `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
         """
+    def check(self, snapshot: Snapshot, data: bytes) -> bool:
+        """Whether a head is complete, plain or not; what follows it is not looked at. Raises as `feed`."""
 
 @final
 class ResponseHead:

@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from waypost.app import Gateway, Generation
     from waypost.exchange.runtime import Runtime
 
-__all__ = ["AsgiSink", "DataPath", "too_large"]
+__all__ = ["GONE", "AsgiSink", "DataPath", "too_large"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+GONE: Final = "waypost.gone"
+"""An extension of the scope. Its `call` takes a function to call when the client has left, or `None`: cheaper than
+a task that waits in `receive`."""
 _HIGH_WATER: Final = 256 * 1024
 """Bytes of a response that wait for the client before reading from the endpoint pauses."""
 _DISCARD_TIME: Final = 1.0
@@ -385,16 +388,30 @@ class _Request:
         exchange = Exchange(runtime, self._generation.settings, plan, sink, method=scope["method"], upload=upload)
         sink.exchange = exchange
         sink.release = self._release
+        extensions = scope.get("extensions") or {}
+        gone: Callable[[Callable[[], None] | None], None] | None = None
         listener: asyncio.Task[None] | None = None
+
+        def left() -> None:
+            exchange.cancel()
+            sink.disconnected()
+
         try:
             exchange.begin()
-            listening = self._stream(exchange, sink, first) if upload is not None else self._listen(exchange, sink)
-            listener = runtime.loop.create_task(listening)
-            await sink.relay(self._send, trailers="http.response.trailers" in (scope.get("extensions") or ()))
+            if upload is not None:
+                listener = runtime.loop.create_task(self._stream(exchange, sink, first))
+            elif GONE in extensions and self._complete:
+                gone = extensions[GONE]["call"]
+                gone(left)
+            else:
+                listener = runtime.loop.create_task(self._listen(exchange, sink))
+            await sink.relay(self._send, trailers="http.response.trailers" in extensions)
         finally:
             self.started = sink.began
             exchange.cancel()
             sink.exchange = sink.release = None  # a cycle would be the garbage collector's work
+            if gone is not None:
+                gone(None)
             if listener is not None and not listener.done():
                 listener.cancel()
 

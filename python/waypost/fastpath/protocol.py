@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from urllib.parse import quote
 
 from waypost._native import RequestReader
+from waypost.asgi import GONE
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
@@ -28,6 +29,8 @@ from waypost.fastpath.carrier import Carrier
 from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.applications import Starlette
 
     from waypost._native import Intake, Plan
@@ -72,6 +75,7 @@ class Protocol(HttpToolsProtocol):
         self._heading = 0  # bytes of a head that uvicorn's parser is in; -1: in none
         self._upgraded = False
         self._stopping = False
+        self._on_gone: Callable[[], None] | None = None
         self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     # The event loop's calls.
@@ -111,6 +115,9 @@ class Protocol(HttpToolsProtocol):
         self._forget()
         self._rest = b""
         super().connection_lost(exc)
+        gone, self._on_gone = self._on_gone, None
+        if gone is not None:
+            gone()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -149,7 +156,10 @@ class Protocol(HttpToolsProtocol):
     def _offer(self, data: bytes) -> None:
         generation = self.gateway.generation
         try:
-            found = self._reader.feed(generation.snapshot, data)
+            if self.fast and self.limit_concurrency is None:
+                found = self._reader.feed(generation.snapshot, data)
+            else:
+                found = False if self._reader.check(generation.snapshot, data) else None
         except WaypostError as error:
             self._forget()
             self._refuse(error)
@@ -162,9 +172,6 @@ class Protocol(HttpToolsProtocol):
                     self._expect(_HEAD_TIME)
             else:
                 self._hand_over(data)
-            return
-        if not self.fast or self.limit_concurrency is not None:
-            self._hand_over(data)
             return
         if found[1] is None:
             raw = data
@@ -388,6 +395,11 @@ class Protocol(HttpToolsProtocol):
         self._heading = 0
         self._expect(_HEAD_TIME)
         super().on_message_begin()
+        # So that nobody has to wait in `receive` for the client to leave.
+        self.scope["extensions"] = {GONE: {"call": self._call_when_gone}}
+
+    def _call_when_gone(self, callback: Callable[[], None] | None) -> None:
+        self._on_gone = callback
 
     def on_headers_complete(self) -> None:
         self._heading = -1

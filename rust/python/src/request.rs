@@ -62,4 +62,16 @@ impl RequestReader {
             }
         }
     }
+
+    fn check<'py>(&self, py: Python<'py>, snapshot: &Bound<'py, Snapshot>, data: &[u8]) -> PyResult<bool> {
+        let shared = snapshot.get().shared();
+        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
+        let complete = shared.snapshot.check(&mut reader, data, &IDS);
+        let complete = complete.map_err(|refused| errors::refusal(py, &refused))?;
+        if !complete {
+            *held = Some(reader);
+        }
+        Ok(complete)
+    }
 }

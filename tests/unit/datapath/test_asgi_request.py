@@ -233,6 +233,8 @@ class Headless:
     def head(self, *_, **__):
         raise self._error
 
+    request = head
+
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),

@@ -4,7 +4,7 @@ use super::id::Ids;
 use super::intake::{Intake, Refusal, Request};
 use super::snapshot::Snapshot;
 use crate::dialect::{self, Dialect};
-use crate::http1::{ErrorKind, PlainHead, RequestReader, target_of};
+use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
 
 /// Where a connection's requests come from.
 #[derive(Clone, Debug)]
@@ -33,6 +33,14 @@ impl Snapshot {
         RequestReader::new(self.limits.header)
     }
 
+    /// Only judges further bytes at a message boundary: whether a head is complete, plain or not.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    pub fn check(&self, reader: &mut RequestReader, data: &[u8], ids: &Ids) -> Result<bool, Refusal> {
+        reader.feed(data).map(|found| found.is_some()).map_err(|error| refusal(&error, data, ids))
+    }
+
     /// Looks at further bytes at a message boundary. After anything but [`Offer::Partial`] `reader` is spent.
     ///
     /// # Errors
@@ -47,20 +55,7 @@ impl Snapshot {
         let (head, rest) = match reader.feed(data) {
             Ok(None) => return Ok(Offer::Partial),
             Ok(Some((head, rest))) => (head, rest),
-            Err(error) => {
-                let path = target_of(data).split('?').next().unwrap_or_default();
-                let code = match error.kind {
-                    ErrorKind::RequestTooLarge | ErrorKind::TooManyFields => "header_too_large",
-                    _ => "bad_framing",
-                };
-                return Err(Refusal {
-                    code,
-                    message: error.to_string(),
-                    allow: None,
-                    dialect: dialect::entry(path).map_or(Dialect::Json, |entry| entry.dialect),
-                    id: ids.id(),
-                });
-            }
+            Err(error) => return Err(refusal(&error, data, ids)),
         };
         let Some(PlainHead { method, target, old, fields }) = head.filter(|h| h.target.starts_with("/v1/"))
         else {
@@ -75,5 +70,21 @@ impl Snapshot {
             version: if old { "1.0" } else { "1.1" }.to_owned(),
         };
         Ok(self.accept(request, ids).map_or(Offer::Other, |intake| Offer::Plain(intake, rest)))
+    }
+}
+
+/// The answer to what is no request head; `data` is the last that came of it.
+fn refusal(error: &http1::Error, data: &[u8], ids: &Ids) -> Refusal {
+    let path = target_of(data).split('?').next().unwrap_or_default();
+    let code = match error.kind {
+        ErrorKind::RequestTooLarge | ErrorKind::TooManyFields => "header_too_large",
+        _ => "bad_framing",
+    };
+    Refusal {
+        code,
+        message: error.to_string(),
+        allow: None,
+        dialect: dialect::entry(path).map_or(Dialect::Json, |entry| entry.dialect),
+        id: ids.id(),
     }
 }
