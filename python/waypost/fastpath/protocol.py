@@ -18,19 +18,14 @@ from __future__ import annotations
 import asyncio
 import math
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
-from urllib.parse import quote
 
 from waypost._native import RequestReader
-from waypost.asgi import GONE
-from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
-from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol
+from waypost.fastpath.mannered import HEAD_SLACK, Mannered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.applications import Starlette
 
     from waypost._native import Intake, Plan
@@ -51,7 +46,7 @@ _STUCK: Final = 30.0
 _State = Literal["boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Mannered):
     """uvicorn's HTTP/1 protocol with a fast path beside it. `fast_path` makes the class for one application."""
 
     gateway: Gateway
@@ -71,12 +66,7 @@ class Protocol(HttpToolsProtocol):
         self._held = 0  # bytes of the budget that `_raw` takes
         self._left = 0  # bytes of a fast message's body that are still to come
         self._rest = b""  # what came behind a fast message
-        self._within = False  # uvicorn's parser is inside of a message
-        self._heading = 0  # bytes of a head that uvicorn's parser is in; -1: in none
-        self._upgraded = False
         self._stopping = False
-        self._on_gone: Callable[[], None] | None = None
-        self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     # The event loop's calls.
 
@@ -115,9 +105,6 @@ class Protocol(HttpToolsProtocol):
         self._forget()
         self._rest = b""
         super().connection_lost(exc)
-        gone, self._on_gone = self._on_gone, None
-        if gone is not None:
-            gone()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -162,7 +149,7 @@ class Protocol(HttpToolsProtocol):
                 found = False if self._reader.check(generation.snapshot, data) else None
         except WaypostError as error:
             self._forget()
-            self._refuse(error)
+            self.refuse(error)
             return
         if not found:
             if found is None:
@@ -333,7 +320,7 @@ class Protocol(HttpToolsProtocol):
             self.runtime.wheel.schedule(carrier, self.loop.time() + self.timeout_keep_alive)
         elif not carrier.persistent:
             if self._left:
-                self._linger()
+                self.linger()
             else:
                 self.transport.close()
         elif self._left:
@@ -376,13 +363,12 @@ class Protocol(HttpToolsProtocol):
             super().shutdown()
 
     def _to_uvicorn(self, data: bytes) -> None:
-        cycle = self.cycle
-        if self._within or self._upgraded or self.pipeline or (cycle is not None and not cycle.response_complete):
+        if not self.between_messages():
             if self._heading >= 0:
                 self._heading += len(data)
-                if self._heading > self.gateway.generation.config.limits.header + 256:
+                if self._heading > self.gateway.generation.config.limits.header + HEAD_SLACK:
                     message = "the request's head is longer than `limits.header` allows"
-                    self._refuse(WaypostError("header_too_large", message))
+                    self.refuse(WaypostError("header_too_large", message))
                     return
             super().data_received(data)
             return
@@ -390,67 +376,15 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._offer(data)
 
-    def on_message_begin(self) -> None:
-        self._within = True
-        self._heading = 0
+    def head_begins(self) -> None:
         self._expect(_HEAD_TIME)
-        super().on_message_begin()
-        # So that nobody has to wait in `receive` for the client to leave.
-        self.scope["extensions"] = {GONE: {"call": self._call_when_gone}}
 
-    def _call_when_gone(self, callback: Callable[[], None] | None) -> None:
-        self._on_gone = callback
-
-    def on_headers_complete(self) -> None:
-        self._heading = -1
+    def head_ends(self) -> None:
         self._carrier.deadline = math.inf
-        super().on_headers_complete()
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and self.parser.get_http_version() == "1.0":
-            # Chunks are not for HTTP/1.0 (RFC 9112, section 6.1): what has no length ends with the connection.
-            cycle.chunked_encoding = None if cycle.scope["method"] == "HEAD" else False
-            cycle.expected_content_length = _UntilClose()
 
-    def on_message_complete(self) -> None:
-        self._within = False
-        super().on_message_complete()
+    # The end of a connection.
 
-    def handle_websocket_upgrade(self) -> None:
-        self._upgraded = True
-        super().handle_websocket_upgrade()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        self._upgraded = True
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn would say
-        """What uvicorn's parser refused."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete:
-            if cycle.response_started or self.pipeline:
-                self.transport.close()  # in the middle of another response nothing can be said
-                return
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self._refuse(WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112"))
-
-    # Refusals and timeouts.
-
-    def _refuse(self, error: WaypostError) -> None:
-        """Answer what cannot be read as a request, and end the connection."""
-        self._state = "linger"
-        if self.transport.is_closing():
-            return
-        request_id = error.message_id or ""
-        status, headers, body = render_error(error.dialect or "json", error, request_id)
-        if request_id:
-            headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
-        if (b"connection", b"close") not in headers:
-            headers.append((b"connection", b"close"))
-        lines = [b"%b: %b\r\n" % field for field in headers]
-        self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
-        self._linger()
-
-    def _linger(self) -> None:
+    def linger(self) -> None:
         self._state = "linger"
         self.flow.resume_reading()
         if self.transport.can_write_eof():
@@ -469,7 +403,7 @@ class Protocol(HttpToolsProtocol):
         if state == "head" or (state == "uvicorn" and self._heading >= 0):
             self._forget()
             message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
-            self._refuse(WaypostError("bad_framing", message))
+            self.refuse(WaypostError("bad_framing", message))
         elif state == "body" or state == "exchange":  # noqa: PLR1714
             message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
             error = WaypostError("bad_framing", message)
@@ -493,38 +427,6 @@ class Protocol(HttpToolsProtocol):
         if self._held:
             self.gateway.budget.give(self._held)
             self._held = 0
-
-    # What uvicorn adds.
-
-    def default_fields(self) -> bytes:
-        """The fields that uvicorn puts in front of every response's, as its settings say."""
-        fields = self.server_state.default_headers
-        if fields is not self._defaults[0]:
-            self._defaults = (fields, b"".join([b"%b: %b\r\n" % field for field in fields]))
-        return self._defaults[1]
-
-    def log(self, intake: Intake, status: int) -> None:
-        """uvicorn's access log, where it is on."""
-        path, _, query = intake.target.partition("?")
-        full = f"{quote(path)}?{query}" if query else quote(path)
-        client = "" if self.client is None else f"{self.client[0]}:{self.client[1]}"
-        version = intake.http_version
-        self.access_logger.info('%s - "%s %s HTTP/%s" %d', client, intake.method, full, version, status)
-
-
-class _UntilClose(int):
-    """The length of a body that ends with its connection, in uvicorn's bookkeeping: never exceeded, never short."""
-
-    def __lt__(self, other: object) -> bool:
-        return False
-
-    def __sub__(self, other: int) -> _UntilClose:
-        return self
-
-    def __ne__(self, other: object) -> bool:
-        return False
-
-    __hash__ = int.__hash__
 
 
 def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
