@@ -50,8 +50,8 @@ class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
     __slots__ = ("_aside", "_aside_size", "_began", "_deadline", "_endpoints", "_head", "_kept", "_method", "_next",
-                 "_out", "_paused", "_phase", "_plan", "_settings", "_sink", "_timer", "_translation", "_until",
-                 "_upload", "attempt", "attempts", "done", "endpoint", "on_writable", "request_sent", "runtime")  # fmt: skip
+                 "_out", "_paused", "_phase", "_plan", "_settings", "_sink", "_timer", "_translation",
+                 "_until",                 "_upload", "attempt", "attempts", "done", "endpoint", "on_writable", "request_sent", "runtime")  # fmt: skip
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from waypost.asgi import GONE
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
-from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol
+from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,6 +35,7 @@ class Mannered(HttpToolsProtocol):
         self._within = False  # the parser is inside of a message
         self._heading = -1  # bytes of the head that the parser is in; -1: in none
         self._upgraded = False
+        self._running: RequestResponseCycle | None = None  # the message that the application has
         self._on_gone: Callable[[], None] | None = None
         self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
@@ -59,7 +60,16 @@ class Mannered(HttpToolsProtocol):
 
     # uvicorn's calls.
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def connection_lost(self, exc: Exception | None) -> None:
+        running = self._running
+        if running is not None and not running.response_complete:
+            # uvicorn tells the last message only, which waits where several were sent at once.
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
         gone, self._on_gone = self._on_gone, None
         if gone is not None:
