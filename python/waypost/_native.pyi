@@ -2,6 +2,8 @@
 
 Pure functions and state machines: nothing in here opens a socket, reads a file or looks at a clock. All classes
 are immutable unless they say otherwise and may be shared between threads.
+
+More than 500 lines, because the contract of one module is one file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

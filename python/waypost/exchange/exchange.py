@@ -51,7 +51,8 @@ class Exchange:
 
     __slots__ = ("_aside", "_aside_size", "_began", "_deadline", "_endpoints", "_head", "_kept", "_method", "_next",
                  "_out", "_paused", "_phase", "_plan", "_settings", "_sink", "_timer", "_translation",
-                 "_until",                 "_upload", "attempt", "attempts", "done", "endpoint", "on_writable", "request_sent", "runtime")  # fmt: skip
+                 "_until", "_upload", "attempt", "attempts", "done", "endpoint", "on_writable", "request_sent",
+                 "runtime")  # fmt: skip
 
     def __init__(
         self,

@@ -79,8 +79,7 @@ class Carrier(Timed):
         self._intake = intake
         self.started = False
         status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
-        request_id = error.message_id or intake.id
-        headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        headers.append((b"x-request-id", intake.id.encode("ascii", "replace")))
         self.start(status, headers)
         self.data(body)
         self.end()

@@ -16,7 +16,6 @@ from waypost.errors import WaypostError
 from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from waypost._native import Intake

@@ -16,6 +16,7 @@ The rules, all of them in this file:
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from waypost.exchange.runtime import Runtime
 
 __all__ = ["Protocol", "fast_path"]
+
+_logger = logging.getLogger("waypost")
 
 _HEAD_TIME: Final = 30.0
 """Seconds that a client may take for a whole head; for its first byte on a new connection, too."""
@@ -55,6 +58,9 @@ class Protocol(Mannered):
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
+        if self.fast and self.config.proxy_headers:
+            type(self).fast = False
+            _logger.warning("the fast path is off: it does not know of uvicorn's proxy_headers, which is on")
         self.runtime: Runtime = self.gateway.runtime()
         self._carrier = Carrier(self)
         self._reader = cast(RequestReader, None)

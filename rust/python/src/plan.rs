@@ -71,7 +71,7 @@ impl Intake {
 
     #[pyo3(signature = (body))]
     fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
-        let bytes = body.as_ref().map(|body| body.as_bytes());
+        let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
         let plan = self.shared.snapshot.plan(&self.intake, bytes, &IDS);
         let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
         let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
@@ -272,8 +272,8 @@ impl Plan {
         endpoint: &Endpoint,
         remaining_ms: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let held = self.body();
-        let body = held.as_ref().map_or(&[][..], |held| held.of(py));
+        let kept = self.body();
+        let body = kept.as_ref().map_or(&[][..], |held| held.of(py));
         let head = self.write_head(py, endpoint, BodyLength::Known(body.len() as u64), remaining_ms)?;
         joined(py, &head, body)
     }

@@ -30,7 +30,7 @@ impl RequestReader {
         &self,
         py: Python<'py>,
         snapshot: &Bound<'py, Snapshot>,
-        data: Bound<'py, PyBytes>,
+        data: &Bound<'py, PyBytes>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let shared = snapshot.get().shared();
         let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,10 +53,10 @@ impl RequestReader {
                 {
                     let rest = PyBytes::new(py, rest);
                     let held = Held { start, length, bytes: data.clone().unbind() };
-                    let plan = Plan::new(py, Arc::clone(shared), Arc::new(intake), plan, Some(held))?;
+                    let plan = Plan::new(py, Arc::clone(shared), Arc::new(*intake), plan, Some(held))?;
                     return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
                 }
-                let intake = Intake::new(Arc::clone(shared), intake);
+                let intake = Intake::new(Arc::clone(shared), *intake);
                 let found = (intake, PyBytes::new(py, body), PyBytes::new(py, rest));
                 Ok(found.into_pyobject(py)?.into_any())
             }

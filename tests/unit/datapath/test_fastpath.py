@@ -20,8 +20,8 @@ SLOW = PLAIN.replace(b"host: h", b"host: h\r\nexpect: 100-continue")
 
 async def until(condition):
     """Wait for what nothing announces."""
-    while not condition():
-        await asyncio.sleep(0)  # noqa: ASYNC110
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0)
 
 
 def config(url, speaks="envelope", **more):
@@ -33,7 +33,14 @@ def config(url, speaks="envelope", **more):
 @contextlib.asynccontextmanager
 async def serving(app, *, fast=True, **settings):
     """A running uvicorn; gives its port."""
-    settings = {"log_config": None, "ws": "none", "lifespan": "off", "access_log": False, **settings}
+    settings = {
+        "log_config": None,
+        "ws": "none",
+        "lifespan": "off",
+        "access_log": False,
+        "proxy_headers": False,
+        **settings,
+    }
     server = uvicorn.Server(uvicorn.Config(app, port=0, http=fast_path(app, fast=fast), **settings))
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
@@ -85,6 +92,18 @@ def test_plain_messages_pass_by_the_application(run, scripts, asgi_messages):
         async with serving(create_app(config(up.url)), fast=False) as port:
             await exchange(port, PLAIN, CLOSE)
             assert (len(up.requests), len(asgi_messages)) == (4, 2)
+
+    run(body)
+
+
+def test_there_is_none_where_uvicorn_believes_forwarded_addresses(run, scripts, asgi_messages, caplog):
+    async def body(world):
+        up = await world.upstream(scripts.reply())
+        async with serving(create_app(config(up.url)), proxy_headers=True) as port:
+            await exchange(port, PLAIN, CLOSE)
+            await exchange(port, PLAIN, CLOSE)
+        assert len(asgi_messages) == 2
+        assert [record.message for record in caplog.records if "fast path is off" in record.message] != []
 
     run(body)
 

@@ -132,10 +132,10 @@ impl Intake {
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let listed: Vec<&[u8]> = listed.map(<[u8]>::trim_ascii).collect();
         // Servers give names in lower case: nothing is copied then.
-        let lower = |name: &'_ [u8]| name.iter().any(u8::is_ascii_uppercase).then(|| name.to_ascii_lowercase());
-        let own_hop = |name: &[u8]| {
-            http1::is_hop_by_hop(name) || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
-        };
+        let lower =
+            |name: &'_ [u8]| name.iter().any(u8::is_ascii_uppercase).then(|| name.to_ascii_lowercase());
+        let own_hop =
+            |name: &[u8]| http1::is_hop_by_hop(name) || listed.iter().any(|l| l.eq_ignore_ascii_case(name));
         // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
         let latin = |bytes: &[u8]| -> String { bytes.iter().copied().map(char::from).collect() };
         let borrowed = |bytes| std::str::from_utf8(bytes).map_or_else(|_| latin(bytes).into(), Cow::Borrowed);

@@ -21,7 +21,7 @@ pub enum Offer<'a> {
     /// The beginning of a head.
     Partial,
     /// A message of which nothing needs more than a decision and forwarding, and the bytes behind its head.
-    Plain(Intake, &'a [u8]),
+    Plain(Box<Intake>, &'a [u8]),
     /// Legal so far, but not plain, not below `/v1/`, or to be refused by [`Snapshot::accept`].
     Other,
 }
@@ -69,7 +69,7 @@ impl Snapshot {
             scheme: peer.scheme.clone(),
             version: if old { "1.0" } else { "1.1" }.to_owned(),
         };
-        Ok(self.accept(request, ids).map_or(Offer::Other, |intake| Offer::Plain(intake, rest)))
+        Ok(self.accept(request, ids).map_or(Offer::Other, |intake| Offer::Plain(Box::new(intake), rest)))
     }
 }
 

@@ -131,7 +131,9 @@ impl ErrorKind {
             Self::ObsFold => "a header line begins with whitespace (obsolete line folding)",
             Self::HeadTooLarge => "the response's head is longer than allowed",
             Self::RequestTooLarge => "the request's head is longer than `limits.header` allows",
-            Self::RequestLine => "the request line is not a method, a target and a version, with one space between",
+            Self::RequestLine => {
+                "the request line is not a method, a target and a version, with one space between"
+            }
             Self::TooManyFields => "there are more than 128 header fields",
             Self::FieldName => "a header field's name is empty or has a character that names may not have",
             Self::FieldValue => "a header field's value has a control character",

@@ -65,7 +65,17 @@ impl Section {
     fn new(start: &'static [u8], limit: usize, too_large: ErrorKind) -> Self {
         let held = Vec::new();
         let start_line = !start.is_empty();
-        Self { held, start, start_line, limit, too_large, seen: 0, lines: 0, line_empty: true, after_cr: false }
+        Self {
+            held,
+            start,
+            start_line,
+            limit,
+            too_large,
+            seen: 0,
+            lines: 0,
+            line_empty: true,
+            after_cr: false,
+        }
     }
 
     /// Whether no byte has been taken.

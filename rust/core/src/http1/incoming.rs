@@ -122,7 +122,8 @@ fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
 /// The target of a request line, as far as there is one: an error is answered in the dialect of what was asked for.
 #[must_use]
 pub fn target_of(data: &[u8]) -> &str {
-    let line = data.trim_ascii_start().split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
+    let line =
+        data.trim_ascii_start().split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
     let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
     std::str::from_utf8(target).unwrap_or_default()
 }
