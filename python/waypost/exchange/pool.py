@@ -89,13 +89,10 @@ class Pool(Timed):
         if idle is None:
             return None
         found = None
-        now = self._loop.time()
-        oldest = now - IDLE_LIMIT
+        oldest = self._loop.time() - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            since = connection.idle_since
-            # Event loops keep the time for a turn: what was read from in this one has been looked at just now.
-            if since > oldest and (since == now or connection.alive()):
+            if connection.idle_since > oldest and connection.alive():
                 found = connection
                 break
             connection.close()
