@@ -2,6 +2,8 @@
 
 Pure functions and state machines: nothing in here opens a socket, reads a file or looks at a clock. All classes
 are immutable unless they say otherwise and may be shared between threads.
+
+More than 500 lines, because the contract of one module is one file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +32,7 @@ __all__ = [
     "Intake",
     "Matcher",
     "Plan",
+    "RequestReader",
     "ResponseEnd",
     "ResponseHead",
     "ResponseReader",
@@ -303,13 +306,26 @@ class Intake:
     @property
     def dialect(self) -> _Dialect: ...
     @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str:
+        """Path and query, not decoded."""
+    @property
+    def http_version(self) -> str: ...
+    @property
+    def persistent(self) -> bool:
+        """The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not."""
+    @property
     def length(self) -> int | None:
         """Bytes of the body, where the head says it."""
     @property
     def buffered(self) -> bool:
         """True: read the whole body, up to `limits.body`, and give it to `plan`. False: `plan(None)`, then stream."""
     def plan(self, body: bytes | None) -> Plan:
-        """Decide. Raises as `RouteTable.decide`, and `WaypostError` with `no_route` where no route matches."""
+        """Decide; the plan keeps `body`.
+
+        Raises as `RouteTable.decide`, and `WaypostError` with `no_route` where no route matches.
+        """
     def explain(self, body: bytes | None) -> Explanation:
         """Why each route does or does not take the message: by what `plan` decides by. Raises as it does."""
 
@@ -339,6 +355,27 @@ class Plan:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`."""
+    @property
+    def intake(self) -> Intake: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def body(self) -> bytes:
+        """The whole request body, as long as it is kept."""
+    @property
+    def body_length(self) -> int:
+        """Its length in bytes."""
+    def attach(self, body: bytes) -> None:
+        """Keep the body of a message that was planned without."""
+    def forget(self) -> None:
+        """Let go of the body: no other attempt will be made."""
+    def request(self, endpoint: Endpoint, remaining_ms: int | None = None) -> bytes:
+        """The whole request for one attempt: `head`, and the body that is kept."""
+    @property
+    def forwards(self) -> bool:
+        """No endpoint needs the message translated."""
+    def own_fields(self, endpoint: Endpoint | None, attempts: int) -> list[tuple[bytes, bytes]]:
+        """The fields that every routed response carries: `endpoint` answered, or was tried last."""
     def translated(self, endpoint: Endpoint) -> bool:
         """Whether the message must be translated for this endpoint: its dialect is not the cluster's."""
     def head(self, endpoint: Endpoint, body_length: int | None, *, remaining_ms: int | None = None) -> bytes:
@@ -406,6 +443,32 @@ class Snapshot:
         """
 
 @final
+class RequestReader:
+    """Reads the requests of one client connection, as far as they are plain. Mutable: used by one thread.
+
+    *Plain* is a request for something below `/v1/` that `Snapshot.accept` would take, of which nothing but the length
+    of a body has to be known to read it: no chunks, `Upgrade` or `Expect`, no other form of target than a path.
+    """
+
+    def __new__(cls, *, client: str | None = None, scheme: str = "http") -> RequestReader:
+        """`client` is the client's address."""
+
+    def feed(
+        self, snapshot: Snapshot, data: bytes
+    ) -> tuple[Plan, None, bytes] | tuple[Intake, bytes, bytes] | Literal[False] | None:
+        """Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
+
+        `None`: the head is not complete. `False`: the request is not plain, or `Snapshot.accept` would refuse it;
+        nothing of its bytes was kept. Else what `Snapshot.accept` gives, as much of the body as came, and what came
+        behind it; where all of a body that is to be read whole is there, and acceptable, the plan instead.
+
+        Raises `WaypostError` with `dialect` and `message_id`, as soon as it is seen, where no parser should go on:
+        `bad_framing`, `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
+        """
+    def check(self, snapshot: Snapshot, data: bytes) -> bool:
+        """Whether a head is complete, plain or not; what follows it is not looked at. Raises as `feed`."""
+
+@final
 class ResponseHead:
     """Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1)."""
 
@@ -414,6 +477,20 @@ class ResponseHead:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, wire order. `content-length` is kept where it frames the body."""
+    def fields(self, plan: Plan, endpoint: Endpoint, attempts: int) -> list[tuple[bytes, bytes]]:
+        """`headers` as a client gets them: without fields that are Waypost's, then `Plan.own_fields`."""
+    def relay(
+        self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool
+    ) -> tuple[bytes, bool, bool, bool]:
+        """The head for an HTTP/1 client, through its empty line: `begin` (the status line and more), then `fields`.
+
+        With it: the body goes in chunks (RFC 9112, section 7.1); there is a body on the wire; the client may send
+        another request. `close`: it may not, whatever it asked for.
+        """
+    def whole(
+        self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool, body: bytes, end: ResponseEnd
+    ) -> tuple[bytes, bool]:
+        """All of a response, as `relay` begins it, and whether the client may send another request."""
 
 @final
 class ResponseEnd:

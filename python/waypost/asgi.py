@@ -19,7 +19,8 @@ from waypost.config.units import format_size
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.exchange.exchange import Exchange
-from waypost.exchange.sink import Headers
+from waypost.exchange.sink import Headers, Sink
+from waypost.exchange.upload import Upload
 from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from waypost.app import Gateway, Generation
     from waypost.exchange.runtime import Runtime
 
-__all__ = ["AsgiSink", "DataPath", "too_large"]
+__all__ = ["GONE", "AsgiSink", "DataPath", "too_large"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+GONE: Final = "waypost.gone"
+"""An extension of the scope. Its `call` takes a function to call when the client has left, or `None`: cheaper than
+a task that waits in `receive`."""
 _HIGH_WATER: Final = 256 * 1024
 """Bytes of a response that wait for the client before reading from the endpoint pauses."""
 _DISCARD_TIME: Final = 1.0
@@ -49,7 +53,7 @@ class _Disconnected(Exception):  # noqa: N818 - an event, not an error
     """The client left before its request was complete."""
 
 
-class AsgiSink:
+class AsgiSink(Sink):
     """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
 
     __slots__ = ("_aborted", "_chunks", "_ended", "_headers", "_loop", "_paused", "_size", "_status", "_trailers",
@@ -374,39 +378,44 @@ class _Request:
         runtime = self._runtime
         scope = self._scope
         first = b""
-        streaming = False
+        upload: Upload | None = None
         if body is None:
             with _Stall(runtime):
                 first = (await self._next()).get("body", b"")
             if self._complete:
                 self._check_length()
-                body = first
+                plan.attach(first)
             else:
-                streaming = True
+                upload = Upload(self._length)
+        body = None  # the plan has it, for as long as it is needed
         sink = AsgiSink(runtime.loop)
-        exchange = Exchange(
-            runtime,
-            self._generation.settings,
-            plan,
-            sink,
-            body,
-            method=scope["method"],
-            streaming=streaming,
-            length=self._length,
-        )
-        body = None  # the exchange knows how long it is needed
+        exchange = Exchange(runtime, self._generation.settings, plan, sink, method=scope["method"], upload=upload)
         sink.exchange = exchange
         sink.release = self._release
+        extensions = scope.get("extensions") or {}
+        gone: Callable[[Callable[[], None] | None], None] | None = None
         listener: asyncio.Task[None] | None = None
+
+        def left() -> None:
+            exchange.cancel()
+            sink.disconnected()
+
         try:
             exchange.begin()
-            listening = self._stream(exchange, sink, first) if streaming else self._listen(exchange, sink)
-            listener = runtime.loop.create_task(listening)
-            await sink.relay(self._send, trailers="http.response.trailers" in (scope.get("extensions") or ()))
+            if upload is not None:
+                listener = runtime.loop.create_task(self._stream(exchange, sink, first))
+            elif GONE in extensions and self._complete:
+                gone = extensions[GONE]["call"]
+                gone(left)
+            else:
+                listener = runtime.loop.create_task(self._listen(exchange, sink))
+            await sink.relay(self._send, trailers="http.response.trailers" in extensions)
         finally:
             self.started = sink.began
             exchange.cancel()
             sink.exchange = sink.release = None  # a cycle would be the garbage collector's work
+            if gone is not None:
+                gone(None)
             if listener is not None and not listener.done():
                 listener.cancel()
 

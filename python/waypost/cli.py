@@ -62,7 +62,7 @@ def demo(*, once: bool, port: int | None, upstreams: int | None) -> None:
 @click.option("--uds", metavar="PATH", help="Listen on a Unix domain socket instead.")
 @click.option("--ssl-certfile", metavar="FILE", help="Certificate chain (PEM): serve HTTPS.")
 @click.option("--ssl-keyfile", metavar="FILE", help="Private key (PEM), where the certificate file does not hold it.")
-@click.option("--no-fast-path", is_flag=True, help="Handle every message as an ASGI application. So far all are.")
+@click.option("--no-fast-path", is_flag=True, help="Handle every message as an ASGI application.")
 @click.option(
     "--insecure-no-auth",
     is_flag=True,
@@ -81,7 +81,6 @@ def serve(
     insecure_no_auth: bool,
 ) -> None:
     """Serve CONFIG. SIGHUP or a changed file reloads it, SIGTERM drains."""
-    del no_fast_path  # There is only the ASGI path yet.
     if uds is not None and (host is not None or port is not None):
         raise click.UsageError("--uds goes with neither --host nor --port")
     if ssl_keyfile is not None and ssl_certfile is None:
@@ -98,6 +97,7 @@ def serve(
             uds=uds,
             ssl_certfile=ssl_certfile,
             ssl_keyfile=ssl_keyfile,
+            fast_path=not no_fast_path,
             insecure_no_auth=insecure_no_auth,
         )
     )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from waypost import fastpath
 from waypost.app import Gateway, create_app
 from waypost.errors import ConfigError, counted
 from waypost.table import read_config
@@ -58,12 +59,14 @@ def serve(
     uds: str | None = None,
     ssl_certfile: str | None = None,
     ssl_keyfile: str | None = None,
+    fast_path: bool = True,
     insecure_no_auth: bool = False,
 ) -> int:
     """Serve the configuration in `config_path` until SIGTERM or SIGINT; gives the process's exit code.
 
     `host`, `port` and `uds` (a Unix socket's path) override `listen`. `workers` is how many processes serve.
     `ssl_certfile` (PEM, the whole chain) makes it HTTPS; `ssl_keyfile` holds the key where that file does not.
+    `fast_path`: plain messages pass by the ASGI application.
     `insecure_no_auth` allows other addresses than loopback although there are no keys.
 
     0: stopped as asked. 1: the configuration, the address or the TLS files cannot be used. 2: refused, because the
@@ -98,7 +101,7 @@ def serve(
     gateway: Gateway = app.state.gateway
     gateway.loopback, gateway.keys_needed = local, keys_needed
     try:
-        settings = _settings(app, ssl_certfile, ssl_keyfile)
+        settings = _settings(app, ssl_certfile, ssl_keyfile, fast=fast_path)
     except OSError as exc:
         sock.close()
         from waypost.exchange.tls import fault  # noqa: PLC0415 - rare
@@ -151,12 +154,12 @@ def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
     return config
 
 
-def _settings(app: Starlette, certfile: str | None, keyfile: str | None) -> uvicorn.Config:
+def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast: bool) -> uvicorn.Config:
     """uvicorn's settings, loaded. Raises `OSError` where the TLS files cannot be used."""
     settings = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=fastpath.fast_path(app, fast=fast),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -221,6 +224,10 @@ class _Server(uvicorn.Server):
         # Not before now: a reload may have changed it.
         self.config.timeout_graceful_shutdown = math.ceil(self._gateway.generation.config.limits.drain)
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, fastpath.Protocol):
+                connection.cut()
+        await asyncio.sleep(0)  # what was written then is sent
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._gateway.drain()

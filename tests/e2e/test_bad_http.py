@@ -29,7 +29,7 @@ def _upstreams_saw_nothing(request: pytest.FixtureRequest, site: Site) -> Iterat
         assert site["model"].untouched()
 
 
-# HTTP itself. What the server's own parser refuses is answered by it: 400, and the connection ends.
+# HTTP itself: what is refused is answered in the client's dialect where that is known, and the connection ends.
 
 
 def _raw(method: str, target: str, *fields: str, body: bytes = b"") -> bytes:
@@ -50,7 +50,6 @@ FRAMING: dict[str, bytes] = {
     "NUL in the target": _raw("GET", "/v1/a\0b"),
     "raw bytes in the target": _raw("GET", "/v1/caf\xe9"),
     "space in the target": _raw("GET", "/v1/a b"),
-    "very long target": _raw("GET", "/v1/" + "x" * 200_000),
     "same length twice": _raw("POST", CHAT, "content-length: 2", "content-length: 2", body=b"{}"),
     "two lengths": _raw("POST", CHAT, "content-length: 2", "content-length: 3", body=b"{}"),
     "list of lengths": _raw("POST", CHAT, "content-length: 2, 2", body=b"{}"),
@@ -80,7 +79,8 @@ def test_broken_http_is_refused_and_its_connection_closed(site: Site, name: str)
     client.send(FRAMING[name])
     response = client.response()
     assert (response.status, response.get("connection")) == (400, "close")
-    assert response.body
+    assert response.get("content-type") == "application/json"
+    assert response.error["code"] == "bad_framing"
     assert client.closed()
 
 

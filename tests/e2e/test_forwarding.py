@@ -440,7 +440,6 @@ def test_http_1_0_clients(site: Site) -> None:
     assert client.closed()
 
 
-@pytest.mark.xfail(strict=True, reason="uvicorn sends chunks to HTTP/1.0 clients too; RFC 9112, section 6.1 forbids it")
 def test_http_1_0_clients_get_no_chunks(site: Site) -> None:
     client = site.client()
     client.send(head("GET /v1/files/1 HTTP/1.0", [("X-To", "plain")]))

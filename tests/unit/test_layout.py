@@ -23,6 +23,7 @@ LAYERS = (
     ("exchange", "dialects"),
     ("asgi", "table", "workers"),
     ("app",),
+    ("fastpath",),
     ("server", "demo"),
     ("cli",),
     ("__main__",),

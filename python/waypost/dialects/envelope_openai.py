@@ -166,7 +166,7 @@ def _object(members: Mapping[str, _Json]) -> bytes:
     return b"".join(parts)
 
 
-class TranslateSink:
+class TranslateSink(Sink):
     """Takes the response of an OpenAI endpoint and gives `inner` the native reply.
 
     A reply that is not streamed is collected first, up to `limit` bytes. So is an error, and a reply that the endpoint

@@ -13,11 +13,12 @@ from waypost._native import Endpoint, ResponseReader
 from waypost.errors import UpstreamError
 from waypost.exchange import failures
 from waypost.exchange.connection import Connection
-from waypost.exchange.pool import Connecting, Key
+from waypost.exchange.pool import Connecting
 from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
     from waypost.exchange.exchange import Exchange
+    from waypost.exchange.runtime import Place
 
 __all__ = ["Attempt"]
 
@@ -29,11 +30,12 @@ _LINGER: Final = 1.0
 class Attempt(Timed):
     """One try at `endpoint`."""
 
-    __slots__ = ("_connecting", "_exchange", "_reader", "answered", "connection", "endpoint", "reused", "sent")
+    __slots__ = ("_connecting", "_exchange", "_reader", "answered", "connection", "endpoint", "place", "reused", "sent")
 
-    def __init__(self, exchange: Exchange, endpoint: Endpoint, method: str) -> None:
+    def __init__(self, exchange: Exchange, endpoint: Endpoint, place: Place, method: str) -> None:
         super().__init__()
         self.endpoint = endpoint
+        self.place = place
         self.connection: Connection | None = None
         self.reused = False
         """Its connection carried an attempt before, so that the endpoint may have been about to close it."""
@@ -45,15 +47,18 @@ class Attempt(Timed):
         self._connecting: Connecting | None = None
         self._reader = ResponseReader(method)
 
-    def begin(self, key: Key, fresh: bool) -> None:
-        """Take a pooled connection (unless `fresh`) or make one; `Exchange.connected` follows, perhaps at once."""
-        pool = self._exchange.runtime.pool
-        connection = None if fresh else pool.take(key)
-        if connection is None:
-            self._connecting = pool.connect(key, self._connect_done)
-        else:
+    def reuse(self) -> Connection | None:
+        """Take a connection from the pool, if it has one."""
+        connection = self._exchange.runtime.pool.take(self.place.key)
+        if connection is not None:
             self.reused = True
-            self._open(connection)
+            self.connection = connection
+            connection.attempt = self
+        return connection
+
+    def connect(self) -> None:
+        """Make a connection; `Exchange.connected` or `Exchange.attempt_failed` follows."""
+        self._connecting = self._exchange.runtime.pool.connect(self.place.key, self._connect_done)
 
     def close(self) -> None:
         """End the attempt; its connection cannot be used again."""
@@ -96,8 +101,13 @@ class Attempt(Timed):
             head, body, end = self._reader.feed(data)
             if end is not None:
                 self._release(end.reusable)
-            if head is not None:
+                if head is not None:
+                    exchange.response_whole(self, head, body, end)
+                    return
+            elif head is not None:
                 exchange.response_head(self, head)
+                if not body and exchange.attempt is self:
+                    exchange.response_flush()
             if body and exchange.attempt is self:
                 exchange.response_data(self, body)
             if end is not None and exchange.attempt is self:

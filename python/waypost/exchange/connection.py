@@ -18,7 +18,8 @@ _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLE
 class Connection(asyncio.Protocol):
     """The protocol of one connection to an endpoint, and what the pool knows of it."""
 
-    __slots__ = ("_poll", "_pool", "_reading", "_transport", "attempt", "idle_since", "key", "used", "writable")
+    __slots__ = ("_poll", "_pool", "_transport", "attempt", "idle_since", "key", "reading", "used",
+                 "writable")  # fmt: skip
 
     def __init__(self, pool: Pool, key: Key) -> None:
         self.key = key
@@ -28,7 +29,7 @@ class Connection(asyncio.Protocol):
         """Carried an attempt before."""
         self.writable = True
         self._pool = pool
-        self._reading = True
+        self.reading = True
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
 
@@ -44,14 +45,14 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading: whoever takes the response cannot keep up."""
-        if self._reading and self._transport is not None:
-            self._reading = False
+        if self.reading and self._transport is not None:
+            self.reading = False
             if not self._transport.is_closing():
                 self._transport.pause_reading()
 
     def resume(self) -> None:
-        if not self._reading and self._transport is not None:
-            self._reading = True
+        if not self.reading and self._transport is not None:
+            self.reading = True
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 

@@ -21,18 +21,17 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-from waypost._native import Endpoint, Plan, ResponseHead
+from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead
 from waypost.dialects.envelope_openai import TranslateSink
 from waypost.dialects.errors import render_error
 from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
 from waypost.exchange.attempt import Attempt
 from waypost.exchange.connection import Connection
-from waypost.exchange.fields import OWN_FIELDS, own_fields
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.exchange.sink import Sink
-from waypost.exchange.upload import Upload
-from waypost.exchange.wheel import Timed
+from waypost.exchange.upload import Translation, Upload
+from waypost.exchange.wheel import Timer
 
 __all__ = ["Exchange"]
 
@@ -41,43 +40,19 @@ _ASIDE_LIMIT: Final = 64 * 1024
 """Bytes of a 429, 502, 503 or 504 that are kept while other endpoints are tried."""
 _ASIDE_TIME: Final = 1.0
 """Seconds that the body of such a response may take before the next endpoint is tried without keeping it."""
-_LONGEST: Final = 86_400_000
-"""Milliseconds that any deadline allows: a day."""
 
 _Phase = Literal["connect", "send", "wait", "hold", "deliver", "aside"]
 
 _logger = logging.getLogger("waypost")
 
 
-class Exchange(Timed):
+class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
-    __slots__ = (
-        "_aside",
-        "_aside_size",
-        "_began",
-        "_deadline",
-        "_head",
-        "_kept",
-        "_method",
-        "_next",
-        "_out",
-        "_paused",
-        "_phase",
-        "_plan",
-        "_reached",
-        "_settings",
-        "_sink",
-        "_until",
-        "_upload",
-        "attempt",
-        "attempts",
-        "done",
-        "endpoint",
-        "on_writable",
-        "request_sent",
-        "runtime",
-    )
+    __slots__ = ("_aside", "_aside_size", "_began", "_deadline", "_endpoints", "_head", "_kept", "_method", "_next",
+                 "_out", "_paused", "_phase", "_plan", "_reached", "_settings", "_sink", "_timer", "_translation",
+                 "_until", "_upload", "attempt", "attempts", "done", "endpoint", "on_writable", "request_sent",
+                 "runtime")  # fmt: skip
 
     def __init__(
         self,
@@ -85,16 +60,17 @@ class Exchange(Timed):
         settings: Settings,
         plan: Plan,
         sink: Sink,
-        body: bytes | None,
         *,
         method: str = "POST",
-        streaming: bool = False,
-        length: int | None = None,
+        upload: Upload | None = None,
+        timer: Timer | None = None,
     ) -> None:
-        """`body` is the whole request body. With `streaming` it comes by `write` and `finish` instead, `length` bytes
-        of it where that is known. `method` is the request's.
+        """`plan` has the whole request body, or it comes as `upload`, by `write` and `finish`.
+
+        `method` is the request's. `timer` may serve one exchange after the other.
         """
-        super().__init__()
+        self._timer = Timer() if timer is None else timer
+        self._timer.owner = self
         self.runtime = runtime
         self.attempt: Attempt | None = None
         """The attempt under way."""
@@ -110,10 +86,12 @@ class Exchange(Timed):
         """Called when `write` may be used again after it returned false, and when the exchange is over."""
         self._settings = settings
         self._plan = plan
+        self._endpoints = plan.endpoints
         self._sink = sink
         self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
         self._method = method
-        self._upload = Upload(body, streaming=streaming, length=length)
+        self._upload = upload
+        self._translation = None if plan.forwards else Translation(plan)
         self._next = 0
         self._phase: _Phase = "connect"
         self._began = 0.0
@@ -130,12 +108,13 @@ class Exchange(Timed):
 
     def begin(self) -> None:
         """Make the first attempt."""
-        counters = self.runtime.counters
-        counters.exchanges += 1
-        self._began = self.runtime.loop.time()
-        if self._plan.deadline_ms is not None:
-            self._deadline = self._began + min(self._plan.deadline_ms, _LONGEST) / 1000
-        if not self._plan.endpoints:
+        runtime = self.runtime
+        runtime.counters.exchanges += 1
+        self._began = runtime.loop.time()
+        deadline_ms = self._plan.deadline_ms
+        if deadline_ms is not None:
+            self._deadline = self._began + deadline_ms / 1000
+        if not self._endpoints:
             route = self._plan.decision.route
             self._answer(WaypostError("no_route", f"route {route} names no cluster, so that nothing can be sent on"))
             return
@@ -146,23 +125,23 @@ class Exchange(Timed):
 
         More than was announced ends the exchange, with `bad_framing` where the response has not begun.
         """
-        if self.done:
+        if self.done or self._upload is None:
             return True
         try:
             return self._upload.take(chunk, self._connection())
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
             return True
 
     def finish(self) -> None:
         """The streamed request body is complete. Less than was announced ends the exchange as more does."""
-        if self.done:
+        if self.done or self._upload is None:
             return
         connection = self._connection()
         try:
             self._upload.finish(connection)
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
         else:
             if connection is not None:
                 self._request_complete()
@@ -173,7 +152,7 @@ class Exchange(Timed):
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.pause()
             if self._phase == "deliver":
-                self.runtime.wheel.schedule(self, self._until)
+                self.runtime.wheel.schedule(self._timer, self._until)
 
     def resume(self) -> None:
         """The sink can take more."""
@@ -192,58 +171,64 @@ class Exchange(Timed):
     def defect(self, exc: Exception) -> None:
         """Something in Waypost itself broke: say so in the log, and give the client an answer or a clear end."""
         _logger.error("a defect ended exchange %s", self._plan.id, exc_info=exc)
-        self._fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
+        self.fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
 
     # Attempts.
 
     def _try_next(self) -> None:
-        endpoint = self._plan.endpoints[self._next]
+        endpoint = self._endpoints[self._next]
         self._next += 1
         self._try(endpoint)
 
     def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
-        cluster = endpoint.cluster
-        self._until = min(self._began + cluster.total_timeout, self._deadline)
         self.endpoint = endpoint
-        if self.runtime.loop.time() >= self._until:
-            self._out_of_time()
-            return
+        runtime = self.runtime
+        now = runtime.loop.time()
         try:
-            if self._plan.translated(endpoint):
-                self._upload.translated(cluster)
-            tls = self._settings.tls[cluster.name] if endpoint.tls else None
+            place = self._settings.place(endpoint)
+            until = self._began + place.total_timeout
+            self._until = until = until if until < self._deadline else self._deadline  # noqa: FURB136 - half of min
+            if now >= until:
+                self._out_of_time()
+                return
+            if self._translation is not None and self._plan.translated(endpoint):
+                self._translation.body(endpoint.cluster)
+            self.attempts += 1
+            runtime.counters.attempts += 1
+            self.request_sent = False
+            self._head = None
+            attempt = self.attempt = Attempt(self, endpoint, place, self._method)
+            connection = None if fresh else attempt.reuse()
+            if connection is not None:
+                self._send_request(attempt, connection, now)
+                return
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
             return
         except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
             self.defect(exc)
             return
-        self.attempts += 1
-        self.runtime.counters.attempts += 1
-        self.request_sent = False
-        self._head = None
         self._phase = "connect"
-        attempt = self.attempt = Attempt(self, endpoint, self._method)
-        self._expect(cluster.connect_timeout)
-        attempt.begin((endpoint.host, endpoint.port, tls), fresh)
+        self._expect(place.connect_timeout)
+        attempt.connect()
 
     def connected(self, attempt: Attempt, connection: Connection) -> None:
         """`attempt` has its connection: send what there is of the request."""
         try:
-            self._send_request(attempt, connection)
+            self._send_request(attempt, connection, self.runtime.loop.time())
         except WaypostError as error:
-            self._fail(error)
+            self.fail(error)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
             self.defect(exc)
 
-    def _send_request(self, attempt: Attempt, connection: Connection) -> None:
+    def _send_request(self, attempt: Attempt, connection: Connection, now: float) -> None:
         plan = self._plan
         endpoint = attempt.endpoint
-        upload = self._upload
         remaining = None
-        if plan.deadline_ms is not None:
-            remaining = max(1, int((self._deadline - self.runtime.loop.time()) * 1000))
-        if upload.streaming:
+        if self._deadline != math.inf:
+            remaining = max(1, int((self._deadline - now) * 1000))
+        upload = self._upload
+        if upload is not None:
             head = plan.head(endpoint, upload.length, remaining_ms=remaining)
             attempt.sent = True
             self._phase = "send"
@@ -255,15 +240,16 @@ class Exchange(Timed):
             elif connection.writable:
                 self.request_resumed()
             return
-        body = upload.translated(endpoint.cluster) if plan.translated(endpoint) else upload.whole()
-        head = plan.head(endpoint, len(body), remaining_ms=remaining)
+        if self._translation is not None and plan.translated(endpoint):
+            body = self._translation.body(endpoint.cluster)
+            data = plan.head(endpoint, len(body), remaining_ms=remaining) + body
+        else:
+            data = plan.request(endpoint, remaining)
         attempt.sent = self.request_sent = True
         self._phase = "wait"
-        self._expect(endpoint.cluster.first_byte_timeout)
-        if body:
-            connection.writelines([head, body])
-        else:
-            connection.write(head)
+        when = now + attempt.place.first_byte_timeout
+        self.runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136
+        connection.write(data)
 
     def attempt_failed(self, attempt: Attempt, error: UpstreamError, *, lost: bool = False) -> None:
         """`attempt` is over without a whole response. `lost`: because its connection ended."""
@@ -271,20 +257,24 @@ class Exchange(Timed):
             return
         self.attempt = None
         if self._out is not None:
-            self._fail(error)
+            self.fail(error)
             return
         self._reached |= attempt.sent
-        again = not attempt.sent or (self._plan.idempotent and not self._upload.left)
+        again = not attempt.sent or self._repeatable()
         if again and lost and attempt.reused and not attempt.answered:
             self._try(attempt.endpoint, fresh=True)
-        elif again and self._next < len(self._plan.endpoints):
+        elif again and self._next < len(self._endpoints):
             self._try_next()
         elif self._kept is not None:
             self._deliver_kept()
         else:
-            self._fail(failures.after_all(error, self._plan.endpoints[: self._next], self._reached))
+            self.fail(failures.after_all(error, self._endpoints[: self._next], self._reached))
 
     # The request.
+
+    def _repeatable(self) -> bool:
+        """Whether it may be sent again after it may have reached an endpoint."""
+        return self._plan.idempotent and (self._upload is None or not self._upload.left)
 
     def _connection(self) -> Connection | None:
         return None if self.attempt is None else self.attempt.connection
@@ -313,13 +303,7 @@ class Exchange(Timed):
         """The head is complete. May raise `UpstreamError`, as the sink may."""
         plan = self._plan
         status = head.status
-        if (
-            status in _FAILOVER
-            and plan.idempotent
-            and not self._upload.left
-            and self._next < len(plan.endpoints)
-            and self._out is None
-        ):
+        if status in _FAILOVER and self._repeatable() and self._next < len(self._endpoints) and self._out is None:
             self._phase = "aside"
             self._head = head
             self._aside = []
@@ -331,11 +315,31 @@ class Exchange(Timed):
         else:
             self._begin_response(attempt.endpoint, head)
 
+    def response_flush(self) -> None:
+        """Nothing came with the head."""
+        if self._out is not None:
+            self._out.flush()
+
+    def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
+        """All of a response, at once: the same as `response_head`, `response_data` and `response_end`."""
+        if head.status in _FAILOVER or self._translation is not None:
+            self.response_head(attempt, head)
+            if body and self.attempt is attempt:
+                self.response_data(attempt, body)
+            if self.attempt is attempt:
+                self.response_end(attempt, end.trailers)
+            return
+        self._phase = "deliver"
+        out = self._out = self._sink
+        out.whole(head, self._plan, attempt.endpoint, self.attempts, body, end)
+        self.runtime.counters.answered += 1
+        self._finish()
+
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
         """A piece of the body. May raise `UpstreamError`, as the sink may."""
         if self._phase == "deliver":
             if not self._paused:
-                self._expect(attempt.endpoint.cluster.idle_timeout)
+                self._expect(attempt.place.idle_timeout)
         elif self._phase == "aside":
             self._aside_size += len(chunk)
             if self._aside_size > _ASIDE_LIMIT:
@@ -363,18 +367,16 @@ class Exchange(Timed):
     def _begin_response(self, endpoint: Endpoint, head: ResponseHead) -> None:
         plan = self._plan
         self._phase = "deliver"
-        self._upload.drop()
+        plan.forget()
         self._kept = None
         self.endpoint = endpoint
-        headers = [field for field in head.headers if field[0] not in OWN_FIELDS]
-        headers += own_fields(plan, endpoint, self.attempts)
         out: Sink = self._sink
-        if plan.translated(endpoint):
+        if self._translation is not None and plan.translated(endpoint):
             out = TranslateSink(out, plan, endpoint, self._settings.reply_limit, self._complete)
         self._out = out
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)
-        out.start(head.status, headers)
+        out.forward(head, plan, endpoint, self.attempts)
 
     def _end_response(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         out = self._out
@@ -412,7 +414,7 @@ class Exchange(Timed):
             if not self.done:
                 self._end_response(trailers)
         except UpstreamError as error:
-            self._fail(failures.malformed(endpoint, error))
+            self.fail(failures.malformed(endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
             self.defect(exc)
 
@@ -444,16 +446,18 @@ class Exchange(Timed):
         endpoint = self.endpoint
         if self._deadline <= self._until or endpoint is None:
             ms = self._plan.deadline_ms
-            self._fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
+            self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
-            self._fail(failures.timed_out(endpoint, "no whole response", endpoint.cluster.total_timeout))
+            self.fail(failures.timed_out(endpoint, "no whole response", endpoint.cluster.total_timeout))
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within `seconds`, and all of it before the deadline."""
-        self.runtime.wheel.schedule(self, min(self.runtime.loop.time() + seconds, self._until))
+        runtime = self.runtime
+        when = runtime.loop.time() + seconds
+        runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136 - half of min
 
-    def _fail(self, error: WaypostError) -> None:
-        """The exchange is over and the response is not whole."""
+    def fail(self, error: WaypostError) -> None:
+        """The exchange is over and the response is not whole: an answer if it has not begun, else a clear end."""
         if self.done:
             return
         out = self._out
@@ -470,19 +474,21 @@ class Exchange(Timed):
         status, headers, body = render_error(self._plan.dialect, error, self._plan.id)
         self._finish()
         sink = self._sink
-        sink.start(status, headers + own_fields(self._plan, self.endpoint, self.attempts))
+        sink.start(status, headers + self._plan.own_fields(self.endpoint, self.attempts))
         sink.data(body)
         sink.end()
 
     def _finish(self) -> None:
         self.done = True
-        self.runtime.wheel.cancel(self)
+        self._timer.rest(self.runtime.wheel)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()
-        self._upload.drop()
+        if self._upload is not None:
+            self._upload.drop()
         self._kept = None
-        self._aside = []
+        if self._aside:
+            self._aside = []
         writable, self.on_writable = self.on_writable, None
         if writable is not None:
             writable()

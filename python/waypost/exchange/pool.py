@@ -107,7 +107,8 @@ class Pool(Timed):
             connection.close()
             return
         connection.used = True
-        connection.resume()
+        if not connection.reading:
+            connection.resume()
         now = connection.idle_since = self._loop.time()
         idle = self._idle.get(connection.key)
         if idle is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from waypost.exchange.pool import Pool
+from waypost._native import Endpoint
+from waypost.exchange.pool import Key, Pool
 from waypost.exchange.tls import Tls
 from waypost.exchange.wheel import Wheel
 
@@ -29,6 +30,20 @@ class Counters:
     """The client left."""
 
 
+class Place:
+    """How an endpoint is reached, and how long that may take, in seconds: what every attempt asks for."""
+
+    __slots__ = ("connect_timeout", "first_byte_timeout", "idle_timeout", "key", "total_timeout")
+
+    def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls]) -> None:
+        cluster = endpoint.cluster
+        self.key: Key = (endpoint.host, endpoint.port, tls[cluster.name] if endpoint.tls else None)
+        self.connect_timeout = cluster.connect_timeout
+        self.first_byte_timeout = cluster.first_byte_timeout
+        self.idle_timeout = cluster.idle_timeout
+        self.total_timeout = cluster.total_timeout
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What exchanges need of the configuration that they began with."""
@@ -37,6 +52,14 @@ class Settings:
     """By cluster name; clusters without an `https` endpoint are not in it."""
     reply_limit: int
     """How many bytes a reply may have that must be read whole to be translated: `limits.body`."""
+    _places: dict[Endpoint, Place] = field(default_factory=dict)
+
+    def place(self, endpoint: Endpoint) -> Place:
+        """The `Place` of an endpoint of this configuration's snapshot."""
+        place = self._places.get(endpoint)
+        if place is None:
+            place = self._places[endpoint] = Place(endpoint, self.tls)
+        return place
 
 
 class Runtime:

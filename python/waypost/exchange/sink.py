@@ -1,8 +1,8 @@
 """Where a response goes.
 
-A sink is called from the event loop, in this order: `start` once, `data` any number of times, then exactly one of
-`end` and `abort`. `abort` only comes after `start`: an error before it is answered as a response of its own. Sinks
-compose: one that rewrites a response holds the next one.
+A sink is called from the event loop, in this order: `start` or `forward` once, `data` any number of times, then exactly
+one of `end` and `abort`. `abort` only comes after the first: an error before it is answered as a response of its own.
+Sinks compose: one that rewrites a response holds the next one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead
 from waypost.config.units import format_size
 from waypost.errors import UpstreamError, WaypostError
 
@@ -21,6 +22,8 @@ Headers = list[tuple[bytes, bytes]]
 
 class Sink(Protocol):
     """Takes one response."""
+
+    __slots__ = ()
 
     def start(self, status: int, headers: Headers) -> None:
         """The head. May raise `UpstreamError`, as `data` may."""
@@ -38,8 +41,27 @@ class Sink(Protocol):
     def abort(self, error: WaypostError) -> None:
         """The response stops short: the client must be able to tell that it is not whole."""
 
+    # What a sink that writes bytes can do better.
 
-class CollectSink:
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        """Instead of `start`, the head of the response of `endpoint` as it came."""
+        self.start(head.status, head.fields(plan, endpoint, attempts))
+
+    def flush(self) -> None:
+        """Nothing came with the head."""
+        return
+
+    def whole(
+        self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
+    ) -> None:
+        """`forward`, `data` (unless `body` is empty) and `end` at once."""
+        self.forward(head, plan, endpoint, attempts)
+        if body:
+            self.data(body)
+        self.end(end.trailers)
+
+
+class CollectSink(Sink):
     """Keeps a whole response in memory, up to `limit` bytes of body, and calls `done` once it is there.
 
     `error` says why there is none: the response was cut short, or longer than `limit`.

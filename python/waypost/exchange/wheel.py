@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final
+from typing import Final, Protocol
 
-__all__ = ["TICK", "Timed", "Wheel"]
+__all__ = ["TICK", "Expiring", "Timed", "Timer", "Wheel"]
 
 TICK: Final = 0.02
 """Seconds. A timeout is never early, and late by at most this (and what the event loop adds)."""
@@ -29,6 +29,35 @@ class Timed:
     def expired(self, now: float) -> None:
         """The deadline passed at or before `now` (event-loop time). It is no longer scheduled."""
         raise NotImplementedError
+
+
+class Expiring(Protocol):
+    """What a `Timer` tells that its time is over."""
+
+    def expired(self, now: float) -> None: ...
+
+
+class Timer(Timed):
+    """A deadline for its `owner`. With `lasting` it serves one owner after the other and stays on the wheel."""
+
+    __slots__ = ("_lasting", "owner")
+
+    def __init__(self, *, lasting: bool = False) -> None:
+        super().__init__()
+        self.owner: Expiring | None = None
+        self._lasting = lasting
+
+    def rest(self, wheel: Wheel) -> None:
+        """Its owner is done."""
+        self.owner = None
+        if self._lasting:
+            self.deadline = math.inf
+        else:
+            wheel.cancel(self)
+
+    def expired(self, now: float) -> None:
+        if self.owner is not None:
+            self.owner.expired(now)
 
 
 class Wheel:

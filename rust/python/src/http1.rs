@@ -6,12 +6,20 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use waypost_core::http1;
 
+use crate::endpoint::Endpoint;
 use crate::errors;
+use crate::plan::{Plan, joined};
 
-type Fields = Vec<(Vec<u8>, Vec<u8>)>;
-
-fn list<'py>(py: Python<'py>, fields: &Fields) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, fields.iter().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
+/// Fields as a list of pairs.
+pub(crate) fn list<'py, 'f>(
+    py: Python<'py>,
+    fields: impl Iterator<Item = &'f http1::Field>,
+) -> PyResult<Bound<'py, PyList>> {
+    let out = PyList::empty(py);
+    for (name, value) in fields {
+        out.append((PyBytes::new(py, name), PyBytes::new(py, value)))?;
+    }
+    Ok(out)
 }
 
 /// Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1).
@@ -30,7 +38,61 @@ impl ResponseHead {
     /// Names in lower case, wire order.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        list(py, &self.head.headers)
+        list(py, self.head.headers.iter())
+    }
+
+    fn fields<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        endpoint: &Endpoint,
+        attempts: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        plan.relayed(py, &self.head, endpoint, attempts)
+    }
+
+    fn relay<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        endpoint: &Endpoint,
+        attempts: u32,
+        begin: &[u8],
+        close: bool,
+    ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
+        let relay = plan.relay(&self.head, endpoint, attempts, begin, close);
+        (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
+    }
+
+    #[allow(clippy::too_many_arguments)] // All that a response consists of.
+    fn whole<'py>(
+        &self,
+        py: Python<'py>,
+        plan: &Plan,
+        endpoint: &Endpoint,
+        attempts: u32,
+        begin: &[u8],
+        close: bool,
+        body: &[u8],
+        end: &ResponseEnd,
+    ) -> PyResult<(Bound<'py, PyBytes>, bool)> {
+        let mut relay = plan.relay(&self.head, endpoint, attempts, begin, close);
+        let bytes = if relay.chunked {
+            if !body.is_empty() {
+                relay.head.extend_from_slice(&http1::encode_chunk(body));
+            }
+            relay.head.extend_from_slice(b"0\r\n");
+            for (name, value) in &end.end.trailers {
+                for part in [name.as_slice(), b": ", value.as_slice(), b"\r\n"] {
+                    relay.head.extend_from_slice(part);
+                }
+            }
+            relay.head.extend_from_slice(b"\r\n");
+            PyBytes::new(py, &relay.head)
+        } else {
+            joined(py, &relay.head, if relay.body { body } else { b"" })?
+        };
+        Ok((bytes, relay.persistent))
     }
 }
 
@@ -50,7 +112,7 @@ impl ResponseEnd {
 
     #[getter]
     fn trailers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        list(py, &self.end.trailers)
+        list(py, self.end.trailers.iter())
     }
 }
 

@@ -12,6 +12,7 @@ mod matcher;
 mod message;
 mod names;
 mod plan;
+mod request;
 mod route_table;
 mod snapshot;
 mod value;
@@ -32,6 +33,8 @@ mod _native {
     use crate::matcher::Matcher;
     #[pymodule_export]
     use crate::plan::{Intake, Plan};
+    #[pymodule_export]
+    use crate::request::RequestReader;
     #[pymodule_export]
     use crate::route_table::RouteTable;
     #[pymodule_export]

@@ -1,17 +1,18 @@
 //! `Intake` and `Plan`: one message between its head and its attempts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 use waypost_core::dialect::Kind;
 use waypost_core::engine;
-use waypost_core::http1::BodyLength;
+use waypost_core::http1::{self, BodyLength};
 
 use crate::endpoint::Endpoint;
 use crate::errors;
 use crate::explanation::{Decision, Explanation};
+use crate::http1::list;
 use crate::snapshot::{IDS, Shared};
 
 /// What can be said of a request from its head: how to read its body.
@@ -40,6 +41,26 @@ impl Intake {
         self.intake.dialect.name()
     }
 
+    #[getter]
+    fn method(&self) -> &str {
+        self.intake.method()
+    }
+
+    #[getter]
+    fn target(&self) -> &str {
+        self.intake.target()
+    }
+
+    #[getter]
+    fn http_version(&self) -> &str {
+        self.intake.version()
+    }
+
+    #[getter]
+    fn persistent(&self) -> bool {
+        self.intake.persistent()
+    }
+
     /// Bytes of the body, where the head says it.
     #[getter]
     fn length(&self) -> Option<u64> {
@@ -54,23 +75,89 @@ impl Intake {
 
     /// Decide.
     #[pyo3(signature = (body))]
-    fn plan(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Plan> {
-        let snapshot = &self.shared.snapshot;
-        let plan = snapshot.plan(&self.intake, body, &IDS).map_err(|none| errors::no_plan(py, &none))?;
-        let endpoints = plan.endpoints.iter().filter_map(|at| self.shared.endpoint(py, *at));
-        Ok(Plan {
-            endpoints: PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind(),
-            shared: Arc::clone(&self.shared),
-            intake: Arc::clone(&self.intake),
-            inner: plan,
-        })
+    fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
+        let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
+        let plan = self.shared.snapshot.plan(&self.intake, bytes, &IDS);
+        let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
+        let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
+        Plan::new(py, Arc::clone(&self.shared), Arc::clone(&self.intake), plan, held)
     }
 
+    /// Why each route does or does not take the message: by what `plan` decides by.
     #[pyo3(signature = (body))]
     fn explain(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Explanation> {
         let snapshot = &self.shared.snapshot;
         let explained = snapshot.explain(&self.intake, body).map_err(|error| errors::message(py, &error))?;
         self.shared.table.get().explanation(py, explained)
+    }
+}
+
+/// A request body: a part of what a socket read gave.
+pub(crate) struct Held {
+    pub(crate) bytes: Py<PyBytes>,
+    pub(crate) start: usize,
+    pub(crate) length: usize,
+}
+
+impl Held {
+    fn of<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        self.bytes.as_bytes(py).get(self.start..self.start + self.length).unwrap_or_default()
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(
+        py: Python<'_>,
+        shared: Arc<Shared>,
+        intake: Arc<engine::Intake>,
+        inner: engine::Plan,
+        body: Option<Held>,
+    ) -> PyResult<Self> {
+        let endpoints = inner.endpoints.iter().filter_map(|at| shared.endpoint(py, *at));
+        let endpoints = PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind();
+        Ok(Self { endpoints, shared, intake, inner, body: Mutex::new(body) })
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<Held>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_head(
+        &self,
+        py: Python<'_>,
+        endpoint: &Endpoint,
+        body: BodyLength,
+        remaining_ms: Option<u64>,
+    ) -> PyResult<Vec<u8>> {
+        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms);
+        // What cannot be written came from the client: its configuration was checked.
+        let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
+        head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))
+    }
+
+    /// The fields of a response as they are sent on: the endpoint's without those that Waypost sets itself, then these.
+    pub(crate) fn relayed<'py>(
+        &self,
+        py: Python<'py>,
+        response: &http1::ResponseHead,
+        endpoint: &Endpoint,
+        attempts: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let own = self.shared.snapshot.own_fields(&self.inner, Some(endpoint.at), attempts);
+        let kept = response.headers.iter().filter(|(name, _)| !engine::is_own(name));
+        list(py, kept.chain(&own))
+    }
+
+    pub(crate) fn relay(
+        &self,
+        response: &http1::ResponseHead,
+        endpoint: &Endpoint,
+        attempts: u32,
+        begin: &[u8],
+        close: bool,
+    ) -> engine::Relay {
+        let snapshot = &self.shared.snapshot;
+        snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, response, begin, close)
     }
 }
 
@@ -83,6 +170,8 @@ pub(crate) struct Plan {
     /// Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`.
     #[pyo3(get)]
     endpoints: Py<PyTuple>,
+    /// Never contended: a plan belongs to one exchange.
+    body: Mutex<Option<Held>>,
 }
 
 #[pymethods]
@@ -130,6 +219,22 @@ impl Plan {
         self.inner.idempotent
     }
 
+    #[getter]
+    fn forwards(&self) -> bool {
+        self.shared.snapshot.forwards(&self.intake, &self.inner)
+    }
+
+    #[pyo3(signature = (endpoint, attempts))]
+    fn own_fields<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: Option<&Endpoint>,
+        attempts: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let at = endpoint.map(|endpoint| endpoint.at);
+        list(py, self.shared.snapshot.own_fields(&self.inner, at, attempts).iter())
+    }
+
     /// Whether the message must be translated for this endpoint: its dialect is not the cluster's.
     fn translated(&self, endpoint: &Endpoint) -> bool {
         self.shared.snapshot.translates(&self.intake, endpoint.at)
@@ -145,10 +250,62 @@ impl Plan {
         remaining_ms: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let body = body_length.map_or(BodyLength::Chunked, BodyLength::Known);
-        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms);
-        // What cannot be written came from the client: its configuration was checked.
-        let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
-        let head = head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))?;
-        Ok(PyBytes::new(py, &head))
+        Ok(PyBytes::new(py, &self.write_head(py, endpoint, body, remaining_ms)?))
     }
+
+    #[getter]
+    fn intake(&self) -> Intake {
+        Intake { shared: Arc::clone(&self.shared), intake: Arc::clone(&self.intake) }
+    }
+
+    #[getter]
+    fn method(&self) -> &str {
+        self.intake.method()
+    }
+
+    #[getter]
+    fn body_length(&self) -> usize {
+        self.body().as_ref().map_or(0, |held| held.length)
+    }
+
+    #[getter(body)]
+    fn whole_body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        match self.body().as_ref() {
+            Some(held) if held.length == held.bytes.as_bytes(py).len() => held.bytes.bind(py).clone(),
+            Some(held) => PyBytes::new(py, held.of(py)),
+            None => PyBytes::new(py, b""),
+        }
+    }
+
+    fn attach(&self, body: Bound<'_, PyBytes>) {
+        *self.body() = Some(Held { start: 0, length: body.as_bytes().len(), bytes: body.unbind() });
+    }
+
+    fn forget(&self) {
+        *self.body() = None;
+    }
+
+    #[pyo3(signature = (endpoint, remaining_ms = None))]
+    fn request<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: &Endpoint,
+        remaining_ms: Option<u64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let kept = self.body();
+        let body = kept.as_ref().map_or(&[][..], |held| held.of(py));
+        let head = self.write_head(py, endpoint, BodyLength::Known(body.len() as u64), remaining_ms)?;
+        joined(py, &head, body)
+    }
+}
+
+/// Both, one behind the other.
+pub(crate) fn joined<'py>(py: Python<'py>, head: &[u8], body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, head.len() + body.len(), |out| {
+        if let Some((first, rest)) = out.split_at_mut_checked(head.len()) {
+            first.copy_from_slice(head);
+            rest.copy_from_slice(body);
+        }
+        Ok(())
+    })
 }

@@ -44,6 +44,12 @@ pub(crate) struct Snapshot {
     shared: Arc<Shared>,
 }
 
+impl Snapshot {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
 #[pymethods]
 impl Snapshot {
     #[new]

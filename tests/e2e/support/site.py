@@ -12,9 +12,9 @@ from .client import Client
 from .proxy import Proxy, environment
 from .upstream import Answer, Server, Upstream, plain
 
-PATHS = ("asgi",)
+PATHS = ("fast", "asgi")
 """The ways in through which every test of the corpus goes."""
-_ARGUMENTS = {"asgi": ("--no-fast-path",)}
+_ARGUMENTS = {"fast": (), "asgi": ("--no-fast-path",)}
 
 
 class Launcher:

@@ -148,21 +148,27 @@ impl Intake {
     pub(super) fn headers(&self) -> Vec<Header<'_>> {
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let listed: Vec<&[u8]> = listed.map(<[u8]>::trim_ascii).collect();
+        // Servers give names in lower case: nothing is copied then.
+        let lower =
+            |name: &'_ [u8]| name.iter().any(u8::is_ascii_uppercase).then(|| name.to_ascii_lowercase());
         let own_hop = |name: &[u8]| {
-            http1::is_hop_by_hop(&name.to_ascii_lowercase())
+            http1::is_hop_by_hop(name)
                 || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
                 || self.origin.disbelieves(name)
         };
-
-        let text = |bytes: &[u8]| -> Cow<'_, str> {
-            // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
-            match std::str::from_utf8(bytes) {
-                Ok(text) => Cow::Owned(text.to_owned()),
-                Err(_) => bytes.iter().copied().map(char::from).collect::<String>().into(),
-            }
-        };
-        let fields = self.request.headers.iter().filter(|(name, _)| !own_hop(name));
-        fields.map(|(name, value)| (text(&name.to_ascii_lowercase()), text(value))).collect()
+        // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
+        let latin = |bytes: &[u8]| -> String { bytes.iter().copied().map(char::from).collect() };
+        let borrowed = |bytes| std::str::from_utf8(bytes).map_or_else(|_| latin(bytes).into(), Cow::Borrowed);
+        let fields = self.request.headers.iter().filter_map(|(name, value)| {
+            let name: Cow<'_, str> = match lower(name) {
+                None if own_hop(name) => return None,
+                None => borrowed(name),
+                Some(lower) if own_hop(&lower) => return None,
+                Some(lower) => String::from_utf8(lower).unwrap_or_else(|e| latin(e.as_bytes())).into(),
+            };
+            Some((name, borrowed(value)))
+        });
+        fields.collect()
     }
 
     pub(super) fn path(&self) -> &str {

@@ -54,7 +54,7 @@ pub struct Snapshot {
     ways: Vec<Vec<usize>>,
     keys: Keys,
     trusted: Trusted,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// What is legal but probably not meant: where, and why.
     pub warnings: Vec<Problem>,
 }
@@ -261,6 +261,12 @@ impl Snapshot {
         let Some(cluster) = self.clusters.get(at.cluster) else { return Ok(None) };
         let Some(endpoint) = cluster.endpoints.get(at.endpoint) else { return Ok(None) };
         upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms).map(Some)
+    }
+
+    /// Whether a message needs no translation for any endpoint that it may go to.
+    #[must_use]
+    pub fn forwards(&self, intake: &Intake, plan: &Plan) -> bool {
+        !plan.endpoints.iter().any(|at| self.translates(intake, *at))
     }
 
     /// Whether a message must be translated for an endpoint.

@@ -61,6 +61,10 @@ pub enum ErrorKind {
     ObsFold,
     /// The head is longer than `max_head`.
     HeadTooLarge,
+    /// The head of a request is longer than allowed.
+    RequestTooLarge,
+    /// A request line is not a method, a target and a version, with one space between (RFC 9112, section 3).
+    RequestLine,
     /// More fields than [`MAX_FIELDS`](super::MAX_FIELDS).
     TooManyFields,
     /// A field name is empty or no token, or whitespace stands before the colon (RFC 9112, section 5.1).
@@ -117,7 +121,7 @@ impl ErrorKind {
     fn sentence(self) -> &'static str {
         match self {
             Self::NotHttp => "what the endpoint sent is not HTTP/1",
-            Self::Version => "the response's version is not HTTP/1.0 or HTTP/1.1",
+            Self::Version => "the version is not HTTP/1.0 or HTTP/1.1",
             Self::Status => "the response's status is not a number from 100 to 599",
             Self::StatusLine => {
                 "the response's status line is not a version, a status of three digits and a phrase"
@@ -126,7 +130,11 @@ impl ErrorKind {
             Self::BareLf => "a line ends with LF alone instead of CRLF",
             Self::ObsFold => "a header line begins with whitespace (obsolete line folding)",
             Self::HeadTooLarge => "the response's head is longer than allowed",
-            Self::TooManyFields => "the response has more header fields than allowed",
+            Self::RequestTooLarge => "the request's head is longer than `limits.header` allows",
+            Self::RequestLine => {
+                "the request line is not a method, a target and a version, with one space between"
+            }
+            Self::TooManyFields => "there are more than 128 header fields",
             Self::FieldName => "a header field's name is empty or has a character that names may not have",
             Self::FieldValue => "a header field's value has a control character",
             Self::ConnectionOption => "a Connection field has too many options, or one that is no token",

@@ -30,7 +30,7 @@ pub(super) type Complete<'a, T> = Option<(T, &'a [u8])>;
 /// Collects a head or a trailer section, up to and with its empty line.
 ///
 /// Every byte is looked at once, however the input is split:
-/// 1. A head begins with `HTTP/`, from its first byte on.
+/// 1. A response's head begins with `HTTP/`, from its first byte on.
 /// 2. LF stands only behind CR, and CR only before LF.
 /// 3. No line after the start line begins with a space or a tab.
 /// 4. The first empty line ends the section.
@@ -39,6 +39,7 @@ pub(super) type Complete<'a, T> = Option<(T, &'a [u8])>;
 pub(super) struct Section {
     held: Vec<u8>,
     start: &'static [u8],
+    start_line: bool,
     limit: usize,
     too_large: ErrorKind,
     seen: usize,
@@ -52,13 +53,29 @@ impl Section {
         Self::new(b"HTTP/", limit, ErrorKind::HeadTooLarge)
     }
 
+    /// A head whose first bytes are not known.
+    pub(super) fn request(limit: usize) -> Self {
+        Self { start_line: true, ..Self::new(b"", limit, ErrorKind::RequestTooLarge) }
+    }
+
     pub(super) fn trailers(limit: usize) -> Self {
         Self::new(b"", limit, ErrorKind::TrailersTooLarge)
     }
 
     fn new(start: &'static [u8], limit: usize, too_large: ErrorKind) -> Self {
         let held = Vec::new();
-        Self { held, start, limit, too_large, seen: 0, lines: 0, line_empty: true, after_cr: false }
+        let start_line = !start.is_empty();
+        Self {
+            held,
+            start,
+            start_line,
+            limit,
+            too_large,
+            seen: 0,
+            lines: 0,
+            line_empty: true,
+            after_cr: false,
+        }
     }
 
     /// Whether no byte has been taken.
@@ -92,7 +109,6 @@ impl Section {
             return Err(ErrorKind::NotHttp);
         }
         self.seen = self.seen.saturating_add(data.len());
-        let has_start_line = usize::from(!self.start.is_empty());
         let mut rest = data;
         while let Some((&first, tail)) = rest.split_first() {
             if self.after_cr {
@@ -106,7 +122,7 @@ impl Section {
                 }
                 self.line_empty = true;
                 self.lines += 1;
-                if self.lines > has_start_line + MAX_FIELDS {
+                if self.lines > usize::from(self.start_line) + MAX_FIELDS {
                     return Err(ErrorKind::TooManyFields);
                 }
                 continue;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `head` | what a field line may look like, hop-by-hop fields, limits, finding the end of a head |
 //! | `chunked` | the chunked transfer coding, for either direction |
+//! | `incoming` | reading a request head from a client |
 //! | `request` | writing a request head for an upstream |
 //! | `response` | reading a response from an upstream |
 //!
@@ -28,6 +29,7 @@
 mod chunked;
 mod error;
 mod head;
+mod incoming;
 mod request;
 mod response;
 
@@ -35,5 +37,6 @@ pub use chunked::encode_chunk;
 pub use error::{Error, ErrorKind};
 pub(crate) use head::is_hop_by_hop;
 pub use head::{Field, MAX_FIELDS, MAX_OPTIONS};
+pub use incoming::{PlainHead, RequestReader, target_of};
 pub use request::{BodyLength, RequestHead, check_request, is_settable, write_request_head};
 pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};

@@ -77,6 +77,7 @@
 
 mod error;
 mod escape;
+mod frame;
 mod kernels;
 mod keys;
 mod number;

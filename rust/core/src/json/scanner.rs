@@ -1,8 +1,9 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
+use super::frame::{Frame, Place, Shape};
 use super::kernels::{Ahead, Available, Before, Places, Tokens, Window};
-use super::keys::{IN_BODY, Key, Keys, Object};
+use super::keys::{IN_BODY, Key, Keys};
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
 use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
@@ -13,45 +14,6 @@ pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
     places: Places,
-}
-
-/// A container that is open.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    /// Whether the next token is its bracket, behind which the first value comes, if any; else it is what is behind
-    /// a value.
-    fresh: bool,
-    /// Whether it is an element of an array.
-    is_element: bool,
-    /// Of its elements; of its members but for the node, which is the container's own.
-    place: Place,
-    /// The bits of the keys that are tracked in it.
-    below: u64,
-    /// An array's number.
-    array: u32,
-    /// Index of the container's own first leaf; it has one for each of the node's fields.
-    leaf: u32,
-    /// An object's keys.
-    keys: Object,
-}
-
-/// What values are in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Document,
-    Object,
-    Array,
-}
-
-/// Where a value is.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    /// In what.
-    shape: Shape,
-    /// Where in the trie.
-    node: NodeId,
-    /// In which element; of a container's values, that may be the container itself.
-    element: u32,
 }
 
 /// What a value is for the walk over the tokens.

@@ -1,0 +1,5 @@
+"""The fast path: plain messages go from transport to transport, beside the ASGI application and not through it."""
+
+from waypost.fastpath.protocol import Protocol, fast_path
+
+__all__ = ["Protocol", "fast_path"]

@@ -1,0 +1,202 @@
+"""The response of a fast message on its way to the client: a sink that writes to the client's transport."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from waypost.dialects.errors import render_error
+from waypost.exchange.exchange import Exchange
+from waypost.exchange.wheel import Timed, Timer
+from waypost.fastpath.names import STATUS_LINE
+
+if TYPE_CHECKING:
+    from waypost._native import Endpoint, Intake, Plan, ResponseEnd, ResponseHead
+    from waypost.app import Generation
+    from waypost.errors import WaypostError
+    from waypost.exchange.sink import Headers
+    from waypost.exchange.upload import Upload
+    from waypost.fastpath.protocol import Protocol
+
+__all__ = ["Carrier"]
+
+_logger = logging.getLogger("waypost")
+
+
+class Carrier(Timed):
+    """Carries the fast messages of one connection, one after the other.
+
+    It is on the wheel for its connection, and stays there from one message to the next.
+    """
+
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_head",
+        "_intake",
+        "_plan",
+        "_protocol",
+        "_size",
+        "_timer",
+        "closing",
+        "exchange",
+        "persistent",
+        "started",
+    )
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__()
+        self.exchange: Exchange | None = None
+        """The exchange under way."""
+        self.closing = False
+        """The connection ends behind the response."""
+        self.persistent = False
+        """The client was told that it may send another request."""
+        self.started = False
+        """The client was given the head of a response."""
+        self._protocol = protocol
+        self._timer = Timer(lasting=True)
+        self._plan: Plan | None = None
+        self._intake: Intake | None = None
+        self._size = 0  # bytes taken from the gateway's budget
+        self._head = b""  # of a response, not yet written
+        self._chunked = False
+        self._body = True
+
+    def begin(self, generation: Generation, plan: Plan, method: str, size: int, upload: Upload | None = None) -> None:
+        """Run the exchange of a message. `size` bytes of the budget go back once its body is not needed any more."""
+        self._plan = plan
+        self._size = size
+        self.started = False
+        self.exchange = exchange = Exchange(
+            self._protocol.runtime, generation.settings, plan, self, method=method, upload=upload, timer=self._timer
+        )
+        exchange.begin()
+
+    def answer(self, intake: Intake, error: WaypostError) -> None:
+        """Answer a message that no exchange is made for."""
+        self._intake = intake
+        self.started = False
+        status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
+        headers.append((b"x-request-id", intake.id.encode("ascii", "replace")))
+        self.start(status, headers)
+        self.data(body)
+        self.end()
+
+    def cancel(self) -> None:
+        """The client left."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.cancel()
+        self._release()
+
+    def close(self) -> None:
+        """The connection is gone."""
+        self.cancel()
+        wheel = self._protocol.runtime.wheel
+        wheel.cancel(self)
+        wheel.cancel(self._timer)
+
+    def expired(self, now: float) -> None:
+        self._protocol.timed_out(now)
+
+    # Sink.
+
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        protocol = self._protocol
+        self.started = True
+        if self._size:
+            self._release()
+        begin = STATUS_LINE[head.status]
+        if protocol.server_state.default_headers:
+            begin += protocol.default_fields()
+        # Written with the first piece of the body, which most often came with it: a write is a system call.
+        self._head, self._chunked, self._body, self.persistent = head.relay(
+            plan, endpoint, attempts, begin, self.closing
+        )
+        if protocol.access_log:
+            protocol.log(plan.intake, head.status)
+
+    def start(self, status: int, headers: Headers) -> None:
+        """An answer of Waypost's own; its length is known."""
+        protocol = self._protocol
+        intake = self._intake if self._plan is None else self._plan.intake
+        self.started = True
+        self._release()
+        self._chunked = False
+        self._body = intake is not None and intake.method != "HEAD"
+        lines = [STATUS_LINE[status], protocol.default_fields()]
+        self.persistent = intake is not None and intake.persistent and not self.closing
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+            if name == b"connection":
+                self.persistent = False
+        if not self.persistent and (b"connection", b"close") not in headers:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        self._head = b"".join(lines)
+        if protocol.access_log and intake is not None:
+            protocol.log(intake, status)
+
+    def flush(self) -> None:
+        """The head came without a body, which may take a while."""
+        head = self._head
+        if head:
+            self._head = b""
+            self._protocol.transport.write(head)
+
+    def data(self, chunk: bytes) -> None:
+        if not self._body:
+            return
+        if self._chunked:
+            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        head = self._head
+        if head:
+            self._head = b""
+            chunk = head + chunk
+        self._protocol.transport.write(chunk)
+
+    def whole(
+        self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
+    ) -> None:
+        protocol = self._protocol
+        self.started = True
+        if self._size:
+            self._release()
+        begin = STATUS_LINE[head.status]
+        if protocol.server_state.default_headers:
+            begin += protocol.default_fields()
+        data, self.persistent = head.whole(plan, endpoint, attempts, begin, self.closing, body, end)
+        protocol.transport.write(data)
+        if protocol.access_log:
+            protocol.log(plan.intake, head.status)
+        self.exchange = self._plan = None
+        protocol.message_done()
+
+    def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        rest = self._head
+        if self._chunked:
+            fields = b"".join([b"%b: %b\r\n" % field for field in trailers])
+            rest += b"0\r\n%b\r\n" % fields
+        if rest:
+            self._head = b""
+            self._protocol.transport.write(rest)
+        self.exchange = self._plan = self._intake = None
+        self._protocol.message_done()
+
+    def abort(self, error: WaypostError) -> None:
+        _logger.info("a response stopped short: %s", error.message)
+        self.flush()
+        self.exchange = None
+        transport = self._protocol.transport
+        if self._body and not self._chunked and not self.persistent:
+            # Perhaps only the connection's end ends this body: a clean one would look whole.
+            transport.abort()
+        else:
+            transport.close()
+
+    def _release(self) -> None:
+        if self._size:
+            self._protocol.gateway.budget.give(self._size)
+            self._size = 0

@@ -1,0 +1,164 @@
+"""uvicorn's HTTP/1 protocol, held to Waypost's manners.
+
+- What its parser refuses is answered as JSON, with a code; heads are bounded in length and time.
+- An HTTP/1.0 client gets no chunks.
+- An application can be called when the client leaves, without a task that waits for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from waypost.asgi import GONE
+from waypost.dialects.errors import render_error
+from waypost.errors import WaypostError
+from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waypost._native import Intake
+
+__all__ = ["HEAD_SLACK", "Mannered"]
+
+HEAD_SLACK: Final = 256
+"""Bytes that a head may take beside what `limits.header` counts."""
+
+
+class Mannered(HttpToolsProtocol):
+    """What is the same for fast messages and for those of uvicorn's."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self._within = False  # the parser is inside of a message
+        self._heading = -1  # bytes of the head that the parser is in; -1: in none
+        self._upgraded = False
+        self._running: RequestResponseCycle | None = None  # the message that the application has
+        self._on_gone: Callable[[], None] | None = None
+        self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+    # For the class that decides whose the bytes are.
+
+    def between_messages(self) -> bool:
+        """No message is under way or waits, and the parser stands between messages."""
+        cycle = self.cycle
+        return not (
+            self._within or self._upgraded or self.pipeline or (cycle is not None and not cycle.response_complete)
+        )
+
+    def head_begins(self) -> None:
+        """The parser is in a head."""
+
+    def head_ends(self) -> None:
+        """The parser has read a head."""
+
+    def linger(self) -> None:
+        """A last answer was written: nothing that comes is looked at."""
+        raise NotImplementedError
+
+    # uvicorn's calls.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        running = self._running
+        if running is not None and not running.response_complete:
+            # uvicorn tells the last message only, which waits where several were sent at once.
+            running.disconnected = True
+            running.message_event.set()
+        super().connection_lost(exc)
+        gone, self._on_gone = self._on_gone, None
+        if gone is not None:
+            gone()
+
+    def on_message_begin(self) -> None:
+        self._within = True
+        self._heading = 0
+        self.head_begins()
+        super().on_message_begin()
+        # So that nobody has to wait in `receive` for the client to leave.
+        self.scope["extensions"] = {GONE: {"call": self._call_when_gone}}
+
+    def _call_when_gone(self, callback: Callable[[], None] | None) -> None:
+        self._on_gone = callback
+
+    def on_headers_complete(self) -> None:
+        self._heading = -1
+        self.head_ends()
+        super().on_headers_complete()
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete and self.parser.get_http_version() == "1.0":
+            # Chunks are not for HTTP/1.0 (RFC 9112, section 6.1): what has no length ends with the connection.
+            cycle.chunked_encoding = None if cycle.scope["method"] == "HEAD" else False
+            cycle.expected_content_length = _UntilClose()
+
+    def on_message_complete(self) -> None:
+        self._within = False
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        self._upgraded = True
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn would say
+        """What uvicorn's parser refused."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.response_started or self.pipeline:
+                self.transport.close()  # in the middle of another response nothing can be said
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.refuse(WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112"))
+
+    def refuse(self, error: WaypostError) -> None:
+        """Answer what cannot be read as a request, and end the connection."""
+        if self.transport.is_closing():
+            return
+        request_id = error.message_id or ""
+        status, headers, body = render_error(error.dialect or "json", error, request_id)
+        if request_id:
+            headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        if (b"connection", b"close") not in headers:
+            headers.append((b"connection", b"close"))
+        lines = [b"%b: %b\r\n" % field for field in headers]
+        self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
+        self.linger()
+
+    # What uvicorn adds.
+
+    def default_fields(self) -> bytes:
+        """The fields that uvicorn puts in front of every response's, as its settings say."""
+        fields = self.server_state.default_headers
+        if fields is not self._defaults[0]:
+            self._defaults = (fields, b"".join([b"%b: %b\r\n" % field for field in fields]))
+        return self._defaults[1]
+
+    def log(self, intake: Intake, status: int) -> None:
+        """uvicorn's access log, where it is on."""
+        path, _, query = intake.target.partition("?")
+        full = f"{quote(path)}?{query}" if query else quote(path)
+        client = "" if self.client is None else f"{self.client[0]}:{self.client[1]}"
+        version = intake.http_version
+        self.access_logger.info('%s - "%s %s HTTP/%s" %d', client, intake.method, full, version, status)
+
+
+class _UntilClose(int):
+    """The length of a body that ends with its connection, in uvicorn's bookkeeping: never exceeded, never short."""
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+    def __sub__(self, other: int) -> _UntilClose:
+        return self
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__

@@ -1,0 +1,452 @@
+"""Who owns the bytes of a client's connection: the fast path or uvicorn, message by message.
+
+The rules, all of them in this file:
+
+- A *boundary* is where uvicorn has no message under way and none waiting, its parser stands between messages, and no
+  fast message is under way. Bytes at a boundary are offered to `RequestReader`. A plain message whose plan needs
+  nothing but forwarding is carried by a `Carrier`; every other one is given to uvicorn, byte for byte as it came.
+- Bytes behind a message of uvicorn's belong to uvicorn until the next boundary. Bytes behind a fast one are kept, with
+  reading paused, until it is over.
+- After an Upgrade nothing comes back from uvicorn.
+- What is no HTTP, or could be read in two ways, is refused here on either path, and the connection ends.
+- A client that lets its connection wait is disconnected: `_HEAD_TIME` for a head, `_BODY_IDLE` between the pieces of a
+  body, uvicorn's `timeout_keep_alive` between messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from waypost._native import RequestReader
+from waypost.errors import WaypostError
+from waypost.exchange.upload import Upload
+from waypost.fastpath.carrier import Carrier
+from waypost.fastpath.mannered import HEAD_SLACK, Mannered
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from waypost._native import Intake, Plan
+    from waypost.app import Gateway, Generation
+    from waypost.exchange.runtime import Runtime
+
+__all__ = ["Protocol", "fast_path"]
+
+_logger = logging.getLogger("waypost")
+
+_HEAD_TIME: Final = 30.0
+"""Seconds that a client may take for a whole head; for its first byte on a new connection, too."""
+_BODY_IDLE: Final = 30.0
+"""Seconds that a client may take for the next bytes of a body."""
+_LINGER: Final = 1.0
+"""Seconds for which input is thrown away after a refusal: closing at once could lose the answer."""
+_STUCK: Final = 30.0
+"""Seconds that a connection which is to be closed may take to send what is left."""
+
+_State = Literal["boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
+
+
+class Protocol(Mannered):
+    """uvicorn's HTTP/1 protocol with a fast path beside it. `fast_path` makes the class for one application."""
+
+    gateway: Gateway
+    fast = True
+    """Carry plain messages. False: only judge heads, all messages are uvicorn's."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        if self.fast and self.config.proxy_headers:
+            type(self).fast = False
+            _logger.warning("the fast path is off: it does not know of uvicorn's proxy_headers, which is on")
+        self.runtime: Runtime = self.gateway.runtime()
+        self._carrier = Carrier(self)
+        self._reader = cast(RequestReader, None)
+        self._state: _State = "boundary"
+        self._raw = bytearray()  # what of a message has come and has no owner yet
+        self._intake: Intake | None = None
+        self._generation: Generation | None = None
+        self._whole = 0  # bytes of `_raw` that make it complete
+        self._held = 0  # bytes of the budget that `_raw` takes
+        self._left = 0  # bytes of a fast message's body that are still to come
+        self._rest = b""  # what came behind a fast message
+        self._stopping = False
+
+    # The event loop's calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        client = None if self.client is None else self.client[0]
+        self._reader = RequestReader(client=client, scheme=self.scheme or "http")
+        self._expect(_HEAD_TIME)
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state == "boundary":
+            if self.flow.write_paused:
+                self._keep(data)
+            else:
+                self._offer(data)
+        elif state == "uvicorn":
+            self._to_uvicorn(data)
+        elif state == "exchange" or state == "skip":  # noqa: PLR1714 - a tuple is slower
+            self._more(data)
+        elif state == "head":
+            self._raw += data
+            self._offer(data)
+        elif state == "body":
+            self._collect(data)
+
+    def eof_received(self) -> None:
+        # Nobody is answered who has hung up halfway, and closing would first wait until all is sent.
+        if self._carrier.exchange is not None:
+            self._carrier.cancel()
+            self.transport.abort()
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._carrier.close()
+        self._forget()
+        self._rest = b""
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._carrier.exchange is not None:
+            self._carrier.exchange.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._carrier.exchange is not None:
+            self._carrier.exchange.resume()
+        elif self._rest and self._state == "boundary":
+            self.loop.call_soon(self._next)
+
+    # The server's calls.
+
+    def shutdown(self) -> None:
+        """Finish what is in flight, and what waits behind it, then close."""
+        self._stopping = True
+        self._carrier.closing = not self._rest
+        if self._state == "uvicorn":
+            super().shutdown()
+        elif self._state not in ("body", "exchange") and not self._rest:
+            self.transport.close()
+
+    def cut(self) -> None:
+        """The time that a drain may take is over."""
+        carrier = self._carrier
+        if self._state == "exchange" and carrier.exchange is not None:
+            error = WaypostError("draining", "this process is stopping: send messages elsewhere")
+            carrier.exchange.fail(error)
+        if self._state != "uvicorn":
+            self.transport.close()
+
+    # A boundary, and what is offered there.
+
+    def _offer(self, data: bytes) -> None:
+        generation = self.gateway.generation
+        try:
+            if self.fast and self.limit_concurrency is None:
+                found = self._reader.feed(generation.snapshot, data)
+            else:
+                found = False if self._reader.check(generation.snapshot, data) else None
+        except WaypostError as error:
+            self._forget()
+            self.refuse(error)
+            return
+        if not found:
+            if found is None:
+                if self._state == "boundary":
+                    self._state = "head"
+                    self._raw += data
+                    self._expect(_HEAD_TIME)
+            else:
+                self._hand_over(data)
+            return
+        if found[1] is None:
+            raw = data
+            if self._state != "boundary":
+                raw = bytes(self._raw)
+                self._raw.clear()
+            self._planned(generation, found[0], found[2], raw)
+            return
+        intake, body, rest = found
+        length = intake.length
+        if length is not None and len(body) < length:
+            self._begin_body(generation, intake, data, body, length)
+        else:
+            raw = data if self._state == "boundary" else bytes(self._raw)
+            self._raw.clear()
+            self._whole_message(generation, intake, body, rest, raw)
+
+    def _planned(self, generation: Generation, plan: Plan, rest: bytes, raw: bytes) -> None:
+        """A message that was decided: `raw` is its bytes, those behind it included."""
+        size = plan.body_length
+        if not plan.forwards or size > generation.body_limit or not self._take(size, generation):
+            # The ASGI path translates it, refuses it, or can wait.
+            self._give_to_uvicorn(raw)
+            return
+        self._state = "exchange"
+        self._left = 0
+        carrier = self._carrier
+        carrier.deadline = math.inf  # it stays on the wheel
+        if rest:
+            self._keep(rest)
+        if self._stopping:
+            carrier.closing = not rest
+        carrier.begin(generation, plan, plan.method, size)
+
+    def _whole_message(self, generation: Generation, intake: Intake, body: bytes, rest: bytes, raw: bytes) -> None:
+        """A message of which everything is here, not decided yet."""
+        if len(body) > generation.body_limit and intake.buffered:
+            self._give_to_uvicorn(raw)
+            return
+        try:
+            plan = intake.plan(body if intake.buffered else None)
+        except WaypostError as error:
+            self._state = "exchange"
+            self._left = 0
+            if rest:
+                self._keep(rest)
+            if self._stopping:
+                self._carrier.closing = not rest
+            self._carrier.answer(intake, error)
+            return
+        if not intake.buffered:
+            plan.attach(body)
+        self._planned(generation, plan, rest, raw)
+
+    def _take(self, size: int, generation: Generation) -> bool:
+        return self.gateway.budget.take(size, generation.buffered_limit)
+
+    def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
+        if intake.buffered:
+            if length > generation.body_limit:
+                self._hand_over(data)
+                return
+            if self._state == "boundary":
+                self._raw += data
+            self._state = "body"
+            self._intake = intake
+            self._generation = generation
+            self._whole = len(self._raw) - len(body) + length
+            self._hold(len(body))
+            return
+        try:
+            plan = intake.plan(None)
+        except WaypostError:
+            plan = None
+        if plan is None or not plan.forwards:
+            # What to do about the rest of the body is the ASGI path's matter.
+            self._hand_over(data)
+            return
+        self._forget()
+        self._state = "exchange"
+        self._left = length
+        self._carrier.begin(generation, plan, intake.method, 0, Upload(length))
+        if self._carrier.exchange is not None:
+            self._carrier.exchange.on_writable = self._writable
+        self._more(body)
+
+    # Bodies.
+
+    def _collect(self, data: bytes) -> None:
+        raw = self._raw
+        raw += data
+        generation, intake = self._generation, self._intake
+        if generation is None or intake is None:
+            return
+        behind = len(raw) - self._whole
+        if behind < 0:
+            self._hold(len(data))
+            return
+        whole = bytes(raw)
+        length = intake.length or 0
+        body, rest = whole[self._whole - length : self._whole], whole[self._whole :]
+        self._forget()
+        self._whole_message(generation, intake, body, rest, whole)
+
+    def _hold(self, size: int) -> None:
+        """Account for `size` more bytes of a body that is read whole."""
+        generation = self._generation
+        if generation is not None and size:
+            if not self._take(size, generation):
+                self._hand_over(b"")  # the ASGI path can wait
+                return
+            self._held += size
+        self._expect(_BODY_IDLE)
+
+    def _more(self, data: bytes) -> None:
+        """What comes while a fast message is under way: more of its body, or what follows it."""
+        left = self._left
+        if left:
+            if len(data) > left:
+                self._keep(data[left:])
+                data = data[:left]
+            self._left = left = left - len(data)
+            exchange = self._carrier.exchange
+            if exchange is not None:
+                self._expect(_BODY_IDLE)
+                writable = not data or exchange.write(data)
+                if self._carrier.exchange is not exchange:
+                    return  # it is over
+                if not writable or not left:
+                    self._carrier.deadline = math.inf
+                if not left:
+                    exchange.finish()
+                elif not writable:
+                    self.flow.pause_reading()
+            elif not left and self._state == "skip":
+                self._at_boundary()
+        elif data:
+            self._keep(data)
+
+    def _writable(self) -> None:
+        """The endpoint takes more of an upload, or none any more."""
+        if not self._rest:
+            self.flow.resume_reading()
+        if self._left and self._carrier.exchange is not None:
+            self._expect(_BODY_IDLE)
+
+    def _keep(self, data: bytes) -> None:
+        self._rest += data
+        self.flow.pause_reading()
+
+    # The end of a message.
+
+    def message_done(self) -> None:
+        """A fast message was answered."""
+        self.server_state.total_requests += 1
+        carrier = self._carrier
+        if carrier.persistent and not self._left and not self._rest and not self._stopping:
+            self._state = "boundary"
+            self.runtime.wheel.schedule(carrier, self.loop.time() + self.timeout_keep_alive)
+        elif not carrier.persistent:
+            if self._left:
+                self.linger()
+            else:
+                self.transport.close()
+        elif self._left:
+            self._state = "skip"
+            self.flow.resume_reading()
+            self._expect(_BODY_IDLE)
+        else:
+            self._at_boundary()
+
+    def _at_boundary(self) -> None:
+        self._state = "boundary"
+        self._expect(self.timeout_keep_alive)
+        if self._rest:
+            self.loop.call_soon(self._next)
+        elif self._stopping:
+            self.transport.close()
+
+    def _next(self) -> None:
+        """Go on with what came behind a message."""
+        if self._state != "boundary" or not self._rest or self.flow.write_paused or self.transport.is_closing():
+            return
+        data, self._rest = self._rest, b""
+        self.flow.resume_reading()
+        self._offer(data)
+
+    # uvicorn's messages.
+
+    def _hand_over(self, data: bytes) -> None:
+        """What has come since the boundary is uvicorn's."""
+        raw = data if self._state == "boundary" else bytes(self._raw)
+        self._forget()
+        self._give_to_uvicorn(raw)
+
+    def _give_to_uvicorn(self, raw: bytes) -> None:
+        self._state = "uvicorn"
+        self._carrier.deadline = math.inf
+        self._heading = -1
+        super().data_received(raw)
+        if self._stopping:
+            super().shutdown()
+
+    def _to_uvicorn(self, data: bytes) -> None:
+        if not self.between_messages():
+            if self._heading >= 0:
+                self._heading += len(data)
+                if self._heading > self.gateway.generation.config.limits.header + HEAD_SLACK:
+                    message = "the request's head is longer than `limits.header` allows"
+                    self.refuse(WaypostError("header_too_large", message))
+                    return
+            super().data_received(data)
+            return
+        self._state = "boundary"
+        self._unset_keepalive_if_required()
+        self._offer(data)
+
+    def head_begins(self) -> None:
+        self._expect(_HEAD_TIME)
+
+    def head_ends(self) -> None:
+        self._carrier.deadline = math.inf
+
+    # The end of a connection.
+
+    def linger(self) -> None:
+        self._state = "linger"
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._expect(_LINGER)
+        else:
+            self.transport.close()
+            self._expect(_STUCK)
+
+    def timed_out(self, now: float) -> None:
+        """The client took too long."""
+        if self.transport.is_closing():
+            self.transport.abort()
+            return
+        state = self._state
+        if state == "head" or (state == "uvicorn" and self._heading >= 0):
+            self._forget()
+            message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
+            self.refuse(WaypostError("bad_framing", message))
+        elif state == "body" or state == "exchange":  # noqa: PLR1714
+            message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
+            error = WaypostError("bad_framing", message)
+            if self._carrier.exchange is not None:
+                self._carrier.exchange.fail(error)
+            elif self._intake is not None:
+                intake = self._intake
+                self._forget()
+                self._carrier.answer(intake, error)
+        elif state != "uvicorn":
+            self.transport.close()
+            self.runtime.wheel.schedule(self._carrier, now + _STUCK)
+
+    def _expect(self, seconds: float) -> None:
+        self.runtime.wheel.schedule(self._carrier, self.loop.time() + seconds)
+
+    def _forget(self) -> None:
+        """Nothing is being collected."""
+        self._raw.clear()
+        self._intake = self._generation = None
+        if self._held:
+            self.gateway.budget.give(self._held)
+            self._held = 0
+
+
+def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
+    """The HTTP protocol class of an application that `create_app` made, for `uvicorn.Config(app, http=…)`.
+
+    Plain messages then pass by the application: it may have no middleware of its own and not stand within another
+    one, and uvicorn's `proxy_headers` has to be off. `fast=False` gives them to the application all the same; what is
+    left is how broken requests are refused and slow clients disconnected.
+
+    Raises `ValueError` where `app` is something else, or has middleware.
+    """
+    gateway: Gateway | None = getattr(app.state, "gateway", None)
+    if gateway is None:
+        raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
+    if app.user_middleware:
+        raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
+    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast})

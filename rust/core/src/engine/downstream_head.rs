@@ -1,0 +1,167 @@
+//! The head of a response as the client gets it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::intake::Intake;
+use super::snapshot::{EndpointAt, Plan, Snapshot};
+use crate::http1::{Field, ResponseHead};
+
+/// The fields that say whose message it is and where it went; an endpoint's own of these names are dropped.
+const OWN: [&[u8]; 4] = [b"x-request-id", b"x-waypost-route", b"x-waypost-attempts", b"x-waypost-cluster"];
+
+/// A response's head for an HTTP/1 client, and what follows from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Through the empty line.
+    pub head: Vec<u8>,
+    /// The body is written in chunks (RFC 9112, section 7.1).
+    pub chunked: bool,
+    /// There is a body on the wire: no response to HEAD, no 204, no 304.
+    pub body: bool,
+    /// The client may send another request.
+    pub persistent: bool,
+}
+
+impl Intake {
+    /// Whether the client may send another request behind this one. One of HTTP/1.0 may not.
+    #[must_use]
+    pub fn persistent(&self) -> bool {
+        let closes = |value: &[u8]| {
+            value.split(|&byte| byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+        };
+        self.request.version == "1.1" && !self.request.fields("connection").any(closes)
+    }
+
+    /// Path and query as they came.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.request.target
+    }
+
+    /// `1.0`, `1.1`, `2`, `3`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.request.version
+    }
+
+    /// The method, in the case it came in.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.request.method
+    }
+}
+
+impl Snapshot {
+    /// The fields that every routed response carries: the message's id, its route, how many attempts were made, and the
+    /// cluster of `at`, which answered or was tried last (else that of the decision).
+    #[must_use]
+    pub fn own_fields(&self, plan: &Plan, at: Option<EndpointAt>, attempts: u32) -> Vec<Field> {
+        let decision = self.table.decision(plan.rank);
+        let tried = at.and_then(|at| self.clusters().get(at.cluster)).map(|cluster| cluster.name.as_str());
+        let cluster = tried.or_else(|| decision.and_then(|decision| decision.cluster.as_deref()));
+        let values = [
+            Some(plan.request_id.as_str().into()),
+            Some(printable(decision.map_or("", |decision| decision.route.as_str()))),
+            Some(attempts.to_string().into()),
+            cluster.map(printable),
+        ];
+        let fields = OWN.into_iter().zip(values);
+        fields.filter_map(|(name, value)| Some((name.to_vec(), value?.into_owned().into_bytes()))).collect()
+    }
+
+    /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line with what the server adds to
+    /// every response; `close` ends the connection behind this response.
+    #[must_use]
+    #[allow(clippy::too_many_arguments)] // One per thing that the head tells of.
+    pub fn relay(
+        &self,
+        intake: &Intake,
+        plan: &Plan,
+        at: EndpointAt,
+        attempts: u32,
+        response: &ResponseHead,
+        begin: &[u8],
+        close: bool,
+    ) -> Relay {
+        let body = intake.request.method != "HEAD" && !matches!(response.status, 204 | 304);
+        let persistent = !close && intake.persistent();
+        let mut chunked = body && intake.request.version == "1.1";
+        let mut head = Vec::with_capacity(1024);
+        head.extend_from_slice(begin);
+        for (name, value) in &response.headers {
+            if name == b"content-length" {
+                chunked = false;
+                // With 304 it says what a body would have been; servers take it for a promise of one.
+                if response.status == 304 {
+                    continue;
+                }
+            }
+            if !is_own(name) {
+                write_field(&mut head, name, value);
+            }
+        }
+        let decision = self.table.decision(plan.rank);
+        write_field(&mut head, OWN[0], plan.request_id.as_bytes());
+        write_field(
+            &mut head,
+            OWN[1],
+            printable(decision.map_or("", |decision| decision.route.as_str())).as_bytes(),
+        );
+        write_field(&mut head, OWN[2], attempts.to_string().as_bytes());
+        if let Some(cluster) = self.clusters().get(at.cluster) {
+            write_field(&mut head, OWN[3], printable(&cluster.name).as_bytes());
+        }
+        if !persistent {
+            head.extend_from_slice(b"connection: close\r\n");
+        }
+        if chunked {
+            head.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        Relay { head, chunked, body, persistent }
+    }
+}
+
+/// Whether a response's field is one of those that Waypost sets itself.
+#[must_use]
+pub fn is_own(name: &[u8]) -> bool {
+    name.starts_with(b"x-") && OWN.contains(&name)
+}
+
+fn write_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
+    }
+}
+
+/// A name from the configuration as a field's value: what is not ASCII is written as Python would escape it.
+fn printable(name: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte);
+    if name.bytes().all(plain) {
+        return name.into();
+    }
+    let mut out = String::with_capacity(name.len() * 2);
+    for char in name.chars() {
+        // Writing to a String cannot fail.
+        let _ = match u32::from(char) {
+            0..=0x1f | 0x7f => Ok(()),
+            0x20..=0x7e => write!(out, "{char}"),
+            code @ 0x80..=0xff => write!(out, "\\x{code:02x}"),
+            code @ 0x100..=0xffff => write!(out, "\\u{code:04x}"),
+            code => write!(out, "\\U{code:08x}"),
+        };
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(printable("a b"), "a b");
+        assert_eq!(printable("é☃\u{1f600}\r\nx\u{7f}"), "\\xe9\\u2603\\U0001f600x");
+    }
+}

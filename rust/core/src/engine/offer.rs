@@ -1,0 +1,90 @@
+//! What stands at a message boundary of a client's connection: a plain message, one for another parser, or nothing yet.
+
+use super::id::Ids;
+use super::intake::{Intake, Refusal, Request};
+use super::snapshot::Snapshot;
+use crate::dialect::{self, Dialect};
+use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
+
+/// Where a connection's requests come from.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's address.
+    pub client: Option<String>,
+    /// `http` or `https`.
+    pub scheme: String,
+}
+
+/// What bytes at a message boundary are.
+#[derive(Debug)]
+pub enum Offer<'a> {
+    /// The beginning of a head.
+    Partial,
+    /// A message of which nothing needs more than a decision and forwarding, and the bytes behind its head.
+    Plain(Box<Intake>, &'a [u8]),
+    /// Legal so far, but not plain, not below `/v1/`, or to be refused by [`Snapshot::accept`].
+    Other,
+}
+
+impl Snapshot {
+    /// A reader for the next head of a connection.
+    #[must_use]
+    pub fn reader(&self) -> RequestReader {
+        RequestReader::new(self.limits.header)
+    }
+
+    /// Only judges further bytes at a message boundary: whether a head is complete, plain or not.
+    ///
+    /// # Errors
+    /// As [`offer`](Self::offer).
+    pub fn check(&self, reader: &mut RequestReader, data: &[u8], ids: &Ids) -> Result<bool, Refusal> {
+        reader.feed(data).map(|found| found.is_some()).map_err(|error| refusal(&error, data, ids))
+    }
+
+    /// Looks at further bytes at a message boundary. After anything but [`Offer::Partial`] `reader` is spent.
+    ///
+    /// # Errors
+    /// What is no request head, or could be read in two ways: the connection cannot be used any more.
+    pub fn offer<'a>(
+        &self,
+        reader: &mut RequestReader,
+        data: &'a [u8],
+        peer: &Peer,
+        ids: &Ids,
+    ) -> Result<Offer<'a>, Refusal> {
+        let (head, rest) = match reader.feed(data) {
+            Ok(None) => return Ok(Offer::Partial),
+            Ok(Some((head, rest))) => (head, rest),
+            Err(error) => return Err(refusal(&error, data, ids)),
+        };
+        let Some(PlainHead { method, target, old, fields }) = head.filter(|h| h.target.starts_with("/v1/"))
+        else {
+            return Ok(Offer::Other);
+        };
+        let request = Request {
+            method,
+            target,
+            headers: fields,
+            client: peer.client.clone(),
+            scheme: peer.scheme.clone(),
+            version: if old { "1.0" } else { "1.1" }.to_owned(),
+        };
+        Ok(self.accept(request, ids).map_or(Offer::Other, |intake| Offer::Plain(Box::new(intake), rest)))
+    }
+}
+
+/// The answer to what is no request head; `data` is the last that came of it.
+fn refusal(error: &http1::Error, data: &[u8], ids: &Ids) -> Refusal {
+    let path = target_of(data).split('?').next().unwrap_or_default();
+    let code = match error.kind {
+        ErrorKind::RequestTooLarge | ErrorKind::TooManyFields => "header_too_large",
+        _ => "bad_framing",
+    };
+    Refusal {
+        code,
+        message: error.to_string(),
+        allow: None,
+        dialect: dialect::entry(path).map_or(Dialect::Json, |entry| entry.dialect),
+        id: ids.id(),
+    }
+}

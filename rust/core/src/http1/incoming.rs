@@ -1,0 +1,208 @@
+//! Reading a request head from a client (RFC 9112, section 3), at a message boundary.
+//!
+//! 1. A head is *plain* where it says nothing but what is asked for and how long its body is: one of the common methods,
+//!    a path in visible ASCII, HTTP/1.0 or 1.1, no `Transfer-Encoding`, `Upgrade` or `Expect`.
+//! 2. What is legal but not plain is not judged here: its bytes belong to a parser that knows all of HTTP/1.1.
+//! 3. What two parsers could read in two ways is an error: line ends other than CRLF, folded lines, whitespace before a
+//!    colon, control characters, another version.
+//! 4. A head that comes in pieces is looked at once, byte by byte, and is refused as soon as it is wrong or too long.
+
+use std::mem::MaybeUninit;
+
+use super::head::{self, Complete, Field, Options, Section, Slots};
+use super::{Error, ErrorKind, MAX_FIELDS};
+
+/// What a head takes on the wire beside its target and fields: method, version, spaces, line ends, in bytes.
+const START_LINE: usize = 256;
+
+/// The methods that a plain request may have.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// A request head of which nothing needs more than forwarding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainHead {
+    /// One of the common methods.
+    pub method: String,
+    /// Path and query in visible ASCII, from `/` on, without a fragment.
+    pub target: String,
+    /// The version is HTTP/1.0.
+    pub old: bool,
+    /// Names in lower case, values without surrounding whitespace, in wire order.
+    pub fields: Vec<Field>,
+}
+
+/// Collects the bytes of one head.
+#[derive(Debug)]
+pub struct RequestReader {
+    section: Section,
+    /// Bytes that were taken, those of an ignored empty line included.
+    taken: usize,
+    begun: bool,
+}
+
+impl RequestReader {
+    /// Read one head. `max_header` bounds its target and fields, in bytes: a head is refused here once it is longer than
+    /// any that could have so little of them.
+    #[must_use]
+    pub fn new(max_header: usize) -> Self {
+        Self { section: Section::request(max_header.saturating_add(START_LINE)), taken: 0, begun: false }
+    }
+
+    /// Take what a socket read gave: the head (`None` where it is not plain) once it is complete, and what follows it.
+    ///
+    /// # Errors
+    /// What is no request head, or one that could be read in two ways. The reader is then spent, as after a head.
+    pub fn feed<'a>(&mut self, mut data: &'a [u8]) -> Result<Complete<'a, Option<PlainHead>>, Error> {
+        if !self.begun {
+            // Empty lines before a request are ignored (RFC 9112, section 2.2).
+            while let [b'\r' | b'\n', rest @ ..] = data {
+                data = rest;
+                self.taken += 1;
+                if self.taken > START_LINE {
+                    return Err(ErrorKind::RequestLine.into());
+                }
+            }
+            let Some(first) = data.first() else { return Ok(None) };
+            if !first.is_ascii_alphabetic() {
+                return Err(ErrorKind::RequestLine.into());
+            }
+            self.begun = true;
+        }
+        let Some((section, rest)) = self.section.take(data)? else { return Ok(None) };
+        Ok(Some((parse(&section)?, rest)))
+    }
+
+    /// Whether nothing but empty lines was taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.begun
+    }
+}
+
+/// A complete head; `None` where it is legal but not plain.
+fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
+    let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    let read = parsed.parse_with_uninit_headers(section, &mut slots).map_err(|error| match error {
+        httparse::Error::Token | httparse::Error::NewLine | httparse::Error::Status => ErrorKind::RequestLine,
+        error => head::refused(error),
+    })?;
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+        return Err(ErrorKind::RequestLine.into());
+    };
+    if read != httparse::Status::Complete(section.len()) {
+        return Err(ErrorKind::RequestLine.into());
+    }
+    let mut plain = METHODS.contains(&method)
+        && target.starts_with('/')
+        && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    for field in parsed.headers.iter() {
+        let name = field.name;
+        plain &= match name.len() {
+            6 => !name.eq_ignore_ascii_case("expect"),
+            7 => !name.eq_ignore_ascii_case("upgrade"),
+            10 if name.eq_ignore_ascii_case("connection") => {
+                let mut options = Options::default();
+                options.add(field.value)?;
+                !options.contains(b"upgrade")
+            }
+            14 => !name.eq_ignore_ascii_case("http2-settings"),
+            17 => !name.eq_ignore_ascii_case("transfer-encoding"),
+            _ => true,
+        };
+    }
+    // All fields are judged, whoever goes on with them.
+    let fields = head::fields(parsed.headers)?;
+    if !plain {
+        return Ok(None);
+    }
+    Ok(Some(PlainHead { method: method.to_owned(), target: target.to_owned(), old: version == 0, fields }))
+}
+
+/// The target of a request line, as far as there is one: an error is answered in the dialect of what was asked for.
+#[must_use]
+pub fn target_of(data: &[u8]) -> &str {
+    let line =
+        data.trim_ascii_start().split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();
+    let target = line.split(|&byte| byte == b' ').nth(1).unwrap_or_default();
+    std::str::from_utf8(target).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(head: &[u8]) -> Result<Option<PlainHead>, ErrorKind> {
+        let mut reader = RequestReader::new(32 * 1024);
+        let found = reader.feed(head).map_err(|error| error.kind)?;
+        Ok(found.expect("a complete head").0)
+    }
+
+    #[test]
+    fn plain_heads() {
+        let found = whole(b"\r\nPOST /v1/a?b=c HTTP/1.1\r\nHost: h\r\nX-A:  b \r\n\r\n").unwrap().unwrap();
+        assert_eq!((found.method.as_str(), found.target.as_str(), found.old), ("POST", "/v1/a?b=c", false));
+        assert_eq!(found.fields[1], (b"x-a".to_vec(), b"b".to_vec()));
+        assert!(whole(b"GET /v1/a HTTP/1.0\r\n\r\n").unwrap().unwrap().old);
+    }
+
+    #[test]
+    fn legal_but_not_plain() {
+        for head in [
+            &b"GET * HTTP/1.1\r\nhost: h\r\n\r\n"[..],
+            b"GET http://h/v1/a HTTP/1.1\r\nhost: h\r\n\r\n",
+            b"GET /v1/a#b HTTP/1.1\r\nhost: h\r\n\r\n",
+            b"TRACE /v1/a HTTP/1.1\r\nhost: h\r\n\r\n",
+            b"CONNECT h:1 HTTP/1.1\r\nhost: h\r\n\r\n",
+            b"POST /v1/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"POST /v1/a HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+            b"GET /v1/a HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+            b"GET /v1/a HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\r\n",
+        ] {
+            assert_eq!(whole(head), Ok(None), "{}", head.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn refused_as_soon_as_it_is_seen() {
+        for (head, kind) in [
+            (&b"\x16\x03\x01"[..], ErrorKind::RequestLine),
+            (b"GET /\n", ErrorKind::BareLf),
+            (b"GET / HTTP/1.1\r\na: b\r\n c\r\n", ErrorKind::ObsFold),
+            (b"GET / HTTP/1.1\rX", ErrorKind::BareCr),
+            (b"garbage\r\n\r\n", ErrorKind::RequestLine),
+            (b"GET /a b HTTP/1.1\r\n\r\n", ErrorKind::Version),
+            (b"PRI * HTTP/2.0\r\n\r\n", ErrorKind::Version),
+            (b"GET / HTTP/1.1\r\na : b\r\n\r\n", ErrorKind::FieldName),
+            (b"GET / HTTP/1.1\r\na: b\0c\r\n\r\n", ErrorKind::FieldValue),
+            (b"GET / HTTP/1.1\r\nnonsense\r\n\r\n", ErrorKind::FieldName),
+            (b"GET / HTTP/1.1\r\n: b\r\n\r\n", ErrorKind::FieldName),
+        ] {
+            let refused = RequestReader::new(1024).feed(head).map_err(|error| error.kind);
+            assert_eq!(refused, Err(kind), "{}", head.escape_ascii());
+        }
+        let mut reader = RequestReader::new(1024);
+        assert!(reader.feed(b"GET /").unwrap().is_none());
+        assert_eq!(reader.feed(&[b'a'; 2000]).map_err(|e| e.kind), Err(ErrorKind::RequestTooLarge));
+    }
+
+    #[test]
+    fn any_split_gives_the_same() {
+        let head = b"\r\nPOST /v1/a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n";
+        let expected = whole(head).unwrap();
+        for at in 0..head.len() {
+            let mut reader = RequestReader::new(1024);
+            assert!(reader.feed(&head[..at]).unwrap().is_none());
+            let (found, rest) = reader.feed(&head[at..]).unwrap().unwrap();
+            assert_eq!((found, rest), (expected.clone(), &b""[..]), "{at}");
+        }
+    }
+
+    #[test]
+    fn targets_of_broken_heads() {
+        assert_eq!(target_of(b"POST /v1/envelopes HTTP/1.1\r\na : b"), "/v1/envelopes");
+        assert_eq!(target_of(b"\r\nGET /v1/a"), "/v1/a");
+        assert_eq!(target_of(b"garbage"), "");
+        assert_eq!(target_of(b"GET \xff HTTP/1.1"), "");
+    }
+}

@@ -1,0 +1,77 @@
+//! Reading requests off a client's connection.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes};
+use waypost_core::engine::{Offer, Peer};
+use waypost_core::http1;
+
+use crate::errors;
+use crate::plan::{Held, Intake, Plan};
+use crate::snapshot::{IDS, Snapshot};
+
+/// The lock is never contended: a reader belongs to one connection.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct RequestReader {
+    peer: Peer,
+    reader: Mutex<Option<http1::RequestReader>>,
+}
+
+#[pymethods]
+impl RequestReader {
+    #[new]
+    #[pyo3(signature = (*, client = None, scheme = "http"))]
+    fn new(client: Option<String>, scheme: &str) -> Self {
+        Self { peer: Peer { client, scheme: scheme.to_owned() }, reader: Mutex::new(None) }
+    }
+
+    fn feed<'py>(
+        &self,
+        py: Python<'py>,
+        snapshot: &Bound<'py, Snapshot>,
+        data: &Bound<'py, PyBytes>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let shared = snapshot.get().shared();
+        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
+        let bytes = data.as_bytes();
+        let offer = shared.snapshot.offer(&mut reader, bytes, &self.peer, &IDS);
+        match offer.map_err(|refused| errors::refusal(py, &refused))? {
+            Offer::Partial => {
+                *held = Some(reader);
+                Ok(py.None().into_bound(py))
+            }
+            Offer::Other => Ok(PyBool::new(py, false).to_owned().into_any()),
+            Offer::Plain(intake, rest) => {
+                let length = intake.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+                let start = bytes.len() - rest.len();
+                let (body, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                if intake.buffered
+                    && body.len() == length
+                    && let Ok(plan) = shared.snapshot.plan(&intake, Some(body), &IDS)
+                {
+                    let rest = PyBytes::new(py, rest);
+                    let held = Held { start, length, bytes: data.clone().unbind() };
+                    let plan = Plan::new(py, Arc::clone(shared), Arc::new(*intake), plan, Some(held))?;
+                    return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
+                }
+                let intake = Intake::new(Arc::clone(shared), *intake);
+                let found = (intake, PyBytes::new(py, body), PyBytes::new(py, rest));
+                Ok(found.into_pyobject(py)?.into_any())
+            }
+        }
+    }
+
+    fn check<'py>(&self, py: Python<'py>, snapshot: &Bound<'py, Snapshot>, data: &[u8]) -> PyResult<bool> {
+        let shared = snapshot.get().shared();
+        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
+        let complete = shared.snapshot.check(&mut reader, data, &IDS);
+        let complete = complete.map_err(|refused| errors::refusal(py, &refused))?;
+        if !complete {
+            *held = Some(reader);
+        }
+        Ok(complete)
+    }
+}
