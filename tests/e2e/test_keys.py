@@ -189,16 +189,23 @@ def test_a_message_may_say_the_same_and_more(site: Site, dialect: Dialect, body:
 
 @pytest.mark.parametrize("dialect", BOTH)
 def test_what_a_key_does_not_decide_the_message_says(site: Site, dialect: Dialect) -> None:
-    cluster = "any-native" if dialect == "envelope" else "any-model"
-    fields = [("x-api-key", "wp-plain"), ("x-waypost-tenant", "acme")]
-    request = answered(site, cluster, ask(site, dialect, *fields, to=cluster))
-    assert request.get("x-waypost-tenant") == "acme"
+    if dialect == "envelope":
+        body = b'{"id":"1","kind":"query","tenant":"acme"}'
+        client = ask(site, dialect, ("x-api-key", "wp-plain"), body=body, to="any-native")
+        assert answered(site, "any-native", client).body == body
+    else:
+        fields = [("x-api-key", "wp-plain"), ("x-waypost-tenant", "acme")]
+        request = answered(site, "any-model", ask(site, dialect, *fields, to="any-model"))
+        assert request.get("x-waypost-tenant") == "acme"
 
 
 def test_nobody_else_can_take_a_route_for_what_a_key_proves(site: Site) -> None:
-    forged = [("x-waypost-agent", "planner"), ("x-waypost-labels", '{"tier":"gold"}'), ("x-waypost-tenant", "acme")]
-    response = ask(site, "openai", ("x-api-key", "wp-plain"), *forged).response()
+    tenant = ("x-waypost-tenant", "acme")
+    response = ask(site, "openai", ("x-api-key", "wp-plain"), tenant).response()
     refused(response, "openai", 404, "no_route")
+    for forged in [("x-waypost-agent", "planner"), ("x-waypost-labels", '{"tier":"gold"}')]:
+        response = ask(site, "openai", ("x-api-key", "wp-plain"), tenant, forged).response()
+        refused(response, "openai", 400, "invalid_envelope")
 
 
 def test_a_key_goes_upstream_only_where_the_cluster_passes_credentials(site: Site) -> None:
