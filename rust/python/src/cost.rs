@@ -13,7 +13,7 @@ pub(crate) struct Cost {
     dear: Py<PyTuple>,
 }
 
-/// Rules that some messages make be tried one by one, because they ask for nothing by which they can be told apart.
+/// Rules that are tried one by one for some messages, because nothing that they ask for tells them apart.
 #[pyclass(frozen, get_all, module = "waypost._native")]
 pub(crate) struct DearRules {
     /// Which messages do: `kind is "model"`, or `every message`.

@@ -41,6 +41,7 @@ impl ResponseHead {
         list(py, self.head.headers.iter())
     }
 
+    /// `headers` as a client gets them: without fields that are Waypost's, then `Plan.own_fields`.
     fn fields<'py>(
         &self,
         py: Python<'py>,
@@ -51,6 +52,7 @@ impl ResponseHead {
         plan.relayed(py, &self.head, endpoint, attempts)
     }
 
+    /// The head for an HTTP/1 client, through its empty line: `begin` (the status line and more), then `fields`.
     fn relay<'py>(
         &self,
         py: Python<'py>,
@@ -64,6 +66,7 @@ impl ResponseHead {
         (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
     }
 
+    /// All of a response, as `relay` begins it, and whether the client may send another request.
     #[allow(clippy::too_many_arguments)] // All that a response consists of.
     fn whole<'py>(
         &self,

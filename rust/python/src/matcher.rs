@@ -241,7 +241,7 @@ impl Matcher {
         Ok(found.into_iter().map(|numbers| compiled.named(py, numbers)).collect())
     }
 
-    /// Why each rule does or does not match: time and memory for every rule.
+    /// Why each rule does or does not match, or only that one: without `rule` it takes time for each.
     #[pyo3(signature = (body, *, rule = None))]
     fn explain(&self, py: Python<'_>, body: &Bound<'_, PyAny>, rule: Option<&str>) -> PyResult<Explanation> {
         let Some(rule) = rule else {

@@ -46,6 +46,7 @@ impl Intake {
         self.intake.method()
     }
 
+    /// Path and query, not decoded.
     #[getter]
     fn target(&self) -> &str {
         self.intake.target()
@@ -56,6 +57,7 @@ impl Intake {
         self.intake.version()
     }
 
+    /// The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not.
     #[getter]
     fn persistent(&self) -> bool {
         self.intake.persistent()
@@ -73,7 +75,7 @@ impl Intake {
         self.intake.buffered
     }
 
-    /// Decide.
+    /// Decide; the plan keeps `body`.
     #[pyo3(signature = (body))]
     fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
         let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
@@ -219,11 +221,13 @@ impl Plan {
         self.inner.idempotent
     }
 
+    /// No endpoint needs the message translated.
     #[getter]
     fn forwards(&self) -> bool {
         self.shared.snapshot.forwards(&self.intake, &self.inner)
     }
 
+    /// The fields that every routed response carries: `endpoint` answered, or was tried last.
     #[pyo3(signature = (endpoint, attempts))]
     fn own_fields<'py>(
         &self,
@@ -263,11 +267,13 @@ impl Plan {
         self.intake.method()
     }
 
+    /// Its length in bytes.
     #[getter]
     fn body_length(&self) -> usize {
         self.body().as_ref().map_or(0, |held| held.length)
     }
 
+    /// The whole request body, as long as it is kept.
     #[getter(body)]
     fn whole_body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         match self.body().as_ref() {
@@ -277,14 +283,17 @@ impl Plan {
         }
     }
 
+    /// Keep the body of a message that was planned without.
     fn attach(&self, body: Bound<'_, PyBytes>) {
         *self.body() = Some(Held { start: 0, length: body.as_bytes().len(), bytes: body.unbind() });
     }
 
+    /// Let go of the body: no other attempt will be made.
     fn forget(&self) {
         *self.body() = None;
     }
 
+    /// The whole request for one attempt: `head`, and the body that is kept.
     #[pyo3(signature = (endpoint, remaining_ms = None))]
     fn request<'py>(
         &self,

@@ -11,6 +11,8 @@ use crate::errors;
 use crate::plan::{Held, Intake, Plan};
 use crate::snapshot::{IDS, Snapshot};
 
+/// Reads the requests of one client connection, as far as they are plain.
+///
 /// The lock is never contended: a reader belongs to one connection.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct RequestReader {
@@ -26,6 +28,7 @@ impl RequestReader {
         Self { peer: Peer { client, scheme: scheme.to_owned() }, reader: Mutex::new(None) }
     }
 
+    /// Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
     fn feed<'py>(
         &self,
         py: Python<'py>,
@@ -63,6 +66,7 @@ impl RequestReader {
         }
     }
 
+    /// Whether a head is complete, plain or not; what follows it is not looked at.
     fn check<'py>(&self, py: Python<'py>, snapshot: &Bound<'py, Snapshot>, data: &[u8]) -> PyResult<bool> {
         let shared = snapshot.get().shared();
         let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);

@@ -152,6 +152,7 @@ impl Snapshot {
         Ok(Intake::new(Arc::clone(&self.shared), intake))
     }
 
+    /// Whether a request with these header fields may see what administration shows: it presents an `admin` key.
     fn admit(&self, py: Python<'_>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
         let fields = read_fields(headers)?;
         let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
