@@ -38,6 +38,8 @@ pub struct RequestReader {
     /// Bytes that were taken, those of an ignored empty line included.
     taken: usize,
     begun: bool,
+    /// The last byte was the first half of an empty line's end.
+    half_line: bool,
 }
 
 impl RequestReader {
@@ -45,7 +47,8 @@ impl RequestReader {
     /// any that could have so little of them.
     #[must_use]
     pub fn new(max_header: usize) -> Self {
-        Self { section: Section::request(max_header.saturating_add(START_LINE)), taken: 0, begun: false }
+        let section = Section::request(max_header.saturating_add(START_LINE));
+        Self { section, taken: 0, begun: false, half_line: false }
     }
 
     /// Take what a socket read gave: the head (`None` where it is not plain) once it is complete, and what follows it.
@@ -54,8 +57,12 @@ impl RequestReader {
     /// What is no request head, or one that could be read in two ways. The reader is then spent, as after a head.
     pub fn feed<'a>(&mut self, mut data: &'a [u8]) -> Result<Complete<'a, Option<PlainHead>>, Error> {
         if !self.begun {
-            // Empty lines before a request are ignored (RFC 9112, section 2.2).
-            while let [b'\r' | b'\n', rest @ ..] = data {
+            // Empty lines before a request are ignored (RFC 9112, section 2.2), half ones are none.
+            while let [byte @ (b'\r' | b'\n'), rest @ ..] = data {
+                if self.half_line != (*byte == b'\n') {
+                    return Err(ErrorKind::RequestLine.into());
+                }
+                self.half_line = *byte == b'\r';
                 data = rest;
                 self.taken += 1;
                 if self.taken > START_LINE {
@@ -63,7 +70,7 @@ impl RequestReader {
                 }
             }
             let Some(first) = data.first() else { return Ok(None) };
-            if !first.is_ascii_alphabetic() {
+            if self.half_line || !first.is_ascii_alphabetic() {
                 return Err(ErrorKind::RequestLine.into());
             }
             self.begun = true;
@@ -136,6 +143,21 @@ mod tests {
         let mut reader = RequestReader::new(32 * 1024);
         let found = reader.feed(head).map_err(|error| error.kind)?;
         Ok(found.expect("a complete head").0)
+    }
+
+    /// Found by the fuzz target: what httparse takes for no line must be none here.
+    #[test]
+    fn only_whole_empty_lines_are_ignored() {
+        let head = "GET /v1/a HTTP/1.1\r\n\r\n";
+        for (before, good) in
+            [("\r\n\r\n", true), ("\n", false), ("\r", false), ("\n\r", false), ("\r\r\n", false)]
+        {
+            let bytes = format!("{before}{head}").into_bytes();
+            assert_eq!(whole(&bytes).is_ok(), good, "{before:?}");
+            let mut reader = RequestReader::new(1024);
+            let pieces = bytes.chunks(1).map(|piece| reader.feed(piece).map(|found| found.is_some()));
+            assert_eq!(pieces.collect::<Result<Vec<bool>, Error>>().is_ok(), good, "{before:?} byte by byte");
+        }
     }
 
     #[test]
