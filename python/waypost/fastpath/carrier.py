@@ -103,14 +103,19 @@ class Carrier(Timed):
 
     # Sink.
 
-    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        protocol = self._protocol
+    def _begin(self, head: ResponseHead) -> bytes:
+        """The response starts: its status line and the fields that the server sends with all of them."""
         self.started = True
         if self._size:
             self._release()
         begin = STATUS_LINE[head.status]
-        if protocol.server_state.default_headers:
-            begin += protocol.default_fields()
+        if self._protocol.server_state.default_headers:
+            begin += self._protocol.default_fields()
+        return begin
+
+    def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
+        protocol = self._protocol
+        begin = self._begin(head)
         # Written with the first piece of the body, which most often came with it: a write is a system call.
         self._head, self._chunked, self._body, self.persistent = head.relay(
             plan, endpoint, attempts, begin, self.closing
@@ -161,12 +166,7 @@ class Carrier(Timed):
         self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
     ) -> None:
         protocol = self._protocol
-        self.started = True
-        if self._size:
-            self._release()
-        begin = STATUS_LINE[head.status]
-        if protocol.server_state.default_headers:
-            begin += protocol.default_fields()
+        begin = self._begin(head)
         data, self.persistent = head.whole(plan, endpoint, attempts, begin, self.closing, body, end)
         protocol.transport.write(data)
         if protocol.access_log:

@@ -97,6 +97,19 @@ impl Compiled {
         numbers.into_iter().filter_map(|number| self.name(py, number)).collect()
     }
 
+    /// Asks about a document, the interpreter going on meanwhile where that takes a while.
+    fn ask<T: Send>(
+        &self,
+        body: &Bound<'_, PyAny>,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Error> + Send,
+    ) -> PyResult<T> {
+        let py = body.py();
+        let body = Body::of(body)?;
+        let (bytes, matcher) = (body.as_bytes(), &self.matcher);
+        let found = if bytes.len() < LARGE { ask(matcher, bytes) } else { py.detach(|| ask(matcher, bytes)) };
+        found.map_err(|error| errors::json(py, error))
+    }
+
     /// The number of a rule.
     fn find(&self, py: Python<'_>, name: &str) -> Option<usize> {
         self.names.find(py, name).filter(|number| self.matcher.has(*number))
@@ -128,18 +141,14 @@ fn push_all(
 }
 
 impl Matcher {
-    /// Asks the current state about a document, the interpreter going on meanwhile where that takes a while.
+    /// Asks the current state about a document.
     fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
         ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Error> + Send,
     ) -> PyResult<(Guard<Arc<Compiled>>, T)> {
-        let py = body.py();
-        let body = Body::of(body)?;
-        let (bytes, compiled) = (body.as_bytes(), self.current.load());
-        let matcher = &compiled.matcher;
-        let found = if bytes.len() < LARGE { ask(matcher, bytes) } else { py.detach(|| ask(matcher, bytes)) };
-        let found = found.map_err(|error| errors::json(py, error))?;
+        let compiled = self.current.load();
+        let found = compiled.ask(body, ask)?;
         Ok((compiled, found))
     }
 
@@ -252,8 +261,9 @@ impl Matcher {
             let verdicts = named.collect::<PyResult<Vec<(String, table::Verdict)>>>()?;
             return Explanation::of(py, verdicts, Vec::new(), None);
         };
-        let number = self.current.load().number(py, rule)?;
-        let (_, verdict) = self.ask(body, |matcher, body| matcher.explain_one(body, number))?;
+        let compiled = self.current.load();
+        let number = compiled.number(py, rule)?;
+        let verdict = compiled.ask(body, |matcher, body| matcher.explain_one(body, number))?;
         Explanation::of(py, verdict.map(|verdict| (rule.to_owned(), verdict)), Vec::new(), None)
     }
 

@@ -70,7 +70,7 @@ pub fn unescape(raw: &str) -> Cow<'_, str> {
 }
 
 /// Appends the text that `raw` stands for; never more bytes than `raw` has in a valid string.
-pub(super) fn unescape_into(raw: &str, text: &mut String) {
+pub(crate) fn unescape_into(raw: &str, text: &mut String) {
     let mut rest = raw;
     while let Some((plain, escape)) = rest.split_once('\\') {
         text.push_str(plain);

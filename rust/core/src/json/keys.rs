@@ -78,10 +78,7 @@ impl Keys {
         super::reset(&mut self.list);
         super::reset(&mut self.table);
         super::reset(&mut self.dropped);
-        self.unescaped.clear();
-        if self.unescaped.capacity() > super::KEPT {
-            self.unescaped.shrink_to(super::KEPT);
-        }
+        super::reset_text(&mut self.unescaped);
     }
 
     /// An object that opens inside those that are open.

@@ -89,6 +89,7 @@ use std::ops::Range;
 
 pub use error::{Error, ErrorKind};
 pub use escape::unescape;
+pub(crate) use escape::unescape_into;
 use kernels::Available;
 pub use kernels::Kernel;
 pub use trie::PathTrie;
@@ -244,7 +245,15 @@ pub fn validate(body: &[u8], options: Options) -> Result<(), Error> {
 }
 
 /// Empties a buffer, and gives back what an outsized document made it grow to.
-fn reset<T>(buffer: &mut Vec<T>) {
+pub(crate) fn reset<T>(buffer: &mut Vec<T>) {
+    buffer.clear();
+    if buffer.capacity() > KEPT {
+        buffer.shrink_to(KEPT);
+    }
+}
+
+/// [`reset`], of text.
+pub(crate) fn reset_text(buffer: &mut String) {
     buffer.clear();
     if buffer.capacity() > KEPT {
         buffer.shrink_to(KEPT);

@@ -138,4 +138,4 @@ impl fmt::Display for Problem {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

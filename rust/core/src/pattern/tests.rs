@@ -1,19 +1,21 @@
 use super::*;
 
-/// Reads JSON with the reference parser: tests only.
-pub(crate) fn value(json: &str) -> Value {
-    fn convert(value: &serde_json::Value) -> Value {
-        match value {
-            serde_json::Value::Null => Value::Null,
-            serde_json::Value::Bool(b) => Value::Bool(*b),
-            serde_json::Value::Number(n) => Value::Number(n.to_string()),
-            serde_json::Value::String(s) => Value::String(s.clone()),
-            serde_json::Value::Array(items) => Value::List(items.iter().map(convert).collect()),
-            serde_json::Value::Object(map) => {
-                Value::Map(map.iter().map(|(k, v)| (k.clone(), convert(v))).collect())
-            }
+/// A JSON value as the value of a pattern: tests only.
+pub(crate) fn convert(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(b) => Value::Bool(*b),
+        serde_json::Value::Number(n) => Value::Number(n.to_string()),
+        serde_json::Value::String(s) => Value::String(s.clone()),
+        serde_json::Value::Array(items) => Value::List(items.iter().map(convert).collect()),
+        serde_json::Value::Object(map) => {
+            Value::Map(map.iter().map(|(k, v)| (k.clone(), convert(v))).collect())
         }
     }
+}
+
+/// Reads JSON with the reference parser: tests only.
+pub(crate) fn value(json: &str) -> Value {
     convert(&serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}")))
 }
 

@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::narrow;
 use super::predicates::PredicateId;
 
 /// Prefixes (or reversed suffixes) with their predicates, sorted. The prefixes of a text are the greatest string that is
@@ -181,11 +182,6 @@ fn key(text: &[u8], from: usize) -> u64 {
         .fold(0, |key, byte| key << 8 | u64::from(*byte))
         .checked_shl(narrow(missing))
         .unwrap_or_default()
-}
-
-/// An index or offset; 2³² − 1 for what does not fit, where nothing is.
-fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(NONE)
 }
 
 #[cfg(test)]

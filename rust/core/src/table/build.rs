@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::forward::Forward;
 use super::index::{Below, Index, NodeId, ROOT};
+use super::narrow;
 use super::predicates::{PredicateId, Predicates};
 use super::program::{Node, Nodes, Program, RuleAt};
 use crate::pattern::Predicate;
@@ -214,8 +215,4 @@ impl Builder<'_> {
         parted.sort_unstable_by_key(|rule| (rule.guard, rule.rank));
         (listed, parted)
     }
-}
-
-fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -5,18 +5,8 @@ use serde_json::{Value as Json, json};
 use super::Matcher;
 use super::work;
 use crate::json::Options;
-use crate::pattern::{Pattern, Value};
-
-fn convert(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => Value::Number(n.to_string()),
-        Json::String(s) => Value::String(s.clone()),
-        Json::Array(items) => Value::List(items.iter().map(convert).collect()),
-        Json::Object(map) => Value::Map(map.iter().map(|(k, v)| (k.clone(), convert(v))).collect()),
-    }
-}
+use crate::pattern::Pattern;
+use crate::pattern::tests::convert;
 
 fn matcher(rules: impl IntoIterator<Item = Json>) -> Matcher {
     let rules: Vec<Pattern> =

@@ -19,6 +19,8 @@
 //! evaluated in rank order, each predicate when it is asked for. Looking for the first match, lists and nodes that begin
 //! after the best match so far are skipped.
 
+use std::cell::Cell;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -28,6 +30,7 @@ use super::cost::{Dear, MANY};
 use super::facts::Facts;
 use super::fields::Fields;
 use super::forward::Forward;
+use super::narrow;
 use super::predicates::{PredicateId, Predicates};
 use super::program::{Nodes, Program, RuleAt};
 use super::work;
@@ -97,17 +100,16 @@ impl Below {
 impl Index {
     /// A new node without rules or children. `first` is the first rule that will be here or below.
     pub(super) fn grow(&mut self, first: RuleAt) -> NodeId {
-        let node = u32::try_from(self.places.len()).unwrap_or(NodeId::MAX);
+        let node = narrow(self.places.len());
         self.places.push(Place { start: 0, end: 0, first, parted: false });
         node
     }
 
     /// Lists rules at the newest node or one above it, in rank order.
     pub(super) fn list_at(&mut self, node: NodeId, rules: impl Iterator<Item = RuleAt>) {
-        let length = |lists: &Vec<u32>| u32::try_from(lists.len()).unwrap_or(u32::MAX);
-        let start = length(&self.lists);
+        let start = narrow(self.lists.len());
         self.lists.extend(rules);
-        let end = length(&self.lists);
+        let end = narrow(self.lists.len());
         if let Some(place) = self.places.get_mut(node as usize) {
             (place.start, place.end) = (start, end);
         }
@@ -137,65 +139,27 @@ impl Index {
         counts: impl Fn(usize) -> bool,
     ) -> Option<usize> {
         facts.known = self.forward.find(&facts);
-        let (facts, guards) = (&facts, &facts.known);
-        let mut best = (RuleAt::MAX, None);
-        let offer = |at: RuleAt, best: &mut (RuleAt, Option<usize>)| {
-            let (rank, rule) = program.rule_at(at);
-            if matches(&rule, facts) && counts(rank) {
-                *best = (at, Some(rank));
-            }
-        };
-        let mut todo = self.root();
-        for id in guards {
-            match facts.predicates.below(*id).child() {
-                Child::Rule(at) if at < best.0 => offer(at, &mut best),
-                Child::Node(node) => todo.push(node),
-                Child::Nothing | Child::Rule(_) => {}
-            }
-        }
-        while let Some(node) = todo.pop() {
-            work::step(1);
-            let Some(place) = self.places.get(node as usize).filter(|place| place.first < best.0) else {
-                continue;
-            };
-            for &at in self.list(place) {
-                if at >= best.0 {
-                    break;
+        let facts = &facts;
+        let best = Cell::new((RuleAt::MAX, None));
+        self.walk(
+            facts,
+            |first| first < best.get().0,
+            |at| {
+                let (rank, rule) = program.rule_at(at);
+                if matches(&rule, facts) && counts(rank) {
+                    best.set((at, Some(rank)));
                 }
-                offer(at, &mut best);
-            }
-            self.below(node, place, guards, |child| match child {
-                Child::Rule(at) if at < best.0 => offer(at, &mut best),
-                Child::Node(node) => todo.push(node),
-                Child::Nothing | Child::Rule(_) => {}
-            });
-        }
-        best.1
+            },
+        );
+        best.get().1
     }
 
     /// Ranks of all rules that match, ascending.
     pub(crate) fn matches(&self, program: &Program, mut facts: Facts<'_, '_>) -> Vec<usize> {
         facts.known = self.forward.find(&facts);
-        let (facts, guards) = (&facts, &facts.known);
+        let facts = &facts;
         let mut found: Vec<RuleAt> = Vec::new();
-        let mut todo = self.root();
-        for id in guards {
-            match facts.predicates.below(*id).child() {
-                Child::Rule(at) => found.push(at),
-                Child::Node(node) => todo.push(node),
-                Child::Nothing => {}
-            }
-        }
-        while let Some(node) = todo.pop() {
-            work::step(1);
-            let Some(place) = self.places.get(node as usize) else { continue };
-            found.extend_from_slice(self.list(place));
-            self.below(node, place, guards, |child| match child {
-                Child::Rule(at) => found.push(at),
-                Child::Node(node) => todo.push(node),
-                Child::Nothing => {}
-            });
-        }
+        self.walk(facts, |_| true, |at| found.push(at));
         // A rule whose guard has alternatives may be found in several places.
         found.sort_unstable();
         found.dedup();
@@ -203,9 +167,51 @@ impl Index {
         rules.filter(|(_, rule)| matches(rule, facts)).map(|(rank, _)| rank).collect()
     }
 
+    /// Visits the rules whose guards are known to hold, those at one place in rank order, as long as they are `wanted`,
+    /// which rules behind one that is not are not either.
+    fn walk(&self, facts: &Facts<'_, '_>, wanted: impl Fn(RuleAt) -> bool, mut rule: impl FnMut(RuleAt)) {
+        let guards = &facts.known;
+        let mut todo = ToVisit::new();
+        let mut visit = |child, todo: &mut ToVisit| match child {
+            Child::Rule(at) if wanted(at) => rule(at),
+            Child::Node(node) => todo.push(node),
+            Child::Nothing | Child::Rule(_) => {}
+        };
+        if self.places.get(ROOT as usize).is_some_and(|root| root.start < root.end) {
+            todo.push(ROOT);
+        }
+        for id in guards {
+            visit(facts.predicates.below(*id).child(), &mut todo);
+        }
+        while let Some(node) = todo.pop() {
+            work::step(1);
+            let Some(place) = self.places.get(node as usize).filter(|place| wanted(place.first)) else {
+                continue;
+            };
+            for &at in self.list(place) {
+                if !wanted(at) {
+                    break;
+                }
+                visit(Child::Rule(at), &mut todo);
+            }
+            if place.parted {
+                work::step(guards.len());
+                for id in guards {
+                    if let Some(child) = self.children.get(&(node, *id)) {
+                        visit(child.child(), &mut todo);
+                    }
+                }
+            }
+        }
+    }
+
     /// The rules that are tried one by one, where those are many.
     pub(crate) fn dear(&self, program: &Program, predicates: &Predicates, fields: &Fields) -> Vec<Dear> {
         let mut out: Vec<Dear> = Vec::new();
+        let tried: Vec<_> = self.forward.tried().filter(|(.., tried)| !tried.is_empty()).collect();
+        if tried.is_empty() && self.places.iter().all(|place| self.list(place).len() < MANY) {
+            return out;
+        }
         let top = (0..).take(predicates.len()).map(|id| (predicates.below(id), (ROOT, id)));
         let edges = top.chain(self.children.iter().map(|((node, id), child)| (*child, (*node, *id))));
         let mut above: HashMap<NodeId, (NodeId, PredicateId), RandomState> = HashMap::default();
@@ -236,7 +242,7 @@ impl Index {
             let when = if guards.is_empty() { "every message".to_owned() } else { guards.join(", ") };
             out.push(Dear { when, rules: list.iter().map(rank).collect() });
         }
-        for (field, what, tried) in self.forward.tried() {
+        for (field, what, tried) in tried {
             let mut todo: Vec<Child> = tried.iter().map(|id| predicates.below(*id).child()).collect();
             let mut rules: Vec<usize> = Vec::new();
             while let Some(child) = todo.pop() {
@@ -262,24 +268,6 @@ impl Index {
 
     fn list(&self, place: &Place) -> &[u32] {
         self.lists.get(place.start as usize..place.end as usize).unwrap_or_default()
-    }
-
-    /// The root, if rules are listed there.
-    fn root(&self) -> ToVisit {
-        let listed = self.places.get(ROOT as usize).is_some_and(|root| root.start < root.end);
-        listed.then_some(ROOT).into_iter().collect()
-    }
-
-    /// What is below another node and the guards that hold.
-    fn below(&self, node: NodeId, place: &Place, guards: &[PredicateId], mut found: impl FnMut(Child)) {
-        if place.parted && node != ROOT {
-            work::step(guards.len());
-            for id in guards {
-                if let Some(child) = self.children.get(&(node, *id)) {
-                    found(child.child());
-                }
-            }
-        }
     }
 }
 

@@ -54,3 +54,8 @@ pub use message::{Envelope, Header, Identity, Message, MessageError};
 pub(crate) use routes::tests;
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};
 pub(crate) use scope::parse;
+
+/// An index or a length as it is stored; 2³² − 1, where nothing is, for what does not fit.
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::fields::FieldId;
 use super::index::Below;
+use super::narrow;
 use super::slots::Slots;
 use super::view;
 use crate::json::Kind;
@@ -61,7 +62,7 @@ type Key = SmallVec<[u8; 32]>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     hash: u64,
-    begin: (u32, u32),
+    may_be: bool,
 }
 
 /// What it takes to evaluate a predicate.
@@ -196,15 +197,18 @@ impl Predicates {
             return None;
         }
         let hash = hash(&self.hasher, seen.field, sort, value);
-        Some(Look { hash, begin: self.values.begin(hash) })
+        Some(Look { hash, may_be: self.values.may_have(hash) })
     }
 
     /// What was looked for.
     #[inline]
     pub(crate) fn found(&self, seen: &view::Entry<'_>, look: &Look) -> Option<PredicateId> {
+        if !look.may_be {
+            return None;
+        }
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
-        self.values.find_from(look.hash, look.begin, |id| self.is(id, seen.field, sort, value))
+        self.values.find(look.hash, |id| self.is(id, seen.field, sort, value))
     }
 
     /// A predicate, in the way in which it is evaluated.
@@ -317,8 +321,4 @@ fn canonical<'s>(seen: &'s view::Entry<'_>, key: &'s mut Key) -> Option<(Sort, &
         Kind::String | Kind::EscapedString => (Sort::String, seen.text.as_bytes()),
         Kind::Object | Kind::Array => return None,
     })
-}
-
-fn narrow(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

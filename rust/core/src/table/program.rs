@@ -8,6 +8,7 @@
 
 use super::facts::Facts;
 use super::fields::FieldId;
+use super::narrow;
 use super::predicates::{PredicateId, Predicates};
 use crate::pattern::{Conjunction, Node as PatternNode, Pattern};
 
@@ -200,13 +201,9 @@ impl Program {
         let at = self.code.len();
         self.code.push(0);
         inside(self);
-        let length = u32::try_from(self.code.len() - at - 1).unwrap_or(u32::MAX) & !KIND;
+        let length = narrow(self.code.len() - at - 1) & !KIND;
         if let Some(head) = self.code.get_mut(at) {
             *head = kind | length;
         }
     }
-}
-
-fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -13,18 +13,12 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// What is where the search for a hash begins: for [`Self::find_from`], so that several searches can wait for memory
-    /// together.
+    /// Whether a search for a hash would find anything where it begins. To ask first lets several searches wait for
+    /// memory together.
     #[inline]
-    pub(crate) fn begin(&self, hash: u64) -> (u32, u32) {
+    pub(crate) fn may_have(&self, hash: u64) -> bool {
         let mask = self.slots.len().wrapping_sub(1);
-        self.slots.get(split(hash).0 & mask).copied().unwrap_or((0, EMPTY))
-    }
-
-    /// [`Self::find`], beginning with what is there.
-    #[inline]
-    pub(crate) fn find_from(&self, hash: u64, begin: (u32, u32), is: impl FnMut(u32) -> bool) -> Option<u32> {
-        if begin.1 == EMPTY { None } else { self.find(hash, is) }
+        self.slots.get(split(hash).0 & mask).is_some_and(|(_, number)| *number != EMPTY)
     }
 
     /// The number that `is` accepts.

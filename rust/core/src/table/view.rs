@@ -5,11 +5,8 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::fields::FieldId;
-use crate::json::{Element, Kind};
+use crate::json::{self, Element, Kind};
 use crate::pattern::{Decimal, Seen, quote};
-
-/// How many links are kept for the next message.
-const KEPT: usize = 1 << 14;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -68,8 +65,7 @@ impl Chains {
             self.heads.clear();
             self.message = 1;
         }
-        self.next.clear();
-        self.next.shrink_to(KEPT);
+        json::reset(&mut self.next);
         for (entry, at) in entries.iter().zip(0..) {
             let index = entry.field as usize;
             if index >= self.heads.len() {

@@ -2,11 +2,9 @@
 
 use std::cell::Cell;
 
+use super::narrow;
 use super::view::{Chains, Entry};
-use crate::json::{self, Element, Kind, Leaf, Options, PathTrie, Scan, unescape};
-
-/// How many bytes of unescaped text are kept for the next document.
-const KEPT: usize = 1 << 14;
+use crate::json::{self, Element, Kind, Leaf, Options, PathTrie, Scan};
 
 thread_local! {
     static IDLE: Cell<Option<Box<Workspace>>> = const { Cell::new(None) };
@@ -69,13 +67,12 @@ impl Workspace {
 
 impl Text {
     fn fill(&mut self, leaves: &[Leaf], body: &str) {
-        self.ends.clear();
-        self.unescaped.clear();
-        self.unescaped.shrink_to(KEPT);
+        json::reset(&mut self.ends);
+        json::reset_text(&mut self.unescaped);
         for leaf in leaves.iter().filter(|leaf| leaf.kind == Kind::EscapedString) {
-            self.unescaped.push_str(&unescape(body.get(leaf.span()).unwrap_or_default()));
+            json::unescape_into(body.get(leaf.span()).unwrap_or_default(), &mut self.unescaped);
             // No longer than the document, whose length fits.
-            self.ends.push(u32::try_from(self.unescaped.len()).unwrap_or(u32::MAX));
+            self.ends.push(narrow(self.unescaped.len()));
         }
     }
 }
