@@ -161,7 +161,10 @@ impl Rate {
             }
         }
         if !(Duration::from_millis(1)..=LONGEST).contains(&self.every) {
-            found.at(path("every"), format!("must be from 1ms to {LONGEST:?}, not {:?}", self.every));
+            found.at(
+                path("every"),
+                format!("must be from 1ms to {}, not {}", shown(LONGEST), shown(self.every)),
+            );
         }
     }
 }
@@ -216,7 +219,7 @@ impl Found {
             let message = if length.is_zero() {
                 "must be greater than zero".to_owned()
             } else {
-                format!("must be from {least:?} to {LONGEST:?}, not {length:?}")
+                format!("must be from {} to {}, not {}", shown(least), shown(LONGEST), shown(length))
             };
             self.add(path, message);
         }
@@ -258,6 +261,16 @@ fn not_seen(field: &str) -> Option<String> {
 
 fn key(name: &str) -> Step {
     Step::Key(name.to_owned())
+}
+
+/// A length as a configuration has it.
+fn shown(length: Duration) -> String {
+    let (seconds, part) = (length.as_secs(), length.subsec_nanos());
+    if seconds > 0 && seconds.is_multiple_of(3600) && part == 0 {
+        format!("{}h", seconds / 3600)
+    } else {
+        format!("{length:?}")
+    }
 }
 
 fn out_of_range(number: u32, least: u32, most: u32) -> String {
@@ -319,7 +332,7 @@ mod tests {
             said(&policy),
             [
                 "timeout.connect: must be greater than zero",
-                "timeout.total: must be from 1ms to 86400s, not 172800s",
+                "timeout.total: must be from 1ms to 24h, not 48h",
                 "retry.attempts: must be from 1 to 16, not 0",
                 "retry.statuses[1]: 200 is no status of a failure: 400 to 599",
                 "retry.statuses[2]: 503 is there twice",
@@ -336,7 +349,7 @@ mod tests {
                 "queue.length: must be from 0 to 1000000, not 1000001",
                 "queue.wait: must be greater than zero",
                 "rate[1].messages: must be from 1 to 1000000, not 0",
-                "rate[2].every: must be from 1ms to 86400s, not 172800s",
+                "rate[2].every: must be from 1ms to 24h, not 48h",
                 "hedge.after: must be from p50 to p99, not p100",
             ]
         );
