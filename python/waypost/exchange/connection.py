@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from waypost.exchange.attempt import Attempt
-    from waypost.exchange.pool import Key, Pool
+    from waypost.exchange.dial import Key
+    from waypost.exchange.pool import Pool
+    from waypost.exchange.resolver import Address
 
 __all__ = ["Connection"]
 
@@ -18,11 +20,13 @@ _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLE
 class Connection(asyncio.Protocol):
     """The protocol of one connection to an endpoint, and what the pool knows of it."""
 
-    __slots__ = ("_poll", "_pool", "_transport", "attempt", "idle_since", "key", "reading", "used",
+    __slots__ = ("_poll", "_pool", "_transport", "address", "attempt", "idle_since", "key", "reading", "used",
                  "writable")  # fmt: skip
 
-    def __init__(self, pool: Pool, key: Key) -> None:
+    def __init__(self, pool: Pool, key: Key, address: Address | None = None) -> None:
         self.key = key
+        self.address = address
+        """What it is connected to, where that was found by a name."""
         self.attempt: Attempt | None = None
         self.idle_since = 0.0
         self.used = False
@@ -34,6 +38,10 @@ class Connection(asyncio.Protocol):
         self._poll: select.poll | None = None
 
     # Used by the attempt and the pool.
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -85,6 +93,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self.address is not None:
+            self.address.opened()
 
     def data_received(self, data: bytes) -> None:
         attempt = self.attempt
@@ -106,6 +116,8 @@ class Connection(asyncio.Protocol):
         self.attempt = None
         self._transport = None
         self._poll = None
+        if self.address is not None:
+            self.address.closed()
         if attempt is None:
             self._pool.drop(self)
         else:

@@ -16,6 +16,7 @@ from typing import Final
 
 from waypost._native import Endpoint
 from waypost.errors import UpstreamError
+from waypost.exchange.tunnel import TunnelError
 
 __all__ = ["after_all", "closed", "malformed", "timed_out", "unreachable"]
 
@@ -35,6 +36,8 @@ _logger = logging.getLogger("waypost")
 def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     """No connection came about. Always retryable: nothing was sent."""
     # Only fixed texts: the exceptions' own hold names and addresses.
+    if isinstance(exc, TunnelError):
+        return _failed(endpoint, "upstream_unreachable", str(exc), retryable=True, detail=exc.detail)
     if isinstance(exc, socket.gaierror):
         reason = "its host's name cannot be resolved"
     elif isinstance(exc, ssl.SSLCertVerificationError):
@@ -44,7 +47,7 @@ def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     elif isinstance(exc, OSError) and exc.errno:
         reason = _REASONS.get(exc.errno) or os.strerror(exc.errno)
     elif isinstance(exc, ConnectionError):
-        reason = "the connection was closed during the handshake"
+        reason = "the connection was closed before anything was sent"
     else:
         reason = "no connection could be made"
     return _failed(endpoint, "upstream_unreachable", reason, retryable=True, detail=str(exc) or type(exc).__name__)

@@ -1,4 +1,4 @@
-"""Connections that are kept for the next message, and the making of new ones."""
+"""Connections that are kept for the next message, and the making of new ones (`dial.py`)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from waypost.exchange.connection import Connection
-from waypost.exchange.tls import Tls
+from waypost.exchange.dial import Key, dial
+from waypost.exchange.resolver import Resolver
 from waypost.exchange.wheel import Timed, Wheel
 
 __all__ = ["IDLE_LIMIT", "IDLE_PER_KEY", "Connecting", "Key", "Pool"]
-
-Key = tuple[str, int, Tls | None]
-"""Host, port and TLS settings: connections of one key are interchangeable."""
 
 IDLE_LIMIT: Final = 4.0
 """Seconds that a connection may wait for its next message. Common servers close after 5."""
@@ -34,17 +32,11 @@ class Connecting:
         pool: Pool,
         key: Key,
         done: Callable[[Connection | BaseException], None],
+        within: float,
     ) -> None:
-        host, port, tls = key
         self._done: Callable[[Connection | BaseException], None] | None = done
         self._task = loop.create_task(
-            loop.create_connection(
-                lambda: Connection(pool, key),
-                host,
-                port,
-                ssl=None if tls is None else tls.context,
-                server_hostname=None if tls is None else tls.server_name or host,
-            ),
+            dial(loop, pool.resolver, key, lambda address: Connection(pool, key, address), within)
         )
         self._task.add_done_callback(self._finished)
 
@@ -53,7 +45,7 @@ class Connecting:
         self._done = None
         self._task.cancel()
 
-    def _finished(self, task: asyncio.Task[tuple[asyncio.Transport, Connection]]) -> None:
+    def _finished(self, task: asyncio.Task[Connection]) -> None:
         done, self._done = self._done, None
         if task.cancelled():
             if done is not None:
@@ -64,9 +56,12 @@ class Connecting:
             if done is not None:
                 done(exc)
             return
-        connection = task.result()[1]
+        connection = task.result()
         if done is None:
             connection.close()
+        elif not connection.open:
+            # It ended, or spoke, before anybody could listen.
+            done(ConnectionAbortedError("closed as soon as it stood"))
         else:
             done(connection)
 
@@ -74,7 +69,7 @@ class Connecting:
 class Pool(Timed):
     """Idle connections by key, most recently used first. Belongs to one event loop."""
 
-    __slots__ = ("_closed", "_idle", "_loop", "_wheel")
+    __slots__ = ("_closed", "_idle", "_loop", "_wheel", "resolver")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, wheel: Wheel) -> None:
         super().__init__()
@@ -82,6 +77,8 @@ class Pool(Timed):
         self._wheel = wheel
         self._idle: dict[Key, list[Connection]] = {}
         self._closed = False
+        self.resolver = Resolver(loop, wheel)
+        """Knows the addresses of endpoints' names."""
 
     def take(self, key: Key) -> Connection | None:
         """An idle connection that the endpoint has not closed, or `None`."""
@@ -103,13 +100,14 @@ class Pool(Timed):
     def give(self, connection: Connection) -> None:
         """Keep a connection whose attempt is over for the next one."""
         connection.attempt = None
-        if self._closed:
+        now = connection.idle_since = self._loop.time()
+        address = connection.address
+        if self._closed or (address is not None and address.left <= now):
             connection.close()
             return
         connection.used = True
         if not connection.reading:
             connection.resume()
-        now = connection.idle_since = self._loop.time()
         idle = self._idle.get(connection.key)
         if idle is None:
             self._idle[connection.key] = [connection]
@@ -129,13 +127,19 @@ class Pool(Timed):
                 del self._idle[connection.key]
         connection.close()
 
-    def connect(self, key: Key, done: Callable[[Connection | BaseException], None]) -> Connecting:
-        """Open a new connection, TLS handshake included. The caller bounds the time it may take."""
-        return Connecting(self._loop, self, key, done)
+    def connect(
+        self, key: Key, done: Callable[[Connection | BaseException], None], within: float = math.inf
+    ) -> Connecting:
+        """Open a new connection, TLS handshake included.
+
+        The caller gives up after `within` seconds: each of the endpoint's addresses has its turn before.
+        """
+        return Connecting(self._loop, self, key, done, within)
 
     def close(self) -> None:
         """Close what is idle, and from now on whatever is given back."""
         self._closed = True
+        self.resolver.close()
         self._wheel.cancel(self)
         idle, self._idle = self._idle, {}
         for connections in idle.values():
