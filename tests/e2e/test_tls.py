@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,6 +150,88 @@ def test_an_endpoint_that_never_shakes_hands(launch: Launcher, authority: Author
     assert peer.rest()[:1] == b"\x16"  # a hello, then closed
 
 
+def test_an_endpoint_that_speaks_other_protocols_too_is_asked_for_http_1(
+    launch: Launcher, authority: Authority, certificates: dict[str, tuple[Path, Path]]
+) -> None:
+    context = _context(certificates["127.0.0.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # the oldest that is spoken
+    upstream = launch.upstream(tls=context)
+    site = Site(launch, {"c": {"endpoints": [upstream.url], "tls": {"ca": str(authority.certificate)}}})
+    client = site.chat("c", CHAT)
+    peer = upstream.accept()
+    assert isinstance(peer.sock, ssl.SSLSocket)
+    assert peer.sock.selected_alpn_protocol() == "http/1.1"
+    peer.request()
+    peer.reply()
+    assert client.response().status == 200
+
+
+def test_a_certificate_that_nobody_else_signed_is_trusted_where_it_is_named(
+    launch: Launcher, tmp_path: Path, certificates: dict[str, tuple[Path, Path]]
+) -> None:
+    own = Authority(tmp_path, "self")
+    key = tmp_path / "self.key"
+    upstream = launch.upstream(tls=_context((own.certificate, key)))
+    other = launch.upstream(tls=_context(certificates["127.0.0.1"]))
+    leaf = {"ca": str(certificates["127.0.0.1"][0])}  # signed by an authority that is not named
+    site = Site(
+        launch,
+        {
+            "own": {"endpoints": [upstream.url], "tls": {"ca": str(own.certificate), "server_name": "self"}},
+            "leaf": {"endpoints": [other.url], "tls": leaf},
+        },
+    )
+    site.add(own=upstream, leaf=other)
+    for cluster in ("own", "leaf"):
+        client = site.chat(cluster, CHAT)
+        peer = site[cluster].accept()
+        peer.request()
+        peer.reply()
+        assert client.response().status == 200
+
+
+@pytest.mark.parametrize("how", ["SIGHUP", "watched"])
+def test_what_tls_files_hold_after_a_reload_counts_for_new_connections(
+    launch: Launcher, tmp_path: Path, authority: Authority, certificates: dict[str, tuple[Path, Path]], how: str
+) -> None:
+    other = Authority(tmp_path, "other-ca")
+    upstream = launch.upstream(tls=_context(certificates["127.0.0.1"]))
+    ca = tmp_path / "trusted.pem"
+    ca.write_bytes(other.certificate.read_bytes())
+    site = Site(launch, {"c": {"endpoints": [upstream.url], "tls": {"ca": str(ca)}}})
+    client = site.chat("c", CHAT)
+    with pytest.raises(ssl.SSLError):
+        upstream.accept()
+    assert client.response().error["code"] == "upstream_unreachable"
+    ca.write_bytes(authority.certificate.read_bytes())
+    if how == "SIGHUP":
+        site.proxy.signal(signal.SIGHUP)
+    site.proxy.wait_for("waypost: reloaded")
+    client = site.chat("c", CHAT)
+    peer = upstream.accept()
+    peer.request()
+    peer.reply()
+    assert client.response().status == 200
+    # The same content again closes nothing.
+    ca.touch()
+    site.proxy.signal(signal.SIGHUP)
+    site.proxy.wait_for("waypost: reloaded", count=2)
+    client = site.chat("c", CHAT)
+    peer.request()
+    peer.reply()
+    assert client.response().status == 200
+    # And what is no certificate changes nothing.
+    ca.write_text("no certificate")
+    site.proxy.signal(signal.SIGHUP)
+    site.proxy.wait_for(r"clusters\.c\.tls\.ca: `.*trusted\.pem` holds no certificate(.|\n)*not reloaded")
+    client = site.chat("c", CHAT)
+    peer.request()
+    peer.reply()
+    assert client.response().status == 200
+
+
 def test_clusters_of_different_tls_settings_share_no_connection(site: Site) -> None:
     client = site.chat("right", CHAT)
     peer = site["right"].accept()
@@ -209,6 +293,40 @@ def test_tls_files_of_a_cluster_that_cannot_be_used_are_config_errors(tmp_path: 
     assert done.returncode == 1
     assert f"{config}:5:" in done.stdout.decode()
     assert "missing.pem" in done.stdout.decode()
+
+
+def test_each_tls_file_has_its_place(
+    tmp_path: Path, authority: Authority, certificates: dict[str, tuple[Path, Path]]
+) -> None:
+    certificate, key = certificates["client"]
+    other = certificates["other.test"][1]
+    config = tmp_path / "waypost.yaml"
+    (tmp_path / "text").write_text("no PEM")
+    (tmp_path / "broken").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    faults = {
+        "ca: text": ("ca", 9, "`.*text` holds no certificate in PEM form"),
+        "ca: broken": ("ca", 9, "`.*broken` cannot be used: "),
+        "ca: missing": ("ca", 9, "missing"),
+        f"client_certificate: {certificate}": ("client_certificate", 9, "holds no private key: name the file that .*"),
+        f"client_certificate: {certificate}\n      client_key: text": ("client_key", 10, "holds no private key in PEM"),
+        f"client_certificate: {certificate}\n      client_key: {other}": ("client_key", 10, "does not hold the key of"),
+        f"client_certificate: {certificate}\n      client_key: {authority.encrypted(key)}": (
+            "client_key",
+            10,
+            "holds an encrypted key: decrypt it",
+        ),
+    }
+    for written, (setting, line, why) in faults.items():
+        config.write_text(
+            "routes:\n  - {name: r, to: c, match: {kind: model, dialect: openai}}\n\n"
+            "clusters:\n  c:\n    speaks: openai\n    endpoints: ['https://127.0.0.1:1']\n    tls:\n"
+            f"      {written}\n"
+        )
+        done = command("check", str(config))
+        said = done.stdout.decode()
+        assert done.returncode == 1, said
+        assert re.search(rf"^{re.escape(str(config))}:{line}:\d+: clusters\.c\.tls\.{setting}: .*{why}", said), said
+        assert b"Traceback" not in done.stderr
 
 
 def test_a_unix_socket(launch: Launcher, tmp_path: Path) -> None:

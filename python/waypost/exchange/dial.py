@@ -112,7 +112,8 @@ async def _connect(
 
 
 async def _open(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named: asyncio sets TCP_NODELAY on no other sockets.
+    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setblocking(False)
         await loop.sock_connect(sock, (ip, port))

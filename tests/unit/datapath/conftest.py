@@ -177,9 +177,9 @@ class World:
         self._servers: list[asyncio.Server] = []
         self._upstreams: list[Upstream] = []
 
-    async def upstream(self, *scripts: Script) -> Upstream:
+    async def upstream(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0) -> Upstream:
         upstream = Upstream(*scripts)
-        server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(upstream.serve, host, port)
         port = server.sockets[0].getsockname()[1]
         upstream.url = f"http://127.0.0.1:{port}"
         self._servers.append(server)
