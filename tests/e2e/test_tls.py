@@ -41,13 +41,19 @@ def _context(files: tuple[Path, Path], clients: Path | None = None) -> ssl.SSLCo
 
 
 @pytest.fixture(scope="module")
-def site(shared: Launcher, authority: Authority, certificates: dict[str, tuple[Path, Path]]) -> Site:
+def site(
+    shared: Launcher,
+    authority: Authority,
+    certificates: dict[str, tuple[Path, Path]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Site:
     right = shared.upstream(tls=_context(certificates["127.0.0.1"]))
     wrong = shared.upstream(tls=_context(certificates["other.test"]))
     strict = shared.upstream(tls=_context(certificates["127.0.0.1"], clients=authority.certificate))
     plain = shared.upstream()
     ca = str(authority.certificate)
     certificate, key = map(str, certificates["client"])
+    strange = Authority(tmp_path_factory.mktemp("strange"), "strange-ca").issue("stranger", client=True)
     clusters: dict[str, dict[str, Any]] = {
         "right": {"endpoints": [right.url], "tls": {"ca": ca}},
         "untrusted": {"endpoints": [right.url]},
@@ -57,6 +63,10 @@ def site(shared: Launcher, authority: Authority, certificates: dict[str, tuple[P
         "known": {
             "endpoints": [strict.url],
             "tls": {"ca": ca, "client_certificate": certificate, "client_key": key},
+        },
+        "stranger": {
+            "endpoints": [strict.url],
+            "tls": {"ca": ca, "client_certificate": str(strange[0]), "client_key": str(strange[1])},
         },
         "plain": {"endpoints": [plain.url.replace("http:", "https:")], "tls": {"ca": ca}},
     }
@@ -128,14 +138,22 @@ def test_who_cannot_be_verified_gets_nothing(site: Site, cluster: str, upstream:
     site.proxy.wait_for(rf"cluster {cluster}: https://127\.0\.0\.1:.*{reason}")
 
 
-def test_an_endpoint_that_asks_for_a_certificate_that_there_is_none_of(site: Site) -> None:
-    client = site.chat("shy", CHAT)
+@pytest.mark.parametrize(
+    ("cluster", "said"),
+    [
+        ("shy", "the endpoint asks for a certificate; see the cluster's tls.client_certificate"),
+        ("stranger", "the endpoint does not accept the cluster's tls.client_certificate"),
+    ],
+)
+def test_an_endpoint_that_asks_for_another_certificate(site: Site, cluster: str, said: str) -> None:
+    client = site.chat(cluster, CHAT)
     with pytest.raises(ssl.SSLError):
         site["known"].accept()
     response = client.response()
     # With TLS 1.3 the refusal comes after the handshake, as far as the client side can tell.
     assert response.status == 502
     assert response.error["code"] in ("upstream_unreachable", "upstream_protocol")
+    assert response.error["message"].endswith(said)
 
 
 def test_an_endpoint_that_never_shakes_hands(launch: Launcher, authority: Authority) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLE
 class Connection(asyncio.Protocol):
     """The protocol of one connection to an endpoint, and what the pool knows of it."""
 
-    __slots__ = ("_poll", "_pool", "_transport", "address", "attempt", "idle_since", "key", "reading", "used",
-                 "writable")  # fmt: skip
+    __slots__ = ("_fault", "_gone", "_poll", "_pool", "_transport", "address", "attempt", "idle_since", "key",
+                 "reading", "used", "writable")  # fmt: skip
 
     def __init__(self, pool: Pool, key: Key, address: Address | None = None) -> None:
         self.key = key
@@ -36,12 +37,21 @@ class Connection(asyncio.Protocol):
         self.reading = True
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
+        self._gone: Callable[[Exception | None], None] | None = None
+        self._fault: Exception | None = None
 
     # Used by the attempt and the pool.
 
     @property
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    def when_gone(self, tell: Callable[[Exception | None], None]) -> None:
+        """Call `tell` with what ended it once it is gone, or at once. For one that no attempt has."""
+        if self._transport is None:
+            tell(self._fault)
+        else:
+            self._gone = tell
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -119,7 +129,10 @@ class Connection(asyncio.Protocol):
         if self.address is not None:
             self.address.closed()
         if attempt is None:
+            self._fault = exc
             self._pool.drop(self)
+            if self._gone is not None:
+                self._gone(exc)
         else:
             attempt.lost(exc)
 

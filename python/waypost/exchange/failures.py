@@ -43,7 +43,7 @@ def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     elif isinstance(exc, ssl.SSLCertVerificationError):
         reason = "TLS certificate not accepted; see the cluster's tls.ca and tls.server_name"
     elif isinstance(exc, ssl.SSLError):
-        reason = "TLS handshake failed"
+        reason = _refused_certificate(exc) or "TLS handshake failed"
     elif isinstance(exc, OSError) and exc.errno:
         reason = _REASONS.get(exc.errno) or os.strerror(exc.errno)
     elif isinstance(exc, ConnectionError):
@@ -57,7 +57,10 @@ def closed(endpoint: Endpoint, exc: BaseException | None, answered: bool) -> Ups
     """The connection ended before the response did."""
     how = "was reset" if isinstance(exc, ConnectionResetError) else "closed"
     when = "in the middle of its response" if answered else "before responding"
-    return _failed(endpoint, "upstream_protocol", f"connection {how} {when}", detail=str(exc or ""))
+    # With TLS 1.3 a client's certificate is looked at after the handshake, as far as the client can tell.
+    why = _refused_certificate(exc) if isinstance(exc, ssl.SSLError) else ""
+    reason = f"connection {how} {when}" + (f": {why}" if why else "")
+    return _failed(endpoint, "upstream_protocol", reason, detail=str(exc or ""))
 
 
 def malformed(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
@@ -82,6 +85,16 @@ def after_all(error: UpstreamError, tried: Sequence[Endpoint], reached: bool) ->
     out = UpstreamError(error.code, message, error.retryable)
     out.upstream = error.upstream
     return out
+
+
+def _refused_certificate(exc: ssl.SSLError) -> str:
+    """What to do, where the endpoint sent an alert because of our certificate (RFC 8446, section 6.2)."""
+    alert = getattr(exc, "reason", None) or ""
+    if "CERTIFICATE_REQUIRED" in alert:
+        return "the endpoint asks for a certificate; see the cluster's tls.client_certificate"
+    if "ALERT" in alert and ("CERTIFICATE" in alert or "UNKNOWN_CA" in alert):
+        return "the endpoint does not accept the cluster's tls.client_certificate"
+    return ""
 
 
 def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:

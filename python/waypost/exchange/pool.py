@@ -46,24 +46,30 @@ class Connecting:
         self._task.cancel()
 
     def _finished(self, task: asyncio.Task[Connection]) -> None:
-        done, self._done = self._done, None
         if task.cancelled():
-            if done is not None:
-                done(ConnectionAbortedError("the event loop is shutting down"))
+            self._tell(ConnectionAbortedError("the event loop is shutting down"))
             return
         exc = task.exception()
         if exc is not None:
-            if done is not None:
-                done(exc)
+            self._tell(exc)
             return
         connection = task.result()
-        if done is None:
+        if self._done is None:
             connection.close()
-        elif not connection.open:
-            # It ended, or spoke, before anybody could listen.
-            done(ConnectionAbortedError("closed as soon as it stood"))
+        elif connection.open:
+            self._tell(connection)
         else:
-            done(connection)
+            # It ended, or spoke, before anybody could listen: with TLS 1.3 that is how a refused certificate shows.
+            # Why is known once it is gone.
+            connection.when_gone(self._gone)
+
+    def _gone(self, exc: Exception | None) -> None:
+        self._tell(exc or ConnectionAbortedError("closed as soon as it stood"))
+
+    def _tell(self, outcome: Connection | BaseException) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(outcome)
 
 
 class Pool(Timed):
