@@ -132,9 +132,7 @@ class _Exception:
         if not colon or not port.isdecimal() or (":" in name and not name.endswith("]")):
             name, port = text.lower(), ""
         self._port = int(port) if port else None
-        self._name = name.strip("[]").removeprefix("*.") if name != "*" else name
-        if name.startswith("*."):
-            self._name = name[1:]
+        self._name = name[1:] if name.startswith("*.") else name.strip("[]")
         try:
             self._network: ipaddress.IPv4Network | ipaddress.IPv6Network | None = ipaddress.ip_network(
                 self._name, strict=False

@@ -27,7 +27,7 @@ STAGGER: Final = 0.25
 _LEAST_STAGGER: Final = 0.01
 """RFC 8305, section 5."""
 
-_OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+_OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors of this host, which say nothing of an address."""
 _NO_WAY: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """What is mostly the lack of one family on this host, and so says less than another address's error."""
@@ -50,11 +50,12 @@ async def dial(
     if proxy is None and is_address(host):
         _, connection = await loop.create_connection(lambda: make(None), host, port, ssl=context, server_hostname=name)
         return connection
+    until = loop.time() + within
     if proxy is None:
-        sock, address = await _connect(loop, await resolver.resolve(host), port, within)
+        sock, address = await _connect(loop, await resolver.resolve(host), port, until)
     else:
         try:
-            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, within)
+            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, until)
         except OSError as exc:
             raise TunnelError.unreachable(proxy, exc) from exc
         try:
@@ -76,13 +77,14 @@ async def dial(
 
 
 async def _connect(
-    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, within: float
+    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, until: float
 ) -> tuple[socket.socket, Address]:
     """A socket that is connected to the first of `addresses` that answers (RFC 8305, section 5).
 
-    The next one is tried once the one before failed, or after a while, in which none answered.
+    The next one is tried once the one before failed, or after a while, in which none answered. All are to have been
+    tried before `until` (event-loop time).
     """
-    stagger = max(_LEAST_STAGGER, min(STAGGER, within / (len(addresses) + 1)))
+    stagger = max(_LEAST_STAGGER, min(STAGGER, (until - loop.time()) / (len(addresses) + 1)))
     left = list(reversed(addresses))
     trying: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}
     errors: list[tuple[Address, OSError]] = []

@@ -223,7 +223,7 @@ class Resolver:
         try:
             self._run(look_up)
         except RuntimeError as exc:  # no thread can be started
-            self._answered(name, OSError(f"the name cannot be looked up: {exc}"))
+            self._loop.call_soon_threadsafe(self._answered, name, OSError(f"the name cannot be looked up: {exc}"))
 
     def _answered(self, name: Name, answer: Answer) -> None:
         self._running -= 1

@@ -170,6 +170,27 @@ def test_too_many_open_files_are_no_fault_of_an_address(run_on, names, monkeypat
     run_on(body)
 
 
+def test_a_host_without_ipv6_uses_the_other_addresses(run_on, names, monkeypatch):
+    real = socket.socket
+
+    def without(family, *rest):
+        if family == socket.AF_INET6:
+            raise OSError(97, "Address family not supported by protocol")
+        return real(family, *rest)
+
+    async def body(runtime):
+        names["many"] = ["::1", "127.0.0.1"]
+        with listener("127.0.0.1") as port:
+            for _ in range(2):
+                with monkeypatch.context() as patch:
+                    patch.setattr(socket, "socket", without)
+                    connection = await connect(runtime, "many", port)[0]
+                assert connection.address.ip == "127.0.0.1"
+                connection.close()
+
+    run_on(body)
+
+
 def test_small_writes_are_not_held_back(run_on, names):
     async def body(runtime):
         names["many"] = ["127.0.0.1"]

@@ -313,6 +313,22 @@ def test_lookups_at_one_time_are_bounded_and_names_that_somebody_waits_for_come_
     run(body)
 
 
+def test_a_system_that_has_no_more_threads_fails_lookups_and_nothing_else(world, monkeypatch):
+    def none(_):
+        raise RuntimeError("can't start new thread")
+
+    async def body():
+        world.resolver._run = none
+        with pytest.raises(OSError, match="can't start new thread"):
+            await world.resolver.resolve("a.test")
+        world.resolver._run = world.lookups.append
+        world.clock.advance(world.clock.now + module.RETRY)
+        world.script["a.test"] = ["10.0.0.1"]
+        assert await world.ips() == ["10.0.0.1"]
+
+    run(body)
+
+
 def test_after_the_end_nothing_is_looked_up_but_what_somebody_waits_for(world):
     async def body():
         world.script |= {"a.test": ["10.0.0.1"], "b.test": ["10.0.0.2"]}
