@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
 import ssl
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +17,7 @@ import pytest
 
 from .support.certificates import Authority
 from .support.client import Client
-from .support.proxy import command
+from .support.proxy import START, command
 from .support.site import Launcher, Site
 from .support.wire import chunk
 
@@ -345,6 +349,27 @@ def test_each_tls_file_has_its_place(
         assert done.returncode == 1, said
         assert re.search(rf"^{re.escape(str(config))}:{line}:\d+: clusters\.c\.tls\.{setting}: .*{why}", said), said
         assert b"Traceback" not in done.stderr
+
+
+def test_nobody_is_asked_for_the_password_of_a_key(
+    tmp_path: Path, authority: Authority, certificates: dict[str, tuple[Path, Path]]
+) -> None:
+    certificate, key = certificates["client"]
+    config = tmp_path / "waypost.yaml"
+    tls = {"client_certificate": str(certificate), "client_key": str(authority.encrypted(key))}
+    config.write_text(
+        json.dumps({"clusters": {"c": {"speaks": "openai", "endpoints": ["https://127.0.0.1:1"], "tls": tls}}})
+    )
+    # With a terminal, on which OpenSSL would ask and wait.
+    terminal, inner = os.openpty()
+    take = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    take += "os.execv(sys.argv[1], sys.argv[1:])"
+    argv = [sys.executable, "-c", take, sys.executable, "-m", "waypost", "check", str(config)]
+    done = subprocess.run(argv, stdin=inner, stdout=subprocess.PIPE, stderr=inner, timeout=START, check=False)
+    os.close(inner)
+    os.close(terminal)
+    assert done.returncode == 1
+    assert b"holds an encrypted key" in done.stdout
 
 
 def test_a_unix_socket(launch: Launcher, tmp_path: Path) -> None:

@@ -199,9 +199,6 @@ class Resolver:
 
     def _look_up(self, name: Name) -> None:
         if name.looking:
-            if len(name.waiting) == 1 and name in self._waiting:  # somebody began to wait
-                self._waiting.remove(name)
-                self._waiting.appendleft(name)
             return
         name.looking = True
         if self._running < MOST_LOOKUPS:

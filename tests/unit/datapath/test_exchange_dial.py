@@ -4,13 +4,16 @@
 """
 
 import asyncio
+import errno
 import math
+import os
 import socket
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import uvloop
+from waypost.exchange import dial as dial_module
 from waypost.exchange import resolver as resolver_module
 from waypost.exchange.connection import Connection
 from waypost.exchange.runtime import Runtime
@@ -47,6 +50,7 @@ def names(monkeypatch):
         return [(family[":" in ip], socket.SOCK_STREAM, 6, "", (ip, 0)) for ip in known[host]]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(os, "getpid", lambda: 0)  # the first address comes first
     return known
 
 
@@ -161,11 +165,78 @@ def test_too_many_open_files_are_no_fault_of_an_address(run_on, names, monkeypat
     async def body(runtime):
         names["many"] = ["127.0.0.1", "127.0.0.2"]
         with listener("127.0.0.1") as port, monkeypatch.context() as patch:
-            patch.setattr(socket, "socket", lambda *_: (_ for _ in ()).throw(OSError(24, "Too many open files")))
+            patch.setattr(
+                socket, "socket", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files"))
+            )
             outcome = await connect(runtime, "many", port)[0]
         assert isinstance(outcome, OSError)
-        assert outcome.errno == 24
+        assert outcome.errno == errno.EMFILE
         assert [address.avoid for address in await runtime.pool.resolver.resolve("many")] == [-math.inf] * 2
+
+    run_on(body)
+
+
+def test_of_two_that_answer_in_the_same_moment_one_is_closed(run_on, names, monkeypatch):
+    now = asyncio.Event()
+    opened = []
+
+    async def open_socket(*_):
+        opened.append(sock := socket.socket())
+        await now.wait()
+        return sock
+
+    monkeypatch.setattr(dial_module, "_open", open_socket)
+
+    async def body(runtime):
+        names["many"] = ["127.0.0.1", "127.0.0.2"]
+        until_both = runtime.loop.time() + 0.02
+        addresses = await runtime.pool.resolver.resolve("many")
+        connecting = asyncio.ensure_future(dial_module._connect(runtime.loop, addresses, 1, until_both))
+        await until(lambda: len(opened) == 2)
+        now.set()
+        sock, address = await connecting
+        assert address.ip == "127.0.0.1"
+        assert opened[0] is sock
+        assert opened[1].fileno() == -1
+        sock.close()
+
+    run_on(body)
+
+
+def test_the_error_of_many_addresses_is_the_one_that_tells_most(run_on, names, monkeypatch):
+    real = socket.socket
+
+    def without(family, *rest):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *rest)
+
+    async def body(runtime):
+        names["many"] = ["::1", "127.0.0.1"]
+        with listener("127.0.0.1") as port:
+            pass
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", without)
+            outcome = await connect(runtime, "many", port)[0]
+        assert outcome.errno == errno.ECONNREFUSED
+        assert "::1: Address family not supported by protocol; 127.0.0.1: Connection refused" in str(outcome)
+
+    run_on(body)
+
+
+def test_a_name_stays_known_as_long_as_a_connection_to_it_is_open(run_on, names, monkeypatch):
+    monkeypatch.setattr(resolver_module, "REFRESH", 0.02)
+    monkeypatch.setattr(resolver_module, "KEEP", 0.0)
+
+    async def body(runtime):
+        with listener("127.0.0.1") as port, listener("127.0.0.2", port):
+            names["kept"] = ["127.0.0.1"]
+            connection = await connect(runtime, "kept", port)[0]
+            names["kept"] = ["127.0.0.2"]
+            await until(lambda: connection.address.left != math.inf)
+            assert len(runtime.pool.resolver) == 1
+            connection.close()
+            await until(lambda: len(runtime.pool.resolver) == 0)
 
     run_on(body)
 
@@ -175,7 +246,7 @@ def test_a_host_without_ipv6_uses_the_other_addresses(run_on, names, monkeypatch
 
     def without(family, *rest):
         if family == socket.AF_INET6:
-            raise OSError(97, "Address family not supported by protocol")
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return real(family, *rest)
 
     async def body(runtime):

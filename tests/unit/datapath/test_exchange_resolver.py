@@ -7,7 +7,8 @@ one's own. Everything else is the real thing; `test_addresses.py` connects to wh
 import asyncio
 import logging
 import socket
-import threading
+import subprocess
+import sys
 
 import pytest
 from waypost.exchange import resolver as module
@@ -343,23 +344,28 @@ def test_after_the_end_nothing_is_looked_up_but_what_somebody_waits_for(world):
     run(body)
 
 
-def test_a_lookup_that_hangs_holds_up_no_stop(monkeypatch):
-    """With the threads that it really uses."""
-    hangs, asked = threading.Event(), threading.Event()
+HANGS = """
+import asyncio, socket, threading
+from waypost.exchange.resolver import Resolver
+from waypost.exchange.wheel import Wheel
 
-    def getaddrinfo(host, port, **_):
-        asked.set()
-        hangs.wait(10)
-        return []
+asked = threading.Event()
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+def getaddrinfo(*_, **__):
+    asked.set()
+    threading.Event().wait()
 
-    async def body():
-        loop = asyncio.get_running_loop()
-        resolver = Resolver(loop, Wheel(loop))
-        task = asyncio.ensure_future(resolver.resolve("a.test"))
-        await loop.run_in_executor(None, asked.wait, 10)
-        task.cancel()
+socket.getaddrinfo = getaddrinfo
 
-    run(body)  # which waits for the threads of the event loop's own pool
-    hangs.set()
+async def main():
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(Resolver(loop, Wheel(loop)).resolve("a.test"))
+    await loop.run_in_executor(None, asked.wait)
+    task.cancel()
+
+asyncio.run(main())
+"""
+
+
+def test_a_lookup_that_hangs_holds_up_no_stop():
+    subprocess.run([sys.executable, "-c", HANGS], timeout=20, check=True)
