@@ -94,12 +94,11 @@ async def _connect(
                 address = left.pop()
                 trying[loop.create_task(_open(loop, address.ip, port))] = (address, loop.time())
             done, _ = await asyncio.wait(trying, timeout=stagger if left else None, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            for task in [each for each in trying if each in done]:  # in the order in which they began
+                address, _ = trying.pop(task)
                 error = task.exception()
                 if error is None:
-                    address, _ = trying.pop(task)
                     return task.result(), address
-                address, _ = trying.pop(task)
                 if not isinstance(error, OSError) or error.errno in _OUR_OWN:
                     raise error
                 address.failed(loop.time())

@@ -162,12 +162,13 @@ def test_a_client_that_leaves_at_once_says_nothing_of_the_address(run_on, names)
 
 
 def test_too_many_open_files_are_no_fault_of_an_address(run_on, names, monkeypatch):
+    def none_left(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
     async def body(runtime):
         names["many"] = ["127.0.0.1", "127.0.0.2"]
         with listener("127.0.0.1") as port, monkeypatch.context() as patch:
-            patch.setattr(
-                socket, "socket", lambda *_: (_ for _ in ()).throw(OSError(errno.EMFILE, "Too many open files"))
-            )
+            patch.setattr(socket, "socket", none_left)
             outcome = await connect(runtime, "many", port)[0]
         assert isinstance(outcome, OSError)
         assert outcome.errno == errno.EMFILE
