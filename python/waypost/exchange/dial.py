@@ -84,6 +84,8 @@ async def _connect(
     The next one is tried once the one before failed, or after a while, in which none answered. All are to have been
     tried before `until` (event-loop time).
     """
+    if len(addresses) == 1:
+        return await _open(loop, addresses[0].ip, port), addresses[0]  # no race, and none of its cost
     stagger = max(_LEAST_STAGGER, min(STAGGER, (until - loop.time()) / (len(addresses) + 1)))
     left = list(reversed(addresses))
     trying: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}
