@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from waypost.exchange.attempt import Attempt
-    from waypost.exchange.dial import Key
-    from waypost.exchange.pool import Pool
+    from waypost.exchange.pool import Key, Pool
     from waypost.exchange.resolver import Address
 
 __all__ = ["Connection"]

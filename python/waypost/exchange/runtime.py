@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from waypost._native import Endpoint
 from waypost.config.proxy import Proxy
-from waypost.exchange.dial import Key
-from waypost.exchange.pool import Pool
+from waypost.exchange.pool import Key, Pool
 from waypost.exchange.tls import Tls
 from waypost.exchange.wheel import Wheel
 
