@@ -7,6 +7,7 @@ what msgspec has no word for:
 - `expects`: what a string must look like, in words
 - `secret`: the value is never shown
 - `path`: the string names a file, relative to the file that holds it
+- `output`: one of these words, or a file likewise, which is written
 - `pattern`: the value is a pattern
 - `shorthand`: a string in place of the mapping gives this key
 - `declares`, `refers`: the string is the name of a route, or of a cluster that must exist
@@ -94,6 +95,7 @@ ClusterName: TypeAlias = Annotated[Name, Meta(extra={"refers": "cluster"})]
 Host: TypeAlias = Annotated[str, Meta(extra={"parse": _host}, extra_json_schema={"minLength": 1})]
 Text: TypeAlias = Annotated[str, Meta(min_length=1)]
 FileName: TypeAlias = Annotated[str, Meta(min_length=1, extra={"path": True})]
+Output: TypeAlias = Annotated[str, Meta(min_length=1, extra={"output": ("stdout", "stderr", "off")})]
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -311,6 +313,10 @@ class Document(Fragment, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     listen: Annotated[Listen, Meta(description="Where Waypost listens.")] = field(default_factory=Listen)
     limits: Annotated[Limits, Meta(description="Bounds on what messages may use.")] = field(default_factory=Limits)
+    access_log: Annotated[
+        Output,
+        Meta(description="Where the access log goes: stdout, stderr, off, or a file (its name has a `/` or a `.`)."),
+    ] = "stdout"
     keys: Annotated[
         list[Key],
         Meta(min_length=1, description="Who may call. Without this key, everybody who can connect."),

@@ -85,6 +85,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._pool.made()
 
     def data_received(self, data: bytes) -> None:
         attempt = self.attempt

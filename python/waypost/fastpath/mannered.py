@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from waypost.asgi import GONE
 from waypost.dialects.errors import render_error
@@ -17,8 +16,6 @@ from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestRespon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from waypost._native import Intake
 
 __all__ = ["HEAD_SLACK", "Mannered"]
 
@@ -52,6 +49,9 @@ class Mannered(HttpToolsProtocol):
 
     def head_ends(self) -> None:
         """The parser has read a head."""
+
+    def refused(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
+        """What cannot be read as a request is answered with `error`, in a body of `size` bytes."""
 
     def linger(self) -> None:
         """A last answer was written: nothing that comes is looked at."""
@@ -128,6 +128,7 @@ class Mannered(HttpToolsProtocol):
         if (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
         lines = [b"%b: %b\r\n" % field for field in headers]
+        self.refused(error, status, request_id, len(body))
         self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
         self.linger()
 
@@ -139,14 +140,6 @@ class Mannered(HttpToolsProtocol):
         if fields is not self._defaults[0]:
             self._defaults = (fields, b"".join([b"%b: %b\r\n" % field for field in fields]))
         return self._defaults[1]
-
-    def log(self, intake: Intake, status: int) -> None:
-        """uvicorn's access log, where it is on."""
-        path, _, query = intake.target.partition("?")
-        full = f"{quote(path)}?{query}" if query else quote(path)
-        client = "" if self.client is None else f"{self.client[0]}:{self.client[1]}"
-        version = intake.http_version
-        self.access_logger.info('%s - "%s %s HTTP/%s" %d', client, intake.method, full, version, status)
 
 
 class _UntilClose(int):

@@ -144,8 +144,10 @@ impl Setup {
         };
         let intake = snapshot.accept(request, &ids).unwrap();
         let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes), &ids).unwrap();
-        let head =
-            snapshot.head(&intake, &plan, plan.endpoints[0], self.length, self.remaining).unwrap().unwrap();
+        let head = snapshot
+            .head(&intake, &plan, plan.endpoints[0], self.length, self.remaining, &ids)
+            .unwrap()
+            .unwrap();
         assert_eq!(snapshot.translates(&intake, plan.endpoints[0]), intake.dialect != self.speaks);
         Head::parse(&head)
     }
@@ -469,7 +471,7 @@ proptest! {
         if let Ok(intake) = snapshot.accept(request, &ids)
             && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"), &ids)
         {
-            let head = snapshot.head(&intake, &plan, plan.endpoints[0], BodyLength::Known(2), None);
+            let head = snapshot.head(&intake, &plan, plan.endpoints[0], BodyLength::Known(2), None, &ids);
             let head = Head::parse(&head.unwrap().unwrap());
             prop_assert_eq!(head.one("x-forwarded-for"), Some("192.0.2.7"));
             prop_assert_eq!(head.one("authorization"), None);

@@ -190,7 +190,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(!plan.endpoints.is_empty());
     for &at in &plan.endpoints {
         let length = body.len() as u64;
-        let head = SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5)).unwrap().unwrap();
+        let head = SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5), &ids).unwrap().unwrap();
         let mut slots = [httparse::EMPTY_HEADER; 8192];
         let mut parsed = httparse::Request::new(&mut slots);
         assert_eq!(parsed.parse(&head), Ok(httparse::Status::Complete(head.len())));

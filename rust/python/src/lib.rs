@@ -12,6 +12,7 @@ mod matcher;
 mod message;
 mod names;
 mod plan;
+mod recorder;
 mod request;
 mod route_table;
 mod snapshot;
@@ -33,6 +34,8 @@ mod _native {
     use crate::matcher::Matcher;
     #[pymodule_export]
     use crate::plan::{Intake, Plan};
+    #[pymodule_export]
+    use crate::recorder::Recorder;
     #[pymodule_export]
     use crate::request::RequestReader;
     #[pymodule_export]

@@ -13,8 +13,6 @@ pub struct Buffer {
     dropped: u64,
     limit: usize,
     urgent: usize,
-    /// Of what was taken last, so that it need not be allocated again.
-    spare: Vec<u8>,
 }
 
 /// What became of a line.
@@ -34,7 +32,7 @@ impl Buffer {
     /// For at most `limit` bytes. Above a quarter of that they should be written soon.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), lines: 0, dropped: 0, limit, urgent: limit / 4, spare: Vec::new() }
+        Self { bytes: Vec::new(), lines: 0, dropped: 0, limit, urgent: limit / 4 }
     }
 
     /// Adds a record's line.
@@ -56,13 +54,28 @@ impl Buffer {
     }
 
     /// Takes all that waits: the bytes, how many lines they are, and how many were dropped since the last time.
-    /// `done` is what was taken before, whose memory is used again.
-    pub fn take(&mut self, done: Vec<u8>) -> (Vec<u8>, u64, u64) {
-        self.spare = done;
-        self.spare.clear();
-        // A burst should not stay for ever.
-        self.spare.shrink_to(self.urgent);
-        let bytes = mem::replace(&mut self.bytes, mem::take(&mut self.spare));
-        (bytes, mem::take(&mut self.lines), mem::take(&mut self.dropped))
+    pub fn take(&mut self) -> (Vec<u8>, u64, u64) {
+        (mem::take(&mut self.bytes), mem::take(&mut self.lines), mem::take(&mut self.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::NOTHING;
+    use super::*;
+
+    #[test]
+    fn lines_wait_in_order_up_to_a_bound() {
+        use Pushed::{Dropped, First, Urgent, Waits};
+        let mut one = Vec::new();
+        write_line(&NOTHING, &mut one);
+        let mut buffer = Buffer::new(8 * one.len() + 1);
+        let pushed: Vec<Pushed> = (0..10).map(|_| buffer.push(&NOTHING)).collect();
+        assert_eq!(pushed, [First, Waits, Urgent, Waits, Waits, Waits, Waits, Waits, Dropped, Dropped]);
+        let (bytes, lines, dropped) = buffer.take();
+        assert_eq!((bytes, lines, dropped), (one.repeat(8), 8, 2));
+        assert_eq!(buffer.take(), (Vec::new(), 0, 0));
+        assert_eq!(buffer.push(&NOTHING), First);
+        assert_eq!(buffer.take(), (one, 1, 0));
     }
 }

@@ -132,32 +132,8 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::record::tests::NOTHING;
     use super::*;
-
-    const NOTHING: Record<'_> = Record {
-        time: 0,
-        id: "",
-        client: None,
-        key: None,
-        tenant: None,
-        agent: None,
-        method: b"",
-        target: b"",
-        kind: None,
-        model: None,
-        route: None,
-        cluster: None,
-        endpoint: None,
-        attempts: 0,
-        status: 0,
-        bytes_in: 0,
-        bytes_out: 0,
-        queued: Duration::ZERO,
-        first_byte: None,
-        total: Duration::ZERO,
-        why: Why::Ok,
-        trace: None,
-    };
 
     fn line(record: &Record<'_>) -> String {
         let mut out = Vec::new();
@@ -168,7 +144,10 @@ mod tests {
     fn document(record: &Record<'_>) -> serde_json::Value {
         let line = line(record);
         assert!(line.ends_with("}\n") && line.len() <= LONGEST, "{} bytes", line.len());
-        assert!(!line.trim_end_matches('\n').contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
+        assert!(
+            !line.trim_end_matches('\n').contains(|c: char| c.is_control() || c == '\u{2028}'),
+            "{line:?}"
+        );
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 

@@ -74,3 +74,33 @@ pub struct Record<'a> {
     /// The trace that it belongs to (W3C Trace Context): 32 hexadecimal digits.
     pub trace: Option<&'a str>,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::log) const NOTHING: Record<'_> = Record {
+        time: 0,
+        id: "",
+        client: None,
+        key: None,
+        tenant: None,
+        agent: None,
+        method: b"",
+        target: b"",
+        kind: None,
+        model: None,
+        route: None,
+        cluster: None,
+        endpoint: None,
+        attempts: 0,
+        status: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        queued: Duration::ZERO,
+        first_byte: None,
+        total: Duration::ZERO,
+        why: Why::Ok,
+        trace: None,
+    };
+}

@@ -15,9 +15,12 @@ type OfEndpoint = (&'static str, Kind, &'static str, fn(&EndpointView) -> Option
 const OF_CLUSTERS: [OfCluster; 8] = [
     ("waypost_cluster_in_flight", Kind::Gauge, "Messages in flight.", |c| Some(c.in_flight.to_string())),
     ("waypost_cluster_limit", Kind::Gauge, "How many may be in flight.", |c| Some(c.limit?.to_string())),
-    ("waypost_cluster_wait_seconds", Kind::Gauge, "How long a message of ordinary priority would wait.", |c| {
-        Some(seconds(c.wait))
-    }),
+    (
+        "waypost_cluster_wait_seconds",
+        Kind::Gauge,
+        "How long a message of ordinary priority would wait.",
+        |c| Some(seconds(c.wait)),
+    ),
     ("waypost_cluster_messages_total", Kind::Counter, "Messages that came.", |c| {
         Some(c.totals.messages.to_string())
     }),
@@ -123,7 +126,11 @@ fn conditions(out: &mut Exposition, clusters: &[ClusterView]) {
 }
 
 fn attempts(out: &mut Exposition, clusters: &[ClusterView]) {
-    out.family("waypost_endpoint_attempts_total", Kind::Counter, "Attempts that are over, by how they ended.");
+    out.family(
+        "waypost_endpoint_attempts_total",
+        Kind::Counter,
+        "Attempts that are over, by how they ended.",
+    );
     for (cluster, endpoint) in endpoints(clusters) {
         let counts = &endpoint.counts;
         for (outcome, count) in [

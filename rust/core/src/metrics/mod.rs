@@ -161,8 +161,8 @@ fn zeros() -> Box<[AtomicU64]> {
 }
 
 /// The slot of a name, by its position where that was asked for before.
-fn slot(names: &Names<'_>, known: &[AtomicU16], named: Option<(usize, &str)>) -> u16 {
-    let Some((position, name)) = named else { return names.none() };
+fn slot(names: &Names<'_>, known: &[AtomicU16], whose: Option<(usize, &str)>) -> u16 {
+    let Some((position, name)) = whose else { return names.none() };
     let Some(known) = known.get(position) else { return names.slot(name) };
     match known.load(Relaxed) {
         0 => {

@@ -129,7 +129,8 @@ mod tests {
         let cells = zeros();
         let names = Names::routes(&cells);
         let long = "x".repeat(MAX_NAME);
-        let given: Vec<u16> = ["a", "b", "", "12345678", "123456789", &long].map(|name| names.slot(name)).into();
+        let given: Vec<u16> =
+            ["a", "b", "", "12345678", "123456789", &long].map(|name| names.slot(name)).into();
         assert_eq!(given, [0, 1, 2, 3, 4, 5]);
         assert_eq!(names.slot("b"), 1);
         assert_eq!(Names::routes(&cells).slot(&long), 5);
@@ -166,7 +167,10 @@ mod tests {
         let cells = zeros();
         let slots = |start: usize| -> HashMap<String, u16> {
             let names = Names::routes(&cells);
-            (0..300).map(|n| format!("r{}", (start + n) % 300)).map(|name| (name.clone(), names.slot(&name))).collect()
+            (0..300)
+                .map(|n| format!("r{}", (start + n) % 300))
+                .map(|name| (name.clone(), names.slot(&name)))
+                .collect()
         };
         let all: Vec<_> = thread::scope(|scope| {
             let running: Vec<_> = (0..4).map(|n| scope.spawn(move || slots(n * 70))).collect();

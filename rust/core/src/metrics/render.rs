@@ -20,6 +20,9 @@ type ByMessage = BTreeMap<(String, String, u8), Counted>;
 /// By route and cluster.
 type ByWay<'a> = BTreeMap<(&'a str, &'a str), Counted>;
 
+/// A counter of each route and cluster: its name, its help, and its value.
+type OfWay = (&'static str, &'static str, fn(&Counted) -> u64);
+
 impl Metrics {
     /// Everything, with the state of `clusters` where it is known. `version` is this program's.
     #[must_use]
@@ -205,7 +208,7 @@ fn ways(out: &mut Exposition, by_message: &ByMessage) {
     for ((route, cluster, _), counted) in by_message {
         by_way.entry((route, cluster)).or_default().add(counted);
     }
-    let families: [(&'static str, &str, fn(&Counted) -> u64); 4] = [
+    let families: [OfWay; 4] = [
         ("waypost_attempts_total", "Attempts at endpoints; the cluster is that of the last.", |c| c.attempts),
         ("waypost_retries_total", "Attempts after a message's first.", |c| c.retries),
         ("waypost_request_body_bytes_total", "Bytes of request bodies.", |c| c.bytes_in),
@@ -222,4 +225,3 @@ fn ways(out: &mut Exposition, by_message: &ByMessage) {
 fn millis(millis: u64) -> String {
     seconds(Duration::from_millis(millis))
 }
-

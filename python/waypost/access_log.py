@@ -1,0 +1,188 @@
+"""Writes the access log: a thread of its own, so that a full pipe or a slow disk stops no message.
+
+The lines are made in Rust (`Recorder`), which keeps them until the thread takes them, up to 4 MiB; what finds no room
+there is dropped and counted. Only whole lines are written. Several processes may write to one file, as each write is
+appended in one piece, and to one pipe, as no write there is longer than what pipes take in one piece.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from waypost._native import Recorder
+
+__all__ = ["AccessLog"]
+
+_GATHER: Final = 0.1
+"""Seconds for which lines are gathered before they are written together."""
+_PIECE: Final = 4096
+"""Bytes that a pipe takes in one piece (`PIPE_BUF` on Linux). No line is longer."""
+_MODE: Final = 0o640
+"""Of a new file: it names clients and tenants."""
+_STANDARD: Final = {"stdout": 1, "stderr": 2}
+
+_logger = logging.getLogger("waypost")
+
+
+class AccessLog:
+    """Writes the lines of one process's `recorder` to `target`: `stdout`, `stderr`, `off` or the path of a file."""
+
+    def __init__(self, recorder: Recorder, target: str) -> None:
+        self._recorder = recorder
+        self._target = target
+        self._fd: int | None = None
+        self._opened = False
+        self._lock = threading.Lock()  # of what follows
+        self._next: tuple[str, int | None] | None = None  # to be written to from now on
+        self._waiting = threading.Event()
+        self._urgent = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._failing = False
+
+    def begin(self) -> None:
+        """Open the file, and keep lines from now on. Raises `OSError`; again does nothing."""
+        if not self._opened:
+            self._fd = _open(self._target)
+            self._opened = True
+            self._listen()
+
+    def start(self) -> None:
+        """`begin`, and write. In the process that serves, as threads do not survive a fork; again does nothing."""
+        self.begin()
+        with self._lock:
+            if self._thread is None and not self._stopping:
+                self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+                self._thread.start()
+
+    def open(self, target: str, *, anew: bool = False) -> None:
+        """Write to `target` from now on. `anew`: open a file even if it is the same: it may have been moved away.
+
+        Lines that wait go to where they went before. Raises `OSError`, and then all stays as it was.
+        """
+        if target == self._target and not (anew and _is_file(target)):
+            return
+        if not self._opened:
+            self._target = target
+            return
+        fd = _open(target)
+        with self._lock:
+            if self._next is not None:
+                _close(self._next[1])
+            self._target = target
+            self._next = (target, fd)
+        if target != "off":
+            self._listen()
+        self.wake(True)
+
+    def wake(self, urgent: bool) -> None:
+        """Lines wait. `urgent`: so many that they should be written now."""
+        if urgent:
+            self._urgent.set()
+        self._waiting.set()
+
+    def stop(self, seconds: float) -> None:
+        """Write what waits, for at most so long, and end."""
+        with self._lock:
+            self._stopping = True
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self.wake(True)
+            thread.join(seconds)
+            if thread.is_alive():
+                _logger.warning("the access log cannot be written (%s): lines are lost", self._target)
+                return
+        self._recorder.log(None)
+        _close(self._fd)
+        self._fd = None
+
+    # The thread.
+
+    def _run(self) -> None:
+        while True:
+            self._waiting.wait()
+            if not self._stopping:
+                self._urgent.wait(_GATHER)
+            self._waiting.clear()
+            self._urgent.clear()
+            self._write_all()
+            if self._stopping:
+                return
+
+    def _write_all(self) -> None:
+        with self._lock:
+            found, self._next = self._next, None
+        lines, count = self._recorder.take_lines()
+        if lines and self._fd is not None:
+            written = self._write(self._fd, lines)
+            self._recorder.lines_written(written, count - written)
+        if found is not None:
+            _close(self._fd)
+            self._target, self._fd = found
+            if self._fd is None:
+                self._recorder.log(None)
+
+    def _write(self, fd: int, lines: bytes) -> int:
+        """Write all of `lines`; how many were."""
+        written = 0
+        try:
+            for piece in _pieces(fd, lines):
+                _write_whole(fd, piece)
+                written += piece.count(b"\n")
+        except OSError as exc:
+            if not self._failing:
+                self._failing = True
+                _logger.warning("the access log cannot be written (%s): %s: lines are lost", self._target, exc.strerror)
+        else:
+            self._failing = False
+        return written
+
+    def _listen(self) -> None:
+        self._recorder.log(None if self._target == "off" else self.wake)
+
+
+def _is_file(target: str) -> bool:
+    return target != "off" and target not in _STANDARD
+
+
+def _open(target: str) -> int | None:
+    if target == "off":
+        return None
+    if target in _STANDARD:
+        return _STANDARD[target]
+    return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, _MODE)
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None and fd not in _STANDARD.values():
+        os.close(fd)
+
+
+def _pieces(fd: int, lines: bytes) -> Iterator[bytes]:
+    """What may be written at once: everything to a file; to what else it may be, whole lines of at most `_PIECE`."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        yield lines
+        return
+    begin = 0
+    while begin < len(lines):
+        end = min(begin + _PIECE, len(lines))
+        end = lines.rfind(b"\n", begin, end) + 1 or len(lines)
+        yield lines[begin:end]
+        begin = end
+
+
+def _write_whole(fd: int, piece: bytes) -> None:
+    while piece:
+        try:
+            piece = piece[os.write(fd, piece) :]
+        except BlockingIOError:  # somebody made it non-blocking, for whoever shares it
+            waiting = select.poll()
+            waiting.register(fd, select.POLLOUT)
+            waiting.poll()
