@@ -123,7 +123,7 @@ impl Intake {
             target: self.request.target.as_bytes(),
             kind: envelope.and_then(|envelope| envelope.kind).or(self.kind).map(crate::dialect::Kind::name),
             model: envelope.and_then(|envelope| envelope.model.as_deref()),
-            trace: Some(&self.trace.id),
+            trace: Some(self.trace.id()),
             ..ending.record()
         }
     }

@@ -5,9 +5,7 @@
 //!    is for those to say who do.
 //! 3. `tracestate` is passed on with a valid `traceparent` only (section 3.3).
 
-use std::fmt::Write as _;
-
-use super::id::Ids;
+use super::id::{Ids, hex};
 use super::intake::Request;
 
 /// The field that names the trace.
@@ -22,7 +20,7 @@ const SAMPLED: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trace {
     /// 32 hexadecimal digits in lower case.
-    pub(super) id: String,
+    id: [u8; 32],
     sampled: bool,
     /// The client began it.
     pub(super) passed_on: bool,
@@ -37,22 +35,34 @@ impl Trace {
             _ => None,
         };
         match sent {
-            Some((id, flags)) => Self { id: id.to_owned(), sampled: flags & SAMPLED != 0, passed_on: true },
-            None => Self { id: ids.id(), sampled: false, passed_on: false },
+            Some((id, flags)) => Self { id, sampled: flags & SAMPLED != 0, passed_on: true },
+            None => Self { id: ids.digits(), sampled: false, passed_on: false },
         }
     }
 
+    /// Its id: 32 hexadecimal digits in lower case.
+    pub(super) fn id(&self) -> &str {
+        std::str::from_utf8(&self.id).unwrap_or_default()
+    }
+
     /// `traceparent` for the next hop, whose parent is a new span.
-    pub(super) fn parent(&self, ids: &Ids) -> String {
-        let mut out = String::with_capacity(55);
-        // Zero is no span. Writing to a String cannot fail.
-        let _ = write!(out, "00-{}-{:016x}-{:02x}", self.id, ids.number().max(1), u8::from(self.sampled));
+    pub(super) fn parent(&self, ids: &Ids) -> [u8; 55] {
+        let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        if let Some(id) = out.get_mut(3..35) {
+            id.copy_from_slice(&self.id);
+        }
+        if let Some(span) = out.get_mut(36..52) {
+            span.copy_from_slice(&hex(ids.number().max(1))); // zero is no span
+        }
+        if let Some(flags) = out.last_mut() {
+            *flags += u8::from(self.sampled);
+        }
         out
     }
 }
 
 /// The trace and the flags of a `traceparent`, of version 00 or of a later one, which begins alike (section 3.2).
-fn parse(value: &[u8]) -> Option<(&str, u8)> {
+fn parse(value: &[u8]) -> Option<([u8; 32], u8)> {
     let (parent, rest) = value.split_at_checked(55)?;
     let [v0, v1, b'-', ids @ .., b'-', f0, f1] = parent else { return None };
     let (trace, span) = ids.split_at_checked(32)?;
@@ -64,7 +74,7 @@ fn parse(value: &[u8]) -> Option<(&str, u8)> {
         _ => rest.first().is_none_or(|first| *first == b'-'),
     };
     (known && *dash == b'-' && is_id(trace) && is_id(span)).then_some(())?;
-    Some((std::str::from_utf8(trace).ok()?, flags))
+    Some((trace.try_into().ok()?, flags))
 }
 
 /// Hexadecimal digits in lower case, not all of them zero.
@@ -90,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const TRACE: &[u8; 32] = b"0af7651916cd43dd8448eb211c80319c";
 
     #[test]
     fn valid() {
@@ -101,7 +111,7 @@ mod tests {
             ("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-09", 9),
             ("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-the-future-will-be-like", 1),
         ] {
-            assert_eq!(parse(value.as_bytes()), Some((TRACE, flags)), "{value}");
+            assert_eq!(parse(value.as_bytes()), Some((*TRACE, flags)), "{value}");
         }
     }
 
@@ -136,15 +146,15 @@ mod tests {
         #[test]
         fn never_what_could_not_be_sent_on(value in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Some((id, _)) = parse(&value) {
-                prop_assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                prop_assert!(id.iter().all(u8::is_ascii_hexdigit));
             }
         }
 
         #[test]
         fn what_is_sent_on_is_valid(seed: u64, sampled: bool) {
-            let trace = Trace { id: TRACE.to_owned(), sampled, passed_on: true };
+            let trace = Trace { id: *TRACE, sampled, passed_on: true };
             let parent = trace.parent(&Ids::new(seed));
-            prop_assert_eq!(parse(parent.as_bytes()), Some((TRACE, u8::from(sampled))));
+            prop_assert_eq!(parse(&parent), Some((*TRACE, u8::from(sampled))));
         }
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn write(
     extra.extend(forwarded.map(|forwarded| (&b"forwarded"[..], forwarded.as_bytes())));
     extra.extend(remaining.as_deref().map(|ms| (&b"x-waypost-deadline-ms"[..], ms.as_bytes())));
     let parent = intake.trace.parent(ids);
-    extra.push((trace::PARENT.as_bytes(), parent.as_bytes()));
+    extra.push((trace::PARENT.as_bytes(), &parent));
     let mut remove: Vec<&[u8]> = Vec::new();
     if !intake.trace.passed_on {
         remove.push(trace::STATE.as_bytes());
