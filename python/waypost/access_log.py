@@ -7,6 +7,7 @@ appended in one piece, and to one pipe, as no write there is longer than what pi
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import select
@@ -24,6 +25,8 @@ _GATHER: Final = 0.1
 """Seconds for which lines are gathered before they are written together."""
 _PIECE: Final = 4096
 """Bytes that a pipe takes in one piece (`PIPE_BUF` on Linux). No line is longer."""
+_LAST: Final = 1.0
+"""Seconds for what waits at the end: whoever reads it may have stopped reading."""
 _MODE: Final = 0o640
 """Of a new file: it names clients and tenants."""
 _STANDARD: Final = {"stdout": 1, "stderr": 2}
@@ -43,6 +46,7 @@ class AccessLog:
         self._next: tuple[str, int | None] | None = None  # to be written to from now on
         self._waiting = threading.Event()
         self._urgent = threading.Event()
+        self._started = False
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._failing = False
@@ -57,10 +61,16 @@ class AccessLog:
     def start(self) -> None:
         """`begin`, and write. In the process that serves, as threads do not survive a fork; again does nothing."""
         self.begin()
+        self._started = True
+        if self._target != "off":
+            self._work()
+
+    def _work(self) -> None:
         with self._lock:
             if self._thread is None and not self._stopping:
                 self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
                 self._thread.start()
+                atexit.register(self.stop)
 
     def open(self, target: str, *, anew: bool = False) -> None:
         """Write to `target` from now on. `anew`: open a file even if it is the same: it may have been moved away.
@@ -80,21 +90,24 @@ class AccessLog:
             self._next = (target, fd)
         if target != "off":
             self._listen()
-        self.wake(True)
+            if self._started:
+                self._work()
+        self.wake(urgent=True)
 
-    def wake(self, urgent: bool) -> None:
+    def wake(self, urgent: bool = False) -> None:
         """Lines wait. `urgent`: so many that they should be written now."""
         if urgent:
             self._urgent.set()
         self._waiting.set()
 
-    def stop(self, seconds: float) -> None:
+    def stop(self, seconds: float = _LAST) -> None:
         """Write what waits, for at most so long, and end."""
+        atexit.unregister(self.stop)
         with self._lock:
             self._stopping = True
             thread, self._thread = self._thread, None
         if thread is not None:
-            self.wake(True)
+            self.wake(urgent=True)
             thread.join(seconds)
             if thread.is_alive():
                 _logger.warning("the access log cannot be written (%s): lines are lost", self._target)
@@ -119,15 +132,17 @@ class AccessLog:
     def _write_all(self) -> None:
         with self._lock:
             found, self._next = self._next, None
+        if self._fd is None and found is not None:
+            (self._target, self._fd), found = found, None
         lines, count = self._recorder.take_lines()
-        if lines and self._fd is not None:
-            written = self._write(self._fd, lines)
+        if lines:
+            written = 0 if self._fd is None else self._write(self._fd, lines)
             self._recorder.lines_written(written, count - written)
         if found is not None:
             _close(self._fd)
             self._target, self._fd = found
             if self._fd is None:
-                self._recorder.log(None)
+                self._recorder.log(None)  # not before now: lines that waited were for the file
 
     def _write(self, fd: int, lines: bytes) -> int:
         """Write all of `lines`; how many were."""

@@ -38,8 +38,6 @@ _WATCHED_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
 _LOOK = 1000
 """Milliseconds after which the configuration's files are looked at although nothing was heard of them: a change while a
 watch is being set up is not told, and neither are those on network file systems."""
-_LAST_LINES = 1.0
-"""Seconds in which what waits of the access log is written at the end: its reader may have stopped reading."""
 _STOPPED_SHORT = "ASGI callable returned without completing response."
 
 
@@ -241,7 +239,7 @@ class _Server(uvicorn.Server):
             if isinstance(connection, fastpath.Protocol):
                 connection.cut()
         await asyncio.sleep(0)  # what was written then is sent
-        await asyncio.to_thread(self._gateway.access_log.stop, _LAST_LINES)
+        await asyncio.to_thread(self._gateway.access_log.stop)
 
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:  # each second

@@ -96,7 +96,8 @@ impl Recorder {
         }
     }
 
-    /// Everything that is counted, in the text format of Prometheus, or as OpenMetrics.
+    /// Everything that is counted, in the text format of Prometheus (0.0.4), or as `OpenMetrics` (1.0.0); and the media
+    /// type of that.
     #[pyo3(signature = (*, openmetrics = false))]
     fn render(&self, py: Python<'_>, openmetrics: bool) -> (String, &'static str) {
         let format = if openmetrics { Format::OpenMetrics } else { Format::Text };
@@ -122,7 +123,7 @@ impl Recorder {
         self.inner.metrics.add(Total::LinesDropped, dropped);
     }
 
-    /// A request ended before anything was decided: it was refused with the error `code`, or its client left.
+    /// A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client left.
     #[pyo3(signature = (code, status, *, intake = None, id = "", client = None, method = "", target = None, bytes_in = 0, bytes_out = 0))]
     #[allow(clippy::too_many_arguments)] // All that may be known of it.
     fn refused(

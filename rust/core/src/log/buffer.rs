@@ -71,7 +71,7 @@ mod tests {
         write_line(&NOTHING, &mut one);
         let mut buffer = Buffer::new(8 * one.len() + 1);
         let pushed: Vec<Pushed> = (0..10).map(|_| buffer.push(&NOTHING)).collect();
-        assert_eq!(pushed, [First, Waits, Urgent, Waits, Waits, Waits, Waits, Waits, Dropped, Dropped]);
+        assert_eq!(pushed, [First, Urgent, Waits, Waits, Waits, Waits, Waits, Waits, Dropped, Dropped]);
         let (bytes, lines, dropped) = buffer.take();
         assert_eq!((bytes, lines, dropped), (one.repeat(8), 8, 2));
         assert_eq!(buffer.take(), (Vec::new(), 0, 0));
