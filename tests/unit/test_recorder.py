@@ -57,7 +57,9 @@ def samples(recorder: Recorder, *, openmetrics: bool = False) -> dict[tuple[str,
 
 def value(recorder: Recorder, name: str, **labels: str) -> float:
     return sum(
-        each for (found, labelled), each in samples(recorder).items() if found == name and labels.items() <= set(labelled)
+        each
+        for (found, labelled), each in samples(recorder).items()
+        if found == name and labels.items() <= set(labelled)
     )
 
 
@@ -142,7 +144,9 @@ def test_forked_processes_count_together() -> None:
     assert (value(recorder, "waypost_workers"), value(recorder, "waypost_client_connections")) == (1, 1)
 
 
-@pytest.mark.parametrize("memory", [b"\0" * Recorder.SIZE, bytearray(Recorder.SIZE - 8)], ids=["read-only", "too small"])
+@pytest.mark.parametrize(
+    "memory", [b"\0" * Recorder.SIZE, bytearray(Recorder.SIZE - 8)], ids=["read-only", "too small"]
+)
 def test_memory_that_cannot_be_counted_in_is_refused(memory: bytes | bytearray) -> None:
     with pytest.raises((ValueError, BufferError)):
         Recorder(CODES, memory)

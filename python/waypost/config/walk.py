@@ -312,7 +312,9 @@ class Walker:
             return value
         if "/" not in value and "." not in value:
             hint = self.suggest(value, words) or "."
-            return self.problem(path, f"unknown value {_quoted(value)}{hint} Allowed: {_or(words)}, or a file: ./{value}")
+            return self.problem(
+                path, f"unknown value {_quoted(value)}{hint} Allowed: {_or(words)}, or a file: ./{value}"
+            )
         # Not remembered as one to watch: it changes with every message.
         return os.path.abspath(self.source.base / value)  # noqa: PTH100 - links must stay links
 

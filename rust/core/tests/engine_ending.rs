@@ -112,7 +112,8 @@ fn a_line_says_all_of_a_message() {
     let parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let body = json!({"id": "m-1", "kind": "model", "model": "llama", "agent": "robot"});
     let (mut line, recorder) = ended(keys(), &[("x-api-key", b"k"), ("traceparent", parent)], &body, &ENDING);
-    let times = ["queue_ms", "first_byte_ms", "total_ms"].map(|name| line.as_object_mut().unwrap().remove(name));
+    let times =
+        ["queue_ms", "first_byte_ms", "total_ms"].map(|name| line.as_object_mut().unwrap().remove(name));
     assert_eq!(times.map(|time| time.unwrap().as_f64()), [1.0, 2.0, 3.0].map(Some));
     let expected = json!({
         "time": "2026-11-23T03:24:05.678Z", "id": "m-1", "client": "192.0.2.7", "key": "planner", "tenant": "acme",

@@ -241,13 +241,15 @@ impl Recorder {
         if !self.logging.load(Relaxed) {
             return Pushed::Waits;
         }
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(record)
+        let pushed = self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        if pushed == Pushed::Dropped {
+            self.metrics.add(Total::LinesDropped, 1);
+        }
+        pushed
     }
 
-    /// Takes the lines that wait, and how many they are. Those that were dropped since the last time are counted.
+    /// Takes the lines that wait, and how many they are.
     pub fn take_lines(&self) -> (Vec<u8>, u64) {
-        let (bytes, lines, dropped) = self.lines.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.metrics.add(Total::LinesDropped, dropped);
-        (bytes, lines)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

@@ -5,12 +5,11 @@ use std::mem;
 use super::line::write_line;
 use super::record::Record;
 
-/// Lines in the order in which they came, up to a bound. What finds no room is dropped and counted.
+/// Lines in the order in which they came, up to a bound. What finds no room is dropped.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
     lines: u64,
-    dropped: u64,
     limit: usize,
     urgent: usize,
 }
@@ -32,7 +31,7 @@ impl Buffer {
     /// For at most `limit` bytes. Above a quarter of that they should be written soon.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), lines: 0, dropped: 0, limit, urgent: limit / 4 }
+        Self { bytes: Vec::new(), lines: 0, limit, urgent: limit / 4 }
     }
 
     /// Adds a record's line.
@@ -42,7 +41,6 @@ impl Buffer {
         let after = self.bytes.len();
         if after > self.limit {
             self.bytes.truncate(before);
-            self.dropped += 1;
             return Pushed::Dropped;
         }
         self.lines += 1;
@@ -53,9 +51,9 @@ impl Buffer {
         }
     }
 
-    /// Takes all that waits: the bytes, how many lines they are, and how many were dropped since the last time.
-    pub fn take(&mut self) -> (Vec<u8>, u64, u64) {
-        (mem::take(&mut self.bytes), mem::take(&mut self.lines), mem::take(&mut self.dropped))
+    /// Takes all that waits: the bytes, and how many lines they are.
+    pub fn take(&mut self) -> (Vec<u8>, u64) {
+        (mem::take(&mut self.bytes), mem::take(&mut self.lines))
     }
 }
 
@@ -72,10 +70,9 @@ mod tests {
         let mut buffer = Buffer::new(8 * one.len() + 1);
         let pushed: Vec<Pushed> = (0..10).map(|_| buffer.push(&NOTHING)).collect();
         assert_eq!(pushed, [First, Urgent, Waits, Waits, Waits, Waits, Waits, Waits, Dropped, Dropped]);
-        let (bytes, lines, dropped) = buffer.take();
-        assert_eq!((bytes, lines, dropped), (one.repeat(8), 8, 2));
-        assert_eq!(buffer.take(), (Vec::new(), 0, 0));
+        assert_eq!(buffer.take(), (one.repeat(8), 8));
+        assert_eq!(buffer.take(), (Vec::new(), 0));
         assert_eq!(buffer.push(&NOTHING), First);
-        assert_eq!(buffer.take(), (one, 1, 0));
+        assert_eq!(buffer.take(), (one, 1));
     }
 }
