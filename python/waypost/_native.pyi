@@ -272,6 +272,14 @@ class Cluster:
     def model(self) -> str | None:
         """The model for envelopes that name none."""
     @property
+    def policy(self) -> dict[str, Any]:
+        """All of its policy, defaults filled in: the keys of a configuration. A new dict each time.
+
+        Times are in seconds, percentages and percentiles whole numbers. `retry` and `breaker` are always mappings,
+        `rate` always a list; `concurrency` is a number, `"unlimited"` or `{"adaptive": {…}}`; `balance` a word or
+        `{"hash": field}`; `hedge` and `health["check"]` are mappings or `None`.
+        """
+    @property
     def connect_timeout(self) -> float: ...
     @property
     def first_byte_timeout(self) -> float: ...
@@ -413,17 +421,19 @@ class Snapshot:
     """One compiled configuration. A reload makes another and swaps it whole."""
 
     def __new__(cls, config: Mapping[str, Any], recorder: Recorder | None = None) -> Snapshot:
-        """Compile a checked configuration (`waypost.config.Config.to_native()`). `recorder` counts its messages.
+        """Compile a checked configuration (`waypost.config.Config.to_native()`). A key of a cluster's policy that is
+        left out has its default. `recorder` counts and logs its messages.
 
-        Raises `ConfigError` with every problem of meaning: patterns, unknown clusters, dialects that cannot be joined.
+        Raises `ConfigError` with every problem of meaning: patterns, policies, unknown clusters, dialects that cannot
+        be joined.
         """
 
     @staticmethod
     def problems(config: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
         """(path, message) of every problem of meaning in a draft: a configuration of which not all could be read.
 
-        In its patterns `...` stands for what is not known, and no problem is found there. Names of clusters that are
-        not there say nothing.
+        In its patterns and policies `...` stands for what is not known, and no problem is found there. Names of
+        clusters that are not there say nothing.
         """
 
     @property
@@ -477,8 +487,9 @@ class Recorder:
     def __new__(cls, codes: list[str], memory: Buffer | None = None) -> Recorder:
         """Count errors by these codes, 64 at most.
 
-        `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. Processes that share it (a mapping
-        that was made before they were forked) count together, if their `codes` are the same. `None`: memory of its own.
+        `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. Processes that share it (a
+        mapping that was made before they were forked) count together, if their `codes` are the same. `None`: memory of
+        its own.
         """
 
     def become_worker(self, worker: int) -> None:
@@ -500,11 +511,11 @@ class Recorder:
     def log(self, wake: Callable[[bool], object] | None) -> None:
         """Keep a line of each message that ends, and call `wake` when lines wait; `None`: keep none.
 
-        `wake(False)` where a first line waits, `wake(True)` where so many do that they should be written now. Lines that
-        find no room, with 4 MiB of others waiting, are dropped and counted.
+        `wake(False)` where a first line waits, `wake(True)` where so many do that they should be written now. Lines
+        that find no room, with 4 MiB of others waiting, are dropped and counted.
         """
     def take_lines(self) -> tuple[bytes, int]:
-        """The lines that wait, and how many they are. Each is a JSON object of at most 4096 bytes with its line feed."""
+        """The lines that wait, and how many they are. Each is a JSON object of at most 4096 bytes, its end included."""
     def lines_written(self, written: int, dropped: int) -> None:
         """So many lines were written, or could not be."""
     def refused(
@@ -520,7 +531,8 @@ class Recorder:
         bytes_in: int = 0,
         bytes_out: int = 0,
     ) -> None:
-        """A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client left.
+        """A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client
+        left.
 
         `intake` knows all but `id` and what follows `target`; without one it is what is given here.
         """

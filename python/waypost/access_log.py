@@ -13,7 +13,6 @@ import os
 import select
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from typing import Final
 

@@ -127,7 +127,7 @@ class Gateway:
             self.access_log.start()
         except OSError as exc:
             # Under another server than `waypost serve`: messages are worth more than their lines.
-            _logger.error("there is no access log: %s", _not_opened(self.generation.config, exc).message)
+            _logger.warning("there is no access log: %s", _not_opened(self.generation.config, exc).message)
 
     def publish(self) -> None:
         """Set the gauges of this process to what they are now."""

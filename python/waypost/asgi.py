@@ -25,7 +25,6 @@ from waypost.exchange.upload import Upload
 if TYPE_CHECKING:
     from waypost._native import Intake
     from waypost.app import Gateway, Generation
-    from waypost.exchange.runtime import Runtime
 
 __all__ = ["GONE", "AsgiSink", "DataPath", "too_large"]
 

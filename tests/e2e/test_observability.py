@@ -96,7 +96,7 @@ def test_a_message_that_went_well(place: Place) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert line == {
         "id": "r-1", "client": "127.0.0.1", "method": "POST", "path": "/v1/chat/completions", "kind": "model",
-        "model": "m \"\n☃", "route": "to-model", "cluster": "model", "endpoint": site["model"].url, "attempts": 1,
+        "model": 'm "\n☃', "route": "to-model", "cluster": "model", "endpoint": site["model"].url, "attempts": 1,
         "status": 200, "bytes_in": len(body), "bytes_out": 10, "why": "ok", "trace": TRACE,
     }  # fmt: skip
     metrics = Metrics(site.proxy)
@@ -152,6 +152,18 @@ def _chat(site: Site, cluster: str, **headers: str) -> None:
     site.chat(cluster, **headers).response()
 
 
+def _raw(site: Site, data: bytes) -> None:
+    client = site.client()
+    client.send(data)
+    client.response()
+
+
+def _late(site: Site) -> None:
+    client = site.chat("model", x_waypost_deadline_ms="100")
+    site["model"].request()
+    assert client.response().status == 504
+
+
 ENDINGS: dict[str, tuple[Callable[[Site], Any], dict[str, Any]]] = {
     "no_route": (lambda site: _chat(site, "nobody"), {"status": 404}),
     "invalid_json": (lambda site: site.chat("model", b"{").response(), {"status": 400, "bytes_in": 1}),
@@ -164,20 +176,8 @@ ENDINGS: dict[str, tuple[Callable[[Site], Any], dict[str, Any]]] = {
     "body_too_large": (lambda site: site.chat("model", b" " * 2000).response(), {"status": 413}),
     "bad_framing": (lambda site: _raw(site, b"GET / HTTP/9.9\r\n\r\n"), {"status": 400, "client": "127.0.0.1"}),
     "upstream_unreachable": (lambda site: _chat(site, "dead"), {"status": 502, "cluster": "dead", "attempts": 1}),
-    "deadline_exceeded": (lambda site: _late(site), {"status": 504, "cluster": "model", "attempts": 1}),
+    "deadline_exceeded": (_late, {"status": 504, "cluster": "model", "attempts": 1}),
 }
-
-
-def _raw(site: Site, data: bytes) -> None:
-    client = site.client()
-    client.send(data)
-    client.response()
-
-
-def _late(site: Site) -> None:
-    client = site.chat("model", x_waypost_deadline_ms="100")
-    site["model"].request()
-    assert client.response().status == 504
 
 
 @pytest.mark.parametrize("code", ENDINGS)

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
+use waypost_core::cluster::policy::Policy;
+use waypost_core::cluster::{Cluster, Credential, Endpoint};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{
     Config, Ending, EndpointAt, Ids, Intake, Limits, Recorder, Request, Snapshot, Trusted,
@@ -31,14 +32,13 @@ const ENDING: Ending<'_> = Ending {
 };
 
 fn cluster(name: &str, url: &str) -> Cluster {
-    let timeout = Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 };
     Cluster {
         name: name.to_owned(),
         speaks: Dialect::Envelope,
         endpoints: vec![Endpoint::parse(url, 1).unwrap()],
         credential: Credential::None,
         model: None,
-        timeout,
+        policy: Policy::default(),
     }
 }
 
