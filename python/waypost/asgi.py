@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from waypost._native import Intake
     from waypost.app import Gateway, Generation
 
-__all__ = ["GONE", "AsgiSink", "DataPath", "too_large"]
+__all__ = ["GONE", "REFUSED", "AsgiSink", "DataPath", "too_large"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -35,6 +35,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 GONE: Final = "waypost.gone"
 """An extension of the scope. Its `call` takes a function to call when the client has left, or `None`: cheaper than
 a task that waits in `receive`."""
+REFUSED: Final = "waypost.refused"
+"""An extension of the scope, there once the server has refused the rest of the request: the error that it answered. The
+application then sees a client that has left."""
 _HIGH_WATER: Final = 256 * 1024
 """Bytes of a response that wait for the client before reading from the endpoint pauses."""
 _DISCARD_TIME: Final = 1.0
@@ -276,8 +279,12 @@ class _Request:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def left(self) -> None:
-        """The client left before its message was complete."""
-        self._record(None, 0, self.id, 0)
+        """The client left before its message was complete, or the server would not read on."""
+        refusal = self._refusal()
+        self._record(None if refusal is None else refusal.code, 0 if refusal is None else refusal.status, self.id, 0)
+
+    def _refusal(self) -> WaypostError | None:
+        return (self._scope.get("extensions") or {}).get(REFUSED)
 
     def _record(self, code: str | None, status: int, request_id: str, size: int) -> None:
         if self._exchanged:
@@ -425,6 +432,9 @@ class _Request:
                     break
                 chunk = (await self._next()).get("body", b"")
         except _Disconnected:
+            refusal = self._refusal()
+            if refusal is not None:
+                exchange.fail(refusal)
             exchange.cancel()
             sink.disconnected()
             return

@@ -126,6 +126,7 @@ def serve(
             say = _say if link.index == 0 else _keep_quiet
             if link.replaces:
                 _reread(gateway, path, say)
+                _reopen(gateway, say)
 
             def started() -> None:
                 asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
@@ -160,6 +161,14 @@ def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
         return None
     gateway.recorder.loaded(good=True)
     return config
+
+
+def _reopen(gateway: Gateway, say: _Say) -> None:
+    """Open the access log anew: its file may have been moved away."""
+    try:
+        gateway.access_log.open(gateway.generation.config.access_log, anew=True)
+    except OSError as exc:
+        say(f"waypost: the access log stays where it was: it cannot be opened anew: {exc.strerror}")
 
 
 def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast: bool) -> uvicorn.Config:
@@ -266,11 +275,8 @@ class _Server(uvicorn.Server):
             _logger.error("a defect ended a task of the server", exc_info=exc)
 
     def _hang_up(self) -> None:
-        """SIGHUP: open the log anew, which may have been moved away, and load the configuration again."""
-        try:
-            self._gateway.access_log.open(self._gateway.generation.config.access_log, anew=True)
-        except OSError as exc:
-            self._say(f"waypost: the access log stays where it was: it cannot be opened anew: {exc.strerror}")
+        """SIGHUP: open the log anew, and load the configuration again."""
+        _reopen(self._gateway, self._say)
         self._spawn(self._reload())
 
     async def _reload(self) -> None:

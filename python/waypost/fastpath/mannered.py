@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from waypost.asgi import GONE
+from waypost.asgi import GONE, REFUSED
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -109,16 +109,21 @@ class Mannered(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn would say
         """What uvicorn's parser refused."""
         cycle = self.cycle
+        error = WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112")
+        begun = False
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or self.pipeline:
                 self.transport.close()  # in the middle of another response nothing can be said
                 return
+            if self._within:
+                begun = True
+                cycle.scope["extensions"][REFUSED] = error
             cycle.disconnected = True
             cycle.message_event.set()
-        self.refuse(WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112"))
+        self.refuse(error, begun=begun)
 
-    def refuse(self, error: WaypostError) -> None:
-        """Answer what cannot be read as a request, and end the connection."""
+    def refuse(self, error: WaypostError, *, begun: bool = False) -> None:
+        """Answer what cannot be read as a request, and end the connection. `begun`: the application has it already."""
         if self.transport.is_closing():
             return
         request_id = error.message_id or ""
@@ -128,7 +133,8 @@ class Mannered(HttpToolsProtocol):
         if (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
         lines = [b"%b: %b\r\n" % field for field in headers]
-        self.refused(error, status, request_id, len(body))
+        if not begun:
+            self.refused(error, status, request_id, len(body))
         self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
         self.linger()
 

@@ -22,18 +22,18 @@ use crate::snapshot::{IDS, Shared};
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Intake {
     shared: Arc<Shared>,
-    intake: Arc<engine::Intake>,
+    inner: Arc<engine::Intake>,
     /// When the request's head was there.
     pub(crate) since: Instant,
 }
 
 impl Intake {
     pub(crate) fn new(shared: Arc<Shared>, intake: engine::Intake) -> Self {
-        Self { shared, intake: Arc::new(intake), since: Instant::now() }
+        Self { shared, inner: Arc::new(intake), since: Instant::now() }
     }
 
     pub(crate) fn inner(&self) -> &engine::Intake {
-        &self.intake
+        &self.inner
     }
 }
 
@@ -42,63 +42,63 @@ impl Intake {
     /// `x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one.
     #[getter]
     fn id(&self) -> &str {
-        &self.intake.id
+        &self.inner.id
     }
 
     #[getter]
     fn dialect(&self) -> &'static str {
-        self.intake.dialect.name()
+        self.inner.dialect.name()
     }
 
     #[getter]
     fn method(&self) -> &str {
-        self.intake.method()
+        self.inner.method()
     }
 
     /// Path and query, not decoded.
     #[getter]
     fn target(&self) -> &str {
-        self.intake.target()
+        self.inner.target()
     }
 
     #[getter]
     fn http_version(&self) -> &str {
-        self.intake.version()
+        self.inner.version()
     }
 
     /// The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not.
     #[getter]
     fn persistent(&self) -> bool {
-        self.intake.persistent()
+        self.inner.persistent()
     }
 
     /// Bytes of the body, where the head says it.
     #[getter]
     fn length(&self) -> Option<u64> {
-        self.intake.length
+        self.inner.length
     }
 
     /// True: read the whole body, up to `limits.body`, and give it to `plan`.
     #[getter]
     fn buffered(&self) -> bool {
-        self.intake.buffered
+        self.inner.buffered
     }
 
     /// Decide; the plan keeps `body`.
     #[pyo3(signature = (body))]
     fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
         let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
-        let plan = self.shared.snapshot.plan(&self.intake, bytes, &IDS);
+        let plan = self.shared.snapshot.plan(&self.inner, bytes, &IDS);
         let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
         let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
-        Plan::new(py, Arc::clone(&self.shared), Arc::clone(&self.intake), self.since, plan, held)
+        Plan::new(py, Arc::clone(&self.shared), Arc::clone(&self.inner), self.since, plan, held)
     }
 
     /// Why each route does or does not take the message: by what `plan` decides by.
     #[pyo3(signature = (body))]
     fn explain(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Explanation> {
         let snapshot = &self.shared.snapshot;
-        let explained = snapshot.explain(&self.intake, body).map_err(|error| errors::message(py, &error))?;
+        let explained = snapshot.explain(&self.inner, body).map_err(|error| errors::message(py, &error))?;
         self.shared.table.get().explanation(py, explained)
     }
 }
@@ -351,7 +351,7 @@ impl Plan {
 
     #[getter]
     fn intake(&self) -> Intake {
-        Intake { shared: Arc::clone(&self.shared), intake: Arc::clone(&self.intake), since: self.since }
+        Intake { shared: Arc::clone(&self.shared), inner: Arc::clone(&self.intake), since: self.since }
     }
 
     #[getter]
