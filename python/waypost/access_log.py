@@ -13,6 +13,7 @@ import os
 import select
 import stat
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Final
 
@@ -31,6 +32,8 @@ _MODE: Final = 0o640
 _STANDARD: Final = {"stdout": 1, "stderr": 2}
 
 _logger = logging.getLogger("waypost")
+_running: weakref.WeakSet[AccessLog] = weakref.WeakSet()
+"""Those that may have something to write when the process ends."""
 
 
 class AccessLog:
@@ -46,6 +49,7 @@ class AccessLog:
         self._waiting = threading.Event()
         self._urgent = threading.Event()
         self._started = False
+        self._ending = False  # the thread ends once nothing waits
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._failing = False
@@ -58,18 +62,11 @@ class AccessLog:
             self._listen()
 
     def start(self) -> None:
-        """`begin`, and write. In the process that serves, as threads do not survive a fork; again does nothing."""
+        """`begin`, and write what comes. In the process that serves, as threads do not survive a fork."""
         self.begin()
         self._started = True
-        if self._target != "off":
-            self._work()
-
-    def _work(self) -> None:
-        with self._lock:
-            if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-                self._thread.start()
-                atexit.register(self.stop)
+        if self._waiting.is_set():
+            self.wake()
 
     def open(self, target: str, *, anew: bool = False) -> None:
         """Write to `target` from now on. `anew`: open a file even if it is the same: it may have been moved away.
@@ -89,8 +86,6 @@ class AccessLog:
             self._next = (target, fd)
         if target != "off":
             self._listen()
-            if self._started:
-                self._work()
         self.wake(urgent=True)
 
     def wake(self, urgent: bool = False) -> None:
@@ -98,13 +93,26 @@ class AccessLog:
         if urgent:
             self._urgent.set()
         self._waiting.set()
+        with self._lock:
+            if self._thread is None and self._started and not self._stopping:
+                self._ending = False
+                self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+                self._thread.start()
+                _running.add(self)
+
+    def rest(self) -> None:
+        """Write what waits, and then need no thread until more comes."""
+        with self._lock:
+            self._ending = True
+            resting = self._thread is not None
+        if resting:
+            self.wake(urgent=True)
 
     def stop(self, seconds: float = _LAST) -> None:
         """Write what waits, for at most so long, and end."""
-        atexit.unregister(self.stop)
         with self._lock:
-            self._stopping = True
-            thread, self._thread = self._thread, None
+            self._stopping = self._ending = True
+            thread = self._thread
         if thread is not None:
             self.wake(urgent=True)
             thread.join(seconds)
@@ -120,13 +128,15 @@ class AccessLog:
     def _run(self) -> None:
         while True:
             self._waiting.wait()
-            if not self._stopping:
+            if not self._ending:
                 self._urgent.wait(_GATHER)
             self._waiting.clear()
             self._urgent.clear()
             self._write_all()
-            if self._stopping:
-                return
+            with self._lock:
+                if self._ending and not self._waiting.is_set():
+                    self._thread = None
+                    return
 
     def _write_all(self) -> None:
         with self._lock:
@@ -160,6 +170,12 @@ class AccessLog:
 
     def _listen(self) -> None:
         self._recorder.log(None if self._target == "off" else self.wake)
+
+
+@atexit.register
+def _stop() -> None:
+    for log in list(_running):
+        log.stop()
 
 
 def _is_file(target: str) -> bool:

@@ -151,6 +151,8 @@ class Gateway:
         runtime = self._runtimes.pop(asyncio.get_running_loop(), None)
         if runtime is not None:
             runtime.close()
+        if not self._runtimes:
+            self.access_log.rest()
 
 
 def create_app(config: Config) -> Starlette:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import mmap
 import os
 import select
 import threading
@@ -90,6 +92,34 @@ def test_lines_wait_for_each_other_but_not_for_long(written: Callable[[str], Wri
     assert ids(file.read_text()) == ["a", "b", "c"]
 
 
+def test_there_is_a_thread_only_while_there_is_something_to_write(
+    written: Callable[[str], Written], tmp_path: Path
+) -> None:
+    def running() -> bool:
+        return each.log._thread is not None
+
+    file = tmp_path / "access.log"
+    each = written(str(file))
+    each.log.start()
+    assert not running()
+    for name in ("a", "b", "c"):
+        each.add(name)
+        assert running()
+        each.log.rest()
+        each.wait_for(lambda: not running())
+    assert ids(file.read_text()) == ["a", "b", "c"]
+
+
+def test_nothing_is_left_of_one_that_nobody_refers_to(tmp_path: Path) -> None:
+    memory = mmap.mmap(-1, Recorder.SIZE)
+    recorder = Recorder([], memory)
+    log = AccessLog(recorder, str(tmp_path / "access.log"))
+    log.begin()
+    del log, recorder
+    gc.collect()
+    memory.close()  # raises where it is still counted in
+
+
 def test_a_file_that_was_moved_away_is_opened_anew(written: Callable[[str], Written], tmp_path: Path) -> None:
     file, moved = tmp_path / "access.log", tmp_path / "access.log.1"
     each = written(str(file))
@@ -174,7 +204,7 @@ def test_what_cannot_be_written_is_counted_and_said_once(
         each.add("a")
         each.wait_for(lambda: each.lines("dropped") == count)  # noqa: B023
     assert each.lines("written") == 0
-    assert len([record for record in caplog.records if "cannot be written" in record.message]) == 1
+    assert len([record for record in caplog.records if "(/dev/full): " in record.message]) == 1
 
 
 def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(

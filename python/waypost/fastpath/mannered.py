@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from waypost.asgi import GONE, REFUSED
 from waypost.dialects.errors import render_error
@@ -117,7 +117,8 @@ class Mannered(HttpToolsProtocol):
                 return
             if self._within:
                 begun = True
-                cycle.scope["extensions"][REFUSED] = error
+                extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
+                extensions[REFUSED] = error
             cycle.disconnected = True
             cycle.message_event.set()
         self.refuse(error, begun=begun)

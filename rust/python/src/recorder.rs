@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use waypost_core::engine::{self, Ending};
@@ -45,6 +46,18 @@ impl Recorder {
             metrics.add(Total::Began, now());
         }
         Ok(Self { inner: Arc::new(engine::Recorder::new(metrics)), wake: Mutex::new(None) })
+    }
+
+    /// Who is woken mostly refers to the recorder.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.wake.try_lock() {
+            Ok(wake) => visit.call(&*wake),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// From now on this process is this worker, from 0.
