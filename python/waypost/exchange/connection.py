@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from waypost.exchange.attempt import Attempt
     from waypost.exchange.pool import Key, Pool
+    from waypost.exchange.resolver import Address
 
 __all__ = ["Connection"]
 
@@ -18,11 +20,13 @@ _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLE
 class Connection(asyncio.Protocol):
     """The protocol of one connection to an endpoint, and what the pool knows of it."""
 
-    __slots__ = ("_poll", "_pool", "_transport", "attempt", "idle_since", "key", "reading", "used",
-                 "writable")  # fmt: skip
+    __slots__ = ("_fault", "_gone", "_poll", "_pool", "_transport", "address", "attempt", "idle_since", "key",
+                 "reading", "used", "writable")  # fmt: skip
 
-    def __init__(self, pool: Pool, key: Key) -> None:
+    def __init__(self, pool: Pool, key: Key, address: Address | None = None) -> None:
         self.key = key
+        self.address = address
+        """What it is connected to, where that was found by a name."""
         self.attempt: Attempt | None = None
         self.idle_since = 0.0
         self.used = False
@@ -32,8 +36,21 @@ class Connection(asyncio.Protocol):
         self.reading = True
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
+        self._gone: Callable[[Exception | None], None] | None = None
+        self._fault: Exception | None = None
 
     # Used by the attempt and the pool.
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def when_gone(self, tell: Callable[[Exception | None], None]) -> None:
+        """Call `tell` with what ended it once it is gone, or at once. For one that no attempt has."""
+        if self._transport is None:
+            tell(self._fault)
+        else:
+            self._gone = tell
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -86,6 +103,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._pool.made()
+        if self.address is not None:
+            self.address.opened()
 
     def data_received(self, data: bytes) -> None:
         attempt = self.attempt
@@ -107,8 +126,13 @@ class Connection(asyncio.Protocol):
         self.attempt = None
         self._transport = None
         self._poll = None
+        if self.address is not None:
+            self.address.closed()
         if attempt is None:
+            self._fault = exc
             self._pool.drop(self)
+            if self._gone is not None:
+                self._gone(exc)
         else:
             attempt.lost(exc)
 
