@@ -1,6 +1,7 @@
 """The Rust extension: matching, routing decisions, HTTP/1.1 framing.
 
-Pure functions and state machines: nothing in here opens a socket, reads a file or looks at a clock. All classes
+Pure functions and state machines: nothing in here opens a socket or reads a file, and only what a `Recorder` tells of
+messages comes from a clock: when a request's head was there, a response's head, and the end. All classes
 are immutable unless they say otherwise and may be shared between threads.
 
 More than 500 lines, because the contract of one module is one file.
@@ -477,8 +478,6 @@ class Snapshot:
 @final
 class Recorder:
     """Counts messages that are over, and keeps their lines for the access log. Mutable; may be used by several threads.
-
-    Reads the clocks of the system, which nothing else in here does.
     """
 
     SIZE: Final[int]

@@ -45,7 +45,7 @@ class AccessLog:
         self._fd: int | None = None
         self._opened = False
         self._lock = threading.Lock()  # of what follows
-        self._next: tuple[str, int | None] | None = None  # to be written to from now on
+        self._next: tuple[int | None] | None = None  # what to write to from now on
         self._waiting = threading.Event()
         self._urgent = threading.Event()
         self._started = False
@@ -81,11 +81,11 @@ class AccessLog:
         fd = _open(target)
         with self._lock:
             if self._next is not None:
-                _close(self._next[1])
+                _close(self._next[0])
             self._target = target
-            self._next = (target, fd)
-        if target != "off":
-            self._listen()
+            self._next = (fd,)
+            if target != "off":
+                self._listen()
         self.wake(urgent=True)
 
     def wake(self, urgent: bool = False) -> None:
@@ -142,16 +142,17 @@ class AccessLog:
         with self._lock:
             found, self._next = self._next, None
         if self._fd is None and found is not None:
-            (self._target, self._fd), found = found, None
+            (self._fd,), found = found, None
         lines, count = self._recorder.take_lines()
         if lines:
             written = 0 if self._fd is None else self._write(self._fd, lines)
             self._recorder.lines_written(written, count - written)
         if found is not None:
             _close(self._fd)
-            self._target, self._fd = found
-            if self._fd is None:
-                self._recorder.log(None)  # not before now: lines that waited were for the file
+            (self._fd,) = found
+            with self._lock:
+                if self._target == "off":
+                    self._listen()  # not before now: lines that waited were for the file
 
     def _write(self, fd: int, lines: bytes) -> int:
         """Write all of `lines`; how many were."""

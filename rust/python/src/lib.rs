@@ -1,4 +1,5 @@
 //! The PyO3 binding of `waypost-core`, and nothing else: arguments in, calls to the core, objects and exceptions out.
+//! It supplies what the core has not by itself: random seeds, and the times of what is recorded.
 //!
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 

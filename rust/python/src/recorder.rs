@@ -1,7 +1,8 @@
 //! `Recorder`: what messages did, counted and logged.
 
+use std::mem;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use pyo3::buffer::PyBuffer;
@@ -57,7 +58,8 @@ impl Recorder {
     }
 
     fn __clear__(&self) {
-        *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let old = self.wake().take();
+        drop(old);
     }
 
     /// From now on this process is this worker, from 0.
@@ -121,7 +123,8 @@ impl Recorder {
     /// Keep a line of each message that ends, and call `wake` when lines wait; `None`: keep none.
     fn log(&self, wake: Option<Py<PyAny>>) {
         self.inner.log(wake.is_some());
-        *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = wake;
+        let old = mem::replace(&mut *self.wake(), wake);
+        drop(old); // without the lock
     }
 
     /// The lines that wait, and how many they are.
@@ -179,6 +182,11 @@ impl Recorder {
 }
 
 impl Recorder {
+    /// Never held while Python runs, which might want it too.
+    fn wake(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn inner(&self) -> &Arc<engine::Recorder> {
         &self.inner
     }
@@ -190,8 +198,7 @@ impl Recorder {
             Pushed::First => false,
             Pushed::Urgent => true,
         };
-        let wake = self.wake.lock().unwrap_or_else(PoisonError::into_inner);
-        let wake = wake.as_ref().map(|wake| wake.clone_ref(py));
+        let wake = self.wake().as_ref().map(|wake| wake.clone_ref(py));
         if let Some(wake) = wake {
             wake.call1(py, (urgent,))?;
         }
