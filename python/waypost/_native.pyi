@@ -477,7 +477,7 @@ class Snapshot:
 
 @final
 class Recorder:
-    """Counts messages that are over, and keeps their lines for the access log. Mutable; may be used by several threads."""
+    """Counts messages that are over, and keeps their lines for the access log. Mutable, for use by any thread."""
 
     SIZE: Final[int]
     """Bytes of memory that it counts in."""
