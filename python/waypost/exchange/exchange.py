@@ -108,9 +108,7 @@ class Exchange:
 
     def begin(self) -> None:
         """Make the first attempt."""
-        runtime = self.runtime
-        runtime.counters.exchanges += 1
-        self._began = runtime.loop.time()
+        self._began = self.runtime.loop.time()
         deadline_ms = self._plan.deadline_ms
         if deadline_ms is not None:
             self._deadline = self._began + deadline_ms / 1000
@@ -128,6 +126,7 @@ class Exchange:
         if self.done or self._upload is None:
             return True
         try:
+            self._plan.received(len(chunk))
             return self._upload.take(chunk, self._connection())
         except WaypostError as error:
             self.fail(error)
@@ -165,7 +164,7 @@ class Exchange:
     def cancel(self) -> None:
         """The client left: close the upstream connection now. The sink hears nothing more."""
         if not self.done:
-            self.runtime.counters.cancelled += 1
+            self._record("client_gone")
             self._finish()
 
     def defect(self, exc: Exception) -> None:
@@ -194,7 +193,6 @@ class Exchange:
             if self._translation is not None and self._plan.translated(endpoint):
                 self._translation.body(endpoint.cluster)
             self.attempts += 1
-            runtime.counters.attempts += 1
             self.request_sent = False
             self._head = None
             attempt = self.attempt = Attempt(self, endpoint, place, self._method)
@@ -332,7 +330,6 @@ class Exchange:
         self._phase = "deliver"
         out = self._out = self._sink
         out.whole(head, self._plan, attempt.endpoint, self.attempts, body, end)
-        self.runtime.counters.answered += 1
         self._finish()
 
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
@@ -382,12 +379,12 @@ class Exchange:
         out = self._out
         if out is not None:
             out.end(trailers)
-        self.runtime.counters.answered += 1
+        self._record("ok")
         self._finish()
 
     def _complete(self) -> None:
         """The sink has everything, but the response has not ended. Its connection may still become reusable."""
-        self.runtime.counters.answered += 1
+        self._record("ok")
         attempt, self.attempt = self.attempt, None
         self._finish()
         if attempt is not None:
@@ -464,19 +461,23 @@ class Exchange:
         if out is None:
             self._answer(error)
             return
-        self.runtime.counters.aborted += 1
         self._finish()
         out.abort(error)
+        self._record("aborted", error.code)
 
     def _answer(self, error: WaypostError) -> None:
         """Answer with `error` in the client's dialect."""
-        self.runtime.counters.failed += 1
         status, headers, body = render_error(self._plan.dialect, error, self._plan.id)
+        self._plan.finished(len(body), error.code, status=status, endpoint=self.endpoint, attempts=self.attempts)
         self._finish()
         sink = self._sink
         sink.start(status, headers + self._plan.own_fields(self.endpoint, self.attempts))
         sink.data(body)
         sink.end()
+
+    def _record(self, why: str, error: str | None = None) -> None:
+        """Count and log the message, which ends now."""
+        self._plan.finished(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
 
     def _finish(self) -> None:
         self.done = True

@@ -6,29 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from waypost._native import Endpoint
+from waypost._native import Endpoint, Recorder
 from waypost.config.proxy import Proxy
 from waypost.exchange.pool import Key, Pool
 from waypost.exchange.tls import Tls
 from waypost.exchange.wheel import Wheel
 
-__all__ = ["Counters", "Runtime", "Settings"]
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened so far. Each exchange counts once under `exchanges`, and once under how it ended."""
-
-    exchanges: int = 0
-    attempts: int = 0
-    answered: int = 0
-    """An endpoint's response went through whole."""
-    failed: int = 0
-    """Waypost had to answer with an error."""
-    aborted: int = 0
-    """The response stopped short, after it had begun."""
-    cancelled: int = 0
-    """The client left."""
+__all__ = ["Runtime", "Settings"]
 
 
 class Place:
@@ -67,15 +51,14 @@ class Settings:
 
 
 class Runtime:
-    """The timer wheel, the pool and the counters of one event loop. Lives until `close`; survives reloads."""
+    """The timer wheel and the pool of one event loop. Lives until `close`; survives reloads."""
 
-    __slots__ = ("counters", "loop", "pool", "wheel")
+    __slots__ = ("loop", "pool", "wheel")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, recorder: Recorder | None = None) -> None:
         self.loop = loop
         self.wheel = Wheel(loop)
-        self.pool = Pool(loop, self.wheel)
-        self.counters = Counters()
+        self.pool = Pool(loop, self.wheel, recorder)
 
     def close(self) -> None:
         """Close idle connections. Exchanges under way keep theirs until they are over."""

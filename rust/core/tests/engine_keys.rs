@@ -294,7 +294,7 @@ proptest! {
             Ok(plan) => {
                 prop_assert_eq!(&snapshot.table.decision(plan.rank).unwrap().route, tenant);
                 let length = BodyLength::Known(body.len() as u64);
-                let head = snapshot.head(&intake, &plan, plan.endpoints[0], length, None).unwrap().unwrap();
+                let head = snapshot.head(&intake, &plan, plan.endpoints[0], length, None, &Ids::new(1)).unwrap().unwrap();
                 let head = String::from_utf8(head).unwrap().to_lowercase().replace('_', "-");
                 let told: Vec<&str> = head.lines().filter(|line| line.starts_with("x-waypost-tenant:")).collect();
                 prop_assert_eq!(told, [format!("x-waypost-tenant: {tenant}")]);

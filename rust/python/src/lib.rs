@@ -1,4 +1,5 @@
 //! The PyO3 binding of `waypost-core`, and nothing else: arguments in, calls to the core, objects and exceptions out.
+//! It supplies what the core has not by itself: random seeds, and the times of what is recorded.
 //!
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 
@@ -14,6 +15,7 @@ mod message;
 mod names;
 mod plan;
 mod policy;
+mod recorder;
 mod request;
 mod route_table;
 mod snapshot;
@@ -35,6 +37,8 @@ mod _native {
     use crate::matcher::Matcher;
     #[pymodule_export]
     use crate::plan::{Intake, Plan};
+    #[pymodule_export]
+    use crate::recorder::Recorder;
     #[pymodule_export]
     use crate::request::RequestReader;
     #[pymodule_export]

@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
 use waypost_core::engine::{self, Config, EndpointAt, Ids, Limits, Request, Trusted};
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::keys::{self, Caller, Keys};
+use waypost_core::metrics::Slots;
 use waypost_core::pattern::Problem;
 
 use crate::cluster_config::read_cluster;
@@ -16,6 +17,7 @@ use crate::endpoint::{Cluster, Endpoint};
 use crate::errors;
 use crate::message::{pair_of, read_identity};
 use crate::plan::Intake;
+use crate::recorder::Recorder;
 use crate::route_table::{RouteTable, item, read_routes};
 
 /// One source of ids for the process: they outlive snapshots. The standard library seeds its hasher from the system.
@@ -29,6 +31,9 @@ pub(crate) struct Shared {
     clusters: Vec<Py<Cluster>>,
     /// By cluster.
     endpoints: Vec<Vec<Py<Endpoint>>>,
+    /// Who counts and logs its messages.
+    pub(crate) recorder: Option<Py<Recorder>>,
+    pub(crate) slots: Slots,
 }
 
 impl Shared {
@@ -52,7 +57,8 @@ impl Snapshot {
 #[pymethods]
 impl Snapshot {
     #[new]
-    fn new(py: Python<'_>, config: &Bound<'_, PyDict>) -> PyResult<Self> {
+    #[pyo3(signature = (config, recorder = None))]
+    fn new(py: Python<'_>, config: &Bound<'_, PyDict>, recorder: Option<Py<Recorder>>) -> PyResult<Self> {
         let mut problems = Vec::new();
         let config = read_config(config, false, &mut problems)?;
         let snapshot = match py.detach(|| engine::Snapshot::compile(config)) {
@@ -73,7 +79,9 @@ impl Snapshot {
             endpoints.push(cluster.endpoints.iter().enumerate().map(of).collect::<PyResult<Vec<_>>>()?);
             clusters.push(object);
         }
-        Ok(Self { shared: Arc::new(Shared { snapshot, table, clusters, endpoints }) })
+        let slots = snapshot.slots();
+        let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// (path, message) of every problem of meaning in a draft: a configuration of which not all could be read.

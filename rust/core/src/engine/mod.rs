@@ -3,6 +3,7 @@
 //! A server that reads HTTP/1 itself begins with [`Snapshot::offer`] and ends with [`Snapshot::relay`].
 
 mod downstream_head;
+mod ending;
 mod id;
 mod intake;
 mod join;
@@ -10,9 +11,11 @@ mod offer;
 mod origin;
 mod reach;
 mod snapshot;
+mod trace;
 mod upstream_head;
 
 pub use downstream_head::{Relay, is_own};
+pub use ending::{Ending, Recorder};
 pub use id::{Ids, header_safe};
 pub use intake::{Intake, Refusal, Request};
 pub use offer::{Offer, Peer};
