@@ -27,7 +27,7 @@ PROGRAM: Final = Path(__file__).parent / "support" / "endpoint.py"
 IDEMPOTENT: Final = int(os.environ.get("WAYPOST_TEST_ROLLING", "20000"))
 """How many idempotent messages are sent, beside a tenth as many of those that are not."""
 ALL: Final = -(-IDEMPOTENT * 11 // 10)
-CLIENTS: Final = 12
+CLIENTS: Final = 24
 
 
 class Endpoint:

@@ -21,7 +21,7 @@ LAYERS = (
     ("errors", "_native"),
     ("config", ""),
     ("exchange", "dialects"),
-    ("asgi", "table", "workers", "access_log"),
+    ("asgi", "table", "workers", "access_log", "descriptors"),
     ("app",),
     ("fastpath",),
     ("server", "demo"),

@@ -9,6 +9,7 @@ The rules, all of them in this file:
   reading paused, until it is over.
 - After an Upgrade nothing comes back from uvicorn.
 - What is no HTTP, or could be read in two ways, is refused here on either path, and the connection ends.
+- A connection for which there are too few file descriptors is refused before anything is read.
 - A client that lets its connection wait is disconnected: `_HEAD_TIME` for a head, `_BODY_IDLE` between the pieces of a
   body, uvicorn's `timeout_keep_alive` between messages.
 """
@@ -21,6 +22,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from waypost._native import RequestReader
+from waypost.descriptors import Descriptors
 from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
@@ -53,6 +55,7 @@ class Protocol(Mannered):
     """uvicorn's HTTP/1 protocol with a fast path beside it. `fast_path` makes the class for one application."""
 
     gateway: Gateway
+    descriptors: Descriptors
     fast = True
     """Carry plain messages. False: only judge heads, all messages are uvicorn's."""
 
@@ -80,7 +83,12 @@ class Protocol(Mannered):
         super().connection_made(transport)
         self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
         self.gateway.recorder.client_connected()
-        self._expect(_HEAD_TIME)
+        sock = transport.get_extra_info("socket")
+        if sock is None or self.descriptors.room(sock.fileno(), self.loop.time()):
+            self._expect(_HEAD_TIME)
+        else:
+            message = "this process has no connection left for another client: try again later, or elsewhere"
+            self.refuse(WaypostError("overloaded", message))
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -462,4 +470,4 @@ def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
         raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
     if app.user_middleware:
         raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
-    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast})
+    return type("Protocol", (Protocol,), {"gateway": gateway, "descriptors": Descriptors(), "fast": fast})

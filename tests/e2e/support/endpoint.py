@@ -1,9 +1,10 @@
 """An endpoint as a program of its own, which can be killed: `python endpoint.py PORT JOURNAL`.
 
 It answers envelopes and keeps a journal of what it did, one line each, which outlives it: `begun ID` where it has a
-whole request and executes it, `answered ID` once it has given away the last byte of a response. `slow` and `parts` in an
-envelope's `content` say after how many milliseconds it answers, and in how many pieces, each of them a millisecond
-after the other. SIGTERM drains: it stops listening, closes what idles, and ends when everything is answered.
+whole request and executes it, `answered ID` once it has given away the last byte of a response. `slow` and `parts`
+in an envelope's `content` say after how many milliseconds it answers, and in how many pieces, each of them a
+millisecond after the other. SIGTERM drains: it stops listening, closes what idles, and ends when everything is
+answered.
 """
 
 from __future__ import annotations
