@@ -271,6 +271,14 @@ class Cluster:
     def model(self) -> str | None:
         """The model for envelopes that name none."""
     @property
+    def policy(self) -> dict[str, Any]:
+        """All of its policy, defaults filled in: the keys of a configuration. A new dict each time.
+
+        Times are in seconds, percentages and percentiles whole numbers. `retry` and `breaker` are always mappings,
+        `rate` always a list; `concurrency` is a number, `"unlimited"` or `{"adaptive": {…}}`; `balance` a word or
+        `{"hash": field}`; `hedge` and `health["check"]` are mappings or `None`.
+        """
+    @property
     def connect_timeout(self) -> float: ...
     @property
     def first_byte_timeout(self) -> float: ...
@@ -391,17 +399,19 @@ class Snapshot:
     """One compiled configuration. A reload makes another and swaps it whole."""
 
     def __new__(cls, config: Mapping[str, Any]) -> Snapshot:
-        """Compile a checked configuration (`waypost.config.Config.to_native()`).
+        """Compile a checked configuration (`waypost.config.Config.to_native()`). A key of a cluster's policy that is
+        left out has its default.
 
-        Raises `ConfigError` with every problem of meaning: patterns, unknown clusters, dialects that cannot be joined.
+        Raises `ConfigError` with every problem of meaning: patterns, policies, unknown clusters, dialects that cannot
+        be joined.
         """
 
     @staticmethod
     def problems(config: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
         """(path, message) of every problem of meaning in a draft: a configuration of which not all could be read.
 
-        In its patterns `...` stands for what is not known, and no problem is found there. Names of clusters that are
-        not there say nothing.
+        In its patterns and policies `...` stands for what is not known, and no problem is found there. Names of
+        clusters that are not there say nothing.
         """
 
     @property

@@ -7,7 +7,8 @@ passes what finds the problems of meaning (`waypost.table.read_config` does).
 
 from waypost.config.config import Config
 from waypost.config.load import from_dict, load_config, parse_config
-from waypost.config.model import Cluster, Credential, Endpoint, Limits, Listen, Route, Timeout, Tls
+from waypost.config.model import Cluster, Credential, Endpoint, Limits, Listen, Route, Tls
+from waypost.config.policy import Timeout
 from waypost.config.schema import json_schema
 
 __all__ = [

@@ -12,6 +12,7 @@ from msgspec import field as struct_field
 
 from waypost.config.marks import Path
 from waypost.config.model import Cluster, Credential, Document, Key, Route
+from waypost.config.policy import native_policy
 from waypost.config.source import Source
 from waypost.errors import Problem
 
@@ -88,18 +89,12 @@ def _native_cluster(cluster: Cluster) -> dict[str, Any]:
     credential: Any = cluster.credential
     if isinstance(credential, Credential):
         credential = {"header": credential.header, "value": credential.value}
-    timeout = cluster.timeout
     return {
         "speaks": cluster.speaks,
         "endpoints": [{"url": endpoint.url, "weight": endpoint.weight} for endpoint in cluster.endpoints],
         "credential": credential,
         "model": cluster.model,
-        "timeout": {
-            "connect": timeout.connect,
-            "first_byte": timeout.first_byte,
-            "idle": timeout.idle,
-            "total": timeout.total,
-        },
+        **native_policy(cluster),
     }
 
 

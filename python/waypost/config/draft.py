@@ -15,6 +15,7 @@ from waypost.config.config import Config, Places
 from waypost.config.marks import REPORTED, Reported
 from waypost.config.model import Cluster, Endpoint, Route
 from waypost.config.pattern import UNKNOWN
+from waypost.config.policy import POLICY_KEYS
 
 __all__ = ["draft"]
 
@@ -56,6 +57,7 @@ def _cluster(known: Mapping[str, Any]) -> Cluster:
         endpoints=[_endpoint(_known(each)) for each in _items(known.get("endpoints"))],
         credential=None if isinstance(credential, Reported) else credential,
         tls=None if isinstance(tls, Reported) else tls,
+        **{key: known[key] for key in POLICY_KEYS if key in known},
     )
 
 

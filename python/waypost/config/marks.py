@@ -87,13 +87,16 @@ class Mark:
     def find(self, path: Iterable[str | int], *, key: bool = False) -> tuple[int, int]:
         """Line and column of what `path` leads to, or of the nearest value around it.
 
-        `key`: of the last step's key rather than its value.
+        `key`: of the last step's key rather than its value. What is no list is the first item of one: a single mapping
+        may stand for a list of one.
         """
         mark = self
         place = (self.line, self.column)
         for step in path:
             child = mark.children.get(step) if mark.children is not None else None
             if child is None:
+                if step == 0:
+                    continue
                 return (mark.line, mark.column)
             place = mark.key(step) if isinstance(step, str) else (child.line, child.column)
             mark = child

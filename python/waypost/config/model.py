@@ -9,28 +9,24 @@ what msgspec has no word for:
 - `path`: the string names a file, relative to the file that holds it
 - `pattern`: the value is a pattern
 - `shorthand`: a string in place of the mapping gives this key
+- `single`: a mapping in place of the list is a list of one
 - `declares`, `refers`: the string is the name of a route, or of a cluster that must exist
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field
 
 from waypost.config.caller import HASH_PATTERN, TRUSTED_PATTERN, check_hash, check_trusted
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
-from waypost.config.marks import Path, ShapeError
-from waypost.config.units import (
-    DURATION_PATTERN,
-    SIZE_PATTERN,
-    format_duration,
-    format_size,
-    parse_duration,
-    parse_size,
-)
-from waypost.config.url import URL_PATTERN, check_host, check_url
+from waypost.config.marks import Path
+from waypost.config.policy import AdaptiveConcurrency, Breaker, HashBalance, Health, Hedge, Queue, Rate, Retry, Timeout
+from waypost.config.units import format_size
+from waypost.config.url import URL_PATTERN, check_url
+from waypost.config.values import ClusterName, Count, Duration, FileName, Host, Name, RouteName, Size, Text
 
 __all__ = [
     "Cluster",
@@ -42,58 +38,10 @@ __all__ = [
     "Limits",
     "Listen",
     "Route",
-    "Timeout",
     "Tls",
 ]
 
 MiB: Final = 2**20
-
-
-def _host(value: object) -> str:
-    if not isinstance(value, str):
-        raise ShapeError("must be a host name or an IP address")
-    return check_host(value)
-
-
-def _timeout(value: object) -> float:
-    seconds = parse_duration(value)
-    if not seconds:
-        raise ShapeError("a timeout must be greater than zero")
-    return seconds
-
-
-_DURATION_SCHEMA: Final = {"type": "string", "pattern": DURATION_PATTERN, "examples": ["2s", "1500ms", "1m30s"]}
-
-Size: TypeAlias = Annotated[
-    int,
-    Meta(
-        extra={"parse": parse_size, "format": format_size},
-        extra_json_schema={
-            "type": ["integer", "string"],
-            "minimum": 1,
-            "pattern": SIZE_PATTERN,
-            "examples": ["512KiB", "16MiB"],
-        },
-    ),
-]
-Duration: TypeAlias = Annotated[
-    float, Meta(extra={"parse": parse_duration, "format": format_duration}, extra_json_schema=_DURATION_SCHEMA)
-]
-Timeout_: TypeAlias = Annotated[
-    float, Meta(extra={"parse": _timeout, "format": format_duration}, extra_json_schema=_DURATION_SCHEMA)
-]
-Name: TypeAlias = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9._-]{1,128}$",
-        extra={"expects": "1 to 128 characters of A-Z a-z 0-9 . _ -"},
-    ),
-]
-RouteName: TypeAlias = Annotated[Name, Meta(extra={"declares": "route"})]
-ClusterName: TypeAlias = Annotated[Name, Meta(extra={"refers": "cluster"})]
-Host: TypeAlias = Annotated[str, Meta(extra={"parse": _host}, extra_json_schema={"minLength": 1})]
-Text: TypeAlias = Annotated[str, Meta(min_length=1)]
-FileName: TypeAlias = Annotated[str, Meta(min_length=1, extra={"path": True})]
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -171,15 +119,6 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.url.lower().startswith("https:")
 
 
-class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long an attempt may take, in seconds."""
-
-    connect: Annotated[Timeout_, Meta(description="Until a connection stands, TLS included.")] = 2.0
-    first_byte: Annotated[Timeout_, Meta(description="From the request until the response begins.")] = 120.0
-    idle: Annotated[Timeout_, Meta(description="Between two pieces of a response.")] = 60.0
-    total: Annotated[Timeout_, Meta(description="From the first attempt until the response ends.")] = 600.0
-
-
 class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A header field that proves to a cluster who calls. It replaces what the client sent."""
 
@@ -233,6 +172,44 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(min_length=1, description="URLs, or mappings of url and weight."),
     ]
     timeout: Annotated[Timeout, Meta(description="How long things may take.")] = field(default_factory=Timeout)
+    retry: Annotated[
+        Retry | Literal["off"], Meta(description="When to try again within the cluster; `off`: never.")
+    ] = field(default_factory=Retry)
+    balance: Annotated[
+        HashBalance | Literal["least_load", "weighted", "round_robin"],
+        Meta(
+            description="Which endpoint to try. `least_load`: of two drawn by weight, the one with less to do; "
+            "`weighted`: at random by weight; `round_robin`: in turns by weight; or `{hash: FIELD}`."
+        ),
+    ] = "least_load"
+    health: Annotated[Health, Meta(description="Which endpoints are fit for messages.")] = field(default_factory=Health)
+    breaker: Annotated[
+        Breaker | Literal["off"], Meta(description="When to leave an endpoint alone because it fails; `off`: never.")
+    ] = field(default_factory=Breaker)
+    concurrency: Annotated[
+        Count | AdaptiveConcurrency | Literal["adaptive", "unlimited"],
+        Meta(
+            description="How many messages at a time the cluster gets from this process: a number, `unlimited`, "
+            "`adaptive` (by latency), or `{adaptive: …}`."
+        ),
+    ] = "unlimited"
+    queue: Annotated[Queue, Meta(description="How many messages wait when `concurrency` is reached.")] = field(
+        default_factory=Queue
+    )
+    rate: Annotated[
+        list[Rate],
+        Meta(
+            description="How many messages over time: one rule, or a list of up to 8 that hold together.",
+            extra={"single": True},
+        ),
+    ] = field(default_factory=list)
+    hedge: Annotated[
+        Annotated[Hedge, Meta(extra={"shorthand": "after"})] | None,
+        Meta(
+            description="For messages that may be sent twice: a second attempt elsewhere, paid from the retry budget. "
+            "`p95`, or a mapping. Without it there is none."
+        ),
+    ] = None
     credential: Annotated[
         Credential | Literal["pass"] | None,
         Meta(description="What proves to the cluster who calls; `pass` hands on what the client sent."),

@@ -112,7 +112,9 @@ class _Writer:
             return {"anyOf": [self.type(short.type), reference]}
         if isinstance(info, inspect.ListType):
             least = {"minItems": info.min_length} if info.min_length else {}
-            return {"type": "array", "items": self.type(info.item_type), **least, **more}
+            item = self.type(info.item_type)
+            array = {"type": "array", "items": item, **least, **more}
+            return {"anyOf": [item, array]} if "single" in extra else array
         if isinstance(info, inspect.DictType):
             key = info.key_type
             names = (

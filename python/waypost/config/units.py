@@ -1,4 +1,6 @@
-"""Sizes in bytes and durations in seconds, as people write them: `16MiB`, `1500ms`, `1m30s`."""
+"""Numbers as people write them: sizes (`16MiB`), durations (`1500ms`, `1m30s`), counts, percentages (`20%`),
+percentiles (`p95`), factors (`1.5`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,23 @@ from typing import Final
 
 from waypost.config.marks import ShapeError
 
-__all__ = ["DURATION_PATTERN", "SIZE_PATTERN", "format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = [
+    "COUNT_MAX",
+    "DURATION_PATTERN",
+    "PERCENTAGE_PATTERN",
+    "PERCENTILE_PATTERN",
+    "SIZE_PATTERN",
+    "format_duration",
+    "format_percentage",
+    "format_percentile",
+    "format_size",
+    "parse_count",
+    "parse_duration",
+    "parse_factor",
+    "parse_percentage",
+    "parse_percentile",
+    "parse_size",
+]
 
 _SIZES: Final = {
     "B": 1,
@@ -26,6 +44,10 @@ SIZE_PATTERN: Final = rf"^{_NUMBER} ?(?:[KMG]i?)?B$"
 """Sizes as strings, for the JSON Schema (ECMA-262 syntax)."""
 DURATION_PATTERN: Final = rf"^(?=.)(?:{_NUMBER} ?h)?(?:{_NUMBER} ?m)?(?:{_NUMBER} ?s)?(?:{_NUMBER} ?ms)?$"
 """Durations, for the JSON Schema: each unit at most once, from long to short."""
+
+PERCENTAGE_PATTERN: Final = "^[0-9]{1,6} ?%$"
+PERCENTILE_PATTERN: Final = "^p[0-9]{1,2}$"
+COUNT_MAX: Final = 1_000_000
 
 _SIZE: Final = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
 _DURATION: Final = re.compile(DURATION_PATTERN)
@@ -103,3 +125,45 @@ def format_size(size: int) -> str:
 def format_duration(seconds: float) -> str:
     """`seconds` as a duration: 120.0 is `120s`, 0.5 is `500ms`."""
     return f"{int(seconds)}s" if seconds == int(seconds) else f"{round(seconds * 1000)}ms"
+
+
+def parse_count(value: object) -> int:
+    """A whole number of things, at most `COUNT_MAX`. Raises `ShapeError`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ShapeError("not a count; write a whole number, such as 3")
+    if value < 0:
+        raise ShapeError("a count cannot be negative")
+    if value > COUNT_MAX:
+        raise ShapeError(f"a count may be {COUNT_MAX} at most")
+    return value
+
+
+def parse_percentage(value: object) -> int:
+    """A whole number of per cent: `20%`. Raises `ShapeError`."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,6} ?%", value):
+        return int(value[:-1])
+    raise ShapeError("not a percentage; write whole per cent with the sign, such as 20%")
+
+
+def format_percentage(percent: int) -> str:
+    return f"{percent}%"
+
+
+def parse_percentile(value: object) -> int:
+    """The number of a percentile: `p95`. Raises `ShapeError`."""
+    if isinstance(value, str) and re.fullmatch("p[0-9]{1,2}", value):
+        return int(value[1:])
+    raise ShapeError("not a percentile; write one such as p95")
+
+
+def format_percentile(percentile: int) -> str:
+    return f"p{percentile}"
+
+
+def parse_factor(value: object) -> float:
+    """A number that something is multiplied by, or raised to. Raises `ShapeError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal, float)):
+        raise ShapeError("not a number; write one such as 1.5")
+    if not 0 <= value < COUNT_MAX:  # nor is not-a-number
+        raise ShapeError(f"must be from 0 to {COUNT_MAX}")
+    return float(value)

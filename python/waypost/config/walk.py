@@ -148,7 +148,11 @@ class Walker:
                 return self._wrong(path, "a mapping", value)
             return read_pattern(self, value, path) if "pattern" in extra else self._dict(info, value, path)
         if isinstance(info, inspect.ListType):
-            return self.items(info, value, path)
+            if "single" in extra and isinstance(value, Mapping):
+                if path in self.source.incomplete:
+                    self.source.incomplete.add((*path, 0))
+                value = [value]
+            return self.items(info, value, path, or_mapping="single" in extra)
         if isinstance(info, inspect.LiteralType):
             return self._literal([str(each) for each in info.values], value, path)
         return self._scalar(info, value, path, extra)
@@ -215,35 +219,45 @@ class Walker:
                 return self.problem(path, f"{_quoted(key)} is no name; a name is {expects}", key=key)
         return key
 
-    def items(self, info: inspect.ListType, value: Any, path: Path, first: int = 0) -> Any:
+    def items(self, info: inspect.ListType, value: Any, path: Path, first: int = 0, *, or_mapping: bool = False) -> Any:
         """`value` as a list whose positions count from `first`."""
         if not isinstance(value, (list, tuple)):
-            return self._wrong(path, "a list", value)
+            return self._wrong(path, "a mapping or a list of them" if or_mapping else "a list", value)
         if len(value) < (info.min_length or 0):
             return self.problem(path, "an empty list; at least one item is needed")
         built = [self.build(info.item_type, item, (*path, index)) for index, item in enumerate(value, first)]
         return Reported(built) if any(isinstance(each, Reported) for each in built) else built
 
     def _union(self, info: inspect.UnionType, value: Any, path: Path) -> Any:
-        """Of a union, the member that fits the value's kind: at most one struct, one literal or one scalar."""
+        """Of a union, the member that fits the value's kind: at most one struct, one literal and one scalar."""
         members = [each for each in info.types if not isinstance(each, inspect.NoneType)]
         if len(members) == 1:
             return self.build(members[0], value, path)
         words = [str(word) for each in members if isinstance(each, inspect.LiteralType) for word in each.values]
         struct = next(each for each in members if isinstance(each, inspect.StructType))
+        scalar = next(
+            (each for each in members if not isinstance(each, (inspect.StructType, inspect.LiteralType))), None
+        )
+        if isinstance(value, Mapping):
+            return self.build(struct, value, path)
+        if scalar is not None and not isinstance(value, (str, list, tuple)):
+            return self.build(scalar, value, path)
         if isinstance(value, str):
-            return self._literal(words, value, path, otherwise="a mapping")
-        if not isinstance(value, Mapping):
-            return self._wrong(path, f"a mapping, or {_or(words)}", value)
-        return self.build(struct, value, path)
+            return self._literal(words, value, path, "a mapping" if scalar is None else "a number or a mapping", scalar)
+        return self._wrong(path, f"a mapping, or {_or(words)}", value)
 
-    def _literal(self, words: list[str], value: Any, path: Path, otherwise: str = "") -> Any:
+    def _literal(
+        self, words: list[str], value: Any, path: Path, otherwise: str = "", scalar: inspect.Type | None = None
+    ) -> Any:
+        """`value` as one of `words`; where a reference stands for something else, as a `scalar` where that may be."""
         allowed = _or(words) + (f", or {otherwise}" if otherwise else "")
         if not isinstance(value, str):
             return self._wrong(path, allowed, value)
         text = self.text(value, path)
         if isinstance(text, Reported) or text in words:
             return text
+        if scalar is not None and text != value:
+            return self.build(scalar, value, path)
         if otherwise and not near_miss(text, words):
             return self._wrong(path, allowed, value)  # may be a secret in the wrong place: not quoted
         return self.problem(
@@ -352,7 +366,8 @@ def _matches(pattern: str, text: str) -> bool:
 
 
 def _or(words: list[str]) -> str:
-    return " or ".join(f"`{word}`" for word in words)
+    *before, last = (f"`{word}`" for word in words)
+    return f"{', '.join(before)} or {last}" if before else last
 
 
 def _show(value: Any) -> str:

@@ -6,7 +6,7 @@ mod sent;
 
 use sent::convert;
 use serde_json::{Value as Json, json};
-use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
+use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, Kind};
 use waypost_core::engine::{Config, Ids, Intake, Limits, NoPlan, Plan, Refusal, Request, Snapshot, Trusted};
 use waypost_core::json::Options;
@@ -26,7 +26,7 @@ fn cluster(name: &str, speaks: Dialect, weights: &[u32]) -> Cluster {
         endpoints: weights.iter().enumerate().map(endpoint).collect(),
         credential: Credential::None,
         model: None,
-        timeout: Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 },
+        policy: Policy::default(),
     }
 }
 

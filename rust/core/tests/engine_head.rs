@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
+use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{Config, Ids, Limits, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
@@ -102,7 +102,7 @@ impl Setup {
             endpoints: vec![Endpoint::parse(self.url, 1).unwrap()],
             credential: self.credential.clone(),
             model: None,
-            timeout: Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 },
+            policy: Policy::default(),
         }];
         // Paths that are not listed have to be named.
         let prefix = Value::Map(vec![("prefix".to_owned(), Value::String("/v1/".to_owned()))]);

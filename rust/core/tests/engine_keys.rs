@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sent::convert;
 use serde_json::json;
-use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
+use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{Config, Ids, Intake, Limits, NoPlan, Refusal, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
@@ -38,7 +38,7 @@ fn snapshot(keys: Keys) -> Snapshot {
         endpoints: vec![Endpoint::parse("http://upstream:80", 1).unwrap()],
         credential: Credential::None,
         model: None,
-        timeout: Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 },
+        policy: Policy::default(),
     };
     let route = |name: String, pattern| RouteSpec {
         name,

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use sent::convert;
 use serde_json::{Value as Json, json};
-use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
+use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
 use waypost_core::engine::{Config, Limits, Snapshot, Trusted};
 use waypost_core::json::Options;
@@ -23,7 +23,7 @@ fn cluster(name: &str, speaks: Dialect) -> Cluster {
         endpoints: vec![Endpoint::parse("http://localhost:9", 1).unwrap()],
         credential: Credential::None,
         model: None,
-        timeout: Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 },
+        policy: Policy::default(),
     }
 }
 

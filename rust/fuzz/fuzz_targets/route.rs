@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use waypost_core::cluster::{Cluster, Credential, Endpoint, Timeout};
+use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
 use waypost_core::engine::{Config, Ids, Limits, NoPlan, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
@@ -71,7 +71,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
         ],
         credential,
         model: None,
-        timeout: Timeout { connect: 1.0, first_byte: 1.0, idle: 1.0, total: 1.0 },
+        policy: Policy::default(),
     };
     let ours = Credential::Header { name: "X-Api-Key".to_owned(), value: "ours".to_owned() };
     let clusters = vec![

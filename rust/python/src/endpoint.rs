@@ -1,8 +1,12 @@
 //! Clusters and endpoints, as an exchange needs them.
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use waypost_core::cluster;
+use waypost_core::cluster::policy::Policy;
 use waypost_core::engine::EndpointAt;
+
+use crate::policy;
 
 /// A cluster's policy, as an exchange needs it.
 #[pyclass(frozen, module = "waypost._native")]
@@ -14,14 +18,7 @@ pub(crate) struct Cluster {
     /// The model for envelopes that name none.
     #[pyo3(get)]
     model: Option<String>,
-    #[pyo3(get)]
-    connect_timeout: f64,
-    #[pyo3(get)]
-    first_byte_timeout: f64,
-    #[pyo3(get)]
-    idle_timeout: f64,
-    #[pyo3(get)]
-    total_timeout: f64,
+    policy: Policy,
 }
 
 impl Cluster {
@@ -32,10 +29,7 @@ impl Cluster {
                 name: cluster.name.clone(),
                 speaks: cluster.speaks.name(),
                 model: cluster.model.clone(),
-                connect_timeout: cluster.timeout.connect,
-                first_byte_timeout: cluster.timeout.first_byte,
-                idle_timeout: cluster.timeout.idle,
-                total_timeout: cluster.timeout.total,
+                policy: cluster.policy.clone(),
             },
         )
     }
@@ -43,6 +37,32 @@ impl Cluster {
 
 #[pymethods]
 impl Cluster {
+    #[getter]
+    fn connect_timeout(&self) -> f64 {
+        self.policy.timeout.connect.as_secs_f64()
+    }
+
+    #[getter]
+    fn first_byte_timeout(&self) -> f64 {
+        self.policy.timeout.first_byte.as_secs_f64()
+    }
+
+    #[getter]
+    fn idle_timeout(&self) -> f64 {
+        self.policy.timeout.idle.as_secs_f64()
+    }
+
+    #[getter]
+    fn total_timeout(&self) -> f64 {
+        self.policy.timeout.total.as_secs_f64()
+    }
+
+    /// All of its policy, defaults filled in: the keys of a configuration. A new dict each time.
+    #[getter]
+    fn policy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        policy::view(py, &self.policy)
+    }
+
     fn __repr__(&self) -> String {
         format!("<Cluster {} speaking {}>", self.name, self.speaks)
     }

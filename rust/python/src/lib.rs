@@ -3,6 +3,7 @@
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 
 mod body;
+mod cluster_config;
 mod cost;
 mod endpoint;
 mod errors;
@@ -12,6 +13,7 @@ mod matcher;
 mod message;
 mod names;
 mod plan;
+mod policy;
 mod request;
 mod route_table;
 mod snapshot;

@@ -6,13 +6,12 @@ use std::sync::{Arc, LazyLock};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
-use waypost_core::cluster::{self, Credential, Timeout};
-use waypost_core::dialect::Dialect;
 use waypost_core::engine::{self, Config, EndpointAt, Ids, Limits, Request, Trusted};
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::keys::{self, Caller, Keys};
-use waypost_core::pattern::{Problem, Step};
+use waypost_core::pattern::Problem;
 
+use crate::cluster_config::read_cluster;
 use crate::endpoint::{Cluster, Endpoint};
 use crate::errors;
 use crate::message::{pair_of, read_identity};
@@ -220,47 +219,4 @@ fn read_trusted(trusted: &Bound<'_, PyAny>) -> PyResult<Trusted> {
         }
     }
     Ok(out)
-}
-
-fn read_cluster(
-    name: String,
-    cluster: &Bound<'_, PyDict>,
-    problems: &mut Vec<Problem>,
-) -> PyResult<cluster::Cluster> {
-    let speaks: String = item(cluster, "speaks")?.extract()?;
-    let speaks =
-        Dialect::parse(&speaks).ok_or_else(|| PyValueError::new_err(format!("no dialect {speaks:?}")))?;
-    let mut endpoints = Vec::new();
-    for (index, endpoint) in item(cluster, "endpoints")?.try_iter()?.enumerate() {
-        let endpoint = endpoint?.cast_into::<PyDict>()?;
-        let url: String = item(&endpoint, "url")?.extract()?;
-        match cluster::Endpoint::parse(&url, item(&endpoint, "weight")?.extract()?) {
-            Ok(endpoint) => endpoints.push(endpoint),
-            Err(message) => {
-                let path = ["clusters", &name, "endpoints"].map(|key| Step::Key(key.to_owned())).into_iter();
-                problems.push(Problem { path: path.chain([Step::Index(index)]).collect(), message });
-            }
-        }
-    }
-    let credential = item(cluster, "credential")?;
-    let credential = if credential.is_none() {
-        Credential::None
-    } else if let Ok(header) = credential.cast::<PyDict>() {
-        Credential::Header {
-            name: item(header, "header")?.extract()?,
-            value: item(header, "value")?.extract()?,
-        }
-    } else {
-        Credential::Pass
-    };
-    let timeout = item(cluster, "timeout")?.cast_into::<PyDict>()?;
-    let seconds = |key: &str| item(&timeout, key)?.extract::<f64>();
-    let timeout = Timeout {
-        connect: seconds("connect")?,
-        first_byte: seconds("first_byte")?,
-        idle: seconds("idle")?,
-        total: seconds("total")?,
-    };
-    let model = item(cluster, "model")?.extract()?;
-    Ok(cluster::Cluster { name, speaks, endpoints, credential, model, timeout })
 }

@@ -56,7 +56,7 @@ pub use window::Window;
 
 use crate::dialect::Dialect;
 
-/// A cluster's policy.
+/// A cluster as configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
     /// Its name.
@@ -69,8 +69,8 @@ pub struct Cluster {
     pub credential: Credential,
     /// The model for envelopes that name none.
     pub model: Option<String>,
-    /// How long to wait.
-    pub timeout: Timeout,
+    /// How it is used.
+    pub policy: policy::Policy,
 }
 
 /// What an endpoint gets in the place of the client's credential.
@@ -99,17 +99,4 @@ impl std::fmt::Debug for Credential {
             Self::Header { name, .. } => write!(f, "Header({name})"),
         }
     }
-}
-
-/// How long to wait for an endpoint, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Timeout {
-    /// Until a connection stands, TLS included.
-    pub connect: f64,
-    /// From the request's last byte to the response's first.
-    pub first_byte: f64,
-    /// Between two reads of a response.
-    pub idle: f64,
-    /// For a whole exchange, all its attempts together.
-    pub total: f64,
 }

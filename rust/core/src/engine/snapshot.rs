@@ -121,6 +121,7 @@ impl Snapshot {
             return Err(problems);
         };
         problems.extend(credentials(&config));
+        problems.extend(policies(&config));
         let mut warnings = unused(&config);
         warnings.extend(never_reached(&table).into_iter().map(|(index, message)| Problem {
             path: route_path(index, vec![Step::Key("match".into())]),
@@ -151,6 +152,7 @@ impl Snapshot {
     pub fn problems(config: &Config) -> Vec<Problem> {
         let names = positions(config);
         let mut problems = credentials(config);
+        problems.extend(policies(config));
         for (index, spec) in config.routes.iter().enumerate() {
             match parse(&spec.pattern) {
                 Ok(pattern) => join_route(config, &names, index, &pattern, &mut problems, &mut Vec::new()),
@@ -308,6 +310,18 @@ fn unknown_clusters(config: &Config, names: &HashMap<&str, usize>) -> Vec<Proble
         }
     }
     problems
+}
+
+/// What clusters' policies must not say.
+fn policies(config: &Config) -> Vec<Problem> {
+    let of = |cluster: &Cluster| {
+        let within = ["clusters", &cluster.name].map(|key| Step::Key(key.to_owned()));
+        cluster.policy.problems().into_iter().map(move |problem| Problem {
+            path: within.iter().cloned().chain(problem.path).collect(),
+            message: problem.message,
+        })
+    };
+    config.clusters.iter().flat_map(of).collect()
 }
 
 /// Credentials that cannot be sent as they are configured.

@@ -91,6 +91,14 @@ impl Default for Retry {
     }
 }
 
+impl Retry {
+    /// `retry: off`: one attempt.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { attempts: 1, ..Self::default() }
+    }
+}
+
 /// `balance`: which endpoint to try.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
@@ -203,6 +211,14 @@ impl Default for Breaker {
     }
 }
 
+impl Breaker {
+    /// `breaker: off`: nothing opens it.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { consecutive: 0, failure_percent: 0, ..Self::default() }
+    }
+}
+
 /// `concurrency`: how many messages at a time a cluster gets from this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Concurrency {
@@ -222,7 +238,7 @@ pub struct Adaptive {
     pub min: u32,
     /// Never more. Default 1000.
     pub max: u32,
-    /// At first. Default 20.
+    /// At first. Default 20, or what of `min` and `max` is nearest to that.
     pub initial: u32,
     /// How much latency may exceed that of endpoints at ease before the limit falls, as a factor. Default 1.5.
     pub tolerance: f64,
