@@ -80,6 +80,9 @@ pub(crate) struct Endpoint {
     /// Name or address, IPv6 without brackets.
     #[pyo3(get)]
     host: String,
+    /// Both, as a Host field wants them (RFC 9110, section 7.2).
+    #[pyo3(get)]
+    authority: String,
     #[pyo3(get)]
     port: u16,
     #[pyo3(get)]
@@ -100,6 +103,7 @@ impl Endpoint {
                 cluster,
                 url: endpoint.url().to_owned(),
                 host: endpoint.host().to_owned(),
+                authority: endpoint.authority().to_owned(),
                 port: endpoint.port(),
                 tls: endpoint.tls(),
             },

@@ -3,8 +3,10 @@
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 
 mod body;
+mod clock;
 mod cluster_config;
 mod cost;
+mod course;
 mod endpoint;
 mod errors;
 mod explanation;
@@ -14,6 +16,7 @@ mod message;
 mod names;
 mod plan;
 mod policy;
+mod registry;
 mod request;
 mod route_table;
 mod snapshot;
@@ -26,6 +29,8 @@ mod _native {
     #[pymodule_export]
     use crate::cost::{Cost, DearRules};
     #[pymodule_export]
+    use crate::course::{Step, Turn};
+    #[pymodule_export]
     use crate::endpoint::{Cluster, Endpoint};
     #[pymodule_export]
     use crate::explanation::{Decision, Explanation, Verdict};
@@ -35,6 +40,8 @@ mod _native {
     use crate::matcher::Matcher;
     #[pymodule_export]
     use crate::plan::{Intake, Plan};
+    #[pymodule_export]
+    use crate::registry::Registry;
     #[pymodule_export]
     use crate::request::RequestReader;
     #[pymodule_export]

@@ -4,16 +4,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList};
+use waypost_core::cluster::{Instant, Outcome};
 use waypost_core::dialect::Kind;
-use waypost_core::engine;
+use waypost_core::engine::{self, Course, Traces};
 use waypost_core::http1::{self, BodyLength};
 
+use crate::course::{self, Turn, What};
 use crate::endpoint::Endpoint;
-use crate::errors;
 use crate::explanation::{Decision, Explanation};
-use crate::http1::list;
-use crate::snapshot::{IDS, Shared};
+use crate::http1::{ResponseHead, ResponseReader, list};
+use crate::snapshot::Shared;
+use crate::{clock, errors};
 
 /// What can be said of a request from its head: how to read its body.
 #[pyclass(frozen, module = "waypost._native")]
@@ -79,10 +81,10 @@ impl Intake {
     #[pyo3(signature = (body))]
     fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
         let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
-        let plan = self.shared.snapshot.plan(&self.intake, bytes, &IDS);
+        let plan = self.shared.snapshot.plan(&self.intake, bytes);
         let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
         let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
-        Plan::new(py, Arc::clone(&self.shared), Arc::clone(&self.intake), plan, held)
+        Ok(Plan::new(Arc::clone(&self.shared), Arc::clone(&self.intake), plan, held))
     }
 
     /// Why each route does or does not take the message: by what `plan` decides by.
@@ -109,15 +111,44 @@ impl Held {
 
 impl Plan {
     pub(crate) fn new(
-        py: Python<'_>,
         shared: Arc<Shared>,
         intake: Arc<engine::Intake>,
         inner: engine::Plan,
         body: Option<Held>,
-    ) -> PyResult<Self> {
-        let endpoints = inner.endpoints.iter().filter_map(|at| shared.endpoint(py, *at));
-        let endpoints = PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind();
-        Ok(Self { endpoints, shared, intake, inner, body: Mutex::new(body) })
+    ) -> Self {
+        Self { shared, intake, inner, body: Mutex::new(body), course: Mutex::new(None) }
+    }
+
+    /// Asks the course what is next, once the exchange has begun.
+    fn next<'py>(
+        &self,
+        py: Python<'py>,
+        ask: impl FnOnce(&mut Course, Instant) -> PyResult<engine::Step>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut course = self.course();
+        let step = course.as_mut().map_or(Ok(engine::Step::Stay), |course| ask(course, clock::now()))?;
+        let group = course.as_ref().and_then(Course::group);
+        course::object(py, &self.shared, step, group)
+    }
+
+    /// What the reader of an attempt's response has seen of it: that it begins with `status`, that it ends. Says whether
+    /// such a response is to be told by `refused`.
+    pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
+        let mut course = self.course();
+        let Some(course) = course.as_mut() else { return false };
+        let now = clock::now();
+        let refused = status.is_some_and(|status| course.refuses(status));
+        if status.is_some() && !refused {
+            course.responded(number, now);
+        }
+        if end && !refused {
+            course.succeeded(number, now);
+        }
+        refused
+    }
+
+    fn course(&self) -> MutexGuard<'_, Option<Course>> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Held>> {
@@ -169,11 +200,20 @@ pub(crate) struct Plan {
     shared: Arc<Shared>,
     intake: Arc<engine::Intake>,
     inner: engine::Plan,
-    /// Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`.
-    #[pyo3(get)]
-    endpoints: Py<PyTuple>,
-    /// Never contended: a plan belongs to one exchange.
+    /// Never contended, as the other lock: a plan belongs to one exchange.
     body: Mutex<Option<Held>>,
+    /// Once the exchange has begun.
+    course: Mutex<Option<Course>>,
+}
+
+/// However an exchange ends, nothing stays counted.
+impl Drop for Plan {
+    fn drop(&mut self) {
+        let course = self.course.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(course) = course {
+            course.end(Outcome::Cancelled, clock::now());
+        }
+    }
 }
 
 #[pymethods]
@@ -241,7 +281,111 @@ impl Plan {
 
     /// Whether the message must be translated for this endpoint: its dialect is not the cluster's.
     fn translated(&self, endpoint: &Endpoint) -> bool {
-        self.shared.snapshot.translates(&self.intake, endpoint.at)
+        self.shared.snapshot.translates(&self.intake, endpoint.at.cluster)
+    }
+
+    /// Begin the exchange: the endpoint for its first attempt, or what else is to be done.
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let now = clock::now();
+        let body = self.body();
+        let bytes = body.as_ref().map(|held| held.of(py));
+        let shared = &self.shared;
+        let course = shared.snapshot.course(shared.lanes(), &self.intake, &self.inner, bytes, now);
+        let step = match course {
+            Err(fault) => return course::object(py, shared, engine::Step::Refuse(fault), None),
+            Ok(course) => self.course().insert(course).begin(now),
+        };
+        let course = self.course();
+        course::object(py, shared, step, course.as_ref().and_then(Course::group))
+    }
+
+    /// A pause is over.
+    fn resume<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.next(py, |course, now| Ok(course.resume(now)))
+    }
+
+    /// The exchange has waited as long as it may.
+    fn expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.next(py, |course, now| Ok(course.expired(now)))
+    }
+
+    /// The exchange waits no longer.
+    fn called<'py>(&self, py: Python<'py>, turn: &Turn) -> PyResult<Bound<'py, PyAny>> {
+        let what = turn.take();
+        self.next(py, |course, now| {
+            Ok(match what {
+                None => engine::Step::Stay,
+                Some(What::Admitted(_, permit)) => course.admitted(permit, now),
+                Some(What::Expired) => course.dropped(None, now),
+                Some(What::Displaced(refusal)) => course.dropped(Some(refusal), now),
+            })
+        })
+    }
+
+    /// Whose turn it is in the clusters of this exchange.
+    fn turns(&self) -> Vec<Turn> {
+        let course = self.course();
+        let next = || course.as_ref()?.turn(clock::now()).map(|(turn, group)| Turn::of(turn, group));
+        std::iter::from_fn(next).collect()
+    }
+
+    /// The reader of the response to the attempt of this number.
+    fn reader(slf: &Bound<'_, Self>, number: u32) -> ResponseReader {
+        ResponseReader::of(slf.clone().unbind(), slf.get().intake.method(), number)
+    }
+
+    /// A response has begun that is `refused`.
+    fn refused<'py>(
+        &self,
+        py: Python<'py>,
+        number: u32,
+        head: &ResponseHead,
+        replayable: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (status, wait) = (head.inner().status, engine::retry_after(head.inner()));
+        let traces = Traces { sent: true, replayable, delivered: false };
+        self.next(py, |course, now| Ok(course.refused(number, status, wait, traces, now)))
+    }
+
+    /// An attempt has failed.
+    fn failed<'py>(
+        &self,
+        py: Python<'py>,
+        number: u32,
+        failure: &str,
+        sent: bool,
+        replayable: bool,
+        delivered: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let failure = course::failure(failure)?;
+        let traces = Traces { sent, replayable, delivered };
+        self.next(py, |course, now| Ok(course.failed(number, failure, traces, now)))
+    }
+
+    /// All of a request that was sent bit by bit was sent.
+    fn request_sent(&self, number: u32) {
+        if let Some(course) = self.course().as_mut() {
+            course.request_sent(number, clock::now());
+        }
+    }
+
+    /// Seconds from an attempt's beginning until a second one is worth it.
+    fn hedge_after(&self) -> Option<f64> {
+        self.course().as_ref()?.hedge_after().map(|length| length.as_secs_f64())
+    }
+
+    /// The endpoint for a second attempt beside the one under way.
+    fn hedge(&self, py: Python<'_>) -> Option<Py<Endpoint>> {
+        let at = self.course().as_mut()?.hedge(clock::now())?;
+        self.shared.endpoint(py, at)
+    }
+
+    /// The exchange is over. `whole`: the client has all of the response, although it has not ended.
+    #[pyo3(signature = (whole = false))]
+    fn end(&self, whole: bool) {
+        if let Some(course) = self.course().as_mut() {
+            course.end(if whole { Outcome::Success } else { Outcome::Cancelled }, clock::now());
+        }
     }
 
     /// The request head for one attempt, through the empty line (RFC 9112, section 3).

@@ -52,11 +52,11 @@ impl RequestReader {
                 let (body, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
                 if intake.buffered
                     && body.len() == length
-                    && let Ok(plan) = shared.snapshot.plan(&intake, Some(body), &IDS)
+                    && let Ok(plan) = shared.snapshot.plan(&intake, Some(body))
                 {
                     let rest = PyBytes::new(py, rest);
                     let held = Held { start, length, bytes: data.clone().unbind() };
-                    let plan = Plan::new(py, Arc::clone(shared), Arc::new(*intake), plan, Some(held))?;
+                    let plan = Plan::new(Arc::clone(shared), Arc::new(*intake), plan, Some(held));
                     return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
                 }
                 let intake = Intake::new(Arc::clone(shared), *intake);

@@ -169,10 +169,10 @@ impl Course {
         self.made
     }
 
-    /// The clusters that it may go to.
+    /// The cluster that it is in, or waits for.
     #[must_use]
-    pub fn legs(&self) -> &[Leg] {
-        &self.legs
+    pub fn group(&self) -> Option<&Arc<Group>> {
+        self.leg().map(|leg| &leg.group)
     }
 
     /// The first step.

@@ -7,9 +7,9 @@ use super::fault::Fault;
 use super::field::Field;
 use super::intake::Intake;
 use super::snapshot::{Plan, Snapshot};
-use crate::cluster::policy::{Balance, Policy};
+use crate::cluster::policy::Balance;
 use crate::cluster::rendezvous::hash;
-use crate::cluster::{Cluster, Group, Instant, ORDINARY, Registry};
+use crate::cluster::{Group, Instant, ORDINARY, Registry};
 
 /// A snapshot's clusters in force.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Snapshot {
             .collect();
         let clusters = self.clusters().iter().zip(&endpoints);
         let clusters = clusters.map(|(cluster, endpoints)| {
-            (cluster.name.as_str(), endpoints.as_slice(), Arc::new(policy(cluster)))
+            (cluster.name.as_str(), endpoints.as_slice(), Arc::new(cluster.policy.clone()))
         });
         let groups = registry.apply(clusters, now);
         let lane = |group: Group| {
@@ -99,15 +99,4 @@ impl Snapshot {
         }
         Ok(course)
     }
-}
-
-fn policy(cluster: &Cluster) -> Policy {
-    let seconds = std::time::Duration::from_secs_f64;
-    let timeout = crate::cluster::policy::Timeout {
-        connect: seconds(cluster.timeout.connect),
-        first_byte: seconds(cluster.timeout.first_byte),
-        idle: seconds(cluster.timeout.idle),
-        total: seconds(cluster.timeout.total),
-    };
-    Policy { timeout, ..Policy::default() }
 }

@@ -1,0 +1,133 @@
+//! What an exchange is to do next, and what becomes of those that wait.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use waypost_core::cluster::{self, Failure, Group, Permit, Refusal};
+use waypost_core::engine;
+
+use crate::snapshot::Shared;
+use crate::{clock, errors};
+
+/// What an exchange is to do next, where that is anything but an attempt.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Step {
+    #[pyo3(get)]
+    kind: &'static str,
+    /// How long to pause or to wait, in seconds.
+    #[pyo3(get)]
+    seconds: f64,
+    /// With `wait`, its place in the queue of `cluster`.
+    #[pyo3(get)]
+    ticket: u64,
+    /// With `wait`, the name of the cluster.
+    #[pyo3(get)]
+    cluster: String,
+    /// With `wait`, what is for the exchange that lost its place to this one.
+    #[pyo3(get)]
+    displaced: Option<Py<Turn>>,
+    /// With `refuse`, the answer.
+    #[pyo3(get)]
+    error: Option<Py<PyAny>>,
+}
+
+/// What becomes of a message that waits.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Turn {
+    /// The name of the cluster for which it waits.
+    #[pyo3(get)]
+    cluster: String,
+    /// Its place in the queue.
+    #[pyo3(get)]
+    ticket: u64,
+    what: Mutex<Option<What>>,
+}
+
+pub(crate) enum What {
+    Admitted(Arc<Group>, Permit),
+    Expired,
+    Displaced(Refusal),
+}
+
+impl Turn {
+    pub(crate) fn of(turn: cluster::Turn, group: &Arc<Group>) -> Self {
+        match turn {
+            cluster::Turn::Admitted(ticket, permit) => {
+                Self::new(group, ticket.number(), What::Admitted(Arc::clone(group), permit))
+            }
+            cluster::Turn::Expired(ticket) => Self::new(group, ticket.number(), What::Expired),
+        }
+    }
+
+    fn new(group: &Group, ticket: u64, what: What) -> Self {
+        Self { cluster: group.name().to_owned(), ticket, what: Mutex::new(Some(what)) }
+    }
+
+    pub(crate) fn take(&self) -> Option<What> {
+        self.what.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A turn that nobody takes is over.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(What::Admitted(group, permit)) = self.take() {
+            group.leave(permit, clock::now());
+        }
+    }
+}
+
+/// A step as Python gets it: the endpoint for an attempt, else a `Step`.
+pub(crate) fn object<'py>(
+    py: Python<'py>,
+    shared: &Shared,
+    step: engine::Step,
+    group: Option<&Arc<Group>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut out =
+        Step { kind: "stay", seconds: 0.0, ticket: 0, cluster: String::new(), displaced: None, error: None };
+    match step {
+        engine::Step::Attempt { at, .. } => {
+            let endpoint = shared.endpoint(py, at);
+            let endpoint = endpoint.ok_or_else(|| PyValueError::new_err("there is no such endpoint"))?;
+            return Ok(endpoint.into_bound(py).into_any());
+        }
+        engine::Step::Pause(length) => {
+            out.kind = "pause";
+            out.seconds = length.as_secs_f64();
+        }
+        engine::Step::Wait { ticket, patience, displaced } => {
+            out.kind = "wait";
+            out.seconds = patience.as_secs_f64();
+            out.ticket = ticket.number();
+            if let Some(group) = group {
+                group.name().clone_into(&mut out.cluster);
+                let turn = |(ticket, refusal): (cluster::Ticket, Refusal)| {
+                    Py::new(py, Turn::new(group, ticket.number(), What::Displaced(refusal)))
+                };
+                out.displaced = displaced.map(turn).transpose()?;
+            }
+        }
+        engine::Step::Respond => out.kind = "respond",
+        engine::Step::GiveUp(_) => out.kind = "give_up",
+        engine::Step::Refuse(fault) => {
+            out.kind = "refuse";
+            out.error = Some(errors::fault(py, &fault)?);
+        }
+        engine::Step::Stay => (),
+    }
+    Ok(Bound::new(py, out)?.into_any())
+}
+
+/// What an attempt failed with.
+pub(crate) fn failure(name: &str) -> PyResult<Failure> {
+    match name {
+        "connect" => Ok(Failure::Connect),
+        "stale" => Ok(Failure::Stale),
+        "timeout" => Ok(Failure::Timeout),
+        "reset" => Ok(Failure::Reset),
+        "protocol" => Ok(Failure::Protocol),
+        _ => Err(PyValueError::new_err(format!("no failure {name:?}"))),
+    }
+}
