@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from waypost._native import Registry
 from waypost.asgi import DataPath
 from waypost.config import Config
 from waypost.dialects.errors import error_object
@@ -26,6 +28,7 @@ from waypost.table import compile_config, read_config
 
 if TYPE_CHECKING:
     from waypost._native import Snapshot
+    from waypost.exchange.line import Line
     from waypost.exchange.tls import Tls
 
 __all__ = ["Gateway", "Generation", "create_app", "from_env"]
@@ -65,6 +68,8 @@ class Gateway:
         """Raises `ConfigError` with every problem."""
         self.generation = _compile(config, None)
         """What new messages are handled with."""
+        self.registry = Registry()
+        """What is known of clusters and endpoints, from one generation to the next."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, against `limits.buffered`."""
         self.loopback = False
@@ -74,7 +79,9 @@ class Gateway:
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
+        self._lines: list[Line] = []
         self._lock = threading.Lock()
+        self.registry.apply(self.generation.snapshot)
 
     def replace(self, config: Config) -> Generation:
         """Serve `config` from the next message on. On `ConfigError` nothing has changed."""
@@ -82,7 +89,13 @@ class Gateway:
             message = "without `keys` every host could use this: leave one in, or restart with --insecure-no-auth"
             raise ConfigError(config.relocate([Problem(("keys",), message)]))
         with self._lock:
-            generation = self.generation = _compile(config, self.generation)
+            generation = _compile(config, self.generation)
+            self.registry.apply(generation.snapshot)
+            self.generation = generation
+            runtimes = list(self._runtimes.values())
+        for runtime in runtimes:
+            with contextlib.suppress(RuntimeError):  # its event loop is closed
+                runtime.loop.call_soon_threadsafe(runtime.follow, generation.snapshot, generation.settings)
         return generation
 
     def runtime(self) -> Runtime:
@@ -91,8 +104,10 @@ class Gateway:
         runtime = self._runtimes.get(loop)
         if runtime is None:
             with self._lock:
-                self._runtimes = {old: kept for old, kept in self._runtimes.items() if not old.is_closed()}
-                runtime = self._runtimes[loop] = Runtime(loop)
+                for closed in [old for old in self._runtimes if old.is_closed()]:
+                    self._runtimes.pop(closed).line.close()
+                runtime = self._runtimes[loop] = Runtime(loop, self._lines)
+                runtime.follow(self.generation.snapshot, self.generation.settings)
         return runtime
 
     def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -131,8 +146,12 @@ def create_app(config: Config) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        gateway.runtime()  # endpoints are checked before the first message comes
         yield
         gateway.close()
+
+    def clusters() -> Response:
+        return JSONResponse({"clusters": gateway.registry.view()})
 
     data_path = DataPath(gateway)
     app = _App(
@@ -140,6 +159,7 @@ def create_app(config: Config) -> Starlette:
         routes=[
             Route("/healthz", _Probe(healthz)),
             Route("/readyz", _Probe(readyz)),
+            Route("/-/clusters", _Admin(gateway, _Probe(clusters))),
             # Nothing is there yet.
             Route("/metrics", _Admin(gateway, data_path)),
             Route("/-/{rest:path}", _Admin(gateway, data_path)),

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import select
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
-    from waypost.exchange.attempt import Attempt
     from waypost.exchange.pool import Key, Pool
 
 __all__ = ["Connection"]
 
 _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class Reader(Protocol):
+    """Who has a connection: an attempt, or an active check."""
+
+    def received(self, data: bytes) -> None: ...
+    def eof(self) -> None: ...
+    def lost(self, exc: Exception | None) -> None: ...
+    def writing_paused(self) -> None: ...
+    def writing_resumed(self) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -23,7 +32,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, pool: Pool, key: Key) -> None:
         self.key = key
-        self.attempt: Attempt | None = None
+        self.attempt: Reader | None = None
         self.idle_since = 0.0
         self.used = False
         """Carried an attempt before."""

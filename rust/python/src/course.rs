@@ -69,6 +69,16 @@ impl Turn {
     }
 }
 
+#[pymethods]
+impl Turn {
+    /// The message is gone: whose turn is it instead?
+    fn release(&self) -> Vec<Self> {
+        let Some(What::Admitted(group, permit)) = self.take() else { return Vec::new() };
+        group.leave(permit, clock::now());
+        std::iter::from_fn(|| Some(Self::of(group.turn(clock::now())?, &group))).collect()
+    }
+}
+
 /// A turn that nobody takes is over.
 impl Drop for Turn {
     fn drop(&mut self) {

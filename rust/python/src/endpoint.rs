@@ -57,6 +57,19 @@ impl Cluster {
         self.policy.timeout.total.as_secs_f64()
     }
 
+    /// A slow attempt may get a second one beside it.
+    #[getter]
+    fn hedged(&self) -> bool {
+        self.policy.hedge.is_some()
+    }
+
+    /// The active check: what to GET, and how long the answer may take.
+    #[getter]
+    fn check(&self) -> Option<(&str, f64)> {
+        let check = self.policy.health.check.as_ref()?;
+        Some((&check.path, check.timeout.as_secs_f64()))
+    }
+
     /// All of its policy, defaults filled in: the keys of a configuration. A new dict each time.
     #[getter]
     fn policy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
