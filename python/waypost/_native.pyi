@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
+
 from waypost.errors import WaypostError
 
 _Body: TypeAlias = bytes | bytearray | memoryview | str
