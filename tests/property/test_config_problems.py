@@ -35,6 +35,18 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from(
     ]
 )
 KEYS = ["name", "match", "to", "kind", "prefix", "$or", "speaks", "endpoints", "tls", "clusters", "cluster", "include"]
+POLICY: dict[str, Any] = {
+    "timeout": {"connect": "1s"},
+    "retry": {"attempts": 2, "statuses": [503, 429], "backoff": "10ms", "backoff_max": "20ms"},
+    "balance": {"hash": "labels.x"},
+    "health": {"check": {"path": "/up", "interval": "1s"}, "panic": "10%"},
+    "breaker": {"open": "1s", "open_max": "2s", "failures": "10%"},
+    "concurrency": {"adaptive": {"min": 1, "max": 3, "initial": 2}},
+    "queue": {"length": 1},
+    "rate": [{"per": "key", "messages": 1, "every": "1s"}],
+    "hedge": {"after": "p90"},
+}
+"""Nothing is wrong with it."""
 PREDICATES: st.SearchStrategy[Any] = st.sampled_from(
     ["model", "modle", "${NO}", {"prefix": "x"}, {"prefx": "x"}, {"prefix": 1}, {"numeric": [">", "x"]}, [1], {}, None]
 )
@@ -43,7 +55,8 @@ PATTERN = st.dictionaries(
 )
 CLUSTER: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {"speaks": st.sampled_from(["openai", "envelope"]), "endpoints": st.just(["http://h", {"url": "http://i"}])},
-    optional={"credential": st.just({"header": "accept", "value": "x"}), "tls": st.just({"server_name": "x"})},
+    optional={"credential": st.just({"header": "accept", "value": "x"}), "tls": st.just({"server_name": "x"})}
+    | {key: st.just(value) for key, value in POLICY.items()},
 )
 ROUTE: st.SearchStrategy[Any] = st.fixed_dictionaries(
     {"name": st.sampled_from(["a", "b", "c", "d"]), "to": st.sampled_from(["local", "other", "gone"])},

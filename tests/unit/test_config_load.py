@@ -69,6 +69,34 @@ keys:
         environ={"KEY": "s3cret", "HASH": "AB" * 32},
     )
     timeout = {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 600.0}
+    policy = {
+        "timeout": timeout,
+        "retry": {
+            "attempts": 3,
+            "statuses": [429, 502, 503, 504],
+            "budget": 20,
+            "budget_minimum": 10,
+            "window": 10.0,
+            "backoff": 0.025,
+            "backoff_max": 1.0,
+        },
+        "balance": "least_load",
+        "health": {"check": None, "panic": 50, "slow_start": 10.0, "aggression": 1.0, "rest_max": 30.0},
+        "breaker": {
+            "consecutive": 5,
+            "failures": 50,
+            "minimum": 20,
+            "window": 10.0,
+            "open": 5.0,
+            "open_max": 60.0,
+            "jitter": 20,
+            "trials": 3,
+        },
+        "concurrency": "unlimited",
+        "queue": {"length": 128, "wait": 10.0},
+        "rate": [],
+        "hedge": None,
+    }
     assert config.to_native() == {
         "depth": 64,
         "limits": {"header": 8192, "body": 2**20},
@@ -81,6 +109,7 @@ keys:
                 ],
                 "credential": None,
                 "model": "llama",
+                **policy,
                 "timeout": {**timeout, "connect": 0.25, "total": 120.0},
             },
             "cloud": {
@@ -88,14 +117,14 @@ keys:
                 "endpoints": [{"url": "https://example.com", "weight": 1}],
                 "credential": {"header": "authorization", "value": "Bearer s3cret"},
                 "model": None,
-                "timeout": timeout,
+                **policy,
             },
             "same": {
                 "speaks": "openai",
                 "endpoints": [{"url": "http://h", "weight": 1}],
                 "credential": "pass",
                 "model": None,
-                "timeout": timeout,
+                **policy,
             },
         },
         "routes": [
@@ -310,7 +339,7 @@ clusters:
     speaks: openai
     endpoints: [http://user:hunter2@x, ftp://x, "http://h?q", 3, {url: http://h, weight: 0}]
     credential: {header: "a b", value: "${NOPE}"}
-    timeout: {connect: 0s, first_byte: null}
+    timeout: {connect: 0, first_byte: null}
 routes:
   - name: a
     to: clod
@@ -356,8 +385,11 @@ routes:
             "c.yaml:11:40: clusters.cloud.credential.value: environment variable `NOPE` is not set; "
             "set it, or write `${NOPE:-default}`"
         ),
-        "c.yaml:12:24: clusters.cloud.timeout.connect: `0s`: a timeout must be greater than zero",
-        "c.yaml:12:40: clusters.cloud.timeout.first_byte: null is no value here; leave the key out",
+        (
+            "c.yaml:12:24: clusters.cloud.timeout.connect: `0`: a duration needs a unit; "
+            "write a string with a unit, such as 1500ms, 2s, 1.5m or 1m30s"
+        ),
+        "c.yaml:12:39: clusters.cloud.timeout.first_byte: null is no value here; leave the key out",
         "c.yaml:15:9: routes[0].to: unknown cluster `clod`; did you mean `cloud`? Known: cloud, lo cal",
         "c.yaml:16:12: routes[0].match: must be a mapping, not a list",
         "c.yaml:17:5: routes[1]: key `name` is missing",

@@ -71,7 +71,30 @@ BAD: list[dict[str, Any]] = [
     {"clusters": {"c": {**CLUSTER, "endpoints": [{"url": "http://h", "weight": 0}]}}},
     {"clusters": {"c": {**CLUSTER, "credential": "x"}}},
     {"clusters": {"c": {**CLUSTER, "credential": {"header": "a b", "value": "x"}}}},
-    {"clusters": {"c": {**CLUSTER, "retry": {}}}},
+    {"clusters": {"c": {**CLUSTER, "retrys": {}}}},
+    *(
+        {"clusters": {"c": {**CLUSTER, **policy}}}
+        for policy in (
+            {"timeout": {"connect": 1}},
+            {"retry": "on"},
+            {"retry": {"attempts": -1}},
+            {"retry": {"statuses": 503}},
+            {"retry": {"budget": 20}},
+            {"balance": "random"},
+            {"balance": {}},
+            {"health": {"check": {"path": ""}}},
+            {"health": {"aggression": "fast"}},
+            {"breaker": {"failures": "50"}},
+            {"concurrency": 1.5},
+            {"concurrency": "many"},
+            {"concurrency": {"adaptive": {"min": 1000001}}},
+            {"queue": {"wait": 5}},
+            {"rate": {"per": "key", "messages": 1}},
+            {"rate": [{"per": "host", "messages": 1, "every": "1s"}]},
+            {"hedge": "95"},
+            {"hedge": {"after": "p100"}},
+        )
+    ),
     {"clusters": {"a b": CLUSTER}},
     {"clusters": {"c": CLUSTER}, "routes": [{"name": "a"}]},
     {"clusters": {"c": CLUSTER}, "routes": [{"name": "a", "to": "c", "match": None}]},
@@ -84,6 +107,19 @@ GOOD: list[dict[str, Any]] = [
     {"listen": {"port": "${PORT}"}},
     {"limits": {"body": 1, "header": "1.5KiB", "drain": "1m30s"}},
     {"clusters": {"c": {**CLUSTER, "credential": "pass"}}},
+    *(
+        {"clusters": {"c": {**CLUSTER, **policy}}}
+        for policy in (
+            {"timeout": {"connect": "1ms"}, "retry": "off", "breaker": "off", "balance": "weighted"},
+            {"retry": {"budget": "20%", "statuses": [500, "${STATUS:-503}"]}, "balance": {"hash": "labels.x"}},
+            {"health": {"check": "/up", "aggression": 0.5, "panic": "0 %"}, "concurrency": 64, "hedge": "p95"},
+            {"health": {"check": {}}, "concurrency": "adaptive", "hedge": {"after": "p99"}},
+            {"concurrency": {"adaptive": {"tolerance": 2}}, "queue": {"length": 0}},
+            {"concurrency": "${N:-5}", "hedge": "${P:-p95}"},
+            {"rate": {"per": "key", "messages": 1, "every": "1s"}},
+            {"rate": [{"per": "tenant", "messages": 1, "every": "1s", "burst": 5, "keys": 10}]},
+        )
+    ),
     {
         "clusters": {"c": CLUSTER},
         "routes": [{"name": "a", "to": "c", "match": {"prefix": ["x"], "m": {"exists": {"x": 1}}}}],

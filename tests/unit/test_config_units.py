@@ -1,15 +1,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from waypost.config.units import (
+    COUNT_MAX,
     DURATION_PATTERN,
+    PERCENTAGE_PATTERN,
+    PERCENTILE_PATTERN,
     SIZE_PATTERN,
     format_duration,
+    format_percentage,
+    format_percentile,
     format_size,
+    parse_count,
     parse_duration,
+    parse_factor,
+    parse_percentage,
+    parse_percentile,
     parse_size,
 )
 
@@ -112,3 +122,65 @@ def test_a_written_size_reads_back(size: int) -> None:
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 2.0, 90.0, 600.0])
 def test_a_written_duration_reads_back(seconds: float) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("parse", "written", "meant"),
+    [
+        (parse_count, 0, 0),
+        (parse_count, COUNT_MAX, COUNT_MAX),
+        (parse_percentage, "0%", 0),
+        (parse_percentage, "20 %", 20),
+        (parse_percentage, format_percentage(1000), 1000),
+        (parse_percentile, "p5", 5),
+        (parse_percentile, format_percentile(95), 95),
+        (parse_factor, 2, 2.0),
+        (parse_factor, Decimal("1.5"), 1.5),
+        (parse_factor, 0.1, 0.1),
+    ],
+)
+def test_a_number_is_what_is_written(parse: Callable[[object], float], written: object, meant: float) -> None:
+    assert parse(written) == meant
+
+
+@pytest.mark.parametrize(
+    ("parse", "written", "why"),
+    [
+        (parse_count, -1, "negative"),
+        (parse_count, COUNT_MAX + 1, "at most"),
+        (parse_count, True, "whole number"),
+        (parse_count, Decimal("2.0"), "whole number"),
+        (parse_count, "3", "whole number"),
+        (parse_percentage, 20, "such as 20%"),
+        (parse_percentage, "20", "such as 20%"),
+        (parse_percentage, "2.5%", "whole"),
+        (parse_percentage, "-5%", "not a percentage"),
+        (parse_percentage, "20%\n", "not a percentage"),
+        (parse_percentage, "1000000000%", "not a percentage"),
+        (parse_percentile, 95, "such as p95"),
+        (parse_percentile, "95", "such as p95"),
+        (parse_percentile, "p999", "such as p95"),
+        (parse_percentile, "P95", "such as p95"),
+        (parse_factor, "1.5", "not a number"),
+        (parse_factor, True, "not a number"),
+        (parse_factor, float("nan"), "from 0"),
+        (parse_factor, float("inf"), "from 0"),
+        (parse_factor, Decimal(-1), "from 0"),
+        (parse_factor, Decimal("1e400"), "from 0"),
+    ],
+)
+def test_what_is_no_such_number_says_why(parse: Callable[[object], object], written: object, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        parse(written)
+
+
+@pytest.mark.parametrize("written", ["0%", "20 %", "1000%"])
+def test_the_schema_knows_percentages(written: str) -> None:
+    assert re.search(PERCENTAGE_PATTERN, written)
+    assert not re.search(PERCENTAGE_PATTERN, written[:-1])
+
+
+@pytest.mark.parametrize("written", ["p5", "p95"])
+def test_the_schema_knows_percentiles(written: str) -> None:
+    assert re.search(PERCENTILE_PATTERN, written)
+    assert not re.search(PERCENTILE_PATTERN, written[1:])

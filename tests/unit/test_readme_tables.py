@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import waypost
 from waypost.cli import serve as serve_command
-from waypost.config import json_schema, model
+from waypost.config import json_schema, model, policy
 from waypost.config.pattern import PREDICATES
 from waypost.errors import STATUS
 
@@ -100,11 +100,29 @@ def test_every_key_of_a_configuration_is_listed_with_its_default() -> None:
         | described(model.Cluster)
         | described(model.Endpoint, "endpoints[].")
         | described(model.Credential, "credential.")
-        | described(model.Timeout, "timeout.")
+        | described(policy.Timeout, "timeout.")
+        | described(policy.Retry, "retry.")
+        | described(policy.HashBalance, "balance.")
+        | described(policy.Health, "health.")
+        | described(policy.Check, "health.check.")
+        | described(policy.Breaker, "breaker.")
+        | described(policy.Adaptive, "concurrency.adaptive.")
+        | described(policy.Queue, "queue.")
+        | described(policy.Rate, "rate[].")
+        | described(policy.Hedge, "hedge.")
         | described(model.Tls, "tls.")
         | described(model.Route)
     )
-    for group in ("timeout", "tls", "listen", "limits"):  # their keys stand for them
+    for group in (
+        "timeout",
+        "tls",
+        "listen",
+        "limits",
+        "retry",
+        "health",
+        "breaker",
+        "queue",
+    ):  # their keys stand for them
         del wanted[group]
     assert set(listed) == set(wanted)
     for key, written in wanted.items():

@@ -92,12 +92,16 @@ impl<'py> Keys<'py> {
     }
 
     /// Of two that are in order, what is not known does not break it.
-    fn ordered<T: Copy + Ord>(&self, low: (&str, &mut T), high: (&str, &mut T)) -> PyResult<()> {
-        if self.unknown(low.0)? {
-            *low.1 = (*low.1).min(*high.1);
+    fn ordered<T: Copy + Ord>(
+        &self,
+        (low, least): (&str, &mut T),
+        (high, most): (&str, &mut T),
+    ) -> PyResult<()> {
+        if self.unknown(low)? {
+            *least = (*least).min(*most);
         }
-        if self.unknown(high.0)? {
-            *high.1 = (*high.1).max(*low.1);
+        if self.unknown(high)? {
+            *most = (*most).max(*least);
         }
         Ok(())
     }
