@@ -12,8 +12,6 @@ from typing import Any, Literal, Self, TypeAlias, final
 
 from typing_extensions import disjoint_base
 
-from waypost.errors import WaypostError
-
 _Body: TypeAlias = bytes | bytearray | memoryview | str
 """One JSON document: UTF-8 bytes, or text."""
 
@@ -539,8 +537,8 @@ class Step:
     def displaced(self) -> Turn | None:
         """With `wait`, what is for another exchange, which lost its place to this one."""
     @property
-    def error(self) -> WaypostError | None:
-        """With `refuse`, the answer: `rate_limited`, `queue_full`, `deadline_too_short`, `overloaded`, …"""
+    def error(self) -> Exception | None:
+        """With `refuse`, the answer, a `WaypostError`: `rate_limited`, `queue_full`, `deadline_too_short`, …"""
 
 @final
 class Turn:

@@ -80,7 +80,7 @@ class Attempt(Timed):
             runtime.wheel.schedule(self, runtime.loop.time() + _LINGER)
 
     def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
-        if self._exchange.second is self:
+        if self._exchange.awaits(self):
             self._exchange.attempt_expired(self)
         else:
             self.close()

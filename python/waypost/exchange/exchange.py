@@ -1,5 +1,7 @@
 """One message's life: decision made, attempts at endpoints, the response to a sink.
 
+More than 500 lines, because the callbacks of one state machine belong together.
+
 Which endpoint is tried when, whether there is another attempt, and who waits for room is decided by the core (its
 `Course`, behind `Plan.begin`, `refused`, `failed` and the like): this is the side that has sockets and timers. Its own
 rules, all of them in this file:
@@ -49,8 +51,7 @@ class Exchange:
 
     __slots__ = ("_aside", "_began", "_deadline", "_head", "_hedge", "_kept", "_out", "_paused", "_phase", "_resume_at",
                  "_settings", "_sink", "_ticket", "_timer", "_translation", "_tried", "_until", "_upload", "attempt",
-                 "attempts", "done", "endpoint", "on_writable", "plan", "request_sent", "runtime",
-                 "second")  # fmt: skip
+                 "attempts", "done", "endpoint", "on_writable", "plan", "request_sent", "runtime")  # fmt: skip
 
     def __init__(
         self,
@@ -72,8 +73,6 @@ class Exchange:
         self.plan = plan
         self.attempt: Attempt | None = None
         """The attempt under way."""
-        self.second: Attempt | None = None
-        """Another one beside it, while neither has a response."""
         self.attempts = 0
         """How many attempts were made."""
         self.endpoint: Endpoint | None = None
@@ -190,7 +189,7 @@ class Exchange:
             self._hold(step.seconds)
         elif step.kind != "stay" and self._kept is not None:
             self._deliver_kept(self._kept)
-        elif step.kind == "refuse" and step.error is not None:
+        elif step.kind == "refuse" and isinstance(step.error, WaypostError):
             self.fail(step.error)
         elif step.kind == "give_up" and error is not None:
             self.fail(failures.after_all(error, self._tried or ()))
@@ -204,53 +203,44 @@ class Exchange:
 
     def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
         """An attempt, which the course has begun."""
-        self.endpoint = endpoint
-        runtime = self.runtime
-        now = runtime.loop.time()
         try:
-            place = self._settings.place(endpoint)
+            attempt = self.attempt = self.attempt_at(endpoint)
+            place = attempt.place
+            self.endpoint = endpoint
             until = self._began + place.total_timeout
             self._until = until if until < self._deadline else self._deadline  # noqa: FURB136 - half of min
-            self.attempts += 1
-            runtime.counters.attempts += 1
             self.request_sent = False
             self._head = None
-            attempt = self.attempt = Attempt(self, endpoint, place, self.attempts)
-            if self._translation is not None and self.plan.translated(endpoint):
-                self._translation.body(endpoint.cluster)
-            connection = None if fresh else attempt.reuse()
-            if connection is not None:
-                self._send_request(attempt, connection, now)
-            else:
-                self._phase = "connect"
-                self._expect(place.connect_timeout)
-                attempt.connect()
-            if place.hedged and self._upload is None:
-                self._hedge = Hedge.after(self, self._hedge)
-        except WaypostError as error:
-            self.fail(error)
         except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
             self.defect(exc)
+            return
+        self.start(attempt, fresh=fresh)
+        if place.hedged and self._upload is None and not self.done:
+            if self._hedge is None:
+                self._hedge = Hedge(self)
+            self._hedge.arm()
 
-    def try_second(self) -> None:
-        """Another attempt beside the one under way, if that is worth it."""
-        attempt = self.attempt
-        if attempt is None or self.second is not None or self._phase not in ("connect", "wait"):
-            return
-        endpoint = self.plan.hedge()
-        if endpoint is None:
-            return
+    def attempt_at(self, endpoint: Endpoint) -> Attempt:
+        """One more attempt, not started."""
         self.attempts += 1
         self.runtime.counters.attempts += 1
+        return Attempt(self, endpoint, self._settings.place(endpoint), self.attempts)
+
+    def start(self, attempt: Attempt, *, fresh: bool = False) -> None:
+        """Get `attempt` a connection, a new one if it is to be `fresh`, and send it the request."""
         try:
-            place = self._settings.place(endpoint)
-            second = self.second = Attempt(self, endpoint, place, self.attempts)
-            connection = second.reuse()
+            connection = None if fresh else attempt.reuse()
             if connection is not None:
-                self._send_request(second, connection, self.runtime.loop.time())
-            else:
-                self._await(second, place.connect_timeout)
-                second.connect()
+                self._send_request(attempt, connection, self.runtime.loop.time())
+                return
+            if self._translation is not None and self.plan.translated(attempt.endpoint):
+                self._translation.body(attempt.endpoint.cluster)  # what cannot be translated needs no connection
+            if attempt is self.attempt:
+                self._phase = "connect"
+            self._allow(attempt, attempt.place.connect_timeout, self.runtime.loop.time())
+            attempt.connect()
+        except WaypostError as error:
+            self.fail(error)
         except Exception as exc:  # noqa: BLE001 - as above
             self.defect(exc)
 
@@ -290,15 +280,31 @@ class Exchange:
         attempt.sent = self.request_sent = True
         if attempt is self.attempt:
             self._phase = "wait"
-            when = now + attempt.place.first_byte_timeout
-            self.runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136
-        else:
-            self._await(attempt, attempt.place.first_byte_timeout)
+        self._allow(attempt, attempt.place.first_byte_timeout, now)
         connection.write(data)
 
     def awaits(self, attempt: Attempt) -> bool:
         """Whether it still matters what becomes of `attempt`."""
-        return attempt is self.attempt or attempt is self.second
+        return attempt is self.attempt or (self._hedge is not None and attempt is self._hedge.attempt)
+
+    def _failed(self, attempt: Attempt) -> None:
+        if self._tried is None:
+            self._tried = []
+        self._tried.append(attempt)
+
+    @property
+    def unanswered(self) -> bool:
+        """An attempt is under way, and nothing of a response has come."""
+        return self.attempt is not None and self._phase in ("connect", "wait")
+
+    def take_over(self, second: Attempt) -> None:
+        """A second attempt goes on alone, with the time that it has left."""
+        self.attempt = second
+        self.endpoint = second.endpoint
+        self._phase = "wait" if second.sent else "connect"
+        wheel = self.runtime.wheel
+        wheel.schedule(self._timer, second.deadline)
+        wheel.cancel(second)
 
     def attempt_failed(self, attempt: Attempt, failure: Failure, error: UpstreamError) -> None:
         """`attempt` is over without a whole response."""
@@ -310,26 +316,12 @@ class Exchange:
             self.attempt = None
             self.fail(error)
             return
-        if self._tried is None:
-            self._tried = []
-        self._tried.append(attempt)
-        if self.second is not None:
-            self._drop(attempt)
+        self._failed(attempt)
+        if self._hedge is not None and self._hedge.attempt is not None:
+            self._hedge.drop(attempt)
             return
         self.attempt = None
         self._go(step, fresh=failure == "stale", error=error)
-
-    def _drop(self, attempt: Attempt) -> None:
-        """Of two attempts, the other one goes on."""
-        second, self.second = self.second, None
-        if second is not None and attempt is self.attempt:
-            self.attempt = second
-            self.endpoint = second.endpoint
-            self._phase = "wait" if second.sent else "connect"
-            self.runtime.wheel.schedule(self._timer, second.deadline)
-        if second is not None:
-            self.runtime.wheel.cancel(second)
-        attempt.close()
 
     # The request.
 
@@ -364,9 +356,8 @@ class Exchange:
 
     def response_head(self, attempt: Attempt, head: ResponseHead) -> None:
         """The head is complete. May raise `UpstreamError`, as the sink may."""
-        if self.second is not None and not self._chosen(attempt, head):
-            return
-        if self.attempt is not attempt:
+        hedge = self._hedge
+        if hedge is not None and hedge.attempt is not None and not hedge.settle(attempt, head):
             return
         if head.refused and self._out is None:
             step = self.plan.refused(attempt.number, head, self._replayable)
@@ -389,7 +380,7 @@ class Exchange:
 
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
         """All of a response, at once: the same as `response_head`, `response_data` and `response_end`."""
-        if head.refused or self.second is not None or self._translation is not None:
+        if head.refused or self._hedge is not None or self._translation is not None:
             self.response_head(attempt, head)
             if body and self.attempt is attempt:
                 self.response_data(attempt, body)
@@ -402,18 +393,6 @@ class Exchange:
         out.whole(head, self.plan, attempt.endpoint, self.attempts, body, end)
         self.runtime.counters.answered += 1
         self._finish()
-
-    def _chosen(self, attempt: Attempt, head: ResponseHead) -> bool:
-        """Of two attempts, one has a response: whether it is the one that goes on."""
-        second = self.second
-        if head.refused:
-            self.plan.refused(attempt.number, head, True)
-            self._drop(attempt)
-            return False
-        other = second if attempt is self.attempt else self.attempt
-        if other is not None:
-            self._drop(other)
-        return True
 
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
         """A piece of the body. May raise `UpstreamError`, as the sink may."""
@@ -477,9 +456,7 @@ class Exchange:
         if trailers is not None and aside is not None:
             aside.trailers = trailers
             self._kept = aside
-        if self._tried is None:
-            self._tried = []
-        self._tried.append(attempt)
+        self._failed(attempt)
         self.attempt = None
         attempt.close()
         left = self._resume_at - self.runtime.loop.time()
@@ -522,19 +499,8 @@ class Exchange:
 
     def attempt_expired(self, attempt: Attempt) -> None:
         """`attempt` took too long for what it is at."""
-        place = attempt.place
-        endpoint = attempt.endpoint
-        phase: _Phase = self._phase if attempt is self.attempt else ("wait" if attempt.sent else "connect")
-        failure: Failure = "timeout"
-        if phase == "connect":
-            failure = "connect"
-            error = failures.timed_out(endpoint, "no connection", place.connect_timeout, retryable=True)
-        elif phase in ("wait", "hold"):
-            what = "no response" if phase == "wait" else "no body after the response's head"
-            error = failures.timed_out(endpoint, what, place.first_byte_timeout)
-        else:
-            what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
-            error = failures.timed_out(endpoint, what, place.idle_timeout)
+        phase = self._phase if attempt is self.attempt else "wait" if attempt.sent else "connect"
+        failure, error = failures.late(attempt.endpoint, attempt.place, phase)
         attempt.close()
         self.attempt_failed(attempt, failure, error)
 
@@ -552,9 +518,11 @@ class Exchange:
         when = runtime.loop.time() + seconds
         runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136 - half of min
 
-    def _await(self, second: Attempt, seconds: float) -> None:
-        """The same for a second attempt, which has a time of its own."""
-        self.runtime.wheel.schedule(second, min(self.runtime.loop.time() + seconds, self._until))
+    def _allow(self, attempt: Attempt, seconds: float, now: float) -> None:
+        """The same for one of two attempts: the second one has a time of its own."""
+        when = now + seconds
+        timed = self._timer if attempt is self.attempt else attempt
+        self.runtime.wheel.schedule(timed, when if when < self._until else self._until)  # noqa: FURB136 - half of min
 
     def _hold(self, seconds: float) -> None:
         """Nothing is to happen for `seconds`, which is before the deadline."""
@@ -592,11 +560,8 @@ class Exchange:
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()
-        if self.second is not None:
-            self._drop(self.second)
         if self._hedge is not None:
-            runtime.wheel.cancel(self._hedge)
-            self._hedge = None
+            self._hedge.close()
         if self._upload is not None:
             self._upload.drop()
         self._kept = self._aside = self._tried = None

@@ -19,8 +19,9 @@ from waypost.errors import UpstreamError
 
 if TYPE_CHECKING:
     from waypost.exchange.attempt import Attempt
+    from waypost.exchange.runtime import Place
 
-__all__ = ["Failure", "after_all", "closed", "malformed", "timed_out", "unreachable"]
+__all__ = ["Failure", "after_all", "closed", "late", "malformed", "timed_out", "unreachable"]
 
 Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
 """What went wrong, as the core counts it: see `Plan.failed`."""
@@ -73,6 +74,18 @@ def malformed(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
 def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = False) -> UpstreamError:
     """`what` did not happen within `seconds`."""
     return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
+
+
+def late(endpoint: Endpoint, place: Place, phase: str) -> tuple[Failure, UpstreamError]:
+    """An attempt took too long in a phase of its exchange."""
+    if phase == "connect":
+        return "connect", timed_out(endpoint, "no connection", place.connect_timeout, retryable=True)
+    if phase == "wait":
+        return "timeout", timed_out(endpoint, "no response", place.first_byte_timeout)
+    if phase == "hold":
+        return "timeout", timed_out(endpoint, "no body after the response's head", place.first_byte_timeout)
+    what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
+    return "timeout", timed_out(endpoint, what, place.idle_timeout)
 
 
 def after_all(error: UpstreamError, tried: Sequence[Attempt]) -> UpstreamError:

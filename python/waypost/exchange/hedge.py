@@ -1,38 +1,72 @@
-"""When an exchange begins a second attempt beside the one that is slow."""
+"""A second attempt beside one that is slow."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
+    from waypost._native import ResponseHead
+    from waypost.exchange.attempt import Attempt
     from waypost.exchange.exchange import Exchange
 
 __all__ = ["Hedge"]
 
 
 class Hedge(Timed):
-    """Lets its exchange make the second attempt when the first one has taken too long."""
+    """Begins the second attempt of an exchange in time. Of both, the one whose response begins first goes on."""
 
-    __slots__ = ("_exchange",)
+    __slots__ = ("_exchange", "attempt")
 
     def __init__(self, exchange: Exchange) -> None:
         super().__init__()
         self._exchange = exchange
+        self.attempt: Attempt | None = None
+        """The second attempt, while neither has a response."""
 
-    @classmethod
-    def after(cls, exchange: Exchange, old: Self | None) -> Self | None:
-        """One for the attempt that has just begun, where it should have any; `old` was for the attempt before."""
-        seconds = exchange.plan.hedge_after()
-        runtime = exchange.runtime
+    def arm(self) -> None:
+        """The exchange has begun an attempt: another one may follow after a while."""
+        seconds = self._exchange.plan.hedge_after()
+        runtime = self._exchange.runtime
         if seconds is None:
-            if old is not None:
-                runtime.wheel.cancel(old)
-            return None
-        hedge = cls(exchange) if old is None else old
-        runtime.wheel.schedule(hedge, runtime.loop.time() + seconds)
-        return hedge
+            runtime.wheel.cancel(self)
+        else:
+            runtime.wheel.schedule(self, runtime.loop.time() + seconds)
 
     def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
-        self._exchange.try_second()
+        exchange = self._exchange
+        if self.attempt is None and exchange.unanswered:
+            endpoint = exchange.plan.hedge()
+            if endpoint is not None:
+                attempt = self.attempt = exchange.attempt_at(endpoint)
+                exchange.start(attempt)
+
+    def settle(self, attempt: Attempt, head: ResponseHead) -> bool:
+        """The response of one of two attempts begins: whether that one goes on."""
+        exchange = self._exchange
+        if head.refused:
+            exchange.plan.refused(attempt.number, head, True)
+            self.drop(attempt)
+            return False
+        other = self.attempt if attempt is exchange.attempt else exchange.attempt
+        if other is not None:
+            self.drop(other)
+        return True
+
+    def drop(self, attempt: Attempt) -> None:
+        """Of two attempts, the other one goes on."""
+        exchange = self._exchange
+        second, self.attempt = self.attempt, None
+        if second is not None and attempt is exchange.attempt:
+            exchange.take_over(second)
+        attempt.close()
+
+    def close(self) -> None:
+        """The exchange is over."""
+        wheel = self._exchange.runtime.wheel
+        wheel.cancel(self)
+        second, self.attempt = self.attempt, None
+        if second is not None:
+            wheel.cancel(second)
+            second.close()

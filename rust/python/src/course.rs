@@ -13,26 +13,27 @@ use crate::{clock, errors};
 /// What an exchange is to do next, where that is anything but an attempt.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Step {
+    /// What to do.
     #[pyo3(get)]
     kind: &'static str,
     /// How long to pause or to wait, in seconds.
     #[pyo3(get)]
     seconds: f64,
-    /// With `wait`, its place in the queue of `cluster`.
+    /// With `wait`, the place in its queue.
     #[pyo3(get)]
     ticket: u64,
-    /// With `wait`, the name of the cluster.
+    /// With `wait`, the name of the cluster that has no room.
     #[pyo3(get)]
     cluster: String,
-    /// With `wait`, what is for the exchange that lost its place to this one.
+    /// With `wait`, what is for another exchange, which lost its place to this one.
     #[pyo3(get)]
     displaced: Option<Py<Turn>>,
-    /// With `refuse`, the answer.
+    /// With `refuse`, the answer, a `WaypostError`: `rate_limited`, `queue_full`, `deadline_too_short`, …
     #[pyo3(get)]
     error: Option<Py<PyAny>>,
 }
 
-/// What becomes of a message that waits.
+/// What becomes of a message that waits: it is for the exchange with this ticket of this cluster's queue.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Turn {
     /// The name of the cluster for which it waits.
@@ -71,7 +72,7 @@ impl Turn {
 
 #[pymethods]
 impl Turn {
-    /// The message is gone: whose turn is it instead?
+    /// There is no such exchange any more: whose turn it is instead.
     fn release(&self) -> Vec<Self> {
         let Some(What::Admitted(group, permit)) = self.take() else { return Vec::new() };
         group.leave(permit, clock::now());

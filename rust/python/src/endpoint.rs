@@ -63,7 +63,7 @@ impl Cluster {
         self.policy.hedge.is_some()
     }
 
-    /// The active check: what to GET, and how long the answer may take.
+    /// The active check: what to GET, and how many seconds the answer may take.
     #[getter]
     fn check(&self) -> Option<(&str, f64)> {
         let check = self.policy.health.check.as_ref()?;
@@ -93,7 +93,7 @@ pub(crate) struct Endpoint {
     /// Name or address, IPv6 without brackets.
     #[pyo3(get)]
     host: String,
-    /// Both, as a Host field wants them (RFC 9110, section 7.2).
+    /// Host and maybe port, as a Host field wants them (RFC 9110, section 7.2).
     #[pyo3(get)]
     authority: String,
     #[pyo3(get)]

@@ -26,7 +26,7 @@ pub(crate) fn list<'py, 'f>(
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseHead {
     head: http1::ResponseHead,
-    /// Another attempt may do better: to be told by `Plan.refused`.
+    /// Another attempt may do better, or the endpoint has failed with it: `Plan.refused` says.
     #[pyo3(get)]
     refused: bool,
 }

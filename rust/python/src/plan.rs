@@ -284,7 +284,7 @@ impl Plan {
         self.shared.snapshot.translates(&self.intake, endpoint.at.cluster)
     }
 
-    /// Begin the exchange: the endpoint for its first attempt, or what else is to be done.
+    /// Begin the exchange: the endpoint for its first attempt, or what else there is to do.
     fn begin<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let now = clock::now();
         let body = self.body();
@@ -299,17 +299,17 @@ impl Plan {
         course::object(py, shared, step, course.as_ref().and_then(Course::group))
     }
 
-    /// A pause is over.
+    /// A `pause` is over.
     fn resume<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.next(py, |course, now| Ok(course.resume(now)))
     }
 
-    /// The exchange has waited as long as it may.
+    /// The time of a `wait` is over.
     fn expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.next(py, |course, now| Ok(course.expired(now)))
     }
 
-    /// The exchange waits no longer.
+    /// A `wait` is over: this is what came of it.
     fn called<'py>(&self, py: Python<'py>, turn: &Turn) -> PyResult<Bound<'py, PyAny>> {
         let what = turn.take();
         self.next(py, |course, now| {
@@ -322,19 +322,19 @@ impl Plan {
         })
     }
 
-    /// Whose turn it is in the clusters of this exchange.
+    /// Who waits no longer for the clusters of this message: to be asked when room may have come about.
     fn turns(&self) -> Vec<Turn> {
         let course = self.course();
         let next = || course.as_ref()?.turn(clock::now()).map(|(turn, group)| Turn::of(turn, group));
         std::iter::from_fn(next).collect()
     }
 
-    /// The reader of the response to the attempt of this number.
+    /// The reader of the response to an attempt.
     fn reader(slf: &Bound<'_, Self>, number: u32) -> ResponseReader {
         ResponseReader::of(slf.clone().unbind(), slf.get().intake.method(), number)
     }
 
-    /// A response has begun that is `refused`.
+    /// A response has begun that is `ResponseHead.refused`.
     fn refused<'py>(
         &self,
         py: Python<'py>,
@@ -369,18 +369,18 @@ impl Plan {
         }
     }
 
-    /// Seconds from an attempt's beginning until a second one is worth it.
+    /// Seconds from the beginning of the only attempt until a second one is worth it; `None`: never.
     fn hedge_after(&self) -> Option<f64> {
         self.course().as_ref()?.hedge_after().map(|length| length.as_secs_f64())
     }
 
-    /// The endpoint for a second attempt beside the one under way.
+    /// The endpoint for a second attempt beside the one under way, or `None`. The one that answers first counts.
     fn hedge(&self, py: Python<'_>) -> Option<Py<Endpoint>> {
         let at = self.course().as_mut()?.hedge(clock::now())?;
         self.shared.endpoint(py, at)
     }
 
-    /// The exchange is over. `whole`: the client has all of the response, although it has not ended.
+    /// The exchange is over: nothing of it is counted any more.
     #[pyo3(signature = (whole = false))]
     fn end(&self, whole: bool) {
         if let Some(course) = self.course().as_mut() {

@@ -11,7 +11,7 @@ use waypost_core::cluster::{self, ClusterView, Condition, Counts, EndpointView, 
 use crate::snapshot::{IDS, Snapshot};
 use crate::{clock, policy};
 
-/// What is known of clusters and endpoints. Outlives snapshots.
+/// What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Registry {
     registry: Mutex<cluster::Registry>,
@@ -24,7 +24,7 @@ impl Registry {
         Self { registry: Mutex::new(cluster::Registry::new(IDS.number())) }
     }
 
-    /// A snapshot comes into force: what is known of its clusters and endpoints stays.
+    /// A snapshot comes into force, once: `ValueError` where it is already.
     fn apply(&self, snapshot: &Snapshot) -> PyResult<()> {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         if snapshot.shared().join(&mut registry) {
@@ -34,7 +34,7 @@ impl Registry {
         }
     }
 
-    /// Everything that is known now, by cluster.
+    /// Everything that is known now, by cluster name: what `GET /-/clusters` shows.
     fn view<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let now = clock::now();
         let views = self.registry.lock().unwrap_or_else(PoisonError::into_inner).view(now);

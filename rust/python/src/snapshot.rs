@@ -118,7 +118,7 @@ impl Snapshot {
         self.shared.endpoints.iter().flatten().map(|endpoint| endpoint.clone_ref(py)).collect()
     }
 
-    /// Whose turn it is in the clusters of this snapshot, which is in force.
+    /// Who waits no longer for a cluster of this configuration, which has come into force.
     fn turns(&self) -> Vec<Turn> {
         let mut out = Vec::new();
         for group in self.shared.lanes().groups() {
@@ -129,7 +129,7 @@ impl Snapshot {
         out
     }
 
-    /// Seconds until the next active check is due; `None`: never.
+    /// Seconds until the next active check is due; `None`: never, or a newer snapshot is in force.
     #[getter]
     fn next_check(&self) -> Option<f64> {
         let due = self.shared.lanes().groups().filter_map(|group| group.next_check()).min()?;
@@ -148,7 +148,7 @@ impl Snapshot {
         out
     }
 
-    /// An endpoint answered its active check well, or did not.
+    /// An endpoint answered its active check well, or did not (in time).
     fn checked(&self, endpoint: &Endpoint, good: bool) {
         if let Some(group) = self.shared.lanes().groups().nth(endpoint.at.cluster) {
             group.checked(endpoint.at.endpoint, good, clock::now());

@@ -48,7 +48,8 @@ impl Fault {
 
     /// It waited for as long as may be; another one would wait for `wait`.
     pub(super) fn waited(cluster: &str, patience: Duration, wait: Duration) -> Self {
-        let message = format!("cluster {cluster}: this message's turn did not come within {}", spoken(patience));
+        let message =
+            format!("cluster {cluster}: this message's turn did not come within {}", spoken(patience));
         Self { code: "deadline_too_short", message, retry_after: Some(wait.max(Duration::from_secs(1))) }
     }
 
@@ -63,8 +64,7 @@ impl Fault {
     }
 
     pub(super) fn deadline(length: Duration) -> Self {
-        let message =
-            format!("the message's deadline of {} ms passed without a reply", length.as_millis());
+        let message = format!("the message's deadline of {} ms passed without a reply", length.as_millis());
         Self { code: "deadline_exceeded", message, retry_after: None }
     }
 

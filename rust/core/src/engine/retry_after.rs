@@ -58,8 +58,10 @@ mod tests {
     use super::*;
 
     fn of(fields: &[(&str, &str)]) -> Option<u64> {
-        let headers =
-            fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect();
+        let headers = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+            .collect();
         retry_after(&ResponseHead { status: 503, headers }).map(|length| length.as_secs())
     }
 
@@ -84,12 +86,24 @@ mod tests {
     fn what_says_nothing() {
         let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         for value in [
-            "", "-1", "+1", "1.5", "soon", "Sun, 06 Nov 1994 08:49:37", "Sunday, 06-Nov-94 08:49:37 GMT",
-            "Sun Nov  6 08:49:37 1994", "Sun, 32 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT",
+            "",
+            "-1",
+            "+1",
+            "1.5",
+            "soon",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 32 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
         ] {
             assert_eq!(of(&[("retry-after", value), date]), None, "{value}");
         }
-        assert_eq!(of(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), None, "no date to compare it with");
+        assert_eq!(
+            of(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]),
+            None,
+            "no date to compare it with"
+        );
         assert_eq!(of(&[]), None);
     }
 }
