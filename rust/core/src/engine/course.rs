@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::fault::Fault;
 use super::snapshot::EndpointAt;
+use super::step::{Step, Traces};
 use crate::cluster::{
     Attempt, Caller, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason,
     Refusal, Ticket, Tried, Turn, policy::Per,
@@ -74,50 +75,6 @@ pub struct Names {
     pub tenant: Option<String>,
     pub agent: Option<String>,
     pub key: Option<String>,
-}
-
-/// What the host does next.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Step {
-    /// Make an attempt there; [`Course::responded`], [`refused`](Course::refused) or [`failed`](Course::failed) follows,
-    /// with the number that is now [`Course::made`].
-    Attempt {
-        /// The endpoint.
-        at: EndpointAt,
-        /// Over a new connection.
-        fresh: bool,
-    },
-    /// Wait so long, then [`Course::resume`].
-    Pause(Duration),
-    /// Wait for its turn: [`Course::admitted`] or [`Course::dropped`], or after that time [`Course::expired`].
-    Wait {
-        /// Its place in the cluster's queue.
-        ticket: Ticket,
-        /// The longest that it waits.
-        patience: Duration,
-        /// Another exchange, which lost its place to this one: [`Course::dropped`] is for that one.
-        displaced: Option<(Ticket, Refusal)>,
-    },
-    /// What the endpoint said is the answer: the response that has just begun.
-    Respond,
-    /// What the last attempt failed with is the answer.
-    GiveUp(Reason),
-    /// This is the answer.
-    Refuse(Fault),
-    /// Nothing: another attempt is under way, or its turn is, or all is over.
-    Stay,
-}
-
-/// What an endpoint or its connection did to a request, when another attempt is in question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traces {
-    /// A byte of it may have reached the endpoint.
-    pub sent: bool,
-    /// Its bytes are all still there.
-    pub replayable: bool,
-    /// The client was given a byte of the response.
-    pub delivered: bool,
 }
 
 #[derive(Debug)]
@@ -363,6 +320,7 @@ impl Course {
     }
 
     /// Whose turn it is in one of its clusters, and in which; to be called until it says nobody's.
+    #[must_use]
     pub fn turn(&self, now: Instant) -> Option<(Turn, &Arc<Group>)> {
         self.legs.iter().find_map(|leg| Some((leg.group.turn(now)?, &leg.group)))
     }

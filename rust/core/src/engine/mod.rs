@@ -16,9 +16,10 @@ mod origin;
 mod reach;
 mod retry_after;
 mod snapshot;
+mod step;
 mod upstream_head;
 
-pub use course::{Course, Leg, Names, Step, Terms, Traces};
+pub use course::{Course, Leg, Names, Terms};
 pub use downstream_head::{Relay, is_own};
 pub use fault::Fault;
 pub use id::{Ids, header_safe};
@@ -28,3 +29,4 @@ pub use offer::{Offer, Peer};
 pub use origin::Trusted;
 pub use retry_after::retry_after;
 pub use snapshot::{Config, EndpointAt, Limits, NoPlan, Plan, Snapshot};
+pub use step::{Step, Traces};
