@@ -1,8 +1,9 @@
 //! The JSON scanner against `serde_json`, by each kernel that the processor has: the verdict, and every leaf and
-//! element at a few paths.
+//! element at a few paths; and by a scanner that has learned from the bodies before.
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
@@ -25,6 +26,10 @@ static TRIE: LazyLock<PathTrie> = LazyLock::new(|| {
     trie
 });
 
+thread_local! {
+    static USED: RefCell<Scan> = RefCell::default();
+}
+
 const STRICT: Options = Options { depth: MAX_DEPTH, duplicate_keys: DuplicateKeys::Error };
 const LAST: Options = Options { depth: MAX_DEPTH, duplicate_keys: DuplicateKeys::Last };
 
@@ -36,6 +41,13 @@ fuzz_target!(|body: &[u8]| {
     let mut found = Scan::default();
     let verdict = scan(body, &TRIE, LAST, &mut found);
     let strict = validate(body, STRICT);
+    USED.with_borrow_mut(|used| {
+        for _ in 0..2 {
+            assert_eq!(scan(body, &TRIE, LAST, used), verdict);
+            assert_eq!(recorded(used), recorded(&found));
+            assert_eq!(scan(body, &TRIE, STRICT, used).map(|_| ()), strict);
+        }
+    });
     for kernel in Kernel::available() {
         let mut other = Scan::default();
         assert_eq!(scan_with(kernel, body, &TRIE, LAST, &mut other), verdict, "{kernel:?}");

@@ -11,7 +11,8 @@ pub(super) struct Frame {
     pub(super) fresh: bool,
     /// Whether it is an element of an array.
     pub(super) is_element: bool,
-    /// Of its elements; of its members but for the node, which is the container's own.
+    /// Of its elements; of its members but for where they are in the trie, which is the
+    /// container's own.
     pub(super) place: Place,
     /// The bits of the keys that are tracked in it.
     pub(super) below: u64,
@@ -38,6 +39,8 @@ pub(super) struct Place {
     pub(super) shape: Shape,
     /// Where in the trie.
     pub(super) node: NodeId,
+    /// How many fields are recorded there, and the first of them.
+    pub(super) fields: (u32, u32),
     /// In which element; of a container's values, that may be the container itself.
     pub(super) element: u32,
 }

@@ -73,7 +73,7 @@ impl Seeds {
 
 /// The string that is `length` bytes at `start`, followed by zeros.
 #[inline(always)]
-fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
+pub(super) fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
     let filled = FILLED.get(length)?;
     let chunk = bytes.get(start..start + HELD).and_then(<[u8]>::first_chunk);
     let (low, high) = chunk.map_or_else(|| last_words(bytes, start), halves);

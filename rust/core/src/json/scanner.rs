@@ -1,9 +1,11 @@
 //! The pass over the bytes.
 
 use super::error::{Error, ErrorKind};
+use super::forms::{Forms, What};
 use super::frame::{Frame, Place, Shape};
 use super::kernels::{Ahead, Available, Before, Places, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys};
+use super::learn::learn;
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
 use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
@@ -13,7 +15,15 @@ use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, numb
 pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
+    forms: Forms,
     places: Places,
+}
+
+#[cfg(test)]
+impl Scratch {
+    pub(super) fn forms(&self) -> &Forms {
+        &self.forms
+    }
 }
 
 /// What a value is for the walk over the tokens.
@@ -26,8 +36,8 @@ enum Value {
 
 /// The token at which the walk over those of one container ends, for the time being.
 enum Step {
-    /// The bracket of a container in it, and where that is in the trie.
-    Open(Shape, NodeId),
+    /// The bracket of a container in it, and where that is.
+    Open(Shape, Place),
     /// Its own closing bracket.
     Close,
 }
@@ -60,17 +70,33 @@ pub(super) fn run<'b>(
         return Err(Error { kind: ErrorKind::TooLarge, offset: u32::MAX as usize });
     }
     let (leaves, elements) = out;
-    let Scratch { open, keys, places } = scratch;
-    reset(open);
-    keys.reset(trie.len());
-    elements.push(Element { parent: 0, array: 0, end: 1 });
+    let Scratch { open, keys, forms, places } = scratch;
     let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let mut scanner = Scanner { body, window, trie, options, leaves, elements, keys, arrays: 0, error: None };
-    if let Err(Failed) = scanner.document(open, &mut places.clear()) {
-        return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
+    let known = forms.begin(trie);
+    if known && scanner.by_form(forms, &mut places.clear()) {
+        forms.hit();
+    } else {
+        if known {
+            scanner.leaves.clear();
+            scanner.window = Window::new(body, kernel);
+            scanner.error = None;
+        }
+        reset(open);
+        scanner.keys.reset(trie.len());
+        scanner.elements.push(Element { parent: 0, array: 0, end: 1 });
+        if let Err(Failed) = scanner.document(open, &mut places.clear()) {
+            return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
+        }
+        scanner.finish();
+        if forms.miss() {
+            let form = learn(Window::new(body, kernel), &mut places.clear(), body, trie);
+            if let Some(form) = form {
+                forms.add(&form, scanner.elements);
+            }
+        }
     }
-    scanner.finish();
     // All of it has been seen, so that all of it has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
 }
@@ -93,9 +119,10 @@ impl Scanner<'_, '_> {
     /// A frame is used where it is in that: what has just been stored in small parts is slow to load in large ones.
     fn document(&mut self, open: &mut Vec<Frame>, tokens: &mut Tokens<'_>) -> Result<(), Failed> {
         let mut next = 0;
-        let place = Place { shape: Shape::Document, node: self.trie.root(), element: 0 };
+        let node = self.trie.root();
+        let place = Place { shape: Shape::Document, node, fields: self.trie.mark(node), element: 0 };
         let ahead = self.ahead(tokens, &mut next);
-        match self.value(place, ahead, 0)? {
+        match self.value(&place, ahead, 0)? {
             Value::Scalar { tokens: count } => next += count,
             Value::Bracket(shape) => self.open(open, shape, place, 0, ahead.at(0))?,
         }
@@ -106,8 +133,8 @@ impl Scanner<'_, '_> {
             };
             let at = tokens.ahead(next).at(0);
             match step {
-                Step::Open(shape, node) => {
-                    let (place, array) = (Place { node, ..frame.place }, frame.array);
+                Step::Open(shape, place) => {
+                    let array = frame.array;
                     self.open(open, shape, place, array, at)?;
                 }
                 Step::Close => {
@@ -122,6 +149,42 @@ impl Scanner<'_, '_> {
             Ok(())
         } else {
             self.fail_behind(Shape::Document, ahead.at(0) as usize)
+        }
+    }
+
+    /// Passes a document that is of a known form. False: it is of none, and what was recorded means nothing.
+    ///
+    /// See [`Forms`] for why there is no error.
+    fn by_form(&mut self, forms: &Forms, tokens: &mut Tokens<'_>) -> bool {
+        let mut next = 0;
+        let mut at = Forms::FIRST;
+        loop {
+            let ahead = self.ahead(tokens, &mut next);
+            let Some(part) = forms.find(at, self.body, &ahead) else { return false };
+            let index = part.at as usize;
+            let place =
+                Place { shape: Shape::Document, node: part.node, fields: part.fields, element: part.element };
+            match part.what {
+                What::Pass => {}
+                What::String => self.string(&place, ahead.at(index), ahead.at(index + 1)),
+                What::Scalar => {
+                    if !ahead.is_scalar(index) || self.value(&place, ahead, index).is_err() {
+                        return false;
+                    }
+                }
+                What::Open => {
+                    let kind = if ahead.kind(index) == b'[' { Kind::Array } else { Kind::Object };
+                    let start = ahead.at(index) as usize;
+                    self.record(&place, start, start, kind);
+                }
+                What::Close { leaf } => self.end_leaves(leaf, part.fields.0, ahead.at(index)),
+                What::End { depth } => {
+                    self.elements.extend_from_slice(forms.elements(part));
+                    return depth <= self.options.depth && ahead.at(index) as usize == self.body.len();
+                }
+            }
+            next += part.passes as usize;
+            at = part.next;
         }
     }
 
@@ -152,7 +215,8 @@ impl Scanner<'_, '_> {
                 before = Before::COMMA;
                 let node = self.key(frame, ahead.at(1), ahead.at(2));
                 if node != NONE {
-                    self.record_string(Place { node, ..frame.place }, ahead.at(4), ahead.at(5));
+                    let place = Place { node, fields: self.trie.mark(node), ..frame.place };
+                    self.string(&place, ahead.at(4), ahead.at(5));
                 }
                 *next += 6;
                 continue;
@@ -171,11 +235,12 @@ impl Scanner<'_, '_> {
             }
             before = Before::COMMA;
             let node = self.key(frame, ahead.at(1), ahead.at(2));
-            match self.value(Place { node, ..frame.place }, ahead, 4)? {
+            let place = Place { node, fields: self.trie.mark(node), ..frame.place };
+            match self.value(&place, ahead, 4)? {
                 Value::Scalar { tokens: count } => *next += 4 + count,
                 Value::Bracket(shape) => {
                     *next += 4;
-                    return Ok(Step::Open(shape, node));
+                    return Ok(Step::Open(shape, place));
                 }
             }
         }
@@ -202,11 +267,11 @@ impl Scanner<'_, '_> {
                 first if first == before => before = b',',
                 _ => return self.fail_behind(Shape::Array, ahead.at(0) as usize),
             }
-            match self.value(frame.place, ahead, 1)? {
+            match self.value(&frame.place, ahead, 1)? {
                 Value::Scalar { tokens: count } => *next += 1 + count,
                 Value::Bracket(shape) => {
                     *next += 1;
-                    return Ok(Step::Open(shape, frame.place.node));
+                    return Ok(Step::Open(shape, frame.place));
                 }
             }
         }
@@ -214,12 +279,10 @@ impl Scanner<'_, '_> {
 
     /// The value at the next token but `index`.
     #[inline(always)]
-    fn value(&mut self, place: Place, ahead: Ahead<'_>, index: usize) -> Result<Value, Failed> {
+    fn value(&mut self, place: &Place, ahead: Ahead<'_>, index: usize) -> Result<Value, Failed> {
         let (at, behind) = (ahead.at(index) as usize, ahead.at(index + 1) as usize);
         if ahead.is_string(index) {
-            if place.node != NONE {
-                self.record_string(place, ahead.at(index), ahead.at(index + 1));
-            }
+            self.string(place, ahead.at(index), ahead.at(index + 1));
             return Ok(Value::Scalar { tokens: 2 });
         }
         match ahead.kind(index) {
@@ -228,9 +291,7 @@ impl Scanner<'_, '_> {
             b'"' => return self.fail(ErrorKind::UnexpectedEnd, behind),
             b'-' | b'0'..=b'9' => {
                 let end = number::end(self.body, at, behind).or_else(|error| self.fail_with(error))?;
-                if place.node != NONE {
-                    self.record(place, at, end, Kind::Number);
-                }
+                self.record(place, at, end, Kind::Number);
                 self.ends(place.shape, end, behind)?;
             }
             first => self.literal(place, first, at, behind)?,
@@ -323,16 +384,14 @@ impl Scanner<'_, '_> {
 
     /// The word that starts with `first` at `at`, or what should be one.
     #[inline(always)]
-    fn literal(&mut self, place: Place, first: u8, at: usize, behind: usize) -> Result<(), Failed> {
+    fn literal(&mut self, place: &Place, first: u8, at: usize, behind: usize) -> Result<(), Failed> {
         let (kind, length) = match first {
             b't' if self.body.get(at..at + 4) == Some(b"true") => (Kind::True, 4),
             b'f' if self.body.get(at..at + 5) == Some(b"false") => (Kind::False, 5),
             b'n' if self.body.get(at..at + 4) == Some(b"null") => (Kind::Null, 4),
             _ => return self.fail_value(at),
         };
-        if place.node != NONE {
-            self.record(place, at, at + length, kind);
-        }
+        self.record(place, at, at + length, kind);
         self.ends(place.shape, at + length, behind)
     }
 
@@ -348,17 +407,20 @@ impl Scanner<'_, '_> {
         }
     }
 
-    /// Records the string between two quotes.
+    /// Records the string between two quotes, if its place is tracked.
     #[inline(always)]
-    fn record_string(&mut self, place: Place, quote: u32, end: u32) {
-        let (start, end) = (quote as usize + 1, end as usize);
-        let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
-        self.record(place, start, end, if escaped { Kind::EscapedString } else { Kind::String });
+    fn string(&mut self, place: &Place, quote: u32, end: u32) {
+        if place.fields.0 > 0 {
+            let (start, end) = (quote as usize + 1, end as usize);
+            let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
+            self.record(place, start, end, if escaped { Kind::EscapedString } else { Kind::String });
+        }
     }
 
+    /// Records a value, if its place is tracked.
     #[inline(always)]
-    fn record(&mut self, place: Place, start: usize, end: usize, kind: Kind) {
-        let (count, field) = self.trie.mark(place.node);
+    fn record(&mut self, place: &Place, start: usize, end: usize, kind: Kind) {
+        let (count, field) = place.fields;
         if count > 0 {
             let (start, end) = (narrow(start), narrow(end));
             self.leaves.push(Leaf { field, element: place.element, start, end, kind });
@@ -406,7 +468,7 @@ impl Scanner<'_, '_> {
                 Kind::Object
             };
             // The end is not known yet.
-            self.record(place, at as usize, at as usize, kind);
+            self.record(&place, at as usize, at as usize, kind);
         }
         open.push(Frame {
             fresh: true,
@@ -429,11 +491,8 @@ impl Scanner<'_, '_> {
                 .or_else(|offset| self.fail_with(Error { kind: ErrorKind::DuplicateKey, offset }))?;
         }
         if frame.place.node != NONE {
-            let (count, _) = self.trie.mark(frame.place.node);
-            if count > 0 {
-                let own = self.leaves.iter_mut().skip(frame.leaf as usize).take(count as usize);
-                own.for_each(|leaf| leaf.end = at + 1);
-            }
+            let (count, _) = frame.place.fields;
+            self.end_leaves(frame.leaf, count, at);
             if frame.is_element {
                 let end = narrow(self.elements.len());
                 if let Some(element) = self.elements.get_mut(frame.place.element as usize) {
@@ -442,6 +501,13 @@ impl Scanner<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends a container that has so many leaves from one on; its closing bracket is at `at`.
+    #[inline(always)]
+    fn end_leaves(&mut self, first: u32, count: u32, at: u32) {
+        let own = self.leaves.iter_mut().skip(first as usize).take(count as usize);
+        own.for_each(|leaf| leaf.end = at + 1);
     }
 
     /// The document is valid: what can only be said now.

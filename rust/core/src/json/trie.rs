@@ -1,5 +1,7 @@
 //! The paths that the scanner records, as a trie of keys.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::narrow;
 use super::probe::{Probe, Seeds};
 
@@ -10,6 +12,14 @@ pub(super) const ROOT: NodeId = 0;
 /// No node: nothing at or below this place is recorded.
 pub(super) const NONE: NodeId = u32::MAX;
 
+/// How many different tries there have been.
+static TRIES: AtomicU64 = AtomicU64::new(0);
+
+/// A number that no trie has had.
+fn new_number() -> u64 {
+    TRIES.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 /// The paths whose values [`scan`](super::scan) records.
 ///
 /// A path is a list of keys from the document's root; arrays do not appear in it. Looking a key up costs the
@@ -17,6 +27,8 @@ pub(super) const NONE: NodeId = u32::MAX;
 /// collide.
 #[derive(Debug, Clone)]
 pub struct PathTrie {
+    /// Tries of one number are equal.
+    number: u64,
     nodes: Vec<Node>,
     /// For each node, what is asked for of most values.
     marks: Vec<Mark>,
@@ -62,12 +74,14 @@ impl PathTrie {
     #[must_use]
     pub fn new() -> Self {
         let root = Node::new(NONE, "", Probe::default());
-        Self { nodes: vec![root], marks: vec![Mark::default()], slots: Vec::new(), seeds: Seeds::new() }
+        let (nodes, marks) = (vec![root], vec![Mark::default()]);
+        Self { number: new_number(), nodes, marks, slots: Vec::new(), seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
     /// several fields, each of which is recorded once however often it is inserted.
     pub fn insert<S: AsRef<str>>(&mut self, path: &[S], field: u32) {
+        self.number = new_number();
         let mut id = ROOT;
         for key in path {
             let key = key.as_ref();
@@ -117,6 +131,11 @@ impl PathTrie {
         if let Some(free) = self.slots.get_mut(at) {
             *free = Slot { words: probe.words(), tag: tag(parent, probe.length()), node: id };
         }
+    }
+
+    /// Tries of one number are equal.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// How many nodes there are.

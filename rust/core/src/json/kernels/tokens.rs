@@ -4,7 +4,7 @@ use super::masks::ROOM;
 use crate::json::narrow;
 
 /// How many tokens can be looked at from any one on.
-pub(super) const AHEAD: usize = 8;
+pub(in crate::json) const AHEAD: usize = 8;
 
 /// How many tokens there can be in the list: the body's end has room behind those of a block.
 const PLACES: usize = 1024 + ROOM + 2 * AHEAD;
@@ -113,6 +113,24 @@ impl Before {
     pub(in crate::json) const COMMA: Self = Self(u64::from_le_bytes(*b"\0\0,\"\":\"\""));
 }
 
+/// What some tokens have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::json) struct Kinds {
+    mask: u64,
+    bytes: u64,
+}
+
+impl Kinds {
+    /// These, the others being any. Zeros among them are for the end of the document.
+    pub(in crate::json) fn new(kinds: &[u8]) -> Self {
+        let (mut mask, mut bytes) = ([0; AHEAD], [0; AHEAD]);
+        for ((mask, byte), kind) in mask.iter_mut().zip(&mut bytes).zip(kinds) {
+            (*mask, *byte) = (0xFF, *kind);
+        }
+        Self { mask: u64::from_le_bytes(mask), bytes: u64::from_le_bytes(bytes) }
+    }
+}
+
 /// Some tokens from one on.
 #[derive(Clone, Copy)]
 pub(in crate::json) struct Ahead<'t> {
@@ -127,6 +145,18 @@ impl Ahead<'_> {
     #[expect(clippy::cast_possible_truncation)]
     pub(in crate::json) fn kind(&self, index: usize) -> u8 {
         (self.kinds >> (8 * index)) as u8
+    }
+
+    /// Whether the next tokens are these.
+    #[inline(always)]
+    pub(in crate::json) fn are(&self, kinds: Kinds) -> bool {
+        self.kinds & kinds.mask == kinds.bytes
+    }
+
+    /// Whether the next token but `index` is none that stands for something else than a scalar, nor a quote.
+    #[inline(always)]
+    pub(in crate::json) fn is_scalar(&self, index: usize) -> bool {
+        !matches!(self.kind(index), b'"' | b'{' | b'[')
     }
 
     /// Whether the next tokens but `index` are the quotes of a string.
