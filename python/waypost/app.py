@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from waypost._native import Registry
 from waypost.asgi import DataPath
 from waypost.config import Config
+from waypost.config.marks import ShapeError
+from waypost.config.proxy import Environment, Proxy
 from waypost.dialects.errors import error_object
 from waypost.errors import ConfigError, Problem, WaypostError, counted
 from waypost.exchange.budget import Budget
@@ -252,6 +254,8 @@ def from_env() -> Starlette:
 
 def _compile(config: Config, previous: Generation | None) -> Generation:
     tls, problems = _tls(config, {} if previous is None else previous.settings.tls)
+    proxies, unusable = _proxies(config, os.environ)
+    problems += unusable
     try:
         snapshot = compile_config(config)
     except ConfigError as error:
@@ -261,7 +265,7 @@ def _compile(config: Config, previous: Generation | None) -> Generation:
     return Generation(
         config=config,
         snapshot=snapshot,
-        settings=Settings(tls=tls, reply_limit=config.limits.body),
+        settings=Settings(tls=tls, reply_limit=config.limits.body, proxies=proxies),
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,
     )
@@ -275,4 +279,25 @@ def _tls(config: Config, old: Mapping[str, Tls]) -> tuple[dict[str, Tls], list[P
     from waypost.exchange import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
 
     contexts, wrong = tls.contexts(settings, old)
-    return contexts, [Problem(("clusters", name, "tls"), message) for name, message in wrong.items()]
+    return contexts, [Problem(path, message) for path, message in wrong]
+
+
+def _proxies(config: Config, environ: Mapping[str, str]) -> tuple[dict[tuple[str, str], Proxy], list[Problem]]:
+    """The proxy of each endpoint that has one, by cluster name and URL."""
+    environment = Environment(environ)
+    found: dict[tuple[str, str], Proxy] = {}
+    wrong: dict[str, Problem] = {}
+    for name, cluster in config.clusters.items():
+        if cluster.proxy is None and not environment:
+            continue
+        for endpoint in cluster.endpoints:
+            proxy = cluster.proxy
+            if proxy is None:
+                try:
+                    proxy = environment.proxy(endpoint.https, endpoint.host, endpoint.port)
+                except ShapeError as error:
+                    message = f"{error}; or set `proxy: none` for the clusters that need no proxy"
+                    wrong[message] = Problem((), message)
+            if proxy:
+                found[name, endpoint.url] = proxy
+    return found, list(wrong.values())

@@ -106,7 +106,8 @@ def serve(
         sock.close()
         from waypost.exchange.tls import fault  # noqa: PLC0415 - rare
 
-        _say(f"waypost: {fault(exc, (('--ssl-certfile', ssl_certfile), ('--ssl-keyfile', ssl_keyfile)))}")
+        option, why = fault(exc, (("--ssl-certfile", ssl_certfile), ("--ssl-keyfile", ssl_keyfile)))
+        _say(f"waypost: {option}: {why}" if option else f"waypost: {why}")
         return 1
     # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)

@@ -50,8 +50,7 @@ def _meaning(draft: Config) -> Iterator[tuple[Path, str]]:
     if settings:
         from waypost.exchange import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
 
-        for name, message in tls.contexts(settings, {})[1].items():
-            yield ("clusters", name, "tls"), message
+        yield from tls.contexts(settings, {})[1]
 
 
 class RouteTable(_native.RouteTable):

@@ -254,7 +254,7 @@ routes: [{{name: a, to: c, match: {{kind: x}}}}]
     with pytest.raises(ConfigError) as caught:
         waypost.create_app(waypost.load_config(tmp_path / "c.yaml"))
     paths = [".".join(map(str, problem.path)) for problem in caught.value.problems]
-    assert paths == ["clusters.c.tls", *(["clusters.c"] if more else []), "routes.0.match.kind"]
+    assert paths == ["clusters.c.tls.ca", *(["clusters.c"] if more else []), "routes.0.match.kind"]
 
 
 def test_secrets_are_not_in_it(tmp_path: Path) -> None:

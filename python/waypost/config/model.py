@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
@@ -24,6 +25,7 @@ from waypost.config.caller import HASH_PATTERN, TRUSTED_PATTERN, check_hash, che
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
 from waypost.config.marks import Path
 from waypost.config.policy import AdaptiveConcurrency, Breaker, HashBalance, Health, Hedge, Queue, Rate, Retry, Timeout
+from waypost.config.proxy import PROXY_PATTERN, Proxy, check_proxy
 from waypost.config.units import format_size
 from waypost.config.url import URL_PATTERN, check_url
 from waypost.config.values import ClusterName, Count, Duration, FileName, Host, Name, RouteName, Size, Text
@@ -117,6 +119,15 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def https(self) -> bool:
         """Whether it is reached by TLS."""
         return self.url.lower().startswith("https:")
+
+    @property
+    def host(self) -> str:
+        """Name or address, IPv6 without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or (443 if self.https else 80)
 
 
 class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -218,6 +229,20 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[str, Meta(min_length=1)] | None, Meta(description="Model for envelopes that name none.")
     ] = None
     tls: Annotated[Tls | None, Meta(description="TLS towards https endpoints.")] = None
+    proxy: Annotated[
+        Annotated[
+            Proxy,
+            Meta(
+                extra={"parse": check_proxy, "secret": True},
+                extra_json_schema={"type": "string", "pattern": PROXY_PATTERN},
+            ),
+        ]
+        | None,
+        Meta(
+            description="Proxy that connects to its endpoints by CONNECT: http://HOST:PORT, or "
+            "http://USER:PASSWORD@HOST:PORT; `none` for none. Otherwise the environment's (HTTPS_PROXY) counts."
+        ),
+    ] = None
 
     @property
     def https(self) -> bool:

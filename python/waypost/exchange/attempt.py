@@ -61,7 +61,9 @@ class Attempt(Timed):
 
     def connect(self) -> None:
         """Make a connection; `Exchange.connected` or `Exchange.attempt_failed` follows."""
-        self._connecting = self._exchange.runtime.pool.connect(self.place.key, self._connect_done)
+        self._connecting = self._exchange.runtime.pool.connect(
+            self.place.key, self._connect_done, self.place.connect_timeout
+        )
 
     def close(self) -> None:
         """End the attempt; its connection cannot be used again."""

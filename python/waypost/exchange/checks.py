@@ -98,7 +98,8 @@ class _Check(Timed):
         check = self.endpoint.cluster.check
         if check is not None:
             self._runtime.wheel.schedule(self, self._runtime.loop.time() + check[1])
-            self._connecting = self._runtime.pool.connect(settings.place(self.endpoint).key, self._connected)
+            key = settings.place(self.endpoint).key
+            self._connecting = self._runtime.pool.connect(key, self._connected, check[1])
 
     def close(self) -> None:
         self._runtime.wheel.cancel(self)

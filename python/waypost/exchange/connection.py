@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from waypost.exchange.pool import Key, Pool
+    from waypost.exchange.resolver import Address
 
 __all__ = ["Connection"]
 
@@ -27,11 +29,13 @@ class Reader(Protocol):
 class Connection(asyncio.Protocol):
     """The protocol of one connection to an endpoint, and what the pool knows of it."""
 
-    __slots__ = ("_poll", "_pool", "_transport", "attempt", "idle_since", "key", "reading", "used",
-                 "writable")  # fmt: skip
+    __slots__ = ("_fault", "_gone", "_poll", "_pool", "_transport", "address", "attempt", "idle_since", "key",
+                 "reading", "used", "writable")  # fmt: skip
 
-    def __init__(self, pool: Pool, key: Key) -> None:
+    def __init__(self, pool: Pool, key: Key, address: Address | None = None) -> None:
         self.key = key
+        self.address = address
+        """What it is connected to, where that was found by a name."""
         self.attempt: Reader | None = None
         self.idle_since = 0.0
         self.used = False
@@ -41,8 +45,21 @@ class Connection(asyncio.Protocol):
         self.reading = True
         self._transport: asyncio.Transport | None = None
         self._poll: select.poll | None = None
+        self._gone: Callable[[Exception | None], None] | None = None
+        self._fault: Exception | None = None
 
     # Used by the attempt and the pool.
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    def when_gone(self, tell: Callable[[Exception | None], None]) -> None:
+        """Call `tell` with what ended it once it is gone, or at once. For one that no attempt has."""
+        if self._transport is None:
+            tell(self._fault)
+        else:
+            self._gone = tell
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -94,6 +111,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self.address is not None:
+            self.address.opened()
 
     def data_received(self, data: bytes) -> None:
         attempt = self.attempt
@@ -115,8 +134,13 @@ class Connection(asyncio.Protocol):
         self.attempt = None
         self._transport = None
         self._poll = None
+        if self.address is not None:
+            self.address.closed()
         if attempt is None:
+            self._fault = exc
             self._pool.drop(self)
+            if self._gone is not None:
+                self._gone(exc)
         else:
             attempt.lost(exc)
 

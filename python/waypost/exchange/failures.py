@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from waypost._native import Endpoint
 from waypost.errors import UpstreamError
+from waypost.exchange.tunnel import TunnelError
 
 if TYPE_CHECKING:
     from waypost.exchange.attempt import Attempt
@@ -42,16 +43,18 @@ _logger = logging.getLogger("waypost")
 def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     """No connection came about. Always retryable: nothing was sent."""
     # Only fixed texts: the exceptions' own hold names and addresses.
+    if isinstance(exc, TunnelError):
+        return _failed(endpoint, "upstream_unreachable", str(exc), retryable=True, detail=exc.detail)
     if isinstance(exc, socket.gaierror):
         reason = "its host's name cannot be resolved"
     elif isinstance(exc, ssl.SSLCertVerificationError):
         reason = "TLS certificate not accepted; see the cluster's tls.ca and tls.server_name"
     elif isinstance(exc, ssl.SSLError):
-        reason = "TLS handshake failed"
+        reason = _refused_certificate(exc) or "TLS handshake failed"
     elif isinstance(exc, OSError) and exc.errno:
         reason = _REASONS.get(exc.errno) or os.strerror(exc.errno)
     elif isinstance(exc, ConnectionError):
-        reason = "the connection was closed during the handshake"
+        reason = "the connection was closed before anything was sent"
     else:
         reason = "no connection could be made"
     return _failed(endpoint, "upstream_unreachable", reason, retryable=True, detail=str(exc) or type(exc).__name__)
@@ -61,7 +64,10 @@ def closed(endpoint: Endpoint, exc: BaseException | None, answered: bool) -> Ups
     """The connection ended before the response did."""
     how = "was reset" if isinstance(exc, ConnectionResetError) else "closed"
     when = "in the middle of its response" if answered else "before responding"
-    return _failed(endpoint, "upstream_protocol", f"connection {how} {when}", detail=str(exc or ""))
+    # With TLS 1.3 a client's certificate is looked at after the handshake, as far as the client can tell.
+    why = _refused_certificate(exc) if isinstance(exc, ssl.SSLError) else ""
+    reason = f"connection {how} {when}" + (f": {why}" if why else "")
+    return _failed(endpoint, "upstream_protocol", reason, detail=str(exc or ""))
 
 
 def malformed(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
@@ -102,6 +108,16 @@ def after_all(error: UpstreamError, tried: Sequence[Attempt]) -> UpstreamError:
     out = UpstreamError(error.code, message, error.retryable)
     out.upstream = error.upstream
     return out
+
+
+def _refused_certificate(exc: ssl.SSLError) -> str:
+    """What to do, where the endpoint sent an alert because of our certificate (RFC 8446, section 6.2)."""
+    alert = getattr(exc, "reason", None) or ""
+    if "CERTIFICATE_REQUIRED" in alert:
+        return "the endpoint asks for a certificate; see the cluster's tls.client_certificate"
+    if "ALERT" in alert and ("CERTIFICATE" in alert or "UNKNOWN_CA" in alert):
+        return "the endpoint does not accept the cluster's tls.client_certificate"
+    return ""
 
 
 def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:

@@ -1,4 +1,4 @@
-"""Connections that are kept for the next message, and the making of new ones."""
+"""Connections that are kept for the next message, and the making of new ones (`dial.py`)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from waypost.exchange.connection import Connection
-from waypost.exchange.tls import Tls
+from waypost.exchange.dial import Key, dial
+from waypost.exchange.resolver import Resolver
 from waypost.exchange.wheel import Timed, Wheel
 
 __all__ = ["IDLE_LIMIT", "IDLE_PER_KEY", "Connecting", "Key", "Pool"]
-
-Key = tuple[str, int, Tls | None]
-"""Host, port and TLS settings: connections of one key are interchangeable."""
 
 IDLE_LIMIT: Final = 4.0
 """Seconds that a connection may wait for its next message. Common servers close after 5."""
@@ -34,17 +32,11 @@ class Connecting:
         pool: Pool,
         key: Key,
         done: Callable[[Connection | BaseException], None],
+        within: float,
     ) -> None:
-        host, port, tls = key
         self._done: Callable[[Connection | BaseException], None] | None = done
         self._task = loop.create_task(
-            loop.create_connection(
-                lambda: Connection(pool, key),
-                host,
-                port,
-                ssl=None if tls is None else tls.context,
-                server_hostname=None if tls is None else tls.server_name or host,
-            ),
+            dial(loop, pool.resolver, key, lambda address: Connection(pool, key, address), within)
         )
         self._task.add_done_callback(self._finished)
 
@@ -53,28 +45,37 @@ class Connecting:
         self._done = None
         self._task.cancel()
 
-    def _finished(self, task: asyncio.Task[tuple[asyncio.Transport, Connection]]) -> None:
-        done, self._done = self._done, None
+    def _finished(self, task: asyncio.Task[Connection]) -> None:
         if task.cancelled():
-            if done is not None:
-                done(ConnectionAbortedError("the event loop is shutting down"))
+            self._tell(ConnectionAbortedError("the event loop is shutting down"))
             return
         exc = task.exception()
         if exc is not None:
-            if done is not None:
-                done(exc)
+            self._tell(exc)
             return
-        connection = task.result()[1]
-        if done is None:
+        connection = task.result()
+        if self._done is None:
             connection.close()
+        elif connection.open:
+            self._tell(connection)
         else:
-            done(connection)
+            # It ended, or spoke, before anybody could listen: with TLS 1.3 that is how a refused certificate shows.
+            # Why is known once it is gone.
+            connection.when_gone(self._gone)
+
+    def _gone(self, exc: Exception | None) -> None:
+        self._tell(exc or ConnectionAbortedError("closed as soon as it stood"))
+
+    def _tell(self, outcome: Connection | BaseException) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(outcome)
 
 
 class Pool(Timed):
     """Idle connections by key, most recently used first. Belongs to one event loop."""
 
-    __slots__ = ("_closed", "_idle", "_loop", "_wheel")
+    __slots__ = ("_closed", "_idle", "_loop", "_wheel", "resolver")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, wheel: Wheel) -> None:
         super().__init__()
@@ -82,6 +83,8 @@ class Pool(Timed):
         self._wheel = wheel
         self._idle: dict[Key, list[Connection]] = {}
         self._closed = False
+        self.resolver = Resolver(loop, wheel)
+        """Knows the addresses of endpoints' names."""
 
     def take(self, key: Key) -> Connection | None:
         """An idle connection that the endpoint has not closed, or `None`."""
@@ -103,13 +106,14 @@ class Pool(Timed):
     def give(self, connection: Connection) -> None:
         """Keep a connection whose attempt is over for the next one."""
         connection.attempt = None
-        if self._closed:
+        now = connection.idle_since = self._loop.time()
+        address = connection.address
+        if self._closed or (address is not None and address.left <= now):
             connection.close()
             return
         connection.used = True
         if not connection.reading:
             connection.resume()
-        now = connection.idle_since = self._loop.time()
         idle = self._idle.get(connection.key)
         if idle is None:
             self._idle[connection.key] = [connection]
@@ -129,13 +133,19 @@ class Pool(Timed):
                 del self._idle[connection.key]
         connection.close()
 
-    def connect(self, key: Key, done: Callable[[Connection | BaseException], None]) -> Connecting:
-        """Open a new connection, TLS handshake included. The caller bounds the time it may take."""
-        return Connecting(self._loop, self, key, done)
+    def connect(
+        self, key: Key, done: Callable[[Connection | BaseException], None], within: float = math.inf
+    ) -> Connecting:
+        """Open a new connection, TLS handshake included.
+
+        The caller gives up after `within` seconds: each of the endpoint's addresses has its turn before.
+        """
+        return Connecting(self._loop, self, key, done, within)
 
     def close(self) -> None:
         """Close what is idle, and from now on whatever is given back."""
         self._closed = True
+        self.resolver.close()
         self._wheel.cancel(self)
         idle, self._idle = self._idle, {}
         for connections in idle.values():

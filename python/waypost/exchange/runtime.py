@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from waypost._native import Endpoint, Snapshot
+from waypost.config.proxy import Proxy
 from waypost.exchange.checks import Checks
 from waypost.exchange.line import Line
 from waypost.exchange.pool import Key, Pool
@@ -37,9 +38,10 @@ class Place:
 
     __slots__ = ("connect_timeout", "first_byte_timeout", "hedged", "idle_timeout", "key", "total_timeout")
 
-    def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls]) -> None:
+    def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls], proxies: Mapping[tuple[str, str], Proxy]) -> None:
         cluster = endpoint.cluster
-        self.key: Key = (endpoint.host, endpoint.port, tls[cluster.name] if endpoint.tls else None)
+        proxy = proxies.get((cluster.name, endpoint.url)) if proxies else None
+        self.key: Key = (endpoint.host, endpoint.port, tls[cluster.name] if endpoint.tls else None, proxy)
         self.connect_timeout = cluster.connect_timeout
         self.first_byte_timeout = cluster.first_byte_timeout
         self.idle_timeout = cluster.idle_timeout
@@ -55,13 +57,15 @@ class Settings:
     """By cluster name; clusters without an `https` endpoint are not in it."""
     reply_limit: int
     """How many bytes a reply may have that must be read whole to be translated: `limits.body`."""
+    proxies: Mapping[tuple[str, str], Proxy] = field(default_factory=dict)
+    """By cluster name and URL, of the endpoints that are reached by one."""
     _places: dict[Endpoint, Place] = field(default_factory=dict)
 
     def place(self, endpoint: Endpoint) -> Place:
         """The `Place` of an endpoint of this configuration's snapshot."""
         place = self._places.get(endpoint)
         if place is None:
-            place = self._places[endpoint] = Place(endpoint, self.tls)
+            place = self._places[endpoint] = Place(endpoint, self.tls, self.proxies)
         return place
 
 

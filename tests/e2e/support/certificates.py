@@ -27,6 +27,12 @@ class Authority:
         self._openssl("x509", "-req", "-in", request, *signer, "-out", certificate, "-days", "2")
         return certificate, key
 
+    def encrypted(self, key: Path) -> Path:
+        """A copy of a key that only a password opens."""
+        copy = key.with_suffix(".locked")
+        self._openssl("pkcs8", "-topk8", "-in", key, "-out", copy, "-passout", "pass:secret", "-v2", "aes-256-cbc")
+        return copy
+
     def _files(self, name: str) -> tuple[Path, Path]:
         return self._directory / f"{name}.pem", self._directory / f"{name}.key"
 

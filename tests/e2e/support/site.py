@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from .client import Client
 from .proxy import Proxy, environment
+from .tunnels import ConnectProxy
 from .upstream import Answer, Server, Upstream, plain
 
 PATHS = ("fast", "asgi")
@@ -27,6 +28,7 @@ class Launcher:
         self.proxies: list[Proxy] = []
         self.upstreams: list[Upstream] = []
         self._servers: list[Server] = []
+        self._tunnels: list[ConnectProxy] = []
 
     def serve(self, config: Mapping[str, Any] | str, *args: str, env: Mapping[str, str] | None = None) -> Proxy:
         """`waypost serve` on a free port (unless `args` name a Unix socket)."""
@@ -44,9 +46,15 @@ class Launcher:
         self.upstreams.append(upstream)
         return upstream
 
-    def server(self, answer: Answer = plain) -> Server:
+    def tunnels(self, names: Mapping[str, str], **how: Any) -> ConnectProxy:
+        """A proxy between Waypost and its endpoints, which alone knows `names`."""
+        tunnels = ConnectProxy(names, **how)
+        self._tunnels.append(tunnels)
+        return tunnels
+
+    def server(self, answer: Answer = plain, **how: Any) -> Server:
         """An upstream that answers by itself."""
-        server = Server(answer)
+        server = Server(answer, **how)
         self._servers.append(server)
         return server
 
@@ -67,7 +75,7 @@ class Launcher:
                 problems.append(problem)
         for upstream in self.upstreams:
             upstream.close()
-        for server in self._servers:
+        for server in [*self._tunnels, *self._servers]:
             server.close()
         if problems:
             raise ExceptionGroup("proxies that did not stop as they should", problems)

@@ -165,10 +165,12 @@ def plain(_: Request) -> bytes:
 class Server:
     """An upstream that answers by itself, each connection from a thread of its own."""
 
-    def __init__(self, answer: Answer = plain) -> None:
+    def __init__(self, answer: Answer = plain, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family, backlog=128)
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         self.requests: list[Request] = []
         self.connections = 0
         self._peers: list[Peer] = []

@@ -177,9 +177,9 @@ class World:
         self._servers: list[asyncio.Server] = []
         self._upstreams: list[Upstream] = []
 
-    async def upstream(self, *scripts: Script) -> Upstream:
+    async def upstream(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0) -> Upstream:
         upstream = Upstream(*scripts)
-        server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(upstream.serve, host, port)
         port = server.sockets[0].getsockname()[1]
         upstream.url = f"http://127.0.0.1:{port}"
         self._servers.append(server)
@@ -299,3 +299,51 @@ class Scripts:
 @pytest.fixture
 def scripts() -> type[Scripts]:
     return Scripts
+
+
+class Clock:
+    """The part of an event loop that a wheel and a resolver use. Its time is the test's."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.timers = []
+
+    def time(self):
+        return self.now
+
+    def call_at(self, when, callback):
+        timer = Timer(when, callback)
+        self.timers.append(timer)
+        return timer
+
+    def call_soon_threadsafe(self, callback, *args):
+        callback(*args)
+
+    def create_future(self):
+        return asyncio.get_running_loop().create_future()
+
+    def advance(self, to):
+        while due := [timer for timer in self.timers if not timer.cancelled and timer.when <= to]:
+            timer = min(due, key=lambda each: each.when)
+            self.timers.remove(timer)
+            self.now = max(self.now, timer.when)
+            timer.callback()
+        self.now = to
+
+    @property
+    def armed(self):
+        return sum(not timer.cancelled for timer in self.timers)
+
+
+class Timer:
+    def __init__(self, when, callback):
+        self.when, self.callback, self.cancelled = when, callback, False
+
+    def cancel(self):
+        self.cancelled = True
+
+
+@pytest.fixture
+def clock():
+    """An event loop's clock, at 100 seconds."""
+    return Clock()

@@ -85,7 +85,7 @@ def test_a_bad_configuration_never_replaces_a_good_one():
     cluster = {"speaks": "envelope", "endpoints": ["https://127.0.0.1:9"], "tls": {"ca": os.devnull}}
     with pytest.raises(ConfigError) as caught:
         gateway.replace(from_dict({**CONFIG, "clusters": {"c": cluster}}))
-    assert caught.value.problems[0].path == ("clusters", "c", "tls")
+    assert caught.value.problems[0].path == ("clusters", "c", "tls", "ca")
     assert gateway.generation is before
 
 

@@ -5,42 +5,6 @@ import math
 from waypost.exchange.wheel import TICK, Timed, Wheel
 
 
-class Clock:
-    """The part of an event loop that a wheel uses."""
-
-    def __init__(self):
-        self.now = 100.0
-        self.timers = []
-
-    def time(self):
-        return self.now
-
-    def call_at(self, when, callback):
-        timer = Timer(when, callback)
-        self.timers.append(timer)
-        return timer
-
-    def advance(self, to):
-        while due := [timer for timer in self.timers if not timer.cancelled and timer.when <= to]:
-            timer = min(due, key=lambda each: each.when)
-            self.timers.remove(timer)
-            self.now = max(self.now, timer.when)
-            timer.callback()
-        self.now = to
-
-    @property
-    def armed(self):
-        return sum(not timer.cancelled for timer in self.timers)
-
-
-class Timer:
-    def __init__(self, when, callback):
-        self.when, self.callback, self.cancelled = when, callback, False
-
-    def cancel(self):
-        self.cancelled = True
-
-
 class Probe(Timed):
     def __init__(self):
         super().__init__()
@@ -50,8 +14,7 @@ class Probe(Timed):
         self.fired.append(now)
 
 
-def test_never_early_and_late_by_a_tick_at_most():
-    clock = Clock()
+def test_never_early_and_late_by_a_tick_at_most(clock):
     wheel = Wheel(clock)
     probes = {}
     for index in range(100):
@@ -65,8 +28,7 @@ def test_never_early_and_late_by_a_tick_at_most():
     assert (len(wheel), clock.armed) == (0, 0)
 
 
-def test_a_deadline_can_move_both_ways():
-    clock = Clock()
+def test_a_deadline_can_move_both_ways(clock):
     wheel = Wheel(clock)
     later, sooner = Probe(), Probe()
     wheel.schedule(later, 101)
@@ -79,8 +41,7 @@ def test_a_deadline_can_move_both_ways():
     assert len(later.fired) == 1
 
 
-def test_cancelled_never_fires_and_nothing_stays_behind():
-    clock = Clock()
+def test_cancelled_never_fires_and_nothing_stays_behind(clock):
     wheel = Wheel(clock)
     probe = Probe()
     for _ in range(1000):

@@ -1,5 +1,8 @@
 //! The pass over the bytes.
 
+mod faults;
+
+use self::faults::first_fault;
 use super::error::{Error, ErrorKind};
 use super::forms::{Forms, What};
 use super::frame::{Frame, Place, Shape};
@@ -99,18 +102,6 @@ pub(super) fn run<'b>(
     }
     // All of it has been seen, so that all of it has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
-}
-
-/// What is wrong with a body whose tokens are wrong: that it is no text at all comes first.
-#[cold]
-fn first_fault(body: &[u8], error: Error) -> Error {
-    if let Err(error) = simdutf8::compat::from_utf8(body) {
-        return Error { kind: ErrorKind::InvalidUtf8, offset: error.valid_up_to() };
-    }
-    if body.starts_with(b"\xEF\xBB\xBF") {
-        return Error { kind: ErrorKind::ByteOrderMark, offset: 0 };
-    }
-    error
 }
 
 impl Scanner<'_, '_> {
@@ -299,41 +290,6 @@ impl Scanner<'_, '_> {
         Ok(Value::Scalar { tokens: 1 })
     }
 
-    /// The error at a token that is not what it should be, which may be that there is none.
-    #[cold]
-    fn fail<T>(&mut self, kind: ErrorKind, offset: usize) -> Result<T, Failed> {
-        let error = Error { kind, offset };
-        self.fail_with(if offset >= self.window.stop() { self.window.fault() } else { error })
-    }
-
-    #[cold]
-    fn fail_with<T>(&mut self, error: Error) -> Result<T, Failed> {
-        self.error = Some(error);
-        Err(Failed)
-    }
-
-    /// The error of what stands behind a value.
-    #[cold]
-    fn fail_behind<T>(&mut self, shape: Shape, offset: usize) -> Result<T, Failed> {
-        let kind = match shape {
-            Shape::Object => ErrorKind::ExpectedCommaOrBrace,
-            Shape::Array => ErrorKind::ExpectedCommaOrBracket,
-            Shape::Document => ErrorKind::TrailingData,
-        };
-        self.fail(kind, offset)
-    }
-
-    /// The error of what is no key with a colon behind it.
-    #[cold]
-    fn fail_member<T>(&mut self, ahead: Ahead<'_>) -> Result<T, Failed> {
-        let kind = match [ahead.kind(1), ahead.kind(2)] {
-            [b'"', b'"'] => return self.fail(ErrorKind::ExpectedColon, ahead.at(3) as usize),
-            [b'"', _] => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(2) as usize),
-            _ => ErrorKind::ExpectedKey,
-        };
-        self.fail(kind, ahead.at(1) as usize)
-    }
-
     /// Notes the key between two quotes; returns where its value is in the trie. Most keys are short, plain and
     /// unlike those before them: they take no call from here.
     #[inline(always)]
@@ -393,18 +349,6 @@ impl Scanner<'_, '_> {
         };
         self.record(place, at, at + length, kind);
         self.ends(place.shape, at + length, behind)
-    }
-
-    /// The error of what is no value, or ends within one.
-    #[cold]
-    fn fail_value<T>(&mut self, at: usize) -> Result<T, Failed> {
-        let rest = self.body.get(at..).unwrap_or_default();
-        let cut = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(rest));
-        if cut {
-            self.fail(ErrorKind::UnexpectedEnd, self.body.len())
-        } else {
-            self.fail(ErrorKind::ExpectedValue, at)
-        }
     }
 
     /// Records the string between two quotes, if its place is tracked.

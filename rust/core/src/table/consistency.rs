@@ -14,6 +14,8 @@
 use smallvec::SmallVec;
 
 use super::facts::Facts;
+use super::fields::FieldId;
+use super::predicates::PredicateId;
 use super::program::{Node, Nodes};
 use super::work;
 use crate::json::Element;
@@ -46,22 +48,72 @@ impl Chosen<'_> {
 
 /// Whether a rule whose tests all hold somewhere holds for one choice of array elements.
 pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
+    if let Some(holds) = holds_flat(rule.clone(), facts) {
+        return holds;
+    }
     let goal = Goal::All(rule.map(|node| resolve(node, facts)).collect());
     Solver { elements: facts.view.elements }.satisfied(&[&goal], Chosen { element: 0, outer: None })
 }
 
-/// Whether it can matter which array elements a rule's values are in: whether two of its tests have some in any.
-pub(crate) fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
-    tests_in_arrays(rule, facts) > 1
+/// [`holds`] where it is simple: few elements, none inside of another, and tests alone.
+fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
+    const MOST: usize = u64::BITS as usize;
+    let elements = facts.view.elements;
+    if elements.len() > MOST || elements.iter().any(|element| element.parent != 0) {
+        return None;
+    }
+    // By array, the elements that satisfy all tests so far. The values of a field are all in one.
+    let mut arrays: SmallVec<[(u32, u64); 4]> = SmallVec::new();
+    for node in rule {
+        let Node::Test(test) = node else { return None };
+        let Some(found) = found(test, facts) else { continue };
+        let bits = found.fold(0, |bits, element| bits | 1_u64 << (element % u64::BITS));
+        if bits & 1 != 0 {
+            continue;
+        }
+        let Some(element) = elements.get(bits.trailing_zeros() as usize) else { return Some(false) };
+        let mut known = arrays.iter_mut().filter(|(array, _)| *array == element.array);
+        if let Some((_, all)) = known.next() {
+            *all &= bits;
+            if *all == 0 {
+                return Some(false);
+            }
+        } else {
+            arrays.push((element.array, bits));
+        }
+    }
+    Some(true)
 }
 
-fn tests_in_arrays(nodes: Nodes<'_>, facts: &Facts<'_, '_>) -> usize {
+/// The elements in which values satisfy a test, in the order of the message; `None` where it holds whichever are chosen.
+fn found<'f>(test: &'f [PredicateId], facts: &'f Facts<'_, '_>) -> Option<impl Iterator<Item = u32> + 'f> {
+    let field = facts.field(test)?;
+    let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);
+    if test.iter().any(absent) && !facts.view.has_scalar(field) {
+        return None;
+    }
+    let scalars = facts.view.entries(field).filter(|entry| entry.is_scalar());
+    Some(scalars.filter(|entry| facts.any_accepts(test, entry)).map(|entry| entry.element))
+}
+
+/// Whether it can matter which array elements a rule's values are in: whether two of its tests have some in any.
+pub(crate) fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
+    let bit = |field: FieldId| 1_u64 << (field % 64);
+    let in_arrays = facts.view.all().iter().filter(|entry| entry.element != 0);
+    let fields = in_arrays.fold(0, |bits, entry| bits | bit(entry.field));
+    // Most rules have no field that may be one of those.
+    tests(rule.clone(), &|test| facts.field(test).is_some_and(|field| fields & bit(field) != 0)) > 1
+        && tests(rule, &|test| {
+            let mut entries = facts.field(test).into_iter().flat_map(|field| facts.view.entries(field));
+            entries.any(|entry| entry.element != 0)
+        }) > 1
+}
+
+/// How many tests of a rule are such.
+fn tests(nodes: Nodes<'_>, are: &impl Fn(&[PredicateId]) -> bool) -> usize {
     let count = |node: Node<'_>| match node {
-        Node::All(nodes) | Node::Any(nodes) => tests_in_arrays(nodes, facts),
-        Node::Test(test) => {
-            let mut elements = facts.field(test).into_iter().flat_map(|field| facts.view.entries(field));
-            usize::from(elements.any(|entry| entry.element != 0))
-        }
+        Node::All(nodes) | Node::Any(nodes) => tests(nodes, are),
+        Node::Test(test) => usize::from(are(test)),
     };
     nodes.map(count).sum()
 }
@@ -70,25 +122,20 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
     match node {
         Node::All(nodes) => Goal::All(nodes.map(|node| resolve(node, facts)).collect()),
         Node::Any(nodes) => Goal::Any(nodes.map(|node| resolve(node, facts)).collect()),
-        Node::Test(predicates) => {
-            let Some(field) = facts.field(predicates) else { return Goal::Always };
-            let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);
-            if predicates.iter().any(absent) && !facts.view.has_scalar(field) {
-                return Goal::Always;
-            }
-            let mut found: Vec<u32> = Vec::new();
-            for entry in facts.view.entries(field).filter(|entry| entry.is_scalar()) {
-                let element = entry.element;
-                if found.last() != Some(&element) && facts.any_accepts(predicates, entry) {
-                    found.push(element);
-                    if element == 0 {
-                        return Goal::Always;
-                    }
+        Node::Test(test) => {
+            let Some(found) = found(test, facts) else { return Goal::Always };
+            let mut elements: Vec<u32> = Vec::new();
+            for element in found {
+                if element == 0 {
+                    return Goal::Always;
+                }
+                if elements.last() != Some(&element) {
+                    elements.push(element);
                 }
             }
-            found.sort_unstable();
-            found.dedup();
-            Goal::In(found)
+            elements.sort_unstable();
+            elements.dedup();
+            Goal::In(elements)
         }
     }
 }

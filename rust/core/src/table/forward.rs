@@ -252,17 +252,13 @@ impl Forward {
         // All of these wait for memory together, and the others meanwhile.
         let mut looks: SmallVec<[(&Entry<'_>, Look); 16]> = SmallVec::new();
         for entry in facts.view.all() {
-            if let Some(Some(guards)) = self.fields.get(entry.field as usize)
-                && guards.equalities
+            let Some(Some(guards)) = self.fields.get(entry.field as usize) else { continue };
+            if guards.equalities
                 && let Some(look) = facts.predicates.look_for(entry)
             {
                 looks.push((entry, look));
             }
-        }
-        for entry in facts.view.all() {
-            if let Some(Some(guards)) = self.fields.get(entry.field as usize) {
-                guards.find(entry, facts.predicates, &mut found);
-            }
+            guards.find(entry, facts.predicates, &mut found);
         }
         for (entry, look) in &looks {
             if let Some(equal) = facts.predicates.found(entry, look) {

@@ -263,10 +263,12 @@ impl Matcher {
     fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, json::Error> {
         Workspace::lend(|workspace| {
             let (document, chains) = workspace.read(body, &self.trie, self.options)?;
-            let mut entries = Entries::new();
-            if document.is_object() {
-                document.entries().for_each(|(_, entry)| entries.push(entry));
-            }
+            // A document that is no object has no fields.
+            let entries: Entries<'_> = if document.is_object() {
+                document.entries().map(|(_, entry)| entry).collect()
+            } else {
+                Entries::new()
+            };
             Ok(decide(&View::new(&entries, chains, document.elements)))
         })
     }

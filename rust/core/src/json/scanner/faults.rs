@@ -1,0 +1,67 @@
+//! What is wrong with a body that is refused.
+
+use super::{Failed, Scanner};
+use crate::json::error::{Error, ErrorKind};
+use crate::json::frame::Shape;
+use crate::json::kernels::Ahead;
+
+/// What is wrong with a body whose tokens are wrong: that it is no text at all comes first.
+#[cold]
+pub(super) fn first_fault(body: &[u8], error: Error) -> Error {
+    if let Err(error) = simdutf8::compat::from_utf8(body) {
+        return Error { kind: ErrorKind::InvalidUtf8, offset: error.valid_up_to() };
+    }
+    if body.starts_with(b"\xEF\xBB\xBF") {
+        return Error { kind: ErrorKind::ByteOrderMark, offset: 0 };
+    }
+    error
+}
+
+impl Scanner<'_, '_> {
+    /// The error at a token that is not what it should be, which may be that there is none.
+    #[cold]
+    pub(super) fn fail<T>(&mut self, kind: ErrorKind, offset: usize) -> Result<T, Failed> {
+        let error = Error { kind, offset };
+        self.fail_with(if offset >= self.window.stop() { self.window.fault() } else { error })
+    }
+
+    #[cold]
+    pub(super) fn fail_with<T>(&mut self, error: Error) -> Result<T, Failed> {
+        self.error = Some(error);
+        Err(Failed)
+    }
+
+    /// The error of what stands behind a value.
+    #[cold]
+    pub(super) fn fail_behind<T>(&mut self, shape: Shape, offset: usize) -> Result<T, Failed> {
+        let kind = match shape {
+            Shape::Object => ErrorKind::ExpectedCommaOrBrace,
+            Shape::Array => ErrorKind::ExpectedCommaOrBracket,
+            Shape::Document => ErrorKind::TrailingData,
+        };
+        self.fail(kind, offset)
+    }
+
+    /// The error of what is no key with a colon behind it.
+    #[cold]
+    pub(super) fn fail_member<T>(&mut self, ahead: Ahead<'_>) -> Result<T, Failed> {
+        let kind = match [ahead.kind(1), ahead.kind(2)] {
+            [b'"', b'"'] => return self.fail(ErrorKind::ExpectedColon, ahead.at(3) as usize),
+            [b'"', _] => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(2) as usize),
+            _ => ErrorKind::ExpectedKey,
+        };
+        self.fail(kind, ahead.at(1) as usize)
+    }
+
+    /// The error of what is no value, or ends within one.
+    #[cold]
+    pub(super) fn fail_value<T>(&mut self, at: usize) -> Result<T, Failed> {
+        let rest = self.body.get(at..).unwrap_or_default();
+        let cut = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(rest));
+        if cut {
+            self.fail(ErrorKind::UnexpectedEnd, self.body.len())
+        } else {
+            self.fail(ErrorKind::ExpectedValue, at)
+        }
+    }
+}
