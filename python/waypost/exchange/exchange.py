@@ -195,6 +195,11 @@ class Exchange:
             self.fail(failures.after_all(error, self._tried or ()))
         self._call_others()
 
+    def _leave_line(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self.runtime.line.waiting.pop(ticket, None)
+
     def _call_others(self) -> None:
         """Whoever waits may have room now."""
         line = self.runtime.line
@@ -485,7 +490,10 @@ class Exchange:
         if self.done:
             return
         if self._phase == "queue":
-            self._go(self.plan.expired())
+            step = self.plan.expired()
+            if isinstance(step, Endpoint) or step.kind != "stay":  # else its turn is on the way
+                self._leave_line()
+                self._go(step)
         elif self._phase == "pause":
             self._go(self.plan.resume())
         elif self.attempt is None:
@@ -560,13 +568,13 @@ class Exchange:
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()
-        if self._hedge is not None:
-            self._hedge.close()
+        hedge, self._hedge = self._hedge, None
+        if hedge is not None:
+            hedge.close()
         if self._upload is not None:
             self._upload.drop()
         self._kept = self._aside = self._tried = None
-        if self._ticket is not None:
-            runtime.line.waiting.pop(self._ticket, None)
+        self._leave_line()
         self._call_others()
         writable, self.on_writable = self.on_writable, None
         if writable is not None:

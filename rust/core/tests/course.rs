@@ -183,6 +183,9 @@ fn retry_after_is_respected() {
         other => panic!("{other:?}"),
     };
     assert_eq!((fault.code, fault.retry_after), ("overloaded", Some(4 * SECOND)));
+    // A timer that was early.
+    let alone = site.message(at(4999)).begin(at(4999));
+    assert_eq!(alone, Step::Pause(MS));
     attempt(&course.resume(at(7000)));
     course.end(Outcome::Cancelled, at(7000));
     // Longer than a client is kept waiting, and than one header may keep an endpoint out.

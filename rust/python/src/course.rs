@@ -1,11 +1,11 @@
 //! What an exchange is to do next, and what becomes of those that wait.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use waypost_core::cluster::{self, Failure, Group, Permit, Refusal};
-use waypost_core::engine;
+use waypost_core::cluster::{self, Failure, Group, Instant, Outcome, Permit, Refusal};
+use waypost_core::engine::{self, Course};
 
 use crate::snapshot::Shared;
 use crate::{clock, errors};
@@ -45,7 +45,7 @@ pub(crate) struct Turn {
     what: Mutex<Option<What>>,
 }
 
-pub(crate) enum What {
+enum What {
     Admitted(Arc<Group>, Permit),
     Expired,
     Displaced(Refusal),
@@ -65,7 +65,17 @@ impl Turn {
         Self { cluster: group.name().to_owned(), ticket, what: Mutex::new(Some(what)) }
     }
 
-    pub(crate) fn take(&self) -> Option<What> {
+    /// Tells the course of the exchange that it is for.
+    pub(crate) fn give(&self, course: &mut Course, now: Instant) -> engine::Step {
+        match self.take() {
+            None => engine::Step::Stay,
+            Some(What::Admitted(_, permit)) => course.admitted(permit, now),
+            Some(What::Expired) => course.dropped(None, now),
+            Some(What::Displaced(refusal)) => course.dropped(Some(refusal), now),
+        }
+    }
+
+    fn take(&self) -> Option<What> {
         self.what.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -89,8 +99,84 @@ impl Drop for Turn {
     }
 }
 
+/// The course of a plan's exchange, once that has begun. The lock is never contended: a plan belongs to one exchange.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    course: Mutex<Option<Course>>,
+}
+
+impl Exchange {
+    pub(crate) fn begin<'py>(
+        &self,
+        py: Python<'py>,
+        shared: &Shared,
+        intake: &engine::Intake,
+        plan: &engine::Plan,
+        body: Option<&[u8]>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let now = clock::now();
+        match shared.snapshot.course(shared.lanes(), intake, plan, body, now) {
+            Err(fault) => object(py, shared, engine::Step::Refuse(fault), None),
+            Ok(course) => {
+                *self.course() = Some(course);
+                self.next(py, shared, Course::begin)
+            }
+        }
+    }
+
+    /// Asks the course what is next.
+    pub(crate) fn next<'py>(
+        &self,
+        py: Python<'py>,
+        shared: &Shared,
+        ask: impl FnOnce(&mut Course, Instant) -> engine::Step,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut course = self.course();
+        let step = course.as_mut().map_or(engine::Step::Stay, |course| ask(course, clock::now()));
+        object(py, shared, step, course.as_ref().and_then(Course::group))
+    }
+
+    /// Tells the course something.
+    pub(crate) fn change<T>(&self, tell: impl FnOnce(&mut Course, Instant) -> T) -> Option<T> {
+        self.course().as_mut().map(|course| tell(course, clock::now()))
+    }
+
+    /// What the reader of an attempt's response has seen of it: that it begins with `status`, that it ends. Says whether
+    /// such a response is to be told by `refused`.
+    pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
+        let told = self.change(|course, now| {
+            let refused = status.is_some_and(|status| course.refuses(status));
+            if status.is_some() && !refused {
+                course.responded(number, now);
+            }
+            if end && !refused {
+                course.succeeded(number, now);
+            }
+            refused
+        });
+        told.unwrap_or(false)
+    }
+
+    pub(crate) fn turns(&self) -> Vec<Turn> {
+        let course = self.course();
+        let next = || course.as_ref()?.turn(clock::now()).map(|(turn, group)| Turn::of(turn, group));
+        std::iter::from_fn(next).collect()
+    }
+
+    fn course(&self) -> MutexGuard<'_, Option<Course>> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// However an exchange ends, nothing stays counted.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.change(|course, now| course.end(Outcome::Cancelled, now));
+    }
+}
+
 /// A step as Python gets it: the endpoint for an attempt, else a `Step`.
-pub(crate) fn object<'py>(
+fn object<'py>(
     py: Python<'py>,
     shared: &Shared,
     step: engine::Step,

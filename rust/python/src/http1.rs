@@ -146,7 +146,7 @@ impl ResponseReader {
     /// What was read is told to the course of the exchange.
     fn tell(&self, status: Option<u16>, end: bool) -> bool {
         let Some((plan, number)) = &self.attempt else { return false };
-        (status.is_some() || end) && plan.get().answered(*number, status, end)
+        (status.is_some() || end) && plan.get().exchange().answered(*number, status, end)
     }
 }
 

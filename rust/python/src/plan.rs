@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use waypost_core::cluster::{Instant, Outcome};
+use waypost_core::cluster::Outcome;
 use waypost_core::dialect::Kind;
 use waypost_core::engine::{self, Course, Traces};
 use waypost_core::http1::{self, BodyLength};
 
-use crate::course::{self, Turn, What};
+use crate::course::{self, Exchange, Turn};
 use crate::endpoint::Endpoint;
+use crate::errors;
 use crate::explanation::{Decision, Explanation};
 use crate::http1::{ResponseHead, ResponseReader, list};
 use crate::snapshot::Shared;
-use crate::{clock, errors};
 
 /// What can be said of a request from its head: how to read its body.
 #[pyclass(frozen, module = "waypost._native")]
@@ -116,39 +116,12 @@ impl Plan {
         inner: engine::Plan,
         body: Option<Held>,
     ) -> Self {
-        Self { shared, intake, inner, body: Mutex::new(body), course: Mutex::new(None) }
+        Self { shared, intake, inner, body: Mutex::new(body), exchange: Exchange::default() }
     }
 
-    /// Asks the course what is next, once the exchange has begun.
-    fn next<'py>(
-        &self,
-        py: Python<'py>,
-        ask: impl FnOnce(&mut Course, Instant) -> PyResult<engine::Step>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let mut course = self.course();
-        let step = course.as_mut().map_or(Ok(engine::Step::Stay), |course| ask(course, clock::now()))?;
-        let group = course.as_ref().and_then(Course::group);
-        course::object(py, &self.shared, step, group)
-    }
-
-    /// What the reader of an attempt's response has seen of it: that it begins with `status`, that it ends. Says whether
-    /// such a response is to be told by `refused`.
-    pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
-        let mut course = self.course();
-        let Some(course) = course.as_mut() else { return false };
-        let now = clock::now();
-        let refused = status.is_some_and(|status| course.refuses(status));
-        if status.is_some() && !refused {
-            course.responded(number, now);
-        }
-        if end && !refused {
-            course.succeeded(number, now);
-        }
-        refused
-    }
-
-    fn course(&self) -> MutexGuard<'_, Option<Course>> {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What happens to its exchange.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.exchange
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Held>> {
@@ -202,18 +175,7 @@ pub(crate) struct Plan {
     inner: engine::Plan,
     /// Never contended, as the other lock: a plan belongs to one exchange.
     body: Mutex<Option<Held>>,
-    /// Once the exchange has begun.
-    course: Mutex<Option<Course>>,
-}
-
-/// However an exchange ends, nothing stays counted.
-impl Drop for Plan {
-    fn drop(&mut self) {
-        let course = self.course.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(course) = course {
-            course.end(Outcome::Cancelled, clock::now());
-        }
-    }
+    exchange: Exchange,
 }
 
 #[pymethods]
@@ -286,47 +248,29 @@ impl Plan {
 
     /// Begin the exchange: the endpoint for its first attempt, or what else there is to do.
     fn begin<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let now = clock::now();
         let body = self.body();
         let bytes = body.as_ref().map(|held| held.of(py));
-        let shared = &self.shared;
-        let course = shared.snapshot.course(shared.lanes(), &self.intake, &self.inner, bytes, now);
-        let step = match course {
-            Err(fault) => return course::object(py, shared, engine::Step::Refuse(fault), None),
-            Ok(course) => self.course().insert(course).begin(now),
-        };
-        let course = self.course();
-        course::object(py, shared, step, course.as_ref().and_then(Course::group))
+        self.exchange.begin(py, &self.shared, &self.intake, &self.inner, bytes)
     }
 
     /// A `pause` is over.
     fn resume<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.next(py, |course, now| Ok(course.resume(now)))
+        self.exchange.next(py, &self.shared, Course::resume)
     }
 
     /// The time of a `wait` is over.
     fn expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.next(py, |course, now| Ok(course.expired(now)))
+        self.exchange.next(py, &self.shared, Course::expired)
     }
 
     /// A `wait` is over: this is what came of it.
     fn called<'py>(&self, py: Python<'py>, turn: &Turn) -> PyResult<Bound<'py, PyAny>> {
-        let what = turn.take();
-        self.next(py, |course, now| {
-            Ok(match what {
-                None => engine::Step::Stay,
-                Some(What::Admitted(_, permit)) => course.admitted(permit, now),
-                Some(What::Expired) => course.dropped(None, now),
-                Some(What::Displaced(refusal)) => course.dropped(Some(refusal), now),
-            })
-        })
+        self.exchange.next(py, &self.shared, |course, now| turn.give(course, now))
     }
 
     /// Who waits no longer for the clusters of this message: to be asked when room may have come about.
     fn turns(&self) -> Vec<Turn> {
-        let course = self.course();
-        let next = || course.as_ref()?.turn(clock::now()).map(|(turn, group)| Turn::of(turn, group));
-        std::iter::from_fn(next).collect()
+        self.exchange.turns()
     }
 
     /// The reader of the response to an attempt.
@@ -344,7 +288,7 @@ impl Plan {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (status, wait) = (head.inner().status, engine::retry_after(head.inner()));
         let traces = Traces { sent: true, replayable, delivered: false };
-        self.next(py, |course, now| Ok(course.refused(number, status, wait, traces, now)))
+        self.exchange.next(py, &self.shared, |course, now| course.refused(number, status, wait, traces, now))
     }
 
     /// An attempt has failed.
@@ -359,33 +303,30 @@ impl Plan {
     ) -> PyResult<Bound<'py, PyAny>> {
         let failure = course::failure(failure)?;
         let traces = Traces { sent, replayable, delivered };
-        self.next(py, |course, now| Ok(course.failed(number, failure, traces, now)))
+        self.exchange.next(py, &self.shared, |course, now| course.failed(number, failure, traces, now))
     }
 
     /// All of a request that was sent bit by bit was sent.
     fn request_sent(&self, number: u32) {
-        if let Some(course) = self.course().as_mut() {
-            course.request_sent(number, clock::now());
-        }
+        self.exchange.change(|course, now| course.request_sent(number, now));
     }
 
     /// Seconds from the beginning of the only attempt until a second one is worth it; `None`: never.
     fn hedge_after(&self) -> Option<f64> {
-        self.course().as_ref()?.hedge_after().map(|length| length.as_secs_f64())
+        self.exchange.change(|course, _| course.hedge_after())?.map(|length| length.as_secs_f64())
     }
 
     /// The endpoint for a second attempt beside the one under way, or `None`. The one that answers first counts.
     fn hedge(&self, py: Python<'_>) -> Option<Py<Endpoint>> {
-        let at = self.course().as_mut()?.hedge(clock::now())?;
+        let at = self.exchange.change(Course::hedge)??;
         self.shared.endpoint(py, at)
     }
 
     /// The exchange is over: nothing of it is counted any more.
     #[pyo3(signature = (whole = false))]
     fn end(&self, whole: bool) {
-        if let Some(course) = self.course().as_mut() {
-            course.end(if whole { Outcome::Success } else { Outcome::Cancelled }, clock::now());
-        }
+        let outcome = if whole { Outcome::Success } else { Outcome::Cancelled };
+        self.exchange.change(|course, now| course.end(outcome, now));
     }
 
     /// The request head for one attempt, through the empty line (RFC 9112, section 3).

@@ -42,6 +42,9 @@ pub struct Course {
     over: bool,
 }
 
+/// Whoever rests for no longer than this is waited for.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// A cluster that the message may go to.
 #[derive(Clone, Debug)]
 pub struct Leg {
@@ -80,7 +83,11 @@ pub struct Names {
 #[derive(Debug)]
 enum Place {
     None,
-    Queued(Ticket),
+    /// `hasty`: it is the exchange's deadline that bounds how long it waits.
+    Queued {
+        ticket: Ticket,
+        hasty: bool,
+    },
     In(Permit),
 }
 
@@ -149,7 +156,7 @@ impl Course {
 
     /// Its turn has come, on the leg that it waits on.
     pub fn admitted(&mut self, permit: Permit, now: Instant) -> Step {
-        if let Place::Queued(_) = self.place {
+        if let Place::Queued { .. } = self.place {
             self.place = Place::In(permit);
             return self.attempt(now);
         }
@@ -161,11 +168,13 @@ impl Course {
 
     /// It lost its place in the queue: to a more urgent message (`displaced`), or its time ran out.
     pub fn dropped(&mut self, displaced: Option<Refusal>, now: Instant) -> Step {
-        let (Place::Queued(_), Some(leg)) = (&self.place, self.leg().cloned()) else { return Step::Stay };
+        let (&Place::Queued { hasty, .. }, Some(leg)) = (&self.place, self.leg().cloned()) else {
+            return Step::Stay;
+        };
         self.place = Place::None;
         let fault = match displaced {
             Some(refusal) => Fault::refused(leg.group.name(), refusal),
-            None if self.deadline().is_some_and(|deadline| deadline <= now) => return self.out_of_time(),
+            None if hasty => return self.out_of_time(),
             None => Fault::waited(leg.group.name(), leg.group.policy().queue.wait, leg.group.wait()),
         };
         self.pass_over(fault, now)
@@ -173,7 +182,7 @@ impl Course {
 
     /// The longest that it waits in the queue is over.
     pub fn expired(&mut self, now: Instant) -> Step {
-        let (Place::Queued(ticket), Some(leg)) = (&self.place, self.leg()) else { return Step::Stay };
+        let (Place::Queued { ticket, .. }, Some(leg)) = (&self.place, self.leg()) else { return Step::Stay };
         // Whoever has called it out of the queue will say so.
         if leg.group.expire(*ticket) { self.dropped(None, now) } else { Step::Stay }
     }
@@ -377,9 +386,9 @@ impl Course {
                 self.attempt(now)
             }
             Entry::Waits { ticket, evicted } => {
-                self.place = Place::Queued(ticket);
                 let left = deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
                 let patience = left.min(group.policy().queue.wait);
+                self.place = Place::Queued { ticket, hasty: patience == left };
                 Step::Wait { ticket, patience, displaced: evicted }
             }
             Entry::Refused(refusal) => self.pass_over(Fault::refused(group.name(), refusal), now),
@@ -405,7 +414,7 @@ impl Course {
         let Some(leg) = self.leg() else { return };
         match place {
             Place::None => (),
-            Place::Queued(ticket) => _ = leg.group.cancel(ticket),
+            Place::Queued { ticket, .. } => _ = leg.group.cancel(ticket),
             Place::In(permit) => leg.group.leave(permit, now),
         }
     }
@@ -415,6 +424,8 @@ impl Course {
         let fallback = self.has_fallback();
         match leg.group.attempt(&mut self.tried, leg.key, fallback, now) {
             Ok(attempt) => self.go(&leg, attempt, false),
+            // Clocks and timers are no more exact than this.
+            Err(NoEndpoint::Resting { until }) if until.since(now) <= MOMENT => Step::Pause(until.since(now)),
             Err(NoEndpoint::Resting { until }) => {
                 self.pass_over(Fault::resting(leg.group.name(), until.since(now)), now)
             }
