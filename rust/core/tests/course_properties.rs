@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use course_use::{MS, SECOND, Site, at, calm};
 use proptest::prelude::*;
 use waypost_core::cluster::policy::{Breaker, Concurrency, Hedge, Per, Policy, Queue, Rate, Retry};
-use waypost_core::cluster::{Failure, Instant, Outcome, Ticket, Turn};
+use waypost_core::cluster::{Failure, Instant, Outcome, Ticket, Tried, Turn};
 use waypost_core::engine::{Course, Names, Step, Terms, Traces};
 
 /// A host that does as it is told, to several exchanges.
@@ -35,6 +35,17 @@ struct Exchange {
 }
 
 impl Host {
+    /// Latencies are known, so that there are second attempts.
+    fn warm(&self) {
+        for group in &self.site.groups {
+            for _ in 0..10 {
+                let mut attempt = group.attempt(&mut Tried::new(), None, false, self.now).unwrap();
+                group.responded(&mut attempt, self.now + MS);
+                group.finish(attempt, Outcome::Success, self.now + MS);
+            }
+        }
+    }
+
     fn begin(&mut self, idempotent: bool, priority: u8, deadline: Option<u32>) {
         let began = self.now;
         let deadline = deadline.map(|ms| ms * MS);
@@ -209,6 +220,7 @@ proptest! {
     ) {
         let mut host =
             Host { site: Site::new(&clusters), exchanges: Vec::new(), waiting: HashMap::new(), now: at(0) };
+        host.warm();
         for (event, choice, more, passed) in events {
             host.now = host.now + passed * MS;
             if event > 7 {
@@ -229,7 +241,8 @@ proptest! {
             host.end(at);
         }
         prop_assert!(host.site.idle(host.now));
-        let begun: u64 = host.exchanges.iter().map(|exchange| u64::from(exchange.attempts)).sum();
+        let warm = 10 * host.site.groups.len() as u64;
+        let begun = host.exchanges.iter().map(|exchange| u64::from(exchange.attempts)).sum::<u64>() + warm;
         let views = host.site.view(host.now);
         let counts = views.iter().flat_map(|cluster| &cluster.endpoints).map(|endpoint| endpoint.counts);
         let (mut all, mut ended) = (0, 0);
