@@ -6,6 +6,7 @@ The queues themselves, and whose turn it is, are the core's matter; here is only
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -41,24 +42,22 @@ class Line:
         """Tell those whose turn it is, or whose place is lost: a turn of the event loop later, as one may end at once
         and make room for the next."""
         for turn in turns:
-            self._loop.call_soon(self._offer, turn, 0)
+            others = [line for line in self._lines if line is not self]
+            self._loop.call_soon(self._offer, turn, others)
 
     def close(self) -> None:
         """Nobody waits on this event loop any more."""
         self._lines.remove(self)
 
-    def _offer(self, turn: Turn, asked: int) -> None:
+    def _offer(self, turn: Turn, others: list[Line]) -> None:
         exchange = self.waiting.pop((turn.cluster, turn.ticket), None)
         if exchange is not None:
             exchange.called(turn)
             return
-        # Of another event loop, or its client has left since.
-        if asked + 1 < len(self._lines) and self in self._lines:
-            following = self._lines[(self._lines.index(self) + 1) % len(self._lines)]
-            try:
-                following._loop.call_soon_threadsafe(following._offer, turn, asked + 1)  # noqa: SLF001 - one of us
-            except RuntimeError:
-                pass  # its loop is closed
-            else:
+        # It waits on another event loop, or its client has left since.
+        while others:
+            line = others.pop()
+            with contextlib.suppress(RuntimeError):  # its event loop is closed
+                line._loop.call_soon_threadsafe(line._offer, turn, others)  # noqa: SLF001 - one of us
                 return
         self.call(turn.release())

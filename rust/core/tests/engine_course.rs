@@ -85,6 +85,9 @@ impl Site {
     }
 }
 
+/// Header fields and a body.
+type Message = (Vec<(&'static str, String)>, Json);
+
 /// Whether `message(value)` has a home for each value, and not one for all.
 fn sticks(home: impl Fn(&str) -> usize) -> bool {
     let values: Vec<String> = (0..30).map(|n| format!("v{n}")).collect();
@@ -112,7 +115,7 @@ fn every_field_that_patterns_see_can_be_what_endpoints_are_chosen_by() {
     assert!(envelope("context.ref", &|value| json!({"context": [{"type": "t", "ref": value}]})));
     assert!(envelope("body.deep.er", &|value| json!({"deep": {"er": value}})));
 
-    let openai = |field: &str, message: &dyn Fn(&str) -> (Vec<(&'static str, String)>, Json)| {
+    let openai = |field: &str, message: &dyn Fn(&str) -> Message| {
         let site = Site::hashing(Dialect::OpenAi, field);
         sticks(|value| {
             let (headers, body) = message(value);

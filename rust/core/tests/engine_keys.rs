@@ -90,7 +90,7 @@ fn accept(snapshot: &Snapshot, target: &str, fields: &[(&str, &str)]) -> Result<
 }
 
 fn route_of(snapshot: &Snapshot, intake: &Intake, body: &str) -> String {
-    let plan = snapshot.plan(intake, Some(body.as_bytes()), &Ids::new(1)).unwrap();
+    let plan = snapshot.plan(intake, Some(body.as_bytes())).unwrap();
     snapshot.table.decision(plan.rank).unwrap().route.clone()
 }
 
