@@ -69,7 +69,7 @@ impl Compiled {
         let sys_intern = py.import("sys")?.getattr("intern")?;
         let keys = patterns.keys()?;
         let mut names = Vec::with_capacity(keys.len());
-        let mut builder = MatcherBuilder::default();
+        let mut builder = MatcherBuilder::with_capacity(keys.len());
         let mut batch: Vec<Read> = Vec::with_capacity(BATCH);
         for key in keys.iter() {
             let pattern = patterns.get_item(&key)?;

@@ -57,7 +57,7 @@ impl Index {
     /// Builds the tree for all rules of a program. May add predicates: "has a value", for rules that need one but not
     /// which.
     pub(crate) fn build(program: &Program, predicates: &mut Predicates) -> Self {
-        let mut options = Options::default();
+        let mut options = Options::for_rules(program.len());
         for rank in 0..program.len() {
             options.push(program.rule(rank), predicates);
         }
@@ -86,6 +86,15 @@ impl Index {
 }
 
 impl Options {
+    fn for_rules(count: usize) -> Self {
+        let some = count.saturating_mul(8);
+        Self {
+            ids: Vec::with_capacity(some),
+            ends: Vec::with_capacity(some),
+            rules: Vec::with_capacity(count),
+        }
+    }
+
     /// Appends those of the next rule.
     fn push(&mut self, rule: Nodes<'_>, predicates: &mut Predicates) {
         let mut choices: SmallVec<[Choice; 8]> = rule.filter_map(|node| option(node, predicates)).collect();

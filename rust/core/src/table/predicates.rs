@@ -96,6 +96,14 @@ impl Value<'_> {
 }
 
 impl Predicates {
+    /// Has room for about as many predicates as so many rules have.
+    pub(crate) fn reserve(&mut self, rules: usize) {
+        self.entries.reserve(rules.saturating_mul(2));
+        self.bytes.reserve(rules.saturating_mul(32));
+        self.others.reserve(rules);
+        self.values.reserve(rules);
+    }
+
     /// The number of a predicate at a field, a new one if it has none yet.
     pub(crate) fn intern(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
         let Predicate::Equals(scalar) = predicate else { return self.intern_other(field, predicate) };

@@ -79,6 +79,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Has room for so many rules: as lists grow they leave holes in memory behind, which nobody gives back.
+    pub(crate) fn reserve(&mut self, rules: usize) {
+        self.code.reserve(rules.saturating_mul(16));
+        self.starts.reserve(rules);
+    }
+
     /// Appends a rule. `field` gives the number of a path.
     pub(crate) fn push(
         &mut self,

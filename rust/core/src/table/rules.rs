@@ -26,6 +26,12 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
+    /// Has room for so many rules.
+    pub(crate) fn reserve(&mut self, rules: usize) {
+        self.program.reserve(rules);
+        self.predicates.reserve(rules);
+    }
+
     /// Appends a rule. `field` gives the number of a path.
     pub(crate) fn push(&mut self, pattern: &Pattern, field: &mut impl FnMut(&[Box<str>]) -> FieldId) {
         self.program.push(pattern, field, &mut self.predicates);

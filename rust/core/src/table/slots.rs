@@ -38,6 +38,13 @@ impl Slots {
         }
     }
 
+    /// Has room for so many numbers, if it has none yet.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        if self.slots.is_empty() && count > 0 {
+            self.slots = vec![(0, EMPTY); count.saturating_mul(8).div_ceil(5).next_power_of_two().max(8)];
+        }
+    }
+
     /// Adds a number that is not there. `hash_of` gives the hash of one that is.
     pub(crate) fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
         if (self.taken + 1) * 8 > self.slots.len() * 5 {
