@@ -281,6 +281,29 @@ def test_a_second_attempt_wins_over_a_slow_one(launch: Launcher) -> None:
         release.set()
 
 
+def test_of_two_attempts_that_fail_the_one_that_answered_is_heard(launch: Launcher) -> None:
+    pair = [launch.upstream(), launch.upstream()]
+    hedge = {"after": "p95", "minimum": "50ms", "samples": 10}
+    urls = [upstream.url for upstream in pair]
+    cluster = {"endpoints": urls, "hedge": hedge, "retry": {"attempts": 2}, "balance": "round_robin"}
+    site = Site(launch, {"pair": cluster})
+    for turn in range(12):
+        client = site.chat("pair")
+        peer, _ = pair[turn % 2].request()
+        peer.reply()
+        assert client.response().get("x-waypost-attempts") == "1"
+    client = site.chat("pair")
+    slow, _ = pair[0].request()
+    peer, _ = pair[1].request()
+    peer.reply(b'{"busy":1}', 503)
+    wait_until(lambda: endpoint(site.proxy, "pair", urls[1])["attempts"]["refused"] == 1, "it was told")
+    slow.send(b"HTTP/1.1 200")  # so that it is no idle connection that was closed
+    slow.close()
+    response = client.response()
+    assert (response.status, response.json, response.get("x-waypost-attempts")) == (503, {"busy": 1}, "2")
+    assert idle(site.proxy, "pair")
+
+
 # Room.
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 from waypost._native import Endpoint, ResponseHead
 
@@ -26,6 +26,16 @@ class Aside:
         self.chunks: list[bytes] = []
         self.trailers: Sequence[tuple[bytes, bytes]] = ()
         self._size = 0
+
+    @classmethod
+    def whole(
+        cls, endpoint: Endpoint, head: ResponseHead, body: bytes, trailers: Sequence[tuple[bytes, bytes]]
+    ) -> Self:
+        """A response that came all at once."""
+        out = cls(endpoint, head)
+        out.chunks = [body] if body else []
+        out.trailers = trailers
+        return out
 
     def take(self, chunk: bytes) -> bool:
         """Keep a piece of the body. False: it is more than is kept."""

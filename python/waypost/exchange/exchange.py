@@ -363,6 +363,7 @@ class Exchange:
         """The head is complete. May raise `UpstreamError`, as the sink may."""
         hedge = self._hedge
         if hedge is not None and hedge.attempt is not None and not hedge.settle(attempt, head):
+            self._failed(attempt)
             return
         if head.refused and self._out is None:
             step = self.plan.refused(attempt.number, head, self._replayable)
@@ -386,6 +387,8 @@ class Exchange:
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
         """All of a response, at once: the same as `response_head`, `response_data` and `response_end`."""
         if head.refused or self._hedge is not None or self._translation is not None:
+            if head.refused and self._hedge is not None and self._hedge.attempt is not None:
+                self._kept = Aside.whole(attempt.endpoint, head, body, end.trailers)
             self.response_head(attempt, head)
             if body and self.attempt is attempt:
                 self.response_data(attempt, body)

@@ -1,6 +1,6 @@
 //! Whatever happens to exchanges, and in whatever order: nothing is sent twice that must not be, and nothing stays counted.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)] // A test.
 
 mod course_use;
 
@@ -20,6 +20,7 @@ struct Host {
     now: Instant,
 }
 
+#[allow(clippy::struct_excessive_bools)] // Independent facts.
 struct Exchange {
     course: Course,
     idempotent: bool,
@@ -66,6 +67,7 @@ impl Host {
         self.go(self.exchanges.len() - 1, step);
     }
 
+    #[allow(clippy::needless_pass_by_value)] // It is done with.
     fn go(&mut self, at: usize, step: Step) {
         let exchange = &mut self.exchanges[at];
         match step {
