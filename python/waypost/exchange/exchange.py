@@ -520,7 +520,7 @@ class Exchange:
             ms = self.plan.deadline_ms
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
-            self.plan.failed(attempt.number, "timeout", attempt.sent, False, self._out is not None)
+            self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only to be counted
             self.fail(failures.timed_out(attempt.endpoint, "no whole response", attempt.place.total_timeout))
 
     def _expect(self, seconds: float) -> None:
