@@ -1,16 +1,17 @@
 """The Rust extension: matching, routing decisions, HTTP/1.1 framing.
 
-Pure functions and state machines: nothing in here opens a socket or reads a file, and only what the course of an
-exchange depends on (`Plan.begin` and what follows it, `Registry`, checks) goes by the monotonic clock. All classes are
+Pure functions and state machines: nothing in here opens a socket or reads a file, and only two things come from a
+clock: what the course of an exchange depends on (`Plan.begin` and what follows it, `Registry`, checks), and what a
+`Recorder` tells of messages: when a request's head was there, a response's head, and the end. All classes are
 immutable unless they say otherwise and may be shared between threads.
 
 More than 500 lines, because the contract of one module is one file.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, Self, TypeAlias, final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal, Self, TypeAlias, final
 
-from typing_extensions import disjoint_base
+from typing_extensions import Buffer, disjoint_base
 
 _Body: TypeAlias = bytes | bytearray | memoryview | str
 """One JSON document: UTF-8 bytes, or text."""
@@ -34,6 +35,7 @@ __all__ = [
     "Intake",
     "Matcher",
     "Plan",
+    "Recorder",
     "Registry",
     "RequestReader",
     "ResponseEnd",
@@ -429,6 +431,25 @@ class Plan:
         """Keep the body of a message that was planned without."""
     def forget(self) -> None:
         """Let go of the body: no other attempt will be made."""
+    def received(self, count: int) -> None:
+        """So many bytes more of a body that comes piece by piece were taken."""
+    def finished(
+        self,
+        bytes_out: int,
+        why: str = "ok",
+        *,
+        error: str | None = None,
+        status: int | None = None,
+        endpoint: Endpoint | None = None,
+        attempts: int | None = None,
+    ) -> None:
+        """The message is over: it is counted and logged, once. Later calls do nothing.
+
+        `bytes_out` of the response's body were given to the client. `why`: `ok`, `client_gone`, `aborted` (a response
+        that stopped short; `error` is the code of what was to blame), or the code of the error that was answered.
+        `status`, `endpoint` (that answered, or was tried last) and `attempts` are those of the response that
+        `ResponseHead` was last asked to write for this plan, where they are not given.
+        """
     def request(self, endpoint: Endpoint, remaining_ms: int | None = None) -> bytes:
         """The whole request for one attempt: `head`, and the body that is kept."""
     @property
@@ -450,9 +471,9 @@ class Plan:
 class Snapshot:
     """One compiled configuration. A reload makes another and swaps it whole."""
 
-    def __new__(cls, config: Mapping[str, Any]) -> Snapshot:
+    def __new__(cls, config: Mapping[str, Any], recorder: Recorder | None = None) -> Snapshot:
         """Compile a checked configuration (`waypost.config.Config.to_native()`). A key of a cluster's policy that is
-        left out has its default.
+        left out has its default. `recorder` counts and logs its messages.
 
         Raises `ConfigError` with every problem of meaning: patterns, policies, unknown clusters, dialects that cannot
         be joined.
@@ -563,6 +584,66 @@ class Registry:
         """Everything that is known now, by cluster name: what `GET /-/clusters` shows. Times are in seconds."""
 
 @final
+class Recorder:
+    """Counts messages that are over, and keeps their lines for the access log. Mutable, for use by any thread."""
+
+    SIZE: Final[int]
+    """Bytes of memory that it counts in."""
+
+    def __new__(cls, codes: list[str], memory: Buffer | None = None) -> Recorder:
+        """Count errors by these codes, 64 at most.
+
+        `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. Processes that share it (a
+        mapping that was made before they were forked) count together, if their `codes` are the same. `None`: memory of
+        its own.
+        """
+
+    def become_worker(self, worker: int) -> None:
+        """From now on this process is this worker, from 0. Its gauges are shown beside those of the others."""
+    def forget_worker(self, worker: int) -> None:
+        """A worker is gone, and what it said of itself with it."""
+    def gauges(self, *, client_connections: int, upstream_idle: int, buffered: int) -> None:
+        """Set this worker's gauges."""
+    def client_connected(self) -> None:
+        """A client has connected."""
+    def upstream_connected(self) -> None:
+        """A connection to an endpoint was made."""
+    def loaded(self, *, good: bool, first: bool = False) -> None:
+        """A configuration was loaded, or could not be: `good` tells. `first`: that was no reload."""
+    def render(self, *, openmetrics: bool = False) -> tuple[str, str]:
+        """Everything that is counted, in the text format of Prometheus (0.0.4), or as `OpenMetrics` (1.0.0); and the
+        media type of that.
+        """
+    def log(self, wake: Callable[[bool], object] | None) -> None:
+        """Keep a line of each message that ends, and call `wake` when lines wait; `None`: keep none.
+
+        `wake(False)` where a first line waits, `wake(True)` where so many do that they should be written now. Lines
+        that find no room, with 4 MiB of others waiting, are dropped and counted.
+        """
+    def take_lines(self) -> tuple[bytes, int]:
+        """The lines that wait, and how many they are. Each is a JSON object of at most 4096 bytes, its end included."""
+    def lines_written(self, written: int, dropped: int) -> None:
+        """So many lines were written, or could not be."""
+    def refused(
+        self,
+        code: str | None,
+        status: int,
+        *,
+        intake: Intake | None = None,
+        id: str = "",
+        client: str | None = None,
+        method: str = "",
+        target: bytes | None = None,
+        bytes_in: int = 0,
+        bytes_out: int = 0,
+    ) -> None:
+        """A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client
+        left.
+
+        `intake` knows all but `id` and what follows `target`; without one it is what is given here.
+        """
+
+@final
 class RequestReader:
     """Reads the requests of one client connection, as far as they are plain. Mutable: used by one thread.
 
@@ -614,7 +695,9 @@ class ResponseHead:
     def whole(
         self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool, body: bytes, end: ResponseEnd
     ) -> tuple[bytes, bool]:
-        """All of a response, as `relay` begins it, and whether the client may send another request."""
+        """All of a response, as `relay` begins it, and whether the client may send another request. The plan is
+        `finished`.
+        """
 
 @final
 class ResponseEnd:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import mmap
 import os
 import sys
 import threading
@@ -17,13 +19,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from waypost._native import Registry
+from waypost._native import Recorder, Registry
+from waypost.access_log import AccessLog
 from waypost.asgi import DataPath
 from waypost.config import Config
 from waypost.config.marks import ShapeError
 from waypost.config.proxy import Environment, Proxy
 from waypost.dialects.errors import error_object
-from waypost.errors import ConfigError, Problem, WaypostError, counted
+from waypost.errors import STATUS, ConfigError, Problem, WaypostError, counted
 from waypost.exchange.budget import Budget
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.table import compile_config, read_config
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from waypost.exchange.tls import Tls
 
 __all__ = ["Gateway", "Generation", "create_app", "from_env"]
+
+_logger = logging.getLogger("waypost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,14 @@ class Gateway:
 
     def __init__(self, config: Config) -> None:
         """Raises `ConfigError` with every problem."""
-        self.generation = _compile(config, None)
+        # Shared with the processes that are forked from this one, so that any of them speaks for all.
+        self.recorder = Recorder(list(STATUS), mmap.mmap(-1, Recorder.SIZE))
+        """Counts messages, and makes the lines of their log."""
+        self.generation = _compile(config, None, self.recorder)
         """What new messages are handled with."""
+        self.access_log = AccessLog(self.recorder, config.access_log)
+        """Writes these lines."""
+        self.recorder.loaded(good=True, first=True)
         self.registry = Registry()
         """What is known of clusters and endpoints, from one generation to the next."""
         self.budget = Budget()
@@ -78,6 +89,8 @@ class Gateway:
         """Only this host can connect: administration needs no key. Not known of other servers than `waypost serve`."""
         self.keys_needed = False
         """Other hosts can connect, and nobody said that this is fine without keys."""
+        self.client_connections: Callable[[], int] = lambda: 0
+        """How many connections clients have open, as far as the server tells."""
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
@@ -91,7 +104,11 @@ class Gateway:
             message = "without `keys` every host could use this: leave one in, or restart with --insecure-no-auth"
             raise ConfigError(config.relocate([Problem(("keys",), message)]))
         with self._lock:
-            generation = _compile(config, self.generation)
+            generation = _compile(config, self.generation, self.recorder)
+            try:
+                self.access_log.open(config.access_log)
+            except OSError as exc:
+                raise _not_opened(config, exc) from None
             self.registry.apply(generation.snapshot)
             self.generation = generation
             runtimes = list(self._runtimes.values())
@@ -99,6 +116,13 @@ class Gateway:
             with contextlib.suppress(RuntimeError):  # its event loop is closed
                 runtime.loop.call_soon_threadsafe(runtime.follow, generation.snapshot, generation.settings)
         return generation
+
+    def open_log(self) -> None:
+        """Open the access log. Raises `ConfigError` where that cannot be."""
+        try:
+            self.access_log.begin()
+        except OSError as exc:
+            raise _not_opened(self.generation.config, exc) from None
 
     def runtime(self) -> Runtime:
         """The running event loop's runtime, made when first asked for: a mounted application has no lifespan."""
@@ -108,9 +132,25 @@ class Gateway:
             with self._lock:
                 for closed in [old for old in self._runtimes if old.is_closed()]:
                     self._runtimes.pop(closed).line.close()
-                runtime = self._runtimes[loop] = Runtime(loop, self._lines)
+                runtime = self._runtimes[loop] = Runtime(loop, self.recorder, self._lines)
                 runtime.follow(self.generation.snapshot, self.generation.settings)
+                self._start_log()
         return runtime
+
+    def _start_log(self) -> None:
+        try:
+            self.access_log.start()
+        except OSError as exc:
+            # Under another server than `waypost serve`: messages are worth more than their lines.
+            _logger.warning("there is no access log: %s", _not_opened(self.generation.config, exc).message)
+
+    def publish(self) -> None:
+        """Set the gauges of this process to what they are now."""
+        self.recorder.gauges(
+            client_connections=self.client_connections(),
+            upstream_idle=sum(len(runtime.pool) for runtime in self._runtimes.values()),
+            buffered=self.budget.held,
+        )
 
     def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raise `WaypostError` unless a request with these header fields may see what administration shows."""
@@ -126,6 +166,8 @@ class Gateway:
         runtime = self._runtimes.pop(asyncio.get_running_loop(), None)
         if runtime is not None:
             runtime.close()
+        if not self._runtimes:
+            self.access_log.rest()
 
 
 def create_app(config: Config) -> Starlette:
@@ -137,14 +179,20 @@ def create_app(config: Config) -> Starlette:
         raise TypeError(f"create_app takes a Config, not {type(config).__name__}: create_app(load_config(path))")
     gateway = Gateway(config)
 
-    def healthz() -> Response:
+    def healthz(_: Scope) -> Response:
         return JSONResponse({"status": "ok"})
 
-    def readyz() -> Response:
+    def readyz(_: Scope) -> Response:
         if gateway.draining:
             error = {"code": "draining", "message": "this process is stopping: send messages elsewhere"}
             return JSONResponse({"status": "draining", "error": error}, 503, {"retry-after": "1"})
         return JSONResponse({"status": "ready"})
+
+    def metrics(scope: Scope) -> Response:
+        gateway.publish()
+        accepts = b"".join(value for name, value in scope["headers"] if name == b"accept")
+        text, media_type = gateway.recorder.render(openmetrics=b"application/openmetrics-text" in accepts)
+        return Response(text, media_type=media_type)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -152,7 +200,7 @@ def create_app(config: Config) -> Starlette:
         yield
         gateway.close()
 
-    def clusters() -> Response:
+    def clusters(_: Scope) -> Response:
         return JSONResponse({"clusters": gateway.registry.view()})
 
     data_path = DataPath(gateway)
@@ -162,8 +210,8 @@ def create_app(config: Config) -> Starlette:
             Route("/healthz", _Probe(healthz)),
             Route("/readyz", _Probe(readyz)),
             Route("/-/clusters", _Admin(gateway, _Probe(clusters))),
+            Route("/metrics", _Admin(gateway, _Probe(metrics))),
             # Nothing is there yet.
-            Route("/metrics", _Admin(gateway, data_path)),
             Route("/-/{rest:path}", _Admin(gateway, data_path)),
             Mount("/", data_path),
         ],
@@ -176,11 +224,11 @@ def create_app(config: Config) -> Starlette:
 class _Probe:
     """A path that is asked with GET or HEAD: an ASGI application, so that other methods reach it and get an error."""
 
-    def __init__(self, answer: Callable[[], Response]) -> None:
+    def __init__(self, answer: Callable[[Scope], Response]) -> None:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._answer()
+        response = self._answer(scope)
         if scope["method"] not in ("GET", "HEAD"):
             error = WaypostError("method_not_allowed", f"{scope['path']} takes GET, HEAD, not {scope['method']}")
             response = JSONResponse({"error": error_object(error)}, error.status, {"allow": "GET, HEAD"})
@@ -252,12 +300,12 @@ def from_env() -> Starlette:
         raise SystemExit(1) from None
 
 
-def _compile(config: Config, previous: Generation | None) -> Generation:
+def _compile(config: Config, previous: Generation | None, recorder: Recorder) -> Generation:
     tls, problems = _tls(config, {} if previous is None else previous.settings.tls)
     proxies, unusable = _proxies(config, os.environ)
     problems += unusable
     try:
-        snapshot = compile_config(config)
+        snapshot = compile_config(config, recorder)
     except ConfigError as error:
         problems = [*error.problems, *problems]
     if problems:
@@ -269,6 +317,11 @@ def _compile(config: Config, previous: Generation | None) -> Generation:
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,
     )
+
+
+def _not_opened(config: Config, exc: OSError) -> ConfigError:
+    message = f"{config.access_log}: cannot be opened to be written: {exc.strerror}"
+    return ConfigError(config.relocate([Problem(("access_log",), message)]))
 
 
 def _tls(config: Config, old: Mapping[str, Tls]) -> tuple[dict[str, Tls], list[Problem]]:

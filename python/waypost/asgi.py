@@ -12,23 +12,21 @@ import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from waypost.config.units import format_size
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.exchange.exchange import Exchange
 from waypost.exchange.sink import Headers, Sink
+from waypost.exchange.stall import Stall
 from waypost.exchange.upload import Upload
-from waypost.exchange.wheel import Timed
 
 if TYPE_CHECKING:
     from waypost._native import Intake
     from waypost.app import Gateway, Generation
-    from waypost.exchange.runtime import Runtime
 
-__all__ = ["GONE", "AsgiSink", "DataPath", "too_large"]
+__all__ = ["GONE", "REFUSED", "AsgiSink", "DataPath", "too_large"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -37,15 +35,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 GONE: Final = "waypost.gone"
 """An extension of the scope. Its `call` takes a function to call when the client has left, or `None`: cheaper than
 a task that waits in `receive`."""
+REFUSED: Final = "waypost.refused"
+"""An extension of the scope, there once the server has refused the rest of the request: the error that it answered. The
+application then sees a client that has left."""
 _HIGH_WATER: Final = 256 * 1024
 """Bytes of a response that wait for the client before reading from the endpoint pauses."""
 _DISCARD_TIME: Final = 1.0
 """Seconds for which input is read and thrown away after an early refusal: closing at once could lose the answer."""
 _DISCARD_FREELY: Final = 64 * 1024
 """An unread body of no more bytes than this does not cost the client its connection."""
-_BODY_IDLE: Final = 30.0
-"""Seconds that a client may take for the next byte of a body that is read whole."""
-
 _logger = logging.getLogger("waypost")
 
 
@@ -57,7 +55,7 @@ class AsgiSink(Sink):
     """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
 
     __slots__ = ("_aborted", "_chunks", "_ended", "_headers", "_loop", "_paused", "_size", "_status", "_trailers",
-                 "_waiter", "began", "exchange", "release")  # fmt: skip
+                 "_waiter", "began", "exchange", "release", "sent")  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.exchange: Exchange | None = None
@@ -66,6 +64,7 @@ class AsgiSink(Sink):
         """Called once the request's bytes are not needed any more."""
         self.began = False
         """The client was given the head, or is about to be."""
+        self.sent = 0
         self._loop = loop
         self._status = 0
         self._headers: Headers = []
@@ -91,6 +90,7 @@ class AsgiSink(Sink):
 
     def data(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
+        self.sent += len(chunk)
         self._size += len(chunk)
         if self._size > _HIGH_WATER and not self._paused and self.exchange is not None:
             self._paused = True
@@ -183,6 +183,7 @@ class DataPath:
         try:
             await request.run()
         except _Disconnected:
+            request.left()
             return
         except WaypostError as error:
             refusal = error
@@ -194,7 +195,7 @@ class DataPath:
             # The time that a drain may take is over. Returning short of the end is how the client gets to know.
             if request.started:
                 return
-            refusal = WaypostError("draining", "this process is stopping: send messages elsewhere")
+            refusal = _stopping()
         except Exception:
             if request.started:
                 raise
@@ -206,52 +207,11 @@ class DataPath:
             await request.refuse(refusal)
 
 
-class _Stall(Timed):
-    """Within it, a client that sends nothing for `_BODY_IDLE` seconds is a `bad_framing` error.
-
-    Ends the wait as `asyncio.timeout` does, by cancelling the task, but waits on the wheel.
-    """
-
-    __slots__ = ("_cancelling", "_expired", "_runtime", "_task")
-
-    def __init__(self, runtime: Runtime) -> None:
-        super().__init__()
-        self._runtime = runtime
-        self._expired = False
-
-    def __enter__(self) -> Self:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a body is read within a task")
-        self._task = task
-        self._cancelling = task.cancelling()
-        self.restart()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
-        self.hold()
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
-            raise WaypostError("bad_framing", message) from exc
-
-    def restart(self) -> None:
-        """Something came."""
-        self._runtime.wheel.schedule(self, self._runtime.loop.time() + _BODY_IDLE)
-
-    def hold(self) -> None:
-        """Not the client is waited for, until `restart`."""
-        self._runtime.wheel.cancel(self)
-
-    def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
-        self._expired = True
-        self._task.cancel()
-
-
 class _Request:
     """One request, from its head to the end of its response."""
 
-    __slots__ = ("_budgeted", "_complete", "_gateway", "_generation", "_length", "_receive", "_received", "_runtime",
-                 "_scope", "_send", "dialect", "id", "started")  # fmt: skip
+    __slots__ = ("_budgeted", "_complete", "_exchanged", "_gateway", "_generation", "_intake", "_length", "_receive",
+                 "_received", "_runtime", "_scope", "_send", "dialect", "id", "started")  # fmt: skip
 
     def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         self.id = ""
@@ -268,6 +228,8 @@ class _Request:
         self._received = -1  # bytes of the body; -1: not even whether there is one
         self._complete = False  # the request body was read to its end
         self._budgeted = 0  # bytes taken from the gateway's budget
+        self._intake: Intake | None = None
+        self._exchanged = False  # what becomes of it is its exchange's to tell
 
     async def run(self) -> None:
         scope = self._scope
@@ -280,6 +242,7 @@ class _Request:
             scheme=scope.get("scheme", "http"),
             http_version=scope.get("http_version", "1.1"),
         )
+        self._intake = intake
         self.id = intake.id
         self.dialect = intake.dialect
         self._length = intake.length
@@ -302,6 +265,7 @@ class _Request:
         if close and self._scope.get("http_version", "1.1").startswith("1") and error.code != "bad_framing":
             headers.append((b"connection", b"close"))
         self.started = True
+        self._record(error.code, status, error.message_id or request_id, len(body))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         if close and error.code != "draining":
             await self._send({"type": "http.response.body", "body": body, "more_body": True})
@@ -314,6 +278,31 @@ class _Request:
                 pass
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
+    def left(self) -> None:
+        """The client left before its message was complete, or the server would not read on."""
+        refusal = self._refusal()
+        self._record(None if refusal is None else refusal.code, 0 if refusal is None else refusal.status, self.id, 0)
+
+    def _refusal(self) -> WaypostError | None:
+        return (self._scope.get("extensions") or {}).get(REFUSED)
+
+    def _record(self, code: str | None, status: int, request_id: str, size: int) -> None:
+        if self._exchanged:
+            return
+        scope = self._scope
+        client = scope.get("client")
+        self._gateway.recorder.refused(
+            code,
+            status,
+            intake=self._intake,
+            id=request_id,
+            client=client[0] if client else None,
+            method=scope["method"],
+            target=_target(scope),
+            bytes_in=max(self._received, 0),
+            bytes_out=size,
+        )
+
     # The request.
 
     async def _read(self) -> bytes:
@@ -322,7 +311,7 @@ class _Request:
         if self._length is not None and self._length > limit:
             raise too_large(limit)
         chunks: list[bytes] = []
-        with _Stall(self._runtime) as stall:
+        with Stall(self._runtime) as stall:
             while not self._complete:
                 chunk: bytes = (await self._next()).get("body", b"")
                 if not chunk:
@@ -380,7 +369,7 @@ class _Request:
         first = b""
         upload: Upload | None = None
         if body is None:
-            with _Stall(runtime):
+            with Stall(runtime):
                 first = (await self._next()).get("body", b"")
             if self._complete:
                 self._check_length()
@@ -390,6 +379,7 @@ class _Request:
         body = None  # the plan has it, for as long as it is needed
         sink = AsgiSink(runtime.loop)
         exchange = Exchange(runtime, self._generation.settings, plan, sink, upload=upload)
+        self._exchanged = True
         sink.exchange = exchange
         sink.release = self._release
         extensions = scope.get("extensions") or {}
@@ -412,6 +402,8 @@ class _Request:
             await sink.relay(self._send, trailers="http.response.trailers" in extensions)
         finally:
             self.started = sink.began
+            if self._gateway.draining and not exchange.done:
+                exchange.fail(_stopping())  # the time that a drain may take is over
             exchange.cancel()
             sink.exchange = sink.release = None  # a cycle would be the garbage collector's work
             if gone is not None:
@@ -440,12 +432,19 @@ class _Request:
                     break
                 chunk = (await self._next()).get("body", b"")
         except _Disconnected:
+            refusal = self._refusal()
+            if refusal is not None:
+                exchange.fail(refusal)
             exchange.cancel()
             sink.disconnected()
             return
         except Exception as exc:  # noqa: BLE001 - a task of its own: nobody else would tell the client
             exchange.defect(exc)
         await self._listen(exchange, sink)
+
+
+def _stopping() -> WaypostError:
+    return WaypostError("draining", "this process is stopping: send messages elsewhere")
 
 
 def too_large(limit: int) -> WaypostError:

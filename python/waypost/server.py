@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +73,11 @@ def serve(
     0: stopped as asked. 1: the configuration, the address or the TLS files cannot be used. 2: refused, because the
     listener would be open to other hosts without any keys.
     """
+    _tell()
     try:
         config = read_config(config_path)
         app = create_app(config)
+        app.state.gateway.open_log()
     except ConfigError as error:
         _say(error.message)
         _say(f"waypost: not started: {counted(len(error.problems), 'problem')}")
@@ -118,10 +121,13 @@ def serve(
             return _run(_Server(settings, gateway, path, lambda: _say(ready), _say, config.listen), sock)
 
         def work(link: Link) -> int:
+            gateway.recorder.become_worker(link.index)
+            gateway.recorder.loaded(good=True, first=True)
             # All of them read the same file at the same time: one voice is enough.
             say = _say if link.index == 0 else _keep_quiet
             if link.replaces:
                 _reread(gateway, path, say)
+                _reopen(gateway, say)
 
             def started() -> None:
                 asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
@@ -131,7 +137,8 @@ def serve(
             return _run(server, sock)
 
         # An open listener here would keep new connections waiting while the workers drain.
-        return supervise(workers, work, lambda: _say(f"{ready[:-1]}, {workers} workers)"), sock.close)
+        started = f"{ready[:-1]}, {workers} workers)"
+        return supervise(workers, work, lambda: _say(started), sock.close, gateway.recorder.forget_worker)
     finally:
         sock.close()
         if uds is not None:
@@ -149,10 +156,20 @@ def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
         config = read_config(path)
         gateway.replace(config)
     except ConfigError as error:
+        gateway.recorder.loaded(good=False)
         say(error.message)
         say(f"waypost: not reloaded: {counted(len(error.problems), 'problem')}; what ran before goes on running")
         return None
+    gateway.recorder.loaded(good=True)
     return config
+
+
+def _reopen(gateway: Gateway, say: _Say) -> None:
+    """Open the access log anew: its file may have been moved away."""
+    try:
+        gateway.access_log.open(gateway.generation.config.access_log, anew=True)
+    except OSError as exc:
+        say(f"waypost: the access log stays where it was: it cannot be opened anew: {exc.strerror}")
 
 
 def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast: bool) -> uvicorn.Config:
@@ -208,6 +225,7 @@ class _Server(uvicorn.Server):
         self._ready = ready
         self._say = say
         self._listen = listen
+        gateway.client_connections = lambda: len(self.server_state.connections)
         self._reloading = asyncio.Lock()
         self._seen = _state(gateway.generation.config, path)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -215,7 +233,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload()))
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        self._gateway.access_log.start()
+        self._gateway.publish()
         self._ready()
         self._spawn(self._watch())
 
@@ -229,6 +249,12 @@ class _Server(uvicorn.Server):
             if isinstance(connection, fastpath.Protocol):
                 connection.cut()
         await asyncio.sleep(0)  # what was written then is sent
+        await asyncio.to_thread(self._gateway.access_log.stop)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # each second
+            self._gateway.publish()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._gateway.drain()
@@ -248,6 +274,11 @@ class _Server(uvicorn.Server):
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             _logger.error("a defect ended a task of the server", exc_info=exc)
+
+    def _hang_up(self) -> None:
+        """SIGHUP: open the log anew, and load the configuration again."""
+        _reopen(self._gateway, self._say)
+        self._spawn(self._reload())
 
     async def _reload(self) -> None:
         """Load the file again. A bad one is reported and changes nothing, and so is a defect on the way."""
@@ -431,6 +462,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
+
+
+def _tell() -> None:
+    """What is logged goes to standard error, with its time and its level."""
+    handler = logging.StreamHandler()
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler])
 
 
 def _say(text: str) -> None:

@@ -35,10 +35,13 @@ def read_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os
     return config.load_config(path, environ=environ, meaning=_meaning)
 
 
-def compile_config(config: Config) -> _native.Snapshot:
-    """The snapshot of a configuration. Raises `ConfigError` with every problem of meaning, each with its place."""
+def compile_config(config: Config, recorder: _native.Recorder | None = None) -> _native.Snapshot:
+    """The snapshot of a configuration. Raises `ConfigError` with every problem of meaning, each with its place.
+
+    `recorder` counts and logs its messages.
+    """
     try:
-        return _native.Snapshot(config.to_native())
+        return _native.Snapshot(config.to_native(), recorder)
     except ConfigError as error:
         raise ConfigError(config.relocate(error.problems)) from None
 

@@ -55,12 +55,18 @@ class _Worker:
 
 class _Supervisor:
     def __init__(
-        self, count: int, work: Callable[[Link], int], started: Callable[[], None], stopping: Callable[[], None]
+        self,
+        count: int,
+        work: Callable[[Link], int],
+        started: Callable[[], None],
+        stopping: Callable[[], None],
+        ended: Callable[[int], None],
     ) -> None:
         self._count = count
         self._work = work
         self._started = started
         self._on_stop = stopping
+        self._ended = ended
         self._workers: dict[int, _Worker] = {}  # by process id
         self._due: dict[int, float] = {}  # index of a worker to be started → when
         self._pauses: dict[int, float] = {}  # index of a worker that died at once → the last pause
@@ -156,6 +162,7 @@ class _Supervisor:
             worker = self._workers.pop(pid, None)
             if worker is None:
                 continue
+            self._ended(worker.index)
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
                 # One that was not serving had nothing to finish.
@@ -181,14 +188,19 @@ class _Supervisor:
 
 
 def supervise(
-    count: int, work: Callable[[Link], int], started: Callable[[], None], stopping: Callable[[], None]
+    count: int,
+    work: Callable[[Link], int],
+    started: Callable[[], None],
+    stopping: Callable[[], None],
+    ended: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT; gives the exit code of the command.
 
     `work` gets its `Link` and returns its exit code. `started` is called once, when all workers are ready. `stopping`
-    is called once, before they are told to stop: whatever they share has to be given up here too.
+    is called once, before they are told to stop: whatever they share has to be given up here too. `ended` is
+    called with the index of each worker that has ended.
     """
-    return _Supervisor(count, work, started, stopping).run()
+    return _Supervisor(count, work, started, stopping, ended).run()
 
 
 def _say(text: str) -> None:

@@ -287,7 +287,7 @@ def test_more_fields_than_anybody_needs(site: Site, dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/", "/v1", "/v1/", "/v2/chat/completions", "/V1/envelopes", "/metrics", "/favicon.ico"]
+    "target", ["/", "/v1", "/v1/", "/v2/chat/completions", "/V1/envelopes", "/metric", "/favicon.ico"]
 )
 def test_unknown_paths(site: Site, target: str) -> None:
     client = site.client()

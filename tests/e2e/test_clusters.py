@@ -330,6 +330,25 @@ def test_who_finds_no_room_waits_by_priority(launch: Launcher) -> None:
     assert idle(site.proxy, "small")
 
 
+def test_how_long_a_message_waited_is_logged(launch: Launcher) -> None:
+    site = Site(launch, {"small": {"speaks": "envelope", "concurrency": 1}}, {"access_log": "stdout"})
+    held = site.envelope("small", {"id": "held", "kind": "tool"})
+    peer, _ = site["small"].request()
+    waits = site.envelope("small", {"id": "waits", "kind": "tool"})
+    wait_until(lambda: seen(site.proxy, "small")["waiting"] == 1, "it waits")
+    for client in (held, waits):
+        peer.reply()
+        assert client.response().status == 200
+        if client is held:
+            peer, _ = site["small"].request()
+    times = {}
+    for name in ("held", "waits"):
+        line = json.loads(site.proxy.wait_for(rf'\{{.*"id":"{name}".*\}}')[0])
+        times[name] = line["queue_ms"]
+        assert line["queue_ms"] <= line["total_ms"]
+    assert times["held"] == 0 < times["waits"]
+
+
 def test_who_leaves_the_queue_is_forgotten(launch: Launcher) -> None:
     site = Site(launch, {"small": {"concurrency": 1}})
     client = site.chat("small")

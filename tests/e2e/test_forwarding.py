@@ -99,6 +99,7 @@ def test_request_fields(site: Site) -> None:
         ("User-Agent", "e2e"),
         ("Accept-Encoding", "gzip, br"),
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "vendor=1"),
     ]
     client.send(head("POST /v1/chat/completions?a=b%20c&a=d HTTP/1.1", fields) + body)
     peer, request = site["plain"].request()
@@ -109,7 +110,10 @@ def test_request_fields(site: Site) -> None:
     assert request.get("openai-organization") == "org-1"
     assert request.get("user-agent") == "e2e"
     assert request.get("accept-encoding") == "gzip, br"
-    assert request.get("traceparent") == "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    _, trace, parent, flags = (request.get("traceparent") or "").split("-")
+    assert (trace, flags, request.get("tracestate")) == ("0af7651916cd43dd8448eb211c80319c", "01", "vendor=1")
+    assert re.fullmatch("[0-9a-f]{16}", parent)
+    assert parent != "b7ad6b7169203331"
     assert request.get("via") == "1.0 edge, 1.1 waypost"
     assert request.get("te") == "trailers"
     assert request.get("connection") == "te"

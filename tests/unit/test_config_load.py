@@ -351,7 +351,7 @@ routes:
 """) == [
         (
             "c.yaml:1:1: unknown key `listn`; did you mean `listen`? "
-            "Allowed: clusters, routes, include, listen, limits, keys"
+            "Allowed: clusters, routes, include, listen, limits, access_log, keys"
         ),
         "c.yaml:2:16: listen.port: `70000`: must be an integer from 0 to 65535",
         "c.yaml:2:29: listen.host: empty; write a value, or leave the key out",
@@ -416,7 +416,10 @@ routes:
         ("routes: {}\n", "c.yaml:1:9: routes: must be a list, not a mapping"),
         ("clusters: []\n", "c.yaml:1:11: clusters: must be a mapping, not a list"),
         ("keys: []\n", "c.yaml:1:7: keys: an empty list; at least one item is needed"),
-        ("kex: [a]\n", "c.yaml:1:1: unknown key `kex`. Allowed: clusters, routes, include, listen, limits, keys"),
+        (
+            "kex: [a]\n",
+            "c.yaml:1:1: unknown key `kex`. Allowed: clusters, routes, include, listen, limits, access_log, keys",
+        ),
         ("limits: {body: 2MiB, buffered: 1MiB}\n", "c.yaml:1:16: limits.body: greater than limits.buffered (1MiB)"),
         ("listen: {host: 'a b'}\n", "c.yaml:1:16: listen.host: `a b`: not a host name or an IP address"),
         ("listen: {port: true}\n", "c.yaml:1:16: listen.port: must be an integer from 0 to 65535, not a boolean"),

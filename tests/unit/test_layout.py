@@ -21,7 +21,7 @@ LAYERS = (
     ("errors", "_native"),
     ("config", ""),
     ("exchange", "dialects"),
-    ("asgi", "table", "workers"),
+    ("asgi", "table", "workers", "access_log"),
     ("app",),
     ("fastpath",),
     ("server", "demo"),

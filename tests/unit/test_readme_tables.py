@@ -12,10 +12,13 @@ import click
 import msgspec
 import pytest
 import waypost
+from prometheus_client.parser import text_string_to_metric_families
+from waypost._native import Endpoint, Recorder, ResponseReader
 from waypost.cli import serve as serve_command
-from waypost.config import json_schema, model, policy
+from waypost.config import from_dict, json_schema, model, policy
 from waypost.config.pattern import PREDICATES
 from waypost.errors import STATUS
+from waypost.table import compile_config
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -128,6 +131,43 @@ def test_every_key_of_a_configuration_is_listed_with_its_default() -> None:
     for key, written in wanted.items():
         if written is not None:
             assert listed[key] == f"`{written}`", key
+
+
+def test_every_metric_is_listed_with_its_labels() -> None:
+    listed = {name: set(codes(row[1])) for row in rows("| metric | labels | |") for name in codes(row[0])}
+    # Its label is named where what it says is.
+    listed["waypost_build_info"] = {"version"}
+    recorder = Recorder(["internal"])
+    snapshot = compile_config(from_dict({"clusters": {}, "routes": []}), recorder)
+    intake = snapshot.accept("GET", b"/v1/models", [(b"host", b"h")])
+    recorder.refused("internal", 500, intake=intake)
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(recorder.render()[0]):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        found[name] = {label for sample in family.samples for label in sample.labels} - {"le"}
+    # Nothing reached a cluster, so that there is no sample of these.
+    assert found["waypost_first_byte_seconds"] == set()
+    found["waypost_first_byte_seconds"] = {"cluster"}
+    assert found == listed
+
+
+def test_every_member_of_a_line_of_the_access_log_is_listed() -> None:
+    listed = {name for row in rows("| member | |") for name in codes(row[0])}
+    recorder = Recorder(["internal"])
+    recorder.log(lambda _: None)
+    key = {"name": "k", "hash": f"sha256:{'0' * 64}", "tenant": "t", "agent": "a"}
+    cluster = {"speaks": "envelope", "endpoints": ["http://127.0.0.1:9"]}
+    config = from_dict({"clusters": {"c": cluster}, "routes": [{"name": "r", "to": "c"}], "keys": [key]})
+    snapshot = compile_config(config, recorder)
+    intake = snapshot.accept("POST", b"/v1/envelopes", [(b"host", b"h")], client="192.0.2.7", key="k")
+    plan = intake.plan(b'{"id":"m","kind":"model","model":"m"}')
+    head, body, end = ResponseReader("POST").feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+    assert head is not None
+    assert end is not None
+    endpoint = plan.begin()
+    assert isinstance(endpoint, Endpoint)
+    head.whole(plan, endpoint, 1, b"", False, body, end)
+    assert set(json.loads(recorder.take_lines()[0])) == listed
 
 
 def test_every_option_of_serve_is_listed() -> None:

@@ -7,6 +7,7 @@ what msgspec has no word for:
 - `expects`: what a string must look like, in words
 - `secret`: the value is never shown
 - `path`: the string names a file, relative to the file that holds it
+- `output`: one of these words, or a file likewise, which is written
 - `pattern`: the value is a pattern
 - `shorthand`: a string in place of the mapping gives this key
 - `single`: a mapping in place of the list is a list of one
@@ -28,7 +29,7 @@ from waypost.config.policy import AdaptiveConcurrency, Breaker, HashBalance, Hea
 from waypost.config.proxy import PROXY_PATTERN, Proxy, check_proxy
 from waypost.config.units import format_size
 from waypost.config.url import URL_PATTERN, check_url
-from waypost.config.values import ClusterName, Count, Duration, FileName, Host, Name, RouteName, Size, Text
+from waypost.config.values import ClusterName, Count, Duration, FileName, Host, Name, Output, RouteName, Size, Text
 
 __all__ = [
     "Cluster",
@@ -313,6 +314,10 @@ class Document(Fragment, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     listen: Annotated[Listen, Meta(description="Where Waypost listens.")] = field(default_factory=Listen)
     limits: Annotated[Limits, Meta(description="Bounds on what messages may use.")] = field(default_factory=Limits)
+    access_log: Annotated[
+        Output,
+        Meta(description="Where the access log goes: stdout, stderr, off, or a file (its name has a `/` or a `.`)."),
+    ] = "stdout"
     keys: Annotated[
         list[Key],
         Meta(min_length=1, description="Who may call. Without this key, everybody who can connect."),

@@ -34,6 +34,7 @@ __all__ = [
     "FileName",
     "Host",
     "Name",
+    "Output",
     "Percentage",
     "Percentile",
     "RouteName",
@@ -97,3 +98,4 @@ Factor: TypeAlias = Annotated[
     float, Meta(extra={"parse": parse_factor}, extra_json_schema={"type": "number", "minimum": 0})
 ]
 FileName: TypeAlias = Annotated[str, Meta(min_length=1, extra={"path": True})]
+Output: TypeAlias = Annotated[str, Meta(min_length=1, extra={"output": ("stdout", "stderr", "off")})]

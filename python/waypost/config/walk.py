@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import cache
@@ -297,6 +297,8 @@ class Walker:
             return self.problem(path, f"{_show(raw)}: must be {extra.get('expects', info.pattern)}")
         if "path" in extra:
             return self._path(value, path)
+        if "output" in extra:
+            return self._output(extra["output"], value, path)
         if "declares" in extra:
             self.names.append((value, raw, self.source, path))
         if "refers" in extra:
@@ -318,6 +320,17 @@ class Walker:
         except ShapeError as error:
             return self.problem(path, str(error))
         return os.path.abspath(name)  # noqa: PTH100 - links must stay links
+
+    def _output(self, words: Sequence[str], value: str, path: Path) -> Any:
+        if value in words:
+            return value
+        if "/" not in value and "." not in value:
+            hint = self.suggest(value, words) or "."
+            return self.problem(
+                path, f"unknown value {_quoted(value)}{hint} Allowed: {_or(words)}, or a file: ./{value}"
+            )
+        # Not remembered as one to watch: it changes with every message.
+        return os.path.abspath(self.source.base / value)  # noqa: PTH100 - links must stay links
 
     def _wrong(self, path: Path, wanted: str, value: Any, hint: str = "") -> Any:
         return self.problem(path, f"must be {wanted}, not {_kind(value)}{hint}")
@@ -365,7 +378,7 @@ def _matches(pattern: str, text: str) -> bool:
     return _compiled(pattern).fullmatch(text) is not None
 
 
-def _or(words: list[str]) -> str:
+def _or(words: Sequence[str]) -> str:
     *before, last = (f"`{word}`" for word in words)
     return f"{', '.join(before)} or {last}" if before else last
 

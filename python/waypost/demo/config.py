@@ -19,6 +19,7 @@ def demo_config(urls: Mapping[str, str], port: int) -> dict[str, Any]:
     native = {name: {"speaks": "envelope", "endpoints": [url]} for name, url in urls.items() if name != "model"}
     return {
         "listen": {"host": "127.0.0.1", "port": port},
+        "access_log": "off",  # its output is for people
         "clusters": {"local-model": model, "reserved-model": dict(model), **native},
         "routes": [
             {

@@ -201,6 +201,10 @@ class TranslateSink(Sink):
         self._usage: Any = None
         self._done = False  # the last event was given
 
+    @property
+    def sent(self) -> int:  # type: ignore[override]
+        return self._inner.sent
+
     def start(self, status: int, headers: Headers) -> None:
         kind = next((value for name, value in headers if name == b"content-type"), b"")
         self._headers = [field for field in headers if field[0] not in _DESCRIBES_BODY]
@@ -278,9 +282,10 @@ class TranslateSink(Sink):
             raise UpstreamError("upstream_protocol", f"a {status} cannot be translated")
 
     def _refuse(self, error: WaypostError) -> None:
-        self._reply(error.status, {"id": self._plan.id, "error": error_object(error)})
+        size = self._reply(error.status, {"id": self._plan.id, "error": error_object(error)})
+        self._plan.finished(size, error.code, status=error.status)
 
-    def _reply(self, status: int, document: dict[str, Any]) -> None:
+    def _reply(self, status: int, document: dict[str, Any]) -> int:
         body = orjson.dumps(document)
         self._headers.append((b"content-type", b"application/json"))
         self._headers.append((b"content-length", b"%d" % len(body)))
@@ -288,6 +293,7 @@ class TranslateSink(Sink):
         self._inner.start(status, self._headers)
         self._inner.data(body)
         self._inner.end()
+        return len(body)
 
     # Streams.
 

@@ -105,9 +105,7 @@ class Exchange:
 
     def begin(self) -> None:
         """Make the first attempt, or wait for room."""
-        runtime = self.runtime
-        runtime.counters.exchanges += 1
-        self._began = runtime.loop.time()
+        self._began = self.runtime.loop.time()
         deadline_ms = self.plan.deadline_ms
         if deadline_ms is not None:
             self._deadline = self._began + deadline_ms / 1000
@@ -121,6 +119,7 @@ class Exchange:
         if self.done or self._upload is None:
             return True
         try:
+            self.plan.received(len(chunk))
             return self._upload.take(chunk, self._connection())
         except WaypostError as error:
             self.fail(error)
@@ -158,7 +157,7 @@ class Exchange:
     def cancel(self) -> None:
         """The client left: close the upstream connection now. The sink hears nothing more."""
         if not self.done:
-            self.runtime.counters.cancelled += 1
+            self._record("client_gone")
             self._finish()
 
     def defect(self, exc: Exception) -> None:
@@ -228,7 +227,6 @@ class Exchange:
     def attempt_at(self, endpoint: Endpoint) -> Attempt:
         """One more attempt, not started."""
         self.attempts += 1
-        self.runtime.counters.attempts += 1
         return Attempt(self, endpoint, self._settings.place(endpoint), self.attempts)
 
     def start(self, attempt: Attempt, *, fresh: bool = False) -> None:
@@ -399,7 +397,6 @@ class Exchange:
         out = self._out = self._sink
         self.endpoint = attempt.endpoint
         out.whole(head, self.plan, attempt.endpoint, self.attempts, body, end)
-        self.runtime.counters.answered += 1
         self._finish()
 
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
@@ -447,12 +444,12 @@ class Exchange:
         out = self._out
         if out is not None:
             out.end(trailers)
-        self.runtime.counters.answered += 1
+        self._record("ok")
         self._finish()
 
     def _complete(self) -> None:
         """The sink has everything, but the response has not ended. Its connection may still become reusable."""
-        self.runtime.counters.answered += 1
+        self._record("ok")
         attempt, self.attempt = self.attempt, None
         self._finish(whole=True)
         if attempt is not None:
@@ -548,19 +545,24 @@ class Exchange:
         if out is None:
             self._answer(error)
             return
-        self.runtime.counters.aborted += 1
         self._finish()
         out.abort(error)
+        self._record("aborted", error.code)
 
     def _answer(self, error: WaypostError) -> None:
         """Answer with `error` in the client's dialect."""
-        self.runtime.counters.failed += 1
-        status, headers, body = render_error(self.plan.dialect, error, self.plan.id)
+        plan = self.plan
+        status, headers, body = render_error(plan.dialect, error, plan.id)
+        plan.finished(len(body), error.code, status=status, endpoint=self.endpoint, attempts=self.attempts)
         self._finish()
         sink = self._sink
         sink.start(status, headers + self.plan.own_fields(self.endpoint, self.attempts))
         sink.data(body)
         sink.end()
+
+    def _record(self, why: str, error: str | None = None) -> None:
+        """Count and log the message, which ends now."""
+        self.plan.finished(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
 
     def _finish(self, *, whole: bool = False) -> None:
         """It is over. `whole`: the client has all of a response that has not ended."""

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from waypost._native import Recorder
 from waypost.exchange.connection import Connection
 from waypost.exchange.dial import Key, dial
 from waypost.exchange.resolver import Resolver
@@ -75,11 +76,12 @@ class Connecting:
 class Pool(Timed):
     """Idle connections by key, most recently used first. Belongs to one event loop."""
 
-    __slots__ = ("_closed", "_idle", "_loop", "_wheel", "resolver")
+    __slots__ = ("_closed", "_idle", "_loop", "_recorder", "_wheel", "resolver")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, wheel: Wheel) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, wheel: Wheel, recorder: Recorder | None = None) -> None:
         super().__init__()
         self._loop = loop
+        self._recorder = recorder
         self._wheel = wheel
         self._idle: dict[Key, list[Connection]] = {}
         self._closed = False
@@ -132,6 +134,11 @@ class Pool(Timed):
             if not idle:
                 del self._idle[connection.key]
         connection.close()
+
+    def made(self) -> None:
+        """A connection was made."""
+        if self._recorder is not None:
+            self._recorder.upstream_connected()
 
     def connect(
         self, key: Key, done: Callable[[Connection | BaseException], None], within: float = math.inf

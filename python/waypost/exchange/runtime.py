@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from waypost._native import Endpoint, Snapshot
+from waypost._native import Endpoint, Recorder, Snapshot
 from waypost.config.proxy import Proxy
 from waypost.exchange.checks import Checks
 from waypost.exchange.line import Line
@@ -14,23 +14,7 @@ from waypost.exchange.pool import Key, Pool
 from waypost.exchange.tls import Tls
 from waypost.exchange.wheel import Wheel
 
-__all__ = ["Counters", "Runtime", "Settings"]
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened so far. Each exchange counts once under `exchanges`, and once under how it ended."""
-
-    exchanges: int = 0
-    attempts: int = 0
-    answered: int = 0
-    """An endpoint's response went through whole."""
-    failed: int = 0
-    """Waypost had to answer with an error."""
-    aborted: int = 0
-    """The response stopped short, after it had begun."""
-    cancelled: int = 0
-    """The client left."""
+__all__ = ["Runtime", "Settings"]
 
 
 class Place:
@@ -72,15 +56,16 @@ class Settings:
 class Runtime:
     """What belongs to one event loop: timers, connections, who waits, checks. Lives until `close`; survives reloads."""
 
-    __slots__ = ("checks", "counters", "line", "loop", "pool", "wheel")
+    __slots__ = ("checks", "line", "loop", "pool", "wheel")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, lines: list[Line] | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, recorder: Recorder | None = None, lines: list[Line] | None = None
+    ) -> None:
         """`lines` has those of the event loops that share their clusters with this one."""
         self.loop = loop
         self.line = Line(loop, [] if lines is None else lines)
         self.wheel = Wheel(loop)
-        self.pool = Pool(loop, self.wheel)
-        self.counters = Counters()
+        self.pool = Pool(loop, self.wheel, recorder)
         self.checks = Checks(self)
 
     def follow(self, snapshot: Snapshot, settings: Settings) -> None:

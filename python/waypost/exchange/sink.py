@@ -25,6 +25,9 @@ class Sink(Protocol):
 
     __slots__ = ()
 
+    sent: int
+    """Bytes of the body that it was given, as the client gets them."""
+
     def start(self, status: int, headers: Headers) -> None:
         """The head. May raise `UpstreamError`, as `data` may."""
 
@@ -54,11 +57,12 @@ class Sink(Protocol):
     def whole(
         self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
     ) -> None:
-        """`forward`, `data` (unless `body` is empty) and `end` at once."""
+        """`forward`, `data` (unless `body` is empty) and `end` at once, and `Plan.finished`."""
         self.forward(head, plan, endpoint, attempts)
         if body:
             self.data(body)
         self.end(end.trailers)
+        plan.finished(len(body))
 
 
 class CollectSink(Sink):
@@ -67,14 +71,14 @@ class CollectSink(Sink):
     `error` says why there is none: the response was cut short, or longer than `limit`.
     """
 
-    __slots__ = ("_chunks", "_done", "_limit", "_size", "error", "headers", "status")
+    __slots__ = ("_chunks", "_done", "_limit", "error", "headers", "sent", "status")
 
     def __init__(self, limit: int, done: Callable[[CollectSink], None]) -> None:
         self.status = 0
         self.headers: Headers = []
         self.error: WaypostError | None = None
         self._chunks: list[bytes] = []
-        self._size = 0
+        self.sent = 0
         self._limit = limit
         self._done = done
 
@@ -90,8 +94,8 @@ class CollectSink(Sink):
         self.headers = headers
 
     def data(self, chunk: bytes) -> None:
-        self._size += len(chunk)
-        if self._size > self._limit:
+        self.sent += len(chunk)
+        if self.sent > self._limit:
             self._chunks.clear()
             raise UpstreamError(
                 "upstream_protocol", f"the reply is longer than limits.body, which is {format_size(self._limit)}"

@@ -42,6 +42,7 @@ class Carrier(Timed):
         "closing",
         "exchange",
         "persistent",
+        "sent",
         "started",
     )
 
@@ -55,6 +56,7 @@ class Carrier(Timed):
         """The client was told that it may send another request."""
         self.started = False
         """The client was given the head of a response."""
+        self.sent = 0
         self._protocol = protocol
         self._timer = Timer(lasting=True)
         self._plan: Plan | None = None
@@ -68,18 +70,22 @@ class Carrier(Timed):
         """Run the exchange of a message. `size` bytes of the budget go back once its body is not needed any more."""
         self._plan = plan
         self._size = size
+        self.sent = 0
         self.started = False
         self.exchange = exchange = Exchange(
             self._protocol.runtime, generation.settings, plan, self, upload=upload, timer=self._timer
         )
         exchange.begin()
 
-    def answer(self, intake: Intake, error: WaypostError) -> None:
-        """Answer a message that no exchange is made for."""
+    def answer(self, intake: Intake, error: WaypostError, received: int) -> None:
+        """Answer a message that no exchange is made for. `received` bytes of its body have come."""
         self._intake = intake
         self.started = False
         status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
         headers.append((b"x-request-id", intake.id.encode("ascii", "replace")))
+        self._protocol.gateway.recorder.refused(
+            error.code, status, intake=intake, id=error.message_id or intake.id, bytes_in=received, bytes_out=len(body)
+        )
         self.start(status, headers)
         self.data(body)
         self.end()
@@ -114,14 +120,11 @@ class Carrier(Timed):
         return begin
 
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        protocol = self._protocol
         begin = self._begin(head)
         # Written with the first piece of the body, which most often came with it: a write is a system call.
         self._head, self._chunked, self._body, self.persistent = head.relay(
             plan, endpoint, attempts, begin, self.closing
         )
-        if protocol.access_log:
-            protocol.log(plan.intake, head.status)
 
     def start(self, status: int, headers: Headers) -> None:
         """An answer of Waypost's own; its length is known."""
@@ -141,8 +144,6 @@ class Carrier(Timed):
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
         self._head = b"".join(lines)
-        if protocol.access_log and intake is not None:
-            protocol.log(intake, status)
 
     def flush(self) -> None:
         """The head came without a body, which may take a while."""
@@ -154,6 +155,7 @@ class Carrier(Timed):
     def data(self, chunk: bytes) -> None:
         if not self._body:
             return
+        self.sent += len(chunk)
         if self._chunked:
             chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
         head = self._head
@@ -169,8 +171,6 @@ class Carrier(Timed):
         begin = self._begin(head)
         data, self.persistent = head.whole(plan, endpoint, attempts, begin, self.closing, body, end)
         protocol.transport.write(data)
-        if protocol.access_log:
-            protocol.log(plan.intake, head.status)
         self.exchange = self._plan = None
         protocol.message_done()
 

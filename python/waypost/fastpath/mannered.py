@@ -7,18 +7,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from waypost.asgi import GONE
+from waypost.asgi import GONE, REFUSED
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
 from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from waypost._native import Intake
 
 __all__ = ["HEAD_SLACK", "Mannered"]
 
@@ -52,6 +49,9 @@ class Mannered(HttpToolsProtocol):
 
     def head_ends(self) -> None:
         """The parser has read a head."""
+
+    def refused(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
+        """What cannot be read as a request is answered with `error`, in a body of `size` bytes."""
 
     def linger(self) -> None:
         """A last answer was written: nothing that comes is looked at."""
@@ -109,16 +109,22 @@ class Mannered(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn would say
         """What uvicorn's parser refused."""
         cycle = self.cycle
+        error = WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112")
+        begun = False
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or self.pipeline:
                 self.transport.close()  # in the middle of another response nothing can be said
                 return
+            if self._within:
+                begun = True
+                extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
+                extensions[REFUSED] = error
             cycle.disconnected = True
             cycle.message_event.set()
-        self.refuse(WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112"))
+        self.refuse(error, begun=begun)
 
-    def refuse(self, error: WaypostError) -> None:
-        """Answer what cannot be read as a request, and end the connection."""
+    def refuse(self, error: WaypostError, *, begun: bool = False) -> None:
+        """Answer what cannot be read as a request, and end the connection. `begun`: the application has it already."""
         if self.transport.is_closing():
             return
         request_id = error.message_id or ""
@@ -128,6 +134,8 @@ class Mannered(HttpToolsProtocol):
         if (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
         lines = [b"%b: %b\r\n" % field for field in headers]
+        if not begun:
+            self.refused(error, status, request_id, len(body))
         self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
         self.linger()
 
@@ -139,14 +147,6 @@ class Mannered(HttpToolsProtocol):
         if fields is not self._defaults[0]:
             self._defaults = (fields, b"".join([b"%b: %b\r\n" % field for field in fields]))
         return self._defaults[1]
-
-    def log(self, intake: Intake, status: int) -> None:
-        """uvicorn's access log, where it is on."""
-        path, _, query = intake.target.partition("?")
-        full = f"{quote(path)}?{query}" if query else quote(path)
-        client = "" if self.client is None else f"{self.client[0]}:{self.client[1]}"
-        version = intake.http_version
-        self.access_logger.info('%s - "%s %s HTTP/%s" %d', client, intake.method, full, version, status)
 
 
 class _UntilClose(int):

@@ -25,7 +25,7 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
 
 _ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
     HttpToolsProtocol: (
-        "access_log", "access_logger", "client", "config", "connections", "cycle", "flow", "limit_concurrency",
+        "client", "config", "connections", "cycle", "flow", "limit_concurrency",
         "loop", "parser", "pipeline", "scheme", "server_state", "tasks", "timeout_keep_alive",
         "timeout_keep_alive_task", "transport",
     ),

@@ -78,8 +78,8 @@ class Protocol(Mannered):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        client = None if self.client is None else self.client[0]
-        self._reader = RequestReader(client=client, scheme=self.scheme or "http")
+        self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
+        self.gateway.recorder.client_connected()
         self._expect(_HEAD_TIME)
 
     def data_received(self, data: bytes) -> None:
@@ -108,6 +108,8 @@ class Protocol(Mannered):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._carrier.close()
+        if self._intake is not None:
+            self.gateway.recorder.refused(None, 0, intake=self._intake, id=self._intake.id, bytes_in=self._body_came())
         self._forget()
         self._rest = b""
         super().connection_lost(exc)
@@ -213,7 +215,7 @@ class Protocol(Mannered):
                 self._keep(rest)
             if self._stopping:
                 self._carrier.closing = not rest
-            self._carrier.answer(intake, error)
+            self._carrier.answer(intake, error, len(body))
             return
         if not intake.buffered:
             plan.attach(body)
@@ -416,12 +418,23 @@ class Protocol(Mannered):
             if self._carrier.exchange is not None:
                 self._carrier.exchange.fail(error)
             elif self._intake is not None:
-                intake = self._intake
+                intake, came = self._intake, self._body_came()
                 self._forget()
-                self._carrier.answer(intake, error)
+                self._carrier.answer(intake, error, came)
         elif state != "uvicorn":
             self.transport.close()
             self.runtime.wheel.schedule(self._carrier, now + _STUCK)
+
+    def refused(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
+        self.gateway.recorder.refused(error.code, status, id=request_id, client=self._address(), bytes_out=size)
+
+    def _address(self) -> str | None:
+        return None if self.client is None else self.client[0]
+
+    def _body_came(self) -> int:
+        """Bytes of the body that is being collected."""
+        length = 0 if self._intake is None else self._intake.length or 0
+        return max(0, len(self._raw) - (self._whole - length))
 
     def _expect(self, seconds: float) -> None:
         self.runtime.wheel.schedule(self._carrier, self.loop.time() + seconds)

@@ -9,6 +9,8 @@ pub mod engine;
 pub mod http1;
 pub mod json;
 pub mod keys;
+pub mod log;
+pub mod metrics;
 mod near;
 pub mod pattern;
 pub mod table;

@@ -145,7 +145,7 @@ impl Setup {
         let intake = snapshot.accept(request, &ids).unwrap();
         let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes)).unwrap();
         let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
-        let head = snapshot.head(&intake, &plan, at, self.length, self.remaining).unwrap().unwrap();
+        let head = snapshot.head(&intake, &plan, at, self.length, self.remaining, &ids).unwrap().unwrap();
         assert_eq!(snapshot.translates(&intake, at.cluster), intake.dialect != self.speaks);
         Head::parse(&head)
     }
@@ -470,11 +470,46 @@ proptest! {
             && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"))
         {
             let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
-            let head = snapshot.head(&intake, &plan, at, BodyLength::Known(2), None);
+            let head = snapshot.head(&intake, &plan, at, BodyLength::Known(2), None, &ids);
             let head = Head::parse(&head.unwrap().unwrap());
             prop_assert_eq!(head.one("x-forwarded-for"), Some("192.0.2.7"));
             prop_assert_eq!(head.one("authorization"), None);
             prop_assert_eq!(head.all("host"), ["upstream:9100"]);
         }
+    }
+}
+
+#[test]
+fn a_trace_is_passed_on_with_a_new_parent() {
+    let sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let head =
+        Setup::default().with(&[("traceparent", sent), ("tracestate", "a=1"), ("TraceState", "b=2")]).head();
+    let parent = head.one("traceparent").unwrap();
+    assert!(
+        parent.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && parent.ends_with("-01"),
+        "{parent}"
+    );
+    assert!(!parent.contains("b7ad6b7169203331") && parent.len() == 55, "{parent}");
+    assert_eq!(head.all("tracestate"), ["a=1", "b=2"]);
+    // Flags of later levels are not known here (section 3.2.2.5.1).
+    let later = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-fe-more";
+    let head = Setup::default().with(&[("traceparent", later), ("tracestate", "a=1")]).head();
+    assert!(head.one("traceparent").is_some_and(|p| p.starts_with("00-0af") && p.ends_with("-00")));
+    assert_eq!(head.one("tracestate"), Some("a=1"));
+}
+
+#[test]
+fn without_a_valid_trace_another_begins() {
+    let sent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for fields in [
+        &[("tracestate", "a=1")][..],
+        &[("traceparent", "00-0-0-0"), ("tracestate", "a=1")],
+        &[("traceparent", sent), ("Traceparent", sent), ("tracestate", "a=1")],
+    ] {
+        let head = Setup::default().with(fields).head();
+        let parent = head.one("traceparent").unwrap();
+        assert!(parent.len() == 55 && parent.ends_with("-00"), "{parent}");
+        assert!(!parent.contains("0af7651916cd43dd8448eb211c80319c"), "{fields:?}");
+        assert_eq!(head.all("tracestate"), [""; 0]);
     }
 }

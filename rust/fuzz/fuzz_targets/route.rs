@@ -7,16 +7,18 @@
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
-use waypost_core::engine::{Config, EndpointAt, Ids, Limits, NoPlan, Request, Snapshot, Trusted};
+use waypost_core::engine::{Config, Ending, EndpointAt, Ids, Limits, NoPlan, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
 use waypost_core::keys::{Caller, FIELDS, Keys, hash};
+use waypost_core::log::{LONGEST, Why, write_line};
 use waypost_core::pattern::Value;
 use waypost_core::table::{Header, Identity, Message, RouteSpec};
 
@@ -191,7 +193,7 @@ fuzz_target!(|data: &[u8]| {
     for &cluster in &plan.clusters {
         let at = EndpointAt { cluster, endpoint: 0 };
         let length = body.len() as u64;
-        let head = SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5)).unwrap().unwrap();
+        let head = SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5), &ids).unwrap().unwrap();
         let mut slots = [httparse::EMPTY_HEADER; 8192];
         let mut parsed = httparse::Request::new(&mut slots);
         assert_eq!(parsed.parse(&head), Ok(httparse::Status::Complete(head.len())));
@@ -208,5 +210,23 @@ fuzz_target!(|data: &[u8]| {
         if length > 0 {
             assert_eq!(values("content-length"), [length.to_string().as_bytes()]);
         }
+        let parent = values("traceparent");
+        assert!(parent.len() == 1 && parent[0].len() == 55 && parent[0].starts_with(b"00-"));
+        let ending = Ending {
+            time: length,
+            at: Some(at),
+            attempts: 1,
+            status: 200,
+            bytes_in: length,
+            bytes_out: length,
+            queued: Duration::ZERO,
+            first_byte: None,
+            total: Duration::ZERO,
+            why: Why::Ok,
+        };
+        let mut line = Vec::new();
+        write_line(&SNAPSHOT.record(&intake, Some(&plan), &ending), &mut line);
+        assert!(is_json(&line) && line.ends_with(b"}\n") && line.len() <= LONGEST);
+        assert_eq!(line.iter().filter(|byte| **byte < b' ').count(), 1);
     }
 });

@@ -1,6 +1,7 @@
 //! What an exchange is to do next, and what becomes of those that wait.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -155,6 +156,11 @@ impl Exchange {
             refused
         });
         told.unwrap_or(false)
+    }
+
+    /// How long it waited in queues.
+    pub(crate) fn waited(&self) -> Duration {
+        self.course().as_ref().map_or(Duration::ZERO, Course::waited)
     }
 
     pub(crate) fn turns(&self) -> Vec<Turn> {

@@ -1,10 +1,12 @@
 //! HTTP/1.1 framing of upstream responses.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use waypost_core::http1;
+use waypost_core::log::Why;
 
 use crate::endpoint::Endpoint;
 use crate::errors;
@@ -25,16 +27,12 @@ pub(crate) fn list<'py, 'f>(
 /// Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1).
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseHead {
-    head: http1::ResponseHead,
+    pub(crate) head: http1::ResponseHead,
+    /// When it was there.
+    pub(crate) since: Instant,
     /// Another attempt may do better, or the endpoint has failed with it: `Plan.refused` says.
     #[pyo3(get)]
     refused: bool,
-}
-
-impl ResponseHead {
-    pub(crate) fn inner(&self) -> &http1::ResponseHead {
-        &self.head
-    }
 }
 
 #[pymethods]
@@ -58,7 +56,7 @@ impl ResponseHead {
         endpoint: &Endpoint,
         attempts: u32,
     ) -> PyResult<Bound<'py, PyList>> {
-        plan.relayed(py, &self.head, endpoint, attempts)
+        plan.relayed(py, self, endpoint, attempts)
     }
 
     /// The head for an HTTP/1 client, through its empty line: `begin` (the status line and more), then `fields`.
@@ -71,11 +69,11 @@ impl ResponseHead {
         begin: &[u8],
         close: bool,
     ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
-        let relay = plan.relay(&self.head, endpoint, attempts, begin, close);
+        let relay = plan.relay(self, endpoint, attempts, begin, close);
         (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
     }
 
-    /// All of a response, as `relay` begins it, and whether the client may send another request.
+    /// All of a response, as `relay` begins it, and whether the client may send another request. The plan is `finished`.
     #[allow(clippy::too_many_arguments)] // All that a response consists of.
     fn whole<'py>(
         &self,
@@ -88,7 +86,8 @@ impl ResponseHead {
         body: &[u8],
         end: &ResponseEnd,
     ) -> PyResult<(Bound<'py, PyBytes>, bool)> {
-        let mut relay = plan.relay(&self.head, endpoint, attempts, begin, close);
+        let mut relay = plan.relay(self, endpoint, attempts, begin, close);
+        let body = if relay.body { body } else { b"" };
         let bytes = if relay.chunked {
             if !body.is_empty() {
                 relay.head.extend_from_slice(&http1::encode_chunk(body));
@@ -102,8 +101,9 @@ impl ResponseHead {
             relay.head.extend_from_slice(b"\r\n");
             PyBytes::new(py, &relay.head)
         } else {
-            joined(py, &relay.head, if relay.body { body } else { b"" })?
+            joined(py, &relay.head, body)?
         };
+        plan.record(py, body.len(), Why::Ok)?;
         Ok((bytes, relay.persistent))
     }
 }
@@ -170,7 +170,7 @@ impl ResponseReader {
         let refused = self.tell(progress.head.as_ref().map(|head| head.status), progress.end.is_some());
         let body = PyBytes::new(py, &progress.body);
         Ok((
-            progress.head.map(|head| ResponseHead { head, refused }),
+            progress.head.map(|head| ResponseHead { head, since: Instant::now(), refused }),
             body,
             progress.end.map(|end| ResponseEnd { end }),
         ))

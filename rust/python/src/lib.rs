@@ -1,4 +1,5 @@
 //! The PyO3 binding of `waypost-core`, and nothing else: arguments in, calls to the core, objects and exceptions out.
+//! It supplies what the core has not by itself: random seeds, and the times of what is recorded.
 //!
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 
@@ -11,11 +12,13 @@ mod endpoint;
 mod errors;
 mod explanation;
 mod http1;
+mod intake;
 mod matcher;
 mod message;
 mod names;
 mod plan;
 mod policy;
+mod recorder;
 mod registry;
 mod request;
 mod route_table;
@@ -37,9 +40,13 @@ mod _native {
     #[pymodule_export]
     use crate::http1::{ResponseEnd, ResponseHead, ResponseReader, encode_chunk};
     #[pymodule_export]
+    use crate::intake::Intake;
+    #[pymodule_export]
     use crate::matcher::Matcher;
     #[pymodule_export]
-    use crate::plan::{Intake, Plan};
+    use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::recorder::Recorder;
     #[pymodule_export]
     use crate::registry::Registry;
     #[pymodule_export]

@@ -1,100 +1,25 @@
-//! `Intake` and `Plan`: one message between its head and its attempts.
+//! `Plan`: one message between its decision and its end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use waypost_core::cluster::Outcome;
 use waypost_core::dialect::Kind;
-use waypost_core::engine::{self, Course, Traces};
-use waypost_core::http1::{self, BodyLength};
+use waypost_core::engine::{self, Course, Ending, EndpointAt, Traces};
+use waypost_core::http1::BodyLength;
+use waypost_core::log::Why;
 
 use crate::course::{self, Exchange, Turn};
 use crate::endpoint::Endpoint;
 use crate::errors;
-use crate::explanation::{Decision, Explanation};
+use crate::explanation::Decision;
 use crate::http1::{ResponseHead, ResponseReader, list};
-use crate::snapshot::Shared;
-
-/// What can be said of a request from its head: how to read its body.
-#[pyclass(frozen, module = "waypost._native")]
-pub(crate) struct Intake {
-    shared: Arc<Shared>,
-    intake: Arc<engine::Intake>,
-}
-
-impl Intake {
-    pub(crate) fn new(shared: Arc<Shared>, intake: engine::Intake) -> Self {
-        Self { shared, intake: Arc::new(intake) }
-    }
-}
-
-#[pymethods]
-impl Intake {
-    /// `x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one.
-    #[getter]
-    fn id(&self) -> &str {
-        &self.intake.id
-    }
-
-    #[getter]
-    fn dialect(&self) -> &'static str {
-        self.intake.dialect.name()
-    }
-
-    #[getter]
-    fn method(&self) -> &str {
-        self.intake.method()
-    }
-
-    /// Path and query, not decoded.
-    #[getter]
-    fn target(&self) -> &str {
-        self.intake.target()
-    }
-
-    #[getter]
-    fn http_version(&self) -> &str {
-        self.intake.version()
-    }
-
-    /// The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not.
-    #[getter]
-    fn persistent(&self) -> bool {
-        self.intake.persistent()
-    }
-
-    /// Bytes of the body, where the head says it.
-    #[getter]
-    fn length(&self) -> Option<u64> {
-        self.intake.length
-    }
-
-    /// True: read the whole body, up to `limits.body`, and give it to `plan`.
-    #[getter]
-    fn buffered(&self) -> bool {
-        self.intake.buffered
-    }
-
-    /// Decide; the plan keeps `body`.
-    #[pyo3(signature = (body))]
-    fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
-        let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
-        let plan = self.shared.snapshot.plan(&self.intake, bytes);
-        let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
-        let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
-        Ok(Plan::new(Arc::clone(&self.shared), Arc::clone(&self.intake), plan, held))
-    }
-
-    /// Why each route does or does not take the message: by what `plan` decides by.
-    #[pyo3(signature = (body))]
-    fn explain(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Explanation> {
-        let snapshot = &self.shared.snapshot;
-        let explained = snapshot.explain(&self.intake, body).map_err(|error| errors::message(py, &error))?;
-        self.shared.table.get().explanation(py, explained)
-    }
-}
+use crate::intake::Intake;
+use crate::recorder::now;
+use crate::snapshot::{IDS, Shared};
 
 /// A request body: a part of what a socket read gave.
 pub(crate) struct Held {
@@ -113,15 +38,60 @@ impl Plan {
     pub(crate) fn new(
         shared: Arc<Shared>,
         intake: Arc<engine::Intake>,
+        since: Instant,
         inner: engine::Plan,
         body: Option<Held>,
     ) -> Self {
-        Self { shared, intake, inner, body: Mutex::new(body), exchange: Exchange::default() }
+        let bytes_in = body.as_ref().map_or(0, |held| held.length as u64);
+        let account = Account { bytes_in, ..Account::default() };
+        if let Some(recorder) = &shared.recorder {
+            recorder.get().inner().begun();
+        }
+        Self {
+            shared,
+            intake,
+            since,
+            inner,
+            body: Mutex::new(body),
+            account: Mutex::new(account),
+            exchange: Exchange::default(),
+        }
     }
 
     /// What happens to its exchange.
     pub(crate) fn exchange(&self) -> &Exchange {
         &self.exchange
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The message is over: counts and logs it, once.
+    pub(crate) fn record(&self, py: Python<'_>, bytes_out: usize, why: Why<'_>) -> PyResult<()> {
+        let Some(recorder) = &self.shared.recorder else { return Ok(()) };
+        let ended = Instant::now();
+        let mut account = self.account();
+        if std::mem::replace(&mut account.over, true) {
+            return Ok(());
+        }
+        let recorder = recorder.get();
+        recorder.inner().over();
+        let ending = Ending {
+            time: now(),
+            at: account.at,
+            attempts: account.attempts,
+            status: account.status,
+            bytes_in: account.bytes_in,
+            bytes_out: bytes_out as u64,
+            queued: self.exchange.waited(),
+            first_byte: account.first_byte.map(|at| at.saturating_duration_since(self.since)),
+            total: ended.saturating_duration_since(self.since),
+            why,
+        };
+        drop(account);
+        let Shared { snapshot, slots, .. } = &*self.shared;
+        recorder.pushed(py, recorder.inner().ended(snapshot, slots, &self.intake, &self.inner, &ending))
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Held>> {
@@ -135,7 +105,8 @@ impl Plan {
         body: BodyLength,
         remaining_ms: Option<u64>,
     ) -> PyResult<Vec<u8>> {
-        let head = self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms);
+        let head =
+            self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms, &IDS);
         // What cannot be written came from the client: its configuration was checked.
         let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
         head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))
@@ -145,25 +116,59 @@ impl Plan {
     pub(crate) fn relayed<'py>(
         &self,
         py: Python<'py>,
-        response: &http1::ResponseHead,
+        response: &ResponseHead,
         endpoint: &Endpoint,
         attempts: u32,
     ) -> PyResult<Bound<'py, PyList>> {
+        self.responds(response, endpoint, attempts);
         let own = self.shared.snapshot.own_fields(&self.inner, Some(endpoint.at), attempts);
-        let kept = response.headers.iter().filter(|(name, _)| !engine::is_own(name));
+        let kept = response.head.headers.iter().filter(|(name, _)| !engine::is_own(name));
         list(py, kept.chain(&own))
     }
 
     pub(crate) fn relay(
         &self,
-        response: &http1::ResponseHead,
+        response: &ResponseHead,
         endpoint: &Endpoint,
         attempts: u32,
         begin: &[u8],
         close: bool,
     ) -> engine::Relay {
+        self.responds(response, endpoint, attempts);
         let snapshot = &self.shared.snapshot;
-        snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, response, begin, close)
+        snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, &response.head, begin, close)
+    }
+
+    /// The client is given this response.
+    fn responds(&self, response: &ResponseHead, endpoint: &Endpoint, attempts: u32) {
+        let mut account = self.account();
+        account.at = Some(endpoint.at);
+        account.attempts = attempts;
+        account.status = response.head.status;
+        account.first_byte = Some(response.since);
+    }
+}
+
+/// What has become of a message so far, for its record.
+#[derive(Default)]
+struct Account {
+    at: Option<EndpointAt>,
+    attempts: u32,
+    status: u16,
+    bytes_in: u64,
+    first_byte: Option<Instant>,
+    /// It was recorded.
+    over: bool,
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        let account = self.account.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(recorder) = &self.shared.recorder
+            && !account.over
+        {
+            recorder.get().inner().over();
+        }
     }
 }
 
@@ -172,9 +177,11 @@ impl Plan {
 pub(crate) struct Plan {
     shared: Arc<Shared>,
     intake: Arc<engine::Intake>,
+    since: Instant,
     inner: engine::Plan,
     /// Never contended, as the other lock: a plan belongs to one exchange.
     body: Mutex<Option<Held>>,
+    account: Mutex<Account>,
     exchange: Exchange,
 }
 
@@ -286,7 +293,7 @@ impl Plan {
         head: &ResponseHead,
         replayable: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (status, wait) = (head.inner().status, engine::retry_after(head.inner()));
+        let (status, wait) = (head.head.status, engine::retry_after(&head.head));
         let traces = Traces { sent: true, replayable, delivered: false };
         self.exchange.next(py, &self.shared, |course, now| course.refused(number, status, wait, traces, now))
     }
@@ -344,7 +351,7 @@ impl Plan {
 
     #[getter]
     fn intake(&self) -> Intake {
-        Intake { shared: Arc::clone(&self.shared), intake: Arc::clone(&self.intake) }
+        Intake::of(Arc::clone(&self.shared), Arc::clone(&self.intake), self.since)
     }
 
     #[getter]
@@ -370,7 +377,41 @@ impl Plan {
 
     /// Keep the body of a message that was planned without.
     fn attach(&self, body: Bound<'_, PyBytes>) {
-        *self.body() = Some(Held { start: 0, length: body.as_bytes().len(), bytes: body.unbind() });
+        let length = body.as_bytes().len();
+        self.account().bytes_in = length as u64;
+        *self.body() = Some(Held { start: 0, length, bytes: body.unbind() });
+    }
+
+    /// So many bytes more of a body that comes piece by piece were taken.
+    fn received(&self, count: u64) {
+        self.account().bytes_in += count;
+    }
+
+    /// The message is over: it is counted and logged, once.
+    #[pyo3(signature = (bytes_out, why = "ok", *, error = None, status = None, endpoint = None, attempts = None))]
+    #[allow(clippy::too_many_arguments)] // What only its exchange knows.
+    fn finished(
+        &self,
+        py: Python<'_>,
+        bytes_out: usize,
+        why: &str,
+        error: Option<&str>,
+        status: Option<u16>,
+        endpoint: Option<&Endpoint>,
+        attempts: Option<u32>,
+    ) -> PyResult<()> {
+        let mut account = self.account();
+        account.status = status.unwrap_or(account.status);
+        account.at = endpoint.map(|endpoint| endpoint.at).or(account.at);
+        account.attempts = attempts.unwrap_or(account.attempts);
+        drop(account);
+        let why = match why {
+            "ok" => Why::Ok,
+            "client_gone" => Why::ClientGone,
+            "aborted" => Why::Aborted(error.unwrap_or("internal")),
+            code => Why::Error(code),
+        };
+        self.record(py, bytes_out, why)
     }
 
     /// Let go of the body: no other attempt will be made.

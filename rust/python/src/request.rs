@@ -1,6 +1,7 @@
 //! Reading requests off a client's connection.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes};
@@ -8,7 +9,8 @@ use waypost_core::engine::{Offer, Peer};
 use waypost_core::http1;
 
 use crate::errors;
-use crate::plan::{Held, Intake, Plan};
+use crate::intake::Intake;
+use crate::plan::{Held, Plan};
 use crate::snapshot::{IDS, Snapshot};
 
 /// Reads the requests of one client connection, as far as they are plain.
@@ -35,6 +37,7 @@ impl RequestReader {
         snapshot: &Bound<'py, Snapshot>,
         data: &Bound<'py, PyBytes>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let since = Instant::now();
         let shared = snapshot.get().shared();
         let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
@@ -56,7 +59,7 @@ impl RequestReader {
                 {
                     let rest = PyBytes::new(py, rest);
                     let held = Held { start, length, bytes: data.clone().unbind() };
-                    let plan = Plan::new(Arc::clone(shared), Arc::new(*intake), plan, Some(held));
+                    let plan = Plan::new(Arc::clone(shared), Arc::new(*intake), since, plan, Some(held));
                     return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
                 }
                 let intake = Intake::new(Arc::clone(shared), *intake);

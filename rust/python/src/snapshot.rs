@@ -10,13 +10,15 @@ use waypost_core::cluster;
 use waypost_core::engine::{self, Config, EndpointAt, Ids, Lanes, Limits, Request, Trusted};
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::keys::{self, Caller, Keys};
+use waypost_core::metrics::Slots;
 use waypost_core::pattern::Problem;
 
 use crate::cluster_config::read_cluster;
 use crate::course::Turn;
 use crate::endpoint::{Cluster, Endpoint};
+use crate::intake::Intake;
 use crate::message::{pair_of, read_identity};
-use crate::plan::Intake;
+use crate::recorder::Recorder;
 use crate::route_table::{RouteTable, item, read_routes};
 use crate::{clock, errors};
 
@@ -33,6 +35,9 @@ pub(crate) struct Shared {
     endpoints: Vec<Vec<Py<Endpoint>>>,
     /// Once it is in force.
     lanes: OnceLock<Lanes>,
+    /// Who counts and logs its messages.
+    pub(crate) recorder: Option<Py<Recorder>>,
+    pub(crate) slots: Slots,
 }
 
 impl Shared {
@@ -66,7 +71,8 @@ impl Snapshot {
 #[pymethods]
 impl Snapshot {
     #[new]
-    fn new(py: Python<'_>, config: &Bound<'_, PyDict>) -> PyResult<Self> {
+    #[pyo3(signature = (config, recorder = None))]
+    fn new(py: Python<'_>, config: &Bound<'_, PyDict>, recorder: Option<Py<Recorder>>) -> PyResult<Self> {
         let mut problems = Vec::new();
         let config = read_config(config, false, &mut problems)?;
         let snapshot = match py.detach(|| engine::Snapshot::compile(config)) {
@@ -87,7 +93,9 @@ impl Snapshot {
             endpoints.push(cluster.endpoints.iter().enumerate().map(of).collect::<PyResult<Vec<_>>>()?);
             clusters.push(object);
         }
-        Ok(Self { shared: Arc::new(Shared { snapshot, table, clusters, endpoints, lanes: OnceLock::new() }) })
+        let slots = snapshot.slots();
+        let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots, lanes: OnceLock::new() };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// (path, message) of every problem of meaning in a draft: a configuration of which not all could be read.

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from waypost.app import Gateway
 from waypost.asgi import DataPath
 from waypost.config import from_dict
@@ -170,6 +171,18 @@ class Client:
         return answer
 
 
+def counted(gateway: Gateway, name: str, **labels: str) -> float:
+    """What the samples of this name and with these labels come to, at `/metrics`."""
+    families = text_string_to_metric_families(gateway.recorder.render()[0])
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return sum(each.value for each in samples if labels.items() <= each.labels.items())
+
+
+@pytest.fixture(name="counted")
+def _counted() -> Callable[..., float]:
+    return counted
+
+
 class World:
     """Starts upstreams and clients, and closes them."""
 
@@ -229,7 +242,7 @@ class World:
         route = {"name": "all", "to": names[0], "fallback": names[1:]}
         # Paths of the API that are not listed have to be named.
         named = {**route, "name": "named", "match": {"path": [{"prefix": "/v1/"}]}}
-        config = {"clusters": clusters, "routes": [route, named], "limits": limits or {}}
+        config = {"clusters": clusters, "routes": [route, named], "limits": limits or {}, "access_log": "off"}
         return Client(config)
 
     async def close(self, *clients: Client) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from waypost import asgi
 from waypost.errors import WaypostError
+from waypost.exchange import stall
 from waypost.exchange.exchange import Exchange
 
 QUERY = {"id": "q1", "kind": "query", "content": "x"}
@@ -120,7 +121,7 @@ def test_a_streamed_body_that_runs_over_cuts_a_response_that_has_begun(run, scri
 @pytest.mark.parametrize("unbuffered", [True, False])
 def test_a_body_that_stops_arriving_is_refused_and_released(run, scripts, monkeypatch, unbuffered):
     async def body(world):
-        monkeypatch.setattr(asgi, "_BODY_IDLE", 0.05)
+        monkeypatch.setattr(stall, "BODY_IDLE", 0.05)
         monkeypatch.setattr(asgi, "_DISCARD_TIME", 0.05)
         client = world.client(await world.dead(), speaks="openai")
         never = asyncio.Event()
@@ -139,7 +140,7 @@ def test_a_body_that_stops_arriving_is_refused_and_released(run, scripts, monkey
 
 def test_bytes_now_and_then_are_no_stall(run, scripts, monkeypatch):
     async def body(world):
-        monkeypatch.setattr(asgi, "_BODY_IDLE", 0.2)
+        monkeypatch.setattr(stall, "BODY_IDLE", 0.2)
         up = await world.upstream(scripts.reply())
         pieces = []
         for byte in b'{"id":"a","kind":"query"}':
@@ -247,7 +248,7 @@ class Headless:
 @pytest.mark.parametrize("reused", [True, False])
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_head_that_cannot_be_written_is_answered_at_once(
-    run, scripts, monkeypatch, error, status, code, reused, streamed
+    run, scripts, monkeypatch, error, status, code, reused, streamed, counted
 ):
     async def body(world):
         up = await world.upstream(scripts.reply())
@@ -265,7 +266,7 @@ def test_a_head_that_cannot_be_written_is_answered_at_once(
         await up.closed.wait()
         runtime = client.gateway.runtime()
         assert len(runtime.pool) == 0
-        assert runtime.counters.failed == 1
+        assert counted(client.gateway, "waypost_errors_total", code=code) == 1
         assert len(up.requests) == reused
 
     run(body)

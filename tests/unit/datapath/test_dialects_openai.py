@@ -280,7 +280,7 @@ def framed(data):
     return b"%x\r\n" % len(data) + data + b"\r\n"
 
 
-def test_the_last_event_ends_the_reply_although_the_endpoint_does_not(run, scripts, monkeypatch):
+def test_the_last_event_ends_the_reply_although_the_endpoint_does_not(run, scripts, monkeypatch, counted):
     async def body(world):
         monkeypatch.setattr(attempt, "_LINGER", 0.05)
         last = chunk({"content": "a"}) + b"data: [DONE]\n\ndata: more\n\n"
@@ -290,8 +290,8 @@ def test_the_last_event_ends_the_reply_although_the_endpoint_does_not(run, scrip
         assert [event.get("delta", "done") for event in events(answer.body)] == ["a", "done"]
         assert answer.complete
         await up.closed.wait()
-        counters = client.gateway.runtime().counters
-        assert (counters.answered, counters.cancelled, counters.aborted) == (1, 0, 0)
+        totals = ("waypost_requests_total", "waypost_clients_gone_total", "waypost_responses_aborted_total")
+        assert [counted(client.gateway, name) for name in totals] == [1, 0, 0]
 
     run(body)
 

@@ -40,6 +40,8 @@ pub struct Course {
     made: u32,
     then: Then,
     over: bool,
+    /// How long it has waited in queues.
+    waited: Duration,
 }
 
 /// Whoever rests for no longer than this is waited for.
@@ -87,6 +89,7 @@ enum Place {
     Queued {
         ticket: Ticket,
         hasty: bool,
+        since: Instant,
     },
     In(Permit),
 }
@@ -119,6 +122,7 @@ impl Course {
             made: 0,
             then: Then::Attempt,
             over: false,
+            waited: Duration::ZERO,
         }
     }
 
@@ -131,6 +135,12 @@ impl Course {
     #[must_use]
     pub fn made(&self) -> u32 {
         self.made
+    }
+
+    /// How long it has waited in queues, but for one that it is in.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The cluster that it is in, or waits for.
@@ -156,7 +166,8 @@ impl Course {
 
     /// Its turn has come, on the leg that it waits on.
     pub fn admitted(&mut self, permit: Permit, now: Instant) -> Step {
-        if let Place::Queued { .. } = self.place {
+        if let Place::Queued { since, .. } = self.place {
+            self.waited += now.since(since);
             self.place = Place::In(permit);
             return self.attempt(now);
         }
@@ -168,9 +179,10 @@ impl Course {
 
     /// It lost its place in the queue: to a more urgent message (`displaced`), or its time ran out.
     pub fn dropped(&mut self, displaced: Option<Refusal>, now: Instant) -> Step {
-        let (&Place::Queued { hasty, .. }, Some(leg)) = (&self.place, self.leg().cloned()) else {
+        let (&Place::Queued { hasty, since, .. }, Some(leg)) = (&self.place, self.leg().cloned()) else {
             return Step::Stay;
         };
+        self.waited += now.since(since);
         self.place = Place::None;
         let fault = match displaced {
             Some(refusal) => Fault::refused(leg.group.name(), refusal),
@@ -388,7 +400,7 @@ impl Course {
             Entry::Waits { ticket, evicted } => {
                 let left = deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
                 let patience = left.min(group.policy().queue.wait);
-                self.place = Place::Queued { ticket, hasty: patience == left };
+                self.place = Place::Queued { ticket, hasty: patience == left, since: now };
                 Step::Wait { ticket, patience, displaced: evicted }
             }
             Entry::Refused(refusal) => self.pass_over(Fault::refused(group.name(), refusal), now),
@@ -411,10 +423,13 @@ impl Course {
 
     fn leave(&mut self, now: Instant) {
         let place = std::mem::replace(&mut self.place, Place::None);
-        let Some(leg) = self.leg() else { return };
+        let Some(leg) = self.leg().cloned() else { return };
         match place {
             Place::None => (),
-            Place::Queued { ticket, .. } => _ = leg.group.cancel(ticket),
+            Place::Queued { ticket, since, .. } => {
+                leg.group.cancel(ticket);
+                self.waited += now.since(since);
+            }
             Place::In(permit) => leg.group.leave(permit, now),
         }
     }

@@ -26,8 +26,27 @@ impl Ids {
 
     /// Another id: 32 hexadecimal digits.
     pub fn id(&self) -> String {
-        format!("{:016x}{:016x}", self.number(), self.number())
+        self.digits().iter().copied().map(char::from).collect()
     }
+
+    /// The same as digits.
+    pub(super) fn digits(&self) -> [u8; 32] {
+        let mut out = [b'0'; 32];
+        let (high, low) = out.split_at_mut(16);
+        high.copy_from_slice(&hex(self.number()));
+        low.copy_from_slice(&hex(self.number()));
+        out
+    }
+}
+
+/// A number as 16 hexadecimal digits in lower case.
+pub(super) fn hex(number: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = [b'0'; 16];
+    for (pair, byte) in out.as_chunks_mut::<2>().0.iter_mut().zip(number.to_be_bytes()) {
+        *pair = [byte >> 4, byte & 0xf].map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0'));
+    }
+    out
 }
 
 /// Whether an `x-request-id` can be used as it is: 1 to 128 visible ASCII characters.
@@ -55,6 +74,13 @@ pub fn header_safe(id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits() {
+        for number in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(String::from_utf8_lossy(&hex(number)), format!("{number:016x}"));
+        }
+    }
 
     #[test]
     fn ids() {

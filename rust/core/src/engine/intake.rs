@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::id::is_usable;
+use super::id::{Ids, is_usable};
 use super::origin::{Origin, Trusted, is_host};
+use super::trace::Trace;
 use crate::dialect::{self, Body, Dialect, Kind};
 use crate::http1;
 use crate::keys::{Caller, Denied};
@@ -47,6 +48,7 @@ pub struct Intake {
     pub(super) framed: bool,
     /// Whether there has to be a body, of JSON.
     pub(super) json: bool,
+    pub(super) trace: Trace,
 }
 
 /// A request that is answered at once.
@@ -65,20 +67,20 @@ pub struct Refusal {
 }
 
 impl Intake {
-    /// Looks at a request's head. `identify` finds out who sent it. `fresh_id` is used where the client sent no usable
+    /// Looks at a request's head. `identify` finds out who sent it. `ids` has one where the client sent no usable
     /// `x-request-id`.
     pub(super) fn accept(
         request: Request,
         max_header: usize,
         trusted: &Trusted,
         identify: impl FnOnce(&Request) -> Result<Option<Arc<Caller>>, Denied>,
-        fresh_id: impl FnOnce() -> String,
+        ids: &Ids,
     ) -> Result<Self, Refusal> {
         let path = request.target.split('?').next().unwrap_or_default();
         let entry = dialect::entry(path);
         let dialect = entry.map_or(Dialect::Json, |entry| entry.dialect);
         let sent = request.fields("x-request-id").find(|id| is_usable(id));
-        let id = sent.map_or_else(fresh_id, |id| String::from_utf8_lossy(id).into_owned());
+        let id = sent.map_or_else(|| ids.id(), |id| String::from_utf8_lossy(id).into_owned());
         let refuse = |code, message| Refusal { code, message, allow: None, dialect, id: id.clone() };
 
         // What a field takes on the wire beside its name and value: `: ` and CRLF.
@@ -140,7 +142,8 @@ impl Intake {
         }
         let kind = entry.kind;
         let json = entry.body == Body::Json;
-        Ok(Self { request, origin, caller, dialect, kind, id, buffered, length, framed, json })
+        let trace = Trace::of(&request, ids);
+        Ok(Self { request, origin, caller, dialect, kind, id, buffered, length, framed, json, trace })
     }
 
     /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, what nobody

@@ -5,6 +5,7 @@
 
 mod course;
 mod downstream_head;
+mod ending;
 mod fault;
 mod field;
 mod id;
@@ -17,10 +18,12 @@ mod reach;
 mod retry_after;
 mod snapshot;
 mod step;
+mod trace;
 mod upstream_head;
 
 pub use course::{Course, Leg, Names, Terms};
 pub use downstream_head::{Relay, is_own};
+pub use ending::{Ending, Recorder};
 pub use fault::Fault;
 pub use id::{Ids, header_safe};
 pub use intake::{Intake, Refusal, Request};

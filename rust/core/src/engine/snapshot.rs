@@ -171,13 +171,18 @@ impl Snapshot {
         &self.clusters
     }
 
+    /// Positions of the clusters of a decision, first to last.
+    pub(super) fn way(&self, rank: usize) -> &[usize] {
+        self.ways.get(rank).map_or(&[], Vec::as_slice)
+    }
+
     /// Looks at a request's head.
     ///
     /// # Errors
     /// Where it can be refused without reading on.
     pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Refusal> {
         let identify = |request: &Request| self.keys.caller(request.pairs()).map(Option::<&Arc<_>>::cloned);
-        Intake::accept(request, self.limits.header, &self.trusted, identify, || ids.id())
+        Intake::accept(request, self.limits.header, &self.trusted, identify, ids)
     }
 
     /// The same for a request of a known caller, whatever key it presents.
@@ -185,7 +190,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::accept`].
     pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Refusal> {
-        Intake::accept(request, self.limits.header, &self.trusted, |_| Ok(Some(caller)), || ids.id())
+        Intake::accept(request, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
     }
 
     /// The caller whose key has this name.
@@ -225,7 +230,7 @@ impl Snapshot {
         };
         let mut clusters = SmallVec::new();
         let mut passed_over = Vec::new();
-        for &position in self.ways.get(rank).map_or(&[][..], Vec::as_slice) {
+        for &position in self.way(rank) {
             let Some(cluster) = self.clusters.get(position) else { continue };
             if !join::joins(intake.dialect, envelope.kind, cluster.speaks) {
                 passed_over.push(format!("`{}` speaks {}", cluster.name, cluster.speaks));
@@ -258,10 +263,11 @@ impl Snapshot {
         at: EndpointAt,
         body: BodyLength,
         remaining_ms: Option<u64>,
+        ids: &Ids,
     ) -> Result<Option<Vec<u8>>, http1::Error> {
         let Some(cluster) = self.clusters.get(at.cluster) else { return Ok(None) };
         let Some(endpoint) = cluster.endpoints.get(at.endpoint) else { return Ok(None) };
-        upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms).map(Some)
+        upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms, ids).map(Some)
     }
 
     /// Whether a message needs no translation for any endpoint that it may go to.

@@ -1,10 +1,11 @@
 //! The head of an upstream request.
 
-use super::id::header_safe;
+use super::id::{Ids, header_safe};
 use super::intake::Intake;
 use super::join;
 use super::origin::is_x_forwarded;
 use super::snapshot::Plan;
+use super::trace;
 use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Attribute, Dialect, Source};
 use crate::http1::{BodyLength, Error, RequestHead, is_settable, write_request_head};
@@ -21,7 +22,7 @@ const TENANT: &[u8] = b"x-waypost-tenant";
 /// Whether a field may carry a cluster's credential: none that is written here, or that frames a message.
 pub(super) fn may_carry_credential(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let written = ["x-request-id", "content-type", "accept", "accept-encoding", "forwarded"];
+    let written = ["x-request-id", "content-type", "accept", "accept-encoding", "forwarded", trace::PARENT];
     is_settable(name.as_bytes())
         && !written.contains(&lower.as_str())
         && !is_x_forwarded(name.as_bytes())
@@ -36,6 +37,7 @@ pub(super) fn write(
     endpoint: &Endpoint,
     body: BodyLength,
     remaining_ms: Option<u64>,
+    ids: &Ids,
 ) -> Result<Vec<u8>, Error> {
     let request = &intake.request;
     let translated = join::translates(intake.dialect, cluster.speaks);
@@ -56,7 +58,12 @@ pub(super) fn write(
     let forwarded = told.and_then(|told| told.forwarded.as_deref());
     extra.extend(forwarded.map(|forwarded| (&b"forwarded"[..], forwarded.as_bytes())));
     extra.extend(remaining.as_deref().map(|ms| (&b"x-waypost-deadline-ms"[..], ms.as_bytes())));
+    let parent = intake.trace.parent(ids);
+    extra.push((trace::PARENT.as_bytes(), &parent));
     let mut remove: Vec<&[u8]> = Vec::new();
+    if !intake.trace.passed_on {
+        remove.push(trace::STATE.as_bytes());
+    }
     match &cluster.credential {
         Credential::Pass => {}
         Credential::None => remove.extend(credentials()),

@@ -14,8 +14,8 @@ use super::probe::words;
 use super::trie::{NodeId, PathTrie};
 use super::{Element, narrow};
 
-/// How many parts there may be: 48 KB.
-pub(super) const MOST: usize = 512;
+/// How many parts there may be: 80 KB.
+pub(super) const MOST: usize = 1024;
 /// How many elements of forms may be kept.
 const ELEMENTS: usize = 4096;
 /// How many parts may be next.

@@ -1,0 +1,219 @@
+"""Writes the access log: a thread of its own, so that a full pipe or a slow disk stops no message.
+
+The lines are made in Rust (`Recorder`), which keeps them until the thread takes them, up to 4 MiB; what finds no room
+there is dropped and counted. Only whole lines are written. Several processes may write to one file, as each write is
+appended in one piece, and to one pipe, as no write there is longer than what pipes take in one piece.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import select
+import stat
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Final
+
+from waypost._native import Recorder
+
+__all__ = ["AccessLog"]
+
+_GATHER: Final = 0.1
+"""Seconds for which lines are gathered before they are written together."""
+_PIECE: Final = 4096
+"""Bytes that a pipe takes in one piece (`PIPE_BUF` on Linux). No line is longer."""
+_LAST: Final = 1.0
+"""Seconds for what waits at the end: whoever reads it may have stopped reading."""
+_MODE: Final = 0o640
+"""Of a new file: it names clients and tenants."""
+_STANDARD: Final = {"stdout": 1, "stderr": 2}
+
+_logger = logging.getLogger("waypost")
+_running: weakref.WeakSet[AccessLog] = weakref.WeakSet()
+"""Those that may have something to write when the process ends."""
+
+
+class AccessLog:
+    """Writes the lines of one process's `recorder` to `target`: `stdout`, `stderr`, `off` or the path of a file."""
+
+    def __init__(self, recorder: Recorder, target: str) -> None:
+        self._recorder = recorder
+        self._target = target
+        self._fd: int | None = None
+        self._opened = False
+        self._lock = threading.Lock()  # of what follows
+        self._next: tuple[int | None] | None = None  # what to write to from now on
+        self._waiting = threading.Event()
+        self._urgent = threading.Event()
+        self._started = False
+        self._ending = False  # the thread ends once nothing waits
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._failing = False
+
+    def begin(self) -> None:
+        """Open the file, and keep lines from now on. Raises `OSError`; again does nothing."""
+        if not self._opened:
+            self._fd = _open(self._target)
+            self._opened = True
+            self._listen()
+
+    def start(self) -> None:
+        """`begin`, and write what comes. In the process that serves, as threads do not survive a fork."""
+        self.begin()
+        self._started = True
+        if self._waiting.is_set():
+            self.wake()
+
+    def open(self, target: str, *, anew: bool = False) -> None:
+        """Write to `target` from now on. `anew`: open a file even if it is the same: it may have been moved away.
+
+        Lines that wait go to where they went before. Raises `OSError`, and then all stays as it was.
+        """
+        if target == self._target and not (anew and _is_file(target)):
+            return
+        if not self._opened:
+            self._target = target
+            return
+        fd = _open(target)
+        with self._lock:
+            if self._next is not None:
+                _close(self._next[0])
+            self._target = target
+            self._next = (fd,)
+            if target != "off":
+                self._listen()
+        self.wake(urgent=True)
+
+    def wake(self, urgent: bool = False) -> None:
+        """Lines wait. `urgent`: so many that they should be written now."""
+        if urgent:
+            self._urgent.set()
+        self._waiting.set()
+        with self._lock:
+            if self._thread is None and self._started and not self._stopping:
+                self._ending = False
+                self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+                self._thread.start()
+                _running.add(self)
+
+    def rest(self) -> None:
+        """Write what waits, and then need no thread until more comes."""
+        with self._lock:
+            self._ending = True
+            resting = self._thread is not None
+        if resting:
+            self.wake(urgent=True)
+
+    def stop(self, seconds: float = _LAST) -> None:
+        """Write what waits, for at most so long, and end."""
+        with self._lock:
+            self._stopping = self._ending = True
+            thread = self._thread
+        if thread is not None:
+            self.wake(urgent=True)
+            thread.join(seconds)
+            if thread.is_alive():
+                _logger.warning("the access log cannot be written (%s): lines are lost", self._target)
+                return
+        self._recorder.log(None)
+        _close(self._fd)
+        self._fd = None
+
+    # The thread.
+
+    def _run(self) -> None:
+        while True:
+            self._waiting.wait()
+            if not self._ending:
+                self._urgent.wait(_GATHER)
+            self._waiting.clear()
+            self._urgent.clear()
+            self._write_all()
+            with self._lock:
+                if self._ending and not self._waiting.is_set():
+                    self._thread = None
+                    return
+
+    def _write_all(self) -> None:
+        with self._lock:
+            found, self._next = self._next, None
+        if self._fd is None and found is not None:
+            (self._fd,), found = found, None
+        lines, count = self._recorder.take_lines()
+        if lines:
+            written = 0 if self._fd is None else self._write(self._fd, lines)
+            self._recorder.lines_written(written, count - written)
+        if found is not None:
+            _close(self._fd)
+            (self._fd,) = found
+            with self._lock:
+                if self._target == "off":
+                    self._listen()  # not before now: lines that waited were for the file
+
+    def _write(self, fd: int, lines: bytes) -> int:
+        """Write all of `lines`; how many were."""
+        written = 0
+        try:
+            for piece in _pieces(fd, lines):
+                _write_whole(fd, piece)
+                written += piece.count(b"\n")
+        except OSError as exc:
+            if not self._failing:
+                self._failing = True
+                _logger.warning("the access log cannot be written (%s): %s: lines are lost", self._target, exc.strerror)
+        else:
+            self._failing = False
+        return written
+
+    def _listen(self) -> None:
+        self._recorder.log(None if self._target == "off" else self.wake)
+
+
+@atexit.register
+def _stop() -> None:
+    for log in list(_running):
+        log.stop()
+
+
+def _is_file(target: str) -> bool:
+    return target != "off" and target not in _STANDARD
+
+
+def _open(target: str) -> int | None:
+    if target == "off":
+        return None
+    if target in _STANDARD:
+        return _STANDARD[target]
+    return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, _MODE)
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None and fd not in _STANDARD.values():
+        os.close(fd)
+
+
+def _pieces(fd: int, lines: bytes) -> Iterator[bytes]:
+    """What may be written at once: everything to a file; to what else it may be, whole lines of at most `_PIECE`."""
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        yield lines
+        return
+    begin = 0
+    while begin < len(lines):
+        end = min(begin + _PIECE, len(lines))
+        end = lines.rfind(b"\n", begin, end) + 1 or len(lines)
+        yield lines[begin:end]
+        begin = end
+
+
+def _write_whole(fd: int, piece: bytes) -> None:
+    while piece:
+        try:
+            piece = piece[os.write(fd, piece) :]
+        except BlockingIOError:  # somebody made it non-blocking, for whoever shares it
+            waiting = select.poll()
+            waiting.register(fd, select.POLLOUT)
+            waiting.poll()

@@ -1,0 +1,255 @@
+//! What is counted and logged of a message once it is over.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::intake::Intake;
+use super::snapshot::{EndpointAt, Plan, Snapshot};
+use crate::log::{Buffer, Pushed, Record, Why};
+use crate::metrics::{Gauge, Message, Metrics, Slots, Total};
+
+/// Bytes of lines that wait to be written, at most. That is about a tenth of a second of the most that there can be, ten
+/// times over.
+const WAITING: usize = 4 << 20;
+
+/// How a message ended: what only its exchange knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending<'a> {
+    /// When, in milliseconds since 1970.
+    pub time: u64,
+    /// The endpoint that answered, or was tried last.
+    pub at: Option<EndpointAt>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// The status that the client was given; 0: none.
+    pub status: u16,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the response's body.
+    pub bytes_out: u64,
+    /// How long it waited for its turn.
+    pub queued: Duration,
+    /// From the request's head to the first byte of an endpoint's response.
+    pub first_byte: Option<Duration>,
+    /// From the request's head to the end of the response.
+    pub total: Duration,
+    /// How.
+    pub why: Why<'a>,
+}
+
+impl Snapshot {
+    /// All that is known of a message. It has no plan where it was refused before anything was decided.
+    #[must_use]
+    pub fn record<'a>(
+        &'a self,
+        intake: &'a Intake,
+        plan: Option<&'a Plan>,
+        ending: &Ending<'a>,
+    ) -> Record<'a> {
+        let cluster = plan.and_then(|plan| self.cluster_of(plan, ending.at));
+        let endpoint =
+            ending.at.zip(cluster).and_then(|(at, (_, cluster))| cluster.endpoints.get(at.endpoint));
+        Record {
+            route: plan.map(|plan| self.route_of(plan)),
+            cluster: cluster.map(|(_, cluster)| cluster.name.as_str()),
+            endpoint: endpoint.map(crate::cluster::Endpoint::url),
+            ..intake.record(plan, ending)
+        }
+    }
+
+    /// How many routes and clusters there are to be counted.
+    #[must_use]
+    pub fn slots(&self) -> Slots {
+        Slots::new(self.table.decisions().len(), self.clusters().len())
+    }
+
+    fn route_of(&self, plan: &Plan) -> &str {
+        self.table.decision(plan.rank).map_or("", |decision| decision.route.as_str())
+    }
+
+    /// The cluster of an endpoint, or else the one that should have had the message.
+    fn cluster_of(&self, plan: &Plan, at: Option<EndpointAt>) -> Option<(usize, &crate::cluster::Cluster)> {
+        let position = at.map_or_else(|| self.way(plan.rank).first().copied(), |at| Some(at.cluster))?;
+        Some((position, self.clusters().get(position)?))
+    }
+}
+
+impl<'a> Ending<'a> {
+    /// All that it knows; the rest of the record is empty.
+    #[must_use]
+    pub fn record(&self) -> Record<'a> {
+        Record {
+            time: self.time,
+            id: "",
+            client: None,
+            key: None,
+            tenant: None,
+            agent: None,
+            method: b"",
+            target: b"",
+            kind: None,
+            model: None,
+            route: None,
+            cluster: None,
+            endpoint: None,
+            attempts: self.attempts,
+            status: self.status,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            queued: self.queued,
+            first_byte: self.first_byte,
+            total: self.total,
+            why: self.why,
+            trace: None,
+        }
+    }
+}
+
+impl Intake {
+    /// What is known of a message without the configuration that it was decided by.
+    pub(super) fn record<'a>(&'a self, plan: Option<&'a Plan>, ending: &Ending<'a>) -> Record<'a> {
+        let identity = self.caller.as_ref().map(|caller| &caller.identity);
+        let proved = identity.and_then(|identity| identity.tenant.as_deref());
+        let envelope = plan.map(|plan| &plan.envelope);
+        Record {
+            id: plan.map_or(&self.id, |plan| &plan.id),
+            client: self.origin.client.as_deref(),
+            key: self.caller.as_ref().map(|caller| caller.name.as_str()),
+            tenant: proved.or_else(|| envelope?.tenant.as_deref()),
+            agent: identity.and_then(|identity| identity.agent.as_deref()),
+            method: self.request.method.as_bytes(),
+            target: self.request.target.as_bytes(),
+            kind: envelope.and_then(|envelope| envelope.kind).or(self.kind).map(crate::dialect::Kind::name),
+            model: envelope.and_then(|envelope| envelope.model.as_deref()),
+            trace: Some(self.trace.id()),
+            ..ending.record()
+        }
+    }
+}
+
+/// Counts messages that are over, and keeps their lines for the access log. One for each process.
+pub struct Recorder {
+    /// What was counted.
+    pub metrics: Metrics,
+    lines: Mutex<Buffer>,
+    logging: AtomicBool,
+    worker: AtomicUsize,
+    nowhere: Slots,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("metrics", &self.metrics).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// Counts into `metrics`, as the first worker, and keeps no lines.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            lines: Mutex::new(Buffer::new(WAITING)),
+            logging: AtomicBool::new(false),
+            worker: AtomicUsize::new(0),
+            nowhere: Slots::new(0, 0),
+        }
+    }
+
+    /// Whether lines are kept from now on.
+    pub fn log(&self, on: bool) {
+        self.logging.store(on, Relaxed);
+    }
+
+    /// Which worker's gauges this process sets.
+    pub fn worker(&self) -> usize {
+        self.worker.load(Relaxed)
+    }
+
+    /// It is this one from now on, and whoever was it before is gone.
+    pub fn become_worker(&self, worker: usize) {
+        self.worker.store(worker, Relaxed);
+        self.metrics.forget_worker(worker);
+    }
+
+    /// A message was decided. [`over`](Self::over) follows, whatever becomes of it.
+    pub fn begun(&self) {
+        self.metrics.change(self.worker(), Gauge::InFlight, 1);
+    }
+
+    /// A message that was decided is over.
+    pub fn over(&self) {
+        self.metrics.change(self.worker(), Gauge::InFlight, -1);
+    }
+
+    /// A message that had a plan has ended.
+    pub fn ended(
+        &self,
+        snapshot: &Snapshot,
+        slots: &Slots,
+        intake: &Intake,
+        plan: &Plan,
+        ending: &Ending<'_>,
+    ) -> Pushed {
+        let record = snapshot.record(intake, Some(plan), ending);
+        let cluster = snapshot.cluster_of(plan, ending.at).map(|(at, cluster)| (at, cluster.name.as_str()));
+        self.count(slots, Some((plan.rank, snapshot.route_of(plan))), cluster, &record);
+        self.keep(&record)
+    }
+
+    /// A message was refused before anything was decided. `id` is its own, where that was read.
+    pub fn refused(&self, intake: &Intake, id: &str, ending: &Ending<'_>) -> Pushed {
+        self.refused_unread(&Record { id, ..intake.record(None, ending) })
+    }
+
+    /// A request was refused of which less is known than a head.
+    pub fn refused_unread(&self, record: &Record<'_>) -> Pushed {
+        self.count(&self.nowhere, None, None, record);
+        self.keep(record)
+    }
+
+    fn count(
+        &self,
+        slots: &Slots,
+        route: Option<(usize, &str)>,
+        cluster: Option<(usize, &str)>,
+        record: &Record<'_>,
+    ) {
+        let message = Message {
+            status: record.status,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            attempts: record.attempts,
+            first_byte: record.first_byte,
+            total: record.total,
+        };
+        self.metrics.message(slots, route, cluster, &message);
+        match record.why {
+            Why::Ok => {}
+            Why::ClientGone => self.metrics.add(Total::ClientsGone, 1),
+            Why::Error(code) => self.metrics.error(code),
+            Why::Aborted(code) => {
+                self.metrics.add(Total::Aborted, 1);
+                self.metrics.error(code);
+            }
+        }
+    }
+
+    fn keep(&self, record: &Record<'_>) -> Pushed {
+        if !self.logging.load(Relaxed) {
+            return Pushed::Waits;
+        }
+        let pushed = self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        if pushed == Pushed::Dropped {
+            self.metrics.add(Total::LinesDropped, 1);
+        }
+        pushed
+    }
+
+    /// Takes the lines that wait, and how many they are.
+    pub fn take_lines(&self) -> (Vec<u8>, u64) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,275 @@
+//! One line of the access log.
+
+use super::record::{Record, Why};
+use super::time::{millis, number, rfc3339};
+
+/// Bytes that a line has at most, its end included: what a pipe takes in one piece (POSIX's `PIPE_BUF` on Linux).
+pub const LONGEST: usize = 4096;
+
+/// How many bytes of each value are shown, written as JSON. What is longer ends in an ellipsis.
+mod room {
+    pub(super) const ID: usize = 256;
+    pub(super) const NAME: usize = 136;
+    pub(super) const ADDRESS: usize = 64;
+    pub(super) const TENANT: usize = 256;
+    pub(super) const METHOD: usize = 24;
+    pub(super) const PATH: usize = 1024;
+    pub(super) const MODEL: usize = 256;
+    pub(super) const URL: usize = 512;
+}
+
+/// What stands for the rest of a value.
+const ELLIPSIS: &[u8] = "…".as_bytes();
+
+/// Appends a record as one JSON object and a line feed.
+///
+/// What is not known is left out. Bytes that are not UTF-8 are shown as Latin-1.
+pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
+    out.reserve(640);
+    out.extend_from_slice(b"{\"time\":\"");
+    rfc3339(record.time, out);
+    out.push(b'"');
+    text(b",\"id\":\"", Some(record.id.as_bytes()).filter(|id| !id.is_empty()), room::ID, out);
+    text(b",\"client\":\"", record.client.map(str::as_bytes), room::ADDRESS, out);
+    text(b",\"key\":\"", record.key.map(str::as_bytes), room::NAME, out);
+    text(b",\"tenant\":\"", record.tenant.map(str::as_bytes), room::TENANT, out);
+    text(b",\"agent\":\"", record.agent.map(str::as_bytes), room::TENANT, out);
+    text(b",\"method\":\"", Some(record.method).filter(|method| !method.is_empty()), room::METHOD, out);
+    let path = record.target.split(|byte| *byte == b'?').next().filter(|path| !path.is_empty());
+    text(b",\"path\":\"", path, room::PATH, out);
+    text(b",\"kind\":\"", record.kind.map(str::as_bytes), room::NAME, out);
+    text(b",\"model\":\"", record.model.map(str::as_bytes), room::MODEL, out);
+    text(b",\"route\":\"", record.route.map(str::as_bytes), room::NAME, out);
+    text(b",\"cluster\":\"", record.cluster.map(str::as_bytes), room::NAME, out);
+    text(b",\"endpoint\":\"", record.endpoint.map(str::as_bytes), room::URL, out);
+    out.extend_from_slice(b",\"attempts\":");
+    number(record.attempts.into(), out);
+    if record.status != 0 {
+        out.extend_from_slice(b",\"status\":");
+        number(record.status.into(), out);
+    }
+    out.extend_from_slice(b",\"bytes_in\":");
+    number(record.bytes_in, out);
+    out.extend_from_slice(b",\"bytes_out\":");
+    number(record.bytes_out, out);
+    out.extend_from_slice(b",\"queue_ms\":");
+    millis(record.queued, out);
+    if let Some(first_byte) = record.first_byte {
+        out.extend_from_slice(b",\"first_byte_ms\":");
+        millis(first_byte, out);
+    }
+    out.extend_from_slice(b",\"total_ms\":");
+    millis(record.total, out);
+    let (why, error) = match record.why {
+        Why::Ok => ("ok", None),
+        Why::Error(code) => (code, None),
+        Why::ClientGone => ("client_gone", None),
+        Why::Aborted(code) => ("aborted", Some(code)),
+    };
+    text(b",\"why\":\"", Some(why.as_bytes()), room::NAME, out);
+    text(b",\"error\":\"", error.map(str::as_bytes), room::NAME, out);
+    text(b",\"trace\":\"", record.trace.map(str::as_bytes), room::NAME, out);
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends a member whose value is a string: `begin` is all that stands before the string's first character.
+fn text(begin: &[u8], value: Option<&[u8]>, room: usize, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(begin);
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'"' && *byte != b'\\';
+    if value.len() <= room && value.iter().all(plain) {
+        out.extend_from_slice(value);
+    } else {
+        escape(value, room, out);
+    }
+    out.push(b'"');
+}
+
+fn escape(value: &[u8], room: usize, out: &mut Vec<u8>) {
+    match std::str::from_utf8(value) {
+        Ok(text) => escape_chars(text.chars(), room, out),
+        Err(_) => escape_chars(value.iter().copied().map(char::from), room, out),
+    }
+}
+
+/// Appends characters as they stand in a JSON string (RFC 8259, section 7), as far as there is room.
+fn escape_chars(chars: impl Iterator<Item = char>, room: usize, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let end = out.len() + room;
+    let mut fits = out.len(); // where the ellipsis would still have room
+    for char in chars {
+        match char {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            // C1 controls and line separators are legal, but some readers of lines and terminals act on them.
+            '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                out.extend_from_slice(b"\\u");
+                let code = u32::from(char);
+                for shift in [12, 8, 4, 0] {
+                    let digit = usize::try_from(code >> shift & 0xf).unwrap_or(0);
+                    out.push(HEX.get(digit).copied().unwrap_or(b'0'));
+                }
+            }
+            char => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+        if out.len() > end {
+            out.truncate(fits);
+            out.extend_from_slice(ELLIPSIS);
+            return;
+        }
+        if out.len() + ELLIPSIS.len() <= end {
+            fits = out.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::record::tests::NOTHING;
+    use super::*;
+
+    fn line(record: &Record<'_>) -> String {
+        let mut out = Vec::new();
+        write_line(record, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn document(record: &Record<'_>) -> serde_json::Value {
+        let line = line(record);
+        assert!(line.ends_with("}\n") && line.len() <= LONGEST, "{} bytes", line.len());
+        assert!(
+            !line.trim_end_matches('\n').contains(|c: char| c.is_control() || c == '\u{2028}'),
+            "{line:?}"
+        );
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    #[test]
+    fn all_of_a_message() {
+        let record = Record {
+            time: 1_795_404_245_678,
+            id: "m-1",
+            client: Some("10.0.0.7"),
+            key: Some("planner"),
+            tenant: Some("acme"),
+            agent: Some("a"),
+            method: b"POST",
+            target: b"/v1/chat/completions?token=secret",
+            kind: Some("model"),
+            model: Some("llama-3"),
+            route: Some("gold"),
+            cluster: Some("cloud"),
+            endpoint: Some("http://127.0.0.1:9100"),
+            attempts: 2,
+            status: 200,
+            bytes_in: 1024,
+            bytes_out: 300,
+            queued: Duration::ZERO,
+            first_byte: Some(Duration::from_micros(1500)),
+            total: Duration::from_micros(2750),
+            why: Why::Ok,
+            trace: Some("0af7651916cd43dd8448eb211c80319c"),
+        };
+        let expected = concat!(
+            r#"{"time":"2026-11-23T03:24:05.678Z","id":"m-1","client":"10.0.0.7","key":"planner","tenant":"acme","#,
+            r#""agent":"a","method":"POST","path":"/v1/chat/completions","kind":"model","model":"llama-3","#,
+            r#""route":"gold","cluster":"cloud","endpoint":"http://127.0.0.1:9100","attempts":2,"status":200,"#,
+            r#""bytes_in":1024,"bytes_out":300,"queue_ms":0.000,"first_byte_ms":1.500,"total_ms":2.750,"why":"ok","#,
+            r#""trace":"0af7651916cd43dd8448eb211c80319c"}"#,
+            "\n",
+        );
+        assert_eq!(line(&record), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let expected = concat!(
+            r#"{"time":"1970-01-01T00:00:00.000Z","attempts":0,"bytes_in":0,"bytes_out":0,"queue_ms":0.000,"#,
+            r#""total_ms":0.000,"why":"ok"}"#,
+            "\n",
+        );
+        assert_eq!(line(&NOTHING), expected);
+        let aborted = document(&Record { why: Why::Aborted("upstream_protocol"), ..NOTHING });
+        assert_eq!((&aborted["why"], &aborted["error"]), (&"aborted".into(), &"upstream_protocol".into()));
+        assert_eq!(document(&Record { why: Why::Error("no_route"), ..NOTHING })["why"], "no_route");
+        assert_eq!(document(&Record { why: Why::ClientGone, ..NOTHING })["why"], "client_gone");
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_pipe_takes_at_once() {
+        for hostile in ["\u{1}", "\"", "x", "é", "\u{2028}", "😀", "\u{9f}"] {
+            let long = hostile.repeat(40_000);
+            let record = Record {
+                time: u64::MAX,
+                id: &long,
+                client: Some(&long),
+                key: Some(&long),
+                tenant: Some(&long),
+                agent: Some(&long),
+                method: long.as_bytes(),
+                target: long.as_bytes(),
+                kind: Some(&long),
+                model: Some(&long),
+                route: Some(&long),
+                cluster: Some(&long),
+                endpoint: Some(&long),
+                attempts: u32::MAX,
+                status: u16::MAX,
+                bytes_in: u64::MAX,
+                bytes_out: u64::MAX,
+                queued: Duration::MAX,
+                first_byte: Some(Duration::MAX),
+                total: Duration::MAX,
+                why: Why::Aborted(&long),
+                trace: Some(&long),
+            };
+            let found = document(&record);
+            assert!(found["model"].as_str().is_some_and(|model| model.ends_with('…')), "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn as_much_is_shown_as_there_is_room() {
+        let exact = "m".repeat(room::MODEL);
+        assert_eq!(document(&Record { model: Some(&exact), ..NOTHING })["model"], exact);
+        let accented = "é".repeat(room::MODEL / 2);
+        assert_eq!(document(&Record { model: Some(&accented), ..NOTHING })["model"], accented);
+        let longer = format!("{exact}m");
+        let shown = format!("{}…", &exact[..room::MODEL - ELLIPSIS.len()]);
+        assert_eq!(document(&Record { model: Some(&longer), ..NOTHING })["model"], shown);
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_json_whatever_was_sent(
+            text in any::<String>(),
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            id in "[\\x00-\\x7f\"\\\\é😀]{0,200}",
+        ) {
+            let record = Record {
+                id: &id,
+                tenant: Some(&text),
+                model: Some(&text),
+                method: &bytes,
+                target: &bytes,
+                ..NOTHING
+            };
+            let found = document(&record);
+            let shown = found["tenant"].as_str().unwrap();
+            match shown.strip_suffix('…') {
+                Some(begin) if shown != text => prop_assert!(text.starts_with(begin)),
+                _ => prop_assert_eq!(shown, text),
+            }
+            if let Some(path) = found.get("path") {
+                prop_assert!(!path.as_str().unwrap().contains('?'));
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What is known of a message that is over.
+
+use std::time::Duration;
+
+/// How a message ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why<'a> {
+    /// An endpoint's response went through whole, whatever its status.
+    Ok,
+    /// Waypost answered with the error of this code.
+    Error(&'a str),
+    /// The client left before it had its whole response.
+    ClientGone,
+    /// The response stopped short, after it had begun, because of the error of this code.
+    Aborted(&'a str),
+}
+
+impl<'a> Why<'a> {
+    /// The code of the error, where one was to blame.
+    #[must_use]
+    pub fn code(self) -> Option<&'a str> {
+        match self {
+            Self::Ok | Self::ClientGone => None,
+            Self::Error(code) | Self::Aborted(code) => Some(code),
+        }
+    }
+}
+
+/// One message. What is not known is `None`, or empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// When it was over, in milliseconds since 1970.
+    pub time: u64,
+    /// Its id.
+    pub id: &'a str,
+    /// The client's address.
+    pub client: Option<&'a str>,
+    /// The name of the key that its sender presented.
+    pub key: Option<&'a str>,
+    /// The tenant, as the key proves or the message says.
+    pub tenant: Option<&'a str>,
+    /// The agent that the key proves.
+    pub agent: Option<&'a str>,
+    /// The method.
+    pub method: &'a [u8],
+    /// The request's target. What follows a `?` may hold secrets, and is left out.
+    pub target: &'a [u8],
+    /// What the message asks for.
+    pub kind: Option<&'a str>,
+    /// The model that it names.
+    pub model: Option<&'a str>,
+    /// The route that took it.
+    pub route: Option<&'a str>,
+    /// The cluster that answered, or was tried last.
+    pub cluster: Option<&'a str>,
+    /// The URL of the endpoint that answered, or was tried last.
+    pub endpoint: Option<&'a str>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// The status that the client was given; 0: none.
+    pub status: u16,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the response's body.
+    pub bytes_out: u64,
+    /// How long it waited for its turn.
+    pub queued: Duration,
+    /// From the request's head to the first byte of an endpoint's response.
+    pub first_byte: Option<Duration>,
+    /// From the request's head to the end of the response.
+    pub total: Duration,
+    /// How it ended.
+    pub why: Why<'a>,
+    /// The trace that it belongs to (W3C Trace Context): 32 hexadecimal digits.
+    pub trace: Option<&'a str>,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::log) const NOTHING: Record<'_> = Record {
+        time: 0,
+        id: "",
+        client: None,
+        key: None,
+        tenant: None,
+        agent: None,
+        method: b"",
+        target: b"",
+        kind: None,
+        model: None,
+        route: None,
+        cluster: None,
+        endpoint: None,
+        attempts: 0,
+        status: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        queued: Duration::ZERO,
+        first_byte: None,
+        total: Duration::ZERO,
+        why: Why::Ok,
+        trace: None,
+    };
+}

@@ -1,0 +1,132 @@
+//! Times as a log shows them.
+
+use std::time::Duration;
+
+/// Appends the decimal digits of a number.
+pub(super) fn number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut begin = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = digit_of(number % 10);
+        number /= 10;
+        begin = at;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(begin..).unwrap_or_default());
+}
+
+/// Appends a number below ten to the power of `N` with `N` digits.
+fn padded<const N: usize>(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = digit_of(number % 10);
+        number /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
+
+fn digit_of(digit: u64) -> u8 {
+    b'0' + u8::try_from(digit).unwrap_or(0)
+}
+
+/// Appends milliseconds with three decimal places.
+pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    number(micros / 1000, out);
+    out.push(b'.');
+    padded::<3>(micros % 1000, out);
+}
+
+/// Appends a moment, in milliseconds since 1970, as RFC 3339 has it: `2026-11-23T03:24:05.678Z`. From the year 10000 on
+/// there are more digits.
+pub(super) fn rfc3339(millis: u64, out: &mut Vec<u8>) {
+    let (days, rest) = (millis / 86_400_000, millis % 86_400_000);
+    let (year, month, day) = date(days);
+    if year < 10_000 {
+        padded::<4>(year, out);
+    } else {
+        number(year, out);
+    }
+    out.push(b'-');
+    padded::<2>(month, out);
+    out.push(b'-');
+    padded::<2>(day, out);
+    out.push(b'T');
+    padded::<2>(rest / 3_600_000, out);
+    out.push(b':');
+    padded::<2>(rest / 60_000 % 60, out);
+    out.push(b':');
+    padded::<2>(rest / 1000 % 60, out);
+    out.push(b'.');
+    padded::<3>(rest % 1000, out);
+    out.push(b'Z');
+}
+
+/// Year, month and day of a number of days after 1970-01-01, in the Gregorian calendar.
+fn date(days: u64) -> (u64, u64, u64) {
+    // Counted from the first of March of the year 0, leap days are the last of their years.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097); // of 400 years
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153; // from March
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + carry, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn moments() {
+        for (at, shown) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_709_164_800_001, "2024-02-29T00:00:00.001Z"),
+            (1_795_404_245_678, "2026-11-23T03:24:05.678Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (253_402_300_800_000, "10000-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(text(|out| rfc3339(at, out)), shown);
+        }
+    }
+
+    #[test]
+    fn every_day_follows_the_one_before() {
+        let mut before = date(0);
+        for days in 1..400 * 366 {
+            let (year, month, day) = date(days);
+            let next = match before {
+                (year, 12, 31) => (year + 1, 1, 1),
+                _ if day == 1 => (before.0, before.1 + 1, 1),
+                (year, month, day) => (year, month, day + 1),
+            };
+            assert_eq!((year, month, day), next);
+            assert!((1..=12).contains(&month) && (1..=31).contains(&day));
+            before = next;
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        for value in [0, 1, 9, 10, 100, 12_345, u64::MAX] {
+            assert_eq!(text(|out| number(value, out)), value.to_string());
+        }
+        assert_eq!(text(|out| millis(Duration::from_micros(12_345), out)), "12.345");
+        assert_eq!(text(|out| millis(Duration::from_nanos(999), out)), "0.000");
+        assert_eq!(text(|out| millis(Duration::from_secs(600), out)), "600000.000");
+    }
+}

@@ -1,0 +1,148 @@
+//! The state of clusters, as metrics.
+
+use std::time::Duration;
+
+use super::exposition::{Exposition, Kind, seconds};
+use crate::cluster::{ClusterView, Condition, EndpointView};
+
+/// Every word for how an endpoint is.
+const CONDITIONS: [&str; 6] = ["fit", "starting", "half_open", "open", "check_fails", "resting"];
+
+/// A gauge or counter of each cluster: its name, its help, and its value where there is one.
+type OfCluster = (&'static str, Kind, &'static str, fn(&ClusterView) -> Option<String>);
+type OfEndpoint = (&'static str, Kind, &'static str, fn(&EndpointView) -> Option<String>);
+
+const OF_CLUSTERS: [OfCluster; 8] = [
+    ("waypost_cluster_in_flight", Kind::Gauge, "Messages in flight.", |c| Some(c.in_flight.to_string())),
+    ("waypost_cluster_limit", Kind::Gauge, "How many may be in flight.", |c| Some(c.limit?.to_string())),
+    (
+        "waypost_cluster_wait_seconds",
+        Kind::Gauge,
+        "How long a message of ordinary priority would wait.",
+        |c| Some(seconds(c.wait)),
+    ),
+    ("waypost_cluster_messages_total", Kind::Counter, "Messages that came.", |c| {
+        Some(c.totals.messages.to_string())
+    }),
+    ("waypost_cluster_retries_total", Kind::Counter, "Attempts made because another had failed.", |c| {
+        Some(c.totals.retries.to_string())
+    }),
+    ("waypost_cluster_hedges_total", Kind::Counter, "Attempts made because another was slow.", |c| {
+        Some(c.totals.hedges.to_string())
+    }),
+    ("waypost_cluster_retries_left", Kind::Gauge, "Retries that the budget has left.", |c| {
+        Some(c.retries_left.to_string())
+    }),
+    ("waypost_cluster_rate_limited_total", Kind::Counter, "Messages refused by a rate.", |c| {
+        Some(c.totals.rate_limited.to_string())
+    }),
+];
+
+const OF_ENDPOINTS: [OfEndpoint; 4] = [
+    ("waypost_endpoint_in_flight", Kind::Gauge, "Attempts in flight.", |e| Some(e.in_flight.to_string())),
+    ("waypost_endpoint_latency_seconds", Kind::Gauge, "The moving average that it is balanced by.", |e| {
+        e.latency.map(seconds)
+    }),
+    ("waypost_endpoint_consecutive_failures", Kind::Gauge, "Failures in a row.", |e| {
+        Some(e.consecutive_failures.to_string())
+    }),
+    ("waypost_endpoint_check_passes", Kind::Gauge, "What its active check says.", |e| {
+        Some(u8::from(e.check?).to_string())
+    }),
+];
+
+/// Writes what is known of `clusters`; nothing at all where there are none.
+pub(super) fn write(out: &mut Exposition, clusters: &[ClusterView]) {
+    if clusters.is_empty() {
+        return;
+    }
+    for (name, kind, help, value) in OF_CLUSTERS {
+        out.family(name, kind, help);
+        for cluster in clusters {
+            if let Some(value) = value(cluster) {
+                out.sample(&[("cluster", &cluster.name)], value);
+            }
+        }
+    }
+    queues(out, clusters);
+    for (name, kind, help, value) in OF_ENDPOINTS {
+        out.family(name, kind, help);
+        for (cluster, endpoint) in endpoints(clusters) {
+            if let Some(value) = value(endpoint) {
+                out.sample(&[("cluster", &cluster.name), ("endpoint", &endpoint.url)], value);
+            }
+        }
+    }
+    conditions(out, clusters);
+    attempts(out, clusters);
+}
+
+fn endpoints(clusters: &[ClusterView]) -> impl Iterator<Item = (&ClusterView, &EndpointView)> {
+    clusters.iter().flat_map(|cluster| cluster.endpoints.iter().map(move |endpoint| (cluster, endpoint)))
+}
+
+fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
+    out.family("waypost_cluster_waiting", Kind::Gauge, "Messages that wait, by priority.");
+    for cluster in clusters {
+        for (priority, waiting) in cluster.waiting.iter().enumerate() {
+            let priority = priority.to_string();
+            out.sample(&[("cluster", &cluster.name), ("priority", &priority)], waiting);
+        }
+    }
+    out.family("waypost_cluster_refused_total", Kind::Counter, "Messages that the queue refused, by why.");
+    for cluster in clusters {
+        let refused = &cluster.refused;
+        for (why, count) in [
+            ("queue_full", refused.queue_full),
+            ("deadline_too_short", refused.deadline_too_short),
+            ("evicted", refused.evicted),
+            ("expired", refused.expired),
+        ] {
+            out.sample(&[("cluster", &cluster.name), ("why", why)], count);
+        }
+    }
+    out.family(
+        "waypost_cluster_first_byte_quantile_seconds",
+        Kind::Gauge,
+        "Time to the first byte of about the last 4000 attempts.",
+    );
+    for cluster in clusters {
+        let quantiles: Option<[Duration; 3]> = cluster.latency;
+        for (quantile, latency) in ["0.5", "0.95", "0.99"].iter().zip(quantiles.into_iter().flatten()) {
+            out.sample(&[("cluster", &cluster.name), ("quantile", quantile)], seconds(latency));
+        }
+    }
+}
+
+fn conditions(out: &mut Exposition, clusters: &[ClusterView]) {
+    out.family("waypost_endpoint_condition", Kind::Gauge, "1 for the condition that an endpoint is in.");
+    for (cluster, endpoint) in endpoints(clusters) {
+        let is: &str = Condition::name(endpoint.condition);
+        for condition in CONDITIONS {
+            let labels = [("cluster", &*cluster.name), ("endpoint", &endpoint.url), ("condition", condition)];
+            out.sample(&labels, u8::from(condition == is));
+        }
+    }
+}
+
+fn attempts(out: &mut Exposition, clusters: &[ClusterView]) {
+    out.family(
+        "waypost_endpoint_attempts_total",
+        Kind::Counter,
+        "Attempts that are over, by how they ended.",
+    );
+    for (cluster, endpoint) in endpoints(clusters) {
+        let counts = &endpoint.counts;
+        for (outcome, count) in [
+            ("succeeded", counts.succeeded),
+            ("unreachable", counts.unreachable),
+            ("timed_out", counts.timed_out),
+            ("broken", counts.broken),
+            ("refused", counts.refused),
+            ("cancelled", counts.cancelled),
+        ] {
+            let labels = [("cluster", &*cluster.name), ("endpoint", &endpoint.url), ("outcome", outcome)];
+            out.sample(&labels, count);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! `Recorder`: what messages did, counted and logged.
+
+use std::mem;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use waypost_core::engine::{self, Ending};
+use waypost_core::log::{Pushed, Record, Why};
+use waypost_core::metrics::{CELLS, CODES, Format, Gauge, Memory, Metrics, Total};
+
+use crate::intake::Intake;
+
+/// Counts messages that are over, and keeps their lines for the access log.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Recorder {
+    inner: Arc<engine::Recorder>,
+    /// Called when lines wait.
+    wake: Mutex<Option<Py<PyAny>>>,
+}
+
+#[pymethods]
+impl Recorder {
+    /// Bytes of memory that a recorder counts in.
+    #[classattr]
+    const SIZE: usize = CELLS * size_of::<u64>();
+
+    #[new]
+    #[pyo3(signature = (codes, memory = None))]
+    fn new(codes: Vec<String>, memory: Option<PyBuffer<u8>>) -> PyResult<Self> {
+        if codes.len() > CODES {
+            return Err(PyValueError::new_err(format!("at most {CODES} codes are counted")));
+        }
+        let metrics = match memory {
+            None => Metrics::on_heap(codes),
+            Some(buffer) => {
+                let memory: Memory = Box::new(Shared::of(buffer)?);
+                Metrics::new(memory, codes).ok_or_else(|| PyValueError::new_err("the memory is too small"))?
+            }
+        };
+        if metrics.total(Total::Began) == 0 {
+            metrics.add(Total::Began, now());
+        }
+        Ok(Self { inner: Arc::new(engine::Recorder::new(metrics)), wake: Mutex::new(None) })
+    }
+
+    /// Who is woken mostly refers to the recorder.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.wake.try_lock() {
+            Ok(wake) => visit.call(&*wake),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let old = self.wake().take();
+        drop(old);
+    }
+
+    /// From now on this process is this worker, from 0.
+    fn become_worker(&self, worker: usize) {
+        self.inner.become_worker(worker);
+    }
+
+    /// A worker is gone, and what it said of itself with it.
+    fn forget_worker(&self, worker: usize) {
+        self.inner.metrics.forget_worker(worker);
+    }
+
+    /// Set this worker's gauges.
+    #[pyo3(signature = (*, client_connections, upstream_idle, buffered))]
+    fn gauges(&self, client_connections: u64, upstream_idle: u64, buffered: u64) {
+        let gauges = [
+            (Gauge::Up, 1),
+            (Gauge::ClientConnections, client_connections),
+            (Gauge::UpstreamIdle, upstream_idle),
+            (Gauge::Buffered, buffered),
+        ];
+        for (gauge, value) in gauges {
+            self.inner.metrics.set(self.inner.worker(), gauge, value);
+        }
+    }
+
+    /// A client has connected.
+    fn client_connected(&self) {
+        self.inner.metrics.add(Total::ClientConnections, 1);
+    }
+
+    /// A connection to an endpoint was made.
+    fn upstream_connected(&self) {
+        self.inner.metrics.add(Total::UpstreamConnections, 1);
+    }
+
+    /// A configuration was loaded, or could not be: `good` tells.
+    #[pyo3(signature = (*, good, first = false))]
+    fn loaded(&self, good: bool, first: bool) {
+        let (metrics, worker) = (&self.inner.metrics, self.inner.worker());
+        if good {
+            metrics.set(worker, Gauge::Loaded, now());
+        }
+        if !first {
+            metrics.set(worker, Gauge::LastReload, if good { 1 } else { 2 });
+            if worker == 0 {
+                metrics.add(if good { Total::Reloaded } else { Total::NotReloaded }, 1);
+            }
+        }
+    }
+
+    /// Everything that is counted, in the text format of Prometheus (0.0.4), or as `OpenMetrics` (1.0.0); and the media
+    /// type of that.
+    #[pyo3(signature = (*, openmetrics = false))]
+    fn render(&self, py: Python<'_>, openmetrics: bool) -> (String, &'static str) {
+        let format = if openmetrics { Format::OpenMetrics } else { Format::Text };
+        let text = py.detach(|| self.inner.metrics.render(format, env!("CARGO_PKG_VERSION"), &[]));
+        (text, format.media_type())
+    }
+
+    /// Keep a line of each message that ends, and call `wake` when lines wait; `None`: keep none.
+    fn log(&self, wake: Option<Py<PyAny>>) {
+        self.inner.log(wake.is_some());
+        let old = mem::replace(&mut *self.wake(), wake);
+        drop(old); // without the lock
+    }
+
+    /// The lines that wait, and how many they are.
+    fn take_lines<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, u64) {
+        let (bytes, lines) = self.inner.take_lines();
+        (PyBytes::new(py, &bytes), lines)
+    }
+
+    /// So many lines were written, or could not be.
+    fn lines_written(&self, written: u64, dropped: u64) {
+        self.inner.metrics.add(Total::LinesWritten, written);
+        self.inner.metrics.add(Total::LinesDropped, dropped);
+    }
+
+    /// A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client left.
+    #[pyo3(signature = (code, status, *, intake = None, id = "", client = None, method = "", target = None, bytes_in = 0, bytes_out = 0))]
+    #[allow(clippy::too_many_arguments)] // All that may be known of it.
+    fn refused(
+        &self,
+        py: Python<'_>,
+        code: Option<&str>,
+        status: u16,
+        intake: Option<&Intake>,
+        id: &str,
+        client: Option<&str>,
+        method: &str,
+        target: Option<&[u8]>,
+        bytes_in: u64,
+        bytes_out: u64,
+    ) -> PyResult<()> {
+        let ending = Ending {
+            time: now(),
+            at: None,
+            attempts: 0,
+            status,
+            bytes_in,
+            bytes_out,
+            queued: Duration::ZERO,
+            first_byte: None,
+            total: intake.map_or(Duration::ZERO, |intake| intake.since.elapsed()),
+            why: code.map_or(Why::ClientGone, Why::Error),
+        };
+        let pushed = match intake {
+            Some(intake) => self.inner.refused(intake.inner(), id, &ending),
+            None => self.inner.refused_unread(&Record {
+                id,
+                client,
+                method: method.as_bytes(),
+                target: target.unwrap_or_default(),
+                ..ending.record()
+            }),
+        };
+        self.pushed(py, pushed)
+    }
+}
+
+impl Recorder {
+    /// Never held while Python runs, which might want it too.
+    fn wake(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.wake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<engine::Recorder> {
+        &self.inner
+    }
+
+    /// Wakes whoever writes the log, where what became of a line asks for it.
+    pub(crate) fn pushed(&self, py: Python<'_>, pushed: Pushed) -> PyResult<()> {
+        let urgent = match pushed {
+            Pushed::Waits | Pushed::Dropped => return Ok(()),
+            Pushed::First => false,
+            Pushed::Urgent => true,
+        };
+        let wake = self.wake().as_ref().map(|wake| wake.clone_ref(py));
+        if let Some(wake) = wake {
+            wake.call1(py, (urgent,))?;
+        }
+        Ok(())
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Memory that Python supplied: a mapping that other processes may share.
+struct Shared {
+    buffer: PyBuffer<u8>,
+}
+
+impl Shared {
+    fn of(buffer: PyBuffer<u8>) -> PyResult<Self> {
+        if buffer.readonly() || !buffer.is_c_contiguous() || !buffer.buf_ptr().cast::<u64>().is_aligned() {
+            return Err(PyValueError::new_err(
+                "the memory has to be writable, contiguous and aligned to 8 bytes",
+            ));
+        }
+        Ok(Self { buffer })
+    }
+}
+
+impl AsRef<[AtomicU64]> for Shared {
+    #[allow(unsafe_code)]
+    fn as_ref(&self) -> &[AtomicU64] {
+        let count = self.buffer.len_bytes() / size_of::<u64>();
+        // SAFETY: the pointer is not null, aligned and good for so many bytes (checked by `of`) for as long as the buffer
+        // is held: an exporter may neither move nor unmap what it has lent. Every bit pattern is a number. Others, in this
+        // process or another, only ever change the memory by atomic operations on such numbers.
+        unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast::<AtomicU64>(), count) }
+    }
+}
