@@ -160,7 +160,7 @@ impl Exchange {
 
     /// How long it waited in queues.
     pub(crate) fn waited(&self) -> Duration {
-        self.course().as_ref().map_or(Duration::ZERO, Course::waited)
+        self.course().as_ref().map_or(Duration::ZERO, |course| course.waited(clock::now()))
     }
 
     pub(crate) fn turns(&self) -> Vec<Turn> {

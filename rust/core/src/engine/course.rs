@@ -137,10 +137,13 @@ impl Course {
         self.made
     }
 
-    /// How long it has waited in queues, but for one that it is in.
+    /// How long it has waited in queues.
     #[must_use]
-    pub fn waited(&self) -> Duration {
-        self.waited
+    pub fn waited(&self, now: Instant) -> Duration {
+        match self.place {
+            Place::Queued { since, .. } => self.waited + now.since(since),
+            Place::None | Place::In(_) => self.waited,
+        }
     }
 
     /// The cluster that it is in, or waits for.
