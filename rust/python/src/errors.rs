@@ -46,13 +46,13 @@ pub(crate) fn upstream(py: Python<'_>, error: &http1::Error) -> PyErr {
     raise(py, &CLASS, "UpstreamError", |class| class.call1(("upstream_protocol", error.to_string())))
 }
 
-pub(crate) fn json(py: Python<'_>, error: json::Error) -> PyErr {
-    envelope(py, error.code(), &error.to_string(), Some(error.offset), None)
+pub(crate) fn json(py: Python<'_>, refused: &json::Refused) -> PyErr {
+    envelope(py, refused.error.code(), &refused.to_string(), Some(refused.error.offset), None)
 }
 
 pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
     match error {
-        MessageError::Json(error) => json(py, *error),
+        MessageError::Json(refused) => json(py, refused),
         MessageError::Envelope { field, offset, message, id } => {
             let error = envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field));
             with(py, error, [("message_id", id.as_deref())])
