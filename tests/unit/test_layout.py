@@ -19,9 +19,9 @@ PACKAGE = ROOT / "python" / "waypost"
 
 LAYERS = (
     ("errors", "_native"),
-    ("config", ""),
+    ("config", "", "descriptors"),
     ("exchange", "dialects"),
-    ("asgi", "table", "workers", "access_log", "descriptors"),
+    ("asgi", "table", "workers", "access_log"),
     ("app",),
     ("fastpath",),
     ("server", "demo"),
