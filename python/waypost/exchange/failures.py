@@ -64,7 +64,7 @@ def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
 def short(exc: BaseException) -> WaypostError:
     """There was no connection for want of something that this process or its host should have."""
     reason = (_REASONS.get(exc.errno or 0) if isinstance(exc, OSError) else None) or "this host is short of memory"
-    tell_shortage(f"no connections to endpoints ({exc})")
+    tell_shortage(f"no connection can be made to endpoints ({exc})")
     return WaypostError("overloaded", f"no connection can be made to an endpoint: {reason}")
 
 
