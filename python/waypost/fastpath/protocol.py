@@ -386,7 +386,8 @@ class Protocol(Mannered):
         if not self.between_messages():
             head = self._head_number
             self.feed(data)
-            if self._heading >= 0 and head == self._head_number and self._state == "uvicorn":
+            unended = self._heading >= 0 and head == self._head_number
+            if unended and not self._behind and self._state == "uvicorn":
                 self._heading += len(data)
                 if self._heading > self.gateway.generation.config.limits.header + HEAD_SLACK:
                     self._refuse_head("header_too_large", "the request's head is longer than `limits.header` allows")
