@@ -8,12 +8,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from waypost.asgi import GONE, REFUSED
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
-from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from waypost.fastpath.names import STATUS_LINE, FlowControl, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,16 @@ _SLICE: Final = 16 * 1024
 """Bytes that are parsed before it is looked whether messages wait: each takes a hundred times its length in memory."""
 
 
+class _Flow(FlowControl):
+    """uvicorn resumes reading whenever an application asks for a body: not while bytes wait that were read before."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class Mannered(HttpToolsProtocol):
     """What is the same for fast messages and for those of uvicorn's."""
 
@@ -35,6 +46,7 @@ class Mannered(HttpToolsProtocol):
         self._within = False  # the parser is inside of a message
         self._heading = -1  # bytes of the head that the parser is in; -1: in none
         self._upgraded = False
+        self._flow = cast(_Flow, None)
         self._behind = b""  # what came behind messages that wait, not parsed
         self._running: RequestResponseCycle | None = None  # the message that the application has
         self._on_gone: Callable[[], None] | None = None
@@ -56,6 +68,7 @@ class Mannered(HttpToolsProtocol):
             at += _SLICE
         if at < len(data) and not self.transport.is_closing():
             self._behind += data[at:]
+            self._flow.held = True
             self.flow.pause_reading()
 
     def head_begins(self) -> None:
@@ -73,6 +86,10 @@ class Mannered(HttpToolsProtocol):
 
     # uvicorn's calls.
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = self._flow = _Flow(transport)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
@@ -82,7 +99,6 @@ class Mannered(HttpToolsProtocol):
         if self.pipeline:
             self.flow.pause_reading()
         elif self._behind:
-            self.flow.pause_reading()
             self.loop.call_soon(self._catch_up)
 
     def _catch_up(self) -> None:
@@ -90,6 +106,7 @@ class Mannered(HttpToolsProtocol):
         if self.pipeline or self.transport.is_closing():
             return
         data, self._behind = self._behind, b""
+        self._flow.held = False
         self.flow.resume_reading()
         if data:
             self.data_received(data)

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-__all__ = ["STATUS_LINE", "HttpToolsProtocol", "RequestResponseCycle"]
+__all__ = ["STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
 
 _METHODS: Final[dict[type, tuple[str, ...]]] = {
     HttpToolsProtocol: (
