@@ -60,6 +60,10 @@ test-python: build
 	@echo "== Python tests: unit, property, conformance, end to end"
 	$(BIN)/pytest $(ARGS)
 
+.PHONY: test-rolling
+test-rolling: build ## Restart all endpoints under load, 20,000 messages each time (about a minute)
+	WAYPOST_TEST_ROLLING=full $(BIN)/pytest -s tests/e2e/test_rolling.py $(ARGS)
+
 .PHONY: record-ruler
 record-ruler: build ## Record Event Ruler's verdicts anew (needs a JDK and Maven)
 	$(BIN)/python tests/conformance/event_ruler/record.py record

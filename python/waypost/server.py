@@ -22,6 +22,7 @@ import uvicorn
 
 from waypost import fastpath
 from waypost.app import Gateway, create_app
+from waypost.descriptors import raise_limit
 from waypost.errors import ConfigError, counted
 from waypost.table import read_config
 from waypost.workers import Link, supervise
@@ -74,6 +75,7 @@ def serve(
     listener would be open to other hosts without any keys.
     """
     _tell()
+    raise_limit()
     try:
         config = read_config(config_path)
         app = create_app(config)

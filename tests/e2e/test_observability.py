@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from .support.client import Client
+from .support.metrics import Metrics
 from .support.proxy import Proxy, command, environment, wait_until
 from .support.site import Launcher, Site
 from .support.upstream import unused_port
@@ -26,22 +26,6 @@ from .support.wire import Truncated, chunk, head
 CHAT = b'{"model":"m","messages":[]}'
 STREAM = {"model": "m", "messages": [], "stream": True}
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-
-
-class Metrics:
-    """What `/metrics` says at one moment."""
-
-    def __init__(self, proxy: Proxy, **how: Any) -> None:
-        response = proxy.ask("GET", "/metrics", **how)
-        assert (response.status, response.get("content-type")) == (200, "text/plain; version=0.0.4; charset=utf-8")
-        families = text_string_to_metric_families(response.body.decode())
-        self._samples = [sample for family in families for sample in family.samples]
-
-    def __call__(self, name: str, **labels: str) -> float:
-        found = [
-            each for each in self._samples if each.name == f"waypost_{name}" and labels.items() <= each.labels.items()
-        ]
-        return sum(each.value for each in found)
 
 
 class Log:

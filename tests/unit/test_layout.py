@@ -19,7 +19,7 @@ PACKAGE = ROOT / "python" / "waypost"
 
 LAYERS = (
     ("errors", "_native"),
-    ("config", ""),
+    ("config", "", "descriptors"),
     ("exchange", "dialects"),
     ("asgi", "table", "workers", "access_log"),
     ("app",),

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from waypost._native import Endpoint
+from waypost.descriptors import shortage
 from waypost.errors import UpstreamError
 from waypost.exchange import failures
 from waypost.exchange.connection import Connection
@@ -91,6 +92,8 @@ class Attempt(Timed):
         self._connecting = None
         if isinstance(outcome, Connection):
             self._open(outcome)
+        elif shortage(outcome) and self._exchange.attempt is self:
+            self._exchange.fail(failures.short(outcome))  # no endpoint's fault, and elsewhere it would be no better
         else:
             self._exchange.attempt_failed(self, "connect", failures.unreachable(self.endpoint, outcome))
 

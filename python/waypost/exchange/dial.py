@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from waypost.config.proxy import Proxy
+from waypost.descriptors import shortage
 from waypost.exchange.resolver import Address, Resolver, is_address
 from waypost.exchange.tunnel import TunnelError, open_tunnel
 
@@ -27,8 +28,6 @@ STAGGER: Final = 0.25
 _LEAST_STAGGER: Final = 0.01
 """RFC 8305, section 5."""
 
-_OUR_OWN: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors of this host, which say nothing of an address."""
 _NO_WAY: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """What is mostly the lack of one family on this host, and so says less than another address's error."""
 
@@ -101,7 +100,7 @@ async def _connect(
                 error = task.exception()
                 if error is None:
                     return task.result(), address
-                if not isinstance(error, OSError) or error.errno in _OUR_OWN:
+                if not isinstance(error, OSError) or shortage(error):
                     raise error
                 address.failed(loop.time())
                 errors.append((address, error))

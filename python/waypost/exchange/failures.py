@@ -15,14 +15,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from waypost._native import Endpoint
-from waypost.errors import UpstreamError
+from waypost.descriptors import tell_shortage
+from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange.tunnel import TunnelError
 
 if TYPE_CHECKING:
     from waypost.exchange.attempt import Attempt
     from waypost.exchange.runtime import Place
 
-__all__ = ["Failure", "after_all", "closed", "late", "malformed", "timed_out", "unreachable"]
+__all__ = ["Failure", "after_all", "closed", "late", "malformed", "short", "timed_out", "unreachable"]
 
 Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
 """What went wrong, as the core counts it: see `Plan.failed`."""
@@ -33,7 +34,7 @@ _REASONS: Final = {
     errno.ENETUNREACH: "the network cannot be reached",
     errno.ETIMEDOUT: "the connection timed out",
     errno.ECONNRESET: "the connection was reset",
-    errno.EMFILE: "this process has too many open files: raise its limit (ulimit -n)",
+    errno.EMFILE: "this process has too many open files",
     errno.ENFILE: "this host has too many open files",
 }
 
@@ -58,6 +59,13 @@ def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     else:
         reason = "no connection could be made"
     return _failed(endpoint, "upstream_unreachable", reason, retryable=True, detail=str(exc) or type(exc).__name__)
+
+
+def short(exc: BaseException) -> WaypostError:
+    """There was no connection for want of something that this process or its host should have."""
+    reason = (_REASONS.get(exc.errno or 0) if isinstance(exc, OSError) else None) or "this host is short of memory"
+    tell_shortage(f"no connection can be made to endpoints ({exc})")
+    return WaypostError("overloaded", f"no connection can be made to an endpoint: {reason}")
 
 
 def closed(endpoint: Endpoint, exc: BaseException | None, answered: bool) -> UpstreamError:

@@ -2,17 +2,19 @@
 
 - What its parser refuses is answered as JSON, with a code; heads are bounded in length and time.
 - An HTTP/1.0 client gets no chunks.
+- A client that sends many requests at once has few of them read at a time.
 - An application can be called when the client leaves, without a task that waits for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from waypost.asgi import GONE, REFUSED
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
-from waypost.fastpath.names import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from waypost.fastpath.names import STATUS_LINE, FlowControl, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +23,19 @@ __all__ = ["HEAD_SLACK", "Mannered"]
 
 HEAD_SLACK: Final = 256
 """Bytes that a head may take beside what `limits.header` counts."""
+
+_SLICE: Final = 16 * 1024
+"""Bytes that are parsed before it is looked whether messages wait: each takes a hundred times its length in memory."""
+
+
+class _Flow(FlowControl):
+    """uvicorn resumes reading whenever an application asks for a body: not while bytes wait that were read before."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
 
 
 class Mannered(HttpToolsProtocol):
@@ -31,6 +46,8 @@ class Mannered(HttpToolsProtocol):
         self._within = False  # the parser is inside of a message
         self._heading = -1  # bytes of the head that the parser is in; -1: in none
         self._upgraded = False
+        self._flow = cast(_Flow, None)
+        self._behind = b""  # what came behind messages that wait, not parsed
         self._running: RequestResponseCycle | None = None  # the message that the application has
         self._on_gone: Callable[[], None] | None = None
         self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
@@ -40,9 +57,19 @@ class Mannered(HttpToolsProtocol):
     def between_messages(self) -> bool:
         """No message is under way or waits, and the parser stands between messages."""
         cycle = self.cycle
-        return not (
-            self._within or self._upgraded or self.pipeline or (cycle is not None and not cycle.response_complete)
-        )
+        busy = cycle is not None and not cycle.response_complete
+        return not (self._within or self._upgraded or self._behind or self.pipeline or busy)
+
+    def feed(self, data: bytes) -> None:
+        """Give the parser what came, as long as no message waits; the rest later."""
+        at = 0
+        while at < len(data) and not (self._behind or self.pipeline or self.transport.is_closing()):
+            super().data_received(data if len(data) <= _SLICE else data[at : at + _SLICE])
+            at += _SLICE
+        if at < len(data) and not self.transport.is_closing():
+            self._behind += data[at:]
+            self._flow.held = True
+            self.flow.pause_reading()
 
     def head_begins(self) -> None:
         """The parser is in a head."""
@@ -59,11 +86,33 @@ class Mannered(HttpToolsProtocol):
 
     # uvicorn's calls.
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = self._flow = _Flow(transport)
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
+        elif self._behind:
+            self.loop.call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Nobody waits any more."""
+        if self.pipeline or self.transport.is_closing():
+            return
+        data, self._behind = self._behind, b""
+        self._flow.held = False
+        self.flow.resume_reading()
+        if data:
+            self.data_received(data)
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._behind = b""
         running = self._running
         if running is not None and not running.response_complete:
             # uvicorn tells the last message only, which waits where several were sent at once.

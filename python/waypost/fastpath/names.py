@@ -11,12 +11,13 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-__all__ = ["STATUS_LINE", "HttpToolsProtocol", "RequestResponseCycle"]
+__all__ = ["STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
 
 _METHODS: Final[dict[type, tuple[str, ...]]] = {
     HttpToolsProtocol: (
         "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing",
-        "on_message_begin", "on_headers_complete", "on_message_complete", "send_400_response", "shutdown",
+        "on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete",
+        "send_400_response", "shutdown",
         "handle_websocket_upgrade", "_start_asgi_task", "_unsupported_upgrade_warning", "_unset_keepalive_if_required",
     ),
     FlowControl: ("pause_reading", "resume_reading"),

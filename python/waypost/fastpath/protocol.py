@@ -9,6 +9,7 @@ The rules, all of them in this file:
   reading paused, until it is over.
 - After an Upgrade nothing comes back from uvicorn.
 - What is no HTTP, or could be read in two ways, is refused here on either path, and the connection ends.
+- A connection for which there are too few file descriptors is refused before anything is read.
 - A client that lets its connection wait is disconnected: `_HEAD_TIME` for a head, `_BODY_IDLE` between the pieces of a
   body, uvicorn's `timeout_keep_alive` between messages.
 """
@@ -21,6 +22,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from waypost._native import RequestReader
+from waypost.descriptors import Descriptors
 from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
@@ -53,6 +55,7 @@ class Protocol(Mannered):
     """uvicorn's HTTP/1 protocol with a fast path beside it. `fast_path` makes the class for one application."""
 
     gateway: Gateway
+    descriptors: Descriptors
     fast = True
     """Carry plain messages. False: only judge heads, all messages are uvicorn's."""
 
@@ -72,6 +75,7 @@ class Protocol(Mannered):
         self._held = 0  # bytes of the budget that `_raw` takes
         self._left = 0  # bytes of a fast message's body that are still to come
         self._rest = b""  # what came behind a fast message
+        self._head_number = 0  # of the heads that uvicorn's parser has begun
         self._stopping = False
 
     # The event loop's calls.
@@ -80,7 +84,15 @@ class Protocol(Mannered):
         super().connection_made(transport)
         self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
         self.gateway.recorder.client_connected()
-        self._expect(_HEAD_TIME)
+        sock = transport.get_extra_info("socket")
+        descriptor = -1 if sock is None else sock.fileno()
+        if self.descriptors.room(descriptor):
+            self._expect(_HEAD_TIME)
+            return
+        message = "this process has no connection left for another client: try again later, or elsewhere"
+        self.refuse(WaypostError("overloaded", message))
+        if self.descriptors.hurry(descriptor):
+            transport.close()
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -366,25 +378,33 @@ class Protocol(Mannered):
         self._state = "uvicorn"
         self._carrier.deadline = math.inf
         self._heading = -1
-        super().data_received(raw)
+        self.feed(raw)
         if self._stopping:
             super().shutdown()
 
     def _to_uvicorn(self, data: bytes) -> None:
         if not self.between_messages():
-            if self._heading >= 0:
+            head = self._head_number
+            self.feed(data)
+            unended = self._heading >= 0 and head == self._head_number
+            if unended and not self._behind and self._state == "uvicorn":
                 self._heading += len(data)
                 if self._heading > self.gateway.generation.config.limits.header + HEAD_SLACK:
-                    message = "the request's head is longer than `limits.header` allows"
-                    self.refuse(WaypostError("header_too_large", message))
-                    return
-            super().data_received(data)
+                    self._refuse_head("header_too_large", "the request's head is longer than `limits.header` allows")
             return
         self._state = "boundary"
         self._unset_keepalive_if_required()
         self._offer(data)
 
+    def _refuse_head(self, code: str, message: str) -> None:
+        """Give up a head that comes too slowly, or does not end."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # in the middle of another response nothing can be said
+        else:
+            self.refuse(WaypostError(code, message))
+
     def head_begins(self) -> None:
+        self._head_number += 1
         self._expect(_HEAD_TIME)
 
     def head_ends(self) -> None:
@@ -408,10 +428,15 @@ class Protocol(Mannered):
             self.transport.abort()
             return
         state = self._state
-        if state == "head" or (state == "uvicorn" and self._heading >= 0):
+        message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
+        if state == "head":
             self._forget()
-            message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
             self.refuse(WaypostError("bad_framing", message))
+        elif state == "uvicorn" and self._heading >= 0:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._expect(_HEAD_TIME)  # the message before it is not over: its client need not hurry
+            else:
+                self._refuse_head("bad_framing", message)
         elif state == "body" or state == "exchange":  # noqa: PLR1714
             message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
             error = WaypostError("bad_framing", message)
@@ -462,4 +487,4 @@ def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
         raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
     if app.user_middleware:
         raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
-    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast})
+    return type("Protocol", (Protocol,), {"gateway": gateway, "descriptors": Descriptors(), "fast": fast})

@@ -261,6 +261,30 @@ fn nobody_is_fit_and_there_is_no_panic() {
     assert_eq!(site.view(at(1))[0].in_flight, 1, "of the first");
 }
 
+#[test]
+fn who_may_be_unfit_is_tried_before_those_who_failed_are_tried_again() {
+    let breaker = Breaker { consecutive: 2, ..Breaker::default() };
+    let policy = Policy { breaker, ..calm() };
+    for (clusters, there) in [(vec![(2, policy.clone())], (0, 0)), (vec![(2, policy), (1, calm())], (1, 0))] {
+        let site = Site::new(&clusters);
+        // One of two, so that there is no panic.
+        while site.view(at(0))[0].endpoints[0].condition == Condition::Fit {
+            let mut course = site.message(at(0));
+            if attempt(&course.begin(at(0))).endpoint == 0 {
+                attempt(&fail(&mut course, Failure::Connect, at(0)));
+            }
+            answer(&mut course, at(0));
+        }
+        let mut course = site.message(at(1));
+        let first = attempt(&course.begin(at(1)));
+        assert_eq!((first.cluster, first.endpoint), (0, 1));
+        let second = attempt(&fail(&mut course, Failure::Connect, at(1)));
+        assert_eq!((second.cluster, second.endpoint), there, "another cluster comes first");
+        answer(&mut course, at(1));
+        assert!(site.idle(at(1)));
+    }
+}
+
 // Deadlines.
 
 #[test]

@@ -114,6 +114,15 @@ class Process:
                 count += str(entry.readlink()).startswith("socket:")
         return count
 
+    def descriptors(self) -> int:
+        """How many files it has open, sockets included."""
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has taken."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, expected: int | None = 0) -> None:
         """SIGTERM, and hold it to its promises: the exit code, no process left, nothing said of defects."""
         self.hang_up()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,12 +30,18 @@ class Launcher:
         self._servers: list[Server] = []
         self._tunnels: list[ConnectProxy] = []
 
-    def serve(self, config: Mapping[str, Any] | str, *args: str, env: Mapping[str, str] | None = None) -> Proxy:
-        """`waypost serve` on a free port (unless `args` name a Unix socket)."""
+    def serve(
+        self,
+        config: Mapping[str, Any] | str,
+        *args: str,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str] = (sys.executable, "-m", "waypost"),
+    ) -> Proxy:
+        """`waypost serve` on a free port (unless `args` name a Unix socket). `program` is how to call `waypost`."""
         file = self.directory / f"waypost-{len(self.proxies)}.yaml"
         file.write_text(config if isinstance(config, str) else json.dumps(config))
         where = () if "--uds" in args or "--port" in args else ("--port", "0")
-        argv = [sys.executable, "-m", "waypost", "serve", str(file), *where, *_ARGUMENTS[self.path], *args]
+        argv = [*program, "serve", str(file), *where, *_ARGUMENTS[self.path], *args]
         proxy = Proxy(argv, config=file, env=environment(**(env or {})))
         self.proxies.append(proxy)
         return proxy
@@ -91,7 +97,7 @@ class Site:
         rest: Mapping[str, Any] | None = None,
         *,
         args: tuple[str, ...] = (),
-        env: Mapping[str, str] | None = None,
+        **how: Any,
     ) -> None:
         """Clusters without endpoints get an upstream each. `fallback` in one is its route's, `base` its URL's path.
 
@@ -110,7 +116,7 @@ class Site:
             # Every path, those of the API that no route serves unless it names them included.
             match = {"path": [{"prefix": "/"}], **self._match(name)}
             routes.append({"name": f"to-{name}", "match": match, "to": name, "fallback": fallback})
-        self.proxy = launcher.serve({"clusters": full, "routes": routes, **(rest or {})}, *args, env=env)
+        self.proxy = launcher.serve({"clusters": full, "routes": routes, **(rest or {})}, *args, **how)
 
     @staticmethod
     def _match(name: str) -> dict[str, Any]:

@@ -192,7 +192,8 @@ impl Group {
         self.lock().gate.leave(permit, now);
     }
 
-    /// Begins an attempt at an endpoint that is fit and not in `tried`, and puts it there.
+    /// Begins an attempt at an endpoint that is fit and not in `tried`, and puts it there. Where all that are fit were
+    /// tried and there is no other cluster, the others have their turn.
     ///
     /// `key` is the [`hash`](super::rendezvous::hash) of the field that the policy's `hash` names, where the message has it.
     /// `fallback`: there is another cluster to go to, so that endpoints that are not fit need not be used (see
@@ -442,7 +443,10 @@ impl Group {
             weights.push(weight);
         }
         let all = self.members.len() as u64;
-        if !fallback && fit * 100 < all * u64::from(self.policy.health.panic_percent) {
+        let panic = u64::from(self.policy.health.panic_percent);
+        // Where everyone fit has failed this very message, someone who may be is better than the same ones again.
+        let exhausted = panic > 0 && open == 0 && !tried.is_empty();
+        if !fallback && (fit * 100 < all * panic || exhausted) {
             for (position, (member, weight)) in self.members.iter().zip(&mut weights).enumerate() {
                 let standing =
                     state.get(member.key).map(|endpoint| endpoint.health.standing(&self.policy, now));
