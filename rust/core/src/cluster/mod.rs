@@ -7,6 +7,7 @@
 //!
 //! None of it looks at a clock or at a source of randomness: `now` is passed in, and a seed.
 
+mod accounts;
 pub mod balance;
 mod breaker;
 mod bucket;
@@ -31,6 +32,7 @@ mod time;
 mod view;
 mod window;
 
+pub use accounts::{Accounts, Memory};
 pub use balance::Tried;
 pub use breaker::{Breaker, Change, Pass, State as BreakerState};
 pub use bucket::{Quota, Word};

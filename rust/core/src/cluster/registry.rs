@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::accounts::Accounts;
 use super::group::{Group, lock};
 use super::policy::Policy;
 use super::rng::Rng;
@@ -33,6 +34,7 @@ use super::view::ClusterView;
 #[derive(Debug)]
 pub struct Registry {
     clusters: HashMap<Box<str>, Weak<Mutex<State>>, RandomState>,
+    accounts: Arc<Accounts>,
     rng: Rng,
     generation: u64,
 }
@@ -41,7 +43,16 @@ impl Registry {
     /// Without clusters. `seed` should be random, and not known to clients.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { clusters: HashMap::with_hasher(RandomState::default()), rng: Rng::new(seed), generation: 0 }
+        let mut rng = Rng::new(seed);
+        let accounts = Accounts::on_heap(rng.next_u64());
+        Self::sharing(accounts, rng.next_u64())
+    }
+
+    /// Without clusters. The accounts of their rates are in `accounts`, which processes can share.
+    #[must_use]
+    pub fn sharing(accounts: Accounts, seed: u64) -> Self {
+        let clusters = HashMap::with_hasher(RandomState::default());
+        Self { clusters, accounts: Arc::new(accounts), rng: Rng::new(seed), generation: 0 }
     }
 
     /// A snapshot comes into force: one group for each of its clusters, given by unique name, endpoints (unique URL and
@@ -56,7 +67,9 @@ impl Registry {
         let mut groups = Vec::new();
         for (name, endpoints, policy) in clusters {
             let state = self.clusters.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let state = Arc::new(Mutex::new(State::new(&policy, self.rng.next_u64(), now)));
+                let accounts = Arc::clone(&self.accounts);
+                let state = State::new(name, &policy, accounts, self.rng.next_u64(), now);
+                let state = Arc::new(Mutex::new(state));
                 self.clusters.insert(name.into(), Arc::downgrade(&state));
                 state
             });

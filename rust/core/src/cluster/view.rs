@@ -107,7 +107,7 @@ impl ClusterView {
             refused: state.gate.refused(),
             retries_left: state.budget.left(&policy.retry, now),
             latency: quantile(50).zip(quantile(95)).zip(quantile(99)).map(|((a, b), c)| [a, b, c]),
-            rates: state.meters.iter().map(|meter| (*meter.rate(), meter.len())).collect(),
+            rates: state.meters.iter().map(|meter| (*meter.rate(), meter.accounts())).collect(),
             endpoints,
         }
     }

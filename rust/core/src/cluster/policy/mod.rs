@@ -286,7 +286,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Accounts kept: at 48 bytes each, 3 MiB. See [`Meter`](super::Meter) for what a smaller number would mean.
+    /// Accounts kept: at 34 bytes each, 2 MiB. See [`Meter`](super::Meter) for what a smaller number would mean.
     pub const KEYS: u32 = 65_536;
 }
 
