@@ -577,7 +577,19 @@ class Registry:
     """What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits. Outlives
     snapshots. A snapshot that was not applied to one has state of its own."""
 
-    def __new__(cls) -> Registry: ...
+    SIZE: Final[int]
+    """Bytes of memory for the accounts of rates."""
+
+    def __new__(cls, memory: Buffer | None = None) -> Registry:
+        """Know nothing.
+
+        `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. For processes that share it (a
+        mapping that was made before they were forked, as the registry was) rates hold together. `None`: memory of its own.
+        """
+
+    def become_worker(self, worker: int, workers: int) -> None:
+        """From now on this process is this worker, from 0, of so many: it has its share of each fixed concurrency limit,
+        and ids and random choices of its own. `ValueError`: there is no such worker."""
     def apply(self, snapshot: Snapshot) -> None:
         """A snapshot comes into force, once: `ValueError` where it is already."""
     def view(self) -> list[dict[str, Any]]:

@@ -81,7 +81,7 @@ class Gateway:
         self.access_log = AccessLog(self.recorder, config.access_log)
         """Writes these lines."""
         self.recorder.loaded(good=True, first=True)
-        self.registry = Registry()
+        self.registry = Registry(mmap.mmap(-1, Registry.SIZE))
         """What is known of clusters and endpoints, from one generation to the next."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, against `limits.buffered`."""

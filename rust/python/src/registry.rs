@@ -1,14 +1,16 @@
 //! `Registry`: what is known of clusters and endpoints, beside the snapshots.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use waypost_core::cluster::{self, ClusterView, Condition, Counts, EndpointView, Instant};
+use waypost_core::cluster::{self, Accounts, ClusterView, Condition, Counts, EndpointView, Instant, Share};
 
-use crate::snapshot::{IDS, Snapshot};
+use crate::recorder::Shared;
+use crate::snapshot::{IDS, Snapshot, seed};
 use crate::{clock, policy};
 
 /// What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits.
@@ -19,14 +21,35 @@ pub(crate) struct Registry {
 
 #[pymethods]
 impl Registry {
+    /// Bytes of memory for the accounts of rates.
+    #[classattr]
+    const SIZE: usize = Accounts::CELLS * size_of::<u64>();
+
     #[new]
-    fn new() -> Self {
-        Self { registry: Mutex::new(cluster::Registry::new(IDS.number())) }
+    #[pyo3(signature = (memory = None))]
+    fn new(memory: Option<PyBuffer<u8>>) -> PyResult<Self> {
+        clock::now(); // Processes that are forked from now on count time from the same beginning.
+        let accounts = match memory {
+            None => Accounts::on_heap(IDS.number()),
+            Some(buffer) => Accounts::new(Box::new(Shared::of(buffer)?), IDS.number())
+                .ok_or_else(|| PyValueError::new_err("the memory is too small"))?,
+        };
+        Ok(Self { registry: Mutex::new(cluster::Registry::sharing(accounts, IDS.number())) })
+    }
+
+    /// From now on this process is this worker, from 0, of so many.
+    fn become_worker(&self, worker: u32, workers: u32) -> PyResult<()> {
+        if worker >= workers {
+            return Err(PyValueError::new_err(format!("of {workers} workers none is number {worker}")));
+        }
+        IDS.reseed(seed());
+        self.lock().become_worker(Share { worker, workers }, IDS.number());
+        Ok(())
     }
 
     /// A snapshot comes into force, once: `ValueError` where it is already.
     fn apply(&self, snapshot: &Snapshot) -> PyResult<()> {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.lock();
         if snapshot.shared().join(&mut registry) {
             Ok(())
         } else {
@@ -52,7 +75,11 @@ impl Registry {
     }
 
     fn views_at(&self, now: Instant) -> Vec<ClusterView> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).view(now)
+        self.lock().view(now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, cluster::Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -105,7 +105,8 @@ impl Accounts {
     pub(super) fn rule(&self, cluster: &str, rate: &Rate, nth: usize) -> Rule {
         let numbers = [rate.messages, rate.burst, rate.keys, rate.per as u32].map(u64::from);
         let numbers = numbers.into_iter().chain([nanos(rate.every), nth as u64]);
-        let hash = numbers.fold(seeded_hash(self.seed, cluster.as_bytes()), |hash, number| mix(hash ^ number));
+        let hash =
+            numbers.fold(seeded_hash(self.seed, cluster.as_bytes()), |hash, number| mix(hash ^ number));
         let of_cluster = rate.per == Per::Cluster;
         let keys = if of_cluster { 1 } else { rate.keys.max(1) };
         let (_, most) = self.range(of_cluster);
@@ -168,7 +169,8 @@ impl Accounts {
     /// How many accounts of a rule are kept. Looks at each place that they could be in.
     pub(super) fn count(&self, rule: &Rule) -> usize {
         let (from, most) = self.range(rule.of_cluster);
-        let sets = (0..rule.sets).map(|at| usize::try_from(from + (rule.first + at) % most).unwrap_or_default());
+        let sets =
+            (0..rule.sets).map(|at| usize::try_from(from + (rule.first + at) % most).unwrap_or_default());
         sets.flat_map(|set| self.set(set * SET)).filter(|account| account.is_of(rule)).count()
     }
 
@@ -187,7 +189,8 @@ impl Accounts {
     }
 
     fn find(&self, rule: &Rule, place: Place) -> Option<Account<'_>> {
-        self.set(place.set).find(|account| account.fingerprint.load(Acquire) == place.fingerprint && account.is_of(rule))
+        self.set(place.set)
+            .find(|account| account.fingerprint.load(Acquire) == place.fingerprint && account.is_of(rule))
     }
 
     /// Finds an account, or begins one.

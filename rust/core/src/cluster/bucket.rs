@@ -179,7 +179,9 @@ mod tests {
         assert_eq!(quota.give_back(two), one);
         assert_eq!(quota.take(quota.give_back(one), now), Ok(one));
         let full = quota.full_at(two);
-        assert!(full.since(now) >= Duration::from_millis(666) && full.since(now) < Duration::from_millis(667));
+        assert!(
+            full.since(now) >= Duration::from_millis(666) && full.since(now) < Duration::from_millis(667)
+        );
         assert_eq!(quota.take(two, full), quota.take(0, full));
     }
 

@@ -62,7 +62,10 @@ impl Meter {
     pub fn take_all(meters: &[Self], caller: &Caller<'_>, now: Instant) -> Result<(), Exceeded> {
         let exceeded = |meter: &Self, wait| Exceeded { rate: meter.rate, retry_after: wait };
         for meter in meters {
-            meter.accounts.look(&meter.rule, meter.place(caller), now).map_err(|wait| exceeded(meter, wait))?;
+            meter
+                .accounts
+                .look(&meter.rule, meter.place(caller), now)
+                .map_err(|wait| exceeded(meter, wait))?;
         }
         for (taken, meter) in meters.iter().enumerate() {
             if let Err(wait) = meter.accounts.take(&meter.rule, meter.place(caller), now) {

@@ -39,7 +39,7 @@ pub use bucket::{Quota, Word};
 pub use checker::Checker;
 pub use endpoint::Endpoint;
 pub use failure::{Failure, Outcome};
-pub use gate::{Entry, Gate, Permit, Refusal, Refusals, Turn};
+pub use gate::{Entry, Gate, Permit, Refusal, Refusals, Share, Turn};
 pub use gradient::Gradient;
 pub use group::{Attempt, Group, NoEndpoint, ORDINARY};
 pub use health::{Health, Standing};

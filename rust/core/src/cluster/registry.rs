@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::accounts::Accounts;
+use super::gate::Share;
 use super::group::{Group, lock};
 use super::policy::Policy;
 use super::rng::Rng;
@@ -35,6 +36,7 @@ use super::view::ClusterView;
 pub struct Registry {
     clusters: HashMap<Box<str>, Weak<Mutex<State>>, RandomState>,
     accounts: Arc<Accounts>,
+    share: Share,
     rng: Rng,
     generation: u64,
 }
@@ -52,7 +54,13 @@ impl Registry {
     #[must_use]
     pub fn sharing(accounts: Accounts, seed: u64) -> Self {
         let clusters = HashMap::with_hasher(RandomState::default());
-        Self { clusters, accounts: Arc::new(accounts), rng: Rng::new(seed), generation: 0 }
+        Self {
+            clusters,
+            accounts: Arc::new(accounts),
+            share: Share::default(),
+            rng: Rng::new(seed),
+            generation: 0,
+        }
     }
 
     /// A snapshot comes into force: one group for each of its clusters, given by unique name, endpoints (unique URL and
@@ -68,7 +76,8 @@ impl Registry {
         for (name, endpoints, policy) in clusters {
             let state = self.clusters.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
                 let accounts = Arc::clone(&self.accounts);
-                let state = State::new(name, &policy, accounts, self.rng.next_u64(), now);
+                let mut state = State::new(name, &policy, accounts, self.rng.next_u64(), now);
+                state.gate.take_share(self.share);
                 let state = Arc::new(Mutex::new(state));
                 self.clusters.insert(name.into(), Arc::downgrade(&state));
                 state
@@ -77,6 +86,17 @@ impl Registry {
         }
         self.clusters.retain(|_, state| state.strong_count() > 0);
         groups
+    }
+
+    /// From now on this process is one of several: it takes its share of what is fixed, and makes choices of its own.
+    pub fn become_worker(&mut self, share: Share, seed: u64) {
+        self.share = share;
+        self.rng = Rng::new(seed);
+        for state in self.clusters.values().filter_map(Weak::upgrade) {
+            let mut state = lock(&state);
+            state.rng = Rng::new(self.rng.next_u64());
+            state.gate.take_share(share);
+        }
     }
 
     /// Everything that is known now, by cluster name.
