@@ -121,10 +121,7 @@ def serve(
             return _run(_Server(settings, gateway, path, lambda: _say(ready), _say, config.listen), sock)
 
         def work(link: Link) -> int:
-            gateway.recorder.become_worker(link.index)
-            gateway.is_alone = False
-            gateway.registry.become_worker(link.index, workers)
-            gateway.recorder.loaded(good=True, first=True)
+            gateway.become_worker(link.index, workers)
             # All of them read the same file at the same time: one voice is enough.
             say = _say if link.index == 0 else _keep_quiet
             if link.replaces:
@@ -140,7 +137,8 @@ def serve(
 
         # An open listener here would keep new connections waiting while the workers drain.
         started = f"{ready[:-1]}, {workers} workers)"
-        return supervise(workers, work, lambda: _say(started), sock.close, gateway.recorder.forget_worker)
+        gateway.divide(workers)
+        return supervise(workers, work, lambda: _say(started), sock.close, gateway.forget_worker)
     finally:
         sock.close()
         if uds is not None:

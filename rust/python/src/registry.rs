@@ -7,7 +7,9 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use waypost_core::cluster::{self, Accounts, ClusterView, Condition, Counts, EndpointView, Instant, Share};
+use waypost_core::cluster::{
+    self, Accounts, Board, ClusterView, Condition, Counts, EndpointView, Instant, Share,
+};
 
 use crate::recorder::Shared;
 use crate::snapshot::{IDS, Snapshot, seed};
@@ -24,6 +26,10 @@ impl Registry {
     /// Bytes of memory for the accounts of rates.
     #[classattr]
     const SIZE: usize = Accounts::CELLS * size_of::<u64>();
+
+    /// Bytes of memory for what a worker tells of its clusters.
+    #[classattr]
+    const SLOT: usize = Board::SLOT * size_of::<u64>();
 
     #[new]
     #[pyo3(signature = (memory = None))]
@@ -45,6 +51,22 @@ impl Registry {
         IDS.reseed(seed());
         self.lock().become_worker(Share { worker, workers }, IDS.number());
         Ok(())
+    }
+
+    /// Processes that are forked from now on tell each other in this memory how their clusters are.
+    fn show(&self, memory: PyBuffer<u8>) -> PyResult<()> {
+        self.lock().show(Board::new(Box::new(Shared::of(memory)?)));
+        Ok(())
+    }
+
+    /// Tell the other workers how clusters are.
+    fn publish(&self) {
+        self.lock().publish(clock::now());
+    }
+
+    /// A worker is gone.
+    fn forget_worker(&self, worker: usize) {
+        self.lock().forget_worker(worker);
     }
 
     /// A snapshot comes into force, once: `ValueError` where it is already.
@@ -142,6 +164,12 @@ fn endpoint_view<'py>(py: Python<'py>, view: &EndpointView, now: Instant) -> PyR
     let out = dict(py, [("url", view.url.as_str())])?;
     out.set_item("weight", view.weight)?;
     out.set_item("condition", view.condition.name())?;
+    let conditions = PyDict::new(py);
+    for condition in view.conditions.iter().map(|condition| condition.name()) {
+        let count = view.conditions.iter().filter(|other| other.name() == condition).count();
+        conditions.set_item(condition, count)?;
+    }
+    out.set_item("conditions", (conditions.len() > 1).then_some(conditions))?;
     let (until, share) = match view.condition {
         Condition::Open(until) | Condition::Resting(until) => (Some(until.since(now).as_secs_f64()), 0.0),
         Condition::Starting(thousandths) => (None, f64::from(thousandths) / 1000.0),

@@ -9,6 +9,7 @@
 
 mod accounts;
 pub mod balance;
+mod board;
 mod breaker;
 mod bucket;
 mod checker;
@@ -25,6 +26,7 @@ pub mod policy;
 mod queue;
 mod registry;
 pub mod rendezvous;
+mod report;
 pub mod retry;
 mod rng;
 mod state;
@@ -34,6 +36,7 @@ mod window;
 
 pub use accounts::{Accounts, Memory};
 pub use balance::Tried;
+pub use board::Board;
 pub use breaker::{Breaker, Change, Pass, State as BreakerState};
 pub use bucket::{Quota, Word};
 pub use checker::Checker;

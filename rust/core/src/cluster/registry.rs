@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::accounts::Accounts;
+use super::board::Board;
 use super::gate::Share;
 use super::group::{Group, lock};
 use super::policy::Policy;
@@ -37,6 +38,7 @@ pub struct Registry {
     clusters: HashMap<Box<str>, Weak<Mutex<State>>, RandomState>,
     accounts: Arc<Accounts>,
     share: Share,
+    board: Option<Board>,
     rng: Rng,
     generation: u64,
 }
@@ -58,6 +60,7 @@ impl Registry {
             clusters,
             accounts: Arc::new(accounts),
             share: Share::default(),
+            board: None,
             rng: Rng::new(seed),
             generation: 0,
         }
@@ -99,11 +102,39 @@ impl Registry {
         }
     }
 
-    /// Everything that is known now, by cluster name.
+    /// Everything that is known now, by cluster name; of several workers, with what the others have published.
     #[must_use]
     pub fn view(&self, now: Instant) -> Vec<ClusterView> {
+        let mut views = self.own(true, now);
+        if let Some(board) = &self.board {
+            let worker = usize::try_from(self.share.worker).unwrap_or(usize::MAX);
+            ClusterView::merge(&mut views, board.others(worker), board.gone());
+        }
+        views
+    }
+
+    /// Processes that are forked from now on tell each other on this board how their clusters are.
+    pub fn show(&mut self, board: Board) {
+        self.board = Some(board);
+    }
+
+    /// Tells the other workers, if there are any, how clusters are now: to be called about once a second.
+    pub fn publish(&self, now: Instant) {
+        if let Some(board) = &self.board {
+            board.write(usize::try_from(self.share.worker).unwrap_or(usize::MAX), &self.own(false, now));
+        }
+    }
+
+    /// A worker is gone. For the process that has forked the workers.
+    pub fn forget_worker(&self, worker: usize) {
+        if let Some(board) = &self.board {
+            board.forget(worker);
+        }
+    }
+
+    fn own(&self, accounts: bool, now: Instant) -> Vec<ClusterView> {
         let mut views: Vec<ClusterView> = (self.clusters.iter())
-            .filter_map(|(name, state)| Some(ClusterView::of(name, &lock(&*state.upgrade()?), now)))
+            .filter_map(|(name, state)| Some(ClusterView::of(name, &lock(&*state.upgrade()?), accounts, now)))
             .collect();
         views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         views

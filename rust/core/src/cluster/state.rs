@@ -102,6 +102,18 @@ pub(super) struct Key {
     turn: u32,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.attempts += more.attempts;
+        self.succeeded += more.succeeded;
+        self.unreachable += more.unreachable;
+        self.timed_out += more.timed_out;
+        self.broken += more.broken;
+        self.refused += more.refused;
+        self.cancelled += more.cancelled;
+    }
+}
+
 impl State {
     pub(super) fn new(name: &str, policy: &Policy, accounts: Arc<Accounts>, seed: u64, now: Instant) -> Self {
         Self {
