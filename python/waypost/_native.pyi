@@ -586,15 +586,16 @@ class Registry:
         """Know nothing.
 
         `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. For processes that share it (a
-        mapping that was made before they were forked, as the registry was) rates hold together. `None`: memory of its own.
+        mapping that was made before they were forked, as the registry was) rates hold together. `None`: memory of its
+        own.
         """
 
     def become_worker(self, worker: int, workers: int) -> None:
-        """From now on this process is this worker, from 0, of so many: it has its share of each fixed concurrency limit,
-        and ids and random choices of its own. `ValueError`: there is no such worker."""
+        """From now on this process is this worker, from 0, of so many: it has its share of each fixed concurrency
+        limit, and ids and random choices of its own. `ValueError`: there is no such worker."""
     def show(self, memory: Buffer) -> None:
-        """Processes that are forked from now on tell each other in this memory how their clusters are, so that `view` of
-        each of them speaks for all. Writable, a `SLOT` for each of them and another one, all zero at first and
+        """Processes that are forked from now on tell each other in this memory how their clusters are, so that `view`
+        of each of them speaks for all. Writable, a `SLOT` for each of them and another one, all zero at first and
         aligned to 8."""
     def publish(self) -> None:
         """Tell the other workers, if there are any, how clusters are now: to be called about once a second."""

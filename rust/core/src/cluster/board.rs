@@ -62,7 +62,14 @@ impl Board {
 
     /// A worker is gone: what it had counted remains. For one process only, which is no worker.
     pub(super) fn forget(&self, worker: usize) {
-        let Some(last) = self.read(worker).filter(|_| worker < self.workers()) else { return };
+        if worker >= self.workers() {
+            return;
+        }
+        let last = self.read(worker).unwrap_or_default();
+        self.put(worker, &[]);
+        if last.is_empty() {
+            return;
+        }
         let mut gone = self.gone();
         for view in last {
             match gone.iter_mut().find(|known| known.name == view.name) {
@@ -70,7 +77,6 @@ impl Board {
                 None => gone.push(view),
             }
         }
-        self.put(worker, &[]);
         self.put(self.workers(), &report::write(&gone));
     }
 

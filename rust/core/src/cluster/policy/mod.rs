@@ -219,7 +219,7 @@ impl Breaker {
     }
 }
 
-/// `concurrency`: how many messages at a time a cluster gets from this process.
+/// `concurrency`: how many messages at a time a cluster gets: of several workers, each has a part of what is fixed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Concurrency {
     /// Any number. The default: nobody but the operator knows what the endpoints take.
