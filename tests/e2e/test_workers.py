@@ -8,6 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -124,25 +125,30 @@ def test_any_worker_tells_of_all(launch: Launcher) -> None:
             for _ in range(5):
                 assert site.chat("model").response().status == 200
                 sent += 1
-    for worker in workers(proxy):
-        wait_until(lambda: count(seen(proxy)) == (sent, sent), "all workers have told")
+
+    def told(worker: int) -> bool:
         with only(proxy, worker):
-            assert count(seen(proxy)) == (sent, sent)
+            return count(seen(proxy)) == (sent, sent)
+
+    for worker in workers(proxy):
+        wait_until(partial(told, worker), "the other has told it")
+        with only(proxy, worker):
             text = proxy.ask("GET", "/metrics").body.decode()
-            samples = {
-                (sample.name, sample.labels.get("condition")): sample.value
-                for family in text_string_to_metric_families(text)
-                for sample in family.samples
-                if sample.name.startswith(("waypost_cluster", "waypost_endpoint"))
-            }
-            assert samples["waypost_cluster_messages_total", None] == sent
-            assert samples["waypost_endpoint_condition", "fit"] == 2
+        samples = {
+            (sample.name, sample.labels.get("condition")): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name.startswith(("waypost_cluster", "waypost_endpoint"))
+        }
+        assert samples["waypost_cluster_messages_total", None] == sent
+        assert samples["waypost_endpoint_condition", "fit"] == 2
     # What a worker has counted remains when it ends, and what it was doing does not.
     first = workers(proxy)[0]
     os.kill(first, signal.SIGKILL)
     proxy.wait_for(f"worker {first} was killed")
     wait_until(lambda: len(workers(proxy)) == 2, "there are two workers again")
-    wait_until(lambda: count(seen(proxy)) == (sent, sent), "the counts of the worker that is gone are there")
+    for worker in workers(proxy):
+        wait_until(partial(told, worker), "the counts of the worker that is gone are there")
     assert seen(proxy)["in_flight"] == 0
 
 

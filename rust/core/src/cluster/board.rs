@@ -211,7 +211,7 @@ mod tests {
         let done = AtomicBool::new(false);
         let read = std::thread::scope(|scope| {
             scope.spawn(|| {
-                for at in 0..20_000 {
+                for at in 0..3000 {
                     writer.write(0, &said[at % said.len()]);
                 }
                 done.store(true, Relaxed);
