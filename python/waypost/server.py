@@ -196,9 +196,14 @@ def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast
 
 def _run(server: _Server, sock: socket.socket) -> int:
     """Serve in this process until a signal says to stop."""
-    # uvicorn raises the signals that stopped it again, once it is done: with these handlers that means exit code 0.
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # Until uvicorn has handlers of its own, these stop it. It raises what stopped it again, once it is done: with these
+    # handlers that means exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, stop)
     server.run(sockets=[sock])
     return 0 if server.started else 1
 
