@@ -591,16 +591,16 @@ class Registry:
         """
 
     def become_worker(self, worker: int, workers: int) -> None:
-        """From now on this process is this worker, from 0, of so many: it has its share of each fixed concurrency
+        """From now on this process is this worker, from 0, of so many. It has its share of each fixed concurrency
         limit, and ids and random choices of its own. `ValueError`: there is no such worker."""
     def show(self, memory: Buffer) -> None:
-        """Processes that are forked from now on tell each other in this memory how their clusters are, so that `view`
-        of each of them speaks for all. Writable, a `SLOT` for each of them and another one, all zero at first and
-        aligned to 8."""
+        """Processes that are forked from now on tell each other in this memory how their clusters are. Then
+        `view` of each of them speaks for all. Writable, a `SLOT` for each of them and another one, all zero at first
+        and aligned to 8."""
     def publish(self) -> None:
-        """Tell the other workers, if there are any, how clusters are now: to be called about once a second."""
+        """Tell the other workers how clusters are. To be called about once a second."""
     def forget_worker(self, worker: int) -> None:
-        """A worker is gone: what it has counted remains. For the process that has forked the workers."""
+        """A worker is gone. What it has counted remains. For the process that has forked the workers."""
     def apply(self, snapshot: Snapshot) -> None:
         """A snapshot comes into force, once: `ValueError` where it is already."""
     def view(self) -> list[dict[str, Any]]:

@@ -100,6 +100,7 @@ fn optional(out: &mut Vec<u64>, number: Option<u64>) {
 
 struct Numbers<'a>(&'a [u64]);
 
+#[allow(clippy::option_option)] // The outer one: there is no more. The inner one: nothing was said.
 impl Numbers<'_> {
     fn next(&mut self) -> Option<u64> {
         let (first, rest) = self.0.split_first()?;

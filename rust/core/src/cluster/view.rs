@@ -168,7 +168,11 @@ impl ClusterView {
         self.wait = self.wait.max(other.wait);
         self.retries_left = self.retries_left.saturating_add(other.retries_left);
         self.latency = match (self.latency, other.latency) {
-            (Some([a, b, c]), Some([d, e, f])) => Some([a.max(d), b.max(e), c.max(f)]),
+            (Some(own), Some(theirs)) => {
+                let mut longest = own;
+                longest.iter_mut().zip(theirs).for_each(|(own, theirs)| *own = theirs.max(*own));
+                Some(longest)
+            }
             (some, None) | (None, some) => some,
         };
         for theirs in &other.endpoints {
