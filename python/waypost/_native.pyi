@@ -577,7 +577,30 @@ class Registry:
     """What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits. Outlives
     snapshots. A snapshot that was not applied to one has state of its own."""
 
-    def __new__(cls) -> Registry: ...
+    SIZE: Final[int]
+    """Bytes of memory for the accounts of rates."""
+    SLOT: Final[int]
+    """Bytes of memory for what a worker tells of its clusters."""
+
+    def __new__(cls, memory: Buffer | None = None) -> Registry:
+        """Know nothing.
+
+        `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. For processes that share it (a
+        mapping that was made before they were forked, as the registry was) rates hold together. `None`: memory of its
+        own.
+        """
+
+    def become_worker(self, worker: int, workers: int) -> None:
+        """From now on this process is this worker, from 0, of so many. It has its share of each fixed concurrency
+        limit, and ids and random choices of its own. `ValueError`: there is no such worker."""
+    def show(self, memory: Buffer) -> None:
+        """Processes that are forked from now on tell each other in this memory how their clusters are. Then
+        `view` of each of them speaks for all. Writable, a `SLOT` for each of them and another one, all zero at first
+        and aligned to 8."""
+    def publish(self) -> None:
+        """Tell the other workers how clusters are. To be called about once a second."""
+    def forget_worker(self, worker: int) -> None:
+        """A worker is gone. What it has counted remains. For the process that has forked the workers."""
     def apply(self, snapshot: Snapshot) -> None:
         """A snapshot comes into force, once: `ValueError` where it is already."""
     def view(self) -> list[dict[str, Any]]:

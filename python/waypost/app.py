@@ -81,7 +81,7 @@ class Gateway:
         self.access_log = AccessLog(self.recorder, config.access_log)
         """Writes these lines."""
         self.recorder.loaded(good=True, first=True)
-        self.registry = Registry()
+        self.registry = Registry(mmap.mmap(-1, Registry.SIZE))
         """What is known of clusters and endpoints, from one generation to the next."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, against `limits.buffered`."""
@@ -93,8 +93,6 @@ class Gateway:
         """How many connections clients have open, as far as the server tells."""
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
-        self.is_alone = True
-        """No other process serves the same listener."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
         self._lines: list[Line] = []
         self._lock = threading.Lock()
@@ -147,12 +145,28 @@ class Gateway:
             _logger.warning("there is no access log: %s", _not_opened(self.generation.config, exc).message)
 
     def publish(self) -> None:
-        """Set the gauges of this process to what they are now."""
+        """Set the gauges of this process to what they are now, and tell others how its clusters are."""
+        self.registry.publish()
         self.recorder.gauges(
             client_connections=self.client_connections(),
             upstream_idle=sum(len(runtime.pool) for runtime in self._runtimes.values()),
             buffered=self.budget.held,
         )
+
+    def divide(self, workers: int) -> None:
+        """There will be so many processes, forked from this one."""
+        self.registry.show(mmap.mmap(-1, Registry.SLOT * (workers + 1)))
+
+    def become_worker(self, worker: int, workers: int) -> None:
+        """From now on this process is this worker, from 0, of so many."""
+        self.recorder.become_worker(worker)
+        self.recorder.loaded(good=True, first=True)
+        self.registry.become_worker(worker, workers)
+
+    def forget_worker(self, worker: int) -> None:
+        """A worker is gone, and what it said of itself with it."""
+        self.recorder.forget_worker(worker)
+        self.registry.forget_worker(worker)
 
     def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raise `WaypostError` unless a request with these header fields may see what administration shows."""
@@ -194,9 +208,7 @@ def create_app(config: Config) -> Starlette:
         gateway.publish()
         accepts = b"".join(value for name, value in scope["headers"] if name == b"accept")
         openmetrics = b"application/openmetrics-text" in accepts
-        # Of several workers each knows its own clusters' state only.
-        registry = gateway.registry if gateway.is_alone else None
-        text, media_type = gateway.recorder.render(registry, openmetrics=openmetrics)
+        text, media_type = gateway.recorder.render(gateway.registry, openmetrics=openmetrics)
         return Response(text, media_type=media_type)
 
     @asynccontextmanager

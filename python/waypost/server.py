@@ -123,9 +123,7 @@ def serve(
             return _run(_Server(settings, gateway, path, lambda: _say(ready), _say, config.listen), sock)
 
         def work(link: Link) -> int:
-            gateway.recorder.become_worker(link.index)
-            gateway.is_alone = False
-            gateway.recorder.loaded(good=True, first=True)
+            gateway.become_worker(link.index, workers)
             # All of them read the same file at the same time: one voice is enough.
             say = _say if link.index == 0 else _keep_quiet
             if link.replaces:
@@ -141,7 +139,8 @@ def serve(
 
         # An open listener here would keep new connections waiting while the workers drain.
         started = f"{ready[:-1]}, {workers} workers)"
-        return supervise(workers, work, lambda: _say(started), sock.close, gateway.recorder.forget_worker)
+        gateway.divide(workers)
+        return supervise(workers, work, lambda: _say(started), sock.close, gateway.forget_worker)
     finally:
         sock.close()
         if uds is not None:
@@ -199,9 +198,14 @@ def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast
 
 def _run(server: _Server, sock: socket.socket) -> int:
     """Serve in this process until a signal says to stop."""
-    # uvicorn raises the signals that stopped it again, once it is done: with these handlers that means exit code 0.
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    # Until uvicorn has handlers of its own, these stop it. It raises what stopped it again, once it is done: with these
+    # handlers that means exit code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, stop)
     server.run(sockets=[sock])
     return 0 if server.started else 1
 

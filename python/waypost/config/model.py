@@ -201,7 +201,7 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     concurrency: Annotated[
         Count | AdaptiveConcurrency | Literal["adaptive", "unlimited"],
         Meta(
-            description="How many messages at a time the cluster gets from this process: a number, `unlimited`, "
+            description="How many messages at a time the cluster gets: a number (divided among workers), `unlimited`, "
             "`adaptive` (by latency), or `{adaptive: …}`."
         ),
     ] = "unlimited"

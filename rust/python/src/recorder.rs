@@ -222,12 +222,12 @@ pub(crate) fn now() -> u64 {
 }
 
 /// Memory that Python supplied: a mapping that other processes may share.
-struct Shared {
+pub(crate) struct Shared {
     buffer: PyBuffer<u8>,
 }
 
 impl Shared {
-    fn of(buffer: PyBuffer<u8>) -> PyResult<Self> {
+    pub(crate) fn of(buffer: PyBuffer<u8>) -> PyResult<Self> {
         if buffer.readonly() || !buffer.is_c_contiguous() || !buffer.buf_ptr().cast::<u64>().is_aligned() {
             return Err(PyValueError::new_err(
                 "the memory has to be writable, contiguous and aligned to 8 bytes",

@@ -1,14 +1,18 @@
 //! `Registry`: what is known of clusters and endpoints, beside the snapshots.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use waypost_core::cluster::{self, ClusterView, Condition, Counts, EndpointView, Instant};
+use waypost_core::cluster::{
+    self, Accounts, Board, ClusterView, Condition, Counts, EndpointView, Instant, Share,
+};
 
-use crate::snapshot::{IDS, Snapshot};
+use crate::recorder::Shared;
+use crate::snapshot::{IDS, Snapshot, seed};
 use crate::{clock, policy};
 
 /// What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits.
@@ -19,14 +23,55 @@ pub(crate) struct Registry {
 
 #[pymethods]
 impl Registry {
+    /// Bytes of memory for the accounts of rates.
+    #[classattr]
+    const SIZE: usize = Accounts::CELLS * size_of::<u64>();
+
+    /// Bytes of memory for what a worker tells of its clusters.
+    #[classattr]
+    const SLOT: usize = Board::SLOT * size_of::<u64>();
+
     #[new]
-    fn new() -> Self {
-        Self { registry: Mutex::new(cluster::Registry::new(IDS.number())) }
+    #[pyo3(signature = (memory = None))]
+    fn new(memory: Option<PyBuffer<u8>>) -> PyResult<Self> {
+        clock::now(); // Processes that are forked from now on count time from the same beginning.
+        let accounts = match memory {
+            None => Accounts::on_heap(IDS.number()),
+            Some(buffer) => Accounts::new(Box::new(Shared::of(buffer)?), IDS.number())
+                .ok_or_else(|| PyValueError::new_err("the memory is too small"))?,
+        };
+        Ok(Self { registry: Mutex::new(cluster::Registry::sharing(accounts, IDS.number())) })
+    }
+
+    /// From now on this process is this worker, from 0, of so many.
+    fn become_worker(&self, worker: u32, workers: u32) -> PyResult<()> {
+        if worker >= workers {
+            return Err(PyValueError::new_err(format!("of {workers} workers none is number {worker}")));
+        }
+        IDS.reseed(seed());
+        self.lock().become_worker(Share { worker, workers }, IDS.number());
+        Ok(())
+    }
+
+    /// Processes that are forked from now on tell each other in this memory how their clusters are.
+    fn show(&self, memory: PyBuffer<u8>) -> PyResult<()> {
+        self.lock().show(Board::new(Box::new(Shared::of(memory)?)));
+        Ok(())
+    }
+
+    /// Tell the other workers how clusters are.
+    fn publish(&self) {
+        self.lock().publish(clock::now());
+    }
+
+    /// A worker is gone.
+    fn forget_worker(&self, worker: usize) {
+        self.lock().forget_worker(worker);
     }
 
     /// A snapshot comes into force, once: `ValueError` where it is already.
     fn apply(&self, snapshot: &Snapshot) -> PyResult<()> {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.lock();
         if snapshot.shared().join(&mut registry) {
             Ok(())
         } else {
@@ -52,7 +97,11 @@ impl Registry {
     }
 
     fn views_at(&self, now: Instant) -> Vec<ClusterView> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).view(now)
+        self.lock().view(now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, cluster::Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,6 +164,12 @@ fn endpoint_view<'py>(py: Python<'py>, view: &EndpointView, now: Instant) -> PyR
     let out = dict(py, [("url", view.url.as_str())])?;
     out.set_item("weight", view.weight)?;
     out.set_item("condition", view.condition.name())?;
+    let conditions = PyDict::new(py);
+    for condition in view.conditions.iter().map(|condition| condition.name()) {
+        let count = view.conditions.iter().filter(|other| other.name() == condition).count();
+        conditions.set_item(condition, count)?;
+    }
+    out.set_item("conditions", (conditions.len() > 1).then_some(conditions))?;
     let (until, share) = match view.condition {
         Condition::Open(until) | Condition::Resting(until) => (Some(until.since(now).as_secs_f64()), 0.0),
         Condition::Starting(thousandths) => (None, f64::from(thousandths) / 1000.0),

@@ -23,8 +23,13 @@ use crate::route_table::{RouteTable, item, read_routes};
 use crate::{clock, errors};
 
 /// One source of ids for the process: they outlive snapshots. The standard library seeds its hasher from the system.
-pub(crate) static IDS: LazyLock<Ids> =
-    LazyLock::new(|| Ids::new(RandomState::new().hash_one(std::process::id())));
+pub(crate) static IDS: LazyLock<Ids> = LazyLock::new(|| Ids::new(seed()));
+
+/// A number that no other process has.
+pub(crate) fn seed() -> u64 {
+    // A forked process has the keys of its parent, but an id of its own.
+    RandomState::new().hash_one((std::process::id(), clock::now().nanos()))
+}
 
 /// What all messages of a snapshot share.
 pub(crate) struct Shared {

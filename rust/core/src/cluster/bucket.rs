@@ -10,7 +10,6 @@
 //! lengths, so that the rate is exact however long it goes on: after any time, the tokens handed out are within one of
 //! `burst + time × rate`, also for three a second.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::policy::Rate;
@@ -65,26 +64,17 @@ impl Quota {
         if next <= most { Ok(next) } else { Err(self.length(next - most, now)) }
     }
 
-    /// As [`take`](Self::take), from a bucket that others use too.
-    ///
-    /// # Errors
-    /// As [`take`](Self::take).
-    pub fn take_shared(&self, word: &AtomicU64, now: Instant) -> Result<(), Duration> {
-        // The word stands for itself: nothing else is published with it.
-        let mut seen = word.load(Ordering::Relaxed);
-        loop {
-            let next = self.take(seen, now)?;
-            match word.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(()),
-                Err(other) => seen = other,
-            }
-        }
+    /// Puts a token back into a bucket that it was taken from.
+    #[must_use]
+    pub fn give_back(&self, word: Word) -> Word {
+        word.saturating_sub(self.token)
     }
 
-    /// Whether a bucket is full, so that it need not be kept.
+    /// When a bucket is full, if nothing more is taken from it.
     #[must_use]
-    pub fn is_full(&self, word: Word, now: Instant) -> bool {
-        word <= self.ticks_at(now)
+    pub fn full_at(&self, word: Word) -> Instant {
+        let nanos = (u128::from(word) * u128::from(self.every)).div_ceil(u128::from(self.ticks));
+        Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     fn ticks_at(&self, now: Instant) -> u64 {
@@ -181,16 +171,18 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_word_is_charged_once_for_each() {
-        let quota = Quota::new(1, Duration::from_secs(1), 1000);
-        let word = AtomicU64::new(0);
-        let taken: usize = std::thread::scope(|scope| {
-            let take =
-                || (0..1000).filter(|_| quota.take_shared(&word, Instant::from_nanos(5)).is_ok()).count();
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-        });
-        assert_eq!(taken, 1000);
+    fn a_token_that_is_given_back_was_never_taken() {
+        let quota = Quota::new(3, Duration::from_secs(1), 2);
+        let now = Instant::from_nanos(5_000_000_000);
+        let one = quota.take(0, now).unwrap();
+        let two = quota.take(one, now).unwrap();
+        assert_eq!(quota.give_back(two), one);
+        assert_eq!(quota.take(quota.give_back(one), now), Ok(one));
+        let full = quota.full_at(two);
+        assert!(
+            full.since(now) >= Duration::from_millis(666) && full.since(now) < Duration::from_millis(667)
+        );
+        assert_eq!(quota.take(two, full), quota.take(0, full));
     }
 
     #[test]

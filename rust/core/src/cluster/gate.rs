@@ -25,6 +25,33 @@ pub struct Gate {
     /// Nanoseconds; 0 before anything has left.
     holding: f64,
     refused: Refusals,
+    share: Share,
+}
+
+/// Which of how many processes this is that serve the same clusters. They divide what is fixed among them; what has to be
+/// learned, each learns for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// From 0.
+    pub worker: u32,
+    /// At least one.
+    pub workers: u32,
+}
+
+/// The only one.
+impl Default for Share {
+    fn default() -> Self {
+        Self { worker: 0, workers: 1 }
+    }
+}
+
+impl Share {
+    /// This one's part of a limit: the parts make up the whole, but for that each is one at least.
+    #[must_use]
+    pub fn of(self, limit: u32) -> u32 {
+        let workers = self.workers.max(1);
+        (limit / workers + u32::from(self.worker < limit % workers)).max(1)
+    }
 }
 
 /// How many messages a gate has refused, by why.
@@ -93,6 +120,7 @@ impl Gate {
             queue: Queue::new(),
             holding: 0.0,
             refused: Refusals::default(),
+            share: Share::default(),
         };
         gate.adapt(policy, now);
         gate
@@ -108,12 +136,17 @@ impl Gate {
         }
     }
 
+    /// From now on only this part of a fixed limit is its own.
+    pub fn take_share(&mut self, share: Share) {
+        self.share = share;
+    }
+
     /// Messages that may be in flight; `None`: any number.
     #[must_use]
     pub fn limit(&self, policy: &Concurrency) -> Option<u32> {
         match policy {
             Concurrency::Unlimited => None,
-            Concurrency::Fixed(limit) => Some(*limit),
+            Concurrency::Fixed(limit) => Some(self.share.of(*limit)),
             Concurrency::Adaptive(adaptive) => {
                 Some(self.gradient.as_ref().map_or(adaptive.initial, |gradient| gradient.limit(adaptive)))
             }
@@ -255,6 +288,19 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
     const TWO: Concurrency = Concurrency::Fixed(2);
+
+    #[test]
+    fn workers_divide_a_limit() {
+        for (limit, workers, shares) in
+            [(8, 3, &[3, 3, 2][..]), (4, 2, &[2, 2]), (5, 1, &[5]), (2, 3, &[1, 1, 1])]
+        {
+            for (worker, share) in (0..).zip(shares) {
+                let mut gate = Gate::new(&Concurrency::Fixed(limit), at(0));
+                gate.take_share(Share { worker, workers });
+                assert_eq!(gate.limit(&Concurrency::Fixed(limit)), Some(*share));
+            }
+        }
+    }
 
     fn at(ms: u32) -> Instant {
         Instant::default() + ms * MS

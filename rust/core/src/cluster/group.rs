@@ -140,7 +140,7 @@ impl Group {
     /// A rate was reached.
     pub fn spend(&self, caller: &Caller<'_>, now: Instant) -> Result<(), Exceeded> {
         let mut state = self.lock();
-        let spent = Meter::take_all(&mut state.meters, caller, now);
+        let spent = Meter::take_all(&state.meters, caller, now);
         state.totals.rate_limited += u64::from(spent.is_err());
         spent
     }

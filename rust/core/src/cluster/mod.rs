@@ -7,7 +7,9 @@
 //!
 //! None of it looks at a clock or at a source of randomness: `now` is passed in, and a seed.
 
+mod accounts;
 pub mod balance;
+mod board;
 mod breaker;
 mod bucket;
 mod checker;
@@ -24,6 +26,7 @@ pub mod policy;
 mod queue;
 mod registry;
 pub mod rendezvous;
+mod report;
 pub mod retry;
 mod rng;
 mod state;
@@ -31,13 +34,15 @@ mod time;
 mod view;
 mod window;
 
+pub use accounts::{Accounts, Memory};
 pub use balance::Tried;
+pub use board::Board;
 pub use breaker::{Breaker, Change, Pass, State as BreakerState};
 pub use bucket::{Quota, Word};
 pub use checker::Checker;
 pub use endpoint::Endpoint;
 pub use failure::{Failure, Outcome};
-pub use gate::{Entry, Gate, Permit, Refusal, Refusals, Turn};
+pub use gate::{Entry, Gate, Permit, Refusal, Refusals, Share, Turn};
 pub use gradient::Gradient;
 pub use group::{Attempt, Group, NoEndpoint, ORDINARY};
 pub use health::{Health, Standing};

@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex, Weak};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::accounts::Accounts;
+use super::board::Board;
+use super::gate::Share;
 use super::group::{Group, lock};
 use super::policy::Policy;
 use super::rng::Rng;
@@ -33,6 +36,9 @@ use super::view::ClusterView;
 #[derive(Debug)]
 pub struct Registry {
     clusters: HashMap<Box<str>, Weak<Mutex<State>>, RandomState>,
+    accounts: Arc<Accounts>,
+    share: Share,
+    board: Option<Board>,
     rng: Rng,
     generation: u64,
 }
@@ -41,7 +47,23 @@ impl Registry {
     /// Without clusters. `seed` should be random, and not known to clients.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { clusters: HashMap::with_hasher(RandomState::default()), rng: Rng::new(seed), generation: 0 }
+        let mut rng = Rng::new(seed);
+        let accounts = Accounts::on_heap(rng.next_u64());
+        Self::sharing(accounts, rng.next_u64())
+    }
+
+    /// Without clusters. The accounts of their rates are in `accounts`, which processes can share.
+    #[must_use]
+    pub fn sharing(accounts: Accounts, seed: u64) -> Self {
+        let clusters = HashMap::with_hasher(RandomState::default());
+        Self {
+            clusters,
+            accounts: Arc::new(accounts),
+            share: Share::default(),
+            board: None,
+            rng: Rng::new(seed),
+            generation: 0,
+        }
     }
 
     /// A snapshot comes into force: one group for each of its clusters, given by unique name, endpoints (unique URL and
@@ -56,7 +78,10 @@ impl Registry {
         let mut groups = Vec::new();
         for (name, endpoints, policy) in clusters {
             let state = self.clusters.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let state = Arc::new(Mutex::new(State::new(&policy, self.rng.next_u64(), now)));
+                let accounts = Arc::clone(&self.accounts);
+                let mut state = State::new(name, &policy, accounts, self.rng.next_u64(), now);
+                state.gate.take_share(self.share);
+                let state = Arc::new(Mutex::new(state));
                 self.clusters.insert(name.into(), Arc::downgrade(&state));
                 state
             });
@@ -66,11 +91,50 @@ impl Registry {
         groups
     }
 
-    /// Everything that is known now, by cluster name.
+    /// From now on this process is one of several: it takes its share of what is fixed, and makes choices of its own.
+    pub fn become_worker(&mut self, share: Share, seed: u64) {
+        self.share = share;
+        self.rng = Rng::new(seed);
+        for state in self.clusters.values().filter_map(Weak::upgrade) {
+            let mut state = lock(&state);
+            state.rng = Rng::new(self.rng.next_u64());
+            state.gate.take_share(share);
+        }
+    }
+
+    /// Everything that is known now, by cluster name; of several workers, with what the others have published.
     #[must_use]
     pub fn view(&self, now: Instant) -> Vec<ClusterView> {
+        let mut views = self.own(true, now);
+        if let Some(board) = &self.board {
+            let worker = usize::try_from(self.share.worker).unwrap_or(usize::MAX);
+            ClusterView::merge(&mut views, board.others(worker), board.gone());
+        }
+        views
+    }
+
+    /// Processes that are forked from now on tell each other on this board how their clusters are.
+    pub fn show(&mut self, board: Board) {
+        self.board = Some(board);
+    }
+
+    /// Tells the other workers, if there are any, how clusters are now: to be called about once a second.
+    pub fn publish(&self, now: Instant) {
+        if let Some(board) = &self.board {
+            board.write(usize::try_from(self.share.worker).unwrap_or(usize::MAX), &self.own(false, now));
+        }
+    }
+
+    /// A worker is gone. For the process that has forked the workers.
+    pub fn forget_worker(&self, worker: usize) {
+        if let Some(board) = &self.board {
+            board.forget(worker);
+        }
+    }
+
+    fn own(&self, accounts: bool, now: Instant) -> Vec<ClusterView> {
         let mut views: Vec<ClusterView> = (self.clusters.iter())
-            .filter_map(|(name, state)| Some(ClusterView::of(name, &lock(&*state.upgrade()?), now)))
+            .filter_map(|(name, state)| Some(ClusterView::of(name, &lock(&*state.upgrade()?), accounts, now)))
             .collect();
         views.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         views

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::accounts::Accounts;
 use super::gate::Gate;
 use super::health::Health;
 use super::hedge::Histogram;
@@ -22,6 +23,8 @@ pub(super) struct State {
     pub(super) rng: Rng,
     pub(super) budget: Budget,
     pub(super) gate: Gate,
+    name: Box<str>,
+    accounts: Arc<Accounts>,
     pub(super) meters: Vec<Meter>,
     pub(super) latencies: Histogram,
     pub(super) totals: Totals,
@@ -99,9 +102,23 @@ pub(super) struct Key {
     turn: u32,
 }
 
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, more: Self) {
+        self.attempts += more.attempts;
+        self.succeeded += more.succeeded;
+        self.unreachable += more.unreachable;
+        self.timed_out += more.timed_out;
+        self.broken += more.broken;
+        self.refused += more.refused;
+        self.cancelled += more.cancelled;
+    }
+}
+
 impl State {
-    pub(super) fn new(policy: &Policy, seed: u64, now: Instant) -> Self {
+    pub(super) fn new(name: &str, policy: &Policy, accounts: Arc<Accounts>, seed: u64, now: Instant) -> Self {
         Self {
+            name: name.into(),
+            accounts,
             rng: Rng::new(seed),
             budget: Budget::new(&policy.retry),
             gate: Gate::new(&policy.concurrency, now),
@@ -236,10 +253,10 @@ impl State {
         let Some(policy) = self.policy() else { return };
         self.budget.adapt(&policy.retry);
         self.gate.adapt(&policy.concurrency, now);
-        let mut old = std::mem::take(&mut self.meters);
+        self.meters.clear();
         for rate in &policy.rate {
-            let kept = old.iter().position(|meter| meter.rate() == rate).map(|at| old.swap_remove(at));
-            self.meters.push(kept.unwrap_or_else(|| Meter::new(*rate, &mut self.rng)));
+            let nth = self.meters.iter().filter(|meter| meter.rate() == rate).count();
+            self.meters.push(Meter::new(*rate, &self.name, nth, &self.accounts));
         }
         for endpoint in self.endpoints.iter_mut().filter_map(|slot| slot.endpoint.as_mut()) {
             endpoint.health.adapt(&policy, now, &mut self.rng);

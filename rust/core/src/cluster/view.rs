@@ -45,6 +45,8 @@ pub struct EndpointView {
     pub weight: Option<u32>,
     /// How it is.
     pub condition: Condition,
+    /// How each worker finds it, where there are several; then `condition` is the worst of these.
+    pub conditions: Vec<Condition>,
     /// Failures in a row.
     pub consecutive_failures: u32,
     /// What its active check says; `None`: nothing.
@@ -89,8 +91,22 @@ impl Condition {
     }
 }
 
+impl Condition {
+    fn badness(self) -> u8 {
+        match self {
+            Self::Fit => 0,
+            Self::Starting(_) => 1,
+            Self::HalfOpen => 2,
+            Self::Resting(_) => 3,
+            Self::CheckFails => 4,
+            Self::Open(_) => 5,
+        }
+    }
+}
+
 impl ClusterView {
-    pub(super) fn of(name: &str, state: &State, now: Instant) -> Self {
+    /// `accounts`: count those of its rates, which takes a while.
+    pub(super) fn of(name: &str, state: &State, accounts: bool, now: Instant) -> Self {
         let policy = state.policy().unwrap_or_default();
         let newest = state.newest();
         let mut endpoints: Vec<EndpointView> =
@@ -107,13 +123,103 @@ impl ClusterView {
             refused: state.gate.refused(),
             retries_left: state.budget.left(&policy.retry, now),
             latency: quantile(50).zip(quantile(95)).zip(quantile(99)).map(|((a, b), c)| [a, b, c]),
-            rates: state.meters.iter().map(|meter| (*meter.rate(), meter.len())).collect(),
+            rates: (state.meters.iter())
+                .map(|meter| (*meter.rate(), if accounts { meter.accounts() } else { 0 }))
+                .collect(),
             endpoints,
         }
     }
 }
 
+/// Of several processes that serve the same clusters.
+impl ClusterView {
+    /// Makes the views of one process those of all: counts are added up, of latencies and waits the longest is told, of
+    /// conditions the worst. Workers that are `gone` count no more than what they have counted.
+    pub(super) fn merge(own: &mut Vec<Self>, others: Vec<Vec<Self>>, gone: Vec<Self>) {
+        for endpoint in own.iter_mut().flat_map(|view| &mut view.endpoints) {
+            endpoint.conditions = vec![endpoint.condition];
+        }
+        for mut view in others.into_iter().flatten() {
+            for endpoint in &mut view.endpoints {
+                endpoint.conditions = vec![endpoint.condition];
+            }
+            match own.iter_mut().find(|known| known.name == view.name) {
+                Some(known) => known.add(view),
+                None => own.push(view),
+            }
+        }
+        for view in gone {
+            if let Some(known) = own.iter_mut().find(|known| known.name == view.name) {
+                known.add_counts(view, false);
+            }
+        }
+        own.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        for view in own {
+            view.endpoints.sort_unstable_by(|a, b| a.url.cmp(&b.url));
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.in_flight += other.in_flight;
+        self.limit = self.limit.zip(other.limit).map(|(a, b)| a.saturating_add(b));
+        for (count, more) in self.waiting.iter_mut().zip(other.waiting) {
+            *count += more;
+        }
+        self.wait = self.wait.max(other.wait);
+        self.retries_left = self.retries_left.saturating_add(other.retries_left);
+        self.latency = match (self.latency, other.latency) {
+            (Some(own), Some(theirs)) => {
+                let mut longest = own;
+                longest.iter_mut().zip(theirs).for_each(|(own, theirs)| *own = theirs.max(*own));
+                Some(longest)
+            }
+            (some, None) | (None, some) => some,
+        };
+        for theirs in &other.endpoints {
+            if let Some(own) = self.endpoints.iter_mut().find(|own| own.url == theirs.url) {
+                own.add(theirs);
+            }
+        }
+        self.add_counts(other, true);
+    }
+
+    /// Adds what only ever grows; of endpoints that are not known, where `all` is said.
+    pub(super) fn add_counts(&mut self, other: Self, all: bool) {
+        let (totals, more) = (&mut self.totals, other.totals);
+        totals.messages += more.messages;
+        totals.retries += more.retries;
+        totals.hedges += more.hedges;
+        totals.rate_limited += more.rate_limited;
+        let (refused, more) = (&mut self.refused, other.refused);
+        refused.queue_full += more.queue_full;
+        refused.deadline_too_short += more.deadline_too_short;
+        refused.evicted += more.evicted;
+        refused.expired += more.expired;
+        for theirs in other.endpoints {
+            match self.endpoints.iter_mut().find(|own| own.url == theirs.url) {
+                Some(own) => own.counts += theirs.counts,
+                None if all => self.endpoints.push(theirs),
+                None => (),
+            }
+        }
+    }
+}
+
 impl EndpointView {
+    fn add(&mut self, other: &Self) {
+        self.weight = self.weight.or(other.weight);
+        self.condition =
+            std::cmp::max_by_key(self.condition, other.condition, |condition| condition.badness());
+        self.conditions.push(other.condition);
+        self.consecutive_failures = self.consecutive_failures.max(other.consecutive_failures);
+        self.check = match (self.check, other.check) {
+            (Some(a), Some(b)) => Some(a && b),
+            (some, None) | (None, some) => some,
+        };
+        self.in_flight += other.in_flight;
+        self.latency = self.latency.max(other.latency);
+    }
+
     fn of(endpoint: &EndpointState, policy: &Policy, newest: Option<u64>, now: Instant) -> Self {
         let health = &endpoint.health;
         let check = health.checker().and_then(super::checker::Checker::fit);
@@ -131,6 +237,7 @@ impl EndpointView {
             url: endpoint.url.to_string(),
             weight: (newest == Some(endpoint.generation)).then_some(endpoint.weight),
             condition,
+            conditions: Vec::new(),
             consecutive_failures: health.consecutive(),
             check,
             in_flight: endpoint.in_flight,

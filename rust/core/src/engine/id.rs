@@ -8,7 +8,7 @@ use crate::table::MAX_ID;
 /// Makes ids and seeds: unique, not secret.
 #[derive(Debug)]
 pub struct Ids {
-    seed: u64,
+    seed: AtomicU64,
     count: AtomicU64,
 }
 
@@ -16,12 +16,17 @@ impl Ids {
     /// `seed` must differ between processes.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, count: AtomicU64::new(0) }
+        Self { seed: AtomicU64::new(seed), count: AtomicU64::new(0) }
+    }
+
+    /// From now on the process is another one, which was forked: its ids are its own.
+    pub fn reseed(&self, seed: u64) {
+        self.seed.store(seed, Ordering::Relaxed);
     }
 
     /// Another number.
     pub fn number(&self) -> u64 {
-        mix(self.seed ^ mix(self.count.fetch_add(1, Ordering::Relaxed)))
+        mix(self.seed.load(Ordering::Relaxed) ^ mix(self.count.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Another id: 32 hexadecimal digits.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::exposition::{Exposition, Kind, seconds};
-use crate::cluster::{ClusterView, Condition, EndpointView};
+use crate::cluster::{ClusterView, EndpointView};
 
 /// Every word for how an endpoint is.
 const CONDITIONS: [&str; 6] = ["fit", "starting", "half_open", "open", "check_fails", "resting"];
@@ -115,12 +115,13 @@ fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
 }
 
 fn conditions(out: &mut Exposition, clusters: &[ClusterView]) {
-    out.family("waypost_endpoint_condition", Kind::Gauge, "1 for the condition that an endpoint is in.");
+    out.family("waypost_endpoint_condition", Kind::Gauge, "Workers that find an endpoint in this condition.");
     for (cluster, endpoint) in endpoints(clusters) {
-        let is: &str = Condition::name(endpoint.condition);
+        let one = [endpoint.condition];
+        let found = if endpoint.conditions.is_empty() { &one[..] } else { &endpoint.conditions };
         for condition in CONDITIONS {
             let labels = [("cluster", &*cluster.name), ("endpoint", &endpoint.url), ("condition", condition)];
-            out.sample(&labels, u8::from(condition == is));
+            out.sample(&labels, found.iter().filter(|found| found.name() == condition).count());
         }
     }
 }

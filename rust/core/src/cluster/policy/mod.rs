@@ -219,7 +219,7 @@ impl Breaker {
     }
 }
 
-/// `concurrency`: how many messages at a time a cluster gets from this process.
+/// `concurrency`: how many messages at a time a cluster gets: of several workers, each has a part of what is fixed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Concurrency {
     /// Any number. The default: nobody but the operator knows what the endpoints take.
@@ -286,7 +286,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Accounts kept: at 48 bytes each, 3 MiB. See [`Meter`](super::Meter) for what a smaller number would mean.
+    /// Accounts kept: at 34 bytes each, 2 MiB. See [`Meter`](super::Meter) for what a smaller number would mean.
     pub const KEYS: u32 = 65_536;
 }
 
