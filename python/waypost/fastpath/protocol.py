@@ -8,6 +8,7 @@ The rules, all of them in this file:
 - Bytes behind a message of uvicorn's belong to uvicorn until the next boundary. Bytes behind a fast one are kept, with
   reading paused, until it is over.
 - After an Upgrade nothing comes back from uvicorn.
+- A connection that begins with HTTP/2's preface, or has agreed on `h2` by ALPN, is `Http2`'s and never comes back.
 - What is no HTTP, or could be read in two ways, is refused here on either path, and the connection ends.
 - A client that lets its connection wait is disconnected: `_HEAD_TIME` for a head, `_BODY_IDLE` between the pieces of a
   body, uvicorn's `timeout_keep_alive` between messages.
@@ -25,6 +26,7 @@ from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
 from waypost.fastpath.mannered import HEAD_SLACK, Mannered
+from waypost.fastpath.names import HTTP2
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -46,7 +48,10 @@ _LINGER: Final = 1.0
 _STUCK: Final = 30.0
 """Seconds that a connection which is to be closed may take to send what is left."""
 
-_State = Literal["boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What HTTP/2 begins with (RFC 9113, section 3.4)."""
+
+_State = Literal["new", "boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
 
 
 class Protocol(Mannered):
@@ -64,7 +69,7 @@ class Protocol(Mannered):
         self.runtime: Runtime = self.gateway.runtime()
         self._carrier = Carrier(self)
         self._reader = cast(RequestReader, None)
-        self._state: _State = "boundary"
+        self._state: _State = "new"
         self._raw = bytearray()  # what of a message has come and has no owner yet
         self._intake: Intake | None = None
         self._generation: Generation | None = None
@@ -80,6 +85,9 @@ class Protocol(Mannered):
         super().connection_made(transport)
         self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
         self.gateway.recorder.client_connected()
+        if self.scheme == "https" and transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+            self._switch(b"")
+            return
         self._expect(_HEAD_TIME)
 
     def data_received(self, data: bytes) -> None:
@@ -98,6 +106,8 @@ class Protocol(Mannered):
             self._offer(data)
         elif state == "body":
             self._collect(data)
+        elif state == "new":
+            self._begin(data)
 
     def eof_received(self) -> None:
         # Nobody is answered who has hung up halfway, and closing would first wait until all is sent.
@@ -145,6 +155,37 @@ class Protocol(Mannered):
             carrier.exchange.fail(error)
         if self._state != "uvicorn":
             self.transport.close()
+
+    # A connection's first bytes.
+
+    def _begin(self, data: bytes) -> None:
+        if self._raw:
+            data = bytes(self._raw) + data
+            self._raw.clear()
+        if len(data) < len(_PREFACE) and _PREFACE.startswith(data):
+            self._raw += data
+            return
+        self._state = "boundary"
+        if data.startswith(_PREFACE):
+            self._switch(data)
+        else:
+            self._offer(data)
+
+    def _switch(self, data: bytes) -> None:
+        """From here on the connection speaks HTTP/2."""
+        if not HTTP2:
+            message = "HTTP/2 is not spoken here: use HTTP/1.1, or have `waypost[http2]` installed on the server"
+            self.refuse(WaypostError("bad_framing", message))
+            return
+        from waypost.fastpath.http2 import Http2  # noqa: PLC0415 - there with the extra only
+
+        self._carrier.close()
+        self.connections.discard(self)
+        protocol = Http2(self.gateway, self.config, self.server_state, self.app_state, self.loop)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        if data:
+            protocol.data_received(data)
 
     # A boundary, and what is offered there.
 
@@ -408,7 +449,7 @@ class Protocol(Mannered):
             self.transport.abort()
             return
         state = self._state
-        if state == "head" or (state == "uvicorn" and self._heading >= 0):
+        if state == "head" or (state == "new" and self._raw) or (state == "uvicorn" and self._heading >= 0):
             self._forget()
             message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
             self.refuse(WaypostError("bad_framing", message))
@@ -462,4 +503,6 @@ def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
         raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
     if app.user_middleware:
         raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
-    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast})
+    # What uvicorn offers by ALPN, where it serves TLS.
+    offered = {"alpn_protocols": ["h2", "http/1.1"]} if HTTP2 else {}
+    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast, **offered})
