@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import zttp
 
+from waypost.dialects.errors import render_error
+from waypost.errors import WaypostError
 from waypost.exchange.wheel import Timer
 from waypost.fastpath.names import StreamCycle, ZttpH2Protocol
 
@@ -33,6 +35,8 @@ _STUCK: Final = 30.0
 """Seconds without progress after which what is left of a response, or of a connection, is given up."""
 _PARKED: Final = 64 * 1024
 """Bytes of a response that may wait for the client's window before its application has to."""
+_MAX_FIELDS: Final = 128
+"""Header fields that a request may have, as over HTTP/1.1."""
 _TARGET: Final = re.compile(rb"/[!-~]*|\*")
 """RFC 9113, section 8.3.1. What is something else cannot be forwarded as HTTP/1.1, and uvicorn fails at some of it."""
 _CONTROLS: Final = bytes(32 if octet < 32 or octet == 127 else octet for octet in range(256))
@@ -108,12 +112,16 @@ class Http2(ZttpH2Protocol):
         if self.shutdown_requested:
             self.conn.stream(number).reset(zttp.H2ErrorCode.REFUSED_STREAM)
             return
-        if not _TARGET.fullmatch(event.target):
+        if event.method == b"CONNECT" or not _TARGET.fullmatch(event.target):
             self._refused()
             self.conn.stream(number).reset(zttp.H2ErrorCode.PROTOCOL_ERROR)
             return
         self._wheel.cancel(self._clock)
+        app = self.app
+        if len(event.headers) > _MAX_FIELDS:
+            self.app = self._refuse_fields
         super().handle_request(event)
+        self.app = app
         # Its task has not begun yet.
         cycle = self.cycles[number]
         if event.end_stream:  # no event tells of it again
@@ -143,6 +151,16 @@ class Http2(ZttpH2Protocol):
     def _close_connection(self) -> None:
         super()._close_connection()
         self._expect(_STUCK)
+
+    async def _refuse_fields(self, scope: Any, _: Any, send: Any) -> None:
+        """Instead of the application, for a request with too many header fields."""
+        error = WaypostError("header_too_large", f"there are more than {_MAX_FIELDS} header fields")
+        status, headers, body = render_error("json", error, "")
+        self._gateway.recorder.refused(
+            error.code, status, client=self._address(), method=scope["method"], bytes_out=len(body)
+        )
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
     # Time, and the client's window.
 
@@ -185,8 +203,10 @@ class Http2(ZttpH2Protocol):
 
     def _refused(self) -> None:
         """What cannot be read as a request is answered by a frame: there is no status."""
-        client = None if self.client is None else self.client[0]
-        self._gateway.recorder.refused("bad_framing", 0, client=client)
+        self._gateway.recorder.refused("bad_framing", 0, client=self._address())
+
+    def _address(self) -> str | None:
+        return None if self.client is None else self.client[0]
 
 
 class _Sender:

@@ -58,11 +58,11 @@ if HTTP2:
         ),
         StreamCycle: ("abort_stream", "send"),
         zttp.H2Connection: ("send_window", "stream"),
-        zttp.Request: ("end_stream", "stream_id", "target"),
+        zttp.Request: ("end_stream", "headers", "method", "stream_id", "target"),
         zttp.Stream: ("pending_bytes", "reset", "send_window"),
     }  # fmt: skip
     _ATTRIBUTES |= {
-        ZttpH2Protocol: ("client", "conn", "cycles", "flow", "loop", "shutdown_requested", "transport"),
+        ZttpH2Protocol: ("app", "client", "conn", "cycles", "flow", "loop", "shutdown_requested", "transport"),
         StreamCycle: (
             "bodyless", "disconnected", "message_event", "more_body", "response_complete", "scope", "stream",
         ),
