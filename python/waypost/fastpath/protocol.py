@@ -26,7 +26,7 @@ from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
 from waypost.fastpath.mannered import HEAD_SLACK, Mannered
-from waypost.fastpath.names import HTTP2
+from waypost.fastpath.opening import OFFERED, agreed_on_http2, begins_http2, switch
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -47,9 +47,6 @@ _LINGER: Final = 1.0
 """Seconds for which input is thrown away after a refusal: closing at once could lose the answer."""
 _STUCK: Final = 30.0
 """Seconds that a connection which is to be closed may take to send what is left."""
-
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What HTTP/2 begins with (RFC 9113, section 3.4)."""
 
 _State = Literal["new", "boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
 
@@ -85,7 +82,7 @@ class Protocol(Mannered):
         super().connection_made(transport)
         self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
         self.gateway.recorder.client_connected()
-        if self.scheme == "https" and transport.get_extra_info("ssl_object").selected_alpn_protocol() == "h2":
+        if agreed_on_http2(transport):
             self._switch(b"")
             return
         self._expect(_HEAD_TIME)
@@ -162,30 +159,23 @@ class Protocol(Mannered):
         if self._raw:
             data = bytes(self._raw) + data
             self._raw.clear()
-        if len(data) < len(_PREFACE) and _PREFACE.startswith(data):
+        found = begins_http2(data)
+        if found is None:
             self._raw += data
             return
         self._state = "boundary"
-        if data.startswith(_PREFACE):
+        if found:
             self._switch(data)
         else:
             self._offer(data)
 
     def _switch(self, data: bytes) -> None:
-        """From here on the connection speaks HTTP/2."""
-        if not HTTP2:
-            message = "HTTP/2 is not spoken here: use HTTP/1.1, or have `waypost[http2]` installed on the server"
-            self.refuse(WaypostError("bad_framing", message))
-            return
-        from waypost.fastpath.http2 import Http2  # noqa: PLC0415 - there with the extra only
-
-        self._carrier.close()
-        self.connections.discard(self)
-        protocol = Http2(self.gateway, self.config, self.server_state, self.app_state, self.loop)
-        self.transport.set_protocol(protocol)
-        protocol.connection_made(self.transport)
-        if data:
-            protocol.data_received(data)
+        try:
+            switch(self, self.gateway, data)
+        except WaypostError as error:
+            self.refuse(error)
+        else:
+            self._carrier.close()
 
     # A boundary, and what is offered there.
 
@@ -503,6 +493,4 @@ def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
         raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
     if app.user_middleware:
         raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
-    # What uvicorn offers by ALPN, where it serves TLS.
-    offered = {"alpn_protocols": ["h2", "http/1.1"]} if HTTP2 else {}
-    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast, **offered})
+    return type("Protocol", (Protocol,), {"gateway": gateway, "fast": fast, **OFFERED})
