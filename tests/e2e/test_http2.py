@@ -157,6 +157,14 @@ def test_a_body_of_another_length_than_was_said_reaches_no_endpoint(site: Site, 
     assert site["model"].untouched()
 
 
+def test_the_rest_of_a_refused_body_is_not_wanted(site: Site, client: Http2Client) -> None:
+    stream = client.ask(body=b"{", headers={**TO, "content-length": str(2 << 20)}, whole=False)
+    client.until(lambda: stream.reset is not None)
+    assert (code(stream), stream.ended, stream.reset) == ((413, "body_too_large"), True, ErrorCodes.NO_ERROR)
+    assert client.response(client.ask("GET", "/healthz")).status == 200
+    assert site["model"].untouched()
+
+
 def test_cookies_are_one_field_upstream(site: Site, client: Http2Client) -> None:
     headers = [*TO.items(), ("cookie", "a=1"), ("cookie", "b=2")]
     stream = client.ask("GET", "/v1/files", headers=headers)
