@@ -247,9 +247,8 @@ class _Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = math.ceil(self._gateway.generation.config.limits.drain)
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
-            cut = getattr(connection, "cut", None)
-            if cut is not None:
-                cut()
+            if isinstance(connection, fastpath.Protocol):
+                connection.cut()
         await asyncio.sleep(0)  # what was written then is sent
         await asyncio.to_thread(self._gateway.access_log.stop)
 

@@ -92,12 +92,6 @@ class Http2(ZttpH2Protocol):
         super().resume_writing()
         self.resume_reading_if_idle()
 
-    # The server's call.
-
-    def cut(self) -> None:
-        """The time that a drain may take is over."""
-        self._close_connection()
-
     # uvicorn's calls.
 
     def handle_events(self) -> None:
