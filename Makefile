@@ -100,7 +100,7 @@ lock: ## Write the lock files anew
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		pyproject.toml -o requirements/runtime.txt
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
-		pyproject.toml requirements/dev.in -o requirements/dev.txt
+		--extra http2 pyproject.toml requirements/dev.in -o requirements/dev.txt
 	rm -rf $(VENV)-lock
 
 .PHONY: clean

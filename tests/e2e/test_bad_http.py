@@ -44,7 +44,7 @@ CHUNKED = "transfer-encoding: chunked"
 FRAMING: dict[str, bytes] = {
     "garbage": b"garbage\r\n\r\n",
     "TLS": bytes.fromhex("160301020001000001fc0303") + bytes(100),
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "nearly HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\r",
     "lower-case method": _raw("post", CHAT, "content-length: 0"),
     "CONNECT": b"CONNECT h:1 HTTP/1.1\r\nhost: h\r\n\r\n",
     "NUL in the target": _raw("GET", "/v1/a\0b"),

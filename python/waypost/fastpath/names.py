@@ -1,19 +1,29 @@
 """What the fast path uses of uvicorn beyond its public interface: all of it, in this one place, checked at import.
 
-uvicorn is pinned to a minor version for these. A release that renames one of them fails here, and not on some message.
+uvicorn and zttp are pinned to minor versions for these. A release that renames one of them fails here, and not on some
+message.
 """
 
 from __future__ import annotations
-
-from typing import Final
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-__all__ = ["STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
+try:
+    import zttp
+except ImportError:
+    HTTP2 = False
+else:
+    from uvicorn.protocols.http.zttp_h2_impl import RequestResponseCycle as StreamCycle
+    from uvicorn.protocols.http.zttp_h2_impl import ZttpH2Protocol
 
-_METHODS: Final[dict[type, tuple[str, ...]]] = {
+    HTTP2 = True
+    """The extra `http2` is installed: `StreamCycle` and `ZttpH2Protocol` are there."""
+
+__all__ = ["HTTP2", "STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
+
+_METHODS: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
         "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing",
         "on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete",
@@ -24,9 +34,9 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
 }  # fmt: skip
 """Methods that are called or overridden."""
 
-_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
+_ATTRIBUTES: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
-        "client", "config", "connections", "cycle", "flow", "limit_concurrency",
+        "app_state", "client", "config", "connections", "cycle", "flow", "limit_concurrency",
         "loop", "parser", "pipeline", "scheme", "server_state", "tasks", "timeout_keep_alive",
         "timeout_keep_alive_task", "transport",
     ),
@@ -38,6 +48,26 @@ _ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
     ServerState: ("default_headers", "total_requests"),
 }  # fmt: skip
 """Attributes that are read or set; their classes make them in `__init__`."""
+
+if HTTP2:
+    __all__ += ["StreamCycle", "ZttpH2Protocol"]
+    _METHODS |= {
+        ZttpH2Protocol: (
+            "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing",
+            "handle_events", "handle_request", "on_response_complete", "on_stream_closed", "resume_reading_if_idle",
+            "flush", "shutdown", "_close_connection",
+        ),
+        StreamCycle: ("abort_stream", "send"),
+        zttp.H2Connection: ("send_window", "stream"),
+        zttp.Request: ("end_stream", "headers", "method", "stream_id", "target"),
+        zttp.Stream: ("pending_bytes", "reset", "send_window"),
+    }  # fmt: skip
+    _ATTRIBUTES |= {
+        ZttpH2Protocol: ("app", "client", "conn", "cycles", "flow", "loop", "shutdown_requested", "transport"),
+        StreamCycle: (
+            "bodyless", "disconnected", "message_event", "more_body", "response_complete", "scope", "stream",
+        ),
+    }  # fmt: skip
 
 
 def _missing() -> list[str]:
@@ -52,4 +82,6 @@ def _missing() -> list[str]:
 
 
 if gone := _missing():
-    raise ImportError(f"this version of uvicorn has no {', '.join(gone)}: install the one that Waypost asks for")
+    raise ImportError(
+        f"this version of uvicorn or zttp has no {', '.join(gone)}: install the one that Waypost asks for"
+    )

@@ -8,6 +8,7 @@ The rules, all of them in this file:
 - Bytes behind a message of uvicorn's belong to uvicorn until the next boundary. Bytes behind a fast one are kept, with
   reading paused, until it is over.
 - After an Upgrade nothing comes back from uvicorn.
+- A connection that begins with HTTP/2's preface, or has agreed on `h2` by ALPN, is `Http2`'s and never comes back.
 - What is no HTTP, or could be read in two ways, is refused here on either path, and the connection ends.
 - A connection for which there are too few file descriptors is refused before anything is read.
 - A client that lets its connection wait is disconnected: `_HEAD_TIME` for a head, `_BODY_IDLE` between the pieces of a
@@ -27,6 +28,7 @@ from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
 from waypost.fastpath.mannered import HEAD_SLACK, Mannered
+from waypost.fastpath.opening import OFFERED, agreed_on_http2, begins_http2, switch
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -48,7 +50,7 @@ _LINGER: Final = 1.0
 _STUCK: Final = 30.0
 """Seconds that a connection which is to be closed may take to send what is left."""
 
-_State = Literal["boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
+_State = Literal["new", "boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
 
 
 class Protocol(Mannered):
@@ -67,7 +69,7 @@ class Protocol(Mannered):
         self.runtime: Runtime = self.gateway.runtime()
         self._carrier = Carrier(self)
         self._reader = cast(RequestReader, None)
-        self._state: _State = "boundary"
+        self._state: _State = "new"
         self._raw = bytearray()  # what of a message has come and has no owner yet
         self._intake: Intake | None = None
         self._generation: Generation | None = None
@@ -86,13 +88,15 @@ class Protocol(Mannered):
         self.gateway.recorder.client_connected()
         sock = transport.get_extra_info("socket")
         descriptor = -1 if sock is None else sock.fileno()
-        if self.descriptors.room(descriptor):
+        if not self.descriptors.room(descriptor):
+            message = "this process has no connection left for another client: try again later, or elsewhere"
+            self.refuse(WaypostError("overloaded", message))
+            if self.descriptors.hurry(descriptor):
+                transport.close()
+        elif agreed_on_http2(transport):
+            self._switch(b"")
+        else:
             self._expect(_HEAD_TIME)
-            return
-        message = "this process has no connection left for another client: try again later, or elsewhere"
-        self.refuse(WaypostError("overloaded", message))
-        if self.descriptors.hurry(descriptor):
-            transport.close()
 
     def data_received(self, data: bytes) -> None:
         state = self._state
@@ -110,6 +114,8 @@ class Protocol(Mannered):
             self._offer(data)
         elif state == "body":
             self._collect(data)
+        elif state == "new":
+            self._begin(data)
 
     def eof_received(self) -> None:
         # Nobody is answered who has hung up halfway, and closing would first wait until all is sent.
@@ -157,6 +163,30 @@ class Protocol(Mannered):
             carrier.exchange.fail(error)
         if self._state != "uvicorn":
             self.transport.close()
+
+    # A connection's first bytes.
+
+    def _begin(self, data: bytes) -> None:
+        if self._raw:
+            data = bytes(self._raw) + data
+            self._raw.clear()
+        found = begins_http2(data)
+        if found is None:
+            self._raw += data
+            return
+        self._state = "boundary"
+        if found:
+            self._switch(data)
+        else:
+            self._offer(data)
+
+    def _switch(self, data: bytes) -> None:
+        try:
+            switch(self, self.gateway, data)
+        except WaypostError as error:
+            self.refuse(error)
+        else:
+            self._carrier.close()
 
     # A boundary, and what is offered there.
 
@@ -429,7 +459,7 @@ class Protocol(Mannered):
             return
         state = self._state
         message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
-        if state == "head":
+        if state == "head" or (state == "new" and self._raw):
             self._forget()
             self.refuse(WaypostError("bad_framing", message))
         elif state == "uvicorn" and self._heading >= 0:
@@ -487,4 +517,5 @@ def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
         raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
     if app.user_middleware:
         raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
-    return type("Protocol", (Protocol,), {"gateway": gateway, "descriptors": Descriptors(), "fast": fast})
+    own = {"gateway": gateway, "descriptors": Descriptors(), "fast": fast}
+    return type("Protocol", (Protocol,), {**own, **OFFERED})
