@@ -1,4 +1,4 @@
-"""`waypost serve` before one upstream, its access log in a file: with the smallest configuration, or with routes and keys
+"""`waypost serve` before an upstream, its access log in a file: with the smallest configuration, or with routes and keys
 as an operator would have them."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ access_log: {log}
 clusters:
   local:
     speaks: openai
-    endpoints: [http://127.0.0.1:{upstream}]
+    endpoints: [{endpoints}]
 routes:
   - name: models
     match: {{kind: model}}
@@ -43,15 +43,16 @@ def callers(routes: int) -> list[tuple[str, str]]:
 
 
 def serve(
-    directory: Path, upstream: int, *arguments: str, core: int | None = None, routes: int = 0
+    directory: Path, *arguments: int | str, core: int | None = None, routes: int = 0
 ) -> tuple[Process, int]:
     """Start it: the process, which is not ready yet, and the port on which it will listen.
 
-    With `routes`, so many of them, 8 or more, and the keys of `callers`; without, one that takes everything from all.
+    Of the arguments, numbers are the ports of its endpoints, and all else is for the command. With `routes`, so many of them, 8 or more, and the keys of `callers`; without, one that takes everything from all.
     """
     directory.mkdir(exist_ok=True)
     config = directory / "waypost.yaml"
-    text = _SMALLEST.format(upstream=upstream, log=directory / "access.log")
+    endpoints = ", ".join(f"http://127.0.0.1:{port}" for port in arguments if isinstance(port, int))
+    text = _SMALLEST.format(endpoints=endpoints, log=directory / "access.log")
     if routes:
         (directory / "routes.jsonl").write_text(
             "".join(f"{json.dumps({'name': name, 'match': match, 'to': 'local'})}\n" for name, match in rules(routes).items()),
@@ -63,5 +64,6 @@ def serve(
             text += f'  - {{name: {tenant}, hash: "sha256:{hashlib.sha256(key.encode()).hexdigest()}", tenant: {tenant}}}\n'
     config.write_text(text, "utf-8")
     port = free_port()
-    command = [sys.executable, "-m", "waypost", "serve", str(config), "--port", str(port), *arguments]
+    command = [sys.executable, "-m", "waypost", "serve", str(config), "--port", str(port)]
+    command += [argument for argument in arguments if isinstance(argument, str)]
     return Process(command, core=core), port

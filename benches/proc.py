@@ -133,6 +133,14 @@ class Process:
             total += int(found[1]) if found else 0
         return total * 1024 / 1e6
 
+    def files(self) -> int:
+        """Files and sockets that the tree has open."""
+        total = 0
+        for pid in self._tree():
+            with contextlib.suppress(OSError):
+                total += len(os.listdir(f"/proc/{pid}/fd"))
+        return total
+
     def _tree(self) -> list[int]:
         todo, tree = [self._popen.pid], []
         while todo:
