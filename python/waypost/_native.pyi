@@ -1,8 +1,9 @@
 """The Rust extension: matching, routing decisions, HTTP/1.1 framing.
 
-Pure functions and state machines: nothing in here opens a socket or reads a file, and only what a `Recorder` tells of
-messages comes from a clock: when a request's head was there, a response's head, and the end. All classes
-are immutable unless they say otherwise and may be shared between threads.
+Pure functions and state machines: nothing in here opens a socket or reads a file, and only two things come from a
+clock: what the course of an exchange depends on (`Plan.begin` and what follows it, `Registry`, checks), and what a
+`Recorder` tells of messages: when a request's head was there, a response's head, and the end. All classes are
+immutable unless they say otherwise and may be shared between threads.
 
 More than 500 lines, because the contract of one module is one file.
 """
@@ -21,6 +22,7 @@ _Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 _AnyHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]
 """Header fields as pairs, or as a mapping."""
 
+_Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
 _Dialect: TypeAlias = Literal["envelope", "json", "openai"]
 
 __all__ = [
@@ -34,12 +36,15 @@ __all__ = [
     "Matcher",
     "Plan",
     "Recorder",
+    "Registry",
     "RequestReader",
     "ResponseEnd",
     "ResponseHead",
     "ResponseReader",
     "RouteTable",
     "Snapshot",
+    "Step",
+    "Turn",
     "Verdict",
     "__version__",
     "encode_chunk",
@@ -288,6 +293,12 @@ class Cluster:
     def idle_timeout(self) -> float: ...
     @property
     def total_timeout(self) -> float: ...
+    @property
+    def hedged(self) -> bool:
+        """A slow attempt may get a second one beside it."""
+    @property
+    def check(self) -> tuple[str, float] | None:
+        """The active check: what to GET, and how many seconds the answer may take."""
 
 @final
 class Endpoint:
@@ -301,6 +312,9 @@ class Endpoint:
     @property
     def host(self) -> str:
         """Name or address, IPv6 without brackets."""
+    @property
+    def authority(self) -> str:
+        """Host and maybe port, as a Host field wants them (RFC 9110, section 7.2)."""
     @property
     def port(self) -> int: ...
     @property
@@ -362,9 +376,47 @@ class Plan:
     @property
     def idempotent(self) -> bool:
         """May be sent again after it may have reached an endpoint."""
-    @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`."""
+    def begin(self) -> Endpoint | Step:
+        """Begin the exchange: the endpoint for its first attempt, or what else there is to do.
+
+        From here on the message is counted in the clusters that it goes to, until `end` or until nobody has the plan.
+        Attempts have numbers from 1, in the order in which endpoints were given for them.
+        """
+    def resume(self) -> Endpoint | Step:
+        """A `pause` is over."""
+    def expired(self) -> Endpoint | Step:
+        """The time of a `wait` is over."""
+    def called(self, turn: Turn) -> Endpoint | Step:
+        """A `wait` is over: this is what came of it."""
+    def turns(self) -> list[Turn]:
+        """Who waits no longer for the clusters of this message: to be asked when room may have come about."""
+    def reader(self, number: int) -> ResponseReader:
+        """The reader of the response to an attempt. It also keeps account of how well the endpoint answers."""
+    def refused(self, number: int, head: ResponseHead, replayable: bool) -> Endpoint | Step:
+        """A response has begun that is `ResponseHead.refused`.
+
+        `pause` (maybe for no time): another attempt is made then, and this response kept. `respond`: this is the
+        answer. `stay`: another attempt is under way. `replayable`: all of the request's bytes are still there.
+        """
+    def failed(self, number: int, failure: _Failure, sent: bool, replayable: bool, delivered: bool) -> Endpoint | Step:
+        """An attempt has failed.
+
+        `connect`: there was no connection; `stale`: one that had been used before was closed without a byte of a
+        response, and the next attempt is to be over a new one; `timeout`; `reset`: it was closed too early;
+        `protocol`: the response broke HTTP. `sent`: a byte of the request may have reached the endpoint. `delivered`:
+        the client has a byte of the response, so that there is nothing more to do but to count.
+        """
+    def request_sent(self, number: int) -> None:
+        """All of a request that was sent bit by bit was sent."""
+    def hedge_after(self) -> float | None:
+        """Seconds from the beginning of the only attempt until a second one is worth it; `None`: never."""
+    def hedge(self) -> Endpoint | None:
+        """The endpoint for a second attempt beside the one under way, or `None`. The one that answers first counts."""
+    def end(self, whole: bool = False) -> None:
+        """The exchange is over: nothing of it is counted any more.
+
+        `whole`: the client has all of a response that has not ended.
+        """
     @property
     def intake(self) -> Intake: ...
     @property
@@ -381,8 +433,6 @@ class Plan:
         """Let go of the body: no other attempt will be made."""
     def received(self, count: int) -> None:
         """So many bytes more of a body that comes piece by piece were taken."""
-    def waited(self, seconds: float) -> None:
-        """The message waited so many seconds for its turn."""
     def finished(
         self,
         bytes_out: int,
@@ -443,6 +493,15 @@ class Snapshot:
     def clusters(self) -> dict[str, Cluster]: ...
     @property
     def endpoints(self) -> list[Endpoint]: ...
+    def turns(self) -> list[Turn]:
+        """Who waits no longer for a cluster of this configuration, which has come into force."""
+    @property
+    def next_check(self) -> float | None:
+        """Seconds until the next active check is due; `None`: never, or a newer snapshot is in force."""
+    def due_checks(self) -> list[Endpoint]:
+        """The endpoints that are to be asked now. Each is given once; `checked` follows."""
+    def checked(self, endpoint: Endpoint, good: bool) -> None:
+        """An endpoint answered its active check well, or did not (in time)."""
     @property
     def warnings(self) -> list[tuple[tuple[str | int, ...], str]]:
         """(path, message) of what is legal but probably not meant: a route that can never be reached, say."""
@@ -474,6 +533,55 @@ class Snapshot:
         Raises `WaypostError`: `unauthorized` where it presents no key of this configuration, `forbidden` where its key
         is no `admin` key.
         """
+
+@final
+class Step:
+    """What an exchange is to do next, where that is anything but an attempt."""
+
+    @property
+    def kind(self) -> Literal["pause", "wait", "respond", "give_up", "refuse", "stay"]:
+        """What to do.
+
+        `pause`: nothing for `seconds`, then `Plan.resume`. `wait`: until `Plan.called`, or else for `seconds`, then
+        `Plan.expired`. `respond`: the response that has begun is the answer. `give_up`: what the last attempt failed
+        with is. `refuse`: `error` is. `stay`: nothing.
+        """
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def cluster(self) -> str:
+        """With `wait`, the name of the cluster that has no room."""
+    @property
+    def ticket(self) -> int:
+        """With `wait`, the place in its queue."""
+    @property
+    def displaced(self) -> Turn | None:
+        """With `wait`, what is for another exchange, which lost its place to this one."""
+    @property
+    def error(self) -> Exception | None:
+        """With `refuse`, the answer, a `WaypostError`: `rate_limited`, `queue_full`, `deadline_too_short`, …"""
+
+@final
+class Turn:
+    """What becomes of a message that waits: it is for the exchange with this ticket of this cluster's queue."""
+
+    @property
+    def cluster(self) -> str: ...
+    @property
+    def ticket(self) -> int: ...
+    def release(self) -> list[Turn]:
+        """There is no such exchange any more: whose turn it is instead."""
+
+@final
+class Registry:
+    """What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits. Outlives
+    snapshots. A snapshot that was not applied to one has state of its own."""
+
+    def __new__(cls) -> Registry: ...
+    def apply(self, snapshot: Snapshot) -> None:
+        """A snapshot comes into force, once: `ValueError` where it is already."""
+    def view(self) -> list[dict[str, Any]]:
+        """Everything that is known now, by cluster name: what `GET /-/clusters` shows. Times are in seconds."""
 
 @final
 class Recorder:
@@ -570,6 +678,10 @@ class ResponseHead:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, wire order. `content-length` is kept where it frames the body."""
+    @property
+    def refused(self) -> bool:
+        """Another attempt may do better, or the endpoint has failed with it: `Plan.refused` says. False where the
+        reader was not a plan's."""
     def fields(self, plan: Plan, endpoint: Endpoint, attempts: int) -> list[tuple[bytes, bytes]]:
         """`headers` as a client gets them: without fields that are Waypost's, then `Plan.own_fields`."""
     def relay(
@@ -599,7 +711,7 @@ class ResponseEnd:
 
 @final
 class ResponseReader:
-    """Reads one HTTP/1.1 response (RFC 9112). Mutable: one per attempt, used by one thread."""
+    """Reads one HTTP/1.1 response (RFC 9112). Mutable: one per attempt (`Plan.reader`), used by one thread."""
 
     def __new__(cls, method: str, *, max_head: int = 65536) -> ResponseReader:
         """`method` of the request: a response to HEAD has no body. `max_head` bounds head and trailers, in bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import mmap
 import os
@@ -18,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from waypost._native import Recorder
+from waypost._native import Recorder, Registry
 from waypost.access_log import AccessLog
 from waypost.asgi import DataPath
 from waypost.config import Config
@@ -32,6 +33,7 @@ from waypost.table import compile_config, read_config
 
 if TYPE_CHECKING:
     from waypost._native import Snapshot
+    from waypost.exchange.line import Line
     from waypost.exchange.tls import Tls
 
 __all__ = ["Gateway", "Generation", "create_app", "from_env"]
@@ -79,6 +81,8 @@ class Gateway:
         self.access_log = AccessLog(self.recorder, config.access_log)
         """Writes these lines."""
         self.recorder.loaded(good=True, first=True)
+        self.registry = Registry()
+        """What is known of clusters and endpoints, from one generation to the next."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, against `limits.buffered`."""
         self.loopback = False
@@ -90,7 +94,9 @@ class Gateway:
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
+        self._lines: list[Line] = []
         self._lock = threading.Lock()
+        self.registry.apply(self.generation.snapshot)
 
     def replace(self, config: Config) -> Generation:
         """Serve `config` from the next message on. On `ConfigError` nothing has changed."""
@@ -103,7 +109,12 @@ class Gateway:
                 self.access_log.open(config.access_log)
             except OSError as exc:
                 raise _not_opened(config, exc) from None
+            self.registry.apply(generation.snapshot)
             self.generation = generation
+            runtimes = list(self._runtimes.values())
+        for runtime in runtimes:
+            with contextlib.suppress(RuntimeError):  # its event loop is closed
+                runtime.loop.call_soon_threadsafe(runtime.follow, generation.snapshot, generation.settings)
         return generation
 
     def open_log(self) -> None:
@@ -119,8 +130,10 @@ class Gateway:
         runtime = self._runtimes.get(loop)
         if runtime is None:
             with self._lock:
-                self._runtimes = {old: kept for old, kept in self._runtimes.items() if not old.is_closed()}
-                runtime = self._runtimes[loop] = Runtime(loop, self.recorder)
+                for closed in [old for old in self._runtimes if old.is_closed()]:
+                    self._runtimes.pop(closed).line.close()
+                runtime = self._runtimes[loop] = Runtime(loop, self.recorder, self._lines)
+                runtime.follow(self.generation.snapshot, self.generation.settings)
                 self._start_log()
         return runtime
 
@@ -183,8 +196,12 @@ def create_app(config: Config) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        gateway.runtime()  # endpoints are checked before the first message comes
         yield
         gateway.close()
+
+    def clusters(_: Scope) -> Response:
+        return JSONResponse({"clusters": gateway.registry.view()})
 
     data_path = DataPath(gateway)
     app = _App(
@@ -192,6 +209,7 @@ def create_app(config: Config) -> Starlette:
         routes=[
             Route("/healthz", _Probe(healthz)),
             Route("/readyz", _Probe(readyz)),
+            Route("/-/clusters", _Admin(gateway, _Probe(clusters))),
             Route("/metrics", _Admin(gateway, _Probe(metrics))),
             # Nothing is there yet.
             Route("/-/{rest:path}", _Admin(gateway, data_path)),

@@ -378,7 +378,7 @@ class _Request:
                 upload = Upload(self._length)
         body = None  # the plan has it, for as long as it is needed
         sink = AsgiSink(runtime.loop)
-        exchange = Exchange(runtime, self._generation.settings, plan, sink, method=scope["method"], upload=upload)
+        exchange = Exchange(runtime, self._generation.settings, plan, sink, upload=upload)
         self._exchanged = True
         sink.exchange = exchange
         sink.release = self._release

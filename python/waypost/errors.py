@@ -71,6 +71,8 @@ class WaypostError(Exception):
     """The message's own id, where it was read before the message was refused."""
     allow: str | None = None
     """Value of the Allow field (RFC 9110, section 10.2.1), with `method_not_allowed`."""
+    retry_after: float | None = None
+    """Seconds after which another message may fare better (RFC 9110, section 10.2.3), where that can be told."""
 
     def __init__(self, code: str, message: str, status: int | None = None) -> None:
         super().__init__(message)

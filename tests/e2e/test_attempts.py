@@ -16,6 +16,7 @@ from .support.upstream import OK, Upstream, unused_port
 from .support.wire import chunk, head
 
 FAST = {"connect": "300ms", "first_byte": "300ms"}
+TWICE = {"attempts": 2}
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,9 @@ def site(shared: Launcher, dead: str, deaf: str) -> Site:
         "native-2": {"speaks": "envelope", "timeout": FAST},
         "backed": {"fallback": ["one"], "timeout": FAST},
         "native-backed": {"speaks": "envelope", "fallback": ["native"], "timeout": FAST},
-        "dead": {"endpoints": [dead, dead2]},
+        "dead": {"endpoints": [dead, dead2], "retry": TWICE},
         "native-dead": {"speaks": "envelope", "endpoints": [dead]},
-        "dead-backed": {"endpoints": [dead, dead2], "fallback": ["one"]},
+        "dead-backed": {"endpoints": [dead, dead2], "retry": TWICE, "fallback": ["one"]},
         "native-dead-backed": {"speaks": "envelope", "endpoints": [dead], "fallback": ["native"]},
         "mixed-fallback": {"speaks": "envelope", "endpoints": [dead], "fallback": ["one"]},
         "deaf": {"endpoints": [deaf], "timeout": FAST},
@@ -68,7 +69,7 @@ def _refused(response: Response, status: int, code: str) -> str:
 def test_an_endpoint_that_refuses_is_passed_over(shared: Launcher, dead: str) -> None:
     """Whichever of the two is tried first."""
     upstream = shared.upstream()
-    site = Site(shared, {"half": {"endpoints": [dead, upstream.url]}})
+    site = Site(shared, {"half": {"endpoints": [dead, upstream.url], "retry": TWICE}})
     seen = set()
     for _ in range(64):
         client = site.chat("half")
@@ -127,7 +128,7 @@ def test_all_that_were_tried_are_named(shared: Launcher, dead: str) -> None:
         shared,
         {
             "gone": {"endpoints": [dead], "fallback": ["lost", "hasty"]},
-            "lost": {"endpoints": [dead.replace("127.0.0.1", "localhost"), f"{dead}/x"]},
+            "lost": {"endpoints": [dead.replace("127.0.0.1", "localhost"), f"{dead}/x"], "retry": TWICE},
             "hasty": {"endpoints": [upstream.url]},
         },
     )

@@ -62,6 +62,21 @@ def test_a_document_is_refused_with_code_and_offset(body: bytes, code: str, offs
     assert isinstance(error, WaypostError)
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b'{"tenant": 1, "tenant": 2}', 'the key "tenant" twice'),
+        (b'{"a": {"b\\"c": 1, "b\\"c": 2}}', 'the key "b\\"c" twice'),
+        (b'{"%b": 1, "%b": 2}' % (b"k" * 99, b"k" * 99), f'the key "{"k" * 64}…" twice'),
+        (b"[[[[1]]]]", "more than 3 objects and arrays are nested"),
+    ],
+)
+def test_the_key_or_the_depth_at_fault_is_named(body: bytes, says: str) -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        Matcher(depth=3).first(body)
+    assert says in caught.value.message
+
+
 def test_offsets_count_bytes_of_a_str_as_utf8() -> None:
     with pytest.raises(EnvelopeError) as caught:
         Matcher().first('"é" x')

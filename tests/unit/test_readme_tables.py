@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import waypost
 from prometheus_client.parser import text_string_to_metric_families
-from waypost._native import Recorder, ResponseReader
+from waypost._native import Endpoint, Recorder, ResponseReader
 from waypost.cli import serve as serve_command
 from waypost.config import from_dict, json_schema, model, policy
 from waypost.config.pattern import PREDICATES
@@ -164,7 +164,9 @@ def test_every_member_of_a_line_of_the_access_log_is_listed() -> None:
     head, body, end = ResponseReader("POST").feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
     assert head is not None
     assert end is not None
-    head.whole(plan, plan.endpoints[0], 1, b"", False, body, end)
+    endpoint = plan.begin()
+    assert isinstance(endpoint, Endpoint)
+    head.whole(plan, endpoint, 1, b"", False, body, end)
     assert set(json.loads(recorder.take_lines()[0])) == listed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import orjson
 
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
@@ -44,7 +46,7 @@ def render_error(dialect: str, error: WaypostError, message_id: str) -> tuple[in
     if error.code == "unauthorized":
         headers.append((b"www-authenticate", b"Bearer"))
     if error.status in _RETRY_AFTER:
-        headers.append((b"retry-after", b"1"))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after or 0))))
     if error.code == "bad_framing":
         headers.append((b"connection", b"close"))
     return error.status, headers, body

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from waypost._native import Endpoint, ResponseReader
+from waypost._native import Endpoint
 from waypost.errors import UpstreamError
 from waypost.exchange import failures
 from waypost.exchange.connection import Connection
@@ -30,12 +30,15 @@ _LINGER: Final = 1.0
 class Attempt(Timed):
     """One try at `endpoint`."""
 
-    __slots__ = ("_connecting", "_exchange", "_reader", "answered", "connection", "endpoint", "place", "reused", "sent")
+    __slots__ = ("_connecting", "_exchange", "_reader", "answered", "connection", "endpoint", "number", "place",
+                 "reused", "sent")  # fmt: skip
 
-    def __init__(self, exchange: Exchange, endpoint: Endpoint, place: Place, method: str) -> None:
+    def __init__(self, exchange: Exchange, endpoint: Endpoint, place: Place, number: int) -> None:
         super().__init__()
         self.endpoint = endpoint
         self.place = place
+        self.number = number
+        """Which of its exchange it is, from 1."""
         self.connection: Connection | None = None
         self.reused = False
         """Its connection carried an attempt before, so that the endpoint may have been about to close it."""
@@ -45,7 +48,7 @@ class Attempt(Timed):
         """Bytes of a response have arrived."""
         self._exchange = exchange
         self._connecting: Connecting | None = None
-        self._reader = ResponseReader(method)
+        self._reader = exchange.plan.reader(number)
 
     def reuse(self) -> Connection | None:
         """Take a connection from the pool, if it has one."""
@@ -79,14 +82,17 @@ class Attempt(Timed):
             runtime.wheel.schedule(self, runtime.loop.time() + _LINGER)
 
     def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
-        self.close()
+        if self._exchange.awaits(self):
+            self._exchange.attempt_expired(self)
+        else:
+            self.close()
 
     def _connect_done(self, outcome: Connection | BaseException) -> None:
         self._connecting = None
         if isinstance(outcome, Connection):
             self._open(outcome)
         else:
-            self._exchange.attempt_failed(self, failures.unreachable(self.endpoint, outcome))
+            self._exchange.attempt_failed(self, "connect", failures.unreachable(self.endpoint, outcome))
 
     def _open(self, connection: Connection) -> None:
         self.connection = connection
@@ -116,8 +122,7 @@ class Attempt(Timed):
                 exchange.response_end(self, end.trailers)
         except UpstreamError as error:
             self.close()
-            if exchange.attempt is self:
-                exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
+            exchange.attempt_failed(self, "protocol", failures.malformed(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - reported, and the client gets an answer
             exchange.defect(exc)
 
@@ -127,17 +132,17 @@ class Attempt(Timed):
             return
         self.close()
         exchange = self._exchange
-        if exchange.attempt is not self:
+        if not exchange.awaits(self):
             return
         try:
             end = self._reader.eof()
         except UpstreamError:
-            exchange.attempt_failed(self, failures.closed(self.endpoint, None, self.answered), lost=True)
+            exchange.attempt_failed(self, self._loss(), failures.closed(self.endpoint, None, self.answered))
             return
         try:
             exchange.response_end(self, end.trailers)
         except UpstreamError as error:
-            exchange.attempt_failed(self, failures.malformed(self.endpoint, error))
+            exchange.attempt_failed(self, "protocol", failures.malformed(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
             exchange.defect(exc)
 
@@ -146,14 +151,19 @@ class Attempt(Timed):
         if self.connection is None:
             return
         self.connection = None
-        if self._exchange.attempt is self:
-            self._exchange.attempt_failed(self, failures.closed(self.endpoint, exc, self.answered), lost=True)
+        if self._exchange.awaits(self):
+            error = failures.closed(self.endpoint, exc, self.answered)
+            self._exchange.attempt_failed(self, self._loss(), error)
 
     def writing_paused(self) -> None:
         self._exchange.request_paused()
 
     def writing_resumed(self) -> None:
         self._exchange.request_resumed()
+
+    def _loss(self) -> failures.Failure:
+        """What it is that the connection ended: an idle one may have been about to."""
+        return "stale" if self.reused and not self.answered else "reset"
 
     def _release(self, reusable: bool) -> None:
         connection, self.connection = self.connection, None

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
-    from waypost.exchange.attempt import Attempt
     from waypost.exchange.pool import Key, Pool
     from waypost.exchange.resolver import Address
 
 __all__ = ["Connection"]
 
 _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class Reader(Protocol):
+    """Who has a connection: an attempt, or an active check."""
+
+    def received(self, data: bytes) -> None: ...
+    def eof(self) -> None: ...
+    def lost(self, exc: Exception | None) -> None: ...
+    def writing_paused(self) -> None: ...
+    def writing_resumed(self) -> None: ...
 
 
 class Connection(asyncio.Protocol):
@@ -27,7 +36,7 @@ class Connection(asyncio.Protocol):
         self.key = key
         self.address = address
         """What it is connected to, where that was found by a name."""
-        self.attempt: Attempt | None = None
+        self.attempt: Reader | None = None
         self.idle_since = 0.0
         self.used = False
         """Carried an attempt before."""

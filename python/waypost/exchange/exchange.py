@@ -1,16 +1,18 @@
 """One message's life: decision made, attempts at endpoints, the response to a sink.
 
-The rules, all of them in this file:
+More than 500 lines, because the callbacks of one state machine belong together.
 
-- Endpoints are tried in the plan's order. A connect error always moves on to the next one.
-- Once a byte of the request may have reached an endpoint, another attempt is made only if the message is idempotent,
-  its request bytes are still all there, and the sink has not been given anything.
-- An idempotent message that finds its pooled connection closed under it goes to the same endpoint once more, over a
-  new connection. For others the pool looks at the socket before it is reused, and nothing is sent twice.
-- A 429, 502, 503 or 504 moves on likewise, while endpoints are left. It is kept: if no endpoint does better, the last
-  such response is what the client gets.
+Which endpoint is tried when, whether there is another attempt, and who waits for room is decided by the core (its
+`Course`, behind `Plan.begin`, `refused`, `failed` and the like): this is the side that has sockets and timers. Its own
+rules, all of them in this file:
+
+- An attempt that finds its pooled connection closed under it goes to the same endpoint once more, over a new
+  connection, if its message may be sent twice. For others the pool looks at the socket before it is reused.
+- A response with a status for which another attempt may be made is kept: if no endpoint does better, the last such
+  response is what the client gets.
 - The head of a model's 200 is held until its first body byte, so that a model that dies before it can be replaced.
 - The message's deadline and the cluster's total timeout bound all of it.
+- Of two attempts at once, the one whose response begins first goes on; the other is closed.
 - A response that stops short after the sink was given its head ends in `Sink.abort`, never in `Sink.end`.
 """
 
@@ -19,15 +21,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Literal
 
-from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead
+from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead, Step, Turn
 from waypost.dialects.envelope_openai import TranslateSink
 from waypost.dialects.errors import render_error
 from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
+from waypost.exchange.aside import ASIDE_TIME, Aside
 from waypost.exchange.attempt import Attempt
 from waypost.exchange.connection import Connection
+from waypost.exchange.failures import Failure
+from waypost.exchange.hedge import Hedge
+from waypost.exchange.line import Place as Ticket
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.exchange.sink import Sink
 from waypost.exchange.upload import Translation, Upload
@@ -35,13 +41,7 @@ from waypost.exchange.wheel import Timer
 
 __all__ = ["Exchange"]
 
-_FAILOVER: Final = frozenset({429, 502, 503, 504})
-_ASIDE_LIMIT: Final = 64 * 1024
-"""Bytes of a 429, 502, 503 or 504 that are kept while other endpoints are tried."""
-_ASIDE_TIME: Final = 1.0
-"""Seconds that the body of such a response may take before the next endpoint is tried without keeping it."""
-
-_Phase = Literal["connect", "send", "wait", "hold", "deliver", "aside"]
+_Phase = Literal["queue", "pause", "connect", "send", "wait", "hold", "deliver", "aside"]
 
 _logger = logging.getLogger("waypost")
 
@@ -49,10 +49,9 @@ _logger = logging.getLogger("waypost")
 class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
-    __slots__ = ("_aside", "_aside_size", "_began", "_deadline", "_endpoints", "_head", "_kept", "_method", "_next",
-                 "_out", "_paused", "_phase", "_plan", "_reached", "_settings", "_sink", "_timer", "_translation",
-                 "_until", "_upload", "attempt", "attempts", "done", "endpoint", "on_writable", "request_sent",
-                 "runtime")  # fmt: skip
+    __slots__ = ("_aside", "_began", "_deadline", "_head", "_hedge", "_kept", "_out", "_paused", "_phase", "_resume_at",
+                 "_settings", "_sink", "_ticket", "_timer", "_translation", "_tried", "_until", "_upload", "attempt",
+                 "attempts", "done", "endpoint", "on_writable", "plan", "request_sent", "runtime")  # fmt: skip
 
     def __init__(
         self,
@@ -61,17 +60,17 @@ class Exchange:
         plan: Plan,
         sink: Sink,
         *,
-        method: str = "POST",
         upload: Upload | None = None,
         timer: Timer | None = None,
     ) -> None:
         """`plan` has the whole request body, or it comes as `upload`, by `write` and `finish`.
 
-        `method` is the request's. `timer` may serve one exchange after the other.
+        `timer` may serve one exchange after the other.
         """
         self._timer = Timer() if timer is None else timer
         self._timer.owner = self
         self.runtime = runtime
+        self.plan = plan
         self.attempt: Attempt | None = None
         """The attempt under way."""
         self.attempts = 0
@@ -85,38 +84,32 @@ class Exchange:
         self.on_writable: Callable[[], None] | None = None
         """Called when `write` may be used again after it returned false, and when the exchange is over."""
         self._settings = settings
-        self._plan = plan
-        self._endpoints = plan.endpoints
         self._sink = sink
         self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
-        self._method = method
         self._upload = upload
         self._translation = None if plan.forwards else Translation(plan)
-        self._next = 0
         self._phase: _Phase = "connect"
         self._began = 0.0
         self._deadline = math.inf  # the message's own
         self._until = math.inf  # the deadline or the cluster's total timeout, whichever comes first
+        self._resume_at = 0.0  # when a pause ends
         self._paused = False
-        self._reached = False
+        self._ticket: Ticket | None = None  # what it waits by
+        self._hedge: Hedge | None = None
         self._head: ResponseHead | None = None
-        self._aside: list[bytes] = []
-        self._aside_size = 0
-        self._kept: tuple[Endpoint, ResponseHead, list[bytes], Sequence[tuple[bytes, bytes]]] | None = None
+        self._aside: Aside | None = None  # what is being kept
+        self._kept: Aside | None = None  # what was
+        self._tried: list[Attempt] | None = None  # attempts that failed
 
     # Used by whoever has the client.
 
     def begin(self) -> None:
-        """Make the first attempt."""
+        """Make the first attempt, or wait for room."""
         self._began = self.runtime.loop.time()
-        deadline_ms = self._plan.deadline_ms
+        deadline_ms = self.plan.deadline_ms
         if deadline_ms is not None:
             self._deadline = self._began + deadline_ms / 1000
-        if not self._endpoints:
-            route = self._plan.decision.route
-            self._answer(WaypostError("no_route", f"route {route} names no cluster, so that nothing can be sent on"))
-            return
-        self._try_next()
+        self._go(self.plan.begin())
 
     def write(self, chunk: bytes) -> bool:
         """Take a piece of a streamed request body. False: wait for `on_writable` before the next.
@@ -126,7 +119,7 @@ class Exchange:
         if self.done or self._upload is None:
             return True
         try:
-            self._plan.received(len(chunk))
+            self.plan.received(len(chunk))
             return self._upload.take(chunk, self._connection())
         except WaypostError as error:
             self.fail(error)
@@ -159,7 +152,7 @@ class Exchange:
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.resume()
             if self._phase == "deliver":
-                self._expect(self.attempt.endpoint.cluster.idle_timeout)
+                self._expect(self.attempt.place.idle_timeout)
 
     def cancel(self) -> None:
         """The client left: close the upstream connection now. The sink hears nothing more."""
@@ -169,46 +162,90 @@ class Exchange:
 
     def defect(self, exc: Exception) -> None:
         """Something in Waypost itself broke: say so in the log, and give the client an answer or a clear end."""
-        _logger.error("a defect ended exchange %s", self._plan.id, exc_info=exc)
+        _logger.error("a defect ended exchange %s", self.plan.id, exc_info=exc)
         self.fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
 
-    # Attempts.
+    # The course.
 
-    def _try_next(self) -> None:
-        endpoint = self._endpoints[self._next]
-        self._next += 1
-        self._try(endpoint)
+    def called(self, turn: Turn) -> None:
+        """It waits no longer."""
+        self._ticket = None
+        self._go(self.plan.called(turn))
+
+    def _go(self, step: Endpoint | Step, *, fresh: bool = False, error: UpstreamError | None = None) -> None:
+        """What the course says is next. `error` is what the last attempt failed with."""
+        if isinstance(step, Endpoint):
+            self._try(step, fresh=fresh)
+        elif step.kind == "pause":
+            self._phase = "pause"
+            self._hold(step.seconds)
+        elif step.kind == "wait":
+            self._phase = "queue"
+            self._ticket = ticket = (step.cluster, step.ticket)
+            self.runtime.line.waiting[ticket] = self
+            if step.displaced is not None:
+                self.runtime.line.call((step.displaced,))
+            self._hold(step.seconds)
+        elif step.kind != "stay" and self._kept is not None:
+            self._deliver_kept(self._kept)
+        elif step.kind == "refuse" and isinstance(step.error, WaypostError):
+            self.fail(step.error)
+        elif step.kind == "give_up" and error is not None:
+            self.fail(failures.after_all(error, self._tried or ()))
+        self._call_others()
+
+    def _leave_line(self) -> None:
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            self.runtime.line.waiting.pop(ticket, None)
+
+    def _call_others(self) -> None:
+        """Whoever waits may have room now."""
+        line = self.runtime.line
+        if line.waiting or line.shared:
+            line.call(self.plan.turns())
 
     def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
-        self.endpoint = endpoint
-        runtime = self.runtime
-        now = runtime.loop.time()
+        """An attempt, which the course has begun."""
         try:
-            place = self._settings.place(endpoint)
+            attempt = self.attempt = self.attempt_at(endpoint)
+            place = attempt.place
+            self.endpoint = endpoint
             until = self._began + place.total_timeout
-            self._until = until = until if until < self._deadline else self._deadline  # noqa: FURB136 - half of min
-            if now >= until:
-                self._out_of_time()
-                return
-            if self._translation is not None and self._plan.translated(endpoint):
-                self._translation.body(endpoint.cluster)
-            self.attempts += 1
+            self._until = until if until < self._deadline else self._deadline  # noqa: FURB136 - half of min
             self.request_sent = False
             self._head = None
-            attempt = self.attempt = Attempt(self, endpoint, place, self._method)
-            connection = None if fresh else attempt.reuse()
-            if connection is not None:
-                self._send_request(attempt, connection, now)
-                return
-        except WaypostError as error:
-            self.fail(error)
-            return
         except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
             self.defect(exc)
             return
-        self._phase = "connect"
-        self._expect(place.connect_timeout)
-        attempt.connect()
+        self.start(attempt, fresh=fresh)
+        if place.hedged and self._upload is None and not self.done:
+            if self._hedge is None:
+                self._hedge = Hedge(self)
+            self._hedge.arm()
+
+    def attempt_at(self, endpoint: Endpoint) -> Attempt:
+        """One more attempt, not started."""
+        self.attempts += 1
+        return Attempt(self, endpoint, self._settings.place(endpoint), self.attempts)
+
+    def start(self, attempt: Attempt, *, fresh: bool = False) -> None:
+        """Get `attempt` a connection, a new one if it is to be `fresh`, and send it the request."""
+        try:
+            connection = None if fresh else attempt.reuse()
+            if connection is not None:
+                self._send_request(attempt, connection, self.runtime.loop.time())
+                return
+            if self._translation is not None and self.plan.translated(attempt.endpoint):
+                self._translation.body(attempt.endpoint.cluster)  # what cannot be translated needs no connection
+            if attempt is self.attempt:
+                self._phase = "connect"
+            self._allow(attempt, attempt.place.connect_timeout, self.runtime.loop.time())
+            attempt.connect()
+        except WaypostError as error:
+            self.fail(error)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self.defect(exc)
 
     def connected(self, attempt: Attempt, connection: Connection) -> None:
         """`attempt` has its connection: send what there is of the request."""
@@ -220,7 +257,7 @@ class Exchange:
             self.defect(exc)
 
     def _send_request(self, attempt: Attempt, connection: Connection, now: float) -> None:
-        plan = self._plan
+        plan = self.plan
         endpoint = attempt.endpoint
         remaining = None
         if self._deadline != math.inf:
@@ -244,35 +281,57 @@ class Exchange:
         else:
             data = plan.request(endpoint, remaining)
         attempt.sent = self.request_sent = True
-        self._phase = "wait"
-        when = now + attempt.place.first_byte_timeout
-        self.runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136
+        if attempt is self.attempt:
+            self._phase = "wait"
+        self._allow(attempt, attempt.place.first_byte_timeout, now)
         connection.write(data)
 
-    def attempt_failed(self, attempt: Attempt, error: UpstreamError, *, lost: bool = False) -> None:
-        """`attempt` is over without a whole response. `lost`: because its connection ended."""
-        if self.attempt is not attempt:
+    def awaits(self, attempt: Attempt) -> bool:
+        """Whether it still matters what becomes of `attempt`."""
+        return attempt is self.attempt or (self._hedge is not None and attempt is self._hedge.attempt)
+
+    def _failed(self, attempt: Attempt) -> None:
+        if self._tried is None:
+            self._tried = []
+        self._tried.append(attempt)
+
+    @property
+    def unanswered(self) -> bool:
+        """An attempt is under way, and nothing of a response has come."""
+        return self.attempt is not None and self._phase in ("connect", "wait")
+
+    def take_over(self, second: Attempt) -> None:
+        """A second attempt goes on alone, with the time that it has left."""
+        self.attempt = second
+        self.endpoint = second.endpoint
+        self._phase = "wait" if second.sent else "connect"
+        wheel = self.runtime.wheel
+        wheel.schedule(self._timer, second.deadline)
+        wheel.cancel(second)
+
+    def attempt_failed(self, attempt: Attempt, failure: Failure, error: UpstreamError) -> None:
+        """`attempt` is over without a whole response."""
+        if not self.awaits(attempt):
             return
-        self.attempt = None
-        if self._out is not None:
+        delivered = self._out is not None
+        step = self.plan.failed(attempt.number, failure, attempt.sent, self._replayable, delivered)
+        if delivered:
+            self.attempt = None
             self.fail(error)
             return
-        self._reached |= attempt.sent
-        again = not attempt.sent or self._repeatable()
-        if again and lost and attempt.reused and not attempt.answered:
-            self._try(attempt.endpoint, fresh=True)
-        elif again and self._next < len(self._endpoints):
-            self._try_next()
-        elif self._kept is not None:
-            self._deliver_kept()
-        else:
-            self.fail(failures.after_all(error, self._endpoints[: self._next], self._reached))
+        self._failed(attempt)
+        if self._hedge is not None and self._hedge.attempt is not None:
+            self._hedge.drop(attempt)
+            return
+        self.attempt = None
+        self._go(step, fresh=failure == "stale", error=error)
 
     # The request.
 
-    def _repeatable(self) -> bool:
-        """Whether it may be sent again after it may have reached an endpoint."""
-        return self._plan.idempotent and (self._upload is None or not self._upload.left)
+    @property
+    def _replayable(self) -> bool:
+        """All of its bytes are still there."""
+        return self._upload is None or not self._upload.left
 
     def _connection(self) -> Connection | None:
         return None if self.attempt is None else self.attempt.connection
@@ -280,13 +339,14 @@ class Exchange:
     def _request_complete(self) -> None:
         self.request_sent = True
         if self._phase == "send" and self.attempt is not None:
+            self.plan.request_sent(self.attempt.number)
             self._phase = "wait"
-            self._expect(self.attempt.endpoint.cluster.first_byte_timeout)
+            self._expect(self.attempt.place.first_byte_timeout)
 
     def request_paused(self) -> None:
         """The endpoint does not read its request as fast as it comes."""
         if self._phase == "send" and self.attempt is not None:
-            self._expect(self.attempt.endpoint.cluster.idle_timeout)
+            self._expect(self.attempt.place.idle_timeout)
 
     def request_resumed(self) -> None:
         """More of the request can be sent."""
@@ -299,15 +359,19 @@ class Exchange:
 
     def response_head(self, attempt: Attempt, head: ResponseHead) -> None:
         """The head is complete. May raise `UpstreamError`, as the sink may."""
-        plan = self._plan
-        status = head.status
-        if status in _FAILOVER and self._repeatable() and self._next < len(self._endpoints) and self._out is None:
-            self._phase = "aside"
-            self._head = head
-            self._aside = []
-            self._aside_size = 0
-            self._expect(_ASIDE_TIME)
-        elif status == 200 and plan.kind == "model":
+        hedge = self._hedge
+        if hedge is not None and hedge.attempt is not None and not hedge.settle(attempt, head):
+            self._failed(attempt)
+            return
+        if head.refused and self._out is None:
+            step = self.plan.refused(attempt.number, head, self._replayable)
+            if isinstance(step, Step) and step.kind == "pause":
+                self._phase = "aside"
+                self._aside = Aside(attempt.endpoint, head)
+                self._resume_at = self.runtime.loop.time() + step.seconds
+                self._expect(ASIDE_TIME)
+                return
+        if head.status == 200 and self.plan.kind == "model":
             self._phase = "hold"  # within the first-byte timeout, which is running
             self._head = head
         else:
@@ -320,7 +384,9 @@ class Exchange:
 
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
         """All of a response, at once: the same as `response_head`, `response_data` and `response_end`."""
-        if head.status in _FAILOVER or self._translation is not None:
+        if head.refused or self._hedge is not None or self._translation is not None:
+            if head.refused and self._hedge is not None and self._hedge.attempt is not None:
+                self._kept = Aside.whole(attempt.endpoint, head, body, end.trailers)
             self.response_head(attempt, head)
             if body and self.attempt is attempt:
                 self.response_data(attempt, body)
@@ -329,7 +395,8 @@ class Exchange:
             return
         self._phase = "deliver"
         out = self._out = self._sink
-        out.whole(head, self._plan, attempt.endpoint, self.attempts, body, end)
+        self.endpoint = attempt.endpoint
+        out.whole(head, self.plan, attempt.endpoint, self.attempts, body, end)
         self._finish()
 
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
@@ -338,11 +405,8 @@ class Exchange:
             if not self._paused:
                 self._expect(attempt.place.idle_timeout)
         elif self._phase == "aside":
-            self._aside_size += len(chunk)
-            if self._aside_size > _ASIDE_LIMIT:
+            if self._aside is not None and not self._aside.take(chunk):
                 self._set_aside(attempt, None)
-            else:
-                self._aside.append(chunk)
             return
         elif self._head is not None:
             self._begin_response(attempt.endpoint, self._head)
@@ -362,7 +426,7 @@ class Exchange:
             self._end_response(trailers)
 
     def _begin_response(self, endpoint: Endpoint, head: ResponseHead) -> None:
-        plan = self._plan
+        plan = self.plan
         self._phase = "deliver"
         plan.forget()
         self._kept = None
@@ -374,6 +438,7 @@ class Exchange:
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)
         out.forward(head, plan, endpoint, self.attempts)
+        self._call_others()
 
     def _end_response(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         out = self._out
@@ -386,72 +451,91 @@ class Exchange:
         """The sink has everything, but the response has not ended. Its connection may still become reusable."""
         self._record("ok")
         attempt, self.attempt = self.attempt, None
-        self._finish()
+        self._finish(whole=True)
         if attempt is not None:
             attempt.linger()
 
     def _set_aside(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
-        """On to the next endpoint; keep this response if it is whole (`trailers` is not `None`)."""
-        if trailers is not None and self._head is not None:
-            self._kept = (attempt.endpoint, self._head, self._aside, trailers)
-        self._aside = []
+        """On to the next attempt; keep this response if it is whole (`trailers` is not `None`)."""
+        aside, self._aside = self._aside, None
+        if trailers is not None and aside is not None:
+            aside.trailers = trailers
+            self._kept = aside
+        self._failed(attempt)
         self.attempt = None
         attempt.close()
-        self._try_next()
+        left = self._resume_at - self.runtime.loop.time()
+        if left > 0:
+            self._phase = "pause"
+            self._hold(left)
+        else:
+            self._go(self.plan.resume())
 
-    def _deliver_kept(self) -> None:
-        if self._kept is None:
-            return
-        endpoint, head, chunks, trailers = self._kept
+    def _deliver_kept(self, kept: Aside) -> None:
         try:
-            self._begin_response(endpoint, head)
-            for chunk in chunks:
+            self._begin_response(kept.endpoint, kept.head)
+            for chunk in kept.chunks:
                 if self._out is not None and not self.done:
                     self._out.data(chunk)
             if not self.done:
-                self._end_response(trailers)
+                self._end_response(kept.trailers)
         except UpstreamError as error:
-            self.fail(failures.malformed(endpoint, error))
+            self.fail(failures.malformed(kept.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
             self.defect(exc)
 
     # The end.
 
     def expired(self, now: float) -> None:
-        attempt = self.attempt
-        if self.done or attempt is None:
+        if self.done:
             return
-        if now >= self._until:
-            self._out_of_time()
+        if self._phase == "queue":
+            step = self.plan.expired()
+            if isinstance(step, Endpoint) or step.kind != "stay":  # else its turn is on the way
+                self._leave_line()
+                self._go(step)
+        elif self._phase == "pause":
+            self._go(self.plan.resume())
+        elif self.attempt is None:
             return
-        cluster = attempt.endpoint.cluster
-        if self._phase == "aside":
-            self._set_aside(attempt, None)
-            return
-        if self._phase == "connect":
-            error = failures.timed_out(attempt.endpoint, "no connection", cluster.connect_timeout, retryable=True)
-        elif self._phase in ("wait", "hold"):
-            what = "no response" if self._phase == "wait" else "no body after the response's head"
-            error = failures.timed_out(attempt.endpoint, what, cluster.first_byte_timeout)
+        elif now >= self._until:
+            self._out_of_time(self.attempt)
+        elif self._phase == "aside":
+            self._set_aside(self.attempt, None)
         else:
-            what = "nothing more of the response" if self._phase == "deliver" else "nothing of the request was read"
-            error = failures.timed_out(attempt.endpoint, what, cluster.idle_timeout)
-        attempt.close()
-        self.attempt_failed(attempt, error)
+            self.attempt_expired(self.attempt)
 
-    def _out_of_time(self) -> None:
-        endpoint = self.endpoint
-        if self._deadline <= self._until or endpoint is None:
-            ms = self._plan.deadline_ms
+    def attempt_expired(self, attempt: Attempt) -> None:
+        """`attempt` took too long for what it is at."""
+        phase = self._phase if attempt is self.attempt else "wait" if attempt.sent else "connect"
+        failure, error = failures.late(attempt.endpoint, attempt.place, phase)
+        attempt.close()
+        self.attempt_failed(attempt, failure, error)
+
+    def _out_of_time(self, attempt: Attempt) -> None:
+        if self._deadline <= self._until:
+            ms = self.plan.deadline_ms
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
-            self.fail(failures.timed_out(endpoint, "no whole response", endpoint.cluster.total_timeout))
+            self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only to be counted
+            self.fail(failures.timed_out(attempt.endpoint, "no whole response", attempt.place.total_timeout))
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within `seconds`, and all of it before the deadline."""
         runtime = self.runtime
         when = runtime.loop.time() + seconds
         runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136 - half of min
+
+    def _allow(self, attempt: Attempt, seconds: float, now: float) -> None:
+        """The same for one of two attempts: the second one has a time of its own."""
+        when = now + seconds
+        timed = self._timer if attempt is self.attempt else attempt
+        self.runtime.wheel.schedule(timed, when if when < self._until else self._until)  # noqa: FURB136 - half of min
+
+    def _hold(self, seconds: float) -> None:
+        """Nothing is to happen for `seconds`, which is before the deadline."""
+        runtime = self.runtime
+        runtime.wheel.schedule(self._timer, runtime.loop.time() + seconds)
 
     def fail(self, error: WaypostError) -> None:
         """The exchange is over and the response is not whole: an answer if it has not begun, else a clear end."""
@@ -467,29 +551,36 @@ class Exchange:
 
     def _answer(self, error: WaypostError) -> None:
         """Answer with `error` in the client's dialect."""
-        status, headers, body = render_error(self._plan.dialect, error, self._plan.id)
-        self._plan.finished(len(body), error.code, status=status, endpoint=self.endpoint, attempts=self.attempts)
+        plan = self.plan
+        status, headers, body = render_error(plan.dialect, error, plan.id)
+        plan.finished(len(body), error.code, status=status, endpoint=self.endpoint, attempts=self.attempts)
         self._finish()
         sink = self._sink
-        sink.start(status, headers + self._plan.own_fields(self.endpoint, self.attempts))
+        sink.start(status, headers + self.plan.own_fields(self.endpoint, self.attempts))
         sink.data(body)
         sink.end()
 
     def _record(self, why: str, error: str | None = None) -> None:
         """Count and log the message, which ends now."""
-        self._plan.finished(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
+        self.plan.finished(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
 
-    def _finish(self) -> None:
+    def _finish(self, *, whole: bool = False) -> None:
+        """It is over. `whole`: the client has all of a response that has not ended."""
         self.done = True
-        self._timer.rest(self.runtime.wheel)
+        runtime = self.runtime
+        self._timer.rest(runtime.wheel)
+        self.plan.end(whole)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()
+        hedge, self._hedge = self._hedge, None
+        if hedge is not None:
+            hedge.close()
         if self._upload is not None:
             self._upload.drop()
-        self._kept = None
-        if self._aside:
-            self._aside = []
+        self._kept = self._aside = self._tried = None
+        self._leave_line()
+        self._call_others()
         writable, self.on_writable = self.on_writable, None
         if writable is not None:
             writable()

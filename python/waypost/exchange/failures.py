@@ -12,13 +12,20 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from waypost._native import Endpoint
 from waypost.errors import UpstreamError
 from waypost.exchange.tunnel import TunnelError
 
-__all__ = ["after_all", "closed", "malformed", "timed_out", "unreachable"]
+if TYPE_CHECKING:
+    from waypost.exchange.attempt import Attempt
+    from waypost.exchange.runtime import Place
+
+__all__ = ["Failure", "after_all", "closed", "late", "malformed", "timed_out", "unreachable"]
+
+Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
+"""What went wrong, as the core counts it: see `Plan.failed`."""
 
 _REASONS: Final = {
     errno.ECONNREFUSED: "connection refused: nothing listens there",
@@ -75,13 +82,29 @@ def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = F
     return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
 
 
-def after_all(error: UpstreamError, tried: Sequence[Endpoint], reached: bool) -> UpstreamError:
-    """`error`, which ended the last attempt, in the light of all. `reached`: some endpoint was sent something."""
-    if len(tried) == 1:
+def late(endpoint: Endpoint, place: Place, phase: str) -> tuple[Failure, UpstreamError]:
+    """An attempt took too long in a phase of its exchange."""
+    if phase == "connect":
+        return "connect", timed_out(endpoint, "no connection", place.connect_timeout, retryable=True)
+    if phase == "wait":
+        return "timeout", timed_out(endpoint, "no response", place.first_byte_timeout)
+    if phase == "hold":
+        return "timeout", timed_out(endpoint, "no body after the response's head", place.first_byte_timeout)
+    what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
+    return "timeout", timed_out(endpoint, what, place.idle_timeout)
+
+
+def after_all(error: UpstreamError, tried: Sequence[Attempt]) -> UpstreamError:
+    """`error`, which ended the last attempt, in the light of all."""
+    if len(tried) < 2:
         return error
-    clusters = ", ".join(f"`{name}`" for name in dict.fromkeys(endpoint.cluster.name for endpoint in tried))
-    what = "answered as it should" if reached else "could be reached"
-    message = f"none of {len(tried)} endpoints of {clusters} {what}; last: {error.message}"
+    endpoints = dict.fromkeys(attempt.endpoint for attempt in tried)
+    if len(endpoints) == 1:
+        message = f"{error.message} ({len(tried)} attempts)"
+    else:
+        clusters = ", ".join(f"`{name}`" for name in dict.fromkeys(endpoint.cluster.name for endpoint in endpoints))
+        what = "answered as it should" if any(attempt.sent for attempt in tried) else "could be reached"
+        message = f"none of {len(endpoints)} endpoints of {clusters} {what}; last: {error.message}"
     out = UpstreamError(error.code, message, error.retryable)
     out.upstream = error.upstream
     return out

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from waypost._native import Endpoint, Recorder
+from waypost._native import Endpoint, Recorder, Snapshot
 from waypost.config.proxy import Proxy
+from waypost.exchange.checks import Checks
+from waypost.exchange.line import Line
 from waypost.exchange.pool import Key, Pool
 from waypost.exchange.tls import Tls
 from waypost.exchange.wheel import Wheel
@@ -18,7 +20,7 @@ __all__ = ["Runtime", "Settings"]
 class Place:
     """How an endpoint is reached, and how long that may take, in seconds: what every attempt asks for."""
 
-    __slots__ = ("connect_timeout", "first_byte_timeout", "idle_timeout", "key", "total_timeout")
+    __slots__ = ("connect_timeout", "first_byte_timeout", "hedged", "idle_timeout", "key", "total_timeout")
 
     def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls], proxies: Mapping[tuple[str, str], Proxy]) -> None:
         cluster = endpoint.cluster
@@ -28,6 +30,7 @@ class Place:
         self.first_byte_timeout = cluster.first_byte_timeout
         self.idle_timeout = cluster.idle_timeout
         self.total_timeout = cluster.total_timeout
+        self.hedged = cluster.hedged
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +54,27 @@ class Settings:
 
 
 class Runtime:
-    """The timer wheel and the pool of one event loop. Lives until `close`; survives reloads."""
+    """What belongs to one event loop: timers, connections, who waits, checks. Lives until `close`; survives reloads."""
 
-    __slots__ = ("loop", "pool", "wheel")
+    __slots__ = ("checks", "line", "loop", "pool", "wheel")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, recorder: Recorder | None = None, lines: list[Line] | None = None
+    ) -> None:
+        """`lines` has those of the event loops that share their clusters with this one."""
         self.loop = loop
+        self.line = Line(loop, [] if lines is None else lines)
         self.wheel = Wheel(loop)
         self.pool = Pool(loop, self.wheel, recorder)
+        self.checks = Checks(self)
+
+    def follow(self, snapshot: Snapshot, settings: Settings) -> None:
+        """This configuration is in force from now on: limits may have been raised, and checks come or gone."""
+        self.checks.follow(snapshot, settings)
+        self.line.call(snapshot.turns())
 
     def close(self) -> None:
-        """Close idle connections. Exchanges under way keep theirs until they are over."""
+        """Stop checking, and close idle connections. Exchanges under way keep theirs until they are over."""
+        self.checks.close()
         self.pool.close()
+        self.line.close()

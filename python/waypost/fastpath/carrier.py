@@ -66,14 +66,14 @@ class Carrier(Timed):
         self._chunked = False
         self._body = True
 
-    def begin(self, generation: Generation, plan: Plan, method: str, size: int, upload: Upload | None = None) -> None:
+    def begin(self, generation: Generation, plan: Plan, size: int, upload: Upload | None = None) -> None:
         """Run the exchange of a message. `size` bytes of the budget go back once its body is not needed any more."""
         self._plan = plan
         self._size = size
         self.sent = 0
         self.started = False
         self.exchange = exchange = Exchange(
-            self._protocol.runtime, generation.settings, plan, self, method=method, upload=upload, timer=self._timer
+            self._protocol.runtime, generation.settings, plan, self, upload=upload, timer=self._timer
         )
         exchange.begin()
 

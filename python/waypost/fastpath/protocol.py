@@ -199,7 +199,7 @@ class Protocol(Mannered):
             self._keep(rest)
         if self._stopping:
             carrier.closing = not rest
-        carrier.begin(generation, plan, plan.method, size)
+        carrier.begin(generation, plan, size)
 
     def _whole_message(self, generation: Generation, intake: Intake, body: bytes, rest: bytes, raw: bytes) -> None:
         """A message of which everything is here, not decided yet."""
@@ -248,7 +248,7 @@ class Protocol(Mannered):
         self._forget()
         self._state = "exchange"
         self._left = length
-        self._carrier.begin(generation, plan, intake.method, 0, Upload(length))
+        self._carrier.begin(generation, plan, 0, Upload(length))
         if self._carrier.exchange is not None:
             self._carrier.exchange.on_writable = self._writable
         self._more(body)

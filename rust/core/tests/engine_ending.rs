@@ -102,7 +102,7 @@ fn ended(keys: Keys, fields: &[(&str, &[u8])], body: &Json, ending: &Ending<'_>)
     let snapshot = snapshot(keys);
     let recorder = recorder();
     let intake = accept(&snapshot, fields);
-    let plan = snapshot.plan(&intake, Some(body.to_string().as_bytes()), &Ids::new(2)).unwrap();
+    let plan = snapshot.plan(&intake, Some(body.to_string().as_bytes())).unwrap();
     assert_eq!(recorder.ended(&snapshot, &snapshot.slots(), &intake, &plan, ending), Pushed::First);
     (lines(&recorder).remove(0), recorder)
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
-use waypost_core::engine::{Config, Ids, Limits, Request, Snapshot, Trusted};
+use waypost_core::engine::{Config, EndpointAt, Ids, Limits, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
 use waypost_core::keys::{Caller, Keys, hash};
@@ -143,12 +143,10 @@ impl Setup {
             version: "1.1".to_owned(),
         };
         let intake = snapshot.accept(request, &ids).unwrap();
-        let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes), &ids).unwrap();
-        let head = snapshot
-            .head(&intake, &plan, plan.endpoints[0], self.length, self.remaining, &ids)
-            .unwrap()
-            .unwrap();
-        assert_eq!(snapshot.translates(&intake, plan.endpoints[0]), intake.dialect != self.speaks);
+        let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes)).unwrap();
+        let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
+        let head = snapshot.head(&intake, &plan, at, self.length, self.remaining, &ids).unwrap().unwrap();
+        assert_eq!(snapshot.translates(&intake, at.cluster), intake.dialect != self.speaks);
         Head::parse(&head)
     }
 }
@@ -469,9 +467,10 @@ proptest! {
         let headers = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
         let request = Request { method, target, headers, client: Some("192.0.2.7".to_owned()), scheme: "http".to_owned(), version: "2".to_owned() };
         if let Ok(intake) = snapshot.accept(request, &ids)
-            && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"), &ids)
+            && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"))
         {
-            let head = snapshot.head(&intake, &plan, plan.endpoints[0], BodyLength::Known(2), None, &ids);
+            let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
+            let head = snapshot.head(&intake, &plan, at, BodyLength::Known(2), None, &ids);
             let head = Head::parse(&head.unwrap().unwrap());
             prop_assert_eq!(head.one("x-forwarded-for"), Some("192.0.2.7"));
             prop_assert_eq!(head.one("authorization"), None);

@@ -10,7 +10,9 @@ use sent::convert;
 use serde_json::json;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
-use waypost_core::engine::{Config, Ids, Intake, Limits, NoPlan, Refusal, Request, Snapshot, Trusted};
+use waypost_core::engine::{
+    Config, EndpointAt, Ids, Intake, Limits, NoPlan, Refusal, Request, Snapshot, Trusted,
+};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
 use waypost_core::keys::{Caller, Keys, hash};
@@ -88,7 +90,7 @@ fn accept(snapshot: &Snapshot, target: &str, fields: &[(&str, &str)]) -> Result<
 }
 
 fn route_of(snapshot: &Snapshot, intake: &Intake, body: &str) -> String {
-    let plan = snapshot.plan(intake, Some(body.as_bytes()), &Ids::new(1)).unwrap();
+    let plan = snapshot.plan(intake, Some(body.as_bytes())).unwrap();
     snapshot.table.decision(plan.rank).unwrap().route.clone()
 }
 
@@ -135,7 +137,7 @@ fn a_key_decides_where_the_message_is_silent() {
             let intake = accept(&snapshot, target, &[("authorization", &key)]).unwrap();
             assert_eq!(intake.caller.as_ref().unwrap().name, format!("key-of-{name}"));
             assert_eq!(route_of(&snapshot, &intake, body), *name);
-            let plan = snapshot.plan(&intake, Some(body.as_bytes()), &Ids::new(1)).unwrap();
+            let plan = snapshot.plan(&intake, Some(body.as_bytes())).unwrap();
             assert_eq!(plan.envelope.tenant.as_deref(), Some(*name));
             let explained = snapshot.explain(&intake, Some(body.as_bytes())).unwrap();
             assert_eq!(explained.decision, Some(plan.rank));
@@ -290,11 +292,12 @@ proptest! {
         let tenant = proved.unwrap();
         let identity = &intake.caller.as_ref().unwrap().identity;
         prop_assert_eq!(identity.tenant.as_deref(), Some(*tenant));
-        match snapshot.plan(&intake, Some(body.as_bytes()), &Ids::new(1)) {
+        match snapshot.plan(&intake, Some(body.as_bytes())) {
             Ok(plan) => {
                 prop_assert_eq!(&snapshot.table.decision(plan.rank).unwrap().route, tenant);
                 let length = BodyLength::Known(body.len() as u64);
-                let head = snapshot.head(&intake, &plan, plan.endpoints[0], length, None, &Ids::new(1)).unwrap().unwrap();
+                let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
+                let head = snapshot.head(&intake, &plan, at, length, None, &Ids::new(1)).unwrap().unwrap();
                 let head = String::from_utf8(head).unwrap().to_lowercase().replace('_', "-");
                 let told: Vec<&str> = head.lines().filter(|line| line.starts_with("x-waypost-tenant:")).collect();
                 prop_assert_eq!(told, [format!("x-waypost-tenant: {tenant}")]);

@@ -392,7 +392,7 @@ fn faults_of_the_json_come_first_and_have_their_code() {
             let error = refusal(&Sent::new(dialect, body));
             assert_eq!(error.code(), code, "{body}");
             let MessageError::Json(inner) = error else { panic!("{body}") };
-            assert_eq!(inner.offset, offset, "{body}");
+            assert_eq!(inner.error.offset, offset, "{body}");
         }
     }
     assert_eq!(refusal(&Sent::json("[".repeat(129))).code(), "too_deep");

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
-use waypost_core::engine::{Config, Ending, Ids, Limits, NoPlan, Request, Snapshot, Trusted};
+use waypost_core::engine::{Config, Ending, EndpointAt, Ids, Limits, NoPlan, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
 use waypost_core::keys::{Caller, FIELDS, Keys, hash};
@@ -179,7 +179,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let Ok(intake) = SNAPSHOT.accept(request, &ids) else { return };
     assert!((1..=128).contains(&intake.id.len()));
-    let plan = match SNAPSHOT.plan(&intake, intake.buffered.then_some(body), &ids) {
+    let plan = match SNAPSHOT.plan(&intake, intake.buffered.then_some(body)) {
         Ok(plan) => plan,
         Err(NoPlan::Message(error)) => return assert!(!error.to_string().is_empty()),
         // Paths that are not listed go to routes that name them only.
@@ -189,8 +189,9 @@ fuzz_target!(|data: &[u8]| {
         Err(NoPlan::Unjoinable { message, .. }) => return assert!(!message.is_empty()),
     };
     assert!(!intake.buffered || body.is_empty() || is_json(body));
-    assert!(!plan.endpoints.is_empty());
-    for &at in &plan.endpoints {
+    assert!(!plan.clusters.is_empty());
+    for &cluster in &plan.clusters {
+        let at = EndpointAt { cluster, endpoint: 0 };
         let length = body.len() as u64;
         let head = SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5), &ids).unwrap().unwrap();
         let mut slots = [httparse::EMPTY_HEADER; 8192];

@@ -57,6 +57,19 @@ impl Cluster {
         self.policy.timeout.total.as_secs_f64()
     }
 
+    /// A slow attempt may get a second one beside it.
+    #[getter]
+    fn hedged(&self) -> bool {
+        self.policy.hedge.is_some()
+    }
+
+    /// The active check: what to GET, and how many seconds the answer may take.
+    #[getter]
+    fn check(&self) -> Option<(&str, f64)> {
+        let check = self.policy.health.check.as_ref()?;
+        Some((&check.path, check.timeout.as_secs_f64()))
+    }
+
     /// All of its policy, defaults filled in: the keys of a configuration. A new dict each time.
     #[getter]
     fn policy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -80,6 +93,9 @@ pub(crate) struct Endpoint {
     /// Name or address, IPv6 without brackets.
     #[pyo3(get)]
     host: String,
+    /// Host and maybe port, as a Host field wants them (RFC 9110, section 7.2).
+    #[pyo3(get)]
+    authority: String,
     #[pyo3(get)]
     port: u16,
     #[pyo3(get)]
@@ -100,6 +116,7 @@ impl Endpoint {
                 cluster,
                 url: endpoint.url().to_owned(),
                 host: endpoint.host().to_owned(),
+                authority: endpoint.authority().to_owned(),
                 port: endpoint.port(),
                 tls: endpoint.tls(),
             },

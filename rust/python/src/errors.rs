@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple, PyType};
-use waypost_core::engine::{NoPlan, Refusal};
+use waypost_core::engine::{Fault, NoPlan, Refusal};
 use waypost_core::pattern::{Problem, Step};
 use waypost_core::table::{MessageError, NoRoute};
 use waypost_core::{http1, json};
@@ -46,13 +46,13 @@ pub(crate) fn upstream(py: Python<'_>, error: &http1::Error) -> PyErr {
     raise(py, &CLASS, "UpstreamError", |class| class.call1(("upstream_protocol", error.to_string())))
 }
 
-pub(crate) fn json(py: Python<'_>, error: json::Error) -> PyErr {
-    envelope(py, error.code(), &error.to_string(), Some(error.offset), None)
+pub(crate) fn json(py: Python<'_>, refused: &json::Refused) -> PyErr {
+    envelope(py, refused.error.code(), &refused.to_string(), Some(refused.error.offset), None)
 }
 
 pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
     match error {
-        MessageError::Json(error) => json(py, *error),
+        MessageError::Json(refused) => json(py, refused),
         MessageError::Envelope { field, offset, message, id } => {
             let error = envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field));
             with(py, error, [("message_id", id.as_deref())])
@@ -73,6 +73,14 @@ pub(crate) fn no_plan(py: Python<'_>, none: &NoPlan) -> PyErr {
             with(py, waypost(py, "no_route", message), [("message_id", Some(id))])
         }
     }
+}
+
+/// `WaypostError` with when to come back.
+pub(crate) fn fault(py: Python<'_>, fault: &Fault) -> PyResult<Py<PyAny>> {
+    let error = waypost(py, fault.code, &fault.message);
+    let value = error.value(py);
+    value.setattr("retry_after", fault.retry_after.map(|length| length.as_secs_f64()))?;
+    Ok(value.clone().into_any().unbind())
 }
 
 /// `WaypostError` with the dialect in which to answer, and the methods that are allowed.

@@ -30,6 +30,9 @@ pub(crate) struct ResponseHead {
     pub(crate) head: http1::ResponseHead,
     /// When it was there.
     pub(crate) since: Instant,
+    /// Another attempt may do better, or the endpoint has failed with it: `Plan.refused` says.
+    #[pyo3(get)]
+    refused: bool,
 }
 
 #[pymethods]
@@ -130,7 +133,25 @@ impl ResponseEnd {
 pub(crate) struct ResponseReader {
     /// Never contended: a reader belongs to one attempt. It is what makes the class safe to share all the same.
     reader: Mutex<http1::ResponseReader>,
+    /// Whose attempt it is, and its number.
+    attempt: Option<(Py<Plan>, u32)>,
 }
+
+impl ResponseReader {
+    pub(crate) fn of(plan: Py<Plan>, method: &str, number: u32) -> Self {
+        let reader = Mutex::new(http1::ResponseReader::new(method, MAX_HEAD));
+        Self { reader, attempt: Some((plan, number)) }
+    }
+
+    /// What was read is told to the course of the exchange.
+    fn tell(&self, status: Option<u16>, end: bool) -> bool {
+        let Some((plan, number)) = &self.attempt else { return false };
+        (status.is_some() || end) && plan.get().exchange().answered(*number, status, end)
+    }
+}
+
+/// Bytes that the head of a response may have.
+const MAX_HEAD: usize = 65_536;
 
 type Fed<'py> = (Option<ResponseHead>, Bound<'py, PyBytes>, Option<ResponseEnd>);
 
@@ -139,16 +160,17 @@ impl ResponseReader {
     #[new]
     #[pyo3(signature = (method, *, max_head = 65536))]
     fn new(method: &str, max_head: usize) -> Self {
-        Self { reader: Mutex::new(http1::ResponseReader::new(method, max_head)) }
+        Self { reader: Mutex::new(http1::ResponseReader::new(method, max_head)), attempt: None }
     }
 
     /// Take what a socket read gave: the head where it became complete, body bytes, the end where it was reached.
     fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Fed<'py>> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = reader.feed(data).map_err(|error| errors::upstream(py, &error))?;
+        let refused = self.tell(progress.head.as_ref().map(|head| head.status), progress.end.is_some());
         let body = PyBytes::new(py, &progress.body);
         Ok((
-            progress.head.map(|head| ResponseHead { head, since: Instant::now() }),
+            progress.head.map(|head| ResponseHead { head, since: Instant::now(), refused }),
             body,
             progress.end.map(|end| ResponseEnd { end }),
         ))
@@ -157,7 +179,9 @@ impl ResponseReader {
     /// The endpoint closed.
     fn eof(&self, py: Python<'_>) -> PyResult<ResponseEnd> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        reader.eof().map(|end| ResponseEnd { end }).map_err(|error| errors::upstream(py, &error))
+        let end = reader.eof().map_err(|error| errors::upstream(py, &error))?;
+        self.tell(None, true);
+        Ok(ResponseEnd { end })
     }
 }
 

@@ -4,18 +4,22 @@
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 
 mod body;
+mod clock;
 mod cluster_config;
 mod cost;
+mod course;
 mod endpoint;
 mod errors;
 mod explanation;
 mod http1;
+mod intake;
 mod matcher;
 mod message;
 mod names;
 mod plan;
 mod policy;
 mod recorder;
+mod registry;
 mod request;
 mod route_table;
 mod snapshot;
@@ -28,17 +32,23 @@ mod _native {
     #[pymodule_export]
     use crate::cost::{Cost, DearRules};
     #[pymodule_export]
+    use crate::course::{Step, Turn};
+    #[pymodule_export]
     use crate::endpoint::{Cluster, Endpoint};
     #[pymodule_export]
     use crate::explanation::{Decision, Explanation, Verdict};
     #[pymodule_export]
     use crate::http1::{ResponseEnd, ResponseHead, ResponseReader, encode_chunk};
     #[pymodule_export]
+    use crate::intake::Intake;
+    #[pymodule_export]
     use crate::matcher::Matcher;
     #[pymodule_export]
-    use crate::plan::{Intake, Plan};
+    use crate::plan::Plan;
     #[pymodule_export]
     use crate::recorder::Recorder;
+    #[pymodule_export]
+    use crate::registry::Registry;
     #[pymodule_export]
     use crate::request::RequestReader;
     #[pymodule_export]

@@ -101,13 +101,13 @@ impl Compiled {
     fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
-        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Error> + Send,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Refused> + Send,
     ) -> PyResult<T> {
         let py = body.py();
         let body = Body::of(body)?;
         let (bytes, matcher) = (body.as_bytes(), &self.matcher);
         let found = if bytes.len() < LARGE { ask(matcher, bytes) } else { py.detach(|| ask(matcher, bytes)) };
-        found.map_err(|error| errors::json(py, error))
+        found.map_err(|refused| errors::json(py, &refused))
     }
 
     /// The number of a rule.
@@ -145,7 +145,7 @@ impl Matcher {
     fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
-        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Error> + Send,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Refused> + Send,
     ) -> PyResult<(Guard<Arc<Compiled>>, T)> {
         let compiled = self.current.load();
         let found = compiled.ask(body, ask)?;
@@ -156,7 +156,7 @@ impl Matcher {
     fn ask_many<T: Send>(
         &self,
         bodies: &Bound<'_, PyAny>,
-        ask: impl Fn(&table::Matcher, &[u8]) -> Result<T, json::Error> + Sync,
+        ask: impl Fn(&table::Matcher, &[u8]) -> Result<T, json::Refused> + Sync,
     ) -> PyResult<(Guard<Arc<Compiled>>, Vec<T>)> {
         let py = bodies.py();
         let at = |error: PyErr, index: usize| {
@@ -182,7 +182,7 @@ impl Matcher {
         });
         match found {
             Ok(found) => Ok((compiled, found)),
-            Err((index, error)) => Err(at(errors::json(py, error), index)),
+            Err((index, refused)) => Err(at(errors::json(py, &refused), index)),
         }
     }
 

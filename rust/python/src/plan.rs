@@ -1,107 +1,25 @@
-//! `Intake` and `Plan`: one message between its head and its attempts.
+//! `Plan`: one message between its decision and its end.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList};
+use waypost_core::cluster::Outcome;
 use waypost_core::dialect::Kind;
-use waypost_core::engine::{self, Ending, EndpointAt};
+use waypost_core::engine::{self, Course, Ending, EndpointAt, Traces};
 use waypost_core::http1::BodyLength;
 use waypost_core::log::Why;
 
+use crate::course::{self, Exchange, Turn};
 use crate::endpoint::Endpoint;
 use crate::errors;
-use crate::explanation::{Decision, Explanation};
-use crate::http1::{ResponseHead, list};
+use crate::explanation::Decision;
+use crate::http1::{ResponseHead, ResponseReader, list};
+use crate::intake::Intake;
 use crate::recorder::now;
 use crate::snapshot::{IDS, Shared};
-
-/// What can be said of a request from its head: how to read its body.
-#[pyclass(frozen, module = "waypost._native")]
-pub(crate) struct Intake {
-    shared: Arc<Shared>,
-    inner: Arc<engine::Intake>,
-    /// When the request's head was there.
-    pub(crate) since: Instant,
-}
-
-impl Intake {
-    pub(crate) fn new(shared: Arc<Shared>, intake: engine::Intake) -> Self {
-        Self { shared, inner: Arc::new(intake), since: Instant::now() }
-    }
-
-    pub(crate) fn inner(&self) -> &engine::Intake {
-        &self.inner
-    }
-}
-
-#[pymethods]
-impl Intake {
-    /// `x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one.
-    #[getter]
-    fn id(&self) -> &str {
-        &self.inner.id
-    }
-
-    #[getter]
-    fn dialect(&self) -> &'static str {
-        self.inner.dialect.name()
-    }
-
-    #[getter]
-    fn method(&self) -> &str {
-        self.inner.method()
-    }
-
-    /// Path and query, not decoded.
-    #[getter]
-    fn target(&self) -> &str {
-        self.inner.target()
-    }
-
-    #[getter]
-    fn http_version(&self) -> &str {
-        self.inner.version()
-    }
-
-    /// The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not.
-    #[getter]
-    fn persistent(&self) -> bool {
-        self.inner.persistent()
-    }
-
-    /// Bytes of the body, where the head says it.
-    #[getter]
-    fn length(&self) -> Option<u64> {
-        self.inner.length
-    }
-
-    /// True: read the whole body, up to `limits.body`, and give it to `plan`.
-    #[getter]
-    fn buffered(&self) -> bool {
-        self.inner.buffered
-    }
-
-    /// Decide; the plan keeps `body`.
-    #[pyo3(signature = (body))]
-    fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
-        let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
-        let plan = self.shared.snapshot.plan(&self.inner, bytes, &IDS);
-        let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
-        let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
-        Plan::new(py, Arc::clone(&self.shared), Arc::clone(&self.inner), self.since, plan, held)
-    }
-
-    /// Why each route does or does not take the message: by what `plan` decides by.
-    #[pyo3(signature = (body))]
-    fn explain(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Explanation> {
-        let snapshot = &self.shared.snapshot;
-        let explained = snapshot.explain(&self.inner, body).map_err(|error| errors::message(py, &error))?;
-        self.shared.table.get().explanation(py, explained)
-    }
-}
 
 /// A request body: a part of what a socket read gave.
 pub(crate) struct Held {
@@ -118,58 +36,60 @@ impl Held {
 
 impl Plan {
     pub(crate) fn new(
-        py: Python<'_>,
         shared: Arc<Shared>,
         intake: Arc<engine::Intake>,
         since: Instant,
         inner: engine::Plan,
         body: Option<Held>,
-    ) -> PyResult<Self> {
-        let endpoints = inner.endpoints.iter().filter_map(|at| shared.endpoint(py, *at));
-        let endpoints = PyTuple::new(py, endpoints.collect::<Vec<_>>())?.unbind();
+    ) -> Self {
         let bytes_in = body.as_ref().map_or(0, |held| held.length as u64);
-        let course = Course { bytes_in, ..Course::default() };
+        let account = Account { bytes_in, ..Account::default() };
         if let Some(recorder) = &shared.recorder {
             recorder.get().inner().begun();
         }
-        Ok(Self {
-            endpoints,
+        Self {
             shared,
             intake,
             since,
             inner,
             body: Mutex::new(body),
-            course: Mutex::new(course),
-        })
+            account: Mutex::new(account),
+            exchange: Exchange::default(),
+        }
     }
 
-    fn course(&self) -> MutexGuard<'_, Course> {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What happens to its exchange.
+    pub(crate) fn exchange(&self) -> &Exchange {
+        &self.exchange
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The message is over: counts and logs it, once.
     pub(crate) fn record(&self, py: Python<'_>, bytes_out: usize, why: Why<'_>) -> PyResult<()> {
         let Some(recorder) = &self.shared.recorder else { return Ok(()) };
         let ended = Instant::now();
-        let mut course = self.course();
-        if std::mem::replace(&mut course.over, true) {
+        let mut account = self.account();
+        if std::mem::replace(&mut account.over, true) {
             return Ok(());
         }
         let recorder = recorder.get();
         recorder.inner().over();
         let ending = Ending {
             time: now(),
-            at: course.at,
-            attempts: course.attempts,
-            status: course.status,
-            bytes_in: course.bytes_in,
+            at: account.at,
+            attempts: account.attempts,
+            status: account.status,
+            bytes_in: account.bytes_in,
             bytes_out: bytes_out as u64,
-            queued: course.queued,
-            first_byte: course.first_byte.map(|at| at.saturating_duration_since(self.since)),
+            queued: self.exchange.waited(),
+            first_byte: account.first_byte.map(|at| at.saturating_duration_since(self.since)),
             total: ended.saturating_duration_since(self.since),
             why,
         };
-        drop(course);
+        drop(account);
         let Shared { snapshot, slots, .. } = &*self.shared;
         recorder.pushed(py, recorder.inner().ended(snapshot, slots, &self.intake, &self.inner, &ending))
     }
@@ -221,22 +141,21 @@ impl Plan {
 
     /// The client is given this response.
     fn responds(&self, response: &ResponseHead, endpoint: &Endpoint, attempts: u32) {
-        let mut course = self.course();
-        course.at = Some(endpoint.at);
-        course.attempts = attempts;
-        course.status = response.head.status;
-        course.first_byte = Some(response.since);
+        let mut account = self.account();
+        account.at = Some(endpoint.at);
+        account.attempts = attempts;
+        account.status = response.head.status;
+        account.first_byte = Some(response.since);
     }
 }
 
 /// What has become of a message so far, for its record.
 #[derive(Default)]
-struct Course {
+struct Account {
     at: Option<EndpointAt>,
     attempts: u32,
     status: u16,
     bytes_in: u64,
-    queued: Duration,
     first_byte: Option<Instant>,
     /// It was recorded.
     over: bool,
@@ -244,9 +163,9 @@ struct Course {
 
 impl Drop for Plan {
     fn drop(&mut self) {
-        let course = self.course.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let account = self.account.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(recorder) = &self.shared.recorder
-            && !course.over
+            && !account.over
         {
             recorder.get().inner().over();
         }
@@ -260,12 +179,10 @@ pub(crate) struct Plan {
     intake: Arc<engine::Intake>,
     since: Instant,
     inner: engine::Plan,
-    /// Whom to try, in order: the endpoints of `decision.cluster`, then those of each `fallback`.
-    #[pyo3(get)]
-    endpoints: Py<PyTuple>,
-    /// Never contended: a plan belongs to one exchange.
+    /// Never contended, as the other lock: a plan belongs to one exchange.
     body: Mutex<Option<Held>>,
-    course: Mutex<Course>,
+    account: Mutex<Account>,
+    exchange: Exchange,
 }
 
 #[pymethods]
@@ -333,7 +250,90 @@ impl Plan {
 
     /// Whether the message must be translated for this endpoint: its dialect is not the cluster's.
     fn translated(&self, endpoint: &Endpoint) -> bool {
-        self.shared.snapshot.translates(&self.intake, endpoint.at)
+        self.shared.snapshot.translates(&self.intake, endpoint.at.cluster)
+    }
+
+    /// Begin the exchange: the endpoint for its first attempt, or what else there is to do.
+    fn begin<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let body = self.body();
+        let bytes = body.as_ref().map(|held| held.of(py));
+        self.exchange.begin(py, &self.shared, &self.intake, &self.inner, bytes)
+    }
+
+    /// A `pause` is over.
+    fn resume<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.exchange.next(py, &self.shared, Course::resume)
+    }
+
+    /// The time of a `wait` is over.
+    fn expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.exchange.next(py, &self.shared, Course::expired)
+    }
+
+    /// A `wait` is over: this is what came of it.
+    fn called<'py>(&self, py: Python<'py>, turn: &Turn) -> PyResult<Bound<'py, PyAny>> {
+        self.exchange.next(py, &self.shared, |course, now| turn.give(course, now))
+    }
+
+    /// Who waits no longer for the clusters of this message: to be asked when room may have come about.
+    fn turns(&self) -> Vec<Turn> {
+        self.exchange.turns()
+    }
+
+    /// The reader of the response to an attempt.
+    fn reader(slf: &Bound<'_, Self>, number: u32) -> ResponseReader {
+        ResponseReader::of(slf.clone().unbind(), slf.get().intake.method(), number)
+    }
+
+    /// A response has begun that is `ResponseHead.refused`.
+    fn refused<'py>(
+        &self,
+        py: Python<'py>,
+        number: u32,
+        head: &ResponseHead,
+        replayable: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (status, wait) = (head.head.status, engine::retry_after(&head.head));
+        let traces = Traces { sent: true, replayable, delivered: false };
+        self.exchange.next(py, &self.shared, |course, now| course.refused(number, status, wait, traces, now))
+    }
+
+    /// An attempt has failed.
+    fn failed<'py>(
+        &self,
+        py: Python<'py>,
+        number: u32,
+        failure: &str,
+        sent: bool,
+        replayable: bool,
+        delivered: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let failure = course::failure(failure)?;
+        let traces = Traces { sent, replayable, delivered };
+        self.exchange.next(py, &self.shared, |course, now| course.failed(number, failure, traces, now))
+    }
+
+    /// All of a request that was sent bit by bit was sent.
+    fn request_sent(&self, number: u32) {
+        self.exchange.change(|course, now| course.request_sent(number, now));
+    }
+
+    /// Seconds from the beginning of the only attempt until a second one is worth it; `None`: never.
+    fn hedge_after(&self) -> Option<f64> {
+        self.exchange.change(|course, _| course.hedge_after())?.map(|length| length.as_secs_f64())
+    }
+
+    /// The endpoint for a second attempt beside the one under way, or `None`. The one that answers first counts.
+    fn hedge(&self, py: Python<'_>) -> Option<Py<Endpoint>> {
+        let at = self.exchange.change(Course::hedge)??;
+        self.shared.endpoint(py, at)
+    }
+
+    /// The exchange is over: nothing of it is counted any more.
+    #[pyo3(signature = (whole = false))]
+    fn end(&self, whole: bool) {
+        let outcome = if whole { Outcome::Success } else { Outcome::Cancelled };
+        self.exchange.change(|course, now| course.end(outcome, now));
     }
 
     /// The request head for one attempt, through the empty line (RFC 9112, section 3).
@@ -351,7 +351,7 @@ impl Plan {
 
     #[getter]
     fn intake(&self) -> Intake {
-        Intake { shared: Arc::clone(&self.shared), inner: Arc::clone(&self.intake), since: self.since }
+        Intake::of(Arc::clone(&self.shared), Arc::clone(&self.intake), self.since)
     }
 
     #[getter]
@@ -378,18 +378,13 @@ impl Plan {
     /// Keep the body of a message that was planned without.
     fn attach(&self, body: Bound<'_, PyBytes>) {
         let length = body.as_bytes().len();
-        self.course().bytes_in = length as u64;
+        self.account().bytes_in = length as u64;
         *self.body() = Some(Held { start: 0, length, bytes: body.unbind() });
     }
 
     /// So many bytes more of a body that comes piece by piece were taken.
     fn received(&self, count: u64) {
-        self.course().bytes_in += count;
-    }
-
-    /// The message waited so many seconds for its turn.
-    fn waited(&self, seconds: f64) {
-        self.course().queued += Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        self.account().bytes_in += count;
     }
 
     /// The message is over: it is counted and logged, once.
@@ -405,11 +400,11 @@ impl Plan {
         endpoint: Option<&Endpoint>,
         attempts: Option<u32>,
     ) -> PyResult<()> {
-        let mut course = self.course();
-        course.status = status.unwrap_or(course.status);
-        course.at = endpoint.map(|endpoint| endpoint.at).or(course.at);
-        course.attempts = attempts.unwrap_or(course.attempts);
-        drop(course);
+        let mut account = self.account();
+        account.status = status.unwrap_or(account.status);
+        account.at = endpoint.map(|endpoint| endpoint.at).or(account.at);
+        account.attempts = attempts.unwrap_or(account.attempts);
+        drop(account);
         let why = match why {
             "ok" => Why::Ok,
             "client_gone" => Why::ClientGone,

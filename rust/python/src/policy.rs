@@ -312,12 +312,8 @@ pub(crate) fn view<'py>(py: Python<'py>, policy: &Policy) -> PyResult<Bound<'py,
     let waiting = mapping(py, [("length", queue.length)], [("wait", queue.wait)])?;
     out.set_item("queue", waiting)?;
     let rates = PyList::empty(py);
-    for Rate { per, messages, every, burst, keys } in rate {
-        let numbers = [("messages", *messages), ("burst", *burst), ("keys", *keys)];
-        let found = mapping(py, numbers, [("every", *every)])?;
-        let name = PER.into_iter().find(|(_, known)| known == per).map(|(name, _)| name);
-        found.set_item("per", name)?;
-        rates.append(found)?;
+    for rate in rate {
+        rates.append(rate_view(py, rate)?)?;
     }
     out.set_item("rate", rates)?;
     let hedge = hedge.map(|hedge| {
@@ -325,6 +321,15 @@ pub(crate) fn view<'py>(py: Python<'py>, policy: &Policy) -> PyResult<Bound<'py,
         mapping(py, numbers, [("minimum", hedge.minimum)])
     });
     out.set_item("hedge", hedge.transpose()?)?;
+    Ok(out)
+}
+
+pub(crate) fn rate_view<'py>(py: Python<'py>, rate: &Rate) -> PyResult<Bound<'py, PyDict>> {
+    let Rate { per, messages, every, burst, keys } = rate;
+    let numbers = [("messages", *messages), ("burst", *burst), ("keys", *keys)];
+    let out = mapping(py, numbers, [("every", *every)])?;
+    let name = PER.into_iter().find(|(_, known)| known == per).map(|(name, _)| name);
+    out.set_item("per", name)?;
     Ok(out)
 }
 

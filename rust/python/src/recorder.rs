@@ -14,7 +14,7 @@ use waypost_core::engine::{self, Ending};
 use waypost_core::log::{Pushed, Record, Why};
 use waypost_core::metrics::{CELLS, CODES, Format, Gauge, Memory, Metrics, Total};
 
-use crate::plan::Intake;
+use crate::intake::Intake;
 
 /// Counts messages that are over, and keeps their lines for the access log.
 #[pyclass(frozen, module = "waypost._native")]

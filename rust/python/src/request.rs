@@ -9,7 +9,8 @@ use waypost_core::engine::{Offer, Peer};
 use waypost_core::http1;
 
 use crate::errors;
-use crate::plan::{Held, Intake, Plan};
+use crate::intake::Intake;
+use crate::plan::{Held, Plan};
 use crate::snapshot::{IDS, Snapshot};
 
 /// Reads the requests of one client connection, as far as they are plain.
@@ -54,11 +55,11 @@ impl RequestReader {
                 let (body, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
                 if intake.buffered
                     && body.len() == length
-                    && let Ok(plan) = shared.snapshot.plan(&intake, Some(body), &IDS)
+                    && let Ok(plan) = shared.snapshot.plan(&intake, Some(body))
                 {
                     let rest = PyBytes::new(py, rest);
                     let held = Held { start, length, bytes: data.clone().unbind() };
-                    let plan = Plan::new(py, Arc::clone(shared), Arc::new(*intake), since, plan, Some(held))?;
+                    let plan = Plan::new(Arc::clone(shared), Arc::new(*intake), since, plan, Some(held));
                     return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
                 }
                 let intake = Intake::new(Arc::clone(shared), *intake);

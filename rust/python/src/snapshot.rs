@@ -1,24 +1,26 @@
 //! `Snapshot`.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
-use waypost_core::engine::{self, Config, EndpointAt, Ids, Limits, Request, Trusted};
+use waypost_core::cluster;
+use waypost_core::engine::{self, Config, EndpointAt, Ids, Lanes, Limits, Request, Trusted};
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::keys::{self, Caller, Keys};
 use waypost_core::metrics::Slots;
 use waypost_core::pattern::Problem;
 
 use crate::cluster_config::read_cluster;
+use crate::course::Turn;
 use crate::endpoint::{Cluster, Endpoint};
-use crate::errors;
+use crate::intake::Intake;
 use crate::message::{pair_of, read_identity};
-use crate::plan::Intake;
 use crate::recorder::Recorder;
 use crate::route_table::{RouteTable, item, read_routes};
+use crate::{clock, errors};
 
 /// One source of ids for the process: they outlive snapshots. The standard library seeds its hasher from the system.
 pub(crate) static IDS: LazyLock<Ids> =
@@ -31,12 +33,24 @@ pub(crate) struct Shared {
     clusters: Vec<Py<Cluster>>,
     /// By cluster.
     endpoints: Vec<Vec<Py<Endpoint>>>,
+    /// Once it is in force.
+    lanes: OnceLock<Lanes>,
     /// Who counts and logs its messages.
     pub(crate) recorder: Option<Py<Recorder>>,
     pub(crate) slots: Slots,
 }
 
 impl Shared {
+    /// The clusters in force. A snapshot that no registry was told of has state of its own.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        self.lanes.get_or_init(|| self.snapshot.join(&mut cluster::Registry::new(IDS.number()), clock::now()))
+    }
+
+    /// False: it is in force already.
+    pub(crate) fn join(&self, registry: &mut cluster::Registry) -> bool {
+        self.lanes.get().is_none() && self.lanes.set(self.snapshot.join(registry, clock::now())).is_ok()
+    }
+
     pub(crate) fn endpoint(&self, py: Python<'_>, at: EndpointAt) -> Option<Py<Endpoint>> {
         self.endpoints.get(at.cluster)?.get(at.endpoint).map(|endpoint| endpoint.clone_ref(py))
     }
@@ -80,7 +94,7 @@ impl Snapshot {
             clusters.push(object);
         }
         let slots = snapshot.slots();
-        let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots };
+        let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots, lanes: OnceLock::new() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -110,6 +124,43 @@ impl Snapshot {
     #[getter]
     fn endpoints(&self, py: Python<'_>) -> Vec<Py<Endpoint>> {
         self.shared.endpoints.iter().flatten().map(|endpoint| endpoint.clone_ref(py)).collect()
+    }
+
+    /// Who waits no longer for a cluster of this configuration, which has come into force.
+    fn turns(&self) -> Vec<Turn> {
+        let mut out = Vec::new();
+        for group in self.shared.lanes().groups() {
+            while let Some(turn) = group.turn(clock::now()) {
+                out.push(Turn::of(turn, group));
+            }
+        }
+        out
+    }
+
+    /// Seconds until the next active check is due; `None`: never, or a newer snapshot is in force.
+    #[getter]
+    fn next_check(&self) -> Option<f64> {
+        let due = self.shared.lanes().groups().filter_map(|group| group.next_check()).min()?;
+        Some(due.since(clock::now()).as_secs_f64())
+    }
+
+    /// The endpoints that are to be asked now.
+    fn due_checks(&self, py: Python<'_>) -> Vec<Py<Endpoint>> {
+        let now = clock::now();
+        let mut out = Vec::new();
+        for (cluster, group) in self.shared.lanes().groups().enumerate() {
+            while let Some(endpoint) = group.due_check(now) {
+                out.extend(self.shared.endpoint(py, EndpointAt { cluster, endpoint }));
+            }
+        }
+        out
+    }
+
+    /// An endpoint answered its active check well, or did not (in time).
+    fn checked(&self, endpoint: &Endpoint, good: bool) {
+        if let Some(group) = self.shared.lanes().groups().nth(endpoint.at.cluster) {
+            group.checked(endpoint.at.endpoint, good, clock::now());
+        }
     }
 
     /// (path, message) of what is legal but probably not meant: a route that can never be reached, say.

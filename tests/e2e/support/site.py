@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .client import Client
 from .proxy import Proxy, environment
@@ -15,6 +15,7 @@ from .upstream import Answer, Server, Upstream, plain
 
 PATHS = ("fast", "asgi")
 """The ways in through which every test of the corpus goes."""
+_CALM: Final = {"retry": "off", "breaker": "off", "health": {"rest_max": "0s"}}
 _ARGUMENTS = {"fast": (), "asgi": ("--no-fast-path",)}
 
 
@@ -94,13 +95,14 @@ class Site:
     ) -> None:
         """Clusters without endpoints get an upstream each. `fallback` in one is its route's, `base` its URL's path.
 
-        `rest` is the rest of the configuration.
+        Each cluster makes one attempt, whatever became of earlier ones, unless it says otherwise: `_CALM`. `rest` is
+        the rest of the configuration.
         """
         self._upstreams: dict[str, Upstream] = {}
         full: dict[str, dict[str, Any]] = {}
         routes = []
         for name, cluster in clusters.items():
-            full[name] = {"speaks": "openai", **cluster}
+            full[name] = {"speaks": "openai", **_CALM, **cluster}
             fallback = full[name].pop("fallback", [])
             if "endpoints" not in full[name]:
                 upstream = self._upstreams[name] = launcher.upstream()

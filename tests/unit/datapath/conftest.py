@@ -230,11 +230,12 @@ class World:
         timeout: dict[str, str] | None = None,
         model: str | None = None,
     ) -> Client:
-        """A gateway with one cluster for each URL: the first is the route's, the others its fallback."""
+        """A gateway with one cluster for each URL: the first is the route's, the others its fallback. Each makes one
+        attempt."""
         clusters: dict[str, Any] = {}
         for index, url in enumerate(urls):
             where = url.url if isinstance(url, Upstream) else url
-            clusters[f"c{index}"] = {"speaks": speaks, "endpoints": [where], "timeout": timeout or {}}
+            clusters[f"c{index}"] = {"speaks": speaks, "endpoints": [where], "timeout": timeout or {}, "retry": "off"}
             if model is not None:
                 clusters[f"c{index}"]["model"] = model
         names = list(clusters)

@@ -204,6 +204,13 @@ impl Gate {
         self.queue.cancel(ticket).is_some()
     }
 
+    /// A message that waits has waited as long as it could. False: it does not wait (any more).
+    pub fn expire(&mut self, ticket: Ticket) -> bool {
+        let expired = self.cancel(ticket);
+        self.refused.expired += u64::from(expired);
+        expired
+    }
+
     /// A message is in flight no more.
     #[allow(clippy::needless_pass_by_value)] // It is used up.
     pub fn leave(&mut self, permit: Permit, now: Instant) {

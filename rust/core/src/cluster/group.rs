@@ -15,6 +15,9 @@ use super::retry::{self, Failed, Next};
 use super::state::{Key, State};
 use super::time::{Instant, float};
 
+/// The priority of a message that says none.
+pub const ORDINARY: u8 = 5;
+
 /// A snapshot's view of a cluster: its endpoints by position, its policy, and the state that it shares with the groups of
 /// other snapshots. Made by [`Registry::apply`](super::Registry::apply).
 ///
@@ -171,6 +174,19 @@ impl Group {
         self.lock().gate.cancel(ticket)
     }
 
+    /// A message has waited as long as it could. False: it does not wait any more.
+    #[allow(clippy::must_use_candidate)] // It changes the queue.
+    pub fn expire(&self, ticket: Ticket) -> bool {
+        self.lock().gate.expire(ticket)
+    }
+
+    /// How long a message of ordinary priority that came now would wait, as far as one can tell.
+    #[must_use]
+    pub fn wait(&self) -> Duration {
+        let state = self.lock();
+        state.gate.wait(ORDINARY, &self.concurrency(&state))
+    }
+
     /// A message is in flight no more.
     pub fn leave(&self, permit: Permit, now: Instant) {
         self.lock().gate.leave(permit, now);
@@ -294,12 +310,18 @@ impl Group {
 
     /// What to do after a failed attempt: see [`retry::next`]. For a [`Next::Retry`] that is not elsewhere, `tried` has to
     /// be cleared; after [`Failure::Stale`] it goes to the same endpoint, by [`attempt_again`](Self::attempt_again).
+    /// Where nobody is left but who asked to be left alone for longer than
+    /// [`rest_max`](super::policy::Health::rest_max), no client is kept waiting for that.
     #[must_use]
     pub fn retry(&self, failed: &Failed, tried: &Tried, now: Instant) -> Next {
         let mut state = self.lock();
         let others = self.weigh(&mut state, tried, failed.fallback, now).is_ok();
+        let mut failed = *failed;
+        if !others && failed.retry_after.is_some_and(|length| length > self.policy.health.rest_max) {
+            failed.attempts = u32::MAX;
+        }
         let State { budget, rng, totals, .. } = &mut *state;
-        let next = retry::next(&self.policy.retry, failed, others, budget, rng, now);
+        let next = retry::next(&self.policy.retry, &failed, others, budget, rng, now);
         totals.retries += u64::from(matches!(next, Next::Retry { .. }));
         next
     }

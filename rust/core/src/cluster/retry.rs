@@ -95,7 +95,8 @@ impl Reason {
 /// - A connection that had gone stale is replaced by a fresh one to the same endpoint, free of charge: the endpoint has
 ///   seen nothing of it. A fresh one cannot be stale, so this happens once for each attempt.
 /// - Else within the policy's number of attempts and the budget, at an endpoint that was not tried. Where there is none,
-///   at the next cluster. Where there is none either, at this cluster again, and not before `Retry-After`.
+///   at the next cluster. Where there is none either, at this cluster again, and not before `Retry-After`; but not after a
+///   timeout: who took too long has more to do than it can, maybe with this very message.
 /// - The pause is random from zero to `backoff`, doubled for each attempt after the first up to `backoff_max` ("full
 ///   jitter"). There is none on the way to an untried endpoint after a connect error: no one is relieved by it.
 /// - A pause that would end at the deadline or later is not begun.
@@ -131,7 +132,8 @@ pub fn next(
         return Next::Retry { after: Duration::ZERO, elsewhere: false };
     }
     let otherwise = if failed.fallback { Next::NextCluster } else { Next::GiveUp(reason) };
-    if failed.attempts >= policy.attempts || !others && failed.fallback {
+    let alone = !others && (failed.fallback || failed.failure == Failure::Timeout);
+    if failed.attempts >= policy.attempts || alone {
         return otherwise;
     }
     let mut after = backoff(policy, failed.attempts, rng);
@@ -294,6 +296,7 @@ mod tests {
         let alone = failed(Failure::Reset);
         assert_eq!(retried(decide_alone(&alone)), Some(false));
         assert_eq!(decide_alone(&Failed { attempts: 3, ..alone }), Next::GiveUp(Reason::Protocol));
+        assert_eq!(decide_alone(&failed(Failure::Timeout)), Next::GiveUp(Reason::Timeout));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct ClusterView {
     pub limit: Option<u32>,
     /// Messages that wait, by priority, 0 to 9.
     pub waiting: [u32; 10],
-    /// How long one of ordinary priority (5) would wait if it came now.
+    /// How long one of [ordinary](super::ORDINARY) priority would wait if it came now.
     pub wait: Duration,
     /// Messages refused so far, by why.
     pub refused: Refusals,
@@ -103,7 +103,7 @@ impl ClusterView {
             in_flight: state.gate.in_flight(),
             limit: state.gate.limit(&policy.concurrency),
             waiting: state.gate.waiting(),
-            wait: state.gate.wait(5, &policy.concurrency),
+            wait: state.gate.wait(super::group::ORDINARY, &policy.concurrency),
             refused: state.gate.refused(),
             retries_left: state.budget.left(&policy.retry, now),
             latency: quantile(50).zip(quantile(95)).zip(quantile(99)).map(|((a, b), c)| [a, b, c]),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
 
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Refusal, Request};
 use super::origin::Trusted;
 use super::reach::never_reached;
 use super::{join, upstream_head};
-use crate::cluster::{Cluster, Credential, order};
+use crate::cluster::{Cluster, Credential};
 use crate::dialect::Kind;
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
@@ -81,8 +82,8 @@ pub struct Plan {
     pub request_id: String,
     /// Whether it may be sent again after it may have been executed.
     pub idempotent: bool,
-    /// Whom to try, in order.
-    pub endpoints: Vec<EndpointAt>,
+    /// Positions of the clusters that it may go to, in order.
+    pub clusters: SmallVec<[usize; 4]>,
 }
 
 /// Why a message gets no plan.
@@ -218,7 +219,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// Where the message is not acceptable, or no route takes it.
-    pub fn plan(&self, intake: &Intake, body: Option<&[u8]>, ids: &Ids) -> Result<Plan, NoPlan> {
+    pub fn plan(&self, intake: &Intake, body: Option<&[u8]>) -> Result<Plan, NoPlan> {
         let decided =
             self.table.decide(&message(intake, &intake.headers(), body)).map_err(NoPlan::Message)?;
         let envelope = decided.envelope;
@@ -227,7 +228,7 @@ impl Snapshot {
             Ok(rank) => rank,
             Err(none) => return Err(NoPlan::Route { id, none }),
         };
-        let mut endpoints = Vec::new();
+        let mut clusters = SmallVec::new();
         let mut passed_over = Vec::new();
         for &position in self.way(rank) {
             let Some(cluster) = self.clusters.get(position) else { continue };
@@ -235,11 +236,9 @@ impl Snapshot {
                 passed_over.push(format!("`{}` speaks {}", cluster.name, cluster.speaks));
                 continue;
             }
-            let weights: Vec<u32> = cluster.endpoints.iter().map(crate::cluster::Endpoint::weight).collect();
-            let order = order(&weights, ids.number());
-            endpoints.extend(order.into_iter().map(|endpoint| EndpointAt { cluster: position, endpoint }));
+            clusters.push(position);
         }
-        if endpoints.is_empty() && !passed_over.is_empty() {
+        if clusters.is_empty() && !passed_over.is_empty() {
             let route = self.table.decision(rank).map_or("", |decision| decision.route.as_str());
             let sort = join::describe(&[(intake.dialect, envelope.kind)]);
             let clusters = passed_over.join(", ");
@@ -250,7 +249,7 @@ impl Snapshot {
         let safe_method =
             matches!(intake.request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
-        Ok(Plan { rank, request_id: header_safe(&id), id, idempotent, endpoints, envelope })
+        Ok(Plan { rank, request_id: header_safe(&id), id, idempotent, clusters, envelope })
     }
 
     /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.
@@ -274,13 +273,13 @@ impl Snapshot {
     /// Whether a message needs no translation for any endpoint that it may go to.
     #[must_use]
     pub fn forwards(&self, intake: &Intake, plan: &Plan) -> bool {
-        !plan.endpoints.iter().any(|at| self.translates(intake, *at))
+        !plan.clusters.iter().any(|cluster| self.translates(intake, *cluster))
     }
 
-    /// Whether a message must be translated for an endpoint.
+    /// Whether a message must be translated for the cluster at a position.
     #[must_use]
-    pub fn translates(&self, intake: &Intake, at: EndpointAt) -> bool {
-        self.clusters.get(at.cluster).is_some_and(|c| join::translates(intake.dialect, c.speaks))
+    pub fn translates(&self, intake: &Intake, cluster: usize) -> bool {
+        self.clusters.get(cluster).is_some_and(|c| join::translates(intake.dialect, c.speaks))
     }
 }
 

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use super::{MAX_DEPTH, Options};
+
+/// How much of a key is shown, in characters.
+const SHOWN: usize = 64;
+
 /// Why a document was refused, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -26,6 +31,53 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// Why a document was refused, in words that fit the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What is wrong, and where.
+    pub error: Error,
+    /// What an object has twice, or how many containers may be nested.
+    detail: Option<String>,
+}
+
+impl Refused {
+    /// Of the document that was scanned.
+    #[cold]
+    pub(crate) fn new(error: Error, body: &[u8], options: Options) -> Self {
+        let detail = match error.kind {
+            ErrorKind::DuplicateKey => {
+                let rest = body.get(error.offset + 1..).unwrap_or_default();
+                let mut behind = memchr::memchr_iter(b'"', rest).filter(|at| {
+                    let escapes = rest.iter().take(*at).rev().take_while(|byte| **byte == b'\\').count();
+                    escapes % 2 == 0
+                });
+                let key = rest.get(..behind.next().unwrap_or_default()).unwrap_or_default();
+                let key = String::from_utf8_lossy(key);
+                let shown: String = key.chars().take(SHOWN).collect();
+                let cut = if shown.len() < key.len() { "…" } else { "" };
+                Some(format!("an object has the key \"{shown}{cut}\" twice: keep one copy of it"))
+            }
+            ErrorKind::TooDeep => {
+                let depth = options.depth.min(MAX_DEPTH);
+                Some(format!("more than {depth} objects and arrays are nested: flatten the document"))
+            }
+            _ => None,
+        };
+        Self { error, detail }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.detail {
+            Some(detail) => write!(f, "{detail} (at byte {})", self.error.offset),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// What is wrong with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -93,7 +93,7 @@ mod trie;
 
 use std::ops::Range;
 
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Refused};
 pub use escape::unescape;
 pub(crate) use escape::unescape_into;
 use kernels::Available;

@@ -207,7 +207,7 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn first(&self, body: &[u8]) -> Result<Option<usize>, json::Error> {
+    pub fn first(&self, body: &[u8]) -> Result<Option<usize>, json::Refused> {
         self.with_view(body, |view| self.layers().filter_map(|layer| layer.first(view)).min())
     }
 
@@ -215,7 +215,7 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn matches(&self, body: &[u8]) -> Result<Vec<usize>, json::Error> {
+    pub fn matches(&self, body: &[u8]) -> Result<Vec<usize>, json::Refused> {
         self.with_view(body, |view| {
             let mut found: Vec<usize> = self.layers().flat_map(|layer| layer.matches(view)).collect();
             found.sort_unstable();
@@ -227,7 +227,7 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn explain(&self, body: &[u8]) -> Result<Vec<(usize, Verdict)>, json::Error> {
+    pub fn explain(&self, body: &[u8]) -> Result<Vec<(usize, Verdict)>, json::Refused> {
         self.with_view(body, |view| {
             let mut all: Vec<(usize, Verdict)> = Vec::with_capacity(self.len());
             for layer in self.layers() {
@@ -243,7 +243,7 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn explain_one(&self, body: &[u8], number: usize) -> Result<Option<Verdict>, json::Error> {
+    pub fn explain_one(&self, body: &[u8], number: usize) -> Result<Option<Verdict>, json::Refused> {
         self.with_view(body, |view| {
             self.layers().find_map(|layer| {
                 let rank = layer.rank(number)?;
@@ -268,7 +268,7 @@ impl Matcher {
         Cost { rules: self.len(), dear }
     }
 
-    fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, json::Error> {
+    fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, json::Refused> {
         Workspace::lend(|workspace| {
             let (document, chains) = workspace.read(body, &self.trie, self.options)?;
             // A document that is no object has no fields.

@@ -81,7 +81,7 @@ pub struct Envelope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageError {
     /// Its body is not acceptable JSON.
-    Json(json::Error),
+    Json(json::Refused),
     /// Its body or headers are no message of its dialect.
     Envelope {
         /// The attribute at fault, as the dialect calls it.
@@ -115,7 +115,7 @@ impl MessageError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Json(error) => error.code(),
+            Self::Json(refused) => refused.error.code(),
             Self::Envelope { .. } => "invalid_envelope",
             Self::IdentityConflict { .. } => "identity_conflict",
         }
@@ -125,7 +125,7 @@ impl MessageError {
 impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Json(error) => error.fmt(f),
+            Self::Json(refused) => refused.fmt(f),
             Self::Envelope { message, .. } => f.write_str(message),
             Self::IdentityConflict { field } => {
                 write!(

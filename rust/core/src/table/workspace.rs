@@ -50,9 +50,10 @@ impl Workspace {
         body: &'a [u8],
         trie: &PathTrie,
         options: Options,
-    ) -> Result<(Document<'a>, &'a mut Chains), json::Error> {
+    ) -> Result<(Document<'a>, &'a mut Chains), json::Refused> {
         let Self { scan, text, chains } = self;
-        let body = json::scan(body, trie, options, scan)?;
+        let body = json::scan(body, trie, options, scan)
+            .map_err(|error| json::Refused::new(error, body, options))?;
         text.fill(&scan.leaves, body);
         Ok((Document { body, elements: &scan.elements, leaves: &scan.leaves, text }, chains))
     }

@@ -1,0 +1,80 @@
+//! What a client is told where no endpoint is asked, or none any more.
+
+use std::time::Duration;
+
+use crate::cluster::policy::Per;
+use crate::cluster::{Exceeded, Refusal};
+
+/// An answer of Waypost's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The stable code.
+    pub code: &'static str,
+    /// What is wrong, where, and what to do.
+    pub message: String,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+}
+
+impl Fault {
+    pub(super) fn nowhere(route: &str) -> Self {
+        let message = format!("route {route} names no cluster, so that nothing can be sent on");
+        Self { code: "no_route", message, retry_after: None }
+    }
+
+    pub(super) fn rate(cluster: &str, exceeded: &Exceeded) -> Self {
+        let whose = match exceeded.rate.per {
+            Per::Cluster => "in all",
+            Per::Tenant => "of a tenant",
+            Per::Agent => "of an agent",
+            Per::Key => "with an API key",
+        };
+        let message = format!(
+            "cluster {cluster}: more than {} messages {whose} in {}",
+            exceeded.rate.messages,
+            spoken(exceeded.rate.every)
+        );
+        Self { code: "rate_limited", message, retry_after: Some(exceeded.retry_after) }
+    }
+
+    pub(super) fn refused(cluster: &str, refusal: Refusal) -> Self {
+        let message = if refusal.code == "queue_full" {
+            format!("cluster {cluster}: as many messages as may are in flight, and as many as may wait")
+        } else {
+            format!("cluster {cluster}: so many messages wait that this one's turn would come too late")
+        };
+        Self { code: refusal.code, message, retry_after: Some(refusal.retry_after) }
+    }
+
+    /// It waited for as long as may be; another one would wait for `wait`.
+    pub(super) fn waited(cluster: &str, patience: Duration, wait: Duration) -> Self {
+        let message =
+            format!("cluster {cluster}: this message's turn did not come within {}", spoken(patience));
+        Self { code: "deadline_too_short", message, retry_after: Some(wait.max(Duration::from_secs(1))) }
+    }
+
+    pub(super) fn resting(cluster: &str, left: Duration) -> Self {
+        let message = format!("cluster {cluster}: its endpoints asked to be left alone for a while");
+        Self { code: "overloaded", message, retry_after: Some(left) }
+    }
+
+    pub(super) fn unfit(cluster: &str) -> Self {
+        let message = format!("cluster {cluster}: none of its endpoints is fit for messages");
+        Self { code: "upstream_unreachable", message, retry_after: None }
+    }
+
+    pub(super) fn deadline(length: Duration) -> Self {
+        let message = format!("the message's deadline of {} ms passed without a reply", length.as_millis());
+        Self { code: "deadline_exceeded", message, retry_after: None }
+    }
+
+    pub(super) fn total(cluster: &str, length: Duration) -> Self {
+        let message = format!("cluster {cluster}: no whole response within {}", spoken(length));
+        Self { code: "upstream_timeout", message, retry_after: None }
+    }
+}
+
+/// `1.5 s`
+fn spoken(length: Duration) -> String {
+    format!("{} s", length.as_secs_f64())
+}

@@ -1,0 +1,236 @@
+//! What an exchange is to do next, and what becomes of those that wait.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use waypost_core::cluster::{self, Failure, Group, Instant, Outcome, Permit, Refusal};
+use waypost_core::engine::{self, Course};
+
+use crate::snapshot::Shared;
+use crate::{clock, errors};
+
+/// What an exchange is to do next, where that is anything but an attempt.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Step {
+    /// What to do.
+    #[pyo3(get)]
+    kind: &'static str,
+    /// How long to pause or to wait, in seconds.
+    #[pyo3(get)]
+    seconds: f64,
+    /// With `wait`, the place in its queue.
+    #[pyo3(get)]
+    ticket: u64,
+    /// With `wait`, the name of the cluster that has no room.
+    #[pyo3(get)]
+    cluster: String,
+    /// With `wait`, what is for another exchange, which lost its place to this one.
+    #[pyo3(get)]
+    displaced: Option<Py<Turn>>,
+    /// With `refuse`, the answer, a `WaypostError`: `rate_limited`, `queue_full`, `deadline_too_short`, …
+    #[pyo3(get)]
+    error: Option<Py<PyAny>>,
+}
+
+/// What becomes of a message that waits: it is for the exchange with this ticket of this cluster's queue.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Turn {
+    /// The name of the cluster for which it waits.
+    #[pyo3(get)]
+    cluster: String,
+    /// Its place in the queue.
+    #[pyo3(get)]
+    ticket: u64,
+    what: Mutex<Option<What>>,
+}
+
+enum What {
+    Admitted(Arc<Group>, Permit),
+    Expired,
+    Displaced(Refusal),
+}
+
+impl Turn {
+    pub(crate) fn of(turn: cluster::Turn, group: &Arc<Group>) -> Self {
+        match turn {
+            cluster::Turn::Admitted(ticket, permit) => {
+                Self::new(group, ticket.number(), What::Admitted(Arc::clone(group), permit))
+            }
+            cluster::Turn::Expired(ticket) => Self::new(group, ticket.number(), What::Expired),
+        }
+    }
+
+    fn new(group: &Group, ticket: u64, what: What) -> Self {
+        Self { cluster: group.name().to_owned(), ticket, what: Mutex::new(Some(what)) }
+    }
+
+    /// Tells the course of the exchange that it is for.
+    pub(crate) fn give(&self, course: &mut Course, now: Instant) -> engine::Step {
+        match self.take() {
+            None => engine::Step::Stay,
+            Some(What::Admitted(_, permit)) => course.admitted(permit, now),
+            Some(What::Expired) => course.dropped(None, now),
+            Some(What::Displaced(refusal)) => course.dropped(Some(refusal), now),
+        }
+    }
+
+    fn take(&self) -> Option<What> {
+        self.what.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[pymethods]
+impl Turn {
+    /// There is no such exchange any more: whose turn it is instead.
+    fn release(&self) -> Vec<Self> {
+        let Some(What::Admitted(group, permit)) = self.take() else { return Vec::new() };
+        group.leave(permit, clock::now());
+        std::iter::from_fn(|| Some(Self::of(group.turn(clock::now())?, &group))).collect()
+    }
+}
+
+/// A turn that nobody takes is over.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(What::Admitted(group, permit)) = self.take() {
+            group.leave(permit, clock::now());
+        }
+    }
+}
+
+/// The course of a plan's exchange, once that has begun. The lock is never contended: a plan belongs to one exchange.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    course: Mutex<Option<Course>>,
+}
+
+impl Exchange {
+    pub(crate) fn begin<'py>(
+        &self,
+        py: Python<'py>,
+        shared: &Shared,
+        intake: &engine::Intake,
+        plan: &engine::Plan,
+        body: Option<&[u8]>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let now = clock::now();
+        match shared.snapshot.course(shared.lanes(), intake, plan, body, now) {
+            Err(fault) => object(py, shared, engine::Step::Refuse(fault), None),
+            Ok(course) => {
+                *self.course() = Some(course);
+                self.next(py, shared, Course::begin)
+            }
+        }
+    }
+
+    /// Asks the course what is next.
+    pub(crate) fn next<'py>(
+        &self,
+        py: Python<'py>,
+        shared: &Shared,
+        ask: impl FnOnce(&mut Course, Instant) -> engine::Step,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut course = self.course();
+        let step = course.as_mut().map_or(engine::Step::Stay, |course| ask(course, clock::now()));
+        object(py, shared, step, course.as_ref().and_then(Course::group))
+    }
+
+    /// Tells the course something.
+    pub(crate) fn change<T>(&self, tell: impl FnOnce(&mut Course, Instant) -> T) -> Option<T> {
+        self.course().as_mut().map(|course| tell(course, clock::now()))
+    }
+
+    /// What the reader of an attempt's response has seen of it: that it begins with `status`, that it ends. Says whether
+    /// such a response is to be told by `refused`.
+    pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
+        let told = self.change(|course, now| {
+            let refused = status.is_some_and(|status| course.refuses(status));
+            if status.is_some() && !refused {
+                course.responded(number, now);
+            }
+            if end && !refused {
+                course.succeeded(number, now);
+            }
+            refused
+        });
+        told.unwrap_or(false)
+    }
+
+    /// How long it waited in queues.
+    pub(crate) fn waited(&self) -> Duration {
+        self.course().as_ref().map_or(Duration::ZERO, |course| course.waited(clock::now()))
+    }
+
+    pub(crate) fn turns(&self) -> Vec<Turn> {
+        let course = self.course();
+        let next = || course.as_ref()?.turn(clock::now()).map(|(turn, group)| Turn::of(turn, group));
+        std::iter::from_fn(next).collect()
+    }
+
+    fn course(&self) -> MutexGuard<'_, Option<Course>> {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// However an exchange ends, nothing stays counted.
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.change(|course, now| course.end(Outcome::Cancelled, now));
+    }
+}
+
+/// A step as Python gets it: the endpoint for an attempt, else a `Step`.
+fn object<'py>(
+    py: Python<'py>,
+    shared: &Shared,
+    step: engine::Step,
+    group: Option<&Arc<Group>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut out =
+        Step { kind: "stay", seconds: 0.0, ticket: 0, cluster: String::new(), displaced: None, error: None };
+    match step {
+        engine::Step::Attempt { at, .. } => {
+            let endpoint = shared.endpoint(py, at);
+            let endpoint = endpoint.ok_or_else(|| PyValueError::new_err("there is no such endpoint"))?;
+            return Ok(endpoint.into_bound(py).into_any());
+        }
+        engine::Step::Pause(length) => {
+            out.kind = "pause";
+            out.seconds = length.as_secs_f64();
+        }
+        engine::Step::Wait { ticket, patience, displaced } => {
+            out.kind = "wait";
+            out.seconds = patience.as_secs_f64();
+            out.ticket = ticket.number();
+            if let Some(group) = group {
+                group.name().clone_into(&mut out.cluster);
+                let turn = |(ticket, refusal): (cluster::Ticket, Refusal)| {
+                    Py::new(py, Turn::new(group, ticket.number(), What::Displaced(refusal)))
+                };
+                out.displaced = displaced.map(turn).transpose()?;
+            }
+        }
+        engine::Step::Respond => out.kind = "respond",
+        engine::Step::GiveUp(_) => out.kind = "give_up",
+        engine::Step::Refuse(fault) => {
+            out.kind = "refuse";
+            out.error = Some(errors::fault(py, &fault)?);
+        }
+        engine::Step::Stay => (),
+    }
+    Ok(Bound::new(py, out)?.into_any())
+}
+
+/// What an attempt failed with.
+pub(crate) fn failure(name: &str) -> PyResult<Failure> {
+    match name {
+        "connect" => Ok(Failure::Connect),
+        "stale" => Ok(Failure::Stale),
+        "timeout" => Ok(Failure::Timeout),
+        "reset" => Ok(Failure::Reset),
+        "protocol" => Ok(Failure::Protocol),
+        _ => Err(PyValueError::new_err(format!("no failure {name:?}"))),
+    }
+}

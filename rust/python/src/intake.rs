@@ -1,0 +1,102 @@
+//! `Intake`: one message between its head and its decision.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use waypost_core::engine;
+
+use crate::errors;
+use crate::explanation::Explanation;
+use crate::plan::{Held, Plan};
+use crate::snapshot::Shared;
+
+/// What can be said of a request from its head: how to read its body.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Intake {
+    shared: Arc<Shared>,
+    inner: Arc<engine::Intake>,
+    /// When the request's head was there.
+    pub(crate) since: Instant,
+}
+
+impl Intake {
+    pub(crate) fn new(shared: Arc<Shared>, intake: engine::Intake) -> Self {
+        Self { shared, inner: Arc::new(intake), since: Instant::now() }
+    }
+
+    pub(crate) fn of(shared: Arc<Shared>, inner: Arc<engine::Intake>, since: Instant) -> Self {
+        Self { shared, inner, since }
+    }
+
+    pub(crate) fn inner(&self) -> &engine::Intake {
+        &self.inner
+    }
+}
+
+#[pymethods]
+impl Intake {
+    /// `x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one.
+    #[getter]
+    fn id(&self) -> &str {
+        &self.inner.id
+    }
+
+    #[getter]
+    fn dialect(&self) -> &'static str {
+        self.inner.dialect.name()
+    }
+
+    #[getter]
+    fn method(&self) -> &str {
+        self.inner.method()
+    }
+
+    /// Path and query, not decoded.
+    #[getter]
+    fn target(&self) -> &str {
+        self.inner.target()
+    }
+
+    #[getter]
+    fn http_version(&self) -> &str {
+        self.inner.version()
+    }
+
+    /// The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not.
+    #[getter]
+    fn persistent(&self) -> bool {
+        self.inner.persistent()
+    }
+
+    /// Bytes of the body, where the head says it.
+    #[getter]
+    fn length(&self) -> Option<u64> {
+        self.inner.length
+    }
+
+    /// True: read the whole body, up to `limits.body`, and give it to `plan`.
+    #[getter]
+    fn buffered(&self) -> bool {
+        self.inner.buffered
+    }
+
+    /// Decide; the plan keeps `body`.
+    #[pyo3(signature = (body))]
+    fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
+        let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
+        let plan = self.shared.snapshot.plan(&self.inner, bytes);
+        let plan = plan.map_err(|none| errors::no_plan(py, &none))?;
+        let held = body.map(|body| Held { length: body.as_bytes().len(), start: 0, bytes: body.unbind() });
+        Ok(Plan::new(Arc::clone(&self.shared), Arc::clone(&self.inner), self.since, plan, held))
+    }
+
+    /// Why each route does or does not take the message: by what `plan` decides by.
+    #[pyo3(signature = (body))]
+    fn explain(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Explanation> {
+        let snapshot = &self.shared.snapshot;
+        let explained = snapshot.explain(&self.inner, body).map_err(|error| errors::message(py, &error))?;
+        self.shared.table.get().explanation(py, explained)
+    }
+}

@@ -1,0 +1,132 @@
+//! `Registry`: what is known of clusters and endpoints, beside the snapshots.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use waypost_core::cluster::{self, ClusterView, Condition, Counts, EndpointView, Instant};
+
+use crate::snapshot::{IDS, Snapshot};
+use crate::{clock, policy};
+
+/// What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Registry {
+    registry: Mutex<cluster::Registry>,
+}
+
+#[pymethods]
+impl Registry {
+    #[new]
+    fn new() -> Self {
+        Self { registry: Mutex::new(cluster::Registry::new(IDS.number())) }
+    }
+
+    /// A snapshot comes into force, once: `ValueError` where it is already.
+    fn apply(&self, snapshot: &Snapshot) -> PyResult<()> {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        if snapshot.shared().join(&mut registry) {
+            Ok(())
+        } else {
+            Err(PyValueError::new_err("the snapshot is in force already"))
+        }
+    }
+
+    /// Everything that is known now, by cluster name: what `GET /-/clusters` shows.
+    fn view<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let now = clock::now();
+        let views = self.registry.lock().unwrap_or_else(PoisonError::into_inner).view(now);
+        let out = PyList::empty(py);
+        for view in views {
+            out.append(cluster_view(py, &view, now)?)?;
+        }
+        Ok(out)
+    }
+}
+
+fn dict<'py, V, const N: usize>(py: Python<'py>, pairs: [(&str, V); N]) -> PyResult<Bound<'py, PyDict>>
+where
+    V: IntoPyObject<'py>,
+{
+    let out = PyDict::new(py);
+    for (key, value) in pairs {
+        out.set_item(key, value)?;
+    }
+    Ok(out)
+}
+
+fn cluster_view<'py>(py: Python<'py>, view: &ClusterView, now: Instant) -> PyResult<Bound<'py, PyDict>> {
+    let (totals, refused) = (view.totals, view.refused);
+    let out = dict(py, [("name", view.name.as_str())])?;
+    out.set_item("in_flight", view.in_flight)?;
+    out.set_item("limit", view.limit)?;
+    out.set_item("waiting", view.waiting.iter().sum::<u32>())?;
+    let waiting = PyDict::new(py);
+    for (priority, count) in view.waiting.iter().enumerate().filter(|(_, count)| **count > 0) {
+        waiting.set_item(priority.to_string(), count)?;
+    }
+    out.set_item("waiting_by_priority", waiting)?;
+    out.set_item("wait", view.wait.as_secs_f64())?;
+    out.set_item("messages", totals.messages)?;
+    out.set_item("retries", totals.retries)?;
+    out.set_item("retries_left", view.retries_left)?;
+    out.set_item("hedges", totals.hedges)?;
+    let refused = [
+        ("rate_limited", totals.rate_limited),
+        ("queue_full", refused.queue_full),
+        ("deadline_too_short", refused.deadline_too_short),
+        ("displaced", refused.evicted),
+        ("expired", refused.expired),
+    ];
+    out.set_item("refused", dict(py, refused)?)?;
+    let latency = view.latency.map(|[median, late, last]| {
+        let seconds = |length: Duration| length.as_secs_f64();
+        dict(py, [("p50", seconds(median)), ("p95", seconds(late)), ("p99", seconds(last))])
+    });
+    out.set_item("latency", latency.transpose()?)?;
+    let rates = PyList::empty(py);
+    for (rate, accounts) in &view.rates {
+        let rate = policy::rate_view(py, rate)?;
+        rate.set_item("accounts", accounts)?;
+        rates.append(rate)?;
+    }
+    out.set_item("rates", rates)?;
+    let endpoints = PyList::empty(py);
+    for endpoint in &view.endpoints {
+        endpoints.append(endpoint_view(py, endpoint, now)?)?;
+    }
+    out.set_item("endpoints", endpoints)?;
+    Ok(out)
+}
+
+fn endpoint_view<'py>(py: Python<'py>, view: &EndpointView, now: Instant) -> PyResult<Bound<'py, PyDict>> {
+    let out = dict(py, [("url", view.url.as_str())])?;
+    out.set_item("weight", view.weight)?;
+    out.set_item("condition", view.condition.name())?;
+    let (until, share) = match view.condition {
+        Condition::Open(until) | Condition::Resting(until) => (Some(until.since(now).as_secs_f64()), 0.0),
+        Condition::Starting(thousandths) => (None, f64::from(thousandths) / 1000.0),
+        Condition::Fit => (None, 1.0),
+        Condition::HalfOpen | Condition::CheckFails => (None, 0.0),
+    };
+    out.set_item("for_seconds", until)?;
+    out.set_item("share", share)?;
+    out.set_item("consecutive_failures", view.consecutive_failures)?;
+    out.set_item("check", view.check)?;
+    out.set_item("in_flight", view.in_flight)?;
+    out.set_item("latency", view.latency.map(|length| length.as_secs_f64()))?;
+    let Counts { attempts, succeeded, unreachable, timed_out, broken, refused, cancelled } = view.counts;
+    let counts = [
+        ("begun", attempts),
+        ("succeeded", succeeded),
+        ("unreachable", unreachable),
+        ("timed_out", timed_out),
+        ("broken", broken),
+        ("refused", refused),
+        ("cancelled", cancelled),
+    ];
+    out.set_item("attempts", dict(py, counts)?)?;
+    Ok(out)
+}
