@@ -71,7 +71,7 @@ def _litellm(programs: Path, directory: Path, upstream: int, port: int) -> list[
 _OTHERS = (
     _Other("vllm-router", "0.1.17", "", _vllm),
     _Other("sglang-router", "0.3.2", "", _sglang),
-    # Not the newest: 1.107.0 is reported as compromised.
+    # Not simply the newest: one release of it is reported to have been compromised.
     _Other("litellm", "1.106.0", "[proxy]", _litellm),
 )
 
@@ -81,7 +81,7 @@ def run(*, quick: bool) -> list[Table]:
     number, seconds = (1, 1.0) if quick else (4, 3.0)
     core, other = cores()
     routes = gateway.LOAD_ROUTES
-    columns = ("what", "CPU µs per request", "÷ waypost", "p50 ms at 1", "÷ waypost", "RSS MB", "ready after s", "failed")
+    columns = ("what", "CPU µs", "÷ waypost", "p50 ms at 1", "÷ waypost", "RSS MB", "ready after s", "failed")
     table = Table("Cost and time of a request", columns)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -129,15 +129,14 @@ def _install(one: _Other, *, quick: bool) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(one.programs.parent)], check=True)
     # Wheels only: nothing is built here.
     what = ["--only-binary=:all:", f"{one.package}{one.extra}=={one.version}"]
-    pip = subprocess.run([one.programs / "pip", "install", "--quiet", *what], capture_output=True, text=True, check=False)
+    command = [str(one.programs / "pip"), "install", "--quiet", *what]
+    pip = subprocess.run(command, capture_output=True, text=True, check=False)
     if pip.returncode:
         raise RuntimeError(f"pip: {_last_line(pip.stderr)}")
     done.touch()
 
 
-def _start(
-    stack: ExitStack, one: _Other, directory: Path, upstream: int, core: int | None
-) -> tuple[Process, int]:
+def _start(stack: ExitStack, one: _Other, directory: Path, upstream: int, core: int | None) -> tuple[Process, int]:
     """Wait until it has answered a chat request. Raises `RuntimeError` with the reason where it does not."""
     port = free_port()
     process = stack.enter_context(Process(one.command(one.programs, directory, upstream, port), core=core))

@@ -1,4 +1,4 @@
-"""What answers requests, side by side: CPU time per request, and the time that a request takes, in interleaved rounds."""
+"""What answers requests, side by side: CPU time per request, and time that a request takes, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -65,9 +65,13 @@ def waypost(
 def rounds(
     contestants: Sequence[Contestant], load: Load, number: int, seconds: float, *, core: int | None, single: bool = True
 ) -> None:
-    """Each contestant in turn, `number` times: so long at `CONNECTIONS`, and, with `single`, half as long at one."""
-    for one in contestants:
-        load.run(one.port, 8, min(seconds, 1.0), core=core)
+    """Each contestant in turn, `number` times: so long at `CONNECTIONS`, and, with `single`, half as long at one.
+
+    Where there is more than one round, there is a little load before the first.
+    """
+    if number > 1:
+        for one in contestants:
+            load.run(one.port, 8, 1, core=core)
     for _ in range(number):
         for one in contestants:
             one.spend(load, seconds, core)

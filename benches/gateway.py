@@ -1,5 +1,5 @@
-"""`waypost serve` before an upstream, its access log in a file: with the smallest configuration, or with routes and keys
-as an operator would have them."""
+"""`waypost serve` before an upstream, its access log in a file: with the smallest configuration, or with an operator's
+routes and keys."""
 
 from __future__ import annotations
 
@@ -42,26 +42,24 @@ def callers(routes: int) -> list[tuple[str, str]]:
     return [(f"key-of-tenant-{subject}", f"rule-{subject}") for subject in subjects]
 
 
-def serve(
-    directory: Path, *arguments: int | str, core: int | None = None, routes: int = 0
-) -> tuple[Process, int]:
+def serve(directory: Path, *arguments: int | str, core: int | None = None, routes: int = 0) -> tuple[Process, int]:
     """Start it: the process, which is not ready yet, and the port on which it will listen.
 
-    Of the arguments, numbers are the ports of its endpoints, and all else is for the command. With `routes`, so many of them, 8 or more, and the keys of `callers`; without, one that takes everything from all.
+    Of the arguments, numbers are the ports of its endpoints, and all else is for the command. With `routes` it has so
+    many, 8 or more, and the keys of `callers`; without, one route that takes every model's message from everybody.
     """
     directory.mkdir(exist_ok=True)
     config = directory / "waypost.yaml"
     endpoints = ", ".join(f"http://127.0.0.1:{port}" for port in arguments if isinstance(port, int))
     text = _SMALLEST.format(endpoints=endpoints, log=directory / "access.log")
     if routes:
-        (directory / "routes.jsonl").write_text(
-            "".join(f"{json.dumps({'name': name, 'match': match, 'to': 'local'})}\n" for name, match in rules(routes).items()),
-            "utf-8",
-        )
+        lines = [json.dumps({"name": name, "match": match, "to": "local"}) for name, match in rules(routes).items()]
+        (directory / "routes.jsonl").write_text("\n".join(lines), "utf-8")
         text = text.partition("routes:")[0] + "include: [routes.jsonl]\nkeys:\n"
         for key, route in callers(routes):
             tenant = route.replace("rule-", "tenant-")
-            text += f'  - {{name: {tenant}, hash: "sha256:{hashlib.sha256(key.encode()).hexdigest()}", tenant: {tenant}}}\n'
+            digest = hashlib.sha256(key.encode()).hexdigest()
+            text += f'  - {{name: {tenant}, hash: "sha256:{digest}", tenant: {tenant}}}\n'
     config.write_text(text, "utf-8")
     port = free_port()
     command = [sys.executable, "-m", "waypost", "serve", str(config), "--port", str(port)]

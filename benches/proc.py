@@ -138,7 +138,7 @@ class Process:
         total = 0
         for pid in self._tree():
             with contextlib.suppress(OSError):
-                total += len(os.listdir(f"/proc/{pid}/fd"))
+                total += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
         return total
 
     def _tree(self) -> list[int]:

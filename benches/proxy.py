@@ -1,8 +1,8 @@
 """What a message costs on its way through the proxy: CPU time of the proxy's processes per request, and its time there.
 
 CPU time per request holds on a busy machine where requests per second do not. A 1 KB OpenAI chat request, a 0.3 KB
-reply, 32 keep-alive connections, then one; what is measured has a core of its own where there are two. Waypost has 1,000
-routes, checks API keys (64 of them in turn, each with a route of its own, which its tenant and the body's model decide),
+reply, 32 keep-alive connections, then one; what is measured has a core of its own where there are two. Waypost has
+1,000 routes, checks API keys (64 in turn, each with a route of its own, which its tenant and the body's model decide),
 keeps its metrics, and writes its access log to a file. nginx and wrk are Debian's; without them less is measured.
 """
 
@@ -31,9 +31,8 @@ def run(*, quick: bool) -> list[Table]:
             "uvicorn answering by itself, raw ASGI", *stack.enter_context(answering.bare_uvicorn(core=core))
         )
         fast = contest.waypost(stack, "`waypost serve`", directory / "fast", upstream, core=core, routes=routes)
-        asgi = contest.waypost(
-            stack, "`waypost serve --no-fast-path`", directory / "asgi", upstream, "--no-fast-path", core=core, routes=routes
-        )  # fmt: skip
+        name = "`waypost serve --no-fast-path`"
+        asgi = contest.waypost(stack, name, directory / "asgi", upstream, "--no-fast-path", core=core, routes=routes)
         contestants = [bare, asgi, fast]
         nginx: Contestant | None = None
         if shutil.which("nginx"):

@@ -62,6 +62,6 @@ def _answers(outcome: dict[str, dict[str, int]]) -> Table:
     table = Table("Messages", ("what", "status", "answered so"))
     for kind in KINDS:
         table.rows.append((kind.name, kind.status, outcome["answered"].get(kind.name, 0)))
-    failed = [f"{number:,} × {what}" for what, number in sorted(outcome["failed"].items())]
+    failed = [f"{number:,} of {what}" for what, number in sorted(outcome["failed"].items())]
     table.notes.append(f"Not as expected: {'; '.join(failed) or 'none'}.")
     return table

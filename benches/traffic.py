@@ -118,7 +118,7 @@ class _Clients:
 
     def visit(self) -> None:
         """One more connection."""
-        asyncio.get_running_loop().create_task(self._visit())  # noqa: RUF006 - it lives as long as its connection
+        asyncio.get_running_loop().create_task(self._visit())
 
     async def _visit(self) -> None:
         await asyncio.get_running_loop().create_connection(lambda: _Visitor(self), "127.0.0.1", self.port)

@@ -111,3 +111,37 @@ impl Schedule {
         self.place.is_multiple_of(IN_A_ROW)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Schedule;
+    use crate::options::Options;
+    use std::time::Duration;
+
+    fn events(arguments: &str) -> Vec<(Duration, usize)> {
+        let line = format!("--listen 1 --streams 50 --rate 10 --seconds 2 {arguments}");
+        let options = Options::parse(line.split_whitespace().map(str::to_owned)).unwrap();
+        let mut schedule = Schedule::new(&options);
+        std::iter::from_fn(|| schedule.next()).collect()
+    }
+
+    #[test]
+    fn every_stream_sends_at_its_own_moment_and_at_the_rate() {
+        let events = events("");
+        assert_eq!(events.len(), 50 * 20);
+        assert!(events.is_sorted_by_key(|(due, _)| *due));
+        for stream in 0..50 {
+            let due: Vec<_> = events.iter().filter(|event| event.1 == stream).map(|event| event.0).collect();
+            assert_eq!(due.len(), 20);
+            assert!(due.windows(2).all(|pair| pair[1] - pair[0] == Duration::from_millis(100)));
+        }
+        let moments: std::collections::BTreeSet<_> = events.iter().take(50).map(|event| event.0).collect();
+        assert!(moments.len() > 45);
+    }
+
+    #[test]
+    fn in_lockstep_all_send_at_once() {
+        let events = events("--lockstep");
+        assert!(events.chunks(50).all(|round| round.iter().all(|event| event.0 == round[0].0)));
+    }
+}

@@ -43,7 +43,7 @@ impl Reader {
             self.raw.drain(..end + 4);
             self.begun = true;
         }
-        self.unchunk()?;
+        self.ended |= unchunk(&mut self.raw, &mut self.body)?;
         let mut done = 0;
         while let Some(at) = find(self.body.get(done..).unwrap_or_default(), b"\n\n") {
             let event = self.body.get(done..done + at).unwrap_or_default();
@@ -66,24 +66,49 @@ impl Reader {
         }
         Ok(())
     }
+}
 
-    /// Move whole chunks from `raw` to `body`.
-    fn unchunk(&mut self) -> Result<(), Box<dyn Error>> {
-        let mut done = 0;
-        while !self.ended {
-            let rest = self.raw.get(done..).unwrap_or_default();
-            let Some(line) = find(rest, b"\r\n") else { break };
-            let size = usize::from_str_radix(std::str::from_utf8(rest.get(..line).unwrap_or_default())?, 16)?;
-            let Some(chunk) = rest.get(line + 2..line + 2 + size + 2) else { break };
-            self.body.extend_from_slice(chunk.get(..size).unwrap_or_default());
-            self.ended = size == 0;
-            done += line + 2 + size + 2;
-        }
-        self.raw.drain(..done);
-        Ok(())
+/// Move whole chunks from `raw` to `body`. True: the last one has come.
+fn unchunk(raw: &mut Vec<u8>, body: &mut Vec<u8>) -> Result<bool, Box<dyn Error>> {
+    let mut done = 0;
+    let mut ended = false;
+    while !ended {
+        let rest = raw.get(done..).unwrap_or_default();
+        let Some(line) = find(rest, b"\r\n") else { break };
+        let size = usize::from_str_radix(std::str::from_utf8(rest.get(..line).unwrap_or_default())?, 16)?;
+        let Some(chunk) = rest.get(line + 2..line + 2 + size + 2) else { break };
+        body.extend_from_slice(chunk.get(..size).unwrap_or_default());
+        ended = size == 0;
+        done += line + 2 + size + 2;
     }
+    raw.drain(..done);
+    Ok(ended)
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window == what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unchunk;
+
+    #[test]
+    fn chunks_are_taken_whole_wherever_they_are_cut() {
+        let sent = b"3\r\nabc\r\n0a\r\n0123456789\r\n0\r\n\r\n";
+        let (mut raw, mut body, mut ended) = (Vec::new(), Vec::new(), false);
+        for (place, byte) in sent.iter().enumerate() {
+            raw.push(*byte);
+            assert!(!ended, "before byte {place}");
+            ended = unchunk(&mut raw, &mut body).unwrap();
+        }
+        assert!(ended);
+        assert_eq!(body, b"abc0123456789");
+        assert!(raw.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_chunk_is_an_error() {
+        assert!(unchunk(&mut b"data: x\r\n".to_vec(), &mut Vec::new()).is_err());
+    }
 }
