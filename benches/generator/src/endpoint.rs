@@ -133,7 +133,7 @@ mod tests {
         for stream in 0..50 {
             let due: Vec<_> = events.iter().filter(|event| event.1 == stream).map(|event| event.0).collect();
             assert_eq!(due.len(), 20);
-            assert!(due.windows(2).all(|pair| pair[1] - pair[0] == Duration::from_millis(100)));
+            assert!(due.windows(2).all(|pair| pair[1] == pair[0] + Duration::from_millis(100)));
         }
         let moments: std::collections::BTreeSet<_> = events.iter().take(50).map(|event| event.0).collect();
         assert!(moments.len() > 45);
