@@ -55,7 +55,7 @@ def run(*, quick: bool) -> list[Table]:
         return [Table("Not measured", ("what is missing",), [("cargo, to build the generator",)])]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    number, seconds, warm_up = (1, 0.6, 0.1) if quick else (5, 10.0, 1.0)
+    number, seconds, warm_up = (1, 0.6, 0.1) if quick else (3, 6.0, 1.0)
     core, other = cores()
     port = free_port()  # of the generator's endpoint
     with ExitStack() as stack:
@@ -88,7 +88,7 @@ def run(*, quick: bool) -> list[Table]:
         further = Table("More streams", ("streams", "events/s", "added p99 ms", "CPU", "late", "p99 ≤ 5 ms"))
         for factor in _FURTHER[:1] if quick else _FURTHER:
             streams = round(factor * _STREAMS)
-            itself, way = measured(streams, 1 if quick else 3, proxies=[fast])
+            itself, way = measured(streams, 1 if quick else 2, proxies=[fast])
             added, _ = _added(way, itself)
             busy, held = _percent(min(way.busy)), verdict(added <= _BAR)
             further.rows.append((streams, streams * _RATE, added, busy, min(way.late), held))
