@@ -610,9 +610,9 @@ class Recorder:
         """A connection to an endpoint was made."""
     def loaded(self, *, good: bool, first: bool = False) -> None:
         """A configuration was loaded, or could not be: `good` tells. `first`: that was no reload."""
-    def render(self, *, openmetrics: bool = False) -> tuple[str, str]:
+    def render(self, registry: Registry | None = None, *, openmetrics: bool = False) -> tuple[str, str]:
         """Everything that is counted, in the text format of Prometheus (0.0.4), or as `OpenMetrics` (1.0.0); and the
-        media type of that.
+        media type of that. With `registry`, how its clusters are, too.
         """
     def log(self, wake: Callable[[bool], object] | None) -> None:
         """Keep a line of each message that ends, and call `wake` when lines wait; `None`: keep none.

@@ -93,6 +93,8 @@ class Gateway:
         """How many connections clients have open, as far as the server tells."""
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
+        self.is_alone = True
+        """No other process serves the same listener."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
         self._lines: list[Line] = []
         self._lock = threading.Lock()
@@ -191,7 +193,10 @@ def create_app(config: Config) -> Starlette:
     def metrics(scope: Scope) -> Response:
         gateway.publish()
         accepts = b"".join(value for name, value in scope["headers"] if name == b"accept")
-        text, media_type = gateway.recorder.render(openmetrics=b"application/openmetrics-text" in accepts)
+        openmetrics = b"application/openmetrics-text" in accepts
+        # Of several workers each knows its own clusters' state only.
+        registry = gateway.registry if gateway.is_alone else None
+        text, media_type = gateway.recorder.render(registry, openmetrics=openmetrics)
         return Response(text, media_type=media_type)
 
     @asynccontextmanager

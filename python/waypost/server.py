@@ -122,6 +122,7 @@ def serve(
 
         def work(link: Link) -> int:
             gateway.recorder.become_worker(link.index)
+            gateway.is_alone = False
             gateway.recorder.loaded(good=True, first=True)
             # All of them read the same file at the same time: one voice is enough.
             say = _say if link.index == 0 else _keep_quiet

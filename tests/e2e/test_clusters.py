@@ -70,6 +70,8 @@ def test_a_breaker_opens_and_lets_a_trial_pass(launch: Launcher) -> None:
         peer.close()
         assert client.response().get("x-waypost-attempts") == "2"
     assert condition(site.proxy, "main") == "open"
+    sample = f'waypost_endpoint_condition{{cluster="main",endpoint="{site["main"].url}",condition="open"}} 1'
+    assert sample in site.proxy.ask("GET", "/metrics").body.decode().splitlines()
     assert list(messages(site, "main", 3)) == [("backup", "1")] * 3
     assert site["main"].untouched()
     wait_until(lambda: condition(site.proxy, "main") == "half_open", "the breaker lets a trial pass")

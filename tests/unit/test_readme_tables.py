@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import waypost
 from prometheus_client.parser import text_string_to_metric_families
-from waypost._native import Endpoint, Recorder, ResponseReader
+from waypost._native import Endpoint, Recorder, Registry, ResponseReader
 from waypost.cli import serve as serve_command
 from waypost.config import from_dict, json_schema, model, policy
 from waypost.config.pattern import PREDICATES
@@ -137,17 +137,25 @@ def test_every_metric_is_listed_with_its_labels() -> None:
     listed = {name: set(codes(row[1])) for row in rows("| metric | labels | |") for name in codes(row[0])}
     # Its label is named where what it says is.
     listed["waypost_build_info"] = {"version"}
-    recorder = Recorder(["internal"])
-    snapshot = compile_config(from_dict({"clusters": {}, "routes": []}), recorder)
+    recorder, registry = Recorder(["internal"]), Registry()
+    cluster = {"speaks": "envelope", "endpoints": ["http://127.0.0.1:9"], "concurrency": 1}
+    snapshot = compile_config(from_dict({"clusters": {"c": cluster}, "routes": []}), recorder)
+    registry.apply(snapshot)
     intake = snapshot.accept("GET", b"/v1/models", [(b"host", b"h")])
     recorder.refused("internal", 500, intake=intake)
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(recorder.render()[0]):
+    for family in text_string_to_metric_families(recorder.render(registry)[0]):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         found[name] = {label for sample in family.samples for label in sample.labels} - {"le"}
     # Nothing reached a cluster, so that there is no sample of these.
-    assert found["waypost_first_byte_seconds"] == set()
-    found["waypost_first_byte_seconds"] = {"cluster"}
+    unknown = {
+        "waypost_first_byte_seconds": {"cluster"},
+        "waypost_cluster_first_byte_quantile_seconds": {"cluster", "quantile"},
+        "waypost_endpoint_latency_seconds": {"cluster", "endpoint"},
+        "waypost_endpoint_check_passes": {"cluster", "endpoint"},
+    }
+    assert all(found[name] == set() for name in unknown)
+    found |= unknown
     assert found == listed
 
 

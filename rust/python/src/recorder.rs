@@ -15,6 +15,7 @@ use waypost_core::log::{Pushed, Record, Why};
 use waypost_core::metrics::{CELLS, CODES, Format, Gauge, Memory, Metrics, Total};
 
 use crate::intake::Intake;
+use crate::registry::Registry;
 
 /// Counts messages that are over, and keeps their lines for the access log.
 #[pyclass(frozen, module = "waypost._native")]
@@ -112,11 +113,19 @@ impl Recorder {
     }
 
     /// Everything that is counted, in the text format of Prometheus (0.0.4), or as `OpenMetrics` (1.0.0); and the media
-    /// type of that.
-    #[pyo3(signature = (*, openmetrics = false))]
-    fn render(&self, py: Python<'_>, openmetrics: bool) -> (String, &'static str) {
+    /// type of that. With `registry`, how its clusters are, too.
+    #[pyo3(signature = (registry = None, *, openmetrics = false))]
+    fn render(
+        &self,
+        py: Python<'_>,
+        registry: Option<&Registry>,
+        openmetrics: bool,
+    ) -> (String, &'static str) {
         let format = if openmetrics { Format::OpenMetrics } else { Format::Text };
-        let text = py.detach(|| self.inner.metrics.render(format, env!("CARGO_PKG_VERSION"), &[]));
+        let text = py.detach(|| {
+            let clusters = registry.map(Registry::views).unwrap_or_default();
+            self.inner.metrics.render(format, env!("CARGO_PKG_VERSION"), &clusters)
+        });
         (text, format.media_type())
     }
 

@@ -37,12 +37,22 @@ impl Registry {
     /// Everything that is known now, by cluster name: what `GET /-/clusters` shows.
     fn view<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let now = clock::now();
-        let views = self.registry.lock().unwrap_or_else(PoisonError::into_inner).view(now);
         let out = PyList::empty(py);
-        for view in views {
+        for view in self.views_at(now) {
             out.append(cluster_view(py, &view, now)?)?;
         }
         Ok(out)
+    }
+}
+
+impl Registry {
+    /// Everything that is known now, by cluster name.
+    pub(crate) fn views(&self) -> Vec<ClusterView> {
+        self.views_at(clock::now())
+    }
+
+    fn views_at(&self, now: Instant) -> Vec<ClusterView> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).view(now)
     }
 }
 

@@ -58,10 +58,13 @@
 //! | `avx2` | 19 | 57 | 112 | 310 |
 //!
 //! A member with a short value costs about 9 ns, one that is tracked 12 ns, an object of two of these 33 ns, an
-//! empty document 40 ns. A key costs a hash with a random seed, and a bit that tells most from those which the trie
+//! empty document 45 ns; in a document of a known form a member costs 7 ns, an object of two 16 ns. A key costs a hash
+//! with a random seed, and a bit that tells most from those which the trie
 //! has there. A key that is tracked is a duplicate if its node was seen in the same object; of the others, another
 //! bit tells most from those of the same object. Only where that is taken are keys compared: with each other in an
-//! object's first keys, through a table in the others. Halves of surrogate pairs in escapes are checked one by one,
+//! object's first keys, through a table in the others. A document of a known form needs none of this: its keys are those
+//! of one that had no duplicates. To try a document that is of no known form costs no more than the part of it that is,
+//! and few are tried in a row that are not. Halves of surrogate pairs in escapes are checked one by one,
 //! and numbers of 32 bytes and more, or with exponents, byte by byte. A body that is refused is passed over once
 //! more, for whether it is UTF-8.
 //!
@@ -72,7 +75,8 @@
 //! - 4 bytes for each key of the trie;
 //! - one [`Leaf`] (20 bytes) for each tracked value and each of its fields;
 //! - one [`Element`] (12 bytes) for each object or array in a tracked array;
-//! - 5.5 KB of tokens.
+//! - 5.5 KB of tokens;
+//! - 130 KB of forms, at most 1,024 parts and 4,096 elements.
 //!
 //! A [`Scan`] that has been used is refilled without allocating, except that it gives memory of outsized
 //! documents back. To use a new one for each small document can cost more than the scan.
