@@ -17,7 +17,8 @@ _METHODS: Final[dict[type, tuple[str, ...]]] = {
     HttpToolsProtocol: (
         "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing",
         "on_message_begin", "on_headers_complete", "on_message_complete", "send_400_response", "shutdown",
-        "handle_websocket_upgrade", "_start_asgi_task", "_unsupported_upgrade_warning", "_unset_keepalive_if_required",
+        "handle_websocket_upgrade", "on_response_complete", "_start_asgi_task", "_unsupported_upgrade_warning",
+        "_unset_keepalive_if_required",
     ),
     FlowControl: ("pause_reading", "resume_reading"),
 }  # fmt: skip
@@ -32,7 +33,7 @@ _ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
     FlowControl: ("read_paused", "write_paused"),
     RequestResponseCycle: (
         "chunked_encoding", "disconnected", "expected_content_length", "message_event", "response_complete",
-        "response_started", "scope",
+        "response_started", "scope", "transport",
     ),
     ServerState: ("default_headers", "total_requests"),
 }  # fmt: skip
