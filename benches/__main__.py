@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benches.report import Table, environment, render, store
 
-NAMES = ("startup", "proxy", "matcher", "scale", "compile")
+NAMES = ("startup", "proxy", "streams", "cost", "soak", "comparison", "matcher", "scale", "compile")
 """Modules of this package with `run(quick=…) -> list[Table]`, in the order in which RESULTS.md has them."""
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -18,17 +18,25 @@ import uvicorn
 from benches.corpus import REPLY
 from benches.proc import Process, free_port
 
-__all__ = ["app", "bare_uvicorn", "nginx_proxy", "upstream"]
+__all__ = ["NGINX", "app", "bare_uvicorn", "nginx_proxy", "upstream"]
+
+NGINX = (
+    "nginx as a plain reverse proxy: one process, connections kept on both sides, bodies kept in memory, an access log"
+    " of its own (`combined`, written in batches, as Waypost writes its own)."
+)
+"""Of `nginx_proxy`."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _NGINX = """\
-daemon off; master_process off; worker_processes 1; pid {directory}/nginx.pid; error_log stderr error;
-events {{ worker_connections 1024; }}
+daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000; pid {directory}/nginx.pid;
+error_log stderr error;
+events {{ worker_connections 10000; }}
 http {{
-  access_log off; keepalive_requests 1000000; client_body_buffer_size 64k; default_type application/json;
+  access_log {log}; keepalive_requests 1000000; default_type application/json;
+  client_max_body_size 16m; client_body_buffer_size 2m;
   client_body_temp_path {directory}/body; proxy_temp_path {directory}/proxy; fastcgi_temp_path {directory}/fastcgi;
   uwsgi_temp_path {directory}/uwsgi; scgi_temp_path {directory}/scgi;
   {upstream}
@@ -70,20 +78,28 @@ def upstream(directory: Path, *, core: int | None = None) -> Iterator[tuple[str,
 
 
 @contextmanager
-def nginx_proxy(directory: Path, to: int, *, core: int | None = None) -> Iterator[tuple[Process, int]]:
-    """nginx as a reverse proxy before the port `to`."""
-    pool = f"upstream up {{ server 127.0.0.1:{to}; keepalive 64; keepalive_requests 1000000; }}"
+def nginx_proxy(
+    directory: Path, to: int, *, core: int | None = None, streaming: bool = False
+) -> Iterator[tuple[Process, int]]:
+    """nginx as a plain reverse proxy before the port `to`: `NGINX` says how it is configured."""
+    pool = f"upstream up {{ server 127.0.0.1:{to}; keepalive 1024; keepalive_requests 1000000; }}"
     location = 'proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection "";'
-    with _nginx(directory / "proxy", pool, location, core) as found:
+    if streaming:
+        location += " proxy_buffering off;"
+    log = f"{directory}/nginx.log combined buffer=64k flush=1s"
+    with _nginx(directory / "proxy", pool, location, core, log) as found:
         yield found
 
 
 @contextmanager
-def _nginx(directory: Path, pool: str, location: str, core: int | None) -> Iterator[tuple[Process, int]]:
+def _nginx(
+    directory: Path, pool: str, location: str, core: int | None, log: str = "off"
+) -> Iterator[tuple[Process, int]]:
     directory.mkdir()
     port = free_port()
     config = directory / "nginx.conf"
-    config.write_text(_NGINX.format(directory=directory, upstream=pool, port=port, location=location), "utf-8")
+    text = _NGINX.format(directory=directory, upstream=pool, port=port, location=location, log=log)
+    config.write_text(text, "utf-8")
     command = ["nginx", "-e", "stderr", "-p", str(directory), "-c", str(config)]
     with Process(command, core=core) as process:
         process.wait_for_port(port)

@@ -36,6 +36,8 @@ class Line:
     points: Sequence[tuple[float, float]]
     """(x, seconds), both above 0, in the order of x."""
     emphasis: bool = False
+    look: int | None = None
+    """Number of its colour and dashes; by default its place among the lines."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def log_log(title: str, x_name: str, lines: Sequence[Line], about: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="title about">',
         f'<title id="title">{escape(title)}</title>',
         f'<desc id="about">{escape(about)}</desc>',
-        f"<style>{_style(len(lines))}</style>",
+        f"<style>{_style(len(_COLOURS))}</style>",
         f'<rect class="ground" width="{_WIDTH}" height="{_HEIGHT}"/>',
         _text(_LEFT, 28, title, "title"),
         _text(_LEFT, 47, about, "about"),
@@ -109,7 +111,12 @@ def _grid(across: _Axis, up: _Axis, x_name: str) -> Iterator[str]:
     yield _text((across.start + across.end) / 2, up.start + 42, x_name, anchor="middle")
 
 
+def _look(number: int, line: Line) -> int:
+    return (number if line.look is None else line.look) % len(_COLOURS)
+
+
 def _drawn(number: int, line: Line, across: _Axis, up: _Axis) -> str:
+    number = _look(number, line)
     places = [(across.at(x), up.at(y)) for x, y in line.points]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     dashes = _DASHES[number % len(_DASHES)]
@@ -133,7 +140,7 @@ def _names(lines: Sequence[Line], across: _Axis, up: _Axis) -> Iterator[str]:
     for (y, number), place in zip(ends, places, strict=True):
         x, last = across.at(lines[number].points[-1][0]), across.end
         yield f'<path class="leader" d="M{x + 5:.1f} {y:.1f}L{max(x, last) + 16:.1f} {place:.1f}h4"/>'
-        yield _text(last + 24, place + 4, lines[number].name, f"d{number}")
+        yield _text(last + 24, place + 4, lines[number].name, f"d{_look(number, lines[number])}")
 
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:

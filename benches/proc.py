@@ -62,9 +62,9 @@ class Process:
             self._seen.append(self._lines.get() or "")
         return "".join(self._seen)
 
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        """Wait until a line of its output matches, which is how it says that it is ready."""
-        end = time.monotonic() + _PATIENCE
+    def wait_for(self, pattern: str, patience: float = _PATIENCE) -> re.Match[str]:
+        """Wait, `patience` seconds at most, until a line of its output matches: how it says that it is ready."""
+        end = time.monotonic() + patience
         while True:
             try:
                 line = self._lines.get(timeout=max(0.0, end - time.monotonic()))
@@ -77,9 +77,9 @@ class Process:
             if found:
                 return found
 
-    def wait_for_port(self, port: int) -> None:
+    def wait_for_port(self, port: int, patience: float = _PATIENCE) -> None:
         """Wait until something accepts connections on a port of loopback."""
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + patience
         while self.running and time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -132,6 +132,14 @@ class Process:
                 continue
             total += int(found[1]) if found else 0
         return total * 1024 / 1e6
+
+    def files(self) -> int:
+        """Files and sockets that the tree has open."""
+        total = 0
+        for pid in self._tree():
+            with contextlib.suppress(OSError):
+                total += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+        return total
 
     def _tree(self) -> list[int]:
         todo, tree = [self._popen.pid], []

@@ -4,6 +4,7 @@
 - An HTTP/1.0 client gets no chunks.
 - A client that sends many requests at once has few of them read at a time.
 - An application can be called when the client leaves, without a task that waits for it.
+- The head of a response goes out with what the application sends right behind it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ from waypost.errors import WaypostError
 from waypost.fastpath.names import STATUS_LINE, FlowControl, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 __all__ = ["HEAD_SLACK", "Mannered"]
 
 HEAD_SLACK: Final = 256
 """Bytes that a head may take beside what `limits.header` counts."""
+
+_COPIED: Final = 16 * 1024
+"""Bytes of a body up to which a copy, to make it one buffer with the head, costs less than a list of two."""
 
 _SLICE: Final = 16 * 1024
 """Bytes that are parsed before it is looked whether messages wait: each takes a hundred times its length in memory."""
@@ -50,6 +55,7 @@ class Mannered(HttpToolsProtocol):
         self._behind = b""  # what came behind messages that wait, not parsed
         self._running: RequestResponseCycle | None = None  # the message that the application has
         self._on_gone: Callable[[], None] | None = None
+        self._joined: _Joined | None = None  # what it writes to
         self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
     # For the class that decides whose the bytes are.
@@ -92,9 +98,13 @@ class Mannered(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        self._joined = _Joined(self)
+        cycle.transport = cast("asyncio.Transport", self._joined)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        if self._joined is not None:
+            self._joined.flush()  # it had no body: nothing may be written before it
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()
@@ -196,6 +206,50 @@ class Mannered(HttpToolsProtocol):
         if fields is not self._defaults[0]:
             self._defaults = (fields, b"".join([b"%b: %b\r\n" % field for field in fields]))
         return self._defaults[1]
+
+
+class _Joined:
+    """The client's transport, for one response of uvicorn's.
+
+    uvicorn writes the head by itself, and each write is a system call. Here it waits for the first piece of the body,
+    until the event loop's next turn at most.
+    """
+
+    __slots__ = ("_head", "_held", "_protocol")
+
+    def __init__(self, protocol: Mannered) -> None:
+        self._protocol = protocol
+        self._head = b""
+        self._held = False  # the head is kept, or was
+
+    def write(self, data: bytes) -> None:
+        head = self._head
+        if head:
+            self._head = b""
+            if len(data) < _COPIED:
+                self._protocol.transport.write(head + data)
+            else:
+                self._protocol.transport.writelines((head, data))
+        elif self._held:
+            self._protocol.transport.write(data)
+        else:
+            self._held = True
+            self._head = data
+            self._protocol.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        head = self._head
+        if head:
+            self._head = b""
+            if not self._protocol.transport.is_closing():
+                self._protocol.transport.write(head)
+
+    def close(self) -> None:
+        self.flush()
+        self._protocol.transport.close()
+
+    def is_closing(self) -> bool:
+        return self._protocol.transport.is_closing()
 
 
 class _UntilClose(int):

@@ -43,7 +43,7 @@ _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     FlowControl: ("read_paused", "write_paused"),
     RequestResponseCycle: (
         "chunked_encoding", "disconnected", "expected_content_length", "message_event", "response_complete",
-        "response_started", "scope",
+        "response_started", "scope", "transport",
     ),
     ServerState: ("default_headers", "total_requests"),
 }  # fmt: skip

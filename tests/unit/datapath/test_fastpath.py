@@ -132,6 +132,87 @@ def test_uvicorns_own_fields(run, scripts):
     run(body)
 
 
+class Recorded:
+    """A transport that remembers what was written at once."""
+
+    def __init__(self, transport, writes):
+        self._transport = transport
+        self._writes = writes
+
+    def write(self, data):
+        self._writes.append(bytes(data))
+        self._transport.write(data)
+
+    def writelines(self, pieces):
+        self._writes.append(b"".join(pieces))
+        self._transport.writelines(pieces)
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """What the servers of the test write to clients, call by call."""
+    seen = []
+    made = protocol.Protocol.connection_made
+    monkeypatch.setattr(
+        protocol.Protocol, "connection_made", lambda self, transport: made(self, Recorded(transport, seen))
+    )
+    return seen
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("size", [20, 100_000])
+def test_a_response_that_is_there_leaves_in_one_piece(run, scripts, writes, fast, size):
+    reply = b'{"ok":"%b"}' % (b"x" * size)
+
+    async def body(world):
+        up = await world.upstream(scripts.send(
+            b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(reply), reply), close=False
+        ))  # fmt: skip
+        async with serving(create_app(config(up.url)), fast=fast) as port:
+            await exchange(port, PLAIN.replace(b"host: h", b"host: h\r\nconnection: close"))
+        head, _, first = writes[0].partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert first[:20] == reply[:20]
+
+    run(body)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_response_is_written_before_it_counts_as_complete(run, scripts, writes, monkeypatch, method):
+    written = []
+    complete = names.HttpToolsProtocol.on_response_complete
+
+    def completed(self):
+        written.append(len(writes))
+        complete(self)
+
+    monkeypatch.setattr(names.HttpToolsProtocol, "on_response_complete", completed)
+
+    async def body(world):
+        up = await world.upstream(scripts.reply())
+        async with serving(create_app(config(up.url))) as port:
+            health = b"%b /healthz HTTP/1.1\r\nhost: h\r\n\r\n" % method
+            assert (await exchange(port, health, CLOSE)).count(b"HTTP/1.1 200 OK") == 2
+        assert written == [1, 2]
+
+    run(body)
+
+
+def test_a_head_does_not_wait_for_a_body_that_does_not_come(run, scripts):
+    async def body(world):
+        up = await world.upstream(scripts.hang(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"))
+        async with serving(create_app(config(up.url)), fast=False) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(PLAIN)
+            assert await asyncio.wait_for(reader.readline(), 10) == b"HTTP/1.1 200 OK\r\n"
+            writer.close()
+
+    run(body)
+
+
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize(
     ("sent", "limit", "what"),
