@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from waypost.descriptors import Descriptors
+
 __all__ = ["HEAD_SLACK", "Mannered"]
 
 HEAD_SLACK: Final = 256
@@ -50,6 +52,7 @@ class Mannered(HttpToolsProtocol):
         super().__init__(*args, **how)
         self._within = False  # the parser is inside of a message
         self._heading = -1  # bytes of the head that the parser is in; -1: in none
+        self._heads = 0  # how many the parser has begun
         self._upgraded = False
         self._flow = cast(_Flow, None)
         self._behind = b""  # what came behind messages that wait, not parsed
@@ -62,9 +65,11 @@ class Mannered(HttpToolsProtocol):
 
     def between_messages(self) -> bool:
         """No message is under way or waits, and the parser stands between messages."""
-        cycle = self.cycle
-        busy = cycle is not None and not cycle.response_complete
-        return not (self._within or self._upgraded or self._behind or self.pipeline or busy)
+        return not (self._within or self._upgraded or self._behind or self.pipeline or self.answering())
+
+    def answering(self) -> bool:
+        """The last message that was read is not answered."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def feed(self, data: bytes) -> None:
         """Give the parser what came, as long as no message waits; the rest later."""
@@ -76,6 +81,33 @@ class Mannered(HttpToolsProtocol):
             self._behind += data[at:]
             self._flow.held = True
             self.flow.pause_reading()
+
+    def feed_within(self, data: bytes, longest: int) -> None:
+        """As `feed`; but a head of more than `longest` bytes ends the connection."""
+        heads = self._heads
+        self.feed(data)
+        if self._heading < 0 or self._heads != heads or self._behind:
+            return
+        self._heading += len(data)
+        if self._heading > longest:
+            if self.answering():
+                self.transport.close()  # in the middle of another response nothing can be said
+            else:
+                self.refuse(
+                    WaypostError("header_too_large", "the request's head is longer than `limits.header` allows")
+                )
+
+    def turned_away(self, descriptors: Descriptors) -> bool:
+        """Whether the connection, which was made just now, was refused as one too many."""
+        sock = self.transport.get_extra_info("socket")
+        descriptor = -1 if sock is None else sock.fileno()
+        if descriptors.room(descriptor):
+            return False
+        message = "this process has no connection left for another client: try again later, or elsewhere"
+        self.refuse(WaypostError("overloaded", message))
+        if descriptors.hurry(descriptor):
+            self.transport.close()
+        return True
 
     def head_begins(self) -> None:
         """The parser is in a head."""
@@ -136,6 +168,7 @@ class Mannered(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._within = True
         self._heading = 0
+        self._heads += 1
         self.head_begins()
         super().on_message_begin()
         # So that nobody has to wait in `receive` for the client to leave.
@@ -186,6 +219,7 @@ class Mannered(HttpToolsProtocol):
         """Answer what cannot be read as a request, and end the connection. `begun`: the application has it already."""
         if self.transport.is_closing():
             return
+        self._heading = -1
         request_id = error.message_id or ""
         status, headers, body = render_error(error.dialect or "json", error, request_id)
         if request_id:

@@ -77,7 +77,6 @@ class Protocol(Mannered):
         self._held = 0  # bytes of the budget that `_raw` takes
         self._left = 0  # bytes of a fast message's body that are still to come
         self._rest = b""  # what came behind a fast message
-        self._head_number = 0  # of the heads that uvicorn's parser has begun
         self._stopping = False
 
     # The event loop's calls.
@@ -86,14 +85,9 @@ class Protocol(Mannered):
         super().connection_made(transport)
         self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
         self.gateway.recorder.client_connected()
-        sock = transport.get_extra_info("socket")
-        descriptor = -1 if sock is None else sock.fileno()
-        if not self.descriptors.room(descriptor):
-            message = "this process has no connection left for another client: try again later, or elsewhere"
-            self.refuse(WaypostError("overloaded", message))
-            if self.descriptors.hurry(descriptor):
-                transport.close()
-        elif agreed_on_http2(transport):
+        if self.turned_away(self.descriptors):
+            return
+        if agreed_on_http2(transport):
             self._switch(b"")
         else:
             self._expect(_HEAD_TIME)
@@ -414,27 +408,13 @@ class Protocol(Mannered):
 
     def _to_uvicorn(self, data: bytes) -> None:
         if not self.between_messages():
-            head = self._head_number
-            self.feed(data)
-            unended = self._heading >= 0 and head == self._head_number
-            if unended and not self._behind and self._state == "uvicorn":
-                self._heading += len(data)
-                if self._heading > self.gateway.generation.config.limits.header + HEAD_SLACK:
-                    self._refuse_head("header_too_large", "the request's head is longer than `limits.header` allows")
+            self.feed_within(data, self.gateway.generation.config.limits.header + HEAD_SLACK)
             return
         self._state = "boundary"
         self._unset_keepalive_if_required()
         self._offer(data)
 
-    def _refuse_head(self, code: str, message: str) -> None:
-        """Give up a head that comes too slowly, or does not end."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.close()  # in the middle of another response nothing can be said
-        else:
-            self.refuse(WaypostError(code, message))
-
     def head_begins(self) -> None:
-        self._head_number += 1
         self._expect(_HEAD_TIME)
 
     def head_ends(self) -> None:
@@ -458,15 +438,13 @@ class Protocol(Mannered):
             self.transport.abort()
             return
         state = self._state
-        message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
-        if state == "head" or (state == "new" and self._raw):
+        heading = state == "head" or (state == "new" and self._raw) or (state == "uvicorn" and self._heading >= 0)
+        if heading and self.answering():
+            self._expect(_HEAD_TIME)  # the message before it is not over: its client need not hurry
+        elif heading:
             self._forget()
+            message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
             self.refuse(WaypostError("bad_framing", message))
-        elif state == "uvicorn" and self._heading >= 0:
-            if self.cycle is not None and not self.cycle.response_complete:
-                self._expect(_HEAD_TIME)  # the message before it is not over: its client need not hurry
-            else:
-                self._refuse_head("bad_framing", message)
         elif state == "body" or state == "exchange":  # noqa: PLR1714
             message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
             error = WaypostError("bad_framing", message)
