@@ -267,21 +267,24 @@ fn who_may_be_unfit_is_tried_before_those_who_failed_are_tried_again() {
     let policy = Policy { breaker, ..calm() };
     for (clusters, there) in [(vec![(2, policy.clone())], (0, 0)), (vec![(2, policy), (1, calm())], (1, 0))] {
         let site = Site::new(&clusters);
-        // One of two, so that there is no panic.
-        while site.view(at(0))[0].endpoints[0].condition == Condition::Fit {
-            let mut course = site.message(at(0));
-            if attempt(&course.begin(at(0))).endpoint == 0 {
-                attempt(&fail(&mut course, Failure::Connect, at(0)));
+        // One of two, so that there is no panic. Time passes, or one that fails would not be chosen again.
+        let mut now = 0;
+        while site.view(at(now))[0].endpoints[0].condition == Condition::Fit {
+            now += 10_000;
+            let mut course = site.message(at(now));
+            if attempt(&course.begin(at(now))).endpoint == 0 {
+                attempt(&fail(&mut course, Failure::Connect, at(now)));
             }
-            answer(&mut course, at(0));
+            answer(&mut course, at(now));
         }
-        let mut course = site.message(at(1));
-        let first = attempt(&course.begin(at(1)));
+        now += 1;
+        let mut course = site.message(at(now));
+        let first = attempt(&course.begin(at(now)));
         assert_eq!((first.cluster, first.endpoint), (0, 1));
-        let second = attempt(&fail(&mut course, Failure::Connect, at(1)));
+        let second = attempt(&fail(&mut course, Failure::Connect, at(now)));
         assert_eq!((second.cluster, second.endpoint), there, "another cluster comes first");
-        answer(&mut course, at(1));
-        assert!(site.idle(at(1)));
+        answer(&mut course, at(now));
+        assert!(site.idle(at(now)));
     }
 }
 
