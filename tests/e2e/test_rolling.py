@@ -201,6 +201,9 @@ class Rolled:
         )
 
 
+BREAKER: Final = {"open": "200ms", "open_max": "200ms"}
+
+
 def _roll(launch: Launcher, how: signal.Signals, workers: str) -> Rolled:
     everywhere = "WAYPOST_TEST_ROLLING" in os.environ
     idempotent = FULL if everywhere or (launch.path, workers) == ("fast", "1") else FULL // 5
@@ -212,8 +215,9 @@ def _roll(launch: Launcher, how: signal.Signals, workers: str) -> Rolled:
             {
                 "access_log": "off",
                 "clusters": {
-                    "primary": {"speaks": "envelope", "endpoints": urls[:3]},
-                    "reserve": {"speaks": "envelope", "endpoints": urls[3:]},
+                    # Who is back is soon seen to be: the restarts follow each other within the usual time of a breaker.
+                    "primary": {"speaks": "envelope", "endpoints": urls[:3], "breaker": BREAKER},
+                    "reserve": {"speaks": "envelope", "endpoints": urls[3:], "breaker": BREAKER},
                 },
                 "routes": [
                     {"name": "by-turns", "match": {"id": [{"suffix": "3"}]}, "to": "reserve", "fallback": ["primary"]},
