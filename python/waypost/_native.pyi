@@ -450,6 +450,18 @@ class Plan:
         `status`, `endpoint` (that answered, or was tried last) and `attempts` are those of the response that
         `ResponseHead` was last asked to write for this plan, where they are not given.
         """
+    def answer(
+        self, endpoint: Endpoint, data: bytes, lines: dict[int, bytes], fields: bytes, close: bool
+    ) -> tuple[bytes, bool, bool] | None:
+        """What the first read of the only attempt's connection gave.
+
+        Where it is all of a response, which is the answer: its bytes for an HTTP/1 client, whether that may send
+        another request, and whether the endpoint's connection may carry another one; the exchange is over, and
+        recorded. Else `None`, and nothing has changed.
+
+        `lines` has status lines by status, `fields` what the server adds to every head; `close` ends the client's
+        connection.
+        """
     def request(self, endpoint: Endpoint, remaining_ms: int | None = None) -> bytes:
         """The whole request for one attempt: `head`, and the body that is kept."""
     @property
@@ -714,12 +726,6 @@ class ResponseHead:
 
         With it: the body goes in chunks (RFC 9112, section 7.1); there is a body on the wire; the client may send
         another request. `close`: it may not, whatever it asked for.
-        """
-    def whole(
-        self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool, body: bytes, end: ResponseEnd
-    ) -> tuple[bytes, bool]:
-        """All of a response, as `relay` begins it, and whether the client may send another request. The plan is
-        `finished`.
         """
 
 @final

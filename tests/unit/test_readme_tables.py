@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import waypost
 from prometheus_client.parser import text_string_to_metric_families
-from waypost._native import Endpoint, Recorder, Registry, ResponseReader
+from waypost._native import Endpoint, Recorder, Registry
 from waypost.cli import serve as serve_command
 from waypost.config import from_dict, json_schema, model, policy
 from waypost.config.pattern import PREDICATES
@@ -169,12 +169,9 @@ def test_every_member_of_a_line_of_the_access_log_is_listed() -> None:
     snapshot = compile_config(config, recorder)
     intake = snapshot.accept("POST", b"/v1/envelopes", [(b"host", b"h")], client="192.0.2.7", key="k")
     plan = intake.plan(b'{"id":"m","kind":"model","model":"m"}')
-    head, body, end = ResponseReader("POST").feed(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-    assert head is not None
-    assert end is not None
     endpoint = plan.begin()
     assert isinstance(endpoint, Endpoint)
-    head.whole(plan, endpoint, 1, b"", False, body, end)
+    assert plan.answer(endpoint, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", {200: b""}, b"", False)
     assert set(json.loads(recorder.take_lines()[0])) == listed
 
 

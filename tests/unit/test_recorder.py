@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from waypost import _native
-from waypost._native import Endpoint, Recorder, RequestReader, ResponseReader, Snapshot
+from waypost._native import Endpoint, Recorder, RequestReader, Snapshot
 from waypost.config import from_dict
 from waypost.errors import STATUS
 
@@ -33,10 +33,7 @@ def message(recorder: Recorder, *, whole: bool = True) -> _native.Plan:
     plan = found[0]
     assert isinstance(plan, _native.Plan)
     if whole:
-        head, body, end = ResponseReader("POST").feed(RESPONSE)
-        assert head is not None
-        assert end is not None
-        head.whole(plan, endpoint_of(plan), 1, b"HTTP/1.1 200 OK\r\n", False, body, end)
+        assert plan.answer(endpoint_of(plan), RESPONSE, {200: b"HTTP/1.1 200 OK\r\n"}, b"", False)
     return plan
 
 

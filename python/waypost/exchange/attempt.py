@@ -51,14 +51,20 @@ class Attempt(Timed):
         self._connecting: Connecting | None = None
         self._reader = exchange.plan.reader(number)
 
-    def reuse(self) -> Connection | None:
-        """Take a connection from the pool, if it has one."""
-        connection = self._exchange.runtime.pool.take(self.place.key)
+    def reuse(self, *, again: bool) -> Connection | None:
+        """Take a connection from the pool, if it has one. `again`: the message may be sent again over another one."""
+        connection = self._exchange.runtime.pool.take(self.place.key, again)
         if connection is not None:
             self.reused = True
             self.connection = connection
             connection.attempt = self
         return connection
+
+    def take_up(self, connection: Connection) -> None:
+        """Go on with a connection from the pool that was given the whole request."""
+        self.reused = self.sent = True
+        self.connection = connection
+        connection.attempt = self
 
     def connect(self) -> None:
         """Make a connection; `Exchange.connected` or `Exchange.attempt_failed` follows."""

@@ -103,13 +103,26 @@ class Exchange:
 
     # Used by whoever has the client.
 
-    def begin(self) -> None:
-        """Make the first attempt, or wait for room."""
+    def begin(self, step: Endpoint | Step | None = None) -> None:
+        """Make the first attempt, or wait for room. `step` is what `Plan.begin` said, if it was asked already."""
         self._began = self.runtime.loop.time()
         deadline_ms = self.plan.deadline_ms
         if deadline_ms is not None:
             self._deadline = self._began + deadline_ms / 1000
-        self._go(self.plan.begin())
+        self._go(self.plan.begin() if step is None else step)
+
+    def take_up(self, endpoint: Endpoint, connection: Connection, began: float) -> None:
+        """Go on with a first attempt that was made without an exchange. Its timer runs.
+
+        `connection` was kept from another message, and was given the whole request when the loop's time was `began`.
+        """
+        self._began = began
+        attempt = self.attempt = self.attempt_at(endpoint)
+        attempt.take_up(connection)
+        self.endpoint = endpoint
+        self.request_sent = True
+        self._until = began + attempt.place.total_timeout
+        self._phase = "wait"
 
     def write(self, chunk: bytes) -> bool:
         """Take a piece of a streamed request body. False: wait for `on_writable` before the next.
@@ -192,18 +205,12 @@ class Exchange:
             self.fail(step.error)
         elif step.kind == "give_up" and error is not None:
             self.fail(failures.after_all(error, self._tried or ()))
-        self._call_others()
+        self.runtime.line.moved(self.plan)
 
     def _leave_line(self) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             self.runtime.line.waiting.pop(ticket, None)
-
-    def _call_others(self) -> None:
-        """Whoever waits may have room now."""
-        line = self.runtime.line
-        if line.waiting or line.shared:
-            line.call(self.plan.turns())
 
     def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
         """An attempt, which the course has begun."""
@@ -232,7 +239,7 @@ class Exchange:
     def start(self, attempt: Attempt, *, fresh: bool = False) -> None:
         """Get `attempt` a connection, a new one if it is to be `fresh`, and send it the request."""
         try:
-            connection = None if fresh else attempt.reuse()
+            connection = None if fresh else attempt.reuse(again=self.plan.idempotent and self._upload is None)
             if connection is not None:
                 self._send_request(attempt, connection, self.runtime.loop.time())
                 return
@@ -383,21 +390,14 @@ class Exchange:
             self._out.flush()
 
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
-        """All of a response, at once: the same as `response_head`, `response_data` and `response_end`."""
-        if head.refused or self._hedge is not None or self._translation is not None:
-            if head.refused and self._hedge is not None and self._hedge.attempt is not None:
-                self._kept = Aside.whole(attempt.endpoint, head, body, end.trailers)
-            self.response_head(attempt, head)
-            if body and self.attempt is attempt:
-                self.response_data(attempt, body)
-            if self.attempt is attempt:
-                self.response_end(attempt, end.trailers)
-            return
-        self._phase = "deliver"
-        out = self._out = self._sink
-        self.endpoint = attempt.endpoint
-        out.whole(head, self.plan, attempt.endpoint, self.attempts, body, end)
-        self._finish()
+        """All of a response, at once: `response_head`, `response_data` and `response_end`."""
+        if head.refused and self._hedge is not None and self._hedge.attempt is not None:
+            self._kept = Aside.whole(attempt.endpoint, head, body, end.trailers)
+        self.response_head(attempt, head)
+        if body and self.attempt is attempt:
+            self.response_data(attempt, body)
+        if self.attempt is attempt:
+            self.response_end(attempt, end.trailers)
 
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
         """A piece of the body. May raise `UpstreamError`, as the sink may."""
@@ -438,7 +438,7 @@ class Exchange:
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)
         out.forward(head, plan, endpoint, self.attempts)
-        self._call_others()
+        self.runtime.line.moved(self.plan)
 
     def _end_response(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         out = self._out
@@ -580,7 +580,7 @@ class Exchange:
             self._upload.drop()
         self._kept = self._aside = self._tried = None
         self._leave_line()
-        self._call_others()
+        self.runtime.line.moved(self.plan)
         writable, self.on_writable = self.on_writable, None
         if writable is not None:
             writable()

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from waypost._native import Turn
+from waypost._native import Plan, Turn
 
 if TYPE_CHECKING:
     from waypost.exchange.exchange import Exchange
@@ -33,10 +33,10 @@ class Line:
         self._lines = lines
         lines.append(self)
 
-    @property
-    def shared(self) -> bool:
-        """Exchanges of other event loops may wait for the same clusters."""
-        return len(self._lines) > 1
+    def moved(self, plan: Plan) -> None:
+        """There may be room in the clusters of this message: whoever waits may have it."""
+        if self.waiting or len(self._lines) > 1:
+            self.call(plan.turns())
 
     def call(self, turns: Iterable[Turn]) -> None:
         """Tell those whose turn it is, or whose place is lost: a turn of the event loop later, as one may end at once

@@ -88,8 +88,11 @@ class Pool(Timed):
         self.resolver = Resolver(loop, wheel)
         """Knows the addresses of endpoints' names."""
 
-    def take(self, key: Key) -> Connection | None:
-        """An idle connection that the endpoint has not closed, or `None`."""
+    def take(self, key: Key, again: bool) -> Connection | None:
+        """An idle connection that the endpoint has not closed, or `None`.
+
+        The event loop may have yet to hear of that. Unless the message may be sent `again`, the socket itself is asked.
+        """
         idle = self._idle.get(key)
         if idle is None:
             return None
@@ -97,7 +100,7 @@ class Pool(Timed):
         oldest = self._loop.time() - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            if connection.idle_since > oldest and connection.alive():
+            if connection.idle_since > oldest and (connection.open if again else connection.alive()):
                 found = connection
                 break
             connection.close()

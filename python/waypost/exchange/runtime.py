@@ -20,7 +20,7 @@ __all__ = ["Runtime", "Settings"]
 class Place:
     """How an endpoint is reached, and how long that may take, in seconds: what every attempt asks for."""
 
-    __slots__ = ("connect_timeout", "first_byte_timeout", "hedged", "idle_timeout", "key", "total_timeout")
+    __slots__ = ("connect_timeout", "first_byte_timeout", "hedged", "idle_timeout", "key", "patience", "total_timeout")
 
     def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls], proxies: Mapping[tuple[str, str], Proxy]) -> None:
         cluster = endpoint.cluster
@@ -31,6 +31,8 @@ class Place:
         self.idle_timeout = cluster.idle_timeout
         self.total_timeout = cluster.total_timeout
         self.hedged = cluster.hedged
+        self.patience = min(self.first_byte_timeout, self.total_timeout)
+        """For the first byte of the response to a request that is sent at once."""
 
 
 @dataclass(frozen=True, slots=True)

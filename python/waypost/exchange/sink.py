@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead
+from waypost._native import Endpoint, Plan, ResponseHead
 from waypost.config.units import format_size
 from waypost.errors import UpstreamError, WaypostError
 
@@ -53,16 +53,6 @@ class Sink(Protocol):
     def flush(self) -> None:
         """Nothing came with the head."""
         return
-
-    def whole(
-        self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
-    ) -> None:
-        """`forward`, `data` (unless `body` is empty) and `end` at once, and `Plan.finished`."""
-        self.forward(head, plan, endpoint, attempts)
-        if body:
-            self.data(body)
-        self.end(end.trailers)
-        plan.finished(len(body))
 
 
 class CollectSink(Sink):

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from waypost.dialects.errors import render_error
-from waypost.exchange.exchange import Exchange
-from waypost.exchange.wheel import Timed, Timer
+from waypost.exchange.direct import Direct
+from waypost.exchange.wheel import Timed
 from waypost.fastpath.names import STATUS_LINE
 
 if TYPE_CHECKING:
-    from waypost._native import Endpoint, Intake, Plan, ResponseEnd, ResponseHead
+    from waypost._native import Endpoint, Intake, Plan, ResponseHead
     from waypost.app import Generation
     from waypost.errors import WaypostError
+    from waypost.exchange.exchange import Exchange
     from waypost.exchange.sink import Headers
     from waypost.exchange.upload import Upload
     from waypost.fastpath.protocol import Protocol
@@ -30,35 +31,18 @@ class Carrier(Timed):
     It is on the wheel for its connection, and stays there from one message to the next.
     """
 
-    __slots__ = (
-        "_body",
-        "_chunked",
-        "_head",
-        "_intake",
-        "_plan",
-        "_protocol",
-        "_size",
-        "_timer",
-        "closing",
-        "exchange",
-        "persistent",
-        "sent",
-        "started",
-    )
+    __slots__ = ("_body", "_chunked", "_direct", "_head", "_intake", "_plan", "_protocol", "_size", "closing",
+                 "persistent", "sent")  # fmt: skip
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__()
-        self.exchange: Exchange | None = None
-        """The exchange under way."""
         self.closing = False
         """The connection ends behind the response."""
         self.persistent = False
         """The client was told that it may send another request."""
-        self.started = False
-        """The client was given the head of a response."""
         self.sent = 0
         self._protocol = protocol
-        self._timer = Timer(lasting=True)
+        self._direct = Direct(protocol.runtime, self)
         self._plan: Plan | None = None
         self._intake: Intake | None = None
         self._size = 0  # bytes taken from the gateway's budget
@@ -66,21 +50,21 @@ class Carrier(Timed):
         self._chunked = False
         self._body = True
 
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange of the message under way; there is one for whoever asks."""
+        return self._direct.go_on()
+
     def begin(self, generation: Generation, plan: Plan, size: int, upload: Upload | None = None) -> None:
-        """Run the exchange of a message. `size` bytes of the budget go back once its body is not needed any more."""
+        """Carry a message. `size` bytes of the budget go back once its body is not needed any more."""
         self._plan = plan
         self._size = size
         self.sent = 0
-        self.started = False
-        self.exchange = exchange = Exchange(
-            self._protocol.runtime, generation.settings, plan, self, upload=upload, timer=self._timer
-        )
-        exchange.begin()
+        self._direct.begin(generation.settings, plan, upload)
 
-    def answer(self, intake: Intake, error: WaypostError, received: int) -> None:
-        """Answer a message that no exchange is made for. `received` bytes of its body have come."""
+    def refuse(self, intake: Intake, error: WaypostError, received: int) -> None:
+        """Answer a message that is not carried. `received` bytes of its body have come."""
         self._intake = intake
-        self.started = False
         status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
         headers.append((b"x-request-id", intake.id.encode("ascii", "replace")))
         self._protocol.gateway.recorder.refused(
@@ -92,9 +76,10 @@ class Carrier(Timed):
 
     def cancel(self) -> None:
         """The client left."""
-        exchange, self.exchange = self.exchange, None
+        exchange = self.exchange
         if exchange is not None:
             exchange.cancel()
+        self._direct.forget()
         self._release()
 
     def close(self) -> None:
@@ -102,25 +87,32 @@ class Carrier(Timed):
         self.cancel()
         wheel = self._protocol.runtime.wheel
         wheel.cancel(self)
-        wheel.cancel(self._timer)
+        wheel.cancel(self._direct)
 
     def expired(self, now: float) -> None:
         self._protocol.timed_out(now)
 
     # Sink.
 
-    def _begin(self, head: ResponseHead) -> bytes:
-        """The response starts: its status line and the fields that the server sends with all of them."""
-        self.started = True
+    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
+        protocol = self._protocol
+        answer = plan.answer(endpoint, data, STATUS_LINE, protocol.default_fields(), self.closing)
+        if answer is None:
+            return None
+        response, self.persistent, reusable = answer
         if self._size:
             self._release()
-        begin = STATUS_LINE[head.status]
-        if self._protocol.server_state.default_headers:
-            begin += self._protocol.default_fields()
-        return begin
+        protocol.transport.write(response)
+        return reusable
+
+    def done(self) -> None:
+        self._plan = None
+        self._protocol.message_done()
 
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        begin = self._begin(head)
+        if self._size:
+            self._release()
+        begin = STATUS_LINE[head.status] + self._protocol.default_fields()
         # Written with the first piece of the body, which most often came with it: a write is a system call.
         self._head, self._chunked, self._body, self.persistent = head.relay(
             plan, endpoint, attempts, begin, self.closing
@@ -130,7 +122,6 @@ class Carrier(Timed):
         """An answer of Waypost's own; its length is known."""
         protocol = self._protocol
         intake = self._intake if self._plan is None else self._plan.intake
-        self.started = True
         self._release()
         self._chunked = False
         self._body = intake is not None and intake.method != "HEAD"
@@ -164,16 +155,6 @@ class Carrier(Timed):
             chunk = head + chunk
         self._protocol.transport.write(chunk)
 
-    def whole(
-        self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int, body: bytes, end: ResponseEnd
-    ) -> None:
-        protocol = self._protocol
-        begin = self._begin(head)
-        data, self.persistent = head.whole(plan, endpoint, attempts, begin, self.closing, body, end)
-        protocol.transport.write(data)
-        self.exchange = self._plan = None
-        protocol.message_done()
-
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         rest = self._head
         if self._chunked:
@@ -182,13 +163,14 @@ class Carrier(Timed):
         if rest:
             self._head = b""
             self._protocol.transport.write(rest)
-        self.exchange = self._plan = self._intake = None
+        self._plan = self._intake = None
+        self._direct.forget()
         self._protocol.message_done()
 
     def abort(self, error: WaypostError) -> None:
         _logger.info("a response stopped short: %s", error.message)
         self.flush()
-        self.exchange = None
+        self._direct.forget()
         transport = self._protocol.transport
         if self._body and not self._chunked and not self.persistent:
             # Perhaps only the connection's end ends this body: a clean one would look whole.

@@ -251,7 +251,7 @@ class Protocol(Mannered):
                 self._keep(rest)
             if self._stopping:
                 self._carrier.closing = not rest
-            self._carrier.answer(intake, error, len(body))
+            self._carrier.refuse(intake, error, len(body))
             return
         if not intake.buffered:
             plan.attach(body)
@@ -453,7 +453,7 @@ class Protocol(Mannered):
             elif self._intake is not None:
                 intake, came = self._intake, self._body_came()
                 self._forget()
-                self._carrier.answer(intake, error, came)
+                self._carrier.refuse(intake, error, came)
         elif state != "uvicorn":
             self.transport.close()
             self.runtime.wheel.schedule(self._carrier, now + _STUCK)

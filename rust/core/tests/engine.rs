@@ -70,15 +70,15 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
         .filter(|_| !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")));
     let headers: Vec<(&str, &str)> = host.chain(headers.iter().copied()).collect();
     Request {
-        method: method.to_owned(),
+        method: method.to_owned().into(),
         target: target.to_owned(),
         headers: headers
             .iter()
             .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
             .collect(),
-        client: Some("192.0.2.7".to_owned()),
-        scheme: "https".to_owned(),
-        version: "1.1".to_owned(),
+        client: Some("192.0.2.7".into()),
+        scheme: "https".into(),
+        version: "1.1".into(),
     }
 }
 
@@ -536,7 +536,8 @@ fn the_messages_own_id_counts_most() {
     let id = [("x-request-id", "r-1")];
     let ids = |target: &str, headers: &[(&str, &str)], body: &str| {
         let plan = plan(&snapshot, target, headers, body).unwrap().1;
-        (plan.id, plan.request_id)
+        let request_id = plan.request_id().into_owned();
+        (plan.id, request_id)
     };
     let same = |id: &str| (id.to_owned(), id.to_owned());
     assert_eq!(ids("/v1/envelopes", &id, &envelope("event")), same("m-1"));
@@ -582,7 +583,7 @@ fn patterns_see_the_head_as_it_came() {
     let snapshot = snapshot(vec![route("r", &pattern, Some("models"), &[])]);
     let ids = Ids::new(1);
     let mut head = request("POST", "/v1/files?x=1", &[("X-Tier", "gold")]);
-    head.headers.push((b"X-RAW".to_vec(), b"\xff".to_vec())); // Not UTF-8: seen as Latin-1.
+    head.headers.push(b"X-RAW", b"\xff"); // Not UTF-8: seen as Latin-1.
     let intake = snapshot.accept(head, &ids).unwrap();
     assert!(snapshot.plan(&intake, None).is_ok());
 }

@@ -60,12 +60,12 @@ impl Site {
     fn begin(&self, target: &str, headers: &[(&str, &str)], body: &Json) -> Step {
         let fields = [("host", "h")].iter().chain(headers);
         let request = Request {
-            method: "POST".to_owned(),
+            method: "POST".into(),
             target: target.to_owned(),
             headers: fields.map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect(),
-            client: Some("192.0.2.7".to_owned()),
-            scheme: "http".to_owned(),
-            version: "1.1".to_owned(),
+            client: Some("192.0.2.7".into()),
+            scheme: "http".into(),
+            version: "1.1".into(),
         };
         let intake = self.snapshot.accept(request, &Ids::new(1)).unwrap();
         let body = body.to_string();

@@ -70,12 +70,12 @@ fn accept(snapshot: &Snapshot, fields: &[(&str, &[u8])]) -> Intake {
     let host = ("host", &b"h"[..]);
     let fields = fields.iter().chain([&host]);
     let request = Request {
-        method: "POST".to_owned(),
+        method: "POST".into(),
         target: "/v1/envelopes?key=secret".to_owned(),
         headers: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect(),
-        client: Some("192.0.2.7".to_owned()),
-        scheme: "http".to_owned(),
-        version: "1.1".to_owned(),
+        client: Some("192.0.2.7".into()),
+        scheme: "http".into(),
+        version: "1.1".into(),
     };
     snapshot.accept(request, &Ids::new(1)).unwrap()
 }

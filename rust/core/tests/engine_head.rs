@@ -135,12 +135,12 @@ impl Setup {
             .chain(self.headers.iter().copied())
             .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
         let request = Request {
-            method: self.method.to_owned(),
+            method: self.method.to_owned().into(),
             target: self.target.to_owned(),
             headers: fields.collect(),
-            client: self.client.map(str::to_owned),
-            scheme: "https".to_owned(),
-            version: "1.1".to_owned(),
+            client: self.client.map(Into::into),
+            scheme: "https".into(),
+            version: "1.1".into(),
         };
         let intake = snapshot.accept(request, &ids).unwrap();
         let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes)).unwrap();
@@ -464,8 +464,7 @@ proptest! {
     ) {
         let snapshot = Setup::default().snapshot();
         let ids = Ids::new(1);
-        let headers = fields.into_iter().map(|(name, value)| (name.into_bytes(), value.into_bytes())).collect();
-        let request = Request { method, target, headers, client: Some("192.0.2.7".to_owned()), scheme: "http".to_owned(), version: "2".to_owned() };
+        let request = Request { method: method.into(), target, headers: fields.into_iter().collect(), client: Some("192.0.2.7".into()), scheme: "http".into(), version: "2".into() };
         if let Ok(intake) = snapshot.accept(request, &ids)
             && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"))
         {

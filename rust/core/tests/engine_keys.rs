@@ -73,12 +73,12 @@ fn snapshot(keys: Keys) -> Snapshot {
 fn request(target: &str, client: &str, fields: &[(&str, &str)]) -> Request {
     let fields = [("host", "h")].iter().chain(fields);
     Request {
-        method: "POST".to_owned(),
+        method: "POST".into(),
         target: target.to_owned(),
         headers: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
-        client: Some(client.to_owned()),
-        scheme: "http".to_owned(),
-        version: "1.1".to_owned(),
+        client: Some(client.into()),
+        scheme: "http".into(),
+        version: "1.1".into(),
     }
 }
 

@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use waypost_core::http1::{Error, ErrorKind, Field, ResponseEnd, ResponseHead, ResponseReader};
+use waypost_core::http1::{Error, ErrorKind, Fields, ResponseEnd, ResponseHead, ResponseReader};
 
 const MAX_HEAD: usize = 2048;
 
@@ -97,23 +97,23 @@ impl Response {
     }
 
     fn expected(&self) -> Read {
-        let normal = |fields: &[(String, String)]| -> Vec<Field> {
+        let normal = |fields: &[(String, String)]| -> Fields {
             let normal = |(name, value): &(String, String)| {
-                (name.to_ascii_lowercase().into_bytes(), value.trim_matches([' ', '\t']).as_bytes().to_vec())
+                (name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned())
             };
             fields.iter().map(normal).collect()
         };
         let mut headers = normal(&self.fields);
         let (body, trailers) = match &self.body {
-            Body::None => (vec![], vec![]),
+            Body::None => (vec![], Fields::default()),
             Body::Length(body) => {
-                headers.push((b"content-length".to_vec(), body.len().to_string().into_bytes()));
-                (body.clone(), vec![])
+                headers.push(b"content-length", body.len().to_string().as_bytes());
+                (body.clone(), Fields::default())
             }
             Body::Chunked(chunks, trailers) => {
                 (chunks.iter().flat_map(|(data, _)| data.clone()).collect(), normal(trailers))
             }
-            Body::Close(body) => (body.clone(), vec![]),
+            Body::Close(body) => (body.clone(), Fields::default()),
         };
         let options = self.connection.unwrap_or("");
         let reusable = !options.contains("close") && (self.version == 1 || options.contains("keep-alive"));
@@ -295,7 +295,7 @@ proptest! {
             let mut theirs = parsed.headers.iter().map(|field| (field.name.to_ascii_lowercase().into_bytes(), field.value));
             for (name, value) in &head.headers {
                 let same = theirs.any(|(their_name, their_value)| {
-                    their_name == *name && (their_value == value.as_slice() || name == b"content-length")
+                    their_name == name && (their_value == value || name == b"content-length")
                 });
                 prop_assert!(same, "{}", name.escape_ascii());
             }

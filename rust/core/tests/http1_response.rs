@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use waypost_core::http1::{
-    Error, ErrorKind, Field, MAX_FIELDS, MAX_INTERIM, MAX_OPTIONS, ResponseEnd, ResponseHead, ResponseReader,
+    Error, ErrorKind, Fields, MAX_FIELDS, MAX_INTERIM, MAX_OPTIONS, ResponseEnd, ResponseHead, ResponseReader,
 };
 
 const MAX_HEAD: usize = 4096;
@@ -52,12 +52,8 @@ fn refusal(method: &str, wire: &[u8]) -> ErrorKind {
     }
 }
 
-fn field(name: &str, value: &str) -> Field {
-    (name.into(), value.into())
-}
-
-fn fields(expected: &[(&str, &str)]) -> Vec<Field> {
-    expected.iter().map(|(name, value)| field(name, value)).collect()
+fn fields(expected: &[(&str, &str)]) -> Fields {
+    expected.iter().copied().collect()
 }
 
 #[test]
@@ -70,7 +66,7 @@ fn head_and_body_come_in_normal_form() {
         fields(&[("x-one", "a"), ("x-two", "b c"), ("x-one", ""), ("content-length", "3")])
     );
     assert_eq!(read.body, b"abc");
-    assert_eq!(read.end, Some(ResponseEnd { reusable: true, trailers: vec![] }));
+    assert_eq!(read.end, Some(ResponseEnd { reusable: true, trailers: Fields::default() }));
 }
 
 #[test]
@@ -108,9 +104,9 @@ fn responses_without_a_body() {
         ("HEAD", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", Some("5"), false),
     ] {
         let read = read_to(method, wire.as_bytes()).unwrap();
-        let expected: Vec<Field> = length.map(|length| field("content-length", length)).into_iter().collect();
+        let expected: Fields = length.map(|length| ("content-length", length)).into_iter().collect();
         assert_eq!(read.head.headers, expected, "{method} {wire}");
-        assert_eq!(read.end, Some(ResponseEnd { reusable, trailers: vec![] }), "{method} {wire}");
+        assert_eq!(read.end, Some(ResponseEnd { reusable, trailers: Fields::default() }), "{method} {wire}");
         assert!(read.body.is_empty());
     }
     // Methods are case-sensitive.
@@ -185,7 +181,7 @@ fn a_body_without_announced_end_lasts_until_the_endpoint_closes() {
             feed(&mut reader, format!("{head}0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n").as_bytes(), 3).unwrap();
         assert_eq!(read.body, b"0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n");
         assert_eq!(read.end, None);
-        assert_eq!(reader.eof(), Ok(ResponseEnd { reusable: false, trailers: vec![] }));
+        assert_eq!(reader.eof(), Ok(ResponseEnd { reusable: false, trailers: Fields::default() }));
         assert_eq!(reader.eof().unwrap_err().kind, ErrorKind::AfterEnd);
     }
 }
@@ -368,7 +364,7 @@ fn chunks_are_decoded() {
     ] {
         let read = read(&chunked(wire));
         assert_eq!(read.body, body.as_bytes(), "{wire}");
-        assert_eq!(read.end, Some(ResponseEnd { reusable: true, trailers: vec![] }), "{wire}");
+        assert_eq!(read.end, Some(ResponseEnd { reusable: true, trailers: Fields::default() }), "{wire}");
     }
 }
 
@@ -519,7 +515,7 @@ fn a_head_that_comes_byte_by_byte_costs_linear_time() {
     let mut reader = ResponseReader::new("GET", 2 * size);
     let wire = format!("HTTP/1.1 204 OK\r\nx: {}\r\n\r\n", "y".repeat(size));
     let read = feed(&mut reader, wire.as_bytes(), 1).unwrap();
-    assert_eq!(read.head.headers[0].1.len(), size);
+    assert_eq!(read.head.headers.iter().next().unwrap().1.len(), size);
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 

@@ -4,22 +4,22 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use waypost_core::http1::{ErrorKind, Field, ResponseReader};
+use waypost_core::http1::{ErrorKind, Fields, ResponseReader};
 
 const MAX_HEAD: usize = 1024;
 
 #[derive(Debug, PartialEq)]
 struct Read {
     status: Option<u16>,
-    headers: Vec<Field>,
+    headers: Fields,
     body: Vec<u8>,
     /// The trailers, where the end was reached.
-    trailers: Option<Vec<Field>>,
+    trailers: Option<Fields>,
 }
 
 fn read(method: &str, wire: &[u8], size: usize) -> Result<Read, ErrorKind> {
     let mut reader = ResponseReader::new(method, MAX_HEAD);
-    let mut read = Read { status: None, headers: Vec::new(), body: Vec::new(), trailers: None };
+    let mut read = Read { status: None, headers: Fields::default(), body: Vec::new(), trailers: None };
     for piece in wire.chunks(size) {
         let progress = match reader.feed(piece) {
             Ok(progress) => progress,
@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(read(method, wire, 1), whole);
     assert_eq!(read(method, wire, usize::from(choice >> 1) + 1), whole);
     if let Ok(Read { headers, .. }) = whole {
-        for (name, value) in headers {
+        for (name, value) in &headers {
             assert!(!name.is_empty() && !name.iter().any(u8::is_ascii_uppercase));
             assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
         }

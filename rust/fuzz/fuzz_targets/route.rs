@@ -170,12 +170,12 @@ fuzz_target!(|data: &[u8]| {
     let peer = if choice & 32 != 0 { "10.0.0.1" } else { "192.0.2.7" };
     let ids = Ids::new(u64::from(choice));
     let request = Request {
-        method: "POST".to_owned(),
+        method: "POST".into(),
         target: if choice & 8 != 0 { format!("{path}?{}", latin(head)) } else { path.to_owned() },
-        headers: fields,
-        client: Some(peer.to_owned()),
-        scheme: "http".to_owned(),
-        version: if choice & 16 != 0 { "1.1" } else { "2" }.to_owned(),
+        headers: fields.into_iter().collect(),
+        client: Some(peer.into()),
+        scheme: "http".into(),
+        version: if choice & 16 != 0 { "1.1" } else { "2" }.into(),
     };
     let Ok(intake) = SNAPSHOT.accept(request, &ids) else { return };
     assert!((1..=128).contains(&intake.id.len()));

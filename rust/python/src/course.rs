@@ -158,6 +158,21 @@ impl Exchange {
         told.unwrap_or(false)
     }
 
+    /// The only attempt's response is there, whole, and begins with `status`: it is over. False where another attempt may
+    /// do better, or the endpoint has failed with it: then nothing has changed.
+    pub(crate) fn answer(&self, status: u16) -> bool {
+        let told = self.change(|course, now| {
+            if course.refuses(status) {
+                return false;
+            }
+            course.responded(1, now);
+            course.succeeded(1, now);
+            course.end(Outcome::Success, now);
+            true
+        });
+        told.unwrap_or(false)
+    }
+
     /// How long it waited in queues.
     pub(crate) fn waited(&self) -> Duration {
         self.course().as_ref().map_or(Duration::ZERO, |course| course.waited(clock::now()))

@@ -6,16 +6,15 @@ use std::time::Instant;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use waypost_core::http1;
-use waypost_core::log::Why;
 
 use crate::endpoint::Endpoint;
 use crate::errors;
-use crate::plan::{Plan, joined};
+use crate::plan::Plan;
 
 /// Fields as a list of pairs.
 pub(crate) fn list<'py, 'f>(
     py: Python<'py>,
-    fields: impl Iterator<Item = &'f http1::Field>,
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
 ) -> PyResult<Bound<'py, PyList>> {
     let out = PyList::empty(py);
     for (name, value) in fields {
@@ -33,6 +32,12 @@ pub(crate) struct ResponseHead {
     /// Another attempt may do better, or the endpoint has failed with it: `Plan.refused` says.
     #[pyo3(get)]
     refused: bool,
+}
+
+impl ResponseHead {
+    pub(crate) fn new(head: http1::ResponseHead, refused: bool) -> Self {
+        Self { head, since: Instant::now(), refused }
+    }
 }
 
 #[pymethods]
@@ -71,40 +76,6 @@ impl ResponseHead {
     ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
         let relay = plan.relay(self, endpoint, attempts, begin, close);
         (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
-    }
-
-    /// All of a response, as `relay` begins it, and whether the client may send another request. The plan is `finished`.
-    #[allow(clippy::too_many_arguments)] // All that a response consists of.
-    fn whole<'py>(
-        &self,
-        py: Python<'py>,
-        plan: &Plan,
-        endpoint: &Endpoint,
-        attempts: u32,
-        begin: &[u8],
-        close: bool,
-        body: &[u8],
-        end: &ResponseEnd,
-    ) -> PyResult<(Bound<'py, PyBytes>, bool)> {
-        let mut relay = plan.relay(self, endpoint, attempts, begin, close);
-        let body = if relay.body { body } else { b"" };
-        let bytes = if relay.chunked {
-            if !body.is_empty() {
-                relay.head.extend_from_slice(&http1::encode_chunk(body));
-            }
-            relay.head.extend_from_slice(b"0\r\n");
-            for (name, value) in &end.end.trailers {
-                for part in [name.as_slice(), b": ", value.as_slice(), b"\r\n"] {
-                    relay.head.extend_from_slice(part);
-                }
-            }
-            relay.head.extend_from_slice(b"\r\n");
-            PyBytes::new(py, &relay.head)
-        } else {
-            joined(py, &relay.head, body)?
-        };
-        plan.record(py, body.len(), Why::Ok)?;
-        Ok((bytes, relay.persistent))
     }
 }
 
@@ -151,7 +122,7 @@ impl ResponseReader {
 }
 
 /// Bytes that the head of a response may have.
-const MAX_HEAD: usize = 65_536;
+pub(crate) const MAX_HEAD: usize = 65_536;
 
 type Fed<'py> = (Option<ResponseHead>, Bound<'py, PyBytes>, Option<ResponseEnd>);
 
@@ -170,7 +141,7 @@ impl ResponseReader {
         let refused = self.tell(progress.head.as_ref().map(|head| head.status), progress.end.is_some());
         let body = PyBytes::new(py, &progress.body);
         Ok((
-            progress.head.map(|head| ResponseHead { head, since: Instant::now(), refused }),
+            progress.head.map(|head| ResponseHead::new(head, refused)),
             body,
             progress.end.map(|end| ResponseEnd { end }),
         ))

@@ -5,18 +5,18 @@ use std::time::Instant;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use waypost_core::cluster::Outcome;
 use waypost_core::dialect::Kind;
 use waypost_core::engine::{self, Course, Ending, EndpointAt, Traces};
-use waypost_core::http1::BodyLength;
+use waypost_core::http1::{self, BodyLength, Progress};
 use waypost_core::log::Why;
 
 use crate::course::{self, Exchange, Turn};
 use crate::endpoint::Endpoint;
 use crate::errors;
 use crate::explanation::Decision;
-use crate::http1::{ResponseHead, ResponseReader, list};
+use crate::http1::{MAX_HEAD, ResponseHead, ResponseReader, list};
 use crate::intake::Intake;
 use crate::recorder::now;
 use crate::snapshot::{IDS, Shared};
@@ -200,7 +200,7 @@ impl Plan {
     /// `id` in a form that a header can carry.
     #[getter]
     fn request_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.inner.request_id.as_bytes())
+        PyBytes::new(py, self.inner.request_id().as_bytes())
     }
 
     #[getter]
@@ -412,6 +412,44 @@ impl Plan {
             code => Why::Error(code),
         };
         self.record(py, bytes_out, why)
+    }
+
+    /// What the first read of the only attempt's connection gave.
+    ///
+    /// Where it is all of a response, which is the answer: its bytes for an HTTP/1 client, whether that may send another
+    /// request, and whether the endpoint's connection may carry another one; the exchange is over, and recorded. Else
+    /// `None`, and nothing has changed.
+    ///
+    /// `lines` has status lines by status, `fields` what the server adds to every head; `close` ends the client's connection.
+    fn answer<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: &Endpoint,
+        data: &[u8],
+        lines: &Bound<'py, PyDict>,
+        fields: &[u8],
+        close: bool,
+    ) -> PyResult<Option<(Bound<'py, PyBytes>, bool, bool)>> {
+        let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
+        let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else {
+            return Ok(None);
+        };
+        let Some(line) = lines.get_item(head.status)? else { return Ok(None) };
+        if !self.exchange.answer(head.status) {
+            return Ok(None);
+        }
+        let response = ResponseHead::new(head, false);
+        let begin = [line.cast::<PyBytes>()?.as_bytes(), fields].concat();
+        let mut relay = self.relay(&response, endpoint, 1, &begin, close);
+        let body = if relay.body { &*body } else { b"" };
+        let bytes = if relay.chunked {
+            http1::append_chunked(&mut relay.head, body, &end.trailers);
+            PyBytes::new(py, &relay.head)
+        } else {
+            joined(py, &relay.head, body)?
+        };
+        self.record(py, body.len(), Why::Ok)?;
+        Ok(Some((bytes, relay.persistent, end.reusable)))
     }
 
     /// Let go of the body: no other attempt will be made.

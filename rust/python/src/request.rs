@@ -11,7 +11,7 @@ use waypost_core::http1;
 use crate::errors;
 use crate::intake::Intake;
 use crate::plan::{Held, Plan};
-use crate::snapshot::{IDS, Snapshot};
+use crate::snapshot::{IDS, Snapshot, known};
 
 /// Reads the requests of one client connection, as far as they are plain.
 ///
@@ -26,8 +26,8 @@ pub(crate) struct RequestReader {
 impl RequestReader {
     #[new]
     #[pyo3(signature = (*, client = None, scheme = "http"))]
-    fn new(client: Option<String>, scheme: &str) -> Self {
-        Self { peer: Peer { client, scheme: scheme.to_owned() }, reader: Mutex::new(None) }
+    fn new(client: Option<&str>, scheme: &str) -> Self {
+        Self { peer: Peer { client: client.map(Arc::from), scheme: known(scheme) }, reader: Mutex::new(None) }
     }
 
     /// Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
@@ -59,10 +59,10 @@ impl RequestReader {
                 {
                     let rest = PyBytes::new(py, rest);
                     let held = Held { start, length, bytes: data.clone().unbind() };
-                    let plan = Plan::new(Arc::clone(shared), Arc::new(*intake), since, plan, Some(held));
+                    let plan = Plan::new(Arc::clone(shared), intake, since, plan, Some(held));
                     return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
                 }
-                let intake = Intake::new(Arc::clone(shared), *intake);
+                let intake = Intake::of(Arc::clone(shared), intake, since);
                 let found = (intake, PyBytes::new(py, body), PyBytes::new(py, rest));
                 Ok(found.into_pyobject(py)?.into_any())
             }

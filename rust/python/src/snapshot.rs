@@ -1,5 +1,6 @@
 //! `Snapshot`.
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock, OnceLock};
 
@@ -8,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
 use waypost_core::cluster;
 use waypost_core::engine::{self, Config, EndpointAt, Ids, Lanes, Limits, Request, Trusted};
+use waypost_core::http1::Fields;
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::keys::{self, Caller, Keys};
 use waypost_core::metrics::Slots;
@@ -180,10 +182,10 @@ impl Snapshot {
     fn accept(
         &self,
         py: Python<'_>,
-        method: String,
+        method: &str,
         target: &[u8],
         headers: &Bound<'_, PyAny>,
-        client: Option<String>,
+        client: Option<&str>,
         scheme: &str,
         http_version: &str,
         key: Option<&str>,
@@ -196,12 +198,12 @@ impl Snapshot {
             ));
         };
         let request = Request {
-            method,
+            method: known(method),
             target: target.to_owned(),
             headers: read_fields(headers)?,
-            client,
-            scheme: scheme.to_owned(),
-            version: http_version.to_owned(),
+            client: client.map(Arc::from),
+            scheme: known(scheme),
+            version: known(http_version),
         };
         let snapshot = &self.shared.snapshot;
         let accepted = match key {
@@ -217,9 +219,7 @@ impl Snapshot {
 
     /// Whether a request with these header fields may see what administration shows: it presents an `admin` key.
     fn admit(&self, py: Python<'_>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
-        let fields = read_fields(headers)?;
-        let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
-        let admitted = self.shared.snapshot.admit(pairs);
+        let admitted = self.shared.snapshot.admit(&read_fields(headers)?);
         admitted.map_err(|denied| errors::waypost(py, denied.code(), &denied.to_string()))
     }
 }
@@ -233,12 +233,20 @@ fn pairs<'py>(py: Python<'py>, problems: &[Problem]) -> PyResult<Bound<'py, PyLi
     Ok(out)
 }
 
-fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut out = Vec::with_capacity(headers.len().unwrap_or(16));
+/// Text as a request has it: not copied, where it is what most have.
+pub(crate) fn known(text: &str) -> Cow<'static, str> {
+    const KNOWN: [&str; 8] = ["POST", "GET", "http", "https", "1.1", "1.0", "2", "HEAD"];
+    let found = KNOWN.into_iter().find(|known| *known == text);
+    found.map_or_else(|| text.to_owned().into(), Cow::Borrowed)
+}
+
+fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
+    let fields = headers.len().unwrap_or(16);
+    let mut out = Fields::with_capacity(fields, fields * 32);
     for pair in headers.try_iter()? {
         let pair = pair?;
         let (name, value) = pair_of(&pair)?;
-        out.push((name.cast::<PyBytes>()?.as_bytes().to_vec(), value.cast::<PyBytes>()?.as_bytes().to_vec()));
+        out.push(name.cast::<PyBytes>()?.as_bytes(), value.cast::<PyBytes>()?.as_bytes());
     }
     Ok(out)
 }

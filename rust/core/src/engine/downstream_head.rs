@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
-use crate::http1::{Field, ResponseHead};
+use crate::http1::{Fields, ResponseHead};
 
 /// The fields that say whose message it is and where it went; an endpoint's own of these names are dropped.
 const OWN: [&[u8]; 4] = [b"x-request-id", b"x-waypost-route", b"x-waypost-attempts", b"x-waypost-cluster"];
@@ -56,18 +56,24 @@ impl Snapshot {
     /// The fields that every routed response carries: the message's id, its route, how many attempts were made, and the
     /// cluster of `at`, which answered or was tried last (else that of the decision).
     #[must_use]
-    pub fn own_fields(&self, plan: &Plan, at: Option<EndpointAt>, attempts: u32) -> Vec<Field> {
+    pub fn own_fields(&self, plan: &Plan, at: Option<EndpointAt>, attempts: u32) -> Fields {
         let decision = self.table.decision(plan.rank);
         let tried = at.and_then(|at| self.clusters().get(at.cluster)).map(|cluster| cluster.name.as_str());
         let cluster = tried.or_else(|| decision.and_then(|decision| decision.cluster.as_deref()));
         let values = [
-            Some(plan.request_id.as_str().into()),
+            Some(plan.request_id()),
             Some(printable(decision.map_or("", |decision| decision.route.as_str()))),
             Some(attempts.to_string().into()),
             cluster.map(printable),
         ];
         let fields = OWN.into_iter().zip(values);
-        fields.filter_map(|(name, value)| Some((name.to_vec(), value?.into_owned().into_bytes()))).collect()
+        let mut out = Fields::default();
+        for (name, value) in fields {
+            if let Some(value) = value {
+                out.push(name, value.as_bytes());
+            }
+        }
+        out
     }
 
     /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line with what the server adds to
@@ -102,7 +108,7 @@ impl Snapshot {
             }
         }
         let decision = self.table.decision(plan.rank);
-        write_field(&mut head, OWN[0], plan.request_id.as_bytes());
+        write_field(&mut head, OWN[0], plan.request_id().as_bytes());
         write_field(
             &mut head,
             OWN[1],
@@ -138,7 +144,7 @@ fn write_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// A name from the configuration as a field's value: what is not ASCII is written as Python would escape it.
 fn printable(name: &str) -> Cow<'_, str> {
     let plain = |byte: u8| (b' '..=b'~').contains(&byte);
-    if name.bytes().all(plain) {
+    if name.bytes().fold(true, |all, byte| all & plain(byte)) {
         return name.into();
     }
     let mut out = String::with_capacity(name.len() * 2);

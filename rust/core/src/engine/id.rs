@@ -1,5 +1,6 @@
 //! Message ids.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cluster::mix;
@@ -31,7 +32,7 @@ impl Ids {
 
     /// Another id: 32 hexadecimal digits.
     pub fn id(&self) -> String {
-        self.digits().iter().copied().map(char::from).collect()
+        String::from_utf8_lossy(&self.digits()).into_owned()
     }
 
     /// The same as digits.
@@ -62,8 +63,11 @@ pub(crate) fn is_usable(id: &[u8]) -> bool {
 
 /// An id as a header field can carry it: what is not visible ASCII is percent-encoded (RFC 3986, section 2.1).
 #[must_use]
-pub fn header_safe(id: &str) -> String {
+pub fn header_safe(id: &str) -> Cow<'_, str> {
     use std::fmt::Write as _;
+    if id.bytes().fold(true, |safe, byte| safe & byte.is_ascii_graphic()) {
+        return id.into();
+    }
     let mut out = String::with_capacity(id.len());
     for byte in id.bytes() {
         if byte.is_ascii_graphic() {
@@ -73,7 +77,7 @@ pub fn header_safe(id: &str) -> String {
             let _ = write!(out, "%{byte:02X}");
         }
     }
-    out
+    out.into()
 }
 
 #[cfg(test)]

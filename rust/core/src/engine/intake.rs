@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::id::{Ids, is_usable};
 use super::origin::{Origin, Trusted, is_host};
 use super::trace::Trace;
 use crate::dialect::{self, Body, Dialect, Kind};
-use crate::http1;
+use crate::http1::{self, Fields};
 use crate::keys::{Caller, Denied};
 use crate::table::Header;
 
@@ -15,17 +17,17 @@ use crate::table::Header;
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Method, in the case it came in.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// Path and query, not decoded.
     pub target: String,
     /// Header fields in wire order.
-    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub headers: Fields,
     /// The address of the connection's other end; `None` on a Unix domain socket.
-    pub client: Option<String>,
+    pub client: Option<Arc<str>>,
     /// `http` or `https`, as the connection is.
-    pub scheme: String,
+    pub scheme: Cow<'static, str>,
     /// `1.0`, `1.1`, `2`, `3`.
-    pub version: String,
+    pub version: Cow<'static, str>,
 }
 
 /// A request that was not refused by its head.
@@ -84,7 +86,7 @@ impl Intake {
         let refuse = |code, message| Refusal { code, message, allow: None, dialect, id: id.clone() };
 
         // What a field takes on the wire beside its name and value: `: ` and CRLF.
-        let size = |(name, value): &(Vec<u8>, Vec<u8>)| name.len() + value.len() + 4;
+        let size = |(name, value): (&[u8], &[u8])| name.len() + value.len() + 4;
         let total = request.target.len() + request.headers.iter().map(size).sum::<usize>();
         if total > max_header {
             let message =
@@ -109,7 +111,7 @@ impl Intake {
         };
         // Nothing is accepted that no attempt could send on.
         let (method, target) = (request.method.as_bytes(), request.target.as_bytes());
-        if let Err(error) = http1::check_request(method, target, request.pairs()) {
+        if let Err(error) = http1::check_request(method, target, &request.headers) {
             return Err(refuse("bad_framing", error.to_string()));
         }
         let origin =
@@ -117,7 +119,7 @@ impl Intake {
         let (framed, length) =
             request.framing().map_err(|message| refuse("bad_framing", message.to_owned()))?;
         let methods = if entry.methods.is_empty() { METHODS } else { entry.methods };
-        if !methods.contains(&request.method.as_str()) {
+        if !methods.contains(&&*request.method) {
             let allow = methods.join(", ");
             let message = format!("{path} takes {allow}, not {}", request.method);
             return Err(Refusal { allow: Some(allow), ..refuse("method_not_allowed", message) });
@@ -148,7 +150,7 @@ impl Intake {
 
     /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, what nobody
     /// trusted says of the client is not believed, and what no endpoint sees no route looks at.
-    pub(super) fn headers(&self) -> Vec<Header<'_>> {
+    pub(super) fn headers(&self) -> SmallVec<[Header<'_>; 12]> {
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let listed: Vec<&[u8]> = listed.map(<[u8]>::trim_ascii).collect();
         // Servers give names in lower case: nothing is copied then.
@@ -191,13 +193,8 @@ enum MediaType {
 impl Request {
     /// The values of a field.
     pub(super) fn fields<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
-        let named = move |(field, _): &&(Vec<u8>, Vec<u8>)| field.eq_ignore_ascii_case(name.as_bytes());
-        self.headers.iter().filter(named).map(|(_, value)| value.as_slice())
-    }
-
-    /// Names and values of all fields.
-    pub(super) fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> + Clone {
-        self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+        let named = move |(field, _): &(&[u8], &[u8])| field.eq_ignore_ascii_case(name.as_bytes());
+        self.headers.iter().filter(named).map(|(_, value)| value)
     }
 
     fn is_http1(&self) -> bool {

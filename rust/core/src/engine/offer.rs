@@ -1,5 +1,8 @@
 //! What stands at a message boundary of a client's connection: a plain message, one for another parser, or nothing yet.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::id::Ids;
 use super::intake::{Intake, Refusal, Request};
 use super::snapshot::Snapshot;
@@ -10,9 +13,9 @@ use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address.
-    pub client: Option<String>,
+    pub client: Option<Arc<str>>,
     /// `http` or `https`.
-    pub scheme: String,
+    pub scheme: Cow<'static, str>,
 }
 
 /// What bytes at a message boundary are.
@@ -21,7 +24,7 @@ pub enum Offer<'a> {
     /// The beginning of a head.
     Partial,
     /// A message of which nothing needs more than a decision and forwarding, and the bytes behind its head.
-    Plain(Box<Intake>, &'a [u8]),
+    Plain(Arc<Intake>, &'a [u8]),
     /// Legal so far, but not plain, not below `/v1/`, or to be refused by [`Snapshot::accept`].
     Other,
 }
@@ -62,14 +65,14 @@ impl Snapshot {
             return Ok(Offer::Other);
         };
         let request = Request {
-            method,
+            method: method.into(),
             target,
             headers: fields,
             client: peer.client.clone(),
             scheme: peer.scheme.clone(),
-            version: if old { "1.0" } else { "1.1" }.to_owned(),
+            version: if old { "1.0" } else { "1.1" }.into(),
         };
-        Ok(self.accept(request, ids).map_or(Offer::Other, |intake| Offer::Plain(Box::new(intake), rest)))
+        Ok(self.accept(request, ids).map_or(Offer::Other, |intake| Offer::Plain(Arc::new(intake), rest)))
     }
 }
 

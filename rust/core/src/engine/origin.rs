@@ -11,6 +11,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -43,7 +44,7 @@ impl Trusted {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origin {
     /// The client's address, where it is known.
-    pub(super) client: Option<String>,
+    pub(super) client: Option<Arc<str>>,
     /// What a trusted proxy said, where one did.
     pub(super) told: Option<Told>,
 }
@@ -78,7 +79,7 @@ impl Origin {
     /// Where a trusted proxy passes on what nobody can believe.
     pub(super) fn of(request: &Request, trusted: &Trusted) -> Result<Self, &'static str> {
         let peer = request.client.as_deref();
-        let own = peer.map(plain);
+        let own = request.client.as_ref().map(plain);
         if !trusted.holds_peer(peer) {
             return Ok(Self { client: own, told: None });
         }
@@ -108,7 +109,7 @@ impl Origin {
         }
         let client = match at {
             None => own.clone(),
-            Some(at) => way.get(at).copied().flatten().map(|address| address.to_string()),
+            Some(at) => way.get(at).copied().flatten().map(|address| address.to_string().into()),
         };
         let mut told = Told { by_x, way: String::new(), ..Told::default() };
         if by_x {
@@ -174,13 +175,10 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// A peer's address in its plain form. Test clients have names, which stay.
-fn plain(peer: &str) -> String {
+fn plain(peer: &Arc<str>) -> Arc<str> {
     // Nearly every address is plain already.
-    let is_plain = !peer.contains(['%', ':']);
-    (!is_plain)
-        .then(|| address(peer))
-        .flatten()
-        .map_or_else(|| peer.to_owned(), |address| address.to_string())
+    let other = peer.contains(['%', ':']).then(|| address(peer)).flatten();
+    other.map_or_else(|| Arc::clone(peer), |address| address.to_string().into())
 }
 
 /// An address as proxies list it, maybe with a port, then IPv6 in brackets. Anything else is no address.
@@ -303,19 +301,19 @@ mod tests {
         let headers =
             headers.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()));
         let request = Request {
-            method: "GET".to_owned(),
+            method: "GET".into(),
             target: "/".to_owned(),
             headers: headers.collect(),
-            client: client.map(str::to_owned),
-            scheme: "http".to_owned(),
-            version: "1.1".to_owned(),
+            client: client.map(Into::into),
+            scheme: "http".into(),
+            version: "1.1".into(),
         };
         let blocks = ["10.0.0.0/8", "2001:db8::/32"].map(|block| block.parse().unwrap());
         Origin::of(&request, &Trusted { blocks: blocks.to_vec(), unix: true })
     }
 
     fn client(client: Option<&str>, headers: &[(&str, &str)]) -> Option<String> {
-        origin(client, headers).unwrap().client
+        origin(client, headers).unwrap().client.map(|client| client.to_string())
     }
 
     #[test]
@@ -394,7 +392,7 @@ mod tests {
             origin(Some("10.0.0.1"), &[("x-forwarded-for", listed), ("forwarded", forwarded)])
                 .map(|found| found.client)
         };
-        assert_eq!(both("192.0.2.7, 10.0.0.2", "for=192.0.2.7"), Ok(Some("192.0.2.7".to_owned())));
+        assert_eq!(both("192.0.2.7, 10.0.0.2", "for=192.0.2.7"), Ok(Some("192.0.2.7".into())));
         assert_eq!(both("unknown", "for=_x"), Ok(None));
         for (listed, forwarded) in
             [("192.0.2.7", "for=6.6.6.6"), ("192.0.2.7", "for=_x"), ("192.0.2.7", ""), ("", "for=192.0.2.7")]

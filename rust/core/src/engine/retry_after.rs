@@ -24,7 +24,7 @@ pub fn retry_after(head: &ResponseHead) -> Option<Duration> {
 }
 
 fn field<'h>(head: &'h ResponseHead, name: &[u8]) -> Option<&'h str> {
-    let (_, value) = head.headers.iter().find(|(field, _)| field == name)?;
+    let (_, value) = head.headers.iter().find(|(field, _)| *field == name)?;
     std::str::from_utf8(value).ok().map(str::trim)
 }
 

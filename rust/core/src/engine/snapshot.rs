@@ -1,5 +1,6 @@
 //! One compiled configuration.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
@@ -78,12 +79,18 @@ pub struct Plan {
     pub envelope: Envelope,
     /// The message's id.
     pub id: String,
-    /// The id as a header field can carry it.
-    pub request_id: String,
     /// Whether it may be sent again after it may have been executed.
     pub idempotent: bool,
     /// Positions of the clusters that it may go to, in order.
     pub clusters: SmallVec<[usize; 4]>,
+}
+
+impl Plan {
+    /// The id as a header field can carry it.
+    #[must_use]
+    pub fn request_id(&self) -> Cow<'_, str> {
+        header_safe(&self.id)
+    }
 }
 
 /// Why a message gets no plan.
@@ -181,7 +188,7 @@ impl Snapshot {
     /// # Errors
     /// Where it can be refused without reading on.
     pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Refusal> {
-        let identify = |request: &Request| self.keys.caller(request.pairs()).map(Option::<&Arc<_>>::cloned);
+        let identify = |request: &Request| self.keys.caller(&request.headers).map(Option::<&Arc<_>>::cloned);
         Intake::accept(request, self.limits.header, &self.trusted, identify, ids)
     }
 
@@ -246,10 +253,9 @@ impl Snapshot {
                 format!("route `{route}` takes this message, but {sort} cannot be sent on: {clusters}");
             return Err(NoPlan::Unjoinable { id, message });
         }
-        let safe_method =
-            matches!(intake.request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
+        let safe_method = matches!(&*intake.request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
-        Ok(Plan { rank, request_id: header_safe(&id), id, idempotent, clusters, envelope })
+        Ok(Plan { rank, id, idempotent, clusters, envelope })
     }
 
     /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.

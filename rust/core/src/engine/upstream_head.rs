@@ -1,5 +1,7 @@
 //! The head of an upstream request.
 
+use smallvec::SmallVec;
+
 use super::id::{Ids, header_safe};
 use super::intake::Intake;
 use super::join;
@@ -49,18 +51,21 @@ pub(super) fn write(
     let told = intake.origin.told.as_ref();
     let scheme = told.and_then(|told| told.scheme).unwrap_or(&request.scheme);
     let host = told.and_then(|told| told.host.as_deref()).or_else(|| request.fields("host").next());
-    let way = told.map(|told| told.way.as_str()).or(intake.origin.client.as_deref());
+    let way = told.map(|told| told.way.as_str()).or_else(|| intake.origin.client.as_deref());
     let tenant = intake.caller.as_ref().and_then(|caller| caller.identity.tenant.as_deref()).map(header_safe);
-    let mut extra: Vec<(&[u8], &[u8])> = vec![(b"x-request-id", plan.request_id.as_bytes())];
+    let request_id = plan.request_id();
+    let parent = intake.trace.parent(ids);
+    let carried = if translated { carriers(plan) } else { Vec::new() };
+    let mut extra: SmallVec<[(&[u8], &[u8]); 12]> = SmallVec::new();
+    extra.push((b"x-request-id", request_id.as_bytes()));
     extra.push((b"x-forwarded-proto", scheme.as_bytes()));
     extra.extend(host.map(|host| (&b"x-forwarded-host"[..], host)));
     extra.extend(way.filter(|way| !way.is_empty()).map(|way| (&b"x-forwarded-for"[..], way.as_bytes())));
     let forwarded = told.and_then(|told| told.forwarded.as_deref());
     extra.extend(forwarded.map(|forwarded| (&b"forwarded"[..], forwarded.as_bytes())));
     extra.extend(remaining.as_deref().map(|ms| (&b"x-waypost-deadline-ms"[..], ms.as_bytes())));
-    let parent = intake.trace.parent(ids);
     extra.push((trace::PARENT.as_bytes(), &parent));
-    let mut remove: Vec<&[u8]> = Vec::new();
+    let mut remove: SmallVec<[&[u8]; 12]> = SmallVec::new();
     if !intake.trace.passed_on {
         remove.push(trace::STATE.as_bytes());
     }
@@ -72,7 +77,6 @@ pub(super) fn write(
             extra.push((name.as_bytes(), value.as_bytes()));
         }
     }
-    let carried = if translated { carriers(plan) } else { Vec::new() };
     if translated {
         // What the client's fields say beside the envelope was not looked at.
         remove.extend(carriers_of(cluster.speaks).map(|(name, _)| name.as_bytes()));
@@ -98,7 +102,7 @@ pub(super) fn write(
         },
     };
     let mut out = Vec::with_capacity(512);
-    let fields = request.pairs().filter(|(name, _)| !intake.origin.disbelieves(name));
+    let fields = request.headers.iter().filter(|(name, _)| !intake.origin.disbelieves(name));
     write_request_head(&mut out, &head, fields)?;
     Ok(out)
 }
@@ -115,9 +119,10 @@ fn carriers_of(dialect: Dialect) -> impl Iterator<Item = (&'static str, Attribut
 /// Its deadline is not among it: every attempt has its own.
 fn carriers(plan: &Plan) -> Vec<(&'static str, String)> {
     let envelope = &plan.envelope;
+    let safe = |text| header_safe(text).into_owned();
     let value = |attribute| match attribute {
-        Attribute::Tenant => envelope.tenant.as_deref().map(header_safe),
-        Attribute::Task => envelope.task.as_deref().map(header_safe),
+        Attribute::Tenant => envelope.tenant.as_deref().map(safe),
+        Attribute::Task => envelope.task.as_deref().map(safe),
         Attribute::Priority => envelope.priority.map(|priority| priority.to_string()),
         _ => None,
     };

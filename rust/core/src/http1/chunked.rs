@@ -18,7 +18,8 @@
 use std::borrow::Cow;
 use std::mem;
 
-use super::head::{self, Complete, Field, MAX_FIELDS, Section};
+use super::fields::Fields;
+use super::head::{self, Complete, MAX_FIELDS, Section};
 use super::{Error, ErrorKind};
 
 /// The longest chunk extension, in bytes. The longest in common use is a signature of some 80.
@@ -39,6 +40,20 @@ pub fn encode_chunk(data: &[u8]) -> Vec<u8> {
     out.extend_from_slice(data);
     out.extend_from_slice(b"\r\n");
     out
+}
+
+/// Append a whole body in chunks, its trailers included (RFC 9112, section 7.1).
+pub fn append_chunked(out: &mut Vec<u8>, body: &[u8], trailers: &Fields) {
+    if !body.is_empty() {
+        out.extend_from_slice(&encode_chunk(body));
+    }
+    out.extend_from_slice(b"0\r\n");
+    for (name, value) in trailers {
+        for part in [name, b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Body bytes of one call: borrowed as long as they are one slice of the input, else joined.
@@ -102,7 +117,7 @@ impl Decoder {
         &mut self,
         mut data: &'a [u8],
         body: &mut Joined<'a>,
-    ) -> Result<Complete<'a, Vec<Field>>, Error> {
+    ) -> Result<Complete<'a, Fields>, Error> {
         loop {
             match &mut self.state {
                 State::Data { left } => {
@@ -176,9 +191,9 @@ fn next(state: State, byte: u8, max_trailers: usize) -> Result<State, ErrorKind>
 }
 
 /// The fields of a trailer section that may be relayed.
-fn trailers(section: &[u8]) -> Result<Vec<Field>, Error> {
+fn trailers(section: &[u8]) -> Result<Fields, Error> {
     if section == b"\r\n" {
-        return Ok(Vec::new());
+        return Ok(Fields::default());
     }
     let mut slots = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let read = httparse::parse_headers(section, &mut slots).map_err(head::refused)?;
@@ -186,7 +201,7 @@ fn trailers(section: &[u8]) -> Result<Vec<Field>, Error> {
         return Err(ErrorKind::FieldName.into());
     };
     let mut fields = head::fields(parsed)?;
-    fields.retain(|(name, _)| may_trail(name));
+    fields.retain(|name, _| may_trail(name));
     Ok(fields)
 }
 

@@ -10,10 +10,8 @@ use std::mem::{self, MaybeUninit};
 use memchr::{memchr, memchr2};
 use smallvec::SmallVec;
 
+use super::fields::Fields;
 use super::{Error, ErrorKind};
-
-/// A field's name in lower case, and its value without surrounding whitespace.
-pub type Field = (Vec<u8>, Vec<u8>);
 
 /// How many fields a head, or a trailer section, may have. Common servers allow 100.
 pub const MAX_FIELDS: usize = 128;
@@ -146,18 +144,29 @@ impl Section {
     }
 }
 
-/// What a token may have (RFC 9110, section 5.6.2), in lower case.
-fn token_byte(byte: u8) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte | 0x20),
-        b'a'..=b'z' | b'0'..=b'9' | b'-' => Some(byte),
-        _ => memchr(byte, b"!#$%&'*+.^_`|~").map(|_| byte),
+/// By byte, what a token may have (RFC 9110, section 5.6.2), in lower case; 0 for what it may not have.
+const TOKEN: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let char = byte as u8;
+        if char.is_ascii_alphanumeric()
+            || matches!(char, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+        {
+            table[byte] = char.to_ascii_lowercase();
+        }
+        byte += 1;
     }
+    table
+};
+
+fn token_byte(byte: u8) -> u8 {
+    TOKEN.get(usize::from(byte)).copied().unwrap_or(0)
 }
 
 /// Whether these bytes are a token (RFC 9110, section 5.6.2).
 pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| token_byte(byte).is_some())
+    !bytes.is_empty() && bytes.iter().all(|&byte| token_byte(byte) != 0)
 }
 
 /// Whether a field's name is one (RFC 9110, section 5.1).
@@ -167,17 +176,18 @@ pub(super) fn check_name(bytes: &[u8]) -> Result<(), Error> {
 
 /// Append a field's name in lower case.
 pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    let begin = out.len();
-    out.extend(bytes.iter().map_while(|&byte| token_byte(byte)));
-    if bytes.is_empty() || out.len() - begin != bytes.len() {
+    if !is_token(bytes) {
         return Err(Error::of_field(ErrorKind::FieldName, bytes));
     }
+    out.extend(bytes.iter().map(|&byte| token_byte(byte)));
     Ok(())
 }
 
 /// A field's value without surrounding whitespace (RFC 9110, section 5.5).
 pub(super) fn value<'a>(name: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Error> {
-    if bytes.iter().any(|&byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
+    // All bytes, whatever is found: that is done for many at once.
+    let unfit = |found, &byte| found | (byte < b' ' && byte != b'\t') | (byte == 0x7f);
+    if bytes.iter().fold(false, unfit) {
         return Err(Error::of_field(ErrorKind::FieldValue, name));
     }
     Ok(trim(bytes))
@@ -192,13 +202,11 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// `httparse`'s fields, checked and in normal form.
-pub(super) fn fields(parsed: &[httparse::Header<'_>]) -> Result<Vec<Field>, Error> {
-    let mut out = Vec::with_capacity(parsed.len());
+pub(super) fn fields(parsed: &[httparse::Header<'_>]) -> Result<Fields, Error> {
+    let bytes = parsed.iter().map(|field| field.name.len() + field.value.len()).sum();
+    let mut out = Fields::with_capacity(parsed.len(), bytes);
     for field in parsed {
-        let mut lower = Vec::with_capacity(field.name.len());
-        name(field.name.as_bytes(), &mut lower)?;
-        let value = value(&lower, field.value)?.to_vec();
-        out.push((lower, value));
+        out.push_checked(field.name.as_bytes(), field.value)?;
     }
     Ok(out)
 }

@@ -9,7 +9,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::head::{self, Complete, Field, Options, Section, Slots};
+use super::fields::Fields;
+use super::head::{self, Complete, Options, Section, Slots};
 use super::{Error, ErrorKind, MAX_FIELDS};
 
 /// What a head takes on the wire beside its target and fields: method, version, spaces, line ends, in bytes.
@@ -22,13 +23,13 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainHead {
     /// One of the common methods.
-    pub method: String,
+    pub method: &'static str,
     /// Path and query in visible ASCII, from `/` on, without a fragment.
     pub target: String,
     /// The version is HTTP/1.0.
     pub old: bool,
     /// Names in lower case, values without surrounding whitespace, in wire order.
-    pub fields: Vec<Field>,
+    pub fields: Fields,
 }
 
 /// Collects the bytes of one head.
@@ -100,7 +101,8 @@ fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
     if read != httparse::Status::Complete(section.len()) {
         return Err(ErrorKind::RequestLine.into());
     }
-    let mut plain = METHODS.contains(&method)
+    let known = METHODS.into_iter().find(|known| *known == method);
+    let mut plain = known.is_some()
         && target.starts_with('/')
         && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     for field in parsed.headers.iter() {
@@ -120,10 +122,8 @@ fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
     }
     // All fields are judged, whoever goes on with them.
     let fields = head::fields(parsed.headers)?;
-    if !plain {
-        return Ok(None);
-    }
-    Ok(Some(PlainHead { method: method.to_owned(), target: target.to_owned(), old: version == 0, fields }))
+    let Some(method) = known.filter(|_| plain) else { return Ok(None) };
+    Ok(Some(PlainHead { method, target: target.to_owned(), old: version == 0, fields }))
 }
 
 /// The target of a request line, as far as there is one: an error is answered in the dialect of what was asked for.
@@ -163,8 +163,8 @@ mod tests {
     #[test]
     fn plain_heads() {
         let found = whole(b"\r\nPOST /v1/a?b=c HTTP/1.1\r\nHost: h\r\nX-A:  b \r\n\r\n").unwrap().unwrap();
-        assert_eq!((found.method.as_str(), found.target.as_str(), found.old), ("POST", "/v1/a?b=c", false));
-        assert_eq!(found.fields[1], (b"x-a".to_vec(), b"b".to_vec()));
+        assert_eq!((found.method, found.target.as_str(), found.old), ("POST", "/v1/a?b=c", false));
+        assert_eq!(found.fields.iter().nth(1), Some((&b"x-a"[..], &b"b"[..])));
         assert!(whole(b"GET /v1/a HTTP/1.0\r\n\r\n").unwrap().unwrap().old);
     }
 

@@ -5,6 +5,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `fields` | names and values in one piece of memory |
 //! | `head` | what a field line may look like, hop-by-hop fields, limits, finding the end of a head |
 //! | `chunked` | the chunked transfer coding, for either direction |
 //! | `incoming` | reading a request head from a client |
@@ -28,15 +29,17 @@
 
 mod chunked;
 mod error;
+mod fields;
 mod head;
 mod incoming;
 mod request;
 mod response;
 
-pub use chunked::encode_chunk;
+pub use chunked::{append_chunked, encode_chunk};
 pub use error::{Error, ErrorKind};
+pub use fields::{Fields, Iter};
 pub(crate) use head::is_hop_by_hop;
-pub use head::{Field, MAX_FIELDS, MAX_OPTIONS};
+pub use head::{MAX_FIELDS, MAX_OPTIONS};
 pub use incoming::{PlainHead, RequestReader, target_of};
 pub use request::{BodyLength, RequestHead, check_request, is_settable, write_request_head};
 pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};

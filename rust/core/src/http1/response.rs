@@ -24,7 +24,8 @@ use std::borrow::Cow;
 use std::mem::{self, MaybeUninit};
 
 use super::chunked::{Decoder, Joined};
-use super::head::{self, Field, MAX_FIELDS, Options, Section, Slots};
+use super::fields::Fields;
+use super::head::{self, MAX_FIELDS, Options, Section, Slots};
 use super::{Error, ErrorKind};
 
 /// How many interim responses may come before the response.
@@ -39,7 +40,7 @@ pub struct ResponseHead {
     /// `proxy-connection`, `te`, `transfer-encoding`, `upgrade`, `proxy-authenticate`,
     /// `proxy-authentication-info`, `proxy-authorization` (RFC 9110, section 7.6.1). `content-length` is there
     /// where it frames the body, and where it says what a body would have been (HEAD and 304), never for a 204.
-    pub headers: Vec<Field>,
+    pub headers: Fields,
 }
 
 /// The end of a response.
@@ -49,7 +50,7 @@ pub struct ResponseEnd {
     pub reusable: bool,
     /// The trailer fields of a chunked body, without those that have no meaning there (RFC 9110, section 6.5.1)
     /// and those that the head's `Connection` lists.
-    pub trailers: Vec<Field>,
+    pub trailers: Fields,
 }
 
 /// What one call of [`ResponseReader::feed`] found, in this order.
@@ -166,7 +167,7 @@ impl ResponseReader {
                     progress.head = Some(head);
                     self.state = match framing {
                         Framing::Absent | Framing::Length(0) => {
-                            progress.end = Some(self.end(data, Vec::new()));
+                            progress.end = Some(self.end(data, Fields::default()));
                             State::Done
                         }
                         Framing::Length(length) => State::Length(length),
@@ -180,7 +181,7 @@ impl ResponseReader {
                     body.0 = Cow::Borrowed(piece);
                     *left -= piece.len() as u64;
                     if *left == 0 {
-                        progress.end = Some(self.end(rest, Vec::new()));
+                        progress.end = Some(self.end(rest, Fields::default()));
                         self.state = State::Done;
                     }
                     break;
@@ -209,9 +210,11 @@ impl ResponseReader {
         Ok(progress)
     }
 
-    fn end(&mut self, rest: &[u8], mut trailers: Vec<Field>) -> ResponseEnd {
+    fn end(&mut self, rest: &[u8], mut trailers: Fields) -> ResponseEnd {
         let nominated = mem::take(&mut self.nominated);
-        trailers.retain(|(name, _)| !nominated.contains(name));
+        if !nominated.is_empty() {
+            trailers.retain(|name, _| !nominated.iter().any(|option| option == name));
+        }
         ResponseEnd { reusable: self.persistent && rest.is_empty(), trailers }
     }
 
@@ -252,15 +255,18 @@ impl ResponseReader {
         self.persistent = !options.contains(b"close") && (version == 1 || options.contains(b"keep-alive"));
         self.nominated = options.names();
         let no_content = status == 204;
-        headers.retain(|(name, _)| match name.as_slice() {
-            b"content-length" => !no_content,
+        let mut written = true;
+        headers.retain(|name, value| match name {
+            b"content-length" => {
+                written = value.len() == 1 || !value.starts_with(b"0");
+                !no_content
+            }
             name => !head::is_hop_by_hop(name) && !self.nominated.iter().any(|option| option == name),
         });
-        if let Framing::Length(length) = announced {
-            let written = headers.iter_mut().find(|(name, _)| name == b"content-length");
-            if let Some((_, value)) = written {
-                *value = length.to_string().into_bytes();
-            }
+        if let Framing::Length(length) = announced
+            && !written
+        {
+            headers.set(b"content-length", length.to_string().as_bytes());
         }
 
         let framing = if self.to_head || status == 304 {
@@ -276,11 +282,11 @@ impl ResponseReader {
 }
 
 /// What the framing fields announce; [`Framing::Close`] where there are none (RFC 9112, section 6.3).
-fn announced(version: u8, headers: &[Field]) -> Result<Framing, ErrorKind> {
+fn announced(version: u8, headers: &Fields) -> Result<Framing, ErrorKind> {
     let mut length = None;
     let mut chunked = false;
     for (name, value) in headers {
-        match name.as_slice() {
+        match name {
             b"content-length" => {
                 let number = content_length(value).ok_or(ErrorKind::ContentLength)?;
                 if length.replace(number).is_some() {

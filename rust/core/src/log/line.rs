@@ -76,8 +76,9 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
 fn text(begin: &[u8], value: Option<&[u8]>, room: usize, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(begin);
-    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'"' && *byte != b'\\';
-    if value.len() <= room && value.iter().all(plain) {
+    // All bytes, whatever is found: that is done for many at once.
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\');
+    if value.len() <= room && value.iter().fold(true, |all, byte| all & plain(byte)) {
         out.extend_from_slice(value);
     } else {
         escape(value, room, out);

@@ -1,0 +1,149 @@
+"""The direct way of a message: one attempt over a kept connection, and a response that comes whole.
+
+Most messages go it, and need nothing of what an `Exchange` is for. There is an exchange only where the way is not
+direct from the start, or once anything else happens on it: that then goes on with the attempt under way.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol, cast
+
+from waypost._native import Endpoint, Plan
+from waypost.errors import WaypostError
+from waypost.exchange.connection import Connection
+from waypost.exchange.exchange import Exchange
+from waypost.exchange.runtime import Runtime, Settings
+from waypost.exchange.sink import Sink
+from waypost.exchange.upload import Upload
+from waypost.exchange.wheel import Timer
+
+__all__ = ["Direct", "DirectSink"]
+
+
+class DirectSink(Sink, Protocol):
+    """Takes a response whole, or as every sink does."""
+
+    __slots__ = ()
+
+    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
+        """`data` is what the only attempt's connection gave. Where that is a whole response to be delivered, take it.
+
+        Says whether the connection can be used again; `None` where `data` is anything else, and nothing was done.
+        """
+
+    def done(self) -> None:
+        """The message that was answered is over."""
+
+
+class Direct(Timer):
+    """Carries messages to `sink`, one after the other. Used from its event loop only."""
+
+    __slots__ = ("_began", "_connection", "_endpoint", "_plan", "_runtime", "_settings", "_sink", "exchange")
+
+    def __init__(self, runtime: Runtime, sink: DirectSink) -> None:
+        super().__init__(lasting=True)
+        self.exchange: Exchange | None = None
+        """The exchange under way, where the way of the message is not direct."""
+        self._runtime = runtime
+        self._sink = sink
+        self._began = 0.0
+        self._plan: Plan | None = None
+        self._endpoint: Endpoint | None = None
+        self._settings: Settings | None = None
+        self._connection: Connection | None = None  # not `None`: a message is on its direct way
+
+    def begin(self, settings: Settings, plan: Plan, upload: Upload | None = None) -> None:
+        """Carry a message that needs no translation. `plan` has the whole body, or it comes as `upload`."""
+        runtime = self._runtime
+        step = plan.begin()
+        if isinstance(step, Endpoint) and upload is None and plan.deadline_ms is None:
+            place = settings.place(step)
+            connection = None if place.hedged else runtime.pool.take(place.key, plan.idempotent)
+            if connection is not None:
+                try:
+                    data = plan.request(step)
+                except WaypostError:
+                    runtime.pool.give(connection)  # the exchange will say so
+                else:
+                    began = self._began = runtime.loop.time()
+                    self._plan = plan
+                    self._endpoint = step
+                    self._settings = settings
+                    self._connection = connection
+                    connection.attempt = self
+                    runtime.wheel.schedule(self, began + place.patience)
+                    connection.write(data)
+                    return
+        self.exchange = exchange = Exchange(runtime, settings, plan, self._sink, upload=upload, timer=self)
+        exchange.begin(step)
+
+    def forget(self) -> None:
+        """The exchange is over."""
+        self.exchange = None
+
+    def go_on(self) -> Exchange | None:
+        """The exchange of the message under way, which goes on with what has happened. `None`: there is no message."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            plan, settings = cast(Plan, self._plan), cast(Settings, self._settings)
+            self.exchange = exchange = Exchange(self._runtime, settings, plan, self._sink, timer=self)
+            exchange.take_up(cast(Endpoint, self._endpoint), connection, self._began)
+            self._plan = self._endpoint = None
+        return self.exchange
+
+    # Timer.
+
+    def expired(self, now: float) -> None:
+        exchange = self.go_on()
+        if exchange is not None:
+            exchange.expired(now)
+
+    # Called by the connection.
+
+    def received(self, data: bytes) -> None:
+        plan, endpoint, connection = self._plan, self._endpoint, self._connection
+        if plan is None or endpoint is None or connection is None:
+            return
+        try:
+            reusable = self._sink.answer(plan, endpoint, data)
+        except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
+            exchange = self.go_on()
+            if exchange is not None:
+                exchange.defect(exc)
+            return
+        if reusable is None:
+            self.go_on()
+            connection.data_received(data)
+            return
+        self.deadline = math.inf  # it stays on the wheel
+        self._plan = self._endpoint = self._connection = None
+        runtime = self._runtime
+        if reusable:
+            runtime.pool.give(connection)
+        else:
+            connection.close()
+        runtime.line.moved(plan)
+        self._sink.done()
+
+    def eof(self) -> None:
+        connection = self._connection
+        self.go_on()
+        if connection is not None:
+            connection.eof_received()
+
+    def lost(self, exc: Exception | None) -> None:
+        connection = self._connection
+        self.go_on()
+        if connection is not None and connection.attempt is not None:
+            connection.attempt.lost(exc)
+
+    def writing_paused(self) -> None:
+        exchange = self.go_on()
+        if exchange is not None:
+            exchange.request_paused()
+
+    def writing_resumed(self) -> None:
+        exchange = self.go_on()
+        if exchange is not None:
+            exchange.request_resumed()
