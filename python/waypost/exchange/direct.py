@@ -27,13 +27,11 @@ class DirectSink(Sink, Protocol):
     __slots__ = ()
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        """`data` is what the only attempt's connection gave. Where that is a whole response to be delivered, take it.
+        """`data` is what the only attempt's connection gave. Where that is a whole response to be delivered, take it: the
+        message is over.
 
         Says whether the connection can be used again; `None` where `data` is anything else, and nothing was done.
         """
-
-    def done(self) -> None:
-        """The message that was answered is over."""
 
 
 class Direct(Timer):
@@ -105,26 +103,30 @@ class Direct(Timer):
         plan, endpoint, connection = self._plan, self._endpoint, self._connection
         if plan is None or endpoint is None or connection is None:
             return
+        self._connection = None  # what the client's side does meanwhile is not about this message any more
         try:
             reusable = self._sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
+            self._connection = connection
             exchange = self.go_on()
             if exchange is not None:
                 exchange.defect(exc)
             return
         if reusable is None:
+            self._connection = connection
             self.go_on()
             connection.data_received(data)
             return
         self.deadline = math.inf  # it stays on the wheel
-        self._plan = self._endpoint = self._connection = None
+        self._plan = self._endpoint = None
         runtime = self._runtime
         if reusable:
             runtime.pool.give(connection)
         else:
             connection.close()
-        runtime.line.moved(plan)
-        self._sink.done()
+        line = runtime.line
+        if line.waiting or line.shared:
+            line.moved(plan)
 
     def eof(self) -> None:
         connection = self._connection

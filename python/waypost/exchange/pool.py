@@ -96,17 +96,14 @@ class Pool(Timed):
         idle = self._idle.get(key)
         if idle is None:
             return None
-        found = None
         oldest = self._loop.time() - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            if connection.idle_since > oldest and (connection.open if again else connection.alive()):
-                found = connection
-                break
+            # One of which the event loop knows that it is closed is not here any more.
+            if connection.idle_since > oldest and (again or connection.alive()):
+                return connection
             connection.close()
-        if not idle:
-            self._idle.pop(key, None)
-        return found
+        return None
 
     def give(self, connection: Connection) -> None:
         """Keep a connection whose attempt is over for the next one."""

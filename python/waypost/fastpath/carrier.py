@@ -100,14 +100,14 @@ class Carrier(Timed):
         if answer is None:
             return None
         response, self.persistent, reusable = answer
-        if self._size:
-            self._release()
+        size = self._size
+        if size:
+            self._size = 0
+            protocol.gateway.budget.give(size)
         protocol.transport.write(response)
-        return reusable
-
-    def done(self) -> None:
         self._plan = None
-        self._protocol.message_done()
+        protocol.message_done()
+        return reusable
 
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
         if self._size:

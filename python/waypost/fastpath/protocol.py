@@ -223,7 +223,11 @@ class Protocol(Mannered):
     def _planned(self, generation: Generation, plan: Plan, rest: bytes, raw: bytes) -> None:
         """A message that was decided: `raw` is its bytes, those behind it included."""
         size = plan.body_length
-        if not plan.forwards or size > generation.body_limit or not self._take(size, generation):
+        if (
+            not plan.forwards
+            or size > generation.body_limit
+            or not self.gateway.budget.take(size, generation.buffered_limit)
+        ):
             # The ASGI path translates it, refuses it, or can wait.
             self._give_to_uvicorn(raw)
             return
@@ -256,9 +260,6 @@ class Protocol(Mannered):
         if not intake.buffered:
             plan.attach(body)
         self._planned(generation, plan, rest, raw)
-
-    def _take(self, size: int, generation: Generation) -> bool:
-        return self.gateway.budget.take(size, generation.buffered_limit)
 
     def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
         if intake.buffered:
@@ -311,7 +312,7 @@ class Protocol(Mannered):
         """Account for `size` more bytes of a body that is read whole."""
         generation = self._generation
         if generation is not None and size:
-            if not self._take(size, generation):
+            if not self.gateway.budget.take(size, generation.buffered_limit):
                 self._hand_over(b"")  # the ASGI path can wait
                 return
             self._held += size

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod dialect;
+mod digits;
 pub mod engine;
 pub mod http1;
 pub mod json;

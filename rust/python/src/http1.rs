@@ -74,7 +74,7 @@ impl ResponseHead {
         begin: &[u8],
         close: bool,
     ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
-        let relay = plan.relay(self, endpoint, attempts, begin, close);
+        let relay = plan.relay(self, endpoint, attempts, [begin, b""], close);
         (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
     }
 }

@@ -131,7 +131,7 @@ impl Plan {
         response: &ResponseHead,
         endpoint: &Endpoint,
         attempts: u32,
-        begin: &[u8],
+        begin: [&[u8]; 2],
         close: bool,
     ) -> engine::Relay {
         self.responds(response, endpoint, attempts);
@@ -439,8 +439,8 @@ impl Plan {
             return Ok(None);
         }
         let response = ResponseHead::new(head, false);
-        let begin = [line.cast::<PyBytes>()?.as_bytes(), fields].concat();
-        let mut relay = self.relay(&response, endpoint, 1, &begin, close);
+        let begin = [line.cast::<PyBytes>()?.as_bytes(), fields];
+        let mut relay = self.relay(&response, endpoint, 1, begin, close);
         let body = if relay.body { &*body } else { b"" };
         let bytes = if relay.chunked {
             http1::append_chunked(&mut relay.head, body, &end.trailers);

@@ -1,5 +1,6 @@
 //! One URL of a cluster.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::dialect::Dialect;
@@ -113,14 +114,14 @@ impl Endpoint {
     /// The target of an upstream request: the URL's path replaces the leading `/v1` of `target`, a URL without a path
     /// keeps it. An endpoint that speaks `envelope` is always asked at the URL's path, else at `/v1/envelopes`.
     #[must_use]
-    pub fn target(&self, speaks: Dialect, target: &str) -> String {
+    pub fn target<'t>(&'t self, speaks: Dialect, target: &'t str) -> Cow<'t, str> {
         if speaks == Dialect::Envelope {
             let path = if self.path.is_empty() { Dialect::Envelope.default_path() } else { &self.path };
-            return path.to_owned();
+            return path.into();
         }
         match target.strip_prefix("/v1") {
-            Some(rest) if !self.path.is_empty() => format!("{}{rest}", self.path),
-            _ => target.to_owned(),
+            Some(rest) if !self.path.is_empty() => format!("{}{rest}", self.path).into(),
+            _ => target.into(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
+use crate::digits;
 use crate::http1::{Fields, ResponseHead};
 
 /// The fields that say whose message it is and where it went; an endpoint's own of these names are dropped.
@@ -76,7 +77,7 @@ impl Snapshot {
         out
     }
 
-    /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line with what the server adds to
+    /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line, then what the server adds to
     /// every response; `close` ends the connection behind this response.
     #[must_use]
     #[allow(clippy::too_many_arguments)] // One per thing that the head tells of.
@@ -87,14 +88,16 @@ impl Snapshot {
         at: EndpointAt,
         attempts: u32,
         response: &ResponseHead,
-        begin: &[u8],
+        begin: [&[u8]; 2],
         close: bool,
     ) -> Relay {
         let body = intake.request.method != "HEAD" && !matches!(response.status, 204 | 304);
         let persistent = !close && intake.persistent();
         let mut chunked = body && intake.request.version == "1.1";
         let mut head = Vec::with_capacity(1024);
-        head.extend_from_slice(begin);
+        for part in begin {
+            head.extend_from_slice(part);
+        }
         for (name, value) in &response.headers {
             if name == b"content-length" {
                 chunked = false;
@@ -114,7 +117,10 @@ impl Snapshot {
             OWN[1],
             printable(decision.map_or("", |decision| decision.route.as_str())).as_bytes(),
         );
-        write_field(&mut head, OWN[2], attempts.to_string().as_bytes());
+        head.extend_from_slice(OWN[2]);
+        head.extend_from_slice(b": ");
+        digits::push(attempts.into(), &mut head);
+        head.extend_from_slice(b"\r\n");
         if let Some(cluster) = self.clusters().get(at.cluster) {
             write_field(&mut head, OWN[3], printable(&cluster.name).as_bytes());
         }

@@ -32,7 +32,7 @@ impl Ids {
 
     /// Another id: 32 hexadecimal digits.
     pub fn id(&self) -> String {
-        String::from_utf8_lossy(&self.digits()).into_owned()
+        std::str::from_utf8(&self.digits()).unwrap_or_default().to_owned()
     }
 
     /// The same as digits.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::id::{Ids, is_usable};
-use super::origin::{Origin, Trusted, is_host};
+use super::origin::{Origin, Trusted};
 use super::trace::Trace;
 use crate::dialect::{self, Body, Dialect, Kind};
 use crate::http1::{self, Fields};
@@ -71,8 +71,11 @@ pub struct Refusal {
 impl Intake {
     /// Looks at a request's head. `identify` finds out who sent it. `ids` has one where the client sent no usable
     /// `x-request-id`.
+    ///
+    /// `checked`: [`http1::check_request`] has nothing to say of it, as a reader of heads has taken it in.
     pub(super) fn accept(
         request: Request,
+        checked: bool,
         max_header: usize,
         trusted: &Trusted,
         identify: impl FnOnce(&Request) -> Result<Option<Arc<Caller>>, Denied>,
@@ -111,7 +114,7 @@ impl Intake {
         };
         // Nothing is accepted that no attempt could send on.
         let (method, target) = (request.method.as_bytes(), request.target.as_bytes());
-        if let Err(error) = http1::check_request(method, target, &request.headers) {
+        if !checked && let Err(error) = http1::check_request(method, target, &request.headers) {
             return Err(refuse("bad_framing", error.to_string()));
         }
         let origin =
@@ -151,11 +154,9 @@ impl Intake {
     /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, what nobody
     /// trusted says of the client is not believed, and what no endpoint sees no route looks at.
     pub(super) fn headers(&self) -> SmallVec<[Header<'_>; 12]> {
+        let headers = &self.request.headers;
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
-        let listed: Vec<&[u8]> = listed.map(<[u8]>::trim_ascii).collect();
-        // Servers give names in lower case: nothing is copied then.
-        let lower =
-            |name: &'_ [u8]| name.iter().any(u8::is_ascii_uppercase).then(|| name.to_ascii_lowercase());
+        let listed: SmallVec<[&[u8]; 4]> = listed.map(<[u8]>::trim_ascii).collect();
         let own_hop = |name: &[u8]| {
             http1::is_hop_by_hop(name)
                 || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
@@ -163,16 +164,22 @@ impl Intake {
         };
         // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
         let latin = |bytes: &[u8]| -> String { bytes.iter().copied().map(char::from).collect() };
-        let borrowed = |bytes| std::str::from_utf8(bytes).map_or_else(|_| latin(bytes).into(), Cow::Borrowed);
-        let fields = self.request.headers.iter().filter_map(|(name, value)| {
-            let name: Cow<'_, str> = match lower(name) {
-                None if own_hop(name) => return None,
-                None => borrowed(name),
-                Some(lower) if own_hop(&lower) => return None,
-                Some(lower) => String::from_utf8(lower).unwrap_or_else(|e| latin(e.as_bytes())).into(),
-            };
-            Some((name, borrowed(value)))
-        });
+        let text = headers.text();
+        let seen = |bytes, at| match text.and_then(|text| text.get(at)) {
+            Some(text) => Cow::Borrowed(text),
+            None => std::str::from_utf8(bytes).map_or_else(|_| latin(bytes).into(), Cow::Borrowed),
+        };
+        let fields =
+            headers.iter().zip(headers.parts()).filter_map(|((name, value), (name_at, value_at))| {
+                // Servers give names in lower case: nothing is copied then.
+                let name = match seen(name, name_at) {
+                    name if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                        name.to_ascii_lowercase().into()
+                    }
+                    name => name,
+                };
+                (!own_hop(name.as_bytes())).then(|| (name, seen(value, value_at)))
+            });
         fields.collect()
     }
 
@@ -206,7 +213,7 @@ impl Request {
         let mut hosts = self.fields("host");
         match (hosts.next(), hosts.next()) {
             (_, Some(_)) => return Err("the request has more than one Host field"),
-            (Some(host), _) if !host.is_empty() && !is_host(host) => {
+            (Some(host), _) if !host.is_empty() && !http1::is_host(host) => {
                 return Err(
                     "the Host field holds something else than a name or an address, maybe with a port",
                 );
@@ -240,10 +247,11 @@ impl Request {
         if values.next().is_some() {
             return MediaType::Other;
         }
-        let essence =
-            value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-        let is_json = essence == b"application/json"
-            || (essence.starts_with(b"application/") && essence.ends_with(b"+json"));
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let of = |begin: &[u8]| essence.get(..begin.len()).is_some_and(|e| e.eq_ignore_ascii_case(begin));
+        let suffix =
+            essence.split_last_chunk::<5>().is_some_and(|(_, end)| end.eq_ignore_ascii_case(b"+json"));
+        let is_json = essence.eq_ignore_ascii_case(b"application/json") || (of(b"application/") && suffix);
         if is_json { MediaType::Json } else { MediaType::Other }
     }
 }

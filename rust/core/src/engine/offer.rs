@@ -72,7 +72,9 @@ impl Snapshot {
             scheme: peer.scheme.clone(),
             version: if old { "1.0" } else { "1.1" }.into(),
         };
-        Ok(self.accept(request, ids).map_or(Offer::Other, |intake| Offer::Plain(Arc::new(intake), rest)))
+        Ok(self
+            .accept_read(request, true, ids)
+            .map_or(Offer::Other, |intake| Offer::Plain(Arc::new(intake), rest)))
     }
 }
 

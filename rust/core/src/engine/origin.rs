@@ -16,6 +16,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::intake::Request;
+use crate::http1::is_host;
 
 /// Whose word is taken for where a request comes from.
 #[derive(Clone, Debug, Default)]
@@ -160,12 +161,6 @@ pub(super) fn is_x_forwarded(name: &[u8]) -> bool {
     const PREFIX: &[u8] = b"x-forwarded-";
     let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.get(..PREFIX.len()).is_some_and(|start| start.iter().map(dashed).eq(PREFIX.iter().copied()))
-}
-
-/// The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
-pub(super) fn is_host(host: &[u8]) -> bool {
-    !host.is_empty()
-        && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
 }
 
 /// An address: IPv4 where a dual-stack socket shows it as IPv6, and without the zone that is only known here.

@@ -188,8 +188,13 @@ impl Snapshot {
     /// # Errors
     /// Where it can be refused without reading on.
     pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Refusal> {
+        self.accept_read(request, false, ids)
+    }
+
+    /// The same, `checked` or not as [`Intake::accept`] has it.
+    pub(super) fn accept_read(&self, request: Request, checked: bool, ids: &Ids) -> Result<Intake, Refusal> {
         let identify = |request: &Request| self.keys.caller(&request.headers).map(Option::<&Arc<_>>::cloned);
-        Intake::accept(request, self.limits.header, &self.trusted, identify, ids)
+        Intake::accept(request, checked, self.limits.header, &self.trusted, identify, ids)
     }
 
     /// The same for a request of a known caller, whatever key it presents.
@@ -197,7 +202,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::accept`].
     pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Refusal> {
-        Intake::accept(request, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
+        Intake::accept(request, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
     }
 
     /// The caller whose key has this name.

@@ -1,5 +1,6 @@
 //! Header fields in one piece of memory: a message has a dozen, and each allocation costs as much as reading one.
 
+use std::ops::Range;
 use std::{fmt, slice};
 
 use super::{Error, head};
@@ -42,6 +43,17 @@ impl Fields {
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         Iter { bytes: &self.bytes, spans: self.spans.iter() }
+    }
+
+    /// All names and values in one piece, where all are UTF-8, for [`parts`](Self::parts).
+    #[must_use]
+    pub(crate) fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes).ok()
+    }
+
+    /// Where in the [`text`](Self::text) names and values are.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        self.spans.iter().map(|span| (span.name..span.value, span.value..span.end))
     }
 
     /// Appends a field as it is.

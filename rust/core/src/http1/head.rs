@@ -160,6 +160,24 @@ const TOKEN: [u8; 256] = {
     table
 };
 
+/// By byte, what `uri-host [":" port]` may have (RFC 3986, section 3.2.2).
+const HOST: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let char = byte as u8;
+        table[byte] = char.is_ascii_alphanumeric()
+            || matches!(char, b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
+
+/// Whether these are the characters of a host, maybe with a port.
+pub(crate) fn is_host(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| HOST.get(usize::from(byte)).copied().unwrap_or(false))
+}
+
 fn token_byte(byte: u8) -> u8 {
     TOKEN.get(usize::from(byte)).copied().unwrap_or(0)
 }
@@ -176,10 +194,17 @@ pub(super) fn check_name(bytes: &[u8]) -> Result<(), Error> {
 
 /// Append a field's name in lower case.
 pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-    if !is_token(bytes) {
+    let begin = out.len();
+    let mut unfit = bytes.is_empty();
+    out.extend(bytes.iter().map(|&byte| {
+        let lower = token_byte(byte);
+        unfit |= lower == 0;
+        lower
+    }));
+    if unfit {
+        out.truncate(begin);
         return Err(Error::of_field(ErrorKind::FieldName, bytes));
     }
-    out.extend(bytes.iter().map(|&byte| token_byte(byte)));
     Ok(())
 }
 

@@ -105,13 +105,13 @@ fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
     let mut plain = known.is_some()
         && target.starts_with('/')
         && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let mut options = Options::default();
     for field in parsed.headers.iter() {
         let name = field.name;
         plain &= match name.len() {
             6 => !name.eq_ignore_ascii_case("expect"),
             7 => !name.eq_ignore_ascii_case("upgrade"),
             10 if name.eq_ignore_ascii_case("connection") => {
-                let mut options = Options::default();
                 options.add(field.value)?;
                 !options.contains(b"upgrade")
             }

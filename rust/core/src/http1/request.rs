@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::head::{self, Options};
 use super::{Error, ErrorKind};
+use crate::digits;
 
 /// What this proxy adds to `via` (RFC 9110, section 7.6.3).
 const VIA: &[u8] = b"1.1 waypost";
@@ -124,7 +125,11 @@ where
         }
     }
     for (name, value) in head.extra {
+        let begin = out.len();
         head::name(name, out)?;
+        if is_reserved(&head::folded(out.get(begin..).unwrap_or_default())) {
+            return Err(Error::of_field(ErrorKind::ReservedField, name));
+        }
         end_field(out, head::value(name, value)?);
     }
     out.extend_from_slice(b"via: ");
@@ -138,7 +143,7 @@ where
         BodyLength::None => {}
         BodyLength::Known(length) => {
             out.extend_from_slice(b"content-length: ");
-            out.extend_from_slice(length.to_string().as_bytes());
+            digits::push(length, out);
             out.extend_from_slice(b"\r\n");
         }
         BodyLength::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -168,17 +173,7 @@ fn check_line(method: &[u8], target: &[u8]) -> Result<(), Error> {
 /// Everything but the downstream's fields and the bytes of the extra ones.
 fn check(head: &RequestHead<'_>) -> Result<(), Error> {
     check_line(head.method, head.target)?;
-    // The characters of `uri-host [":" port]` (RFC 3986, section 3.2.2).
-    let hosted = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
-    if head.host.is_empty() || !head.host.iter().all(hosted) {
-        return Err(ErrorKind::Host.into());
-    }
-    for (name, _) in head.extra {
-        if is_reserved(&head::folded(&name.to_ascii_lowercase())) {
-            return Err(Error::of_field(ErrorKind::ReservedField, name));
-        }
-    }
-    Ok(())
+    if head::is_host(head.host) { Ok(()) } else { Err(ErrorKind::Host.into()) }
 }
 
 /// Whether a caller may give a field of this name as an extra one: a token that is not written here anyway.

@@ -1,7 +1,8 @@
 //! One line of the access log.
 
 use super::record::{Record, Why};
-use super::time::{millis, number, rfc3339};
+use super::time::{millis, rfc3339};
+use crate::digits;
 
 /// Bytes that a line has at most, its end included: what a pipe takes in one piece (POSIX's `PIPE_BUF` on Linux).
 pub const LONGEST: usize = 4096;
@@ -43,15 +44,15 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     text(b",\"cluster\":\"", record.cluster.map(str::as_bytes), room::NAME, out);
     text(b",\"endpoint\":\"", record.endpoint.map(str::as_bytes), room::URL, out);
     out.extend_from_slice(b",\"attempts\":");
-    number(record.attempts.into(), out);
+    digits::push(record.attempts.into(), out);
     if record.status != 0 {
         out.extend_from_slice(b",\"status\":");
-        number(record.status.into(), out);
+        digits::push(record.status.into(), out);
     }
     out.extend_from_slice(b",\"bytes_in\":");
-    number(record.bytes_in, out);
+    digits::push(record.bytes_in, out);
     out.extend_from_slice(b",\"bytes_out\":");
-    number(record.bytes_out, out);
+    digits::push(record.bytes_out, out);
     out.extend_from_slice(b",\"queue_ms\":");
     millis(record.queued, out);
     if let Some(first_byte) = record.first_byte {

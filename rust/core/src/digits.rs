@@ -1,0 +1,33 @@
+//! Numbers as text, without an allocation.
+
+/// Appends the decimal digits of a number.
+pub(crate) fn push(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut begin = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = of(number % 10);
+        number /= 10;
+        begin = at;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(begin..).unwrap_or_default());
+}
+
+/// The digit for a number below ten.
+pub(crate) fn of(number: u64) -> u8 {
+    b'0' + u8::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers() {
+        for number in [0, 1, 9, 10, 100, 12_345, u64::MAX] {
+            let mut out = b"n".to_vec();
+            super::push(number, &mut out);
+            assert_eq!(out, format!("n{number}").into_bytes());
+        }
+    }
+}
