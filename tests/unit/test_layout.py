@@ -21,6 +21,7 @@ LAYERS = (
     ("errors", "_native"),
     ("config", "", "descriptors"),
     ("exchange", "dialects"),
+    ("asgi_sink",),
     ("asgi", "table", "workers", "access_log"),
     ("app",),
     ("fastpath",),

@@ -7,9 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use waypost_core::engine;
 
+use crate::account::Held;
 use crate::errors;
 use crate::explanation::Explanation;
-use crate::plan::{Held, Plan};
+use crate::plan::Plan;
 use crate::snapshot::Shared;
 
 /// What can be said of a request from its head: how to read its body.

@@ -3,6 +3,7 @@
 //!
 //! The contract, with documentation, is `python/waypost/_native.pyi`.
 
+mod account;
 mod body;
 mod clock;
 mod cluster_config;

@@ -9,10 +9,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use waypost_core::cluster::Outcome;
 use waypost_core::dialect::Kind;
-use waypost_core::engine::{self, Course, Ending, EndpointAt, Traces};
+use waypost_core::engine::{self, Course, Ending, Traces};
 use waypost_core::http1::{self, BodyLength, Progress};
 use waypost_core::log::Why;
 
+use crate::account::{Account, Held};
 use crate::course::{self, Exchange, Turn};
 use crate::endpoint::Endpoint;
 use crate::errors;
@@ -21,19 +22,6 @@ use crate::http1::{MAX_HEAD, ResponseHead, ResponseReader, list};
 use crate::intake::Intake;
 use crate::recorder::now;
 use crate::snapshot::{IDS, Shared};
-
-/// A request body: a part of what a socket read gave.
-pub(crate) struct Held {
-    pub(crate) bytes: Py<PyBytes>,
-    pub(crate) start: usize,
-    pub(crate) length: usize,
-}
-
-impl Held {
-    fn of<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
-        self.bytes.as_bytes(py).get(self.start..self.start + self.length).unwrap_or_default()
-    }
-}
 
 impl Plan {
     pub(crate) fn new(
@@ -155,18 +143,6 @@ impl Plan {
         account.status = response.head.status;
         account.first_byte = Some(response.since);
     }
-}
-
-/// What has become of a message so far, for its record.
-#[derive(Default)]
-struct Account {
-    at: Option<EndpointAt>,
-    attempts: u32,
-    status: u16,
-    bytes_in: u64,
-    first_byte: Option<Instant>,
-    /// It was recorded.
-    over: bool,
 }
 
 impl Drop for Plan {

@@ -8,9 +8,10 @@ use pyo3::types::{PyBool, PyBytes};
 use waypost_core::engine::{Offer, Peer};
 use waypost_core::http1;
 
+use crate::account::Held;
 use crate::errors;
 use crate::intake::Intake;
-use crate::plan::{Held, Plan};
+use crate::plan::Plan;
 use crate::snapshot::{IDS, Snapshot, known};
 
 /// Reads the requests of one client connection, as far as they are plain.

@@ -150,7 +150,7 @@ fn write_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 /// A name from the configuration as a field's value: what is not ASCII is written as Python would escape it.
 fn printable(name: &str) -> Cow<'_, str> {
     let plain = |byte: u8| (b' '..=b'~').contains(&byte);
-    if name.bytes().fold(true, |all, byte| all & plain(byte)) {
+    if name.bytes().all(plain) {
         return name.into();
     }
     let mut out = String::with_capacity(name.len() * 2);

@@ -65,7 +65,7 @@ pub(crate) fn is_usable(id: &[u8]) -> bool {
 #[must_use]
 pub fn header_safe(id: &str) -> Cow<'_, str> {
     use std::fmt::Write as _;
-    if id.bytes().fold(true, |safe, byte| safe & byte.is_ascii_graphic()) {
+    if id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return id.into();
     }
     let mut out = String::with_capacity(id.len());

@@ -260,7 +260,7 @@ impl Snapshot {
         }
         let safe_method = matches!(&*intake.request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
-        Ok(Plan { rank, id, idempotent, clusters, envelope })
+        Ok(Plan { rank, envelope, id, idempotent, clusters })
     }
 
     /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.

@@ -51,7 +51,7 @@ pub(super) fn write(
     let told = intake.origin.told.as_ref();
     let scheme = told.and_then(|told| told.scheme).unwrap_or(&request.scheme);
     let host = told.and_then(|told| told.host.as_deref()).or_else(|| request.fields("host").next());
-    let way = told.map(|told| told.way.as_str()).or_else(|| intake.origin.client.as_deref());
+    let way = told.map(|told| told.way.as_str()).or(intake.origin.client.as_deref());
     let tenant = intake.caller.as_ref().and_then(|caller| caller.identity.tenant.as_deref()).map(header_safe);
     let request_id = plan.request_id();
     let parent = intake.trace.parent(ids);

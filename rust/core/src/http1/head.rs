@@ -145,6 +145,7 @@ impl Section {
 }
 
 /// By byte, what a token may have (RFC 9110, section 5.6.2), in lower case; 0 for what it may not have.
+#[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // A constant: it would not compile.
 const TOKEN: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -161,6 +162,7 @@ const TOKEN: [u8; 256] = {
 };
 
 /// By byte, what `uri-host [":" port]` may have (RFC 3986, section 3.2.2).
+#[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // As above.
 const HOST: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -211,8 +213,8 @@ pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
 /// A field's value without surrounding whitespace (RFC 9110, section 5.5).
 pub(super) fn value<'a>(name: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Error> {
     // All bytes, whatever is found: that is done for many at once.
-    let unfit = |found, &byte| found | (byte < b' ' && byte != b'\t') | (byte == 0x7f);
-    if bytes.iter().fold(false, unfit) {
+    let unfit = |found, &byte| found | u8::from(byte < b' ' && byte != b'\t') | u8::from(byte == 0x7f);
+    if bytes.iter().fold(0, unfit) != 0 {
         return Err(Error::of_field(ErrorKind::FieldValue, name));
     }
     Ok(trim(bytes))

@@ -1,0 +1,32 @@
+//! What a plan keeps of its message: the body, and what has become of it so far.
+
+use std::time::Instant;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use waypost_core::engine::EndpointAt;
+
+/// A request body: a part of what a socket read gave.
+pub(crate) struct Held {
+    pub(crate) bytes: Py<PyBytes>,
+    pub(crate) start: usize,
+    pub(crate) length: usize,
+}
+
+impl Held {
+    pub(crate) fn of<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
+        self.bytes.as_bytes(py).get(self.start..self.start + self.length).unwrap_or_default()
+    }
+}
+
+/// What has become of a message so far, for its record.
+#[derive(Default)]
+pub(crate) struct Account {
+    pub(crate) at: Option<EndpointAt>,
+    pub(crate) attempts: u32,
+    pub(crate) status: u16,
+    pub(crate) bytes_in: u64,
+    pub(crate) first_byte: Option<Instant>,
+    /// It was recorded.
+    pub(crate) over: bool,
+}
