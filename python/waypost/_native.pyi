@@ -462,6 +462,12 @@ class Plan:
         `lines` has status lines by status, `fields` what the server adds to every head; `close` ends the client's
         connection.
         """
+    def answer_parts(
+        self, endpoint: Endpoint, data: bytes
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes, list[tuple[bytes, bytes]], bool] | None:
+        """The same in parts: status, header fields, body, trailer fields, and whether the endpoint's connection may
+        carry another request.
+        """
     def request(self, endpoint: Endpoint, remaining_ms: int | None = None) -> bytes:
         """The whole request for one attempt: `head`, and the body that is kept."""
     @property

@@ -11,35 +11,34 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
+from waypost.asgi_sink import AsgiSink
 from waypost.config.units import format_size
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
-from waypost.exchange.exchange import Exchange
-from waypost.exchange.sink import Headers, Sink
+from waypost.exchange.begun import Begun
+from waypost.exchange.direct import Direct
 from waypost.exchange.stall import Stall
 from waypost.exchange.upload import Upload
 
 if TYPE_CHECKING:
     from waypost._native import Intake
     from waypost.app import Gateway, Generation
+    from waypost.fastpath.hand import Hand
 
-__all__ = ["GONE", "REFUSED", "AsgiSink", "DataPath", "too_large"]
+__all__ = ["HAND", "REFUSED", "DataPath", "too_large"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-GONE: Final = "waypost.gone"
-"""An extension of the scope. Its `call` takes a function to call when the client has left, or `None`: cheaper than
-a task that waits in `receive`."""
+HAND: Final = "waypost.hand"
+"""An extension of the scope: its `hand` is the server's (`fastpath/hand.py`)."""
 REFUSED: Final = "waypost.refused"
 """An extension of the scope, there once the server has refused the rest of the request: the error that it answered. The
 application then sees a client that has left."""
-_HIGH_WATER: Final = 256 * 1024
-"""Bytes of a response that wait for the client before reading from the endpoint pauses."""
 _DISCARD_TIME: Final = 1.0
 """Seconds for which input is read and thrown away after an early refusal: closing at once could lose the answer."""
 _DISCARD_FREELY: Final = 64 * 1024
@@ -49,121 +48,6 @@ _logger = logging.getLogger("waypost")
 
 class _Disconnected(Exception):  # noqa: N818 - an event, not an error
     """The client left before its request was complete."""
-
-
-class AsgiSink(Sink):
-    """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
-
-    __slots__ = ("_aborted", "_chunks", "_ended", "_headers", "_loop", "_paused", "_size", "_status", "_trailers",
-                 "_waiter", "began", "exchange", "release", "sent")  # fmt: skip
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.exchange: Exchange | None = None
-        """Whom to slow down."""
-        self.release: Callable[[], None] | None = None
-        """Called once the request's bytes are not needed any more."""
-        self.began = False
-        """The client was given the head, or is about to be."""
-        self.sent = 0
-        self._loop = loop
-        self._status = 0
-        self._headers: Headers = []
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._ended = False
-        self._aborted = False
-        self._paused = False
-        self._trailers: Sequence[tuple[bytes, bytes]] = ()
-        self._waiter: asyncio.Future[None] | None = None
-
-    # Sink.
-
-    def start(self, status: int, headers: Headers) -> None:
-        self._status = status
-        if status == 304:
-            # Says what a body would have been; servers take it for a promise of one.
-            headers = [field for field in headers if field[0] != b"content-length"]
-        self._headers = headers
-        if self.release is not None:
-            self.release()
-        self._wake()
-
-    def data(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self.sent += len(chunk)
-        self._size += len(chunk)
-        if self._size > _HIGH_WATER and not self._paused and self.exchange is not None:
-            self._paused = True
-            self.exchange.pause()
-        self._wake()
-
-    def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        self._trailers = trailers
-        self._ended = True
-        self._wake()
-
-    def abort(self, error: WaypostError) -> None:
-        _logger.info("a response stopped short: %s", error.message)
-        self._aborted = True
-        self._wake()
-
-    # The application's task.
-
-    def disconnected(self) -> None:
-        """The client left."""
-        self._chunks.clear()
-        self._aborted = True
-        self._wake()
-
-    async def relay(self, send: Send, *, trailers: bool) -> None:
-        """Give all of the response to `send`. Returns early where it stopped short.
-
-        The server then sees an application that did not complete its response, and closes the connection without a
-        clean end, which is what tells the client. `trailers`: the server can send trailers.
-        """
-        while not self._status:
-            if self._aborted:
-                return
-            await self._wait()
-        trailers = trailers and any(name == b"trailer" for name, _ in self._headers)
-        start: dict[str, Any] = {"type": "http.response.start", "status": self._status, "headers": self._headers}
-        if trailers:
-            start["trailers"] = True
-        self.began = True
-        await send(start)
-        while True:
-            chunks = self._chunks
-            if not chunks and not self._ended and not self._aborted:
-                await self._wait()
-                continue
-            self._chunks = []
-            self._size = 0
-            ended = self._ended
-            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            if body or ended:
-                await send({"type": "http.response.body", "body": body, "more_body": not ended})
-            if ended:
-                break
-            if self._aborted and not self._chunks:
-                return
-            if self._paused and self._size <= _HIGH_WATER:
-                self._paused = False
-                if self.exchange is not None:
-                    self.exchange.resume()
-        if trailers:
-            await send({"type": "http.response.trailers", "headers": list(self._trailers), "more_trailers": False})
-
-    async def _wait(self) -> None:
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
 
 class DataPath:
@@ -210,8 +94,9 @@ class DataPath:
 class _Request:
     """One request, from its head to the end of its response."""
 
-    __slots__ = ("_budgeted", "_complete", "_exchanged", "_gateway", "_generation", "_intake", "_length", "_receive",
-                 "_received", "_runtime", "_scope", "_send", "dialect", "id", "started")  # fmt: skip
+    __slots__ = ("_budgeted", "_complete", "_exchanged", "_extensions", "_gateway", "_generation", "_hand", "_intake",
+                 "_length", "_receive", "_received", "_runtime", "_scope", "_send", "dialect", "id",
+                 "started")  # fmt: skip
 
     def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
         self.id = ""
@@ -230,6 +115,8 @@ class _Request:
         self._budgeted = 0  # bytes taken from the gateway's budget
         self._intake: Intake | None = None
         self._exchanged = False  # what becomes of it is its exchange's to tell
+        self._extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
+        self._hand: Hand | None = self._extensions[HAND]["hand"] if HAND in self._extensions else None
 
     async def run(self) -> None:
         scope = self._scope
@@ -247,7 +134,12 @@ class _Request:
         self.dialect = intake.dialect
         self._length = intake.length
         try:
-            await self._exchange(intake, await self._read() if intake.buffered else None)
+            body = None
+            if intake.buffered:
+                body = self._given()
+                if body is None:
+                    body = await self._read()
+            await self._exchange(intake, body)
         finally:
             self._release()
 
@@ -284,7 +176,7 @@ class _Request:
         self._record(None if refusal is None else refusal.code, 0 if refusal is None else refusal.status, self.id, 0)
 
     def _refusal(self) -> WaypostError | None:
-        return (self._scope.get("extensions") or {}).get(REFUSED)
+        return self._extensions.get(REFUSED)
 
     def _record(self, code: str | None, status: int, request_id: str, size: int) -> None:
         if self._exchanged:
@@ -305,26 +197,58 @@ class _Request:
 
     # The request.
 
+    def _given(self) -> bytes | None:
+        """The whole body, where the server has it in hand, and there is room for it."""
+        length, generation = self._length, self._generation
+        if self._hand is None or length is None or length > generation.body_limit:
+            return None
+        budget = self._gateway.budget
+        if not budget.take(length, generation.buffered_limit):
+            return None
+        body = self._hand.body(self._receive)
+        if body is None:
+            budget.give(length)
+            return None
+        self._budgeted = length
+        self._received = len(body)
+        self._complete = True
+        return body
+
     async def _read(self) -> bytes:
         """The whole body."""
         limit = self._generation.body_limit
         if self._length is not None and self._length > limit:
             raise too_large(limit)
+        begun = Begun(self._receive())
+        if begun.done:
+            message = begun.result
+            body: bytes = message.get("body", b"")
+            size = len(body)
+            whole = message["type"] == "http.request" and not message.get("more_body", False)
+            if whole and size <= limit and self._gateway.budget.take(size, self._generation.buffered_limit):
+                # Most messages are there at once, and need no timer.
+                self._take(message)
+                self._budgeted = size
+                self._check_length()
+                return body
         chunks: list[bytes] = []
         with Stall(self._runtime) as stall:
-            while not self._complete:
-                chunk: bytes = (await self._next()).get("body", b"")
-                if not chunk:
-                    continue
+            message = self._take(await begun)
+            while True:
+                chunk: bytes = message.get("body", b"")
                 if self._received > limit:
                     raise too_large(limit)
-                size = len(chunk)
-                if not self._gateway.budget.take(size, self._generation.buffered_limit):
-                    stall.hold()
-                    await self._wait_for_room(size)
-                self._budgeted += size
-                chunks.append(chunk)
-                stall.restart()
+                if chunk:
+                    size = len(chunk)
+                    if not self._gateway.budget.take(size, self._generation.buffered_limit):
+                        stall.hold()
+                        await self._wait_for_room(size)
+                    self._budgeted += size
+                    chunks.append(chunk)
+                    stall.restart()
+                if self._complete:
+                    break
+                message = await self._next()
         self._check_length()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -334,7 +258,9 @@ class _Request:
             raise WaypostError("overloaded", message)
 
     async def _next(self) -> MutableMapping[str, Any]:
-        message = await self._receive()
+        return self._take(await self._receive())
+
+    def _take(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if message["type"] == "http.disconnect":
             raise _Disconnected
         self._complete = not message.get("more_body", False)
@@ -365,7 +291,6 @@ class _Request:
     async def _exchange(self, intake: Intake, body: bytes | None) -> None:
         plan = intake.plan(body)
         runtime = self._runtime
-        scope = self._scope
         first = b""
         upload: Upload | None = None
         if body is None:
@@ -378,48 +303,54 @@ class _Request:
                 upload = Upload(self._length)
         body = None  # the plan has it, for as long as it is needed
         sink = AsgiSink(runtime.loop)
-        exchange = Exchange(runtime, self._generation.settings, plan, sink, upload=upload)
+        direct = sink.direct = runtime.resting.pop() if runtime.resting else Direct(runtime, sink)
+        direct.sink = sink
         self._exchanged = True
-        sink.exchange = exchange
         sink.release = self._release
-        extensions = scope.get("extensions") or {}
-        gone: Callable[[Callable[[], None] | None], None] | None = None
+        hand = self._hand
+        if hand is not None and hand.answers(self._send):
+            sink.hand = hand
         listener: asyncio.Task[None] | None = None
 
         def left() -> None:
-            exchange.cancel()
+            direct.cancel()
             sink.disconnected()
 
         try:
-            exchange.begin()
+            direct.begin(self._generation.settings, plan, upload, forwards=plan.forwards)
             if upload is not None:
-                listener = runtime.loop.create_task(self._stream(exchange, sink, first))
-            elif GONE in extensions and self._complete:
-                gone = extensions[GONE]["call"]
-                gone(left)
+                listener = runtime.loop.create_task(self._stream(direct, sink, first))
+            elif hand is not None and self._complete:
+                hand.when_gone(left)
             else:
-                listener = runtime.loop.create_task(self._listen(exchange, sink))
-            await sink.relay(self._send, trailers="http.response.trailers" in extensions)
+                listener = runtime.loop.create_task(self._listen(direct, sink))
+            await sink.relay(self._send, trailers="http.response.trailers" in self._extensions)
         finally:
             self.started = sink.began
-            if self._gateway.draining and not exchange.done:
-                exchange.fail(_stopping())  # the time that a drain may take is over
-            exchange.cancel()
-            sink.exchange = sink.release = None  # a cycle would be the garbage collector's work
-            if gone is not None:
-                gone(None)
+            if self._gateway.draining:
+                exchange = direct.go_on()
+                if exchange is not None and not exchange.done:
+                    exchange.fail(_stopping())  # the time that a drain may take is over
+            direct.cancel()
+            sink.direct = sink.release = None  # a cycle would be the garbage collector's work
+            if hand is not None:
+                hand.when_gone(None)
             if listener is not None and not listener.done():
                 listener.cancel()
+            runtime.resting.append(direct)
 
-    async def _listen(self, exchange: Exchange, sink: AsgiSink) -> None:
+    async def _listen(self, direct: Direct, sink: AsgiSink) -> None:
         """Wait for the client to leave."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        exchange.cancel()
+        direct.cancel()
         sink.disconnected()
 
-    async def _stream(self, exchange: Exchange, sink: AsgiSink, chunk: bytes) -> None:
+    async def _stream(self, direct: Direct, sink: AsgiSink, chunk: bytes) -> None:
         """Hand the request body on as it comes, then listen."""
+        exchange = direct.exchange
+        if exchange is None:
+            return  # it was over at once
         writable = asyncio.Event()
         exchange.on_writable = writable.set
         try:
@@ -435,12 +366,12 @@ class _Request:
             refusal = self._refusal()
             if refusal is not None:
                 exchange.fail(refusal)
-            exchange.cancel()
+            direct.cancel()
             sink.disconnected()
             return
         except Exception as exc:  # noqa: BLE001 - a task of its own: nobody else would tell the client
             exchange.defect(exc)
-        await self._listen(exchange, sink)
+        await self._listen(direct, sink)
 
 
 def _stopping() -> WaypostError:

@@ -10,7 +10,6 @@ import math
 from typing import Protocol, cast
 
 from waypost._native import Endpoint, Plan
-from waypost.errors import WaypostError
 from waypost.exchange.connection import Connection
 from waypost.exchange.exchange import Exchange
 from waypost.exchange.runtime import Runtime, Settings
@@ -27,42 +26,42 @@ class DirectSink(Sink, Protocol):
     __slots__ = ()
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        """`data` is what the only attempt's connection gave. Where that is a whole response to be delivered, take it: the
-        message is over.
+        """Take `data`, which the only attempt's connection gave, if it is a whole response that is to be delivered.
 
         Says whether the connection can be used again; `None` where `data` is anything else, and nothing was done.
         """
 
 
 class Direct(Timer):
-    """Carries messages to `sink`, one after the other. Used from its event loop only."""
+    """Carries messages, one after the other. Used from its event loop only."""
 
-    __slots__ = ("_began", "_connection", "_endpoint", "_plan", "_runtime", "_settings", "_sink", "exchange")
+    __slots__ = ("_began", "_connection", "_endpoint", "_plan", "_runtime", "_settings", "exchange", "sink")
 
     def __init__(self, runtime: Runtime, sink: DirectSink) -> None:
         super().__init__(lasting=True)
+        self.sink = sink
+        """Where responses go."""
         self.exchange: Exchange | None = None
         """The exchange under way, where the way of the message is not direct."""
         self._runtime = runtime
-        self._sink = sink
         self._began = 0.0
         self._plan: Plan | None = None
         self._endpoint: Endpoint | None = None
         self._settings: Settings | None = None
         self._connection: Connection | None = None  # not `None`: a message is on its direct way
 
-    def begin(self, settings: Settings, plan: Plan, upload: Upload | None = None) -> None:
-        """Carry a message that needs no translation. `plan` has the whole body, or it comes as `upload`."""
+    def begin(self, settings: Settings, plan: Plan, upload: Upload | None = None, *, forwards: bool = True) -> None:
+        """Carry a message. `plan` has the whole body, or it comes as `upload`; `forwards` is what the plan says."""
         runtime = self._runtime
         step = plan.begin()
-        if isinstance(step, Endpoint) and upload is None and plan.deadline_ms is None:
+        if isinstance(step, Endpoint) and upload is None and forwards and plan.deadline_ms is None:
             place = settings.place(step)
             connection = None if place.hedged else runtime.pool.take(place.key, plan.idempotent)
             if connection is not None:
                 try:
                     data = plan.request(step)
-                except WaypostError:
-                    runtime.pool.give(connection)  # the exchange will say so
+                except Exception:  # noqa: BLE001 - the exchange finds the same, and says so
+                    runtime.pool.give(connection)
                 else:
                     began = self._began = runtime.loop.time()
                     self._plan = plan
@@ -73,19 +72,26 @@ class Direct(Timer):
                     runtime.wheel.schedule(self, began + place.patience)
                     connection.write(data)
                     return
-        self.exchange = exchange = Exchange(runtime, settings, plan, self._sink, upload=upload, timer=self)
+        self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, upload=upload, timer=self)
         exchange.begin(step)
 
     def forget(self) -> None:
         """The exchange is over."""
         self.exchange = None
 
+    def cancel(self) -> None:
+        """The client left, or nothing is to be carried any more."""
+        exchange = self.go_on()
+        if exchange is not None:
+            exchange.cancel()
+            self.exchange = None
+
     def go_on(self) -> Exchange | None:
         """The exchange of the message under way, which goes on with what has happened. `None`: there is no message."""
         connection, self._connection = self._connection, None
         if connection is not None:
             plan, settings = cast(Plan, self._plan), cast(Settings, self._settings)
-            self.exchange = exchange = Exchange(self._runtime, settings, plan, self._sink, timer=self)
+            self.exchange = exchange = Exchange(self._runtime, settings, plan, self.sink, timer=self)
             exchange.take_up(cast(Endpoint, self._endpoint), connection, self._began)
             self._plan = self._endpoint = None
         return self.exchange
@@ -105,7 +111,7 @@ class Direct(Timer):
             return
         self._connection = None  # what the client's side does meanwhile is not about this message any more
         try:
-            reusable = self._sink.answer(plan, endpoint, data)
+            reusable = self.sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
             self._connection = connection
             exchange = self.go_on()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from waypost._native import Endpoint, Recorder, Snapshot
 from waypost.config.proxy import Proxy
@@ -13,6 +14,9 @@ from waypost.exchange.line import Line
 from waypost.exchange.pool import Key, Pool
 from waypost.exchange.tls import Tls
 from waypost.exchange.wheel import Wheel
+
+if TYPE_CHECKING:
+    from waypost.exchange.direct import Direct
 
 __all__ = ["Runtime", "Settings"]
 
@@ -58,7 +62,7 @@ class Settings:
 class Runtime:
     """What belongs to one event loop: timers, connections, who waits, checks. Lives until `close`; survives reloads."""
 
-    __slots__ = ("checks", "line", "loop", "pool", "wheel")
+    __slots__ = ("checks", "line", "loop", "pool", "resting", "wheel")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, recorder: Recorder | None = None, lines: list[Line] | None = None
@@ -69,6 +73,8 @@ class Runtime:
         self.wheel = Wheel(loop)
         self.pool = Pool(loop, self.wheel, recorder)
         self.checks = Checks(self)
+        self.resting: list[Direct] = []
+        """Those that carry no message."""
 
     def follow(self, snapshot: Snapshot, settings: Settings) -> None:
         """This configuration is in force from now on: limits may have been raised, and checks come or gone."""
@@ -78,5 +84,7 @@ class Runtime:
     def close(self) -> None:
         """Stop checking, and close idle connections. Exchanges under way keep theirs until they are over."""
         self.checks.close()
+        for direct in self.resting:
+            self.wheel.cancel(direct)
         self.pool.close()
         self.line.close()

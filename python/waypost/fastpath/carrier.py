@@ -76,10 +76,7 @@ class Carrier(Timed):
 
     def cancel(self) -> None:
         """The client left."""
-        exchange = self.exchange
-        if exchange is not None:
-            exchange.cancel()
-        self._direct.forget()
+        self._direct.cancel()
         self._release()
 
     def close(self) -> None:

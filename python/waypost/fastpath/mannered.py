@@ -3,7 +3,7 @@
 - What its parser refuses is answered as JSON, with a code; heads are bounded in length and time.
 - An HTTP/1.0 client gets no chunks.
 - A client that sends many requests at once has few of them read at a time.
-- An application can be called when the client leaves, without a task that waits for it.
+- Waypost's own application gets a hand (`hand.py`).
 - The head of a response goes out with what the application sends right behind it.
 """
 
@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from waypost.asgi import GONE, REFUSED
+from waypost.asgi import HAND, REFUSED
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
+from waypost.fastpath.hand import Hand
 from waypost.fastpath.names import STATUS_LINE, FlowControl, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from waypost.descriptors import Descriptors
 
@@ -56,8 +56,8 @@ class Mannered(HttpToolsProtocol):
         self._upgraded = False
         self._flow = cast(_Flow, None)
         self._behind = b""  # what came behind messages that wait, not parsed
-        self._running: RequestResponseCycle | None = None  # the message that the application has
-        self._on_gone: Callable[[], None] | None = None
+        self.running: RequestResponseCycle | None = None  # the message that the application has
+        self.hand: Hand | None = None  # its hand
         self._joined: _Joined | None = None  # what it writes to
         self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
 
@@ -129,7 +129,10 @@ class Mannered(HttpToolsProtocol):
         self.flow = self._flow = _Flow(transport)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
+        self.running = cycle
+        extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
+        hand: Hand = extensions[HAND]["hand"]
+        self.hand = hand
         self._joined = _Joined(self)
         cycle.transport = cast("asyncio.Transport", self._joined)
         super()._start_asgi_task(cycle, app)
@@ -155,15 +158,14 @@ class Mannered(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._behind = b""
-        running = self._running
+        running = self.running
         if running is not None and not running.response_complete:
             # uvicorn tells the last message only, which waits where several were sent at once.
             running.disconnected = True
             running.message_event.set()
         super().connection_lost(exc)
-        gone, self._on_gone = self._on_gone, None
-        if gone is not None:
-            gone()
+        if self.hand is not None:
+            self.hand.gone()
 
     def on_message_begin(self) -> None:
         self._within = True
@@ -171,11 +173,7 @@ class Mannered(HttpToolsProtocol):
         self._heads += 1
         self.head_begins()
         super().on_message_begin()
-        # So that nobody has to wait in `receive` for the client to leave.
-        self.scope["extensions"] = {GONE: {"call": self._call_when_gone}}
-
-    def _call_when_gone(self, callback: Callable[[], None] | None) -> None:
-        self._on_gone = callback
+        self.scope["extensions"] = {HAND: {"hand": Hand(self)}}
 
     def on_headers_complete(self) -> None:
         self._heading = -1

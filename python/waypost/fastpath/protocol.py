@@ -196,13 +196,12 @@ class Protocol(Mannered):
             self.refuse(error)
             return
         if not found:
-            if found is None:
-                if self._state == "boundary":
-                    self._state = "head"
-                    self._raw += data
-                    self._expect(_HEAD_TIME)
-            else:
+            if found is not None:
                 self._hand_over(data)
+            elif self._state == "boundary":
+                self._state = "head"
+                self._raw += data
+                self._expect(_HEAD_TIME)
             return
         if found[1] is None:
             raw = data
@@ -395,9 +394,10 @@ class Protocol(Mannered):
 
     def _hand_over(self, data: bytes) -> None:
         """What has come since the boundary is uvicorn's."""
-        raw = data if self._state == "boundary" else bytes(self._raw)
-        self._forget()
-        self._give_to_uvicorn(raw)
+        if self._state != "boundary":
+            data = bytes(self._raw)
+            self._forget()
+        self._give_to_uvicorn(data)
 
     def _give_to_uvicorn(self, raw: bytes) -> None:
         self._state = "uvicorn"

@@ -1,5 +1,6 @@
 //! `Plan`: one message between its decision and its end.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -137,6 +138,13 @@ impl Plan {
         self.responds(response, endpoint, attempts);
         let snapshot = &self.shared.snapshot;
         snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, &response.head, begin, close)
+    }
+
+    /// All of a response, if `data` has it and it is the answer: the exchange is then over.
+    fn whole<'d>(&self, data: &'d [u8]) -> Option<(ResponseHead, Cow<'d, [u8]>, http1::ResponseEnd)> {
+        let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
+        let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else { return None };
+        self.exchange.answer(head.status).then(|| (ResponseHead::new(head, false), body, end))
     }
 
     /// The client is given this response.
@@ -430,17 +438,10 @@ impl Plan {
         fields: &[u8],
         close: bool,
     ) -> PyResult<Option<(Bound<'py, PyBytes>, bool, bool)>> {
-        let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
-        let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else {
-            return Ok(None);
-        };
-        let Some(line) = lines.get_item(head.status)? else { return Ok(None) };
-        if !self.exchange.answer(head.status) {
-            return Ok(None);
-        }
-        let response = ResponseHead::new(head, false);
-        let begin = [line.cast::<PyBytes>()?.as_bytes(), fields];
-        let mut relay = self.relay(&response, endpoint, 1, begin, close);
+        let Some((head, body, end)) = self.whole(data) else { return Ok(None) };
+        let line = lines.get_item(head.head.status)?;
+        let line = line.ok_or_else(|| PyValueError::new_err("there is no line for this status"))?;
+        let mut relay = self.relay(&head, endpoint, 1, [line.cast::<PyBytes>()?.as_bytes(), fields], close);
         let body = if relay.body { &*body } else { b"" };
         let bytes = if relay.chunked {
             http1::append_chunked(&mut relay.head, body, &end.trailers);
@@ -450,6 +451,21 @@ impl Plan {
         };
         self.record(py, body.len(), Why::Ok)?;
         Ok(Some((bytes, relay.persistent, end.reusable)))
+    }
+
+    /// The same in parts: status, header fields, body, trailer fields, and whether the endpoint's connection may carry
+    /// another request.
+    fn answer_parts<'py>(
+        &self,
+        py: Python<'py>,
+        endpoint: &Endpoint,
+        data: &[u8],
+    ) -> PyResult<Option<Parts<'py>>> {
+        let Some((head, body, end)) = self.whole(data) else { return Ok(None) };
+        let fields = self.relayed(py, &head, endpoint, 1)?;
+        self.record(py, body.len(), Why::Ok)?;
+        let trailers = list(py, end.trailers.iter())?;
+        Ok(Some((head.head.status, fields, PyBytes::new(py, &body), trailers, end.reusable)))
     }
 
     /// Let go of the body: no other attempt will be made.
@@ -471,6 +487,9 @@ impl Plan {
         joined(py, &head, body)
     }
 }
+
+/// Status, header fields, body, trailer fields, whether a connection can be used again.
+type Parts<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py, PyList>, bool);
 
 /// Both, one behind the other.
 pub(crate) fn joined<'py>(py: Python<'py>, head: &[u8], body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {

@@ -6,6 +6,7 @@ import pytest
 from waypost import asgi
 from waypost.errors import WaypostError
 from waypost.exchange import stall
+from waypost.exchange.direct import Direct
 from waypost.exchange.exchange import Exchange
 
 QUERY = {"id": "q1", "kind": "query", "content": "x"}
@@ -256,10 +257,11 @@ def test_a_head_that_cannot_be_written_is_answered_at_once(
         if reused:
             assert (await client.send(method="GET", path="/v1/models")).status == 200
 
-        def make(runtime, settings, plan, *rest, **more):
-            return Exchange(runtime, settings, Headless(plan, error), *rest, **more)
+        def begin(self, settings, plan, *rest, **more):
+            carry(self, settings, Headless(plan, error), *rest, **more)
 
-        monkeypatch.setattr(asgi, "Exchange", make)
+        carry = Direct.begin
+        monkeypatch.setattr(Direct, "begin", begin)
         pieces = [b"abc", b"def"] if streamed else [b"abc"]
         answer = await client.send(pieces=pieces, **UPLOAD)
         assert (answer.status, answer.json["error"]["code"], answer.complete) == (status, code, True)
@@ -276,7 +278,7 @@ def test_an_exchange_that_cannot_begin_is_answered_and_released(run, scripts, mo
     async def body(world):
         client = world.client(await world.dead())
 
-        def begin(_):
+        def begin(*_):
             raise ValueError("a defect")
 
         monkeypatch.setattr(Exchange, "begin", begin)

@@ -1,0 +1,86 @@
+"""What the server does for Waypost's own application beside ASGI: an extension of the scope, for one message.
+
+It saves what ASGI costs between the two: events, messages, a head that is taken apart and put together again. Where
+middleware stands between, its `receive` and `send` are not the server's, and everything goes through them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from waypost.fastpath.names import STATUS_LINE, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from waypost._native import Endpoint, Plan
+    from waypost.fastpath.mannered import Mannered
+
+__all__ = ["Hand"]
+
+
+class Hand:
+    """The server's hand for one message."""
+
+    __slots__ = ("_gone", "_protocol")
+
+    def __init__(self, protocol: Mannered) -> None:
+        self._protocol = protocol
+        self._gone: Callable[[], None] | None = None
+
+    @property
+    def _cycle(self) -> RequestResponseCycle | None:
+        """uvicorn's side of the message, while the application has the other one. Kept here, it would keep itself."""
+        protocol = self._protocol
+        return protocol.running if protocol.hand is self else None
+
+    # The application's calls.
+
+    def when_gone(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` when the client has left, or nothing any more: no task has to wait in `receive` for that."""
+        self._gone = callback
+        cycle = None if callback is None else self._cycle
+        if cycle is not None and cycle.disconnected:
+            self.gone()
+
+    def body(self, receive: Callable[[], Awaitable[Any]]) -> bytes | None:
+        """The whole body of the request, if it is there and has not been received."""
+        cycle = self._cycle
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        if receive != cycle.receive:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()
+        self._protocol.flow.resume_reading()
+        return body
+
+    def answers(self, send: Callable[[Any], Awaitable[None]]) -> bool:
+        """Whether `answer` may be used instead of `send`."""
+        cycle = self._cycle
+        return cycle is not None and send == cycle.send and not cycle.access_log
+
+    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
+        """As `DirectSink.answer`, for the HTTP/1 client."""
+        protocol, cycle = self._protocol, self._cycle
+        if cycle is None or cycle.disconnected or cycle.response_started or protocol.flow.write_paused:
+            return None
+        answer = plan.answer(endpoint, data, STATUS_LINE, protocol.default_fields(), not cycle.keep_alive)
+        if answer is None:
+            return None
+        response, persistent, reusable = answer
+        self._gone = None
+        cycle.response_started = cycle.response_complete = True
+        cycle.message_event.set()
+        protocol.transport.write(response)
+        if not persistent:
+            protocol.transport.close()
+        cycle.on_response()
+        return reusable
+
+    # The server's call.
+
+    def gone(self) -> None:
+        """The client has left."""
+        gone, self._gone = self._gone, None
+        if gone is not None:
+            gone()
