@@ -49,3 +49,36 @@ fn one_rule_with_ten_thousand_alternatives_and_ten_thousand_rules_of_one_value()
     assert_eq!(matcher.matches(br#"{"kind": "model", "b": 77, "c": "xy", "a": "v1"}"#).unwrap(), [0, 78]);
     assert_eq!(matcher.first(br#"{"kind": "model", "b": 77, "c": "y"}"#).unwrap(), None);
 }
+
+#[test]
+fn values_of_every_length_are_found_and_told_apart() {
+    let value = |length: usize, last: char| format!("{}{last}", "x".repeat(length));
+    let wanted: Vec<String> = (0..70).flat_map(|length| ['a', 'b'].map(|last| value(length, last))).collect();
+    let rules: Vec<Pattern> =
+        wanted.iter().map(|value| Matcher::parse(&convert(&json!({"k": [value]}))).unwrap()).collect();
+    let matcher = Matcher::new(&rules, Options::default());
+    let first = |value: &str| matcher.first(json!({"k": value}).to_string().as_bytes()).unwrap();
+    for (rank, value) in wanted.iter().enumerate() {
+        assert_eq!(first(value), Some(rank));
+    }
+    assert!(
+        (0..72).all(|length| first(&value(length, 'c')).is_none() && first(&"x".repeat(length)).is_none())
+    );
+}
+
+#[test]
+fn a_literal_before_or_behind_a_star_is_all_that_is_asked() {
+    let patterns = ["ab*", "*ab", "ab", "a*b", "*"].map(|wildcard| json!({"k": [{"wildcard": wildcard}]}));
+    // Many others, so that they are found by what they begin and end with.
+    let others =
+        (0..50).map(|i| json!({"k": [{"wildcard": format!("{i}*{i}")}, {"prefix": format!("{i}x")}]}));
+    let patterns: Vec<Json> = patterns.into_iter().chain(others).collect();
+    let rules: Vec<Pattern> = patterns.iter().map(|p| Matcher::parse(&convert(p)).unwrap()).collect();
+    let matcher = Matcher::new(&rules, Options::default());
+    let matches = |value: &str| matcher.matches(json!({"k": value}).to_string().as_bytes()).unwrap();
+    assert_eq!(matches("ab"), [0, 1, 2, 3, 4]);
+    assert_eq!(matches("abc"), [0, 4]);
+    assert_eq!(matches("cab"), [1, 4]);
+    assert_eq!(matches("a"), [4]);
+    assert_eq!(matches("acb"), [3, 4]);
+}

@@ -41,6 +41,16 @@ fn no_body_can_forge_what_is_reserved() {
 }
 
 #[test]
+fn an_array_is_one_under_both_of_its_names() {
+    let context = json!([{"type": "memory", "ref": "a"}, {"type": "document", "ref": "b"}]);
+    sees(
+        &Sent::envelope(&json!({"id": "1", "kind": "model", "context": context})),
+        &[json!({"context": {"type": ["memory"]}, "body": {"context": {"ref": ["a"]}}})],
+        &[json!({"context": {"type": ["memory"]}, "body": {"context": {"ref": ["b"]}}})],
+    );
+}
+
+#[test]
 fn headers_are_lists_of_values_by_lower_case_name() {
     let sent = Sent::envelope(&json!({"id": "1", "kind": "model"}))
         .header("x-tier", "gold")

@@ -78,6 +78,11 @@ impl Wildcard {
         self.middle.iter().map(|piece| &**piece)
     }
 
+    /// Whether it is one literal, before or behind a star: every text that begins or ends with that matches.
+    pub(crate) fn is_affix(&self) -> bool {
+        self.tail.is_some() && self.middle.is_empty() && (self.head.is_empty() || self.tail().is_empty())
+    }
+
     /// Whether the whole of `text` matches. Linear in the length of `text`.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {

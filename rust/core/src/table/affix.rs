@@ -14,10 +14,10 @@ pub(crate) struct Affixes {
     /// The first eight of those, and which bytes of the number they are.
     begin: (u64, u64),
     /// By string, the eight bytes behind the common ones, as a number that sorts as they do; those that are missing are 0.
-    keys: Vec<u64>,
-    /// Every sixteenth of them, every sixteenth of those, and so on: a search goes from the last level, which is small,
-    /// to the first, and reads a few neighbours on each.
-    levels: Vec<Vec<u64>>,
+    keys: Level,
+    /// The first of each row, the first of each row of those, and so on: a search goes from the last level, which is small,
+    /// to the first, and reads one row of each.
+    levels: Vec<Level>,
     strings: Vec<Affix>,
     bytes: Vec<u8>,
     /// In bytes, the longest of them: nobody has to look at more of a text.
@@ -40,9 +40,47 @@ struct Affix {
 
 const NONE: u32 = u32::MAX;
 
-/// Of how many keys the level above has one. So many are compared all: that takes less time than to halve them again and
-/// again, where each step waits for the one before.
-const STEP: usize = 16;
+/// Some keys, of which the level above has the first. All are compared: that takes less time than to halve them again and
+/// again, where each step waits for the one before. They are a line of the processor's cache.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Row([u64; STEP]);
+
+const STEP: usize = 8;
+
+/// Keys, ascending.
+#[derive(Clone, Debug, Default)]
+struct Level {
+    rows: Vec<Row>,
+    /// How many keys there are; the last row may have room for more.
+    count: usize,
+}
+
+impl Level {
+    fn new(keys: &[u64]) -> Self {
+        let row = |keys: &[u64]| {
+            let mut row = Row([0; STEP]);
+            row.0.iter_mut().zip(keys).for_each(|(to, from)| *to = *from);
+            row
+        };
+        Self { rows: keys.chunks(STEP).map(row).collect(), count: keys.len() }
+    }
+
+    /// How many keys are less than one, it being known that there is none, or that this row has the last that is.
+    #[inline]
+    fn less(&self, key: u64, row: usize) -> usize {
+        let before = row * STEP;
+        // With a length that is known beforehand, the compiler makes more of it than it is worth.
+        let count = self.count.saturating_sub(before).min(STEP);
+        let keys = self.rows.get(row).and_then(|row| row.0.get(..count)).unwrap_or_default();
+        before + keys.iter().map(|other| usize::from(*other < key)).sum::<usize>()
+    }
+
+    #[inline]
+    fn get(&self, at: usize) -> Option<u64> {
+        self.rows.get(at / STEP).filter(|_| at < self.count)?.0.get(at % STEP).copied()
+    }
+}
 
 impl Affixes {
     /// Each with its predicate, and whether that holds wherever the string is found.
@@ -52,6 +90,7 @@ impl Affixes {
         if let (Some((first, ..)), Some((last, ..))) = (strings.first(), strings.last()) {
             out.common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
         }
+        let mut keys = Vec::with_capacity(strings.len());
         for (bytes, id, enough) in strings {
             // The one before is a prefix, or one of its prefixes is, or none is.
             let mut parent = narrow(out.strings.len().wrapping_sub(1));
@@ -63,24 +102,21 @@ impl Affixes {
             }
             out.nested |= parent != NONE;
             out.longest = out.longest.max(bytes.len());
-            out.keys.push(key(&bytes, out.common));
+            keys.push(key(&bytes, out.common));
             let (start, length) = (narrow(out.bytes.len()), narrow(bytes.len()));
             out.bytes.extend_from_slice(&bytes);
             out.strings.push(Affix { start, length, id, enough, parent });
         }
-        let mut below = &out.keys;
-        while below.len() > STEP {
-            let level = below.iter().copied().step_by(STEP).collect();
-            out.levels.push(level);
-            let Some(level) = out.levels.last() else { break };
-            below = level;
+        out.keys = Level::new(&keys);
+        while keys.len() > STEP {
+            keys = keys.into_iter().step_by(STEP).collect();
+            out.levels.push(Level::new(&keys));
         }
         if let Some(affix) = out.strings.first() {
             let length = out.common.min(8);
             let mask = if length == 0 { 0 } else { u64::MAX << (64 - 8 * length) };
             out.begin = (key(out.bytes(affix), 0) & mask, mask);
         }
-        out.keys.shrink_to_fit();
         out.strings.shrink_to_fit();
         out.bytes.shrink_to_fit();
         out
@@ -131,38 +167,53 @@ impl Affixes {
         // Only among strings with the same key does the whole string say which is greater.
         let same = self.first_from(key);
         let mut after = same;
-        if self.keys.get(same) == Some(&key) {
-            let end = self.keys.partition_point(|other| *other <= key);
-            let ties = self.strings.get(same..end).unwrap_or_default();
-            after += ties.partition_point(|affix| self.bytes(affix) <= text);
+        if self.keys.get(same) == Some(key) {
+            let behind = self.strings.get(same..).unwrap_or_default();
+            let is_before = |affix: &Affix| self.key_of(affix) == key && self.bytes(affix) <= text;
+            after += behind.partition_point(is_before);
         }
         let mut at = narrow(after.wrapping_sub(1));
         // Most that are no prefixes can be told by their keys, without a look at anything else.
-        let nearest = self.keys.get(at as usize).copied().unwrap_or_default();
+        let nearest = self.keys.get(at as usize).unwrap_or_default();
         if !self.nested && key & filled(nearest) != nearest {
             return;
         }
         while let Some(affix) = self.strings.get(at as usize) {
-            if text.starts_with(self.bytes(affix)) {
+            if self.begins(text, key, at as usize, affix) {
                 found(affix.id, affix.enough);
             }
             at = affix.parent;
         }
     }
 
-    /// The first string whose key is at least this one.
-    fn first_from(&self, key: u64) -> usize {
-        // On each level, all before `from` are less, and one of the `STEP` from there on is not, if any is.
-        let search = |keys: &[u64], from: usize| {
-            let keys = keys.get(from..(from + STEP).min(keys.len())).unwrap_or_default();
-            from + keys.iter().map(|other| usize::from(*other < key)).sum::<usize>()
-        };
-        let mut from = 0;
-        for level in self.levels.iter().rev() {
-            // What the one before it stands for begins below it, or further on.
-            from = search(level, from).saturating_sub(1) * STEP;
+    /// Whether a text of this key begins with the string at a position, the first bytes of those that all strings have in
+    /// common being in it.
+    #[inline]
+    fn begins(&self, text: &[u8], key: u64, at: usize, affix: &Affix) -> bool {
+        let length = affix.length as usize;
+        match (length.saturating_sub(self.common), self.keys.get(at)) {
+            // The keys say all of it, and the string's bytes can stay where they are.
+            (rest, Some(own)) if self.common <= 8 && rest <= 8 => {
+                let different = (key ^ own) & u64::MAX.checked_shl(narrow(64 - 8 * rest)).unwrap_or_default();
+                different == 0 && text.len() >= length
+            }
+            _ => text.starts_with(self.bytes(affix)),
         }
-        search(&self.keys, from)
+    }
+
+    /// The first string whose key is at least this one.
+    #[inline]
+    fn first_from(&self, key: u64) -> usize {
+        let mut row = 0;
+        for level in self.levels.iter().rev() {
+            // What the last that is less stands for begins below it.
+            row = level.less(key, row).saturating_sub(1);
+        }
+        self.keys.less(key, row)
+    }
+
+    fn key_of(&self, affix: &Affix) -> u64 {
+        key(self.bytes(affix), self.common)
     }
 
     fn bytes(&self, affix: &Affix) -> &[u8] {

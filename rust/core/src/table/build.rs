@@ -59,7 +59,7 @@ impl Index {
     pub(crate) fn build(program: &Program, predicates: &mut Predicates) -> Self {
         let mut options = Options::for_rules(program.len());
         for rank in 0..program.len() {
-            options.push(program.rule(rank), predicates);
+            options.push(program.rule(rank).nodes, predicates);
         }
         let wanted = vec![0; predicates.len()];
         let mut builder = Builder {
@@ -76,7 +76,8 @@ impl Index {
         builder.place(&all, 0);
         let Builder { mut index, mut guards, top, .. } = builder;
         for (id, below) in top {
-            predicates.set_below(id, below);
+            let code = below.alone().map_or(&[][..], |at| program.code_at(at));
+            predicates.set_below(id, below, code);
         }
         guards.sort_unstable();
         guards.dedup();
@@ -141,7 +142,7 @@ fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
                     // Holds for almost any value: "has a value" stands for it, once for all of them.
                     Some(Predicate::AnythingBut(_)) => {
                         let field = predicates.field(id);
-                        out.push(predicates.intern(field, &Predicate::Exists(true)));
+                        out.push(predicates.intern_other(field, &Predicate::Exists(true)));
                     }
                     _ => out.push(id),
                 }
@@ -196,13 +197,14 @@ impl Builder<'_> {
     fn part(&mut self, rules: &[Travelling], depth: usize) -> (Vec<u32>, Vec<Travelling>) {
         let Self { options, wanted, predicates, .. } = self;
         for id in rules.iter().flat_map(|rule| options.open(*rule, depth)).flat_map(|(_, choice)| choice) {
-            if let Some(wanted) = wanted.get_mut(*id as usize) {
+            if let Some(wanted) = wanted.get_mut(predicates.position(*id)) {
                 *wanted += 1;
             }
         }
         let cost = |choice: &[PredicateId]| {
-            let wanted =
-                choice.iter().map(|id| u64::from(wanted.get(*id as usize).copied().unwrap_or_default()));
+            let wanted = choice
+                .iter()
+                .map(|id| u64::from(wanted.get(predicates.position(*id)).copied().unwrap_or_default()));
             // Of those that as few rules want: how dear it is to find out whether one holds, and how likely it will.
             (wanted.sum::<u64>(), choice.iter().map(|id| predicates.price(*id)).max())
         };
@@ -217,7 +219,7 @@ impl Builder<'_> {
             }
         }
         for id in rules.iter().flat_map(|rule| options.open(*rule, depth)).flat_map(|(_, choice)| choice) {
-            if let Some(wanted) = wanted.get_mut(*id as usize) {
+            if let Some(wanted) = wanted.get_mut(predicates.position(*id)) {
                 *wanted = 0;
             }
         }

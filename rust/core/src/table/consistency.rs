@@ -19,7 +19,7 @@ use super::predicates::PredicateId;
 use super::program::{Node, Nodes};
 use super::work;
 use crate::json::Element;
-use crate::pattern::Predicate;
+use crate::pattern::{Pattern, Predicate};
 
 /// An expression whose tests are resolved to the elements that satisfy them.
 enum Goal {
@@ -96,7 +96,17 @@ fn found<'f>(test: &'f [PredicateId], facts: &'f Facts<'_, '_>) -> Option<impl I
     Some(scalars.filter(|entry| facts.any_accepts(test, entry)).map(|entry| entry.element))
 }
 
-/// Whether it can matter which array elements a rule's values are in: whether two of its tests have some in any.
+/// Whether there can be a message for which it matters which array elements a rule's values are in. Where no two of its
+/// fields begin with the same key, they are in no array together.
+pub(crate) fn may_matter(pattern: &Pattern) -> bool {
+    let mut keys: SmallVec<[&str; 8]> =
+        pattern.fields().filter_map(|field| field.path.first()).map(|key| &**key).collect();
+    keys.sort_unstable();
+    // What is below a message's `body` has other names, too.
+    keys.len() > 1 && keys.contains(&"body") || keys.windows(2).any(|pair| pair.first() == pair.last())
+}
+
+/// Whether it does matter in one message which array elements a rule's values are in: whether two of its tests have some in any.
 pub(crate) fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     let bit = |field: FieldId| 1_u64 << (field % 64);
     let in_arrays = facts.view.all().iter().filter(|entry| entry.element != 0);

@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::fields::Fields;
 use super::index::matches;
 use super::predicates::PredicateId;
-use super::program::{Node, Nodes};
+use super::program::{Node, Nodes, Rule};
 use crate::pattern::format_keys;
 
 /// Whether one rule matches one message, and why or why not.
@@ -39,13 +39,13 @@ enum Failure<'p> {
 }
 
 impl Verdict {
-    pub(crate) fn of(rule: Nodes<'_>, fields: &Fields, facts: &Facts<'_, '_>) -> Self {
+    pub(crate) fn of(rule: Rule<'_>, fields: &Fields, facts: &Facts<'_, '_>) -> Self {
         let words = Words { fields, facts };
         let matched = matches(&rule, facts);
         let nothing = Self { matched, path: None, expected: None, seen: None, reason: String::new() };
         if matched {
             let mut held = Vec::new();
-            rule.for_each(|node| words.satisfied(node, &mut held));
+            rule.nodes.for_each(|node| words.satisfied(node, &mut held));
             let reason = if held.is_empty() { "it asks nothing".to_owned() } else { held.join(", ") };
             return Self { reason, ..nothing };
         }
@@ -56,7 +56,7 @@ impl Verdict {
             reason,
             ..nothing.clone()
         };
-        match words.first_failure(rule.clone()) {
+        match words.first_failure(rule.nodes.clone()) {
             Some(Failure::Test(test)) => blame(test, words.unsatisfied(test)),
             Some(Failure::Branches(tests)) => {
                 let shown: Vec<String> = tests.iter().take(4).map(|test| words.unsatisfied(test)).collect();
@@ -71,7 +71,7 @@ impl Verdict {
             // Every test holds somewhere, but not in one array element.
             None => {
                 let mut paths: Vec<String> = Vec::new();
-                words.inside_arrays(rule, &mut paths);
+                words.inside_arrays(rule.nodes, &mut paths);
                 let reason = format!("no single array element satisfies {} together", paths.join(" and "));
                 Self { path: paths.into_iter().next(), reason, ..nothing }
             }
@@ -96,7 +96,7 @@ impl Words<'_, '_, '_> {
     fn expected(self, test: &[PredicateId]) -> String {
         const SHOWN: usize = 8;
         let mut out = String::new();
-        for (index, id) in test.iter().take(SHOWN).enumerate() {
+        for (index, id) in self.facts.predicates.by_age(test).iter().take(SHOWN).enumerate() {
             out.push_str(match index {
                 0 => "",
                 _ if index + 1 == test.len() => " or ",
@@ -151,13 +151,13 @@ impl Words<'_, '_, '_> {
             }
             Node::Test(test) => {
                 let path = self.path(test);
-                let held = test.iter().find(|id| self.facts.holds(**id));
+                let held = self.facts.predicates.by_age(test).into_iter().find(|id| self.facts.holds(*id));
                 out.push(match (held, self.seen(test)) {
-                    (Some(id), Some(_)) if self.facts.predicates.is_equality(*id) => {
-                        format!("{path} is {}", self.facts.predicates.describe(*id))
+                    (Some(id), Some(_)) if self.facts.predicates.is_equality(id) => {
+                        format!("{path} is {}", self.facts.predicates.describe(id))
                     }
                     (Some(id), Some(seen)) => {
-                        format!("{path} {seen} is {}", self.facts.predicates.describe(*id))
+                        format!("{path} {seen} is {}", self.facts.predicates.describe(id))
                     }
                     _ => format!("{path} is missing"),
                 });

@@ -65,7 +65,8 @@ impl<'v, 'a> Facts<'v, 'a> {
     /// Whether one of the predicates of a test holds: equalities come first there, ascending.
     pub(crate) fn any_holds(&self, test: &[PredicateId]) -> bool {
         if test.len() <= FEW {
-            return test.iter().any(|id| self.holds(*id));
+            // What is known takes no look at the predicates.
+            return test.iter().any(|id| self.known.contains(id)) || test.iter().any(|id| self.holds(*id));
         }
         let (equalities, others) = self.split(test);
         let listed = |id: &PredicateId| equalities.binary_search(id).is_ok();
@@ -97,7 +98,9 @@ impl<'v, 'a> Facts<'v, 'a> {
 
     /// The field that a test is for.
     pub(crate) fn field(&self, test: &[PredicateId]) -> Option<FieldId> {
-        test.first().map(|id| self.predicates.field(*id))
+        // One that is known has just been looked at.
+        let id = test.iter().take(FEW).find(|id| self.known.contains(id)).or(test.first());
+        id.map(|id| self.predicates.field(*id))
     }
 
     fn split<'t>(&self, test: &'t [PredicateId]) -> (&'t [PredicateId], &'t [PredicateId]) {

@@ -11,7 +11,7 @@ use super::facts::{Facts, Found};
 use super::fields::FieldId;
 use super::inner::Inner;
 use super::interval::Intervals;
-use super::predicates::{Look, PredicateId, Predicates};
+use super::predicates::{PredicateId, Predicates};
 use super::view::Entry;
 use super::work;
 use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
@@ -20,14 +20,25 @@ use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forward {
     fields: Vec<Option<Box<Guards>>>,
+    /// By field.
+    asked: Vec<Asked>,
+}
+
+/// What guards a field has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    /// Equalities: one look-up finds the one that holds.
+    equalities: bool,
+    /// Anything else.
+    others: bool,
 }
 
 /// The guards of one field.
 #[derive(Clone, Debug, Default)]
 struct Guards {
-    /// Whether there are equalities among them: one look-up finds the one that holds.
+    /// Whether there are equalities among them, which are found elsewhere.
     equalities: bool,
-    /// Whether there is nothing else.
+    /// Whether there is nothing else that asks for more than presence.
     only_equalities: bool,
     /// Holds for every scalar.
     present: Option<PredicateId>,
@@ -82,9 +93,10 @@ impl<'p> Parts<'p> {
             let literal: Option<(Place, &'p [u8])> = literals(wildcard).min_by_key(|literal| {
                 (wanted.get(literal).copied(), literal.0, std::cmp::Reverse(literal.1.len()))
             });
+            let enough = wildcard.is_affix();
             match literal {
-                Some((Place::Start, text)) => self.prefixes.push((text.to_vec(), id, false)),
-                Some((Place::End, text)) => self.suffixes.push((reversed(text), id, false)),
+                Some((Place::Start, text)) => self.prefixes.push((text.to_vec(), id, enough)),
+                Some((Place::End, text)) => self.suffixes.push((reversed(text), id, enough)),
                 Some((Place::Inside, text)) => self.inner.push((text, id)),
                 // It matches every string.
                 None => self.inner.push((&[], id)),
@@ -223,6 +235,13 @@ impl Forward {
                 && guards.blocks.is_empty()
                 && guards.rest.is_empty();
         }
+        let asked = |guards: &Option<Box<Guards>>| {
+            guards.as_ref().map_or_else(Asked::default, |guards| Asked {
+                equalities: guards.equalities,
+                others: !guards.only_equalities || guards.present.is_some(),
+            })
+        };
+        forward.asked = forward.fields.iter().map(asked).collect();
         forward
     }
 
@@ -249,20 +268,26 @@ impl Forward {
     /// The guards that hold, ascending, none twice.
     pub(crate) fn find(&self, facts: &Facts<'_, '_>) -> Found {
         let mut found = Found::new();
-        // All of these wait for memory together, and the others meanwhile.
-        let mut looks: SmallVec<[(&Entry<'_>, Look); 16]> = SmallVec::new();
+        // All look-ups wait for memory together; and while that which finds something waits for more, the processor goes on
+        // with what comes behind.
+        let mut hashes: SmallVec<[(&Entry<'_>, u64); 16]> = SmallVec::new();
         for entry in facts.view.all() {
-            let Some(Some(guards)) = self.fields.get(entry.field as usize) else { continue };
-            if guards.equalities
-                && let Some(look) = facts.predicates.look_for(entry)
+            if self.asked(entry).equalities
+                && let Some(hash) = facts.predicates.hash(entry)
             {
-                looks.push((entry, look));
+                hashes.push((entry, hash));
             }
-            guards.find(entry, facts.predicates, &mut found);
         }
-        for (entry, look) in &looks {
-            if let Some(equal) = facts.predicates.found(entry, look) {
+        for (entry, hash) in &hashes {
+            if let Some(equal) = facts.predicates.find(entry, *hash) {
                 found.push(equal);
+            }
+        }
+        for entry in facts.view.all() {
+            if self.asked(entry).others
+                && let Some(Some(guards)) = self.fields.get(entry.field as usize)
+            {
+                guards.find(entry, facts.predicates, &mut found);
             }
         }
         if found.len() > 1 {
@@ -270,6 +295,11 @@ impl Forward {
             found.dedup();
         }
         found
+    }
+
+    #[inline]
+    fn asked(&self, entry: &Entry<'_>) -> Asked {
+        self.asked.get(entry.field as usize).copied().unwrap_or_default()
     }
 }
 

@@ -32,7 +32,7 @@ use super::fields::Fields;
 use super::forward::Forward;
 use super::narrow;
 use super::predicates::{PredicateId, Predicates};
-use super::program::{Nodes, Program, RuleAt};
+use super::program::{self, Program, Rule, RuleAt};
 use super::work;
 use crate::pattern::format_keys;
 
@@ -87,6 +87,11 @@ impl Below {
         Self(node & !Self::RULE)
     }
 
+    /// The rule that is all there is.
+    pub(super) fn alone(self) -> Option<RuleAt> {
+        if let Child::Rule(at) = self.child() { Some(at) } else { None }
+    }
+
     #[inline]
     fn child(self) -> Child {
         match self.0 {
@@ -131,7 +136,7 @@ impl Index {
         self.children.shrink_to_fit();
     }
 
-    /// Rank of the first rule that matches, of those that count.
+    /// Rank of the first rule that matches, of those that count, which is asked before a rule is tried.
     pub(crate) fn first(
         &self,
         program: &Program,
@@ -144,10 +149,10 @@ impl Index {
         self.walk(
             facts,
             |first| first < best.get().0,
-            |at| {
-                let (rank, rule) = program.rule_at(at);
-                if matches(&rule, facts) && counts(rank) {
-                    best.set((at, Some(rank)));
+            |at, code| {
+                let rule = program::read(code).unwrap_or_else(|| program.rule_at(at));
+                if counts(rule.rank) && matches(&rule, facts) {
+                    best.set((at, Some(rule.rank)));
                 }
             },
         );
@@ -159,21 +164,26 @@ impl Index {
         facts.known = self.forward.find(&facts);
         let facts = &facts;
         let mut found: Vec<RuleAt> = Vec::new();
-        self.walk(facts, |_| true, |at| found.push(at));
+        self.walk(facts, |_| true, |at, _| found.push(at));
         // A rule whose guard has alternatives may be found in several places.
         found.sort_unstable();
         found.dedup();
         let rules = found.into_iter().map(|at| program.rule_at(at));
-        rules.filter(|(_, rule)| matches(rule, facts)).map(|(rank, _)| rank).collect()
+        rules.filter(|rule| matches(rule, facts)).map(|rule| rule.rank).collect()
     }
 
     /// Visits the rules whose guards are known to hold, those at one place in rank order, as long as they are `wanted`,
-    /// which rules behind one that is not are not either.
-    fn walk(&self, facts: &Facts<'_, '_>, wanted: impl Fn(RuleAt) -> bool, mut rule: impl FnMut(RuleAt)) {
+    /// which rules behind one that is not are not either. `rule` gets each one's code where that is at hand.
+    fn walk(
+        &self,
+        facts: &Facts<'_, '_>,
+        wanted: impl Fn(RuleAt) -> bool,
+        mut rule: impl FnMut(RuleAt, &'_ [u32]),
+    ) {
         let guards = &facts.known;
         let mut todo = ToVisit::new();
-        let mut visit = |child, todo: &mut ToVisit| match child {
-            Child::Rule(at) if wanted(at) => rule(at),
+        let mut visit = |child, code: &[u32], todo: &mut ToVisit| match child {
+            Child::Rule(at) if wanted(at) => rule(at, code),
             Child::Node(node) => todo.push(node),
             Child::Nothing | Child::Rule(_) => {}
         };
@@ -181,7 +191,7 @@ impl Index {
             todo.push(ROOT);
         }
         for id in guards {
-            visit(facts.predicates.below(*id).child(), &mut todo);
+            visit(facts.predicates.below(*id).child(), facts.predicates.rule(*id), &mut todo);
         }
         while let Some(node) = todo.pop() {
             work::step(1);
@@ -192,13 +202,13 @@ impl Index {
                 if !wanted(at) {
                     break;
                 }
-                visit(Child::Rule(at), &mut todo);
+                visit(Child::Rule(at), &[], &mut todo);
             }
             if place.parted {
                 work::step(guards.len());
                 for id in guards {
                     if let Some(child) = self.children.get(&(node, *id)) {
-                        visit(child.child(), &mut todo);
+                        visit(child.child(), &[], &mut todo);
                     }
                 }
             }
@@ -212,7 +222,7 @@ impl Index {
         if tried.is_empty() && self.places.iter().all(|place| self.list(place).len() < MANY) {
             return out;
         }
-        let top = (0..).take(predicates.len()).map(|id| (predicates.below(id), (ROOT, id)));
+        let top = predicates.ids().map(|id| (predicates.below(id), (ROOT, id)));
         let edges = top.chain(self.children.iter().map(|((node, id), child)| (*child, (*node, *id))));
         let mut above: HashMap<NodeId, (NodeId, PredicateId), RandomState> = HashMap::default();
         let mut below: HashMap<NodeId, Vec<Child>, RandomState> = HashMap::default();
@@ -222,7 +232,7 @@ impl Index {
                 above.insert(child, (node, id));
             }
         }
-        let rank = |at: &RuleAt| program.rule_at(*at).0;
+        let rank = |at: &RuleAt| program.rule_at(*at).rank;
         let guard = |id: PredicateId| {
             let field = format_keys(fields.path(predicates.field(id)));
             format!("{field} is {}", predicates.describe(id))
@@ -272,10 +282,12 @@ impl Index {
 }
 
 /// Whether a rule matches.
-pub(crate) fn matches(rule: &Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
+pub(crate) fn matches(rule: &Rule<'_>, facts: &Facts<'_, '_>) -> bool {
     work::step(1);
-    rule.all_hold(facts)
-        && (facts.view.elements.len() <= 1
-            || !consistency::matters(rule.clone(), facts)
-            || consistency::holds(rule.clone(), facts))
+    let nodes = &rule.nodes;
+    nodes.all_hold(facts)
+        && (rule.is_apart
+            || facts.view.elements.len() <= 1
+            || !consistency::matters(nodes.clone(), facts)
+            || consistency::holds(nodes.clone(), facts))
 }

@@ -12,11 +12,14 @@
 //!   a search each; buffers are kept by the thread.
 //! - The rules that come near to matching: those whose guard holds. Their other predicates are evaluated one by one, and
 //!   which array elements they hold in only where that can matter.
-//! - Not the other rules. With many of them memory decides: what a message leads to is reached by few accesses (a slot of
-//!   a hash table, the predicate, the rule), and searches that do not depend on each other wait together.
+//! - Not the other rules. With many of them memory decides: a look-up that finds nothing reads a table that caches hold, and
+//!   one that finds something one line of 64 bytes more, with the predicate and the rule in it if that is short. Searches
+//!   that do not depend on each other wait together. On a virtual Zen 4, of whose third cache a few megabytes are ours, each
+//!   access that waits for another one and that no cache holds takes 150 to 250 ns, as long as reading half a kilobyte of the
+//!   message: a slot, an entry, its text and its rule each in a list of their own took 400 ns more than they do in one line.
 //! - Rules that nothing which can be looked up tells apart are tried one by one: [`Cost`] names them.
 //!
-//! A rule of three fields takes about 130 bytes here. [`Matcher::with`] changes single rules in layers over the others.
+//! A rule of three fields takes about 155 bytes here. [`Matcher::with`] changes single rules in layers over the others.
 
 mod affix;
 mod build;
@@ -30,6 +33,7 @@ mod fields;
 mod forward;
 mod index;
 mod inner;
+mod intern;
 mod interval;
 mod layer;
 mod lens;
@@ -41,6 +45,7 @@ mod routes;
 mod rules;
 mod scope;
 mod slots;
+mod values;
 mod view;
 mod ways;
 mod work;

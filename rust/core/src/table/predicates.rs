@@ -1,69 +1,102 @@
 //! The predicates of a set of rules, each numbered once together with the field it is for.
 //!
-//! Values to be equal to are by far the most common predicate, and a set may have hundreds of thousands of them. They
-//! take a fixed entry, the bytes of the value, and a slot in one hash table that answers "which predicate asks for this
-//! value at this field". The hash has a random seed: no document can be made to collide.
-
-use std::hash::{BuildHasher, Hasher};
+//! Values to be equal to are by far the most common predicate, and a set may have hundreds of thousands of them. All that
+//! a message which has such a value needs to know of it is one [`Record`], a line of the processor's cache: the value, what
+//! is below it in the index and, where that is one rule that is short, the rule. With more rules than caches hold, each
+//! other place in memory that has to be looked at, after what was found in the last one, costs as much as reading some
+//! hundred bytes of the message.
+//!
+//! Records are ordered by a hash of what they are found by, which has a random seed: no document can be made to collide.
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::fields::FieldId;
 use super::index::Below;
+use super::intern::{Others, hash};
 use super::narrow;
-use super::slots::Slots;
+use super::values::Values;
 use super::view;
 use crate::json::Kind;
-use crate::pattern::{Decimal, Predicate, Scalar, quote};
+use crate::pattern::{Decimal, Predicate, quote};
 
-/// Number of a predicate: an index into [`Predicates`].
+/// Number of a predicate: the position of its record, or [`OTHER`] and that among others.
 pub(crate) type PredicateId = u32;
+/// Of any predicate but equality.
+pub(super) const OTHER: PredicateId = 1 << 31;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
+pub(super) enum Sort {
     Null,
     False,
     True,
     Number,
     String,
-    /// Anything but equality.
-    Other,
 }
 
-#[derive(Clone, Debug)]
-struct Entry {
+impl Sort {
+    /// The upper bits of [`Record::what`].
+    const fn bits(self) -> u8 {
+        (self as u8) << 5
+    }
+}
+
+/// How long the values are that are in their records.
+const SHORT: usize = 15;
+/// As its length, that a value is longer.
+const LONG: u8 = 31;
+/// How many numbers of a rule there is room for in a record.
+const RULE: usize = 10;
+
+/// A value to be equal to, and what that leads to.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(super) struct Record {
+    /// The value; of a longer one, where it begins among those, and its length.
+    value: [u8; SHORT],
+    /// Its length, or [`LONG`], and in the upper three bits its sort.
+    what: u8,
     field: FieldId,
-    /// Where the value is in `bytes`; of other predicates, the position in `others`.
-    start: u32,
-    length: u32,
-    sort: Sort,
-    /// What the index has below it at the top.
+    leads_to: Leads,
+}
+
+/// What the index has below a predicate at the top.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Leads {
     below: Below,
+    /// If that is a short rule, a copy of it, see [`Program`](super::program::Program); else zeros.
+    rule: [u32; RULE],
+}
+
+const _: () = assert!(size_of::<Record>() == 64);
+
+/// Any predicate but equality.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub(super) struct Other {
+    pub(super) field: FieldId,
+    leads_to: Leads,
+    pub(super) predicate: Predicate,
 }
 
 /// Interned predicates.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Predicates {
-    entries: Vec<Entry>,
-    bytes: Vec<u8>,
-    values: Slots,
-    others: Vec<Predicate>,
-    other_ids: HashTable<PredicateId>,
+    records: Vec<Record>,
+    /// The values that are not in their records.
+    long: Vec<u8>,
+    /// Where each record is.
+    places: Values,
+    others: Others,
     hasher: RandomState,
     /// By field, the length of the longest string that some predicate wants there; `None` where there is no equality.
     longest: Vec<Option<u32>>,
+    /// By record, how many values were asked for before.
+    ages: Vec<u32>,
 }
 
-type Key = SmallVec<[u8; 32]>;
-
-/// A search for a value that has begun.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    hash: u64,
-    may_be: bool,
-}
+pub(super) type Key = SmallVec<[u8; 32]>;
 
 /// What it takes to evaluate a predicate.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +108,8 @@ pub(crate) enum Test<'p> {
 /// A value to be equal to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'p> {
-    sort: Sort,
-    bytes: &'p [u8],
+    pub(super) sort: Sort,
+    pub(super) bytes: &'p [u8],
 }
 
 impl Value<'_> {
@@ -95,172 +128,211 @@ impl Value<'_> {
     }
 }
 
-impl Predicates {
-    /// Has room for about as many predicates as so many rules have.
-    pub(crate) fn reserve(&mut self, rules: usize) {
-        self.entries.reserve(rules.saturating_mul(2));
-        self.bytes.reserve(rules.saturating_mul(32));
-        self.others.reserve(rules);
-        self.values.reserve(rules);
-    }
+impl Leads {
+    const NOWHERE: Self = Self { below: Below::NOTHING, rule: [0; RULE] };
 
-    /// The number of a predicate at a field, a new one if it has none yet.
-    pub(crate) fn intern(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
-        let Predicate::Equals(scalar) = predicate else { return self.intern_other(field, predicate) };
-        let mut key = Key::new();
-        let (sort, value): (Sort, &[u8]) = match scalar {
-            Scalar::Null => (Sort::Null, &[]),
-            Scalar::Bool(false) => (Sort::False, &[]),
-            Scalar::Bool(true) => (Sort::True, &[]),
-            Scalar::Number(number, _) => {
-                number.key(&mut key);
-                (Sort::Number, &key)
+    fn to(below: Below, code: &[u32]) -> Self {
+        let mut rule = [0; RULE];
+        if code.len() <= RULE {
+            rule.iter_mut().zip(code).for_each(|(to, from)| *to = *from);
+        }
+        Self { below, rule }
+    }
+}
+
+impl Other {
+    pub(super) fn new(field: FieldId, predicate: Predicate) -> Self {
+        Self { field, leads_to: Leads::NOWHERE, predicate }
+    }
+}
+
+impl Record {
+    /// Of a value at a field; a long one is appended to those.
+    pub(super) fn new(field: FieldId, sort: Sort, value: &[u8], long: &mut Vec<u8>) -> Self {
+        let mut held = [0; SHORT];
+        let length = match u8::try_from(value.len()) {
+            Ok(length) if value.len() <= SHORT => {
+                held.iter_mut().zip(value).for_each(|(to, from)| *to = *from);
+                length
             }
-            Scalar::String(text) => (Sort::String, text.as_bytes()),
+            _ => {
+                let place = [narrow(long.len()), narrow(value.len())].into_iter().flat_map(u32::to_le_bytes);
+                held.iter_mut().zip(place).for_each(|(to, from)| *to = from);
+                long.extend_from_slice(value);
+                LONG
+            }
         };
-        self.intern_value(field, sort, value)
+        Self { value: held, what: sort.bits() | length, field, leads_to: Leads::NOWHERE }
     }
 
-    /// The number here of a predicate of another set, whose field has this number here.
-    pub(crate) fn adopt(&mut self, other: &Self, id: PredicateId, field: FieldId) -> PredicateId {
-        match other.get(id) {
-            Some(Test::Equality(_, value)) => self.intern_value(field, value.sort, value.bytes),
-            Some(Test::Other(_, predicate)) => self.intern_other(field, predicate),
-            None => PredicateId::MAX,
-        }
-    }
-
-    fn intern_value(&mut self, field: FieldId, sort: Sort, value: &[u8]) -> PredicateId {
-        if let Some(found) = self.find(field, sort, value) {
-            return found;
-        }
-        let id = self.next_id();
-        let start = narrow(self.bytes.len());
-        self.bytes.extend_from_slice(value);
-        self.entries.push(Entry { field, start, length: narrow(value.len()), sort, below: Below::NOTHING });
-        let hash = hash(&self.hasher, field, sort, value);
-        self.values.insert(hash, id, |id| Self::rehash(&self.entries, &self.bytes, &self.hasher, id));
-        let index = field as usize;
-        if self.longest.len() <= index {
-            self.longest.resize(index + 1, None);
-        }
-        if let Some(longest) = self.longest.get_mut(index) {
-            let length = if sort == Sort::String { narrow(value.len()) } else { 0 };
-            *longest = Some(longest.unwrap_or_default().max(length));
-        }
-        id
-    }
-
-    fn intern_other(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
-        let (entries, others) = (&self.entries, &self.others);
-        let of = |id: PredicateId| {
-            let entry = entries.get(id as usize)?;
-            Some((entry.field, others.get(entry.start as usize)?))
-        };
-        let hash = self.hasher.hash_one((field, predicate));
-        if let Some(found) = self.other_ids.find(hash, |id| of(*id) == Some((field, predicate))) {
-            return *found;
-        }
-        let id = narrow(entries.len());
-        self.other_ids.insert_unique(hash, id, |id| of(*id).map_or(0, |key| self.hasher.hash_one(key)));
-        let start = narrow(self.others.len());
-        self.entries.push(Entry { field, start, length: 0, sort: Sort::Other, below: Below::NOTHING });
-        self.others.push(predicate.clone());
-        id
-    }
-
-    fn next_id(&self) -> PredicateId {
-        narrow(self.entries.len())
-    }
-
-    fn rehash(entries: &[Entry], bytes: &[u8], hasher: &RandomState, id: PredicateId) -> u64 {
-        entries.get(id as usize).map_or(0, |entry| hash(hasher, entry.field, entry.sort, slice(bytes, entry)))
-    }
-
-    fn find(&self, field: FieldId, sort: Sort, value: &[u8]) -> Option<PredicateId> {
-        let hash = hash(&self.hasher, field, sort, value);
-        self.values.find(hash, |id| self.is(id, field, sort, value))
+    fn sort(&self) -> Sort {
+        const SORTS: [Sort; 5] = [Sort::Null, Sort::False, Sort::True, Sort::Number, Sort::String];
+        SORTS.get(usize::from(self.what >> 5)).copied().unwrap_or(Sort::Null)
     }
 
     #[inline]
-    fn is(&self, id: PredicateId, field: FieldId, sort: Sort, value: &[u8]) -> bool {
-        self.entries.get(id as usize).is_some_and(|entry| {
-            entry.field == field && entry.sort == sort && slice(&self.bytes, entry) == value
-        })
+    fn value<'p>(&'p self, long: &'p [u8]) -> &'p [u8] {
+        if let Some(value) = self.value.get(..usize::from(self.what & 31)) {
+            return value;
+        }
+        let [start, length] = [0, 4].map(|at| {
+            let bytes = self.value.get(at..).and_then(<[u8]>::first_chunk);
+            bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
+        });
+        long.get(start..start + length).unwrap_or_default()
+    }
+
+    /// Under the seed by which records are ordered.
+    pub(super) fn hash(&self, hasher: &RandomState, long: &[u8]) -> u64 {
+        hash(hasher, self.field, self.sort(), self.value(long))
+    }
+
+    #[inline]
+    pub(super) fn is(&self, field: FieldId, sort: Sort, value: &[u8], long: &[u8]) -> bool {
+        self.field == field && self.what & !31 == sort.bits() && self.value(long) == value
+    }
+}
+
+impl Predicates {
+    pub(super) fn new(
+        records: Vec<Record>,
+        ages: Vec<u32>,
+        long: Vec<u8>,
+        places: Values,
+        others: Others,
+        hasher: RandomState,
+    ) -> Self {
+        let mut longest: Vec<Option<u32>> = Vec::new();
+        for record in &records {
+            let index = record.field as usize;
+            if longest.len() <= index {
+                longest.resize(index + 1, None);
+            }
+            if let Some(longest) = longest.get_mut(index) {
+                let length =
+                    if record.sort() == Sort::String { narrow(record.value(&long).len()) } else { 0 };
+                *longest = Some(longest.unwrap_or_default().max(length));
+            }
+        }
+        Self { records, long, places, others, hasher, longest, ages }
+    }
+
+    /// The number of any predicate but equality at a field, a new one if it has none yet.
+    pub(crate) fn intern_other(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
+        self.others.intern(field, predicate)
     }
 
     /// The predicate that asks for exactly this value at its field.
     #[inline]
     pub(crate) fn equal_to(&self, seen: &view::Entry<'_>) -> Option<PredicateId> {
-        self.found(seen, &self.look_for(seen)?)
+        self.find(seen, self.hash(seen)?)
     }
 
-    /// Begins to look for the predicate that asks for exactly this value at its field; [`Self::found`] ends it.
+    /// Begins to look for the predicate that asks for exactly this value at its field: the hash of that, for
+    /// [`Self::find`]. `None` where there is no such predicate.
     #[inline]
-    pub(crate) fn look_for(&self, seen: &view::Entry<'_>) -> Option<Look> {
+    pub(crate) fn hash(&self, seen: &view::Entry<'_>) -> Option<u64> {
         let longest = (*self.longest.get(seen.field as usize)?)?;
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
         if sort == Sort::String && value.len() > longest as usize {
             return None;
         }
-        let hash = hash(&self.hasher, seen.field, sort, value);
-        Some(Look { hash, may_be: self.values.may_have(hash) })
+        Some(hash(&self.hasher, seen.field, sort, value))
     }
 
-    /// What was looked for.
+    /// Ends the search for what has this hash.
     #[inline]
-    pub(crate) fn found(&self, seen: &view::Entry<'_>, look: &Look) -> Option<PredicateId> {
-        if !look.may_be {
-            return None;
-        }
+    pub(crate) fn find(&self, seen: &view::Entry<'_>, hash: u64) -> Option<PredicateId> {
+        let search = self.places.search(hash)?;
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
-        self.values.find(look.hash, |id| self.is(id, seen.field, sort, value))
+        self.places.find(search, |place| {
+            let record = self.records.get(place as usize);
+            record.is_some_and(|record| record.is(seen.field, sort, value, &self.long))
+        })
     }
 
     /// A predicate, in the way in which it is evaluated.
     #[inline]
     pub(crate) fn get(&self, id: PredicateId) -> Option<Test<'_>> {
-        let entry = self.entries.get(id as usize)?;
-        Some(match entry.sort {
-            Sort::Other => Test::Other(entry.field, self.others.get(entry.start as usize)?),
-            sort => Test::Equality(entry.field, Value { sort, bytes: slice(&self.bytes, entry) }),
-        })
+        if id & OTHER != 0 {
+            return self.other_at(id).map(|other| Test::Other(other.field, &other.predicate));
+        }
+        let record = self.records.get(id as usize)?;
+        Some(Test::Equality(record.field, Value { sort: record.sort(), bytes: record.value(&self.long) }))
+    }
+
+    #[inline]
+    fn other_at(&self, id: PredicateId) -> Option<&Other> {
+        // That of an equality is too small.
+        self.others.list.get((id ^ OTHER) as usize)
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.records.len() + self.others.list.len()
+    }
+
+    /// The numbers of all.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = PredicateId> {
+        let others = (OTHER..).take(self.others.list.len());
+        (0..).take(self.records.len()).chain(others)
+    }
+
+    /// The position of a predicate in a list of all, the others being behind the equalities.
+    pub(crate) fn position(&self, id: PredicateId) -> usize {
+        if self.is_equality(id) { id as usize } else { self.records.len() + (id ^ OTHER) as usize }
     }
 
     /// The field that a predicate is for.
+    #[inline]
     pub(crate) fn field(&self, id: PredicateId) -> FieldId {
-        self.entries.get(id as usize).map_or(FieldId::MAX, |entry| entry.field)
+        match self.records.get(id as usize) {
+            Some(record) => record.field,
+            None => self.other_at(id).map_or(FieldId::MAX, |other| other.field),
+        }
     }
 
     /// Whether a predicate asks for one value.
+    #[inline]
+    #[expect(clippy::unused_self)] // Nobody else knows how they are numbered.
     pub(crate) fn is_equality(&self, id: PredicateId) -> bool {
-        self.entries.get(id as usize).is_some_and(|entry| entry.sort != Sort::Other)
+        id & OTHER == 0
     }
 
     /// A predicate that asks for something else than one value.
     pub(crate) fn other(&self, id: PredicateId) -> Option<&Predicate> {
-        let entry = self.entries.get(id as usize).filter(|entry| entry.sort == Sort::Other)?;
-        self.others.get(entry.start as usize)
+        self.other_at(id).map(|other| &other.predicate)
     }
 
     /// What the index has below a predicate at the top.
     #[inline]
     pub(crate) fn below(&self, id: PredicateId) -> Below {
-        self.entries.get(id as usize).map_or(Below::NOTHING, |entry| entry.below)
+        self.leads_to(id).map_or(Below::NOTHING, |leads_to| leads_to.below)
     }
 
-    /// Sets what the index has below a predicate at the top.
-    pub(crate) fn set_below(&mut self, id: PredicateId, below: Below) {
-        if let Some(entry) = self.entries.get_mut(id as usize) {
-            entry.below = below;
+    #[inline]
+    fn leads_to(&self, id: PredicateId) -> Option<&Leads> {
+        match self.records.get(id as usize) {
+            Some(record) => Some(&record.leads_to),
+            None => self.other_at(id).map(|other| &other.leads_to),
         }
+    }
+
+    /// Sets what the index has below a predicate at the top: if one rule, its `code`.
+    pub(crate) fn set_below(&mut self, id: PredicateId, below: Below, code: &[u32]) {
+        if let Some(record) = self.records.get_mut(id as usize) {
+            record.leads_to = Leads::to(below, code);
+        } else if let Some(other) = self.others.list.get_mut((id ^ OTHER) as usize) {
+            other.leads_to = Leads::to(below, code);
+        }
+    }
+
+    /// The rule that is below a predicate at the top, if it is at hand; or zeros.
+    #[inline]
+    pub(crate) fn rule(&self, id: PredicateId) -> &[u32] {
+        self.leads_to(id).map_or(&[], |leads_to| &leads_to.rule)
     }
 
     /// How dear it is to find out whether a predicate holds by way of an index, and how likely it will: 0 to 4.
@@ -274,45 +346,37 @@ impl Predicates {
         }
     }
 
+    /// Some predicates in the order in which they were asked for first: equalities, then others.
+    pub(crate) fn by_age(&self, test: &[PredicateId]) -> Vec<PredicateId> {
+        let mut test = test.to_vec();
+        test.sort_unstable_by_key(|id| self.ages.get(*id as usize).copied().unwrap_or(*id));
+        test
+    }
+
     /// A predicate in words.
     pub(crate) fn describe(&self, id: PredicateId) -> String {
-        let Some(entry) = self.entries.get(id as usize) else { return String::new() };
-        let value = slice(&self.bytes, entry);
-        match entry.sort {
+        let Some(Test::Equality(_, Value { sort, bytes })) = self.get(id) else {
+            return self.other(id).map_or_else(String::new, ToString::to_string);
+        };
+        match sort {
             Sort::Null => "null".to_owned(),
             Sort::False => "false".to_owned(),
             Sort::True => "true".to_owned(),
-            Sort::Number => Decimal::from_key(value).map_or_else(String::new, |number| number.to_string()),
+            Sort::Number => Decimal::from_key(bytes).map_or_else(String::new, |number| number.to_string()),
             Sort::String => {
                 let mut out = String::new();
                 // Writing to a String cannot fail.
-                let _ = quote(std::str::from_utf8(value).unwrap_or_default(), &mut out);
+                let _ = quote(std::str::from_utf8(bytes).unwrap_or_default(), &mut out);
                 out
             }
-            Sort::Other => self.other(id).map_or_else(String::new, ToString::to_string),
         }
     }
 
     /// Gives back what only compiling needed.
     pub(crate) fn finish(&mut self) {
-        self.other_ids = HashTable::new();
-        self.entries.shrink_to_fit();
-        self.bytes.shrink_to_fit();
-        self.others.shrink_to_fit();
+        self.others.finish();
+        self.long.shrink_to_fit();
     }
-}
-
-fn slice<'b>(bytes: &'b [u8], entry: &Entry) -> &'b [u8] {
-    let start = entry.start as usize;
-    bytes.get(start..start + entry.length as usize).unwrap_or_default()
-}
-
-#[inline]
-fn hash(hasher: &RandomState, field: FieldId, sort: Sort, value: &[u8]) -> u64 {
-    let mut state = hasher.build_hasher();
-    state.write(value);
-    state.write_u32(field << 3 | sort as u32);
-    state.finish()
 }
 
 /// A scalar as equalities know it; a number's text is written to `key`. `None` for an object or an array.

@@ -4,10 +4,14 @@
 //! - a test, `TEST | n` and `n` predicate numbers of one field, of which one must hold;
 //! - `ALL | length` or `ANY | length` and that many numbers of nodes inside, of which all or one must hold.
 //!
+//! Its head is like that of `ALL`, or `APART` where it does not matter which array elements values are in.
+//!
 //! A rule of three fields with one value each takes 36 bytes.
 
+use super::consistency;
 use super::facts::Facts;
 use super::fields::FieldId;
+use super::intern::Collected;
 use super::narrow;
 use super::predicates::{PredicateId, Predicates};
 use crate::pattern::{Conjunction, Node as PatternNode, Pattern};
@@ -16,6 +20,7 @@ const KIND: u32 = 3 << 30;
 const TEST: u32 = 0;
 const ALL: u32 = 1 << 30;
 const ANY: u32 = 2 << 30;
+const APART: u32 = 3 << 30;
 
 /// Some nodes, one after the other.
 #[derive(Clone, Debug)]
@@ -67,6 +72,16 @@ impl Node<'_> {
     }
 }
 
+/// A rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule<'p> {
+    pub(crate) rank: usize,
+    /// All of these must hold.
+    pub(crate) nodes: Nodes<'p>,
+    /// Whether it does not matter which array elements values are in.
+    pub(crate) is_apart: bool,
+}
+
 /// Where a rule is in a [`Program`]; of a lower rank, before one of a higher rank.
 pub(crate) type RuleAt = u32;
 
@@ -76,6 +91,15 @@ pub(crate) struct Program {
     code: Vec<u32>,
     /// By rank.
     starts: Vec<RuleAt>,
+}
+
+/// A stored rule; `None` where there are only zeros.
+#[inline]
+pub(crate) fn read(code: &[u32]) -> Option<Rule<'_>> {
+    let (&[rank, head], rest) = code.split_first_chunk()?;
+    let nodes = Nodes(rest.get(..(head & !KIND) as usize)?);
+    let kind = head & KIND;
+    matches!(kind, ALL | APART).then_some(Rule { rank: rank as usize, nodes, is_apart: kind == APART })
 }
 
 impl Program {
@@ -90,22 +114,24 @@ impl Program {
         &mut self,
         pattern: &Pattern,
         field: &mut impl FnMut(&[Box<str>]) -> FieldId,
-        predicates: &mut Predicates,
+        predicates: &mut Collected,
     ) {
         self.begin();
-        self.block(ALL, |program| program.conjunction(&pattern.root, field, predicates));
+        let kind = if consistency::may_matter(pattern) { ALL } else { APART };
+        self.block(kind, |program| program.conjunction(&pattern.root, field, predicates));
     }
 
     /// Appends a rule of another set. `field` gives the number here of a field there.
     pub(crate) fn adopt(
         &mut self,
-        rule: Nodes<'_>,
+        rule: Rule<'_>,
         from: &Predicates,
         field: &mut impl FnMut(FieldId) -> FieldId,
-        predicates: &mut Predicates,
+        predicates: &mut Collected,
     ) {
         self.begin();
-        self.block(ALL, |program| program.nodes(rule, from, field, predicates));
+        let kind = if rule.is_apart { APART } else { ALL };
+        self.block(kind, |program| program.nodes(rule.nodes, from, field, predicates));
     }
 
     fn begin(&mut self) {
@@ -118,22 +144,22 @@ impl Program {
         self.starts.get(rank).copied().unwrap_or(RuleAt::MAX)
     }
 
-    /// The nodes of a rule.
-    pub(crate) fn rule(&self, rank: usize) -> Nodes<'_> {
-        self.rule_at(self.at(rank)).1
+    /// The rule of a rank.
+    pub(crate) fn rule(&self, rank: usize) -> Rule<'_> {
+        self.rule_at(self.at(rank))
     }
 
-    /// The rank of a rule, and its nodes.
+    /// The rule at a place.
     #[inline]
-    pub(crate) fn rule_at(&self, at: RuleAt) -> (usize, Nodes<'_>) {
-        let Some((&rank, rest)) = self.code.get(at as usize..).and_then(<[u32]>::split_first) else {
-            return (usize::MAX, Nodes(&[]));
-        };
-        let nodes = match Nodes(rest).next() {
-            Some(Node::All(nodes)) => nodes,
-            _ => Nodes(&[]),
-        };
-        (rank as usize, nodes)
+    pub(crate) fn rule_at(&self, at: RuleAt) -> Rule<'_> {
+        let code = self.code.get(at as usize..).unwrap_or_default();
+        read(code).unwrap_or(Rule { rank: usize::MAX, nodes: Nodes(&[]), is_apart: true })
+    }
+
+    /// A rule as it is stored, for [`read`].
+    pub(crate) fn code_at(&self, at: RuleAt) -> &[u32] {
+        let length = self.rule_at(at).nodes.0.len() + 2;
+        self.code.get(at as usize..at as usize + length).unwrap_or_default()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -149,21 +175,23 @@ impl Program {
         &mut self,
         nodes: &Conjunction,
         number: &mut impl FnMut(&[Box<str>]) -> FieldId,
-        predicates: &mut Predicates,
+        predicates: &mut Collected,
     ) {
         for node in nodes {
             match node {
                 PatternNode::Field(field) => {
                     let id = number(&field.path);
                     self.block(TEST, |program| {
-                        let start = program.code.len();
                         program.code.extend(field.tests.iter().map(|test| predicates.intern(id, test)));
-                        program.sort_test(start, predicates);
                     });
                 }
                 PatternNode::Or(branches) => self.block(ANY, |program| {
                     for branch in branches {
-                        program.block(ALL, |program| program.conjunction(branch, number, predicates));
+                        if branch.len() == 1 {
+                            program.conjunction(branch, number, predicates);
+                        } else {
+                            program.block(ALL, |program| program.conjunction(branch, number, predicates));
+                        }
                     }
                 }),
             }
@@ -175,15 +203,14 @@ impl Program {
         nodes: Nodes<'_>,
         from: &Predicates,
         field: &mut impl FnMut(FieldId) -> FieldId,
-        predicates: &mut Predicates,
+        predicates: &mut Collected,
     ) {
         for node in nodes {
             match node {
                 Node::Test(test) => self.block(TEST, |program| {
-                    let start = program.code.len();
                     let field = test.first().map_or(FieldId::MAX, |id| field(from.field(*id)));
-                    program.code.extend(test.iter().map(|id| predicates.adopt(from, *id, field)));
-                    program.sort_test(start, predicates);
+                    let test = from.by_age(test);
+                    program.code.extend(test.into_iter().map(|id| predicates.adopt(from, id, field)));
                 }),
                 Node::All(inside) => {
                     self.block(ALL, |program| program.nodes(inside, from, field, predicates));
@@ -195,10 +222,23 @@ impl Program {
         }
     }
 
-    /// Equalities first, ascending, so that they can be searched where there are many.
-    fn sort_test(&mut self, start: usize, predicates: &Predicates) {
-        if let Some(test) = self.code.get_mut(start..) {
-            test.sort_unstable_by_key(|id| (!predicates.is_equality(*id), *id));
+    /// Gives all equalities the numbers that they have in the end, and orders each test: equalities first, ascending, so
+    /// that they can be searched where there are many.
+    pub(crate) fn renumber(&mut self, ids: &[PredicateId]) {
+        let mut rest = self.code.as_mut_slice();
+        while let Some(([_rank, head], code)) = rest.split_first_chunk_mut()
+            && let Some((mut nodes, after)) = code.split_at_mut_checked((*head & !KIND) as usize)
+        {
+            while let Some((head, inside)) = nodes.split_first_mut() {
+                let length = if *head & KIND == TEST { *head as usize } else { 0 };
+                let Some((test, behind)) = inside.split_at_mut_checked(length) else { break };
+                for id in test.iter_mut() {
+                    *id = ids.get(*id as usize).copied().unwrap_or(*id);
+                }
+                test.sort_unstable();
+                nodes = behind;
+            }
+            rest = after;
         }
     }
 

@@ -5,6 +5,7 @@ use super::explain::Verdict;
 use super::facts::Facts;
 use super::fields::{FieldId, Fields};
 use super::index::Index;
+use super::intern::Collected;
 use super::predicates::Predicates;
 use super::program::Program;
 use super::view::View;
@@ -21,7 +22,7 @@ pub(crate) struct Rules {
 /// Rules that are being collected, in rank order.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
-    predicates: Predicates,
+    predicates: Collected,
     program: Program,
 }
 
@@ -44,7 +45,9 @@ impl Builder {
 
     /// Builds the index.
     pub(crate) fn finish(self) -> Rules {
-        let Self { mut predicates, mut program } = self;
+        let Self { predicates, mut program } = self;
+        let (mut predicates, ids) = predicates.finish();
+        program.renumber(&ids);
         let index = Index::build(&program, &mut predicates);
         predicates.finish();
         program.finish();

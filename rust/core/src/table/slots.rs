@@ -13,14 +13,6 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Whether a search for a hash would find anything where it begins. To ask first lets several searches wait for
-    /// memory together.
-    #[inline]
-    pub(crate) fn may_have(&self, hash: u64) -> bool {
-        let mask = self.slots.len().wrapping_sub(1);
-        self.slots.get(split(hash).0 & mask).is_some_and(|(_, number)| *number != EMPTY)
-    }
-
     /// The number that `is` accepts.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {

@@ -151,19 +151,14 @@ impl<'a> View<'a> {
 
     /// All values at a field, containers included, in the order of the message.
     pub(crate) fn entries(&self, field: FieldId) -> impl Iterator<Item = &Entry<'a>> {
-        let mut at = self.chains.map_or(0, |chains| chains.first(field));
-        std::iter::from_fn(move || {
-            loop {
-                let entry = self.entries.get(at as usize)?;
-                at = match self.chains {
-                    Some(chains) => chains.next.get(at as usize).copied().unwrap_or(NONE),
-                    None => at + 1,
-                };
-                if entry.field == field {
-                    return Some(entry);
-                }
-            }
-        })
+        let few = if self.chains.is_some() { &[] } else { self.entries };
+        let mut at = self.chains.map_or(NONE, |chains| chains.first(field));
+        let many = std::iter::from_fn(move || {
+            let entry = self.entries.get(at as usize)?;
+            at = self.chains?.next.get(at as usize).copied().unwrap_or(NONE);
+            Some(entry)
+        });
+        few.iter().filter(move |entry| entry.field == field).chain(many)
     }
 
     /// The scalars at a field, each with its array element.

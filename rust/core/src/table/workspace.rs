@@ -78,6 +78,17 @@ impl Text {
     }
 }
 
+impl Text {
+    /// Each of the strings.
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let end = *end as usize;
+            self.unescaped.get(std::mem::replace(&mut start, end)..end).unwrap_or_default()
+        })
+    }
+}
+
 impl<'a> Document<'a> {
     /// Whether it is an object. One that is not has no fields, though arrays are transparent for paths.
     pub(crate) fn is_object(&self) -> bool {
@@ -86,15 +97,12 @@ impl<'a> Document<'a> {
 
     /// Every tracked value in the order of the document, with its place.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a Leaf, Entry<'a>)> {
-        let (body, Text { unescaped, ends }) = (self.body, self.text);
-        let mut ends = ends.iter().map(|&end| end as usize);
-        let mut start = 0;
+        let body = self.body;
+        let mut unescaped = self.text.iter();
         self.leaves.iter().map(move |leaf| {
-            let (kind, text) = if leaf.kind == Kind::EscapedString {
-                let end = ends.next().unwrap_or(start);
-                (Kind::String, unescaped.get(std::mem::replace(&mut start, end)..end))
-            } else {
-                (leaf.kind, body.get(leaf.span()))
+            let (kind, text) = match leaf.kind {
+                Kind::EscapedString => (Kind::String, unescaped.next()),
+                kind => (kind, body.get(leaf.span())),
             };
             let text = text.unwrap_or_default();
             (leaf, Entry { field: leaf.field, element: leaf.element, kind, secret: false, text })
