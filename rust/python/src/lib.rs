@@ -15,6 +15,7 @@ mod explanation;
 mod http1;
 mod intake;
 mod matcher;
+mod memory;
 mod message;
 mod names;
 mod plan;

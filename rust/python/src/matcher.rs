@@ -15,7 +15,7 @@ use crate::body::Body;
 use crate::cost::Cost;
 use crate::explanation::Explanation;
 use crate::names::{self, Names};
-use crate::{errors, value};
+use crate::{errors, memory, value};
 
 /// From how many bytes on the interpreter is let go on while a document is matched: giving it up and taking it again
 /// costs about as much as matching a tenth of that.
@@ -85,7 +85,11 @@ impl Compiled {
             }
         }
         push_all(py, &names, &mut batch, &mut builder)?;
-        let matcher = py.detach(|| builder.finish(options));
+        let matcher = py.detach(|| {
+            let matcher = builder.finish(options);
+            memory::give_back(names.len());
+            matcher
+        });
         Ok(Self { names: Names::new(py, names)?, matcher })
     }
 

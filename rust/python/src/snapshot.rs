@@ -22,7 +22,7 @@ use crate::intake::Intake;
 use crate::message::{pair_of, read_identity};
 use crate::recorder::Recorder;
 use crate::route_table::{RouteTable, item, read_routes};
-use crate::{clock, errors};
+use crate::{clock, errors, memory};
 
 /// One source of ids for the process: they outlive snapshots. The standard library seeds its hasher from the system.
 pub(crate) static IDS: LazyLock<Ids> = LazyLock::new(|| Ids::new(seed()));
@@ -82,7 +82,13 @@ impl Snapshot {
     fn new(py: Python<'_>, config: &Bound<'_, PyDict>, recorder: Option<Py<Recorder>>) -> PyResult<Self> {
         let mut problems = Vec::new();
         let config = read_config(config, false, &mut problems)?;
-        let snapshot = match py.detach(|| engine::Snapshot::compile(config)) {
+        let routes = config.routes.len();
+        let compiled = py.detach(|| {
+            let compiled = engine::Snapshot::compile(config);
+            memory::give_back(routes);
+            compiled
+        });
+        let snapshot = match compiled {
             Ok(snapshot) if problems.is_empty() => snapshot,
             compiled => {
                 problems.extend(compiled.err().into_iter().flatten());
