@@ -448,7 +448,7 @@ class Plan:
         `bytes_out` of the response's body were given to the client. `why`: `ok`, `client_gone`, `aborted` (a response
         that stopped short; `error` is the code of what was to blame), or the code of the error that was answered.
         `status`, `endpoint` (that answered, or was tried last) and `attempts` are those of the response that
-        `ResponseHead` was last asked to write for this plan, where they are not given.
+        `ResponseHead` was last asked to write for this plan, or `answer`, where they are not given.
         """
     def answer(
         self, endpoint: Endpoint, data: bytes, lines: dict[int, bytes], fields: bytes, close: bool

@@ -1,8 +1,9 @@
-"""The data path as a plain ASGI application: the one place that awaits.
+"""The data path as a plain ASGI application.
 
-Per message: look at the head, read the body (whole where a dialect has to read it), decide, then let an `Exchange`
-run. Its callbacks fill an `AsgiSink`, which the application's own task empties into `send`; one more task listens for
-the client leaving.
+Per message: look at the head, read the body (whole where a dialect has to read it), decide, then let a `Direct` carry
+it, by an `Exchange` where it takes one. Callbacks fill an `AsgiSink`, which the application's own task empties into
+`send`; one more task listens for the client leaving. Where the server lends a hand (`fastpath/hand.py`), a body that is
+there, a response that is whole and a client that leaves need no `receive`, no `send` and no other task.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from waypost.exchange.upload import Upload
 if TYPE_CHECKING:
     from waypost._native import Intake
     from waypost.app import Gateway, Generation
+    from waypost.exchange.exchange import Exchange
     from waypost.fastpath.hand import Hand
 
 __all__ = ["HAND", "REFUSED", "DataPath", "too_large"]
@@ -134,12 +136,8 @@ class _Request:
         self.dialect = intake.dialect
         self._length = intake.length
         try:
-            body = None
-            if intake.buffered:
-                body = self._given()
-                if body is None:
-                    body = await self._read()
-            await self._exchange(intake, body)
+            # Nobody here keeps the body: the plan has it, for as long as it is needed.
+            await self._exchange(intake, await self._body() if intake.buffered else None)
         finally:
             self._release()
 
@@ -214,8 +212,13 @@ class _Request:
         self._complete = True
         return body
 
-    async def _read(self) -> bytes:
+    async def _body(self) -> bytes:
         """The whole body."""
+        body = self._given()
+        return await self._read() if body is None else body
+
+    async def _read(self) -> bytes:
+        """The same, received bit by bit."""
         limit = self._generation.body_limit
         if self._length is not None and self._length > limit:
             raise too_large(limit)
@@ -312,45 +315,39 @@ class _Request:
             sink.hand = hand
         listener: asyncio.Task[None] | None = None
 
-        def left() -> None:
-            direct.cancel()
-            sink.disconnected()
-
         try:
             direct.begin(self._generation.settings, plan, upload, forwards=plan.forwards)
             if upload is not None:
-                listener = runtime.loop.create_task(self._stream(direct, sink, first))
+                listener = runtime.loop.create_task(self._stream(direct.exchange, sink, first))
             elif hand is not None and self._complete:
-                hand.when_gone(left)
+                hand.when_gone(sink.left)
             else:
-                listener = runtime.loop.create_task(self._listen(direct, sink))
+                listener = runtime.loop.create_task(self._listen(sink))
             await sink.relay(self._send, trailers="http.response.trailers" in self._extensions)
         finally:
             self.started = sink.began
             if self._gateway.draining:
-                exchange = direct.go_on()
+                exchange = direct.take_exchange()
                 if exchange is not None and not exchange.done:
                     exchange.fail(_stopping())  # the time that a drain may take is over
-            direct.cancel()
-            sink.direct = sink.release = None  # a cycle would be the garbage collector's work
+            sink.left()
+            sink.hand = sink.release = None  # a cycle would be the garbage collector's work
             if hand is not None:
                 hand.when_gone(None)
             if listener is not None and not listener.done():
                 listener.cancel()
-            runtime.resting.append(direct)
+            runtime.rest(direct)
 
-    async def _listen(self, direct: Direct, sink: AsgiSink) -> None:
+    async def _listen(self, sink: AsgiSink) -> None:
         """Wait for the client to leave."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        direct.cancel()
-        sink.disconnected()
+        sink.left()
 
-    async def _stream(self, direct: Direct, sink: AsgiSink, chunk: bytes) -> None:
+    async def _stream(self, exchange: Exchange | None, sink: AsgiSink, chunk: bytes) -> None:
         """Hand the request body on as it comes, then listen."""
-        exchange = direct.exchange
         if exchange is None:
-            return  # it was over at once
+            return  # an upload has one
         writable = asyncio.Event()
         exchange.on_writable = writable.set
         try:
@@ -366,12 +363,11 @@ class _Request:
             refusal = self._refusal()
             if refusal is not None:
                 exchange.fail(refusal)
-            direct.cancel()
-            sink.disconnected()
+            sink.left()
             return
         except Exception as exc:  # noqa: BLE001 - a task of its own: nobody else would tell the client
             exchange.defect(exc)
-        await self._listen(direct, sink)
+        await self._listen(sink)
 
 
 def _stopping() -> WaypostError:

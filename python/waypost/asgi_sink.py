@@ -28,8 +28,8 @@ _logger = logging.getLogger("waypost")
 class AsgiSink(DirectSink):
     """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
 
-    __slots__ = ("_aborted", "_chunks", "_ended", "_headers", "_loop", "_paused", "_size", "_status", "_trailers",
-                 "_waiter", "began", "direct", "hand", "release", "sent")  # fmt: skip
+    __slots__ = ("_aborted", "_chunks", "_ended", "_handed", "_headers", "_loop", "_paused", "_size", "_status",
+                 "_trailers", "_waiter", "began", "direct", "hand", "release", "sent")  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.direct: Direct | None = None
@@ -47,6 +47,7 @@ class AsgiSink(DirectSink):
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
+        self._handed = False  # the hand has answered
         self._aborted = False
         self._paused = False
         self._trailers: Sequence[tuple[bytes, bytes]] = ()
@@ -86,14 +87,11 @@ class AsgiSink(DirectSink):
         self._wake()
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        if self.hand is not None:
-            handed = self.hand.answer(plan, endpoint, data)
-            if handed is not None:
-                self.began = self._ended = True
-                if self.release is not None:
-                    self.release()
-                self._wake()
-                return handed
+        hand = self.hand
+        if hand is not None and hand.free:
+            handed = hand.answer(plan, endpoint, data)
+            self._handed = self.began = self._ended = handed is not None
+            return handed
         answer = plan.answer_parts(endpoint, data)
         if answer is None:
             return None
@@ -104,6 +102,20 @@ class AsgiSink(DirectSink):
         self._ended = True
         self.start(status, headers)
         return reusable
+
+    def done(self) -> None:
+        if self._handed and self.hand is not None:
+            if self.release is not None:
+                self.release()
+            self._wake()
+            self.hand.done()
+
+    def left(self) -> None:
+        """The client left: what is carried for it is not, any more."""
+        direct, self.direct = self.direct, None
+        if direct is not None:
+            direct.cancel()
+        self.disconnected()
 
     # The application's task.
 

@@ -51,9 +51,9 @@ class Attempt(Timed):
         self._connecting: Connecting | None = None
         self._reader = exchange.plan.reader(number)
 
-    def reuse(self, *, again: bool) -> Connection | None:
-        """Take a connection from the pool, if it has one. `again`: the message may be sent again over another one."""
-        connection = self._exchange.runtime.pool.take(self.place.key, again)
+    def reuse(self) -> Connection | None:
+        """Take a connection from the pool, if it has one."""
+        connection = self._exchange.runtime.pool.take(self.place.key)
         if connection is not None:
             self.reused = True
             self.connection = connection

@@ -15,7 +15,7 @@ from waypost.exchange.exchange import Exchange
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.exchange.sink import Sink
 from waypost.exchange.upload import Upload
-from waypost.exchange.wheel import Timer
+from waypost.exchange.wheel import Timed
 
 __all__ = ["Direct", "DirectSink"]
 
@@ -31,14 +31,17 @@ class DirectSink(Sink, Protocol):
         Says whether the connection can be used again; `None` where `data` is anything else, and nothing was done.
         """
 
+    def done(self) -> None:
+        """The message that was answered is over."""
 
-class Direct(Timer):
+
+class Direct(Timed):
     """Carries messages, one after the other. Used from its event loop only."""
 
     __slots__ = ("_began", "_connection", "_endpoint", "_plan", "_runtime", "_settings", "exchange", "sink")
 
     def __init__(self, runtime: Runtime, sink: DirectSink) -> None:
-        super().__init__(lasting=True)
+        super().__init__()
         self.sink = sink
         """Where responses go."""
         self.exchange: Exchange | None = None
@@ -56,7 +59,7 @@ class Direct(Timer):
         step = plan.begin()
         if isinstance(step, Endpoint) and upload is None and forwards and plan.deadline_ms is None:
             place = settings.place(step)
-            connection = None if place.hedged else runtime.pool.take(place.key, plan.idempotent)
+            connection = None if place.hedged else runtime.pool.take(place.key)
             if connection is not None:
                 try:
                     data = plan.request(step)
@@ -72,34 +75,44 @@ class Direct(Timer):
                     runtime.wheel.schedule(self, began + place.patience)
                     connection.write(data)
                     return
-        self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, upload=upload, timer=self)
+        self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, self, upload=upload)
         exchange.begin(step)
 
     def forget(self) -> None:
         """The exchange is over."""
         self.exchange = None
 
+    def rest(self) -> None:
+        """There is no message for now, and no sink: nothing of the last one is kept."""
+        self.exchange = None
+        self.sink = cast(DirectSink, None)
+
     def cancel(self) -> None:
         """The client left, or nothing is to be carried any more."""
-        exchange = self.go_on()
+        exchange = self.take_exchange()
         if exchange is not None:
             exchange.cancel()
             self.exchange = None
 
-    def go_on(self) -> Exchange | None:
-        """The exchange of the message under way, which goes on with what has happened. `None`: there is no message."""
+    @property
+    def busy(self) -> bool:
+        """A message is under way."""
+        return self._connection is not None or self.exchange is not None
+
+    def take_exchange(self) -> Exchange | None:
+        """The exchange of the message under way, made if it had none: it goes on. `None`: there is no message."""
         connection, self._connection = self._connection, None
         if connection is not None:
             plan, settings = cast(Plan, self._plan), cast(Settings, self._settings)
-            self.exchange = exchange = Exchange(self._runtime, settings, plan, self.sink, timer=self)
+            self.exchange = exchange = Exchange(self._runtime, settings, plan, self.sink, self)
             exchange.take_up(cast(Endpoint, self._endpoint), connection, self._began)
-            self._plan = self._endpoint = None
+            self._plan = self._endpoint = self._settings = None
         return self.exchange
 
-    # Timer.
+    # Timed.
 
     def expired(self, now: float) -> None:
-        exchange = self.go_on()
+        exchange = self.take_exchange()
         if exchange is not None:
             exchange.expired(now)
 
@@ -114,17 +127,17 @@ class Direct(Timer):
             reusable = self.sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
             self._connection = connection
-            exchange = self.go_on()
+            exchange = self.take_exchange()
             if exchange is not None:
                 exchange.defect(exc)
             return
         if reusable is None:
             self._connection = connection
-            self.go_on()
+            self.take_exchange()
             connection.data_received(data)
             return
         self.deadline = math.inf  # it stays on the wheel
-        self._plan = self._endpoint = None
+        self._plan = self._endpoint = self._settings = None
         runtime = self._runtime
         if reusable:
             runtime.pool.give(connection)
@@ -132,26 +145,27 @@ class Direct(Timer):
             connection.close()
         line = runtime.line
         if line.waiting or line.shared:
-            line.moved(plan)
+            line.call(plan.turns())
+        self.sink.done()  # not within the above: the client has its answer, and must not get another one
 
     def eof(self) -> None:
         connection = self._connection
-        self.go_on()
+        self.take_exchange()
         if connection is not None:
             connection.eof_received()
 
     def lost(self, exc: Exception | None) -> None:
         connection = self._connection
-        self.go_on()
+        self.take_exchange()
         if connection is not None and connection.attempt is not None:
             connection.attempt.lost(exc)
 
     def writing_paused(self) -> None:
-        exchange = self.go_on()
+        exchange = self.take_exchange()
         if exchange is not None:
             exchange.request_paused()
 
     def writing_resumed(self) -> None:
-        exchange = self.go_on()
+        exchange = self.take_exchange()
         if exchange is not None:
             exchange.request_resumed()

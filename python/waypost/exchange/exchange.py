@@ -6,8 +6,8 @@ Which endpoint is tried when, whether there is another attempt, and who waits fo
 `Course`, behind `Plan.begin`, `refused`, `failed` and the like): this is the side that has sockets and timers. Its own
 rules, all of them in this file:
 
-- An attempt that finds its pooled connection closed under it goes to the same endpoint once more, over a new
-  connection, if its message may be sent twice. For others the pool looks at the socket before it is reused.
+- An attempt that finds its pooled connection closed under it, although the pool has looked at the socket, goes to the
+  same endpoint once more, over a new connection, if its message may be sent twice.
 - A response with a status for which another attempt may be made is kept: if no endpoint does better, the last such
   response is what the client gets.
 - The head of a model's 200 is held until its first body byte, so that a model that dies before it can be replaced.
@@ -37,7 +37,7 @@ from waypost.exchange.line import Place as Ticket
 from waypost.exchange.runtime import Runtime, Settings
 from waypost.exchange.sink import Sink
 from waypost.exchange.upload import Translation, Upload
-from waypost.exchange.wheel import Timer
+from waypost.exchange.wheel import Timed
 
 __all__ = ["Exchange"]
 
@@ -59,16 +59,15 @@ class Exchange:
         settings: Settings,
         plan: Plan,
         sink: Sink,
+        timer: Timed,
         *,
         upload: Upload | None = None,
-        timer: Timer | None = None,
     ) -> None:
         """`plan` has the whole request body, or it comes as `upload`, by `write` and `finish`.
 
-        `timer` may serve one exchange after the other.
+        `timer` calls `expired`. It may serve one exchange after the other, and stays on the wheel in between.
         """
-        self._timer = Timer() if timer is None else timer
-        self._timer.owner = self
+        self._timer = timer
         self.runtime = runtime
         self.plan = plan
         self.attempt: Attempt | None = None
@@ -103,13 +102,13 @@ class Exchange:
 
     # Used by whoever has the client.
 
-    def begin(self, step: Endpoint | Step | None = None) -> None:
-        """Make the first attempt, or wait for room. `step` is what `Plan.begin` said, if it was asked already."""
+    def begin(self, step: Endpoint | Step) -> None:
+        """Make the first attempt, or wait for room: `step` is what `Plan.begin` said."""
         self._began = self.runtime.loop.time()
         deadline_ms = self.plan.deadline_ms
         if deadline_ms is not None:
             self._deadline = self._began + deadline_ms / 1000
-        self._go(self.plan.begin() if step is None else step)
+        self._go(step)
 
     def take_up(self, endpoint: Endpoint, connection: Connection, began: float) -> None:
         """Go on with a first attempt that was made without an exchange. Its timer runs.
@@ -239,7 +238,7 @@ class Exchange:
     def start(self, attempt: Attempt, *, fresh: bool = False) -> None:
         """Get `attempt` a connection, a new one if it is to be `fresh`, and send it the request."""
         try:
-            connection = None if fresh else attempt.reuse(again=self.plan.idempotent and self._upload is None)
+            connection = None if fresh else attempt.reuse()
             if connection is not None:
                 self._send_request(attempt, connection, self.runtime.loop.time())
                 return
@@ -567,8 +566,7 @@ class Exchange:
     def _finish(self, *, whole: bool = False) -> None:
         """It is over. `whole`: the client has all of a response that has not ended."""
         self.done = True
-        runtime = self.runtime
-        self._timer.rest(runtime.wheel)
+        self._timer.deadline = math.inf
         self.plan.end(whole)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:

@@ -88,10 +88,11 @@ class Pool(Timed):
         self.resolver = Resolver(loop, wheel)
         """Knows the addresses of endpoints' names."""
 
-    def take(self, key: Key, again: bool) -> Connection | None:
-        """An idle connection that the endpoint has not closed, or `None`.
+    def take(self, key: Key) -> Connection | None:
+        """An idle connection that the endpoint has not closed, and on which nothing has come, or `None`.
 
-        The event loop may have yet to hear of that. Unless the message may be sent `again`, the socket itself is asked.
+        The socket itself is asked, whatever the message: what came unasked would be taken for its answer, and each
+        later message on the connection would get the answer to the one before.
         """
         idle = self._idle.get(key)
         if idle is None:
@@ -99,8 +100,7 @@ class Pool(Timed):
         oldest = self._loop.time() - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            # One of which the event loop knows that it is closed is not here any more.
-            if connection.idle_since > oldest and (again or connection.alive()):
+            if connection.idle_since > oldest and connection.alive():
                 return connection
             connection.close()
         return None

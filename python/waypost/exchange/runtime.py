@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Runtime", "Settings"]
 
+_RESTING = 256
+
 
 class Place:
     """How an endpoint is reached, and how long that may take, in seconds: what every attempt asks for."""
@@ -74,12 +76,20 @@ class Runtime:
         self.pool = Pool(loop, self.wheel, recorder)
         self.checks = Checks(self)
         self.resting: list[Direct] = []
-        """Those that carry no message."""
+        """Some that carry no message, for the next ones."""
 
     def follow(self, snapshot: Snapshot, settings: Settings) -> None:
         """This configuration is in force from now on: limits may have been raised, and checks come or gone."""
         self.checks.follow(snapshot, settings)
         self.line.call(snapshot.turns())
+
+    def rest(self, direct: Direct) -> None:
+        """It carries no message any more."""
+        direct.rest()
+        if len(self.resting) < _RESTING:
+            self.resting.append(direct)
+        else:
+            self.wheel.cancel(direct)
 
     def close(self) -> None:
         """Stop checking, and close idle connections. Exchanges under way keep theirs until they are over."""

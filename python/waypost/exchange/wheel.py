@@ -38,22 +38,13 @@ class Expiring(Protocol):
 
 
 class Timer(Timed):
-    """A deadline for its `owner`. With `lasting` it serves one owner after the other and stays on the wheel."""
+    """A deadline for its `owner`, which cannot be a `Timed` itself."""
 
-    __slots__ = ("_lasting", "owner")
+    __slots__ = ("owner",)
 
-    def __init__(self, *, lasting: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.owner: Expiring | None = None
-        self._lasting = lasting
-
-    def rest(self, wheel: Wheel) -> None:
-        """Its owner is done."""
-        self.owner = None
-        if self._lasting:
-            self.deadline = math.inf
-        else:
-            wheel.cancel(self)
 
     def expired(self, now: float) -> None:
         if self.owner is not None:

@@ -51,9 +51,13 @@ class Carrier(Timed):
         self._body = True
 
     @property
-    def exchange(self) -> Exchange | None:
-        """The exchange of the message under way; there is one for whoever asks."""
-        return self._direct.go_on()
+    def busy(self) -> bool:
+        """A message is under way."""
+        return self._direct.busy
+
+    def take_exchange(self) -> Exchange | None:
+        """The exchange of the message under way, made if it had none."""
+        return self._direct.take_exchange()
 
     def begin(self, generation: Generation, plan: Plan, size: int, upload: Upload | None = None) -> None:
         """Carry a message. `size` bytes of the budget go back once its body is not needed any more."""
@@ -61,6 +65,13 @@ class Carrier(Timed):
         self._size = size
         self.sent = 0
         self._direct.begin(generation.settings, plan, upload)
+
+    def fail(self, error: WaypostError) -> bool:
+        """End the message under way with `error`. False: there is none."""
+        exchange = self.take_exchange()
+        if exchange is not None:
+            exchange.fail(error)
+        return exchange is not None
 
     def refuse(self, intake: Intake, error: WaypostError, received: int) -> None:
         """Answer a message that is not carried. `received` bytes of its body have come."""
@@ -102,9 +113,11 @@ class Carrier(Timed):
             self._size = 0
             protocol.gateway.budget.give(size)
         protocol.transport.write(response)
-        self._plan = None
-        protocol.message_done()
         return reusable
+
+    def done(self) -> None:
+        self._plan = None
+        self._protocol.message_done()
 
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
         if self._size:

@@ -59,23 +59,35 @@ class Hand:
         cycle = self._cycle
         return cycle is not None and send == cycle.send and not cycle.access_log
 
+    @property
+    def free(self) -> bool:
+        """Whether the client can be answered at this moment."""
+        cycle = self._cycle
+        gone = cycle is None or cycle.disconnected or cycle.response_started
+        return not gone and not self._protocol.flow.write_paused
+
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        """As `DirectSink.answer`, for the HTTP/1 client."""
+        """As `DirectSink.answer`, for the HTTP/1 client; where it is `free`."""
         protocol, cycle = self._protocol, self._cycle
-        if cycle is None or cycle.disconnected or cycle.response_started or protocol.flow.write_paused:
+        if cycle is None:
             return None
         answer = plan.answer(endpoint, data, STATUS_LINE, protocol.default_fields(), not cycle.keep_alive)
         if answer is None:
             return None
-        response, persistent, reusable = answer
+        response, cycle.keep_alive, reusable = answer
         self._gone = None
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         protocol.transport.write(response)
-        if not persistent:
-            protocol.transport.close()
-        cycle.on_response()
         return reusable
+
+    def done(self) -> None:
+        """The message that was answered is over."""
+        cycle = self._cycle
+        if cycle is not None:
+            if not cycle.keep_alive:
+                self._protocol.transport.close()
+            cycle.on_response()
 
     # The server's call.
 

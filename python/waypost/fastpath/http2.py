@@ -57,7 +57,7 @@ class Http2(ZttpH2Protocol):
         super().__init__(config, server_state, app_state, loop)
         self._gateway = gateway
         self._wheel = gateway.runtime().wheel
-        self._clock = Timer(lasting=True)
+        self._clock = Timer()
         self._clock.owner = self
         self._waiting: set[asyncio.Future[None]] = set()
 

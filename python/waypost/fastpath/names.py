@@ -42,8 +42,9 @@ _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     ),
     FlowControl: ("read_paused", "write_paused"),
     RequestResponseCycle: (
-        "chunked_encoding", "disconnected", "expected_content_length", "message_event", "response_complete",
-        "response_started", "scope", "transport",
+        "access_log", "body", "chunked_encoding", "disconnected", "expected_content_length", "keep_alive",
+        "message_event", "more_body", "on_response", "response_complete", "response_started", "scope", "transport",
+        "waiting_for_100_continue",
     ),
     ServerState: ("default_headers", "total_requests"),
 }  # fmt: skip

@@ -113,7 +113,7 @@ class Protocol(Mannered):
 
     def eof_received(self) -> None:
         # Nobody is answered who has hung up halfway, and closing would first wait until all is sent.
-        if self._carrier.exchange is not None:
+        if self._carrier.busy:
             self._carrier.cancel()
             self.transport.abort()
         super().eof_received()
@@ -128,13 +128,15 @@ class Protocol(Mannered):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        if self._carrier.exchange is not None:
-            self._carrier.exchange.pause()
+        exchange = self._carrier.take_exchange()
+        if exchange is not None:
+            exchange.pause()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._carrier.exchange is not None:
-            self._carrier.exchange.resume()
+        exchange = self._carrier.take_exchange()
+        if exchange is not None:
+            exchange.resume()
         elif self._rest and self._state == "boundary":
             self.loop.call_soon(self._next)
 
@@ -151,10 +153,8 @@ class Protocol(Mannered):
 
     def cut(self) -> None:
         """The time that a drain may take is over."""
-        carrier = self._carrier
-        if self._state == "exchange" and carrier.exchange is not None:
-            error = WaypostError("draining", "this process is stopping: send messages elsewhere")
-            carrier.exchange.fail(error)
+        if self._state == "exchange":
+            self._carrier.fail(WaypostError("draining", "this process is stopping: send messages elsewhere"))
         if self._state != "uvicorn":
             self.transport.close()
 
@@ -285,8 +285,9 @@ class Protocol(Mannered):
         self._state = "exchange"
         self._left = length
         self._carrier.begin(generation, plan, 0, Upload(length))
-        if self._carrier.exchange is not None:
-            self._carrier.exchange.on_writable = self._writable
+        exchange = self._carrier.take_exchange()
+        if exchange is not None:
+            exchange.on_writable = self._writable
         self._more(body)
 
     # Bodies.
@@ -325,11 +326,11 @@ class Protocol(Mannered):
                 self._keep(data[left:])
                 data = data[:left]
             self._left = left = left - len(data)
-            exchange = self._carrier.exchange
+            exchange = self._carrier.take_exchange()
             if exchange is not None:
                 self._expect(_BODY_IDLE)
                 writable = not data or exchange.write(data)
-                if self._carrier.exchange is not exchange:
+                if not self._carrier.busy:
                     return  # it is over
                 if not writable or not left:
                     self._carrier.deadline = math.inf
@@ -346,7 +347,7 @@ class Protocol(Mannered):
         """The endpoint takes more of an upload, or none any more."""
         if not self._rest:
             self.flow.resume_reading()
-        if self._left and self._carrier.exchange is not None:
+        if self._left and self._carrier.busy:
             self._expect(_BODY_IDLE)
 
     def _keep(self, data: bytes) -> None:
@@ -449,9 +450,7 @@ class Protocol(Mannered):
         elif state == "body" or state == "exchange":  # noqa: PLR1714
             message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
             error = WaypostError("bad_framing", message)
-            if self._carrier.exchange is not None:
-                self._carrier.exchange.fail(error)
-            elif self._intake is not None:
+            if not self._carrier.fail(error) and self._intake is not None:
                 intake, came = self._intake, self._body_came()
                 self._forget()
                 self._carrier.refuse(intake, error, came)

@@ -128,11 +128,20 @@ impl Plan {
         snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, &response.head, begin, close)
     }
 
-    /// All of a response, if `data` has it and it is the answer: the exchange is then over.
+    /// Whether a whole response with this status is the answer: the exchange is then over, and the request not kept.
+    fn is_answer(&self, status: u16) -> bool {
+        let answer = self.exchange.answer(status);
+        if answer {
+            *self.body() = None;
+        }
+        answer
+    }
+
+    /// All of a response, if `data` has it.
     fn whole<'d>(&self, data: &'d [u8]) -> Option<(ResponseHead, Cow<'d, [u8]>, http1::ResponseEnd)> {
         let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
         let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else { return None };
-        self.exchange.answer(head.status).then(|| (ResponseHead::new(head, false), body, end))
+        Some((ResponseHead::new(head, false), body, end))
     }
 
     /// The client is given this response.
@@ -417,6 +426,9 @@ impl Plan {
         let Some((head, body, end)) = self.whole(data) else { return Ok(None) };
         let line = lines.get_item(head.head.status)?;
         let line = line.ok_or_else(|| PyValueError::new_err("there is no line for this status"))?;
+        if !self.is_answer(head.head.status) {
+            return Ok(None);
+        }
         let mut relay = self.relay(&head, endpoint, 1, [line.cast::<PyBytes>()?.as_bytes(), fields], close);
         let body = if relay.body { &*body } else { b"" };
         let bytes = if relay.chunked {
@@ -438,6 +450,9 @@ impl Plan {
         data: &[u8],
     ) -> PyResult<Option<Parts<'py>>> {
         let Some((head, body, end)) = self.whole(data) else { return Ok(None) };
+        if !self.is_answer(head.head.status) {
+            return Ok(None);
+        }
         let fields = self.relayed(py, &head, endpoint, 1)?;
         self.record(py, body.len(), Why::Ok)?;
         let trailers = list(py, end.trailers.iter())?;

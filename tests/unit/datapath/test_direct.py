@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
 from waypost import create_app
 from waypost.asgi_sink import AsgiSink
 from waypost.config import from_dict
 from waypost.exchange.exchange import Exchange
+from waypost.exchange.runtime import Settings
 from waypost.fastpath import fast_path
 from waypost.fastpath.carrier import Carrier
 from waypost.fastpath.hand import Hand
@@ -47,18 +52,20 @@ class Client:
         self.reader = reader
         self.writer = writer
 
-    async def send(self, method: str = "POST") -> None:
-        head = f"{method} /v1/envelopes HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n"
-        self.writer.write(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY)
+    async def send(self, *, body: bytes = BODY, version: str = "1.1", times: int = 1) -> None:
+        head = f"POST /v1/envelopes HTTP/{version}\r\nhost: h\r\ncontent-type: application/json\r\n"
+        self.writer.write((f"{head}content-length: {len(body)}\r\n\r\n".encode() + body) * times)
         await self.writer.drain()
 
-    async def receive(self) -> Reply:
+    async def receive(self, *, headless: bool = False) -> Reply:
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         line, *fields = head[:-4].split("\r\n")
         headers = {name: value for name, _, value in (field.partition(": ") for field in fields)}
         body, whole = b"", True
         try:
-            if "content-length" in headers:
+            if headless:
+                pass
+            elif "content-length" in headers:
                 body = await self.reader.readexactly(int(headers["content-length"]))
             elif "transfer-encoding" in headers:
                 while size := int(await self.reader.readuntil(b"\r\n"), 16):
@@ -94,8 +101,13 @@ async def gateway(way: str, *upstreams: Any, **cluster: Any):
     await server.startup()
     clients: list[Client] = []
 
-    async def connect() -> Client:
-        clients.append(Client(*await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()[:2])))
+    address = server.servers[0].sockets[0].getsockname()
+
+    async def connect(*, stop: bool = False) -> Client:
+        if stop:
+            await server.shutdown()
+            return clients[-1]
+        clients.append(Client(*await asyncio.open_connection(*address)))
         return clients[-1]
 
     try:
@@ -151,8 +163,8 @@ def test_a_whole_response_needs_no_exchange(run, scripts, exchanges, counted, wa
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("method", "status"), [("POST", 204), ("POST", 304), ("POST", 404), ("POST", 299)])
-def test_statuses_that_are_answers(run, scripts, exchanges, way, method, status):
+@pytest.mark.parametrize("status", [204, 304, 404, 299])
+def test_statuses_that_are_answers(run, scripts, exchanges, way, status):
     length = b"" if status == 204 else b"content-length: 4\r\n"
     wire = b"HTTP/1.1 %d X\r\n%b\r\n%b" % (status, length, b"" if status in (204, 304) else b"body")
 
@@ -162,7 +174,7 @@ def test_statuses_that_are_answers(run, scripts, exchanges, way, method, status)
             client = await connect()
             await client.ask()
             for _ in range(2):
-                await client.send(method)
+                await client.send()
                 reply = await client.receive()
                 assert (reply.status, reply.body) == (status, b"" if status in (204, 304) else b"body")
             assert (up.connections, len(exchanges)) == (1, 1)
@@ -272,7 +284,40 @@ def test_a_response_that_stops_short_is_no_whole_one(run, scripts, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_defect_is_answered(run, scripts, monkeypatch, counted, way):
+@pytest.mark.parametrize("kind", ["query", "tool"])
+def test_what_comes_unasked_is_nobodys_answer(run, scripts, way, kind):
+    """Not even if the event loop has yet to see it: each later message would get the answer to the one before."""
+
+    async def main(world):
+        up = await world.upstream(scripts.reply(b"first"), scripts.reply(b"second"), scripts.reply(b"third"))
+        body = BODY.replace(b"query", kind.encode())
+        async with gateway(way, up) as (gate, connect):
+            client = await connect()
+            await client.send(body=body)
+            assert (await client.receive()).body == b"first"
+            (connection,) = next(iter(gate.runtime().pool._idle.values()))
+            alive = type(connection).alive
+
+            def late(self):
+                up.writers[0].write(HEAD + b"content-length: 5\r\n\r\nextra")  # arrives before anybody listens
+                return alive(self)
+
+            type(connection).alive = late
+            try:
+                await client.send(body=body)
+                assert (await client.receive()).body == b"second"
+            finally:
+                type(connection).alive = alive
+            await client.send(body=body)
+            assert (await client.receive()).body == b"third"
+            assert up.connections == 2
+
+    run(main)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("before", [True, False], ids=["before the write", "behind it"])
+def test_a_defect_is_answered_unless_there_was_an_answer(run, scripts, monkeypatch, counted, way, before):
     def defect(*_: Any) -> None:
         raise ValueError("a defect")
 
@@ -281,13 +326,142 @@ def test_a_defect_is_answered(run, scripts, monkeypatch, counted, way):
         async with gateway(way, up) as (gate, connect):
             client = await connect()
             await client.ask()
+            asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # says what is behind the write
             with monkeypatch.context() as patch:
-                patch.setattr(Carrier if way == "fast" else AsgiSink, "answer", defect)
+                sink = Carrier if way == "fast" else Hand if way == "hand" and not before else AsgiSink
+                patch.setattr(sink, "answer" if before else "done", defect)
                 reply = await client.ask()
-            assert (reply.status, b'"internal"' in reply.body) == (500, True)
-            assert len(gate.runtime().pool) == 0
-            assert (await client.ask()).status == 200
-            assert counted(gate, "waypost_errors_total", code="internal") == 1
+            if before:
+                assert (reply.status, b'"internal"' in reply.body) == (500, True)
+                assert (await client.ask()).status == 200
+                assert counted(gate, "waypost_errors_total", code="internal") == 1
+            else:
+                assert reply.status == 200
+                client.writer.close()
+                assert await client.reader.read() == b""
+
+    run(main)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_requests_sent_at_once_are_answered_in_order(run, scripts, way):
+    async def main(world):
+        up = await world.upstream(*[scripts.reply(b"%d" % at) for at in range(6)])
+        async with gateway(way, up) as (_, connect):
+            client = await connect()
+            await client.ask()
+            await client.send(times=5)
+            assert [(await client.receive()).body for _ in range(5)] == [b"1", b"2", b"3", b"4", b"5"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("way", ["fast", "hand"])  # alone, uvicorn sends them
+def test_a_client_of_http_1_0_gets_no_chunks(run, scripts, way):
+    async def main(world):
+        chunks = HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        up = await world.upstream(scripts.reply(), scripts.send(chunks, close=False))
+        async with gateway(way, up) as (_, connect):
+            await (await connect()).ask()
+            client = await connect()
+            await client.send(version="1.0")
+            reply = await client.receive()
+            assert (reply.status, reply.body, reply.headers["connection"]) == (200, b"ok", "close")
+            assert "transfer-encoding" not in reply.headers
+
+    run(main)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stop_waits_for_the_answer(run, scripts, way):
+    async def main(world):
+        more = asyncio.Event()
+
+        async def slow(_, writer):
+            await more.wait()
+            writer.write(HEAD + b"content-length: 4\r\n\r\nlate")
+
+        up = await world.upstream(scripts.reply(), slow)
+        async with gateway(way, up) as (_, connect):
+            client = await connect()
+            await client.ask()
+            await client.send()
+            await until(lambda: len(up.requests) == 2)
+            stopping = asyncio.ensure_future(connect(stop=True))
+            await asyncio.sleep(0)
+            more.set()
+            reply = await client.receive()
+            await stopping
+        assert (reply.body, reply.headers.get("connection")) == (b"late", "close")
+
+    run(main)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_carries_no_message_keeps_nothing_of_the_last(run, scripts, way):
+    async def main(world):
+        more = asyncio.Event()
+
+        async def begins(_, writer):
+            writer.write(HEAD + b"content-length: 4\r\n\r\n")
+            await more.wait()
+            writer.write(b"text")
+
+        up = await world.upstream(scripts.reply(), scripts.reply(), begins)
+        async with gateway(way, up) as (gate, connect):
+            client = await connect()
+            await client.ask()
+            await client.ask()
+            old = id(gate.generation.settings)
+            gate.replace(gate.generation.config)
+            await client.send(body=BODY.replace(b"}", b',"content":"%b"}' % (b"q" * 100)))
+            head = await client.reader.readuntil(b"\r\n\r\n")
+            assert b"200" in head
+            gc.collect()
+            assert old not in [id(each) for each in gc.get_objects() if isinstance(each, Settings)]
+            # Neither is a body whose response has begun: its room was given back.
+            plans = [each for each in gc.get_objects() if type(each).__name__ == "Exchange"]
+            assert [len(each.plan.body) for each in plans if not each.done] == [0]
+            held = [each for each in gc.get_objects() if isinstance(each, types.CoroutineType) and each.cr_frame]
+            held = [each for each in held if f"{os.sep}waypost{os.sep}" in each.cr_code.co_filename]
+            assert not [each for each in held if b"q" * 100 in str(list(each.cr_frame.f_locals.values())).encode()]
+            more.set()
+            assert await client.reader.readexactly(4) == b"text"
+
+    run(main)
+
+
+@pytest.mark.parametrize("swallows", [True, False])
+def test_a_listener_that_outlives_its_message_ends_no_other(run, scripts, swallows):
+    """As middleware may make of `receive`: cancelled, it cleans up, and says that the client has left."""
+
+    async def main(world):
+        up = await world.upstream(scripts.reply(b"one"), scripts.reply(b"two"), scripts.reply(b"three"))
+        async with gateway("asgi", up) as (gate, connect):
+            app = _applications(gate)[0]
+            client = await connect()
+            await client.ask()
+            served = app.middleware_stack
+            released = asyncio.Event()
+
+            async def around(scope, receive, send):
+                async def stubborn():
+                    try:
+                        return await receive()
+                    except asyncio.CancelledError:
+                        if not swallows:
+                            raise
+                        await released.wait()
+                        return {"type": "http.disconnect"}
+
+                await served(scope, stubborn, send)
+
+            app.middleware_stack = around
+            assert (await client.ask()).body == b"two"
+            await client.send()
+            await until(lambda: len(up.requests) == 3)
+            released.set()
+            assert (await asyncio.wait_for(client.receive(), 5)).body == b"three"
 
     run(main)
 
@@ -323,10 +497,11 @@ def test_middleware_sees_what_it_would_see(run, scripts, monkeypatch):
 
 
 def _protocols(gate: Any) -> list[Any]:
-    import gc  # noqa: PLC0415 - nothing else knows them
+    """Nothing else knows them."""
+    found = [each for each in gc.get_objects() if type(each).__name__ == "Protocol"]
+    return [each for each in found if getattr(each, "gateway", None) is gate]
 
-    return [
-        each
-        for each in gc.get_objects()
-        if type(each).__name__ == "Protocol" and getattr(each, "gateway", None) is gate
-    ]
+
+def _applications(gate: Any) -> list[Any]:
+    found = [each for each in gc.get_objects() if isinstance(each, Starlette)]
+    return [each for each in found if getattr(each.state, "gateway", None) is gate]

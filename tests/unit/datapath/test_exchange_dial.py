@@ -309,12 +309,12 @@ def test_connections_to_an_address_that_left_are_not_kept_for_long(run_on, names
             pool = runtime.pool
             connection = await connect(runtime, "moved", port)[0]
             pool.give(connection)
-            assert pool.take(key, True) is connection
+            assert pool.take(key) is connection
             names["moved"] = ["127.0.0.2"]
             now = asyncio.get_running_loop().time
             await until(lambda: connection.address.left <= now())
             pool.give(connection)
-            assert pool.take(key, True) is None
+            assert pool.take(key) is None
             assert not connection.open
             connection = await connect(runtime, "moved", port)[0]
             assert connection.address.ip == "127.0.0.2"
