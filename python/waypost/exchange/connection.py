@@ -85,6 +85,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once: nothing that is still unsent is worth sending."""
         self.attempt = None
+        self._poll = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -95,10 +96,10 @@ class Connection(asyncio.Protocol):
         sent twice must not go into a closed connection. Bytes that nobody asked for condemn it too, except under
         TLS, where they may belong to TLS itself.
         """
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return False
         if self._poll is None:
+            transport = self._transport
+            if transport is None or transport.is_closing():
+                return False
             try:
                 fd = transport.get_extra_info("socket").fileno()
             except (AttributeError, OSError):

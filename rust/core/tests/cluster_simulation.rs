@@ -235,8 +235,8 @@ fn urgent_messages_do_not_wait_for_others() {
     assert!(mean(&urgent) < 75 * MS, "{:?}", mean(&urgent));
     assert!(mean(&others) > 200 * MS, "{:?}", mean(&others));
     let refused = simulation.registry.view(simulation.now)[0].refused;
-    assert_eq!(refused.queue_full + refused.evicted, simulation.refused);
-    assert!(refused.evicted > 100 && refused.queue_full > 1000, "{refused:?}");
+    assert_eq!(refused.queue_full + refused.displaced, simulation.refused);
+    assert!(refused.displaced > 100 && refused.queue_full > 1000, "{refused:?}");
     // A fifth of 250 a second for two minutes, give or take three standard deviations.
     assert!(urgent.len().abs_diff(6000) < 250, "no urgent one was refused: {}", urgent.len());
 }

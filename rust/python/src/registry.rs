@@ -136,7 +136,7 @@ fn cluster_view<'py>(py: Python<'py>, view: &ClusterView, now: Instant) -> PyRes
         ("rate_limited", totals.rate_limited),
         ("queue_full", refused.queue_full),
         ("deadline_too_short", refused.deadline_too_short),
-        ("displaced", refused.evicted),
+        ("displaced", refused.displaced),
         ("expired", refused.expired),
     ];
     out.set_item("refused", dict(py, refused)?)?;

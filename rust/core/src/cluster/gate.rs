@@ -62,7 +62,7 @@ pub struct Refusals {
     /// They could not have been served in time.
     pub deadline_too_short: u64,
     /// They made room for more urgent ones.
-    pub evicted: u64,
+    pub displaced: u64,
     /// Their time ran out while they waited.
     pub expired: u64,
 }
@@ -85,7 +85,7 @@ pub enum Entry {
         /// Its place.
         ticket: Ticket,
         /// A less urgent message whose place it took, and what that one is answered.
-        evicted: Option<(Ticket, Refusal)>,
+        displaced: Option<(Ticket, Refusal)>,
     },
     /// It is answered at once.
     Refused(Refusal),
@@ -206,17 +206,17 @@ impl Gate {
             self.refused.deadline_too_short += 1;
             return Entry::Refused(Refusal::new("deadline_too_short", wait));
         }
-        let mut evicted = None;
+        let mut displaced = None;
         if self.queue.len() >= queue.length {
             let Some(left) = self.queue.evict(priority) else {
                 self.refused.queue_full += 1;
                 return Entry::Refused(Refusal::new("queue_full", wait));
             };
-            self.refused.evicted += 1;
+            self.refused.displaced += 1;
             let refusal = Refusal::new("queue_full", self.wait(left.priority, concurrency));
-            evicted = Some((left.ticket, refusal));
+            displaced = Some((left.ticket, refusal));
         }
-        Entry::Waits { ticket: self.queue.push(priority, until, now), evicted }
+        Entry::Waits { ticket: self.queue.push(priority, until, now), displaced }
     }
 
     /// Whose turn it is now; `None`: nobody's. To be called until it says so.
@@ -319,7 +319,7 @@ mod tests {
 
     fn waits(entry: Entry) -> Ticket {
         match entry {
-            Entry::Waits { ticket, evicted: None } => ticket,
+            Entry::Waits { ticket, displaced: None } => ticket,
             other => panic!("{other:?}"),
         }
     }
@@ -392,12 +392,12 @@ mod tests {
         let [_, _, newest] = [3, 2, 2].map(&mut enter);
         let full = gate.enter(2, None, &TWO, &queue(3), at(100));
         assert_eq!(full, Entry::Refused(Refusal { code: "queue_full", retry_after: 1000 * MS }));
-        let Entry::Waits { evicted: Some((evicted, refusal)), .. } =
+        let Entry::Waits { displaced: Some((displaced, refusal)), .. } =
             gate.enter(9, None, &TWO, &queue(3), at(100))
         else {
             panic!()
         };
-        assert_eq!((evicted, refusal.code), (newest, "queue_full"));
+        assert_eq!((displaced, refusal.code), (newest, "queue_full"));
         assert!(!gate.cancel(newest));
         assert_eq!(gate.waiting().iter().sum::<u32>(), 3);
         let none = gate.enter(2, None, &TWO, &queue(0), at(100));

@@ -31,7 +31,7 @@ fn cluster(out: &mut Vec<u64>, view: &ClusterView) {
         limit,
         waiting,
         wait,
-        refused: Refusals { queue_full, deadline_too_short, evicted, expired },
+        refused: Refusals { queue_full, deadline_too_short, displaced, expired },
         retries_left,
         latency,
         rates: _,
@@ -43,7 +43,7 @@ fn cluster(out: &mut Vec<u64>, view: &ClusterView) {
     optional(out, limit.map(u64::from));
     out.extend(waiting.map(u64::from));
     out.push(nanos(*wait));
-    out.extend([queue_full, deadline_too_short, evicted, expired, retries_left]);
+    out.extend([queue_full, deadline_too_short, displaced, expired, retries_left]);
     for at in 0..3 {
         optional(out, latency.and_then(|latency| latency.get(at).copied()).map(nanos));
     }
@@ -155,7 +155,7 @@ impl Numbers<'_> {
             refused: Refusals {
                 queue_full: self.next()?,
                 deadline_too_short: self.next()?,
-                evicted: self.next()?,
+                displaced: self.next()?,
                 expired: self.next()?,
             },
             retries_left: self.next()?,

@@ -193,7 +193,7 @@ impl ClusterView {
         let (refused, more) = (&mut self.refused, other.refused);
         refused.queue_full += more.queue_full;
         refused.deadline_too_short += more.deadline_too_short;
-        refused.evicted += more.evicted;
+        refused.displaced += more.displaced;
         refused.expired += more.expired;
         for theirs in other.endpoints {
             match self.endpoints.iter_mut().find(|own| own.url == theirs.url) {

@@ -400,11 +400,11 @@ impl Course {
                 self.place = Place::In(permit);
                 self.attempt(now)
             }
-            Entry::Waits { ticket, evicted } => {
+            Entry::Waits { ticket, displaced } => {
                 let left = deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
                 let patience = left.min(group.policy().queue.wait);
                 self.place = Place::Queued { ticket, hasty: patience == left, since: now };
-                Step::Wait { ticket, patience, displaced: evicted }
+                Step::Wait { ticket, patience, displaced }
             }
             Entry::Refused(refusal) => self.pass_over(Fault::refused(group.name(), refusal), now),
         }

@@ -41,7 +41,10 @@ impl Fault {
         let message = if refusal.code == "queue_full" {
             format!("cluster {cluster}: as many messages as may are in flight, and as many as may wait")
         } else {
-            format!("cluster {cluster}: so many messages wait that this one's turn would come too late")
+            format!(
+                "cluster {cluster}: this message's turn would come too late, for its deadline or for `queue.wait`, as long as \
+                 those take that are in flight and wait"
+            )
         };
         Self { code: refusal.code, message, retry_after: Some(refusal.retry_after) }
     }

@@ -53,7 +53,9 @@ impl Buffer {
 
     /// Takes all that waits: the bytes, and how many lines they are.
     pub fn take(&mut self) -> (Vec<u8>, u64) {
-        (mem::take(&mut self.bytes), mem::take(&mut self.lines))
+        // As much will come until the next time: it need not grow bit by bit.
+        let next = Vec::with_capacity(self.bytes.len());
+        (mem::replace(&mut self.bytes, next), mem::take(&mut self.lines))
     }
 }
 

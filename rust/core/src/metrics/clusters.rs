@@ -95,7 +95,7 @@ fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
         for (why, count) in [
             ("queue_full", refused.queue_full),
             ("deadline_too_short", refused.deadline_too_short),
-            ("evicted", refused.evicted),
+            ("displaced", refused.displaced),
             ("expired", refused.expired),
         ] {
             out.sample(&[("cluster", &cluster.name), ("why", why)], count);

@@ -175,10 +175,10 @@ impl Simulation {
                 self.messages.insert(id, message);
                 self.attempt(id);
             }
-            Entry::Waits { ticket, evicted } => {
+            Entry::Waits { ticket, displaced } => {
                 self.messages.insert(id, message);
                 self.waiting.insert(ticket, id);
-                if let Some((ticket, _)) = evicted {
+                if let Some((ticket, _)) = displaced {
                     let id = self.waiting.remove(&ticket).unwrap();
                     self.messages.remove(&id);
                     self.followed(true);
