@@ -137,7 +137,7 @@ class _Request:
         self._length = intake.length
         try:
             # Nobody here keeps the body: the plan has it, for as long as it is needed.
-            await self._exchange(intake, await self._body() if intake.buffered else None)
+            await self._exchange(intake, (self._given() or await self._read()) if intake.buffered else None)
         finally:
             self._release()
 
@@ -196,9 +196,9 @@ class _Request:
     # The request.
 
     def _given(self) -> bytes | None:
-        """The whole body, where the server has it in hand, and there is room for it."""
+        """The whole body, where there is one, the server has it in hand, and there is room for it."""
         length, generation = self._length, self._generation
-        if self._hand is None or length is None or length > generation.body_limit:
+        if self._hand is None or not length or length > generation.body_limit:
             return None
         budget = self._gateway.budget
         if not budget.take(length, generation.buffered_limit):
@@ -212,13 +212,8 @@ class _Request:
         self._complete = True
         return body
 
-    async def _body(self) -> bytes:
-        """The whole body."""
-        body = self._given()
-        return await self._read() if body is None else body
-
     async def _read(self) -> bytes:
-        """The same, received bit by bit."""
+        """The same, received."""
         limit = self._generation.body_limit
         if self._length is not None and self._length > limit:
             raise too_large(limit)

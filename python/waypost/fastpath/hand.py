@@ -21,30 +21,25 @@ __all__ = ["Hand"]
 class Hand:
     """The server's hand for one message."""
 
-    __slots__ = ("_gone", "_protocol")
+    __slots__ = ("_gone", "_protocol", "cycle")
 
     def __init__(self, protocol: Mannered) -> None:
+        self.cycle: RequestResponseCycle | None = None
+        """uvicorn's side of the message, while the application has the other one: it has this hand in its scope."""
         self._protocol = protocol
         self._gone: Callable[[], None] | None = None
-
-    @property
-    def _cycle(self) -> RequestResponseCycle | None:
-        """uvicorn's side of the message, while the application has the other one. Kept here, it would keep itself."""
-        protocol = self._protocol
-        return protocol.running if protocol.hand is self else None
 
     # The application's calls.
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` when the client has left, or nothing any more: no task has to wait in `receive` for that."""
         self._gone = callback
-        cycle = None if callback is None else self._cycle
-        if cycle is not None and cycle.disconnected:
+        if callback is not None and (self.cycle is None or self.cycle.disconnected):
             self.gone()
 
     def body(self, receive: Callable[[], Awaitable[Any]]) -> bytes | None:
         """The whole body of the request, if it is there and has not been received."""
-        cycle = self._cycle
+        cycle = self.cycle
         if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
         if receive != cycle.receive:
@@ -56,19 +51,19 @@ class Hand:
 
     def answers(self, send: Callable[[Any], Awaitable[None]]) -> bool:
         """Whether `answer` may be used instead of `send`."""
-        cycle = self._cycle
+        cycle = self.cycle
         return cycle is not None and send == cycle.send and not cycle.access_log
 
     @property
     def free(self) -> bool:
         """Whether the client can be answered at this moment."""
-        cycle = self._cycle
+        cycle = self.cycle
         gone = cycle is None or cycle.disconnected or cycle.response_started
         return not gone and not self._protocol.flow.write_paused
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
         """As `DirectSink.answer`, for the HTTP/1 client; where it is `free`."""
-        protocol, cycle = self._protocol, self._cycle
+        protocol, cycle = self._protocol, self.cycle
         if cycle is None:
             return None
         answer = plan.answer(endpoint, data, STATUS_LINE, protocol.default_fields(), not cycle.keep_alive)
@@ -83,7 +78,7 @@ class Hand:
 
     def done(self) -> None:
         """The message that was answered is over."""
-        cycle = self._cycle
+        cycle, self.cycle = self.cycle, None
         if cycle is not None:
             if not cycle.keep_alive:
                 self._protocol.transport.close()
@@ -93,6 +88,7 @@ class Hand:
 
     def gone(self) -> None:
         """The client has left."""
+        self.cycle = None
         gone, self._gone = self._gone, None
         if gone is not None:
             gone()

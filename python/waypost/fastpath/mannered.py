@@ -131,8 +131,8 @@ class Mannered(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
         extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
-        hand: Hand = extensions[HAND]["hand"]
-        self.hand = hand
+        hand = self.hand = cast(Hand, extensions[HAND]["hand"])
+        hand.cycle = cycle
         self._joined = _Joined(self)
         cycle.transport = cast("asyncio.Transport", self._joined)
         super()._start_asgi_task(cycle, app)
@@ -140,6 +140,8 @@ class Mannered(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._joined is not None:
             self._joined.flush()  # it had no body: nothing may be written before it
+        if self.hand is not None:
+            self.hand.cycle = None
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()
