@@ -200,7 +200,7 @@ fuzz_target!(|data: &[u8]| {
         let values = |name: &str| -> Vec<&[u8]> {
             parsed.headers.iter().filter(|field| field.name == name).map(|field| field.value).collect()
         };
-        assert_eq!(values("x-request-id"), [plan.request_id.as_bytes()]);
+        assert_eq!(values("x-request-id"), [plan.request_id().as_bytes()]);
         let way = values("x-forwarded-for");
         assert!(way.len() == 1 && way[0].ends_with(peer.as_bytes()));
         assert!(choice & 32 != 0 || (way[0] == peer.as_bytes() && values("forwarded").is_empty()));
