@@ -15,7 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
-from waypost.asgi_sink import AsgiSink
+from waypost.asgi_sink import AsgiSink, Send
 from waypost.config.units import format_size
 from waypost.dialects.errors import render_error
 from waypost.errors import WaypostError
@@ -34,7 +34,6 @@ __all__ = ["HAND", "REFUSED", "DataPath", "too_large"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HAND: Final = "waypost.hand"
 """An extension of the scope: its `hand` is the server's (`fastpath/hand.py`)."""

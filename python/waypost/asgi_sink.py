@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from waypost._native import Endpoint, Plan
     from waypost.fastpath.hand import Hand
 
-__all__ = ["AsgiSink"]
+__all__ = ["AsgiSink", "Send"]
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 

@@ -270,7 +270,7 @@ def test_sigterm_drains(launch: Launcher, workers: str) -> None:
     response = client.response()
     assert response.stream.exactly(9) == b"data: 1\n\n"
     proxy.signal(signal.SIGTERM)
-    wait_until(lambda: not _accepts(proxy), "no new connection is accepted")
+    wait_until(lambda: not proxy.accepts(), "no new connection is accepted")
     assert proxy.popen.poll() is None
     peer.send(chunk(b"data: 2\n\n"))
     assert response.stream.exactly(9) == b"data: 2\n\n"
@@ -280,14 +280,6 @@ def test_sigterm_drains(launch: Launcher, workers: str) -> None:
     assert proxy.exit_code() == 0
 
 
-def _accepts(proxy: Proxy) -> bool:
-    try:
-        Client(proxy.address).close()
-    except ConnectionError:
-        return False
-    return True
-
-
 def test_readyz_says_that_it_drains(launch: Launcher) -> None:
     """Nobody new is let in then, but a request may be waiting behind the one under way."""
     site = Site(launch, {"model": {}})
@@ -295,7 +287,7 @@ def test_readyz_says_that_it_drains(launch: Launcher) -> None:
     peer, _ = site["model"].request()
     client.ask("GET", "/readyz")
     site.proxy.signal(signal.SIGTERM)
-    wait_until(lambda: not _accepts(site.proxy), "no new connection is accepted")
+    wait_until(lambda: not site.proxy.accepts(), "no new connection is accepted")
     peer.reply()
     assert client.response().body == b'{"ok": true}'
     response = client.response("GET")
@@ -420,6 +412,6 @@ def test_workers_end_when_their_supervisor_is_killed(two: tuple[Proxy, Server], 
     proxy.signal(signal.SIGKILL)
     assert proxy.exit_code() == -signal.SIGKILL
     wait_until(lambda: not proxy.alive(), "no worker is left")
-    assert not _accepts(proxy)
+    assert not proxy.accepts()
     proxy.stop(expected=None)
     launch.proxies.remove(proxy)

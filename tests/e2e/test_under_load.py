@@ -141,18 +141,10 @@ def test_a_drain_finishes_all_streams(launch: Launcher, workers: str) -> None:
         streams.append((number, client, peer))
     bodies = [client.response() for _, client, _ in streams]
     site.proxy.signal(signal.SIGTERM)
-    wait_until(lambda: not _accepts(site.proxy), "no new connection is accepted")
+    wait_until(lambda: not site.proxy.accepts(), "no new connection is accepted")
     for number, _, peer in streams:
         peer.send(chunk(b"data: %d again\n\n" % number) + chunk(b""))
     for (number, client, _), response in zip(streams, bodies, strict=True):
         assert response.body == b"data: %d\n\ndata: %d again\n\n" % (number, number)
         assert client.closed()
     assert site.proxy.exit_code() == 0
-
-
-def _accepts(proxy: Proxy) -> bool:
-    try:
-        Client(proxy.address).close()
-    except ConnectionError:
-        return False
-    return True

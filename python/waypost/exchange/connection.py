@@ -92,8 +92,8 @@ class Connection(asyncio.Protocol):
     def alive(self) -> bool:
         """Whether the endpoint has left an idle connection open: one system call, no wait.
 
-        The event loop may not have looked at the socket since the endpoint closed it, and a message that cannot be
-        sent twice must not go into a closed connection. Bytes that nobody asked for condemn it too, except under
+        The event loop may not have looked at the socket since. A message that cannot be sent twice must not go into a
+        closed connection, and none may get what nobody asked for as its answer: such bytes condemn it too, except under
         TLS, where they may belong to TLS itself.
         """
         if self._poll is None:

@@ -143,9 +143,7 @@ class Direct(Timed):
             runtime.pool.give(connection)
         else:
             connection.close()
-        line = runtime.line
-        if line.waiting or line.shared:
-            line.call(plan.turns())
+        runtime.line.moved(plan)
         self.sink.done()  # not within the above: the client has its answer, and must not get another one
 
     def eof(self) -> None:

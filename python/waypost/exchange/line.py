@@ -24,21 +24,18 @@ Place = tuple[str, int]
 class Line:
     """The exchanges of one event loop that wait. Clusters are shared by all loops of a gateway, and so are turns."""
 
-    __slots__ = ("_lines", "_loop", "shared", "waiting")
+    __slots__ = ("_lines", "_loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lines: list[Line]) -> None:
         """`lines` has those of all event loops that share their clusters; this one is added."""
         self.waiting: dict[Place, Exchange] = {}
-        self.shared = False
-        """Exchanges of other event loops may wait for the same clusters."""
         self._loop = loop
         self._lines = lines
         lines.append(self)
-        self._count()
 
     def moved(self, plan: Plan) -> None:
         """There may be room in the clusters of this message: whoever waits may have it."""
-        if self.waiting or self.shared:
+        if self.waiting or len(self._lines) > 1:  # on other event loops, too
             self.call(plan.turns())
 
     def call(self, turns: Iterable[Turn]) -> None:
@@ -51,11 +48,6 @@ class Line:
     def close(self) -> None:
         """Nobody waits on this event loop any more."""
         self._lines.remove(self)
-        self._count()
-
-    def _count(self) -> None:
-        for line in self._lines:
-            line.shared = len(self._lines) > 1
 
     def _offer(self, turn: Turn, others: list[Line]) -> None:
         exchange = self.waiting.pop((turn.cluster, turn.ticket), None)

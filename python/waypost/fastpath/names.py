@@ -31,6 +31,7 @@ _METHODS: dict[type, tuple[str, ...]] = {
         "handle_websocket_upgrade", "_start_asgi_task", "_unsupported_upgrade_warning", "_unset_keepalive_if_required",
     ),
     FlowControl: ("pause_reading", "resume_reading"),
+    RequestResponseCycle: ("receive", "send"),
 }  # fmt: skip
 """Methods that are called or overridden."""
 

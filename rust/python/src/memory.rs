@@ -1,6 +1,7 @@
 //! Memory that compiling needed, and nobody needs any more.
 
 /// Below so many rules it is not worth a system call.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MANY: usize = 4096;
 
 /// Where so many rules were compiled: gives freed memory back to the system. The C library would keep about half as much

@@ -201,6 +201,14 @@ class Proxy(Process):
         assert isinstance(self.address, tuple)
         return self.address[1]
 
+    def accepts(self) -> bool:
+        """Whether it takes a new connection."""
+        try:
+            Client(self.address).close()
+        except ConnectionError:
+            return False
+        return True
+
     def client(self, **how: Any) -> Client:
         """A new connection, closed when the test is over."""
         return self._keep(Client(self.address, **how))

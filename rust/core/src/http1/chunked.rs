@@ -34,18 +34,23 @@ pub fn encode_chunk(data: &[u8]) -> Vec<u8> {
     if data.is_empty() {
         return b"0\r\n\r\n".to_vec();
     }
-    let size = format!("{:x}\r\n", data.len());
-    let mut out = Vec::with_capacity(size.len().saturating_add(data.len()).saturating_add(2));
-    out.extend_from_slice(size.as_bytes());
+    let around = usize::from(MAX_DIGITS) + 4;
+    let mut out = Vec::with_capacity(data.len().saturating_add(around));
+    push_chunk(&mut out, data);
+    out
+}
+
+/// Append a chunk that is not the last.
+fn push_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
     out.extend_from_slice(data);
     out.extend_from_slice(b"\r\n");
-    out
 }
 
 /// Append a whole body in chunks, its trailers included (RFC 9112, section 7.1).
 pub fn append_chunked(out: &mut Vec<u8>, body: &[u8], trailers: &Fields) {
     if !body.is_empty() {
-        out.extend_from_slice(&encode_chunk(body));
+        push_chunk(out, body);
     }
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers {
