@@ -334,6 +334,8 @@ class Intake:
     @property
     def target(self) -> str:
         """Path and query, not decoded."""
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Its header fields in wire order."""
     @property
     def http_version(self) -> str: ...
     @property
@@ -696,19 +698,18 @@ class RequestReader:
         """`client` is the client's address."""
 
     def feed(
-        self, snapshot: Snapshot, data: bytes
-    ) -> tuple[Plan, None, bytes] | tuple[Intake, bytes, bytes] | Literal[False] | None:
+        self, snapshot: Snapshot, data: bytes, decide: bool = True
+    ) -> tuple[Plan, int, bool, bytes] | tuple[Intake, bytes, bytes] | Literal[False] | None:
         """Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
 
         `None`: the head is not complete. `False`: the request is not plain, or `Snapshot.accept` would refuse it;
         nothing of its bytes was kept. Else what `Snapshot.accept` gives, as much of the body as came, and what came
-        behind it; where all of a body that is to be read whole is there, and acceptable, the plan instead.
+        behind it. Where all of a body that is to be read whole is there, and acceptable, the plan instead, unless
+        `decide` is false: with the length of the body, and what the plan's `forwards` says.
 
         Raises `WaypostError` with `dialect` and `message_id`, as soon as it is seen, where no parser should go on:
         `bad_framing`, `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
         """
-    def check(self, snapshot: Snapshot, data: bytes) -> bool:
-        """Whether a head is complete, plain or not; what follows it is not looked at. Raises as `feed`."""
 
 @final
 class ResponseHead:

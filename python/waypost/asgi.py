@@ -105,7 +105,6 @@ class _Request:
         self.started = False
         """The client was given the head of a response."""
         self._gateway = gateway
-        self._generation: Generation = gateway.generation
         self._runtime = gateway.runtime()
         self._scope = scope
         self._receive = receive
@@ -114,23 +113,27 @@ class _Request:
         self._received = -1  # bytes of the body; -1: not even whether there is one
         self._complete = False  # the request body was read to its end
         self._budgeted = 0  # bytes taken from the gateway's budget
-        self._intake: Intake | None = None
         self._exchanged = False  # what becomes of it is its exchange's to tell
         self._extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
         self._hand: Hand | None = self._extensions[HAND]["hand"] if HAND in self._extensions else None
+        self._generation: Generation
+        self._intake: Intake | None
+        taken = None if self._hand is None else self._hand.taken
+        self._generation, self._intake = (gateway.generation, None) if taken is None else taken
 
     async def run(self) -> None:
-        scope = self._scope
-        client = scope.get("client")
-        intake = self._generation.snapshot.accept(
-            scope["method"],
-            _target(scope),
-            scope["headers"],
-            client=client[0] if client else None,
-            scheme=scope.get("scheme", "http"),
-            http_version=scope.get("http_version", "1.1"),
-        )
-        self._intake = intake
+        intake = self._intake
+        if intake is None:
+            scope = self._scope
+            client = scope.get("client")
+            intake = self._intake = self._generation.snapshot.accept(
+                scope["method"],
+                _target(scope),
+                scope["headers"],
+                client=client[0] if client else None,
+                scheme=scope.get("scheme", "http"),
+                http_version=scope.get("http_version", "1.1"),
+            )
         self.id = intake.id
         self.dialect = intake.dialect
         self._length = intake.length

@@ -53,7 +53,8 @@ class Attempt(Timed):
 
     def reuse(self) -> Connection | None:
         """Take a connection from the pool, if it has one."""
-        connection = self._exchange.runtime.pool.take(self.place.key)
+        runtime = self._exchange.runtime
+        connection = runtime.pool.take(self.place.key, runtime.loop.time())
         if connection is not None:
             self.reused = True
             self.connection = connection

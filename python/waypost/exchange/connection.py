@@ -29,8 +29,8 @@ class Reader(Protocol):
 class Connection(asyncio.Protocol):
     """The protocol of one connection to an endpoint, and what the pool knows of it."""
 
-    __slots__ = ("_fault", "_gone", "_poll", "_pool", "_transport", "address", "attempt", "idle_since", "key",
-                 "reading", "used", "writable")  # fmt: skip
+    __slots__ = ("_fault", "_gone", "_poll", "_pool", "address", "attempt", "idle_since", "key",
+                 "reading", "transport", "writable")  # fmt: skip
 
     def __init__(self, pool: Pool, key: Key, address: Address | None = None) -> None:
         self.key = key
@@ -38,12 +38,11 @@ class Connection(asyncio.Protocol):
         """What it is connected to, where that was found by a name."""
         self.attempt: Reader | None = None
         self.idle_since = 0.0
-        self.used = False
-        """Carried an attempt before."""
         self.writable = True
         self._pool = pool
         self.reading = True
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
+        """`None` once it is gone."""
         self._poll: select.poll | None = None
         self._gone: Callable[[Exception | None], None] | None = None
         self._fault: Exception | None = None
@@ -52,42 +51,42 @@ class Connection(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        return self.transport is not None and not self.transport.is_closing()
 
     def when_gone(self, tell: Callable[[Exception | None], None]) -> None:
         """Call `tell` with what ended it once it is gone, or at once. For one that no attempt has."""
-        if self._transport is None:
+        if self.transport is None:
             tell(self._fault)
         else:
             self._gone = tell
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+        if self.transport is not None:
+            self.transport.write(data)
 
     def writelines(self, data: list[bytes]) -> None:
-        if self._transport is not None:
-            self._transport.writelines(data)
+        if self.transport is not None:
+            self.transport.writelines(data)
 
     def pause(self) -> None:
         """Stop reading: whoever takes the response cannot keep up."""
-        if self.reading and self._transport is not None:
+        if self.reading and self.transport is not None:
             self.reading = False
-            if not self._transport.is_closing():
-                self._transport.pause_reading()
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
 
     def resume(self) -> None:
-        if not self.reading and self._transport is not None:
+        if not self.reading and self.transport is not None:
             self.reading = True
-            if not self._transport.is_closing():
-                self._transport.resume_reading()
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
 
     def close(self) -> None:
         """Close at once: nothing that is still unsent is worth sending."""
         self.attempt = None
         self._poll = None
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def alive(self) -> bool:
         """Whether the endpoint has left an idle connection open: one system call, no wait.
@@ -97,7 +96,7 @@ class Connection(asyncio.Protocol):
         TLS, where they may belong to TLS itself.
         """
         if self._poll is None:
-            transport = self._transport
+            transport = self.transport
             if transport is None or transport.is_closing():
                 return False
             try:
@@ -111,7 +110,7 @@ class Connection(asyncio.Protocol):
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
         self._pool.made()
         if self.address is not None:
             self.address.opened()
@@ -134,7 +133,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         attempt = self.attempt
         self.attempt = None
-        self._transport = None
+        self.transport = None
         self._poll = None
         if self.address is not None:
             self.address.closed()

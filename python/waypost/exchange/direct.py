@@ -35,10 +35,14 @@ class DirectSink(Sink, Protocol):
         """The message that was answered is over."""
 
 
+_Way = tuple[Settings, Plan, Endpoint, Connection, float]
+"""What a message needs on its direct way, and when that began."""
+
+
 class Direct(Timed):
     """Carries messages, one after the other. Used from its event loop only."""
 
-    __slots__ = ("_began", "_connection", "_endpoint", "_plan", "_runtime", "_settings", "exchange", "sink")
+    __slots__ = ("_runtime", "_way", "exchange", "sink")
 
     def __init__(self, runtime: Runtime, sink: DirectSink) -> None:
         super().__init__()
@@ -47,11 +51,7 @@ class Direct(Timed):
         self.exchange: Exchange | None = None
         """The exchange under way, where the way of the message is not direct."""
         self._runtime = runtime
-        self._began = 0.0
-        self._plan: Plan | None = None
-        self._endpoint: Endpoint | None = None
-        self._settings: Settings | None = None
-        self._connection: Connection | None = None  # not `None`: a message is on its direct way
+        self._way: _Way | None = None  # of the message that is on it
 
     def begin(self, settings: Settings, plan: Plan, upload: Upload | None = None, *, forwards: bool = True) -> None:
         """Carry a message. `plan` has the whole body, or it comes as `upload`; `forwards` is what the plan says."""
@@ -59,21 +59,20 @@ class Direct(Timed):
         step = plan.begin()
         if isinstance(step, Endpoint) and upload is None and forwards and plan.deadline_ms is None:
             place = settings.place(step)
-            connection = None if place.hedged else runtime.pool.take(place.key)
-            if connection is not None:
+            now = runtime.loop.time()
+            connection = None if place.hedged else runtime.pool.take(place.key, now)
+            if connection is not None and connection.transport is not None:
                 try:
                     data = plan.request(step)
                 except Exception:  # noqa: BLE001 - the exchange finds the same, and says so
                     runtime.pool.give(connection)
                 else:
-                    began = self._began = runtime.loop.time()
-                    self._plan = plan
-                    self._endpoint = step
-                    self._settings = settings
-                    self._connection = connection
+                    self._way = (settings, plan, step, connection, now)
                     connection.attempt = self
-                    runtime.wheel.schedule(self, began + place.patience)
-                    connection.write(data)
+                    self.deadline = deadline = now + place.patience
+                    if deadline <= self.looked_at:
+                        runtime.wheel.schedule(self, deadline)
+                    connection.transport.write(data)
                     return
         self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, self, upload=upload)
         exchange.begin(step)
@@ -97,16 +96,15 @@ class Direct(Timed):
     @property
     def busy(self) -> bool:
         """A message is under way."""
-        return self._connection is not None or self.exchange is not None
+        return self._way is not None or self.exchange is not None
 
     def take_exchange(self) -> Exchange | None:
         """The exchange of the message under way, made if it had none: it goes on. `None`: there is no message."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            plan, settings = cast(Plan, self._plan), cast(Settings, self._settings)
+        way, self._way = self._way, None
+        if way is not None:
+            settings, plan, endpoint, connection, began = way
             self.exchange = exchange = Exchange(self._runtime, settings, plan, self.sink, self)
-            exchange.take_up(cast(Endpoint, self._endpoint), connection, self._began)
-            self._plan = self._endpoint = self._settings = None
+            exchange.take_up(endpoint, connection, began)
         return self.exchange
 
     # Timed.
@@ -119,25 +117,25 @@ class Direct(Timed):
     # Called by the connection.
 
     def received(self, data: bytes) -> None:
-        plan, endpoint, connection = self._plan, self._endpoint, self._connection
-        if plan is None or endpoint is None or connection is None:
+        way = self._way
+        if way is None:
             return
-        self._connection = None  # what the client's side does meanwhile is not about this message any more
+        _, plan, endpoint, connection, _ = way
+        self._way = None  # what the client's side does meanwhile is not about this message any more
         try:
             reusable = self.sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
-            self._connection = connection
+            self._way = way
             exchange = self.take_exchange()
             if exchange is not None:
                 exchange.defect(exc)
             return
         if reusable is None:
-            self._connection = connection
+            self._way = way
             self.take_exchange()
             connection.data_received(data)
             return
         self.deadline = math.inf  # it stays on the wheel
-        self._plan = self._endpoint = self._settings = None
         runtime = self._runtime
         if reusable:
             runtime.pool.give(connection)
@@ -147,16 +145,16 @@ class Direct(Timed):
         self.sink.done()  # not within the above: the client has its answer, and must not get another one
 
     def eof(self) -> None:
-        connection = self._connection
+        way = self._way
         self.take_exchange()
-        if connection is not None:
-            connection.eof_received()
+        if way is not None:
+            way[3].eof_received()
 
     def lost(self, exc: Exception | None) -> None:
-        connection = self._connection
+        way = self._way
         self.take_exchange()
-        if connection is not None and connection.attempt is not None:
-            connection.attempt.lost(exc)
+        if way is not None and way[3].attempt is not None:
+            way[3].attempt.lost(exc)
 
     def writing_paused(self) -> None:
         exchange = self.take_exchange()

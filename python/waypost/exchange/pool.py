@@ -88,8 +88,9 @@ class Pool(Timed):
         self.resolver = Resolver(loop, wheel)
         """Knows the addresses of endpoints' names."""
 
-    def take(self, key: Key) -> Connection | None:
-        """An idle connection that the endpoint has not closed, and on which nothing has come, or `None`.
+    def take(self, key: Key, now: float) -> Connection | None:
+        """An idle connection that the endpoint has not closed, and on which nothing has come, or `None`. `now` is what
+        the event loop's clock says.
 
         The socket itself is asked, whatever the message: what came unasked would be taken for its answer, and each
         later message on the connection would get the answer to the one before.
@@ -97,7 +98,7 @@ class Pool(Timed):
         idle = self._idle.get(key)
         if idle is None:
             return None
-        oldest = self._loop.time() - IDLE_LIMIT
+        oldest = now - IDLE_LIMIT
         while idle:
             connection = idle.pop()
             if connection.idle_since > oldest and connection.alive():
@@ -113,7 +114,6 @@ class Pool(Timed):
         if self._closed or (address is not None and address.left <= now):
             connection.close()
             return
-        connection.used = True
         if not connection.reading:
             connection.resume()
         idle = self._idle.get(connection.key)

@@ -20,10 +20,13 @@ TICK: Final = 0.02
 class Timed:
     """Something that a `Wheel` calls once its deadline has passed."""
 
-    __slots__ = ("_bucket", "deadline")
+    __slots__ = ("_bucket", "deadline", "looked_at")
 
     def __init__(self) -> None:
         self.deadline = math.inf
+        self.looked_at = math.inf
+        """The earliest deadline for which it need not move: the wheel looks at it in time, as it is. Whoever sets one
+        for each message looks here, and calls `schedule` for earlier ones only. Infinite: it is not on the wheel."""
         self._bucket: int | None = None
 
     def expired(self, now: float) -> None:
@@ -65,10 +68,8 @@ class Wheel:
     def schedule(self, timed: Timed, when: float) -> None:
         """Call `timed.expired` once `when` (event-loop time, seconds) has passed, instead of at its old deadline."""
         timed.deadline = when
-        bucket = timed._bucket  # noqa: SLF001 - the wheel's own field
-        if bucket is not None and when >= bucket * TICK:
-            return
-        self._insert(timed, when)
+        if when <= timed.looked_at:
+            self._insert(timed, when)
 
     def cancel(self, timed: Timed) -> None:
         """Forget `timed`."""
@@ -91,7 +92,8 @@ class Wheel:
         if when == math.inf:
             return
         tick = math.ceil(when / TICK)
-        timed._bucket = tick  # noqa: SLF001
+        timed._bucket = tick  # noqa: SLF001 - the wheel's own field
+        timed.looked_at = (tick - 1) * TICK
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = {timed}
@@ -105,6 +107,7 @@ class Wheel:
         if tick is None:
             return
         timed._bucket = None  # noqa: SLF001
+        timed.looked_at = math.inf
         bucket = self._buckets.get(tick)
         if bucket is not None:
             bucket.discard(timed)
@@ -125,6 +128,7 @@ class Wheel:
         for tick in due:
             for timed in self._buckets.pop(tick):
                 timed._bucket = None  # noqa: SLF001
+                timed.looked_at = math.inf
                 if timed.deadline <= now:
                     expired.append(timed)
                 else:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from waypost.fastpath.names import STATUS_LINE, RequestResponseCycle
 
 if TYPE_CHECKING:
-    from waypost._native import Endpoint, Plan
+    from waypost._native import Endpoint, Intake, Plan
+    from waypost.app import Generation
     from waypost.fastpath.mannered import Mannered
 
 __all__ = ["Hand"]
@@ -21,9 +22,12 @@ __all__ = ["Hand"]
 class Hand:
     """The server's hand for one message."""
 
-    __slots__ = ("_gone", "_protocol", "cycle")
+    __slots__ = ("_gone", "_protocol", "cycle", "taken")
 
-    def __init__(self, protocol: Mannered) -> None:
+    def __init__(self, protocol: Mannered, taken: tuple[Generation, Intake] | None = None) -> None:
+        self.taken = taken
+        """What the server has made of the head already, and by which configuration. Only where nothing stands between
+        the server and the application that could have changed the scope."""
         self.cycle: RequestResponseCycle | None = None
         """uvicorn's side of the message, while the application has the other one: it has this hand in its scope."""
         self._protocol = protocol

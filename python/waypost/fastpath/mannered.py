@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote
 
 from waypost.asgi import HAND, REFUSED
 from waypost.dialects.errors import render_error
@@ -19,8 +20,8 @@ from waypost.fastpath.hand import Hand
 from waypost.fastpath.names import STATUS_LINE, FlowControl, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
-    import asyncio
-
+    from waypost._native import Intake
+    from waypost.app import Generation
     from waypost.descriptors import Descriptors
 
 __all__ = ["HEAD_SLACK", "Mannered"]
@@ -47,6 +48,9 @@ class _Flow(FlowControl):
 
 class Mannered(HttpToolsProtocol):
     """What is the same for fast messages and for those of uvicorn's."""
+
+    __slots__ = ("_behind", "_defaults", "_flow", "_heading", "_heads", "_joined", "_upgraded", "_within", "hand",
+                 "running")  # fmt: skip
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
@@ -122,6 +126,40 @@ class Mannered(HttpToolsProtocol):
         """A last answer was written: nothing that comes is looked at."""
         raise NotImplementedError
 
+    def start(self, intake: Intake, body: bytes, taken: tuple[Generation, Intake] | None) -> None:
+        """Give the application a message that uvicorn's parser has not seen: all of it is here, and its client may
+        send another one behind it."""
+        super().on_message_begin()
+        path, _, query = intake.target.partition("?")
+        scope = cast("dict[str, Any]", self.scope)
+        scope["method"] = intake.method
+        scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
+        scope["raw_path"] = (self.root_path + path).encode("ascii")
+        scope["query_string"] = query.encode("ascii")
+        scope["headers"] = intake.fields()
+        scope["extensions"] = {HAND: {"hand": Hand(self, taken)}}
+        event = asyncio.Event()
+        event.set()
+        cycle = self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=event,
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.body = cast(bytearray, body)  # is only read
+        cycle.more_body = False
+        self._start_asgi_task(cycle, self.app)
+
+    def at_rest(self) -> None:
+        """The last message was answered, and the next one has not begun."""
+
     # uvicorn's calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -142,6 +180,13 @@ class Mannered(HttpToolsProtocol):
             self._joined.flush()  # it had no body: nothing may be written before it
         if self.hand is not None:
             self.hand.cycle = None
+        if self.between_messages():
+            # As uvicorn does, without its timer: each message would set one, and take it back.
+            self.server_state.total_requests += 1
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+                self.at_rest()
+            return
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()

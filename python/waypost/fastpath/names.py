@@ -37,9 +37,9 @@ _METHODS: dict[type, tuple[str, ...]] = {
 
 _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
-        "app_state", "client", "config", "connections", "cycle", "flow", "limit_concurrency",
-        "loop", "parser", "pipeline", "scheme", "server_state", "tasks", "timeout_keep_alive",
-        "timeout_keep_alive_task", "transport",
+        "access_log", "access_logger", "app", "app_state", "client", "config", "connections", "cycle", "flow",
+        "limit_concurrency", "logger", "loop", "parser", "pipeline", "root_path", "scheme", "scope", "server_state",
+        "tasks", "timeout_keep_alive", "timeout_keep_alive_task", "transport",
     ),
     FlowControl: ("read_paused", "write_paused"),
     RequestResponseCycle: (
@@ -50,6 +50,14 @@ _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     ServerState: ("default_headers", "total_requests"),
 }  # fmt: skip
 """Attributes that are read or set; their classes make them in `__init__`."""
+
+_PARAMETERS: dict[type, tuple[str, ...]] = {
+    RequestResponseCycle: (
+        "scope", "transport", "flow", "logger", "access_logger", "access_log", "default_headers", "message_event",
+        "expect_100_continue", "keep_alive", "on_response",
+    ),
+}  # fmt: skip
+"""Parameters of classes that are called."""
 
 if HTTP2:
     __all__ += ["StreamCycle", "ZttpH2Protocol"]
@@ -80,7 +88,13 @@ def _missing() -> list[str]:
         for name in names
         if name not in cls.__init__.__code__.co_names  # type: ignore[misc]
     ]
-    return methods + attributes
+    parameters = [
+        f"{cls.__name__}({name}=)"
+        for cls, names in _PARAMETERS.items()
+        for name in names
+        if name not in cls.__init__.__code__.co_varnames  # type: ignore[misc]
+    ]
+    return methods + attributes + parameters
 
 
 if gone := _missing():

@@ -5,6 +5,7 @@ The rules, all of them in this file:
 - A *boundary* is where uvicorn has no message under way and none waiting, its parser stands between messages, and no
   fast message is under way. Bytes at a boundary are offered to `RequestReader`. A plain message whose plan needs
   nothing but forwarding is carried by a `Carrier`; every other one is given to uvicorn, byte for byte as it came.
+  Without a fast path a plain message begins as an ASGI message at once, as its head need not be read again.
 - Bytes behind a message of uvicorn's belong to uvicorn until the next boundary. Bytes behind a fast one are kept, with
   reading paused, until it is over.
 - After an Upgrade nothing comes back from uvicorn.
@@ -23,21 +24,19 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from waypost._native import RequestReader
-from waypost.descriptors import Descriptors
 from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.fastpath.carrier import Carrier
 from waypost.fastpath.mannered import HEAD_SLACK, Mannered
-from waypost.fastpath.opening import OFFERED, agreed_on_http2, begins_http2, switch
+from waypost.fastpath.opening import agreed_on_http2, begins_http2, switch
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
     from waypost._native import Intake, Plan
-    from waypost.app import Gateway, Generation
+    from waypost.app import Generation
     from waypost.exchange.runtime import Runtime
+    from waypost.fastpath.served import Served
 
-__all__ = ["Protocol", "fast_path"]
+__all__ = ["Protocol"]
 
 _logger = logging.getLogger("waypost")
 
@@ -54,18 +53,23 @@ _State = Literal["new", "boundary", "head", "body", "exchange", "skip", "linger"
 
 
 class Protocol(Mannered):
-    """uvicorn's HTTP/1 protocol with a fast path beside it. `fast_path` makes the class for one application."""
+    """uvicorn's HTTP/1 protocol with a fast path beside it. `served.py` makes the class for one application."""
 
-    gateway: Gateway
-    descriptors: Descriptors
-    fast = True
-    """Carry plain messages. False: only judge heads, all messages are uvicorn's."""
+    # Else they are in a dictionary with uvicorn's attributes, and CPython has shortcuts for up to thirty only.
+    __slots__ = ("_bare", "_carrier", "_fast", "_generation", "_held", "_intake", "_left", "_raw", "_reader", "_rest",
+                 "_state", "_stopping", "_whole", "gateway", "runtime")  # fmt: skip
+
+    served: Served
+    """The same for all of a class."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
-        if self.fast and self.config.proxy_headers:
-            type(self).fast = False
+        served = self.served
+        if served.fast and self.config.proxy_headers:
+            served.fast = False
             _logger.warning("the fast path is off: it does not know of uvicorn's proxy_headers, which is on")
+        self._fast = served.fast and self.limit_concurrency is None
+        self.gateway = served.gateway
         self.runtime: Runtime = self.gateway.runtime()
         self._carrier = Carrier(self)
         self._reader = cast(RequestReader, None)
@@ -78,6 +82,7 @@ class Protocol(Mannered):
         self._left = 0  # bytes of a fast message's body that are still to come
         self._rest = b""  # what came behind a fast message
         self._stopping = False
+        self._bare = served.by(self.app)
 
     # The event loop's calls.
 
@@ -85,7 +90,7 @@ class Protocol(Mannered):
         super().connection_made(transport)
         self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
         self.gateway.recorder.client_connected()
-        if self.turned_away(self.descriptors):
+        if self.turned_away(self.served.descriptors):
             return
         if agreed_on_http2(transport):
             self._switch(b"")
@@ -162,8 +167,7 @@ class Protocol(Mannered):
 
     def _begin(self, data: bytes) -> None:
         if self._raw:
-            data = bytes(self._raw) + data
-            self._raw.clear()
+            data = self._take_raw() + data
         found = begins_http2(data)
         if found is None:
             self._raw += data
@@ -185,12 +189,9 @@ class Protocol(Mannered):
     # A boundary, and what is offered there.
 
     def _offer(self, data: bytes) -> None:
-        generation = self.gateway.generation
+        generation, fast = self.gateway.generation, self._fast
         try:
-            if self.fast and self.limit_concurrency is None:
-                found = self._reader.feed(generation.snapshot, data)
-            else:
-                found = False if self._reader.check(generation.snapshot, data) else None
+            found = self._reader.feed(generation.snapshot, data, fast)
         except WaypostError as error:
             self._forget()
             self.refuse(error)
@@ -203,27 +204,30 @@ class Protocol(Mannered):
                 self._raw += data
                 self._expect(_HEAD_TIME)
             return
-        if found[1] is None:
-            raw = data
-            if self._state != "boundary":
-                raw = bytes(self._raw)
-                self._raw.clear()
-            self._planned(generation, found[0], found[2], raw)
+        if len(found) == 4:
+            plan, size, forwards, rest = found
+            raw = data if self._state == "boundary" else self._take_raw()
+            self._planned(generation, plan, size, forwards, rest, raw)
             return
         intake, body, rest = found
         length = intake.length
-        if length is not None and len(body) < length:
+        if not fast:
+            self._start(generation, intake, data, body, rest)
+        elif length is not None and len(body) < length:
             self._begin_body(generation, intake, data, body, length)
         else:
-            raw = data if self._state == "boundary" else bytes(self._raw)
-            self._raw.clear()
+            raw = data if self._state == "boundary" else self._take_raw()
             self._whole_message(generation, intake, body, rest, raw)
 
-    def _planned(self, generation: Generation, plan: Plan, rest: bytes, raw: bytes) -> None:
-        """A message that was decided: `raw` is its bytes, those behind it included."""
-        size = plan.body_length
+    def _take_raw(self) -> bytes:
+        raw = bytes(self._raw)
+        self._raw.clear()
+        return raw
+
+    def _planned(self, generation: Generation, plan: Plan, size: int, forwards: bool, rest: bytes, raw: bytes) -> None:
+        """A message that was decided, with a body of `size` bytes: `raw` is its bytes, those behind it included."""
         if (
-            not plan.forwards
+            not forwards
             or size > generation.body_limit
             or not self.gateway.budget.take(size, generation.buffered_limit)
         ):
@@ -231,7 +235,6 @@ class Protocol(Mannered):
             self._give_to_uvicorn(raw)
             return
         self._state = "exchange"
-        self._left = 0
         carrier = self._carrier
         carrier.deadline = math.inf  # it stays on the wheel
         if rest:
@@ -258,7 +261,7 @@ class Protocol(Mannered):
             return
         if not intake.buffered:
             plan.attach(body)
-        self._planned(generation, plan, rest, raw)
+        self._planned(generation, plan, len(body), plan.forwards, rest, raw)
 
     def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
         if intake.buffered:
@@ -339,7 +342,7 @@ class Protocol(Mannered):
                 elif not writable:
                     self.flow.pause_reading()
             elif not left and self._state == "skip":
-                self._at_boundary()
+                self.at_rest()
         elif data:
             self._keep(data)
 
@@ -362,7 +365,9 @@ class Protocol(Mannered):
         carrier = self._carrier
         if carrier.persistent and not self._left and not self._rest and not self._stopping:
             self._state = "boundary"
-            self.runtime.wheel.schedule(carrier, self.loop.time() + self.timeout_keep_alive)
+            carrier.deadline = deadline = self.loop.time() + self.timeout_keep_alive
+            if deadline <= carrier.looked_at:
+                self.runtime.wheel.schedule(carrier, deadline)
         elif not carrier.persistent:
             if self._left:
                 self.linger()
@@ -373,9 +378,9 @@ class Protocol(Mannered):
             self.flow.resume_reading()
             self._expect(_BODY_IDLE)
         else:
-            self._at_boundary()
+            self.at_rest()
 
-    def _at_boundary(self) -> None:
+    def at_rest(self) -> None:
         self._state = "boundary"
         self._expect(self.timeout_keep_alive)
         if self._rest:
@@ -392,6 +397,20 @@ class Protocol(Mannered):
         self._offer(data)
 
     # uvicorn's messages.
+
+    def _start(self, generation: Generation, intake: Intake, data: bytes, body: bytes, rest: bytes) -> None:
+        """A plain message for the application, or as much as has come of it."""
+        if len(body) < (intake.length or 0) or not intake.persistent or self.limit_concurrency is not None:
+            self._hand_over(data)
+            return
+        self._state = "uvicorn"
+        self._raw.clear()
+        self._carrier.deadline = math.inf
+        self.start(intake, body, (generation, intake) if self._bare else None)
+        if rest:
+            self.feed(rest)
+        if self._stopping:
+            super().shutdown()
 
     def _hand_over(self, data: bytes) -> None:
         """What has come since the boundary is uvicorn's."""
@@ -479,21 +498,3 @@ class Protocol(Mannered):
         if self._held:
             self.gateway.budget.give(self._held)
             self._held = 0
-
-
-def fast_path(app: Starlette, *, fast: bool = True) -> type[Protocol]:
-    """The HTTP protocol class of an application that `create_app` made, for `uvicorn.Config(app, http=…)`.
-
-    Plain messages then pass by the application: it may have no middleware of its own and not stand within another
-    one, and uvicorn's `proxy_headers` has to be off. `fast=False` gives them to the application all the same; what is
-    left is how broken requests are refused and slow clients disconnected.
-
-    Raises `ValueError` where `app` is something else, or has middleware.
-    """
-    gateway: Gateway | None = getattr(app.state, "gateway", None)
-    if gateway is None:
-        raise ValueError("the fast path is for the application that waypost.create_app makes, not for one around it")
-    if app.user_middleware:
-        raise ValueError("the fast path would pass by the application's middleware: serve it without one of them")
-    own = {"gateway": gateway, "descriptors": Descriptors(), "fast": fast}
-    return type("Protocol", (Protocol,), {**own, **OFFERED})

@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use waypost_core::http1::{BodyLength, RequestHead, write_request_head};
+use waypost_core::http1::{Added, BodyLength, RequestHead, write_request_head};
 
 fuzz_target!(|data: &[u8]| {
     let mut parts = data.split(|&byte| byte == 0xff);
@@ -13,12 +13,14 @@ fuzz_target!(|data: &[u8]| {
     let (method, target, host) = (part(), part(), part());
     let rest: Vec<&[u8]> = parts.take(64).collect();
     let fields = rest.chunks_exact(2).map(|pair| (pair[0], pair[1]));
+    let id = Added::new(b"x-request-id").expect("a name that may be added");
     let head = RequestHead {
         method,
         target,
         host,
         remove: &[b"x-api-key"],
-        extra: &[(b"x-request-id", b"1")],
+        extra: &[(id, b"1")],
+        normal: false,
         body: BodyLength::Known(5),
     };
     let mut out = b"kept".to_vec();

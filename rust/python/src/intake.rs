@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 use waypost_core::engine;
 
 use crate::account::Held;
@@ -58,6 +58,12 @@ impl Intake {
     #[getter]
     fn target(&self) -> &str {
         self.inner.target()
+    }
+
+    /// Its header fields in wire order.
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let fields = self.inner.fields();
+        PyList::new(py, fields.iter().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
     }
 
     #[getter]

@@ -32,11 +32,13 @@ impl RequestReader {
     }
 
     /// Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
+    #[pyo3(signature = (snapshot, data, decide = true))]
     fn feed<'py>(
         &self,
         py: Python<'py>,
         snapshot: &Bound<'py, Snapshot>,
         data: &Bound<'py, PyBytes>,
+        decide: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let since = Instant::now();
         let shared = snapshot.get().shared();
@@ -54,32 +56,21 @@ impl RequestReader {
                 let length = intake.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
                 let start = bytes.len() - rest.len();
                 let (body, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-                if intake.buffered
+                if decide
+                    && intake.buffered
                     && body.len() == length
                     && let Ok(plan) = shared.snapshot.plan(&intake, Some(body))
                 {
                     let rest = PyBytes::new(py, rest);
+                    let forwards = shared.snapshot.forwards(&intake, &plan);
                     let held = Held { start, length, bytes: data.clone().unbind() };
                     let plan = Plan::new(Arc::clone(shared), intake, since, plan, Some(held));
-                    return Ok((plan, py.None(), rest).into_pyobject(py)?.into_any());
+                    return Ok((plan, length, forwards, rest).into_pyobject(py)?.into_any());
                 }
                 let intake = Intake::of(Arc::clone(shared), intake, since);
                 let found = (intake, PyBytes::new(py, body), PyBytes::new(py, rest));
                 Ok(found.into_pyobject(py)?.into_any())
             }
         }
-    }
-
-    /// Whether a head is complete, plain or not; what follows it is not looked at.
-    fn check<'py>(&self, py: Python<'py>, snapshot: &Bound<'py, Snapshot>, data: &[u8]) -> PyResult<bool> {
-        let shared = snapshot.get().shared();
-        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
-        let complete = shared.snapshot.check(&mut reader, data, &IDS);
-        let complete = complete.map_err(|refused| errors::refusal(py, &refused))?;
-        if !complete {
-            *held = Some(reader);
-        }
-        Ok(complete)
     }
 }

@@ -268,7 +268,7 @@ def test_small_writes_are_not_held_back(run_on, names):
         names["many"] = ["127.0.0.1"]
         with listener("127.0.0.1") as port:
             connection = await connect(runtime, "many", port)[0]
-            sock = connection._transport.get_extra_info("socket")
+            sock = connection.transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             connection.close()
 
@@ -309,12 +309,12 @@ def test_connections_to_an_address_that_left_are_not_kept_for_long(run_on, names
             pool = runtime.pool
             connection = await connect(runtime, "moved", port)[0]
             pool.give(connection)
-            assert pool.take(key) is connection
+            assert pool.take(key, asyncio.get_running_loop().time()) is connection
             names["moved"] = ["127.0.0.2"]
             now = asyncio.get_running_loop().time
             await until(lambda: connection.address.left <= now())
             pool.give(connection)
-            assert pool.take(key) is None
+            assert pool.take(key, now()) is None
             assert not connection.open
             connection = await connect(runtime, "moved", port)[0]
             assert connection.address.ip == "127.0.0.2"

@@ -183,13 +183,13 @@ def test_a_response_that_is_there_leaves_in_one_piece(run, scripts, writes, fast
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_a_response_is_written_before_it_counts_as_complete(run, scripts, writes, monkeypatch, method):
     written = []
-    complete = names.HttpToolsProtocol.on_response_complete
+    complete = protocol.Protocol.on_response_complete
 
     def completed(self):
-        written.append(len(writes))
         complete(self)
+        written.append(len(writes))
 
-    monkeypatch.setattr(names.HttpToolsProtocol, "on_response_complete", completed)
+    monkeypatch.setattr(protocol.Protocol, "on_response_complete", completed)
 
     async def body(world):
         up = await world.upstream(scripts.reply())
@@ -302,4 +302,7 @@ def test_what_is_used_of_uvicorn_is_looked_for(monkeypatch):
     assert names._missing() == []
     monkeypatch.delattr(names.HttpToolsProtocol, "on_message_begin")
     monkeypatch.setitem(names._ATTRIBUTES, names.RequestResponseCycle, ("renamed",))
-    assert names._missing() == ["HttpToolsProtocol.on_message_begin", "RequestResponseCycle.renamed"]
+    monkeypatch.setitem(names._PARAMETERS, names.RequestResponseCycle, ("scope", "gone"))
+    assert names._missing() == [
+        "HttpToolsProtocol.on_message_begin", "RequestResponseCycle.renamed", "RequestResponseCycle(gone=)"
+    ]  # fmt: skip

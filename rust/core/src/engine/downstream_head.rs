@@ -40,6 +40,12 @@ impl Intake {
         &self.request.target
     }
 
+    /// Its header fields in wire order.
+    #[must_use]
+    pub fn fields(&self) -> &Fields {
+        &self.request.headers
+    }
+
     /// `1.0`, `1.1`, `2`, `3`.
     #[must_use]
     pub fn version(&self) -> &str {

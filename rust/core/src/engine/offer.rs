@@ -36,14 +36,6 @@ impl Snapshot {
         RequestReader::new(self.limits.header)
     }
 
-    /// Only judges further bytes at a message boundary: whether a head is complete, plain or not.
-    ///
-    /// # Errors
-    /// As [`offer`](Self::offer).
-    pub fn check(&self, reader: &mut RequestReader, data: &[u8], ids: &Ids) -> Result<bool, Refusal> {
-        reader.feed(data).map(|found| found.is_some()).map_err(|error| refusal(&error, data, ids))
-    }
-
     /// Looks at further bytes at a message boundary. After anything but [`Offer::Partial`] `reader` is spent.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::snapshot::Plan;
 use super::trace;
 use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Attribute, Dialect, Source};
-use crate::http1::{BodyLength, Error, RequestHead, is_settable, write_request_head};
+use crate::http1::{Added, BodyLength, Error, RequestHead, write_request_head};
 use crate::keys;
 
 /// The fields in which clients present credentials: keys, and cookies.
@@ -19,13 +19,13 @@ fn credentials() -> impl Iterator<Item = &'static [u8]> {
 }
 
 /// The field that tells an endpoint on whose behalf a message is sent.
-const TENANT: &[u8] = b"x-waypost-tenant";
+const TENANT: &str = "x-waypost-tenant";
 
 /// Whether a field may carry a cluster's credential: none that is written here, or that frames a message.
 pub(super) fn may_carry_credential(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let written = ["x-request-id", "content-type", "accept", "accept-encoding", "forwarded", trace::PARENT];
-    is_settable(name.as_bytes())
+    Added::new(lower.as_bytes()).is_ok()
         && !written.contains(&lower.as_str())
         && !is_x_forwarded(name.as_bytes())
         && !lower.starts_with("x-waypost-")
@@ -56,15 +56,23 @@ pub(super) fn write(
     let request_id = plan.request_id();
     let parent = intake.trace.parent(ids);
     let carried = if translated { carriers(plan) } else { Vec::new() };
-    let mut extra: SmallVec<[(&[u8], &[u8]); 12]> = SmallVec::new();
-    extra.push((b"x-request-id", request_id.as_bytes()));
-    extra.push((b"x-forwarded-proto", scheme.as_bytes()));
-    extra.extend(host.map(|host| (&b"x-forwarded-host"[..], host)));
-    extra.extend(way.filter(|way| !way.is_empty()).map(|way| (&b"x-forwarded-for"[..], way.as_bytes())));
-    let forwarded = told.and_then(|told| told.forwarded.as_deref());
-    extra.extend(forwarded.map(|forwarded| (&b"forwarded"[..], forwarded.as_bytes())));
-    extra.extend(remaining.as_deref().map(|ms| (&b"x-waypost-deadline-ms"[..], ms.as_bytes())));
-    extra.push((trace::PARENT.as_bytes(), &parent));
+    let own: String; // in lower case
+    let mut extra: SmallVec<[(Added<'_>, &[u8]); 12]> = SmallVec::new();
+    extra.push((const { Added::known("x-request-id") }, request_id.as_bytes()));
+    extra.push((const { Added::known("x-forwarded-proto") }, scheme.as_bytes()));
+    if let Some(host) = host {
+        extra.push((const { Added::known("x-forwarded-host") }, host));
+    }
+    if let Some(way) = way.filter(|way| !way.is_empty()) {
+        extra.push((const { Added::known("x-forwarded-for") }, way.as_bytes()));
+    }
+    if let Some(forwarded) = told.and_then(|told| told.forwarded.as_deref()) {
+        extra.push((const { Added::known("forwarded") }, forwarded.as_bytes()));
+    }
+    if let Some(ms) = &remaining {
+        extra.push((const { Added::known("x-waypost-deadline-ms") }, ms.as_bytes()));
+    }
+    extra.push((const { Added::known(trace::PARENT) }, &parent));
     let mut remove: SmallVec<[&[u8]; 12]> = SmallVec::new();
     if !intake.trace.passed_on {
         remove.push(trace::STATE.as_bytes());
@@ -74,20 +82,24 @@ pub(super) fn write(
         Credential::None => remove.extend(credentials()),
         Credential::Header { name, value } => {
             remove.extend(credentials().filter(|field| !name.as_bytes().eq_ignore_ascii_case(field)));
-            extra.push((name.as_bytes(), value.as_bytes()));
+            own = name.to_ascii_lowercase();
+            extra.push((Added::new(own.as_bytes())?, value.as_bytes()));
         }
     }
     if translated {
         // What the client's fields say beside the envelope was not looked at.
         remove.extend(carriers_of(cluster.speaks).map(|(name, _)| name.as_bytes()));
-        extra.extend(carried.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())));
+        for (name, value) in &carried {
+            extra.push((Added::new(name.as_bytes())?, value.as_bytes()));
+        }
         // The reply is read here, so it must be plain; what it should be follows from the message.
         let accept: &[u8] = if plan.envelope.stream { b"text/event-stream" } else { b"application/json" };
-        extra.extend([(&b"content-type"[..], &b"application/json"[..]), (b"accept", accept)]);
-        extra.push((b"accept-encoding", b"identity"));
-    } else {
+        extra.push((const { Added::known("content-type") }, b"application/json"));
+        extra.push((const { Added::known("accept") }, accept));
+        extra.push((const { Added::known("accept-encoding") }, b"identity"));
+    } else if let Some(tenant) = &tenant {
         // What the key proves, so that no spelling of the field says anything else.
-        extra.extend(tenant.as_deref().map(|tenant| (TENANT, tenant.as_bytes())));
+        extra.push((const { Added::known(TENANT) }, tenant.as_bytes()));
     }
     let head = RequestHead {
         method: method.as_bytes(),
@@ -95,6 +107,7 @@ pub(super) fn write(
         host: endpoint.authority().as_bytes(),
         remove: &remove,
         extra: &extra,
+        normal: request.headers.is_normal(),
         // The body that is sent is always framed, whatever the client's head said: HTTP/2 needs no length.
         body: match body {
             BodyLength::Known(0) if !intake.framed && !intake.buffered => BodyLength::None,

@@ -10,6 +10,8 @@ use super::{Error, head};
 pub struct Fields {
     bytes: Vec<u8>,
     spans: Vec<Span>,
+    /// One was appended as it is.
+    raw: bool,
 }
 
 /// Where in the bytes a field is: its name, and the value right behind it.
@@ -24,7 +26,7 @@ impl Fields {
     /// No fields, and room for so many that take so many bytes.
     #[must_use]
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(fields) }
+        Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(fields), raw: false }
     }
 
     /// How many there are.
@@ -37,6 +39,12 @@ impl Fields {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
+    }
+
+    /// Whether all are valid, their names in lower case, their values without surrounding whitespace.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        !self.raw
     }
 
     /// Names and values.
@@ -58,6 +66,7 @@ impl Fields {
 
     /// Appends a field as it is.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.raw = true;
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.close(begin, value);
@@ -84,7 +93,9 @@ impl Fields {
     /// Gives the first field of this name another value.
     pub(super) fn set(&mut self, name: &[u8], value: &[u8]) {
         let Some(at) = self.iter().position(|(field, _)| field == name) else { return };
-        self.push(name, value);
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        self.close(begin, value);
         if let (Some(new), Some(old)) = (self.spans.pop(), self.spans.get_mut(at)) {
             *old = new;
         }
@@ -184,5 +195,6 @@ mod tests {
         fields.push_checked(b"X-A", b"\t b ").unwrap();
         assert!(fields.push_checked(b"x a", b"").is_err() && fields.push_checked(b"x", b"\0").is_err());
         assert_eq!(fields, [("x-a", "b")].into_iter().collect());
+        assert!(fields.is_normal() && !fields.iter().collect::<Fields>().is_normal());
     }
 }

@@ -189,6 +189,15 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| token_byte(byte) != 0)
 }
 
+/// Whether these are letters in lower case, digits and hyphens.
+pub(super) const fn is_lower_name(mut bytes: &[u8]) -> bool {
+    let some = !bytes.is_empty();
+    while let [b'a'..=b'z' | b'0'..=b'9' | b'-', rest @ ..] = bytes {
+        bytes = rest;
+    }
+    some && bytes.is_empty()
+}
+
 /// Whether a field's name is one (RFC 9110, section 5.1).
 pub(super) fn check_name(bytes: &[u8]) -> Result<(), Error> {
     if is_token(bytes) { Ok(()) } else { Err(Error::of_field(ErrorKind::FieldName, bytes)) }
@@ -255,7 +264,7 @@ pub(super) fn refused(error: httparse::Error) -> ErrorKind {
 /// its next proxy: passed on, they would ask the client for a credential that is not meant for it, or show an
 /// endpoint one that is not meant for the endpoint. `trailer` is not among them: section 6.6.2 makes it
 /// end-to-end, and trailers are relayed.
-pub(crate) fn is_hop_by_hop(lower: &[u8]) -> bool {
+pub(crate) const fn is_hop_by_hop(lower: &[u8]) -> bool {
     matches!(
         lower,
         b"connection"

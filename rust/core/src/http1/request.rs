@@ -40,10 +40,41 @@ pub struct RequestHead<'a> {
     pub host: &'a [u8],
     /// Names of downstream fields that are not sent on (credentials, say), in lower case.
     pub remove: &'a [&'a [u8]],
-    /// Further fields, in any case. Each replaces all downstream fields of its name.
-    pub extra: &'a [(&'a [u8], &'a [u8])],
+    /// Further fields. Each replaces all downstream fields of its name.
+    pub extra: &'a [(Added<'a>, &'a [u8])],
+    /// The downstream's fields are in normal form ([`Fields::is_normal`](super::Fields::is_normal)).
+    pub normal: bool,
     /// How the body is framed.
     pub body: BodyLength,
+}
+
+/// The name of a field that may be added to a request: a token in lower case, and none that is written here anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added<'a>(&'a [u8]);
+
+impl<'a> Added<'a> {
+    /// A name that is written in the program.
+    #[must_use]
+    #[allow(clippy::panic, clippy::missing_panics_doc)] // A constant: it would not compile.
+    pub(crate) const fn known(name: &'static str) -> Added<'static> {
+        let lower = name.as_bytes();
+        assert!(head::is_lower_name(lower) && !is_reserved(lower), "this field cannot be added");
+        Added(lower)
+    }
+
+    /// `lower` as such a name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::FieldName`] and [`ErrorKind::ReservedField`].
+    pub fn new(lower: &'a [u8]) -> Result<Self, Error> {
+        if !head::is_token(lower) || lower.iter().any(u8::is_ascii_uppercase) {
+            return Err(Error::of_field(ErrorKind::FieldName, lower));
+        }
+        if is_reserved(&head::folded(lower)) {
+            return Err(Error::of_field(ErrorKind::ReservedField, lower));
+        }
+        Ok(Self(lower))
+    }
 }
 
 /// Append a request head, through its empty line, to `out`. Names are written in lower case.
@@ -52,8 +83,7 @@ pub struct RequestHead<'a> {
 /// twice. Each costs a comparison with every name in `remove` and `extra`.
 ///
 /// # Errors
-/// Whatever is not valid in its place, and an `extra` field that this function writes by itself
-/// ([`ErrorKind::ReservedField`]). `out` is as it was.
+/// Whatever is not valid in its place. `out` is as it was.
 pub fn write_request_head<'f, I>(out: &mut Vec<u8>, head: &RequestHead<'_>, fields: I) -> Result<(), Error>
 where
     I: IntoIterator<Item = (&'f [u8], &'f [u8])> + Clone,
@@ -105,8 +135,13 @@ where
     let mut trailers = false;
     for (name, value) in fields {
         let begin = out.len();
-        head::name(name, out)?;
-        let value = head::value(name, value)?;
+        let value = if head.normal {
+            out.extend_from_slice(name);
+            value
+        } else {
+            head::name(name, out)?;
+            head::value(name, value)?
+        };
         let lower = out.get(begin..).unwrap_or_default();
         let folded = head::folded(lower);
         let removed = head.remove.iter().any(|removed| same(removed, &folded));
@@ -116,7 +151,7 @@ where
             b"te" if !removed => trailers |= accepts_trailers(value),
             _ => {}
         }
-        let replaced = head.extra.iter().any(|(extra, _)| same(extra, &folded));
+        let replaced = head.extra.iter().any(|(extra, _)| same(extra.0, &folded));
         let kept = !is_reserved(&folded) && !removed && !nominated && !replaced;
         if kept {
             end_field(out, value);
@@ -124,12 +159,8 @@ where
             out.truncate(begin);
         }
     }
-    for (name, value) in head.extra {
-        let begin = out.len();
-        head::name(name, out)?;
-        if is_reserved(&head::folded(out.get(begin..).unwrap_or_default())) {
-            return Err(Error::of_field(ErrorKind::ReservedField, name));
-        }
+    for (Added(name), value) in head.extra {
+        out.extend_from_slice(name);
         end_field(out, head::value(name, value)?);
     }
     out.extend_from_slice(b"via: ");
@@ -163,8 +194,9 @@ fn check_line(method: &[u8], target: &[u8]) -> Result<(), Error> {
     if !head::is_token(method) || method == b"CONNECT" {
         return Err(ErrorKind::Method.into());
     }
-    let visible = |&byte: &u8| byte.is_ascii_graphic() && byte != b'#';
-    if target.first() != Some(&b'/') || !target.iter().all(visible) {
+    // All bytes, whatever is found: that is done for many at once.
+    let unfit = |found, &byte: &u8| found | u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'#');
+    if target.first() != Some(&b'/') || target.iter().fold(0, unfit) != 0 {
         return Err(ErrorKind::Target.into());
     }
     Ok(())
@@ -176,15 +208,8 @@ fn check(head: &RequestHead<'_>) -> Result<(), Error> {
     if head::is_host(head.host) { Ok(()) } else { Err(ErrorKind::Host.into()) }
 }
 
-/// Whether a caller may give a field of this name as an extra one: a token that is not written here anyway.
-#[must_use]
-pub fn is_settable(name: &[u8]) -> bool {
-    let lower = name.to_ascii_lowercase();
-    head::is_token(name) && !is_reserved(&head::folded(&lower))
-}
-
 /// Whether a field is written by this module, or by nobody.
-fn is_reserved(folded: &[u8]) -> bool {
+const fn is_reserved(folded: &[u8]) -> bool {
     head::is_hop_by_hop(folded) || matches!(folded, b"host" | b"content-length" | b"expect" | b"via")
 }
 
