@@ -45,7 +45,7 @@ class AccessLog:
         self._fd: int | None = None
         self._opened = False
         self._lock = threading.Lock()  # of what follows
-        self._next: tuple[int | None] | None = None  # what to write to from now on
+        self._switches: list[tuple[bytes, int, int | None]] = []  # what is still for the old file, and the new one
         self._waiting = threading.Event()
         self._urgent = threading.Event()
         self._started = False
@@ -71,7 +71,7 @@ class AccessLog:
     def open(self, target: str, *, anew: bool = False) -> None:
         """Write to `target` from now on. `anew`: open a file even if it is the same: it may have been moved away.
 
-        Lines that wait go to where they went before. Raises `OSError`, and then all stays as it was.
+        Lines that wait go to where they went before, later ones do not. Raises `OSError`, and then all stays as it was.
         """
         if target == self._target and not (anew and _is_file(target)):
             return
@@ -80,12 +80,9 @@ class AccessLog:
             return
         fd = _open(target)
         with self._lock:
-            if self._next is not None:
-                _close(self._next[0])
             self._target = target
-            self._next = (fd,)
-            if target != "off":
-                self._listen()
+            self._switches.append((*self._recorder.take_lines(), fd))
+            self._listen()
         self.wake(urgent=True)
 
     def wake(self, urgent: bool = False) -> None:
@@ -140,34 +137,33 @@ class AccessLog:
 
     def _write_all(self) -> None:
         with self._lock:
-            found, self._next = self._next, None
-        if self._fd is None and found is not None:
-            (self._fd,), found = found, None
-        lines, count = self._recorder.take_lines()
-        if lines:
-            written = 0 if self._fd is None else self._write(self._fd, lines)
-            self._recorder.lines_written(written, count - written)
-        if found is not None:
+            switches, self._switches = self._switches, []
+            last = self._recorder.take_lines()  # no `open` has come between
+        for lines, count, fd in switches:
+            self._put(lines, count)
             _close(self._fd)
-            (self._fd,) = found
-            with self._lock:
-                if self._target == "off":
-                    self._listen()  # not before now: lines that waited were for the file
+            self._fd = fd
+        self._put(*last)
 
-    def _write(self, fd: int, lines: bytes) -> int:
-        """Write all of `lines`; how many were."""
-        written = 0
+    def _put(self, lines: bytes, count: int) -> None:
+        if lines:
+            written = 0 if self._fd is None else self._write(self._fd, lines, count)
+            self._recorder.lines_written(written, count - written)
+
+    def _write(self, fd: int, lines: bytes, count: int) -> int:
+        """Write all of these `count` lines; how many were."""
+        done = 0
         try:
             for piece in _pieces(fd, lines):
                 _write_whole(fd, piece)
-                written += piece.count(b"\n")
+                done += len(piece)
         except OSError as exc:
             if not self._failing:
                 self._failing = True
                 _logger.warning("the access log cannot be written (%s): %s: lines are lost", self._target, exc.strerror)
-        else:
-            self._failing = False
-        return written
+            return lines.count(b"\n", 0, done)
+        self._failing = False
+        return count
 
     def _listen(self) -> None:
         self._recorder.log(None if self._target == "off" else self.wake)

@@ -136,6 +136,23 @@ def test_a_file_that_was_moved_away_is_opened_anew(written: Callable[[str], Writ
     assert ids(file.read_text())[-1:] == ["b"]
 
 
+def test_each_line_goes_to_what_was_open_when_it_came(written: Callable[[str], Written], tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one", "two", "three")]
+    each = written(str(files[0]))
+    each.log.begin()
+    each.add("a")
+    each.log.open(str(files[1]))
+    each.add("b", "c")
+    each.log.open("off")
+    each.add("nowhere")
+    each.log.open(str(files[2]))
+    each.add("d")
+    each.log.start()  # nobody has written until now
+    each.log.stop()
+    assert [ids(file.read_text()) for file in files] == [["a"], ["b", "c"], ["d"]]
+    assert (each.lines("written"), each.lines("dropped")) == (4, 0)
+
+
 def test_it_can_be_switched_off_and_on(written: Callable[[str], Written], tmp_path: Path) -> None:
     file = tmp_path / "access.log"
     each = written("off")
