@@ -617,8 +617,12 @@ class Registry:
         """Processes that are forked from now on tell each other in this memory how their clusters are. Then
         `view` of each of them speaks for all. Writable, a `SLOT` for each of them and another one, all zero at first
         and aligned to 8."""
-    def publish(self) -> None:
-        """Tell the other workers how clusters are. To be called about once a second."""
+    def publish(self) -> bool:
+        """Tell the other workers how clusters are. To be called about once a second. `False`: there are too many
+        endpoints for that, about 50,000, and they hear nothing."""
+    def changes(self) -> list[tuple[str, str, bool, str, int]]:
+        """Endpoints that are left alone since this was asked last, or not any more: cluster, URL, whether it is left
+        alone, its condition as `view` has it, failures in a row. By cluster and URL."""
     def forget_worker(self, worker: int) -> None:
         """A worker is gone. What it has counted remains. For the process that has forked the workers."""
     def apply(self, snapshot: Snapshot) -> None:

@@ -96,6 +96,7 @@ class Gateway:
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
         self._lines: list[Line] = []
         self._lock = threading.Lock()
+        self._heard = True  # by other workers
         self.registry.apply(self.generation.snapshot)
 
     def replace(self, config: Config) -> Generation:
@@ -145,8 +146,21 @@ class Gateway:
             _logger.warning("there is no access log: %s", _not_opened(self.generation.config, exc).message)
 
     def publish(self) -> None:
-        """Set the gauges of this process to what they are now, and tell others how its clusters are."""
-        self.registry.publish()
+        """Set the gauges of this process to what they are now, and tell others, and the log, how its clusters are."""
+        heard = self.registry.publish()
+        if self._heard and not heard:
+            _logger.warning(
+                "there are too many endpoints for workers to tell each other of: until there are fewer, /-/clusters "
+                "and /metrics show those of the worker that answers"
+            )
+        self._heard = heard
+        for cluster, url, out, condition, failures in self.registry.changes():
+            if out:
+                broken = f"its breaker is open, {counted(failures, 'failure')} in a row"
+                why = "its active check fails" if condition == "check_fails" else broken
+                _logger.warning("endpoint %s of cluster `%s` is left alone: %s", url, cluster, why)
+            else:
+                _logger.warning("endpoint %s of cluster `%s` is used again", url, cluster)
         self.recorder.gauges(
             client_connections=self.client_connections(),
             upstream_idle=sum(len(runtime.pool) for runtime in self._runtimes.values()),

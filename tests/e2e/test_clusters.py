@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import ssl
 import threading
@@ -74,6 +75,8 @@ def test_a_breaker_opens_and_lets_a_trial_pass(launch: Launcher) -> None:
     assert sample in site.proxy.ask("GET", "/metrics").body.decode().splitlines()
     assert list(messages(site, "main", 3)) == [("backup", "1")] * 3
     assert site["main"].untouched()
+    told = f"WARNING endpoint {re.escape(site['main'].url)} of cluster `main` is "
+    site.proxy.wait_for(told + "left alone: its breaker is open, 2 failures in a row\n")
     wait_until(lambda: condition(site.proxy, "main") == "half_open", "the breaker lets a trial pass")
     client = site.chat("main")
     peer, _ = site["main"].request()
@@ -82,6 +85,7 @@ def test_a_breaker_opens_and_lets_a_trial_pass(launch: Launcher) -> None:
     peer.reply()
     assert client.response().get("x-waypost-cluster") == "main"
     assert condition(site.proxy, "main") == "fit"
+    site.proxy.wait_for(told + "used again\n")
     assert idle(site.proxy, "main")
     assert idle(site.proxy, "backup")
 
@@ -163,6 +167,8 @@ def test_an_active_check_takes_an_endpoint_out_and_back(launch: Launcher) -> Non
     }
     site = Site(launch, clusters)
     wait_until(lambda: condition(site.proxy, "main") == "check_fails", "the endpoint is out")
+    told = f"WARNING endpoint {re.escape(server.url)}/base of cluster `main` is "
+    site.proxy.wait_for(told + "left alone: its active check fails\n")
     assert list(messages(site, "main", 2)) == [("backup", "1")] * 2
     assert (asked[0].method, asked[0].get("host")) == ("GET", server.url.removeprefix("http://"))
     well.set()

@@ -62,7 +62,7 @@ clusters:
 routes:
   - {name: a, match: {kind: model, n: [7, 7.0], labels: {tier: gold}}, to: local, fallback: [cloud], precedence: -3}
   - {name: b, to: cloud}
-listen: {trusted: [10.0.0.7/8, unix, "2001:DB8::1"]}
+listen: {trusted: [10.0.0.0/8, unix, "2001:DB8::1"]}
 keys:
   - {name: k, hash: "sha256:${HASH}", tenant: acme, labels: {tier: gold}}
 """,

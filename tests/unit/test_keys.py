@@ -103,6 +103,21 @@ def test_who_is_trusted_is_an_address_or_a_block(written: object) -> None:
     assert len(caught.value.problems) == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("10.0.0.1/8", "10.0.0.0/8, or 10.0.0.1 if"), ("2001:db8::7/32", "2001:db8::/32, or 2001:db8::7 if")],
+)
+def test_a_block_that_says_more_than_its_address_may_be_meant_otherwise(written: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=meant):
+        keyed(listen={"trusted": [written]})
+
+
+def test_blocks_and_addresses_may_be_written_in_many_ways() -> None:
+    written = ["10.0.0.0/8", "10.0.0.7/32", "10.0.0.7", "2001:DB8:0::/32", "::1"]
+    trusted = keyed(listen={"trusted": written}).listen.trusted
+    assert list(trusted) == ["10.0.0.0/8", "10.0.0.7/32", "10.0.0.7/32", "2001:db8::/32", "::1/128"]
+
+
 def test_ipv4_within_ipv6_is_to_be_written_as_ipv4() -> None:
     with pytest.raises(ConfigError, match="write it as IPv4"):
         keyed(listen={"trusted": ["::ffff:10.0.0.0/104"]})

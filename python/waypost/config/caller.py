@@ -43,4 +43,7 @@ def check_trusted(value: object) -> str:
         raise wanted from None
     if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped and network.prefixlen >= 96:
         raise ShapeError("an IPv4 address within IPv6; write it as IPv4, which is what such addresses are taken for")
+    address = value.partition("/")[0]
+    if ipaddress.ip_address(address) != network.network_address:
+        raise ShapeError(f"more than its block's address: write {network}, or {address} if only that is meant")
     return str(network)

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use waypost_core::cluster::{
-    self, Accounts, Board, ClusterView, Condition, Counts, EndpointView, Instant, Share,
+    self, Accounts, Board, ClusterView, Condition, Counts, EndpointChange, EndpointView, Instant, Share,
 };
 
 use crate::recorder::Shared;
@@ -60,8 +60,18 @@ impl Registry {
     }
 
     /// Tell the other workers how clusters are.
-    fn publish(&self) {
-        self.lock().publish(clock::now());
+    fn publish(&self) -> bool {
+        self.lock().publish(clock::now())
+    }
+
+    /// Endpoints that are left alone since this was asked last, or not any more: cluster, URL, whether it is left alone,
+    /// its condition as `view` has it, failures in a row.
+    fn changes(&self) -> Vec<(String, String, bool, &'static str, u32)> {
+        let of = |change: EndpointChange| {
+            let EndpointChange { cluster, url, condition, out, consecutive_failures } = change;
+            (cluster, url, out, condition.name(), consecutive_failures)
+        };
+        self.lock().changes(clock::now()).into_iter().map(of).collect()
     }
 
     /// A worker is gone.

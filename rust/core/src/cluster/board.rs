@@ -2,7 +2,7 @@
 //!
 //! A board is memory that processes share, a slot for each worker and one for those that are gone. A
 //! slot holds how many numbers follow, a checksum of these, and the numbers. Only its worker writes it; who reads while
-//! that happens sees a wrong checksum and looks again. What does not fit into a slot is not said.
+//! that happens sees a wrong checksum and looks again. A worker that has more to say than fits says nothing, and knows that.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -29,8 +29,8 @@ impl fmt::Debug for Board {
 }
 
 impl Board {
-    /// Numbers of a slot: 1 MiB, of which only what is used takes memory. An endpoint takes about 200 bytes.
-    pub const SLOT: usize = 1 << 17;
+    /// Numbers of a slot: 8 MiB, of which only what is used takes memory. An endpoint takes about 160 bytes.
+    pub const SLOT: usize = 1 << 20;
 
     /// On memory that the host supplies, all zero at first: a slot for each worker and another one.
     #[must_use]
@@ -43,11 +43,9 @@ impl Board {
         ((*self.memory).as_ref().len() / Self::SLOT).saturating_sub(1)
     }
 
-    /// A worker says how its clusters are.
-    pub(super) fn write(&self, worker: usize, views: &[ClusterView]) {
-        if worker < self.workers() {
-            self.put(worker, &report::write(views));
-        }
+    /// A worker says how its clusters are. False: that is more than fits, and it says nothing.
+    pub(super) fn write(&self, worker: usize, views: &[ClusterView]) -> bool {
+        worker >= self.workers() || self.put(worker, &report::write(views))
     }
 
     /// What the other workers said last.
@@ -87,15 +85,17 @@ impl Board {
         }
     }
 
-    fn put(&self, at: usize, numbers: &[u64]) {
-        let Some((length, sum, cells)) = self.slot(at) else { return };
-        let numbers = if numbers.len() + HEAD > Self::SLOT { &[] } else { numbers };
+    fn put(&self, at: usize, numbers: &[u64]) -> bool {
+        let Some((length, sum, cells)) = self.slot(at) else { return false };
+        let fits = numbers.len() + HEAD <= Self::SLOT;
+        let numbers = if fits { numbers } else { &[] };
         length.store(0, Release);
         sum.store(checksum(numbers), Release);
         for (cell, number) in cells.iter().zip(numbers) {
             cell.store(*number, Release);
         }
         length.store(numbers.len() as u64, Release);
+        fits
     }
 
     fn read(&self, at: usize) -> Option<Vec<ClusterView>> {
@@ -179,8 +179,8 @@ mod tests {
         (0..4).for_each(|_| succeed(&two));
         let held = two.enter(5, None, now);
         assert_eq!(seen(&first), (3, 0, 3, 1), "the other has said nothing yet");
-        first.publish(now);
-        second.publish(now);
+        assert!(first.publish(now));
+        assert!(second.publish(now));
         assert_eq!(seen(&first), (8, 1, 7, 2));
         assert_eq!(seen(&second), (8, 1, 7, 2));
         drop((held, two, second));
@@ -188,11 +188,31 @@ mod tests {
         assert_eq!(seen(&first), (8, 0, 7, 1));
         let (second, two) = worker(board(), 1);
         succeed(&two);
-        second.publish(now);
+        assert!(second.publish(now));
         assert_eq!(seen(&first), (9, 0, 8, 2));
         supervisor.forget_worker(1);
         supervisor.forget_worker(1);
         assert_eq!(seen(&first), (9, 0, 8, 1));
+    }
+
+    #[test]
+    fn a_worker_with_too_much_to_say_knows_it() {
+        let now = Instant::default();
+        let board = boards(2);
+        let ((mut first, _one), (second, _two)) = (worker(board(), 0), worker(board(), 1));
+        assert!(first.publish(now));
+        assert_eq!(second.view(now)[0].endpoints.len(), 1);
+        let urls: Vec<String> =
+            (0..100_000).map(|n| format!("http://host-{n}.test:8000/openai/v1")).collect();
+        let endpoints: Vec<(&str, u32)> = urls.iter().map(|url| (&**url, 1)).collect();
+        let many = first.apply([("many", &endpoints[..], Arc::default())], now);
+        assert!(!first.publish(now));
+        let seen = second.view(now);
+        assert_eq!((seen.len(), &*seen[0].name), (1, "models"));
+        drop(many);
+        let _few = first.apply([("few", &endpoints[..40_000], Arc::default())], now);
+        assert!(first.publish(now));
+        assert_eq!(second.view(now).len(), 2);
     }
 
     #[test]

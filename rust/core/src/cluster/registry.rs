@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::accounts::Accounts;
 use super::board::Board;
+use super::change::EndpointChange;
 use super::gate::Share;
 use super::group::{Group, lock};
 use super::policy::Policy;
@@ -118,11 +119,24 @@ impl Registry {
         self.board = Some(board);
     }
 
-    /// Tells the other workers, if there are any, how clusters are now: to be called about once a second.
-    pub fn publish(&self, now: Instant) {
-        if let Some(board) = &self.board {
-            board.write(usize::try_from(self.share.worker).unwrap_or(usize::MAX), &self.own(false, now));
-        }
+    /// Tells the other workers, if there are any, how clusters are now: to be called about once a second. False: there
+    /// are too many endpoints for that, and they hear nothing.
+    #[must_use]
+    pub fn publish(&self, now: Instant) -> bool {
+        let worker = usize::try_from(self.share.worker).unwrap_or(usize::MAX);
+        self.board.as_ref().is_none_or(|board| board.write(worker, &self.own(false, now)))
+    }
+
+    /// Endpoints that are left alone since this was asked last, or not any more, by cluster and URL. Of one that went and
+    /// came back in between nothing is said.
+    #[must_use]
+    pub fn changes(&self, now: Instant) -> Vec<EndpointChange> {
+        let states = self.clusters.iter().filter_map(|(name, state)| Some((name, state.upgrade()?)));
+        let mut changes: Vec<EndpointChange> = states
+            .flat_map(|(name, state)| EndpointChange::since_last(name, &mut lock(&state), now))
+            .collect();
+        changes.sort_unstable_by(|a, b| (&a.cluster, &a.url).cmp(&(&b.cluster, &b.url)));
+        changes
     }
 
     /// A worker is gone. For the process that has forked the workers.

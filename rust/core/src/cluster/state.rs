@@ -93,6 +93,8 @@ pub(super) struct EndpointState {
     /// Of round robin.
     pub(super) credit: i64,
     pub(super) counts: Counts,
+    /// It was left alone when changes were last asked for.
+    pub(super) known_out: bool,
 }
 
 /// Where an endpoint's state is: a slot, and the turn in which it is this endpoint's.
@@ -204,6 +206,10 @@ impl State {
         self.endpoints.iter().filter_map(|slot| slot.endpoint.as_ref())
     }
 
+    pub(super) fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut EndpointState> {
+        self.endpoints.iter_mut().filter_map(|slot| slot.endpoint.as_mut())
+    }
+
     fn find(&self, url: &str) -> Option<Key> {
         let slot = *self.slots.get(url)?;
         let turn = self.endpoints.get(usize::try_from(slot).ok()?)?.turn;
@@ -222,6 +228,7 @@ impl State {
             health: Health::new(policy, warm, now, &mut self.rng),
             credit: 0,
             counts: Counts::default(),
+            known_out: false,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.endpoints.push(Slot { turn: 0, endpoint: None });

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::breaker::State as Breaker;
+use super::checker::Checker;
 use super::gate::Refusals;
-use super::health::Standing;
+use super::health::{Health, Standing};
 use super::policy::{Policy, Rate};
 use super::state::{Counts, EndpointState, State, Totals};
 use super::time::Instant;
@@ -92,6 +93,26 @@ impl Condition {
 }
 
 impl Condition {
+    pub(super) fn of(health: &Health, policy: &Policy, now: Instant) -> Self {
+        match (health.standing(policy, now), health.breaker()) {
+            (Standing::Resting { until, .. }, _) => Self::Resting(until),
+            _ if health.checker().and_then(Checker::fit) == Some(false) => Self::CheckFails,
+            (_, Breaker::Open { until }) if now < until => Self::Open(until),
+            (_, Breaker::HalfOpen { .. } | Breaker::Open { .. }) => Self::HalfOpen,
+            (Standing::Fit { share }, Breaker::Closed) if share < Standing::WHOLE => Self::Starting(share),
+            (_, Breaker::Closed) => Self::Fit,
+        }
+    }
+
+    /// Whether the endpoint is left alone; `None`: that is being tried out, or is its own wish.
+    pub(super) fn is_out(self) -> Option<bool> {
+        match self {
+            Self::Fit | Self::Starting(_) => Some(false),
+            Self::Open(_) | Self::CheckFails => Some(true),
+            Self::HalfOpen | Self::Resting(_) => None,
+        }
+    }
+
     fn badness(self) -> u8 {
         match self {
             Self::Fit => 0,
@@ -222,24 +243,13 @@ impl EndpointView {
 
     fn of(endpoint: &EndpointState, policy: &Policy, newest: Option<u64>, now: Instant) -> Self {
         let health = &endpoint.health;
-        let check = health.checker().and_then(super::checker::Checker::fit);
-        let condition = match (health.standing(policy, now), health.breaker()) {
-            (Standing::Resting { until, .. }, _) => Condition::Resting(until),
-            _ if check == Some(false) => Condition::CheckFails,
-            (_, Breaker::Open { until }) if now < until => Condition::Open(until),
-            (_, Breaker::HalfOpen { .. } | Breaker::Open { .. }) => Condition::HalfOpen,
-            (Standing::Fit { share }, Breaker::Closed) if share < Standing::WHOLE => {
-                Condition::Starting(share)
-            }
-            (_, Breaker::Closed) => Condition::Fit,
-        };
         Self {
             url: endpoint.url.to_string(),
             weight: (newest == Some(endpoint.generation)).then_some(endpoint.weight),
-            condition,
+            condition: Condition::of(health, policy, now),
             conditions: Vec::new(),
             consecutive_failures: health.consecutive(),
-            check,
+            check: health.checker().and_then(Checker::fit),
             in_flight: endpoint.in_flight,
             latency: endpoint.latency.estimate(now),
             counts: endpoint.counts,
