@@ -9,7 +9,7 @@ use pyo3::sync::MutexExt;
 use pyo3::types::{PyDict, PyIterator, PyMapping, PyString, PyTuple};
 use waypost_core::json::{self, DuplicateKeys, Options};
 use waypost_core::pattern::{Pattern, Problem, Value};
-use waypost_core::table::{self, MatcherBuilder};
+use waypost_core::table::{self, Found, MatcherBuilder};
 
 use crate::body::Body;
 use crate::cost::Cost;
@@ -90,11 +90,25 @@ impl Compiled {
             memory::give_back(names.len());
             matcher
         });
-        Ok(Self { names: Names::new(py, names)?, matcher })
+        Ok(Self::of(Names::new(py, names)?, matcher))
+    }
+
+    /// A matcher of names alone, which none shares yet.
+    fn of(names: Names, matcher: table::Matcher) -> Self {
+        let matcher = matcher.marked(|number| names.mark(number));
+        Self { names, matcher }
     }
 
     fn name(&self, py: Python<'_>, number: usize) -> Option<Py<PyString>> {
         self.names.get(number).map(|name| name.clone_ref(py))
+    }
+
+    fn found(&self, py: Python<'_>, found: Option<Found>) -> Option<Py<PyString>> {
+        let Found { number, mark } = found?;
+        // SAFETY: a mark comes from the names of this matcher, see `of`, or from those that they are a copy of and share.
+        #[allow(unsafe_code)] // Looking for the name by its number costs an access to memory more.
+        let marked = unsafe { Names::marked(py, mark) };
+        marked.or_else(|| self.name(py, number))
     }
 
     fn named(&self, py: Python<'_>, numbers: Vec<usize>) -> Vec<Py<PyString>> {
@@ -196,7 +210,7 @@ impl Matcher {
         let mut compiled = edit(&self.current.load())?;
         if compiled.matcher.is_overgrown() {
             let (matcher, numbers) = py.detach(|| compiled.matcher.flattened());
-            compiled = Compiled { names: compiled.names.renumbered(py, &numbers)?, matcher };
+            compiled = Compiled::of(compiled.names.renumbered(py, &numbers)?, matcher);
         }
         self.current.store(Arc::new(compiled));
         Ok(())
@@ -232,14 +246,14 @@ impl Matcher {
 
     /// The name of the first rule, in declaration order, that matches; `None` where none does.
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
-        let (compiled, number) = self.ask(body, table::Matcher::first)?;
-        Ok(number.and_then(|number| compiled.name(py, number)))
+        let (compiled, found) = self.ask(body, table::Matcher::first_marked)?;
+        Ok(compiled.found(py, found))
     }
 
     /// `first` of each document, all by the same rules.
     fn first_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Py<PyString>>>> {
-        let (compiled, found) = self.ask_many(bodies, table::Matcher::first)?;
-        Ok(found.into_iter().map(|number| number.and_then(|number| compiled.name(py, number))).collect())
+        let (compiled, found) = self.ask_many(bodies, table::Matcher::first_marked)?;
+        Ok(found.into_iter().map(|found| compiled.found(py, found)).collect())
     }
 
     /// The names of all rules that match, in declaration order.

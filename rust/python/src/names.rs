@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
@@ -42,6 +43,22 @@ impl Names {
     pub(crate) fn get(&self, number: usize) -> Option<&Py<PyString>> {
         let Self { base, added, .. } = self;
         base.list.get(number).or_else(|| added.get(number.checked_sub(base.list.len())?))
+    }
+
+    /// The mark of a name of the beginning, for [`Self::marked`]: its address.
+    pub(crate) fn mark(&self, number: usize) -> usize {
+        self.base.list.get(number).map_or(0, |name| name.as_ptr().expose_provenance())
+    }
+
+    /// The name of a mark; `None` of 0.
+    ///
+    /// # Safety
+    /// The mark is 0, or the names that gave it, or a copy of them, are still there.
+    #[allow(unsafe_code)]
+    pub(crate) unsafe fn marked(py: Python<'_>, mark: usize) -> Option<Py<PyString>> {
+        let name = NonNull::new(std::ptr::with_exposed_provenance_mut(mark))?;
+        // SAFETY: it is the address of one of the names, each of which is a str.
+        Some(unsafe { Bound::from_borrowed_ptr(py, name.as_ptr()).cast_into_unchecked() }.unbind())
     }
 
     /// The number that the next name will have.

@@ -202,6 +202,8 @@ pub struct Scan {
     /// The document (0, which is its own parent in array 0) and the elements of arrays, in preorder. With
     /// [`DuplicateKeys::Last`] some may belong to a value that was replaced: no leaf is in those.
     pub elements: Vec<Element>,
+    /// Whether some leaf may be an [`Kind::EscapedString`]; if not, none is.
+    pub has_escapes: bool,
     scratch: scanner::Scratch,
 }
 
@@ -237,8 +239,9 @@ fn run<'b>(
 ) -> Result<&'b str, Error> {
     reset(&mut out.leaves);
     reset(&mut out.elements);
-    let lists = (&mut out.leaves, &mut out.elements);
-    let result = scanner::run(body, kernel, trie, options, lists, &mut out.scratch);
+    out.has_escapes = false;
+    let found = (&mut out.leaves, &mut out.elements, &mut out.has_escapes);
+    let result = scanner::run(body, kernel, trie, options, found, &mut out.scratch);
     if result.is_err() {
         out.leaves.clear();
         out.elements.clear();

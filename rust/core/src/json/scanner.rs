@@ -56,6 +56,7 @@ struct Scanner<'a, 'b> {
     options: Options,
     leaves: &'a mut Vec<Leaf>,
     elements: &'a mut Vec<Element>,
+    has_escapes: &'a mut bool,
     keys: &'a mut Keys,
     arrays: u32,
     error: Option<Error>,
@@ -66,17 +67,18 @@ pub(super) fn run<'b>(
     kernel: Available,
     trie: &PathTrie,
     options: Options,
-    out: (&mut Vec<Leaf>, &mut Vec<Element>),
+    out: (&mut Vec<Leaf>, &mut Vec<Element>, &mut bool),
     scratch: &mut Scratch,
 ) -> Result<&'b str, Error> {
     if u32::try_from(body.len()).is_err() {
         return Err(Error { kind: ErrorKind::TooLarge, offset: u32::MAX as usize });
     }
-    let (leaves, elements) = out;
+    let (leaves, elements, has_escapes) = out;
     let Scratch { open, keys, forms, places } = scratch;
     let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
-    let mut scanner = Scanner { body, window, trie, options, leaves, elements, keys, arrays: 0, error: None };
+    let mut scanner =
+        Scanner { body, window, trie, options, leaves, elements, has_escapes, keys, arrays: 0, error: None };
     let known = forms.begin(trie);
     if known && scanner.by_form(forms, &mut places.clear()) {
         forms.hit();
@@ -357,6 +359,7 @@ impl Scanner<'_, '_> {
         if place.fields.0 > 0 {
             let (start, end) = (quote as usize + 1, end as usize);
             let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
+            *self.has_escapes |= escaped;
             self.record(place, start, end, if escaped { Kind::EscapedString } else { Kind::String });
         }
     }

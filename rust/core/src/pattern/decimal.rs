@@ -33,6 +33,15 @@ impl Decimal {
     /// Reads a number in JSON's grammar (RFC 8259, section 6), leading zeros allowed; `None` if it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // Most numbers of messages are counts.
+        if let [b'1'..=b'9', rest @ ..] = text.as_bytes()
+            && rest.len() < 16
+            && rest.iter().all(u8::is_ascii_digit)
+        {
+            let digits = text.trim_end_matches('0').as_bytes();
+            let exponent = i64::try_from(text.len()).unwrap_or(CLAMP);
+            return Some(Self { negative: false, exponent, digits: SmallVec::from_slice(digits) });
+        }
         let (negative, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
             None => (false, text),

@@ -17,6 +17,7 @@ use super::facts::Facts;
 use super::fields::FieldId;
 use super::predicates::PredicateId;
 use super::program::{Node, Nodes};
+use super::view::Entry;
 use super::work;
 use crate::json::Element;
 use crate::pattern::{Pattern, Predicate};
@@ -92,7 +93,7 @@ fn found<'f>(test: &'f [PredicateId], facts: &'f Facts<'_, '_>) -> Option<impl I
     if test.iter().any(absent) && !facts.view.has_scalar(field) {
         return None;
     }
-    let scalars = facts.view.entries(field).filter(|entry| entry.is_scalar());
+    let scalars = facts.view.entries(field).filter(Entry::is_scalar);
     Some(scalars.filter(|entry| facts.any_accepts(test, entry)).map(|entry| entry.element))
 }
 
@@ -109,8 +110,8 @@ pub(crate) fn may_matter(pattern: &Pattern) -> bool {
 /// Whether it does matter in one message which array elements a rule's values are in: whether two of its tests have some in any.
 pub(crate) fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     let bit = |field: FieldId| 1_u64 << (field % 64);
-    let in_arrays = facts.view.all().iter().filter(|entry| entry.element != 0);
-    let fields = in_arrays.fold(0, |bits, entry| bits | bit(entry.field));
+    let in_arrays = facts.view.places().filter(|(_, element)| *element != 0);
+    let fields = in_arrays.fold(0, |bits, (field, _)| bits | bit(field));
     // Most rules have no field that may be one of those.
     tests(rule.clone(), &|test| facts.field(test).is_some_and(|field| fields & bit(field) != 0)) > 1
         && tests(rule, &|test| {

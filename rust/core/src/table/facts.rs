@@ -27,10 +27,10 @@ pub(crate) struct Facts<'v, 'a> {
 
 impl<'v, 'a> Facts<'v, 'a> {
     pub(crate) fn new(view: &'v View<'a>, predicates: &'v Predicates) -> Self {
-        let equal = (view.all().len() > MANY).then(|| {
-            let mut equal: Vec<PredicateId> =
-                view.all().iter().filter_map(|entry| predicates.equal_to(entry)).collect();
-            work::step(view.all().len());
+        let equal = (view.len() > MANY).then(|| {
+            let mut equal: Vec<PredicateId> = Vec::new();
+            view.visit(|_| true, |entry| equal.extend(predicates.equal_to(&entry)));
+            work::step(view.len());
             equal.sort_unstable();
             equal.dedup();
             equal
@@ -48,7 +48,7 @@ impl<'v, 'a> Facts<'v, 'a> {
             None => false,
             Some(Test::Equality(field, value)) => match &self.equal {
                 Some(equal) => equal.binary_search(&id).is_ok(),
-                None => self.view.entries(field).any(|entry| value.is(entry)),
+                None => self.view.entries(field).any(|entry| value.is(&entry)),
             },
             Some(Test::Other(field, predicate)) => {
                 if predicate.wants_absence() {
@@ -76,7 +76,7 @@ impl<'v, 'a> Facts<'v, 'a> {
             (Some(equal), _) => equalities.iter().any(|id| equal.binary_search(id).is_ok()),
             (None, Some(first)) => {
                 let mut entries = self.view.entries(self.predicates.field(*first));
-                entries.any(|entry| self.predicates.equal_to(entry).as_ref().is_some_and(listed))
+                entries.any(|entry| self.predicates.equal_to(&entry).as_ref().is_some_and(listed))
             }
         };
         equal || others.iter().any(|id| self.holds(*id))

@@ -12,6 +12,7 @@ use super::fields::FieldId;
 use super::inner::Inner;
 use super::interval::Intervals;
 use super::predicates::{PredicateId, Predicates};
+use super::values::Search;
 use super::view::Entry;
 use super::work;
 use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
@@ -25,12 +26,15 @@ pub(crate) struct Forward {
 }
 
 /// What guards a field has.
-#[derive(Clone, Copy, Debug, Default)]
-struct Asked {
-    /// Equalities: one look-up finds the one that holds.
-    equalities: bool,
-    /// Anything else.
-    others: bool,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// One look-up finds the one that holds.
+    Equalities,
+    /// Anything but equalities.
+    Others,
+    Both,
 }
 
 /// The guards of one field.
@@ -236,10 +240,13 @@ impl Forward {
                 && guards.rest.is_empty();
         }
         let asked = |guards: &Option<Box<Guards>>| {
-            guards.as_ref().map_or_else(Asked::default, |guards| Asked {
-                equalities: guards.equalities,
-                others: !guards.only_equalities || guards.present.is_some(),
-            })
+            let Some(guards) = guards else { return Asked::Nothing };
+            match (guards.equalities, !guards.only_equalities || guards.present.is_some()) {
+                (false, false) => Asked::Nothing,
+                (true, false) => Asked::Equalities,
+                (false, true) => Asked::Others,
+                (true, true) => Asked::Both,
+            }
         };
         forward.asked = forward.fields.iter().map(asked).collect();
         forward
@@ -268,38 +275,31 @@ impl Forward {
     /// The guards that hold, ascending, none twice.
     pub(crate) fn find(&self, facts: &Facts<'_, '_>) -> Found {
         let mut found = Found::new();
-        // All look-ups wait for memory together; and while that which finds something waits for more, the processor goes on
-        // with what comes behind.
-        let mut hashes: SmallVec<[(&Entry<'_>, u64); 16]> = SmallVec::new();
-        for entry in facts.view.all() {
-            if self.asked(entry).equalities
-                && let Some(hash) = facts.predicates.hash(entry)
-            {
-                hashes.push((entry, hash));
-            }
-        }
-        for (entry, hash) in &hashes {
-            if let Some(equal) = facts.predicates.find(entry, *hash) {
-                found.push(equal);
-            }
-        }
-        for entry in facts.view.all() {
-            if self.asked(entry).others
-                && let Some(Some(guards)) = self.fields.get(entry.field as usize)
-            {
-                guards.find(entry, facts.predicates, &mut found);
-            }
-        }
+        // What a look-up finds comes from memory while the others go on.
+        let mut searches: SmallVec<[(Entry<'_>, Search); 4]> = SmallVec::new();
+        let asked = |field| self.asked.get(field as usize).copied().unwrap_or_default();
+        facts.view.visit(
+            |field| asked(field) != Asked::Nothing,
+            |entry| {
+                let asked = asked(entry.field);
+                if asked != Asked::Others
+                    && let Some(search) = facts.predicates.begin(&entry)
+                {
+                    searches.push((entry, search));
+                }
+                if asked != Asked::Equalities
+                    && let Some(Some(guards)) = self.fields.get(entry.field as usize)
+                {
+                    guards.find(&entry, facts.predicates, &mut found);
+                }
+            },
+        );
+        found.extend(searches.iter().filter_map(|(entry, search)| facts.predicates.end(entry, *search)));
         if found.len() > 1 {
             found.sort_unstable();
             found.dedup();
         }
         found
-    }
-
-    #[inline]
-    fn asked(&self, entry: &Entry<'_>) -> Asked {
-        self.asked.get(entry.field as usize).copied().unwrap_or_default()
     }
 }
 

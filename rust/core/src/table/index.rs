@@ -136,23 +136,26 @@ impl Index {
         self.children.shrink_to_fit();
     }
 
-    /// Rank of the first rule that matches, of those that count, which is asked before a rule is tried.
+    /// Rank of the first rule that matches, of those that count, which is asked before a rule is tried; and its mark if that
+    /// is at hand, or 0.
     pub(crate) fn first(
         &self,
         program: &Program,
         mut facts: Facts<'_, '_>,
         counts: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
+    ) -> Option<(usize, usize)> {
         facts.known = self.forward.find(&facts);
         let facts = &facts;
         let best = Cell::new((RuleAt::MAX, None));
         self.walk(
             facts,
             |first| first < best.get().0,
-            |at, code| {
+            |at, guard| {
+                let code = guard.map_or(&[][..], |guard| facts.predicates.rule(guard));
                 let rule = program::read(code).unwrap_or_else(|| program.rule_at(at));
                 if counts(rule.rank) && matches(&rule, facts) {
-                    best.set((at, Some(rule.rank)));
+                    let mark = guard.map_or(0, |guard| facts.predicates.mark(guard));
+                    best.set((at, Some((rule.rank, mark))));
                 }
             },
         );
@@ -173,17 +176,17 @@ impl Index {
     }
 
     /// Visits the rules whose guards are known to hold, those at one place in rank order, as long as they are `wanted`,
-    /// which rules behind one that is not are not either. `rule` gets each one's code where that is at hand.
+    /// which rules behind one that is not are not either. `rule` gets each one's guard too, if it is all that is below that.
     fn walk(
         &self,
         facts: &Facts<'_, '_>,
         wanted: impl Fn(RuleAt) -> bool,
-        mut rule: impl FnMut(RuleAt, &'_ [u32]),
+        mut rule: impl FnMut(RuleAt, Option<PredicateId>),
     ) {
         let guards = &facts.known;
         let mut todo = ToVisit::new();
-        let mut visit = |child, code: &[u32], todo: &mut ToVisit| match child {
-            Child::Rule(at) if wanted(at) => rule(at, code),
+        let mut visit = |child, guard, todo: &mut ToVisit| match child {
+            Child::Rule(at) if wanted(at) => rule(at, guard),
             Child::Node(node) => todo.push(node),
             Child::Nothing | Child::Rule(_) => {}
         };
@@ -191,7 +194,7 @@ impl Index {
             todo.push(ROOT);
         }
         for id in guards {
-            visit(facts.predicates.below(*id).child(), facts.predicates.rule(*id), &mut todo);
+            visit(facts.predicates.below(*id).child(), Some(*id), &mut todo);
         }
         while let Some(node) = todo.pop() {
             work::step(1);
@@ -202,13 +205,13 @@ impl Index {
                 if !wanted(at) {
                     break;
                 }
-                visit(Child::Rule(at), &[], &mut todo);
+                visit(Child::Rule(at), None, &mut todo);
             }
             if place.parted {
                 work::step(guards.len());
                 for id in guards {
                     if let Some(child) = self.children.get(&(node, *id)) {
-                        visit(child.child(), &[], &mut todo);
+                        visit(child.child(), None, &mut todo);
                     }
                 }
             }

@@ -6,6 +6,15 @@ use super::fields::FieldId;
 use super::rules::{Builder, Rules};
 use super::view::View;
 
+/// A rule that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its number.
+    pub number: usize,
+    /// Its mark, if that was at hand; or 0.
+    pub mark: usize,
+}
+
 /// Rules with numbers, of which some may have been taken out.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
@@ -99,9 +108,21 @@ impl Layer {
         Self { out: out.into(), left: self.left - 1, ..self.clone() }
     }
 
-    /// Number of the first rule that matches.
-    pub(crate) fn first(&self, view: &View<'_>) -> Option<usize> {
-        self.rules.first(view, |rank| self.has(rank)).map(|rank| self.number(rank))
+    /// The first rule that matches.
+    pub(crate) fn first(&self, view: &View<'_>) -> Option<Found> {
+        let (rank, mark) = self.rules.first(view, |rank| self.has(rank))?;
+        Some(Found { number: self.number(rank), mark })
+    }
+
+    /// Gives each rule its mark, by number; nothing, where others have this layer as well.
+    pub(crate) fn set_marks(&mut self, mark: impl Fn(usize) -> usize) {
+        let numbers = self.numbers.clone();
+        if let Some(rules) = Arc::get_mut(&mut self.rules) {
+            rules.set_marks(|rank| match &numbers {
+                None => mark(rank),
+                Some(numbers) => numbers.get(rank).map_or(0, |number| mark(*number)),
+            });
+        }
     }
 
     /// Numbers of all rules that match, ascending.

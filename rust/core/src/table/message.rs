@@ -172,7 +172,7 @@ pub(crate) fn open<'a, T>(
         identify(identity, message.dialect, lens, options, &mut entries)?;
         envelope.tenant = identity.tenant.clone().or(envelope.tenant);
     }
-    Ok(decide(envelope, &View::new(&entries, chains, document.elements)))
+    Ok(decide(envelope, &View::new(document.without_leaves(), &entries, chains)))
 }
 
 fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageError {
@@ -195,8 +195,8 @@ fn body_entries<'a>(
     let dialect = message.dialect;
     if !document.is_object() {
         if dialect == Dialect::Json || (dialect == Dialect::OpenAi && message.kind.is_none()) {
-            let all = document.entries().map(|(_, entry)| entry);
-            entries.extend(all.filter(|entry| lens.is_whole_body(entry.field)));
+            let whole = document.leaves.iter().filter(|leaf| lens.is_whole_body(leaf.field));
+            entries.extend(whole.map(|leaf| document.entry(leaf)));
             return Ok(());
         }
         let what = if dialect == Dialect::Envelope { "an envelope" } else { "a request of this API" };
@@ -209,7 +209,8 @@ fn body_entries<'a>(
     }
     let mut given = [false; Attribute::ALL.len()];
     let mut fault = None;
-    for (leaf, entry) in document.entries() {
+    for leaf in document.leaves {
+        let entry = document.entry(leaf);
         let Some((attribute, inner)) = attribute(entry.field) else {
             entries.push(entry);
             continue;
@@ -420,7 +421,7 @@ fn identify<'a>(
         let mut workspace = Workspace::default();
         let raw = labels.text.as_bytes();
         let (document, _) = workspace.read(raw, &trie, options).map_err(MessageError::Json)?;
-        for (_, entry) in document.entries() {
+        for entry in document.leaves.iter().map(|leaf| document.entry(leaf)) {
             let Some((name, proved)) = identity.labels.get(entry.field as usize) else { continue };
             if !matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved) {
                 return conflict(format!("{}.{name}", carried_as(Attribute::Labels, dialect)));

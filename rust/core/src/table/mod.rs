@@ -29,6 +29,7 @@ mod consistency;
 mod cost;
 mod explain;
 mod facts;
+mod fetch;
 mod fields;
 mod forward;
 mod index;
@@ -53,6 +54,7 @@ mod workspace;
 
 pub use cost::{Cost, Dear};
 pub use explain::Verdict;
+pub use layer::Found;
 pub use matcher::{Builder as MatcherBuilder, Matcher};
 pub(crate) use message::MAX_ID;
 pub use message::{Envelope, Header, Identity, Message, MessageError};

@@ -11,11 +11,12 @@
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+use super::fetch::fetch;
 use super::fields::FieldId;
 use super::index::Below;
 use super::intern::{Others, hash};
 use super::narrow;
-use super::values::Values;
+use super::values::{Search, Values};
 use super::view;
 use crate::json::Kind;
 use crate::pattern::{Decimal, Predicate, quote};
@@ -94,6 +95,8 @@ pub(crate) struct Predicates {
     longest: Vec<Option<u32>>,
     /// By record, how many values were asked for before.
     ages: Vec<u32>,
+    /// By record, the mark of the rule that is all there is below it, or 0. Empty, where no rule has one.
+    marks: Vec<usize>,
 }
 
 pub(super) type Key = SmallVec<[u8; 32]>;
@@ -214,7 +217,7 @@ impl Predicates {
                 *longest = Some(longest.unwrap_or_default().max(length));
             }
         }
-        Self { records, long, places, others, hasher, longest, ages }
+        Self { records, long, places, others, hasher, longest, ages, marks: Vec::new() }
     }
 
     /// The number of any predicate but equality at a field, a new one if it has none yet.
@@ -225,32 +228,41 @@ impl Predicates {
     /// The predicate that asks for exactly this value at its field.
     #[inline]
     pub(crate) fn equal_to(&self, seen: &view::Entry<'_>) -> Option<PredicateId> {
-        self.find(seen, self.hash(seen)?)
+        self.end(seen, self.begin(seen)?)
     }
 
-    /// Begins to look for the predicate that asks for exactly this value at its field: the hash of that, for
-    /// [`Self::find`]. `None` where there is no such predicate.
+    /// Begins to look for the predicate that asks for exactly this value at its field, which [`Self::end`] goes on with.
+    /// `None` where there is no such predicate.
     #[inline]
-    pub(crate) fn hash(&self, seen: &view::Entry<'_>) -> Option<u64> {
+    pub(crate) fn begin(&self, seen: &view::Entry<'_>) -> Option<Search> {
         let longest = (*self.longest.get(seen.field as usize)?)?;
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
         if sort == Sort::String && value.len() > longest as usize {
             return None;
         }
-        Some(hash(&self.hasher, seen.field, sort, value))
+        let search = self.places.search(hash(&self.hasher, seen.field, sort, value))?;
+        let likely = search.likely();
+        if let Some(record) = self.records.get(likely) {
+            fetch(record);
+        }
+        if let Some(mark) = self.marks.get(likely) {
+            fetch(mark);
+        }
+        Some(search)
     }
 
-    /// Ends the search for what has this hash.
+    /// Ends a search for this value.
     #[inline]
-    pub(crate) fn find(&self, seen: &view::Entry<'_>, hash: u64) -> Option<PredicateId> {
-        let search = self.places.search(hash)?;
+    pub(crate) fn end(&self, seen: &view::Entry<'_>, search: Search) -> Option<PredicateId> {
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
-        self.places.find(search, |place| {
+        let found = self.places.find(search, |place| {
             let record = self.records.get(place as usize);
             record.is_some_and(|record| record.is(seen.field, sort, value, &self.long))
-        })
+        })?;
+        fetch(std::ptr::without_provenance::<u8>(self.mark(found)));
+        Some(found)
     }
 
     /// A predicate, in the way in which it is evaluated.
@@ -304,6 +316,17 @@ impl Predicates {
     /// A predicate that asks for something else than one value.
     pub(crate) fn other(&self, id: PredicateId) -> Option<&Predicate> {
         self.other_at(id).map(|other| &other.predicate)
+    }
+
+    /// The mark of the rule that is all there is below a predicate at the top, if it is at hand; or 0.
+    #[inline]
+    pub(crate) fn mark(&self, id: PredicateId) -> usize {
+        self.marks.get(id as usize).copied().unwrap_or_default()
+    }
+
+    /// Sets marks, by what is below.
+    pub(crate) fn set_marks(&mut self, mark: impl Fn(Below) -> usize) {
+        self.marks = self.records.iter().map(|record| mark(record.leads_to.below)).collect();
     }
 
     /// What the index has below a predicate at the top.

@@ -232,7 +232,7 @@ impl RouteTable {
     /// Rank of the first route that takes a message.
     fn first(&self, message: &Message<'_>, view: &View<'_>) -> Option<usize> {
         if is_listed(message) {
-            return self.rules.first(view, |_| true);
+            return self.rules.first(view, |_| true).map(|(rank, _)| rank);
         }
         self.rules.matches(view).into_iter().find(|rank| self.takes(message, *rank))
     }

@@ -60,8 +60,14 @@ impl Rules {
         self.program.len()
     }
 
-    /// Rank of the first rule that matches, of those that count.
-    pub(crate) fn first(&self, view: &View<'_>, counts: impl Fn(usize) -> bool) -> Option<usize> {
+    /// Gives each rule its mark, by rank.
+    pub(crate) fn set_marks(&mut self, mark: impl Fn(usize) -> usize) {
+        let Self { predicates, program, .. } = self;
+        predicates.set_marks(|below| below.alone().map_or(0, |at| mark(program.rule_at(at).rank)));
+    }
+
+    /// Rank of the first rule that matches, of those that count, and its mark if that is at hand, or 0.
+    pub(crate) fn first(&self, view: &View<'_>, counts: impl Fn(usize) -> bool) -> Option<(usize, usize)> {
         self.index.first(&self.program, Facts::new(view, &self.predicates), counts)
     }
 

@@ -41,6 +41,14 @@ pub(crate) struct Search {
     like: u128,
 }
 
+impl Search {
+    /// The place where it is most likely.
+    #[inline]
+    pub(crate) fn likely(&self) -> usize {
+        self.start as usize + self.like.trailing_zeros() as usize / 8
+    }
+}
+
 impl Values {
     /// Orders values by these hashes; says which of them comes at each place.
     pub(crate) fn build(hashes: &[u64]) -> (Self, Vec<u32>) {

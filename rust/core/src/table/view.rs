@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::fields::FieldId;
+use super::workspace::Document;
 use crate::json::{self, Element, Kind};
 use crate::pattern::{Decimal, Seen, quote};
 
@@ -31,23 +32,25 @@ pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; 16]>;
 /// The values of one message, by field, and the array elements that hold them.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
+    /// Its leaves come first. An entry is made of one where somebody asks for it: most are never looked at.
+    document: Document<'a>,
     entries: &'a [Entry<'a>],
-    /// Where there are so many entries that one should not go through all of them for each field.
+    /// Where there are so many values that one should not go through all of them for each field.
     chains: Option<&'a Chains>,
     pub(crate) elements: &'a [Element],
 }
 
-/// Up to how many entries are gone through for each field.
+/// Up to how many values are gone through for each field.
 const FEW: usize = 24;
 
-/// For each field, its entries one after the other. Nothing is cleared for a new message: what an older one left is told
+/// For each field, its values one after the other. Nothing is cleared for a new message: what an older one left is told
 /// by its number.
 #[derive(Debug, Default)]
 pub(crate) struct Chains {
     message: u32,
     /// By field.
     heads: Vec<Head>,
-    /// By entry, the next one of the same field.
+    /// By value, the next one of the same field.
     next: Vec<u32>,
 }
 
@@ -59,15 +62,15 @@ struct Head {
 }
 
 impl Chains {
-    fn link(&mut self, entries: &[Entry<'_>]) {
+    fn link(&mut self, fields: impl Iterator<Item = FieldId>) {
         self.message = self.message.wrapping_add(1);
         if self.message == 0 {
             self.heads.clear();
             self.message = 1;
         }
         json::reset(&mut self.next);
-        for (entry, at) in entries.iter().zip(0..) {
-            let index = entry.field as usize;
+        for (field, at) in fields.zip(0..) {
+            let index = field as usize;
             if index >= self.heads.len() {
                 self.heads.resize(index + 1, Head::default());
             }
@@ -136,29 +139,57 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(entries: &'a [Entry<'a>], chains: &'a mut Chains, elements: &'a [Element]) -> Self {
-        let chains = (entries.len() > FEW).then(|| {
-            chains.link(entries);
+    pub(crate) fn new(document: Document<'a>, entries: &'a [Entry<'a>], chains: &'a mut Chains) -> Self {
+        let chains = (document.leaves.len() + entries.len() > FEW).then(|| {
+            chains.link(places(document, entries).map(|(field, _)| field));
             &*chains
         });
-        Self { entries, chains, elements }
+        Self { document, entries, chains, elements: document.elements }
     }
 
-    /// All values, containers included, in the order of the message.
-    pub(crate) fn all(&self) -> &[Entry<'a>] {
-        self.entries
+    /// How many values there are, containers included.
+    pub(crate) fn len(&self) -> usize {
+        self.document.leaves.len() + self.entries.len()
+    }
+
+    /// The field and the element of each value, containers included, in the order of the message.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (FieldId, u32)> {
+        places(self.document, self.entries)
+    }
+
+    /// Visits all values, containers included, at fields that are asked for, in the order of the message.
+    #[inline]
+    pub(crate) fn visit(&self, asked: impl Fn(FieldId) -> bool, mut visit: impl FnMut(Entry<'a>)) {
+        for leaf in self.document.leaves.iter().filter(|leaf| asked(leaf.field)) {
+            visit(self.document.entry(leaf));
+        }
+        for entry in self.entries.iter().filter(|entry| asked(entry.field)) {
+            visit(*entry);
+        }
     }
 
     /// All values at a field, containers included, in the order of the message.
-    pub(crate) fn entries(&self, field: FieldId) -> impl Iterator<Item = &Entry<'a>> {
-        let few = if self.chains.is_some() { &[] } else { self.entries };
+    pub(crate) fn entries(&self, field: FieldId) -> impl Iterator<Item = Entry<'a>> {
+        let (leaves, entries) =
+            if self.chains.is_some() { (&[][..], &[][..]) } else { (self.document.leaves, self.entries) };
+        let leaves = leaves.iter().filter(move |leaf| leaf.field == field);
+        let entries = entries.iter().filter(move |entry| entry.field == field).copied();
         let mut at = self.chains.map_or(NONE, |chains| chains.first(field));
         let many = std::iter::from_fn(move || {
-            let entry = self.entries.get(at as usize)?;
+            let entry = self.get(at as usize)?;
             at = self.chains?.next.get(at as usize).copied().unwrap_or(NONE);
             Some(entry)
         });
-        few.iter().filter(move |entry| entry.field == field).chain(many)
+        leaves.map(|leaf| self.document.entry(leaf)).chain(entries).chain(many)
+    }
+
+    /// The value of this number.
+    fn get(&self, at: usize) -> Option<Entry<'a>> {
+        let leaves = self.document.leaves;
+        match leaves.get(at) {
+            Some(leaf) => Some(self.document.entry(leaf)),
+            None => self.entries.get(at - leaves.len()).copied(),
+        }
     }
 
     /// The scalars at a field, each with its array element.
@@ -168,15 +199,15 @@ impl<'a> View<'a> {
 
     /// Whether there is a scalar at a field.
     pub(crate) fn has_scalar(&self, field: FieldId) -> bool {
-        self.entries(field).any(Entry::is_scalar)
+        self.entries(field).any(|entry| entry.is_scalar())
     }
 
     /// The values at a field as JSON text, shortened; `None` where there are none.
     pub(crate) fn shown(&self, field: FieldId) -> Option<String> {
         const COUNT: usize = 4;
-        let scalars: Vec<&Entry<'_>> = self.entries(field).filter(|entry| entry.is_scalar()).collect();
+        let scalars: Vec<Entry<'_>> = self.entries(field).filter(Entry::is_scalar).collect();
         match scalars.as_slice() {
-            [] => self.entries(field).next().map(Entry::shown),
+            [] => self.entries(field).next().map(|entry| entry.shown()),
             [one] => Some(one.shown()),
             many => {
                 let mut out = String::from("[");
@@ -191,4 +222,12 @@ impl<'a> View<'a> {
             }
         }
     }
+}
+
+fn places<'a>(
+    document: Document<'a>,
+    entries: &'a [Entry<'a>],
+) -> impl Iterator<Item = (FieldId, u32)> + use<'a> {
+    let leaves = document.leaves.iter().map(|leaf| (leaf.field, leaf.element));
+    leaves.chain(entries.iter().map(|entry| (entry.field, entry.element)))
 }

@@ -22,16 +22,16 @@ pub(crate) struct Workspace {
 #[derive(Debug, Default)]
 struct Text {
     unescaped: String,
-    /// Where each of them ends.
-    ends: Vec<u32>,
+    /// Where each of them begins in the body, ascending, and where it ends here.
+    ends: Vec<(u32, u32)>,
 }
 
-/// A valid document and the values in it that are tracked.
+/// A valid document and the values in it that are tracked, in its order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Document<'a> {
     pub(crate) body: &'a str,
     pub(crate) elements: &'a [Element],
-    leaves: &'a [Leaf],
+    pub(crate) leaves: &'a [Leaf],
     text: &'a Text,
 }
 
@@ -54,7 +54,7 @@ impl Workspace {
         let Self { scan, text, chains } = self;
         let body = json::scan(body, trie, options, scan)
             .map_err(|error| json::Refused::new(error, body, options))?;
-        text.fill(&scan.leaves, body);
+        text.fill(if scan.has_escapes { &scan.leaves } else { &[] }, body);
         Ok((Document { body, elements: &scan.elements, leaves: &scan.leaves, text }, chains))
     }
 
@@ -71,21 +71,22 @@ impl Text {
         json::reset(&mut self.ends);
         json::reset_text(&mut self.unescaped);
         for leaf in leaves.iter().filter(|leaf| leaf.kind == Kind::EscapedString) {
-            json::unescape_into(body.get(leaf.span()).unwrap_or_default(), &mut self.unescaped);
-            // No longer than the document, whose length fits.
-            self.ends.push(narrow(self.unescaped.len()));
+            // One value may be at several fields.
+            if self.ends.last().is_none_or(|(start, _)| *start != leaf.start) {
+                json::unescape_into(body.get(leaf.span()).unwrap_or_default(), &mut self.unescaped);
+                // No longer than the document, whose length fits.
+                self.ends.push((leaf.start, narrow(self.unescaped.len())));
+            }
         }
     }
-}
 
-impl Text {
-    /// Each of the strings.
-    fn iter(&self) -> impl Iterator<Item = &str> {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
-            let end = *end as usize;
-            self.unescaped.get(std::mem::replace(&mut start, end)..end).unwrap_or_default()
-        })
+    /// The string that begins at this place of the body.
+    #[cold]
+    fn at(&self, start: u32) -> Option<&str> {
+        let index = self.ends.binary_search_by_key(&start, |(start, _)| *start).ok()?;
+        let end = |index: usize| self.ends.get(index).map(|(_, end)| *end as usize);
+        let start = index.checked_sub(1).and_then(end).unwrap_or_default();
+        self.unescaped.get(start..end(index)?)
     }
 }
 
@@ -95,17 +96,19 @@ impl<'a> Document<'a> {
         self.body.trim_ascii_start().starts_with('{')
     }
 
-    /// Every tracked value in the order of the document, with its place.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a Leaf, Entry<'a>)> {
-        let body = self.body;
-        let mut unescaped = self.text.iter();
-        self.leaves.iter().map(move |leaf| {
-            let (kind, text) = match leaf.kind {
-                Kind::EscapedString => (Kind::String, unescaped.next()),
-                kind => (kind, body.get(leaf.span())),
-            };
-            let text = text.unwrap_or_default();
-            (leaf, Entry { field: leaf.field, element: leaf.element, kind, secret: false, text })
-        })
+    /// The same, but that no value is tracked.
+    pub(crate) fn without_leaves(self) -> Self {
+        Self { leaves: &[], ..self }
+    }
+
+    /// A tracked value.
+    #[inline]
+    pub(crate) fn entry(&self, leaf: &Leaf) -> Entry<'a> {
+        let (kind, text) = match leaf.kind {
+            Kind::EscapedString => (Kind::String, self.text.at(leaf.start)),
+            kind => (kind, self.body.get(leaf.span())),
+        };
+        let text = text.unwrap_or_default();
+        Entry { field: leaf.field, element: leaf.element, kind, secret: false, text }
     }
 }

@@ -1,0 +1,14 @@
+//! Asking for memory before it is needed.
+
+/// Has the processor fetch the line at an address, while it goes on. No more than a hint: nothing has to be there.
+#[inline]
+pub(crate) fn fetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    // SAFETY: every x86-64 has the instruction, which changes nothing that a program can see and takes any address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    let _ = address;
+}
