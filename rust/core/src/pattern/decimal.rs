@@ -105,6 +105,30 @@ impl Decimal {
         Some(out)
     }
 
+    pub(crate) fn is_negative(&self) -> bool {
+        self.negative
+    }
+
+    /// A number that sorts as the value does, though values that differ may share it; and whether no value that is nearer to
+    /// 0 does, and none at all that is exact as well.
+    pub(crate) fn rank(&self) -> (u64, bool) {
+        const ZERO: u64 = 1 << 63;
+        const DIGITS: usize = 15;
+        /// Exponents from here on are told by comparing values.
+        const LARGE: i64 = 2046;
+        if self.digits.is_empty() {
+            return (ZERO, true);
+        }
+        let exponent = self.exponent.clamp(-LARGE, LARGE);
+        let is_large = exponent.abs() == LARGE;
+        let digit = |at: usize| self.digits.get(at).map_or(0, |digit| u64::from(digit & 15));
+        let digits = if is_large { 0 } else { (0..DIGITS).fold(0, |sum, at| 10 * sum + digit(at)) };
+        // Twelve bits and fifty.
+        let magnitude = (exponent + LARGE + 1).unsigned_abs() << 50 | digits;
+        let rank = if self.negative { ZERO - magnitude } else { ZERO + magnitude };
+        (rank, !is_large && self.digits.len() <= DIGITS)
+    }
+
     /// Bytes that equal values share and others do not.
     pub(crate) fn key(&self, out: &mut SmallVec<[u8; 32]>) {
         out.clear();
@@ -294,6 +318,20 @@ mod tests {
             // The shortest text that reads back as the same double orders as the double does.
             let (a, b) = (f64::from(a), f64::from(b));
             prop_assert_eq!(Some(d(&format!("{a:e}")).cmp(&d(&format!("{b}")))), a.partial_cmp(&b));
+        }
+
+        #[test]
+        fn ranks_sort_as_values_do(
+            a in "-?[0-9]{1,3}(00000000000[0-9]{1,9})?(e-?(204[0-9]|9999999|[0-9]))?",
+            b in "-?[0-9]{1,3}(00000000000[0-9]{1,9})?(e-?(204[0-9]|9999999|[0-9]))?",
+        ) {
+            let (a, b) = (d(&a), d(&b));
+            let ((first, is_exact), (second, other_is_exact)) = (a.rank(), b.rank());
+            let order = first.cmp(&second);
+            prop_assert!(order == a.cmp(&b) || order.is_eq() && !(is_exact && other_is_exact), "{a} {b}");
+            if order.is_eq() && is_exact && !other_is_exact {
+                prop_assert_eq!(a < b, !a.is_negative(), "{} {}", a, b);
+            }
         }
 
         #[test]

@@ -245,7 +245,7 @@ impl Parser {
             Value::Bool(value) => Some(Scalar::Bool(*value)),
             Value::String(text) => Some(Scalar::String(text.as_str().into())),
             Value::Number(text) => {
-                self.number(text).map(|number| Scalar::Number(number, text.as_str().into()))
+                self.number(text).map(|number| Scalar::Number(Box::new(number), text.as_str().into()))
             }
             other => {
                 self.mismatch("expected a string, a number, a boolean or null", other);
@@ -358,7 +358,7 @@ impl Parser {
                 return None;
             }
         };
-        Some(Predicate::Numeric(range))
+        Some(Predicate::Numeric(Box::new(range)))
     }
 
     fn bound(&mut self, index: usize, op: &Value, number: &Value) -> Option<(Op, Bound)> {
@@ -408,7 +408,7 @@ impl Parser {
     fn regex(&mut self, operand: &Value) -> Option<Predicate> {
         let source = self.string("regex", operand)?;
         match regex::compile(source) {
-            Ok(pattern) => Some(Predicate::Regex(pattern)),
+            Ok(pattern) => Some(Predicate::Regex(Box::new(pattern))),
             Err(message) => {
                 self.problem(format!("this regular expression cannot be used: {message}"));
                 None

@@ -31,7 +31,7 @@ pub enum Scalar {
     /// `true` or `false`
     Bool(bool),
     /// A number, by value; the text is kept for messages.
-    Number(Decimal, Box<str>),
+    Number(Box<Decimal>, Box<str>),
     /// A string.
     String(Box<str>),
 }
@@ -41,7 +41,7 @@ impl Scalar {
         match (self, seen) {
             (Self::Null, Seen::Null) => true,
             (Self::Bool(wanted), Seen::Bool(seen)) => wanted == seen,
-            (Self::Number(wanted, _), Seen::Number(seen)) => wanted == seen,
+            (Self::Number(wanted, _), Seen::Number(seen)) => **wanted == *seen,
             (Self::String(wanted), Seen::String(seen)) => **wanted == **seen,
             _ => false,
         }
@@ -152,11 +152,11 @@ pub enum Predicate {
     /// Any scalar but these.
     AnythingBut(Vec<Exclusion>),
     /// A number in a range.
-    Numeric(Range),
+    Numeric(Box<Range>),
     /// A string holding an address in a block.
     Cidr(IpNet),
     /// A string that a regular expression matches from end to end.
-    Regex(Pattern),
+    Regex(Box<Pattern>),
     /// Any scalar (`true`), or none at all (`false`).
     Exists(bool),
 }
@@ -248,7 +248,8 @@ impl fmt::Display for Predicate {
             Self::Equals(scalar) => return scalar.fmt(f),
             Self::Exists(true) => return f.write_str("any value"),
             Self::Exists(false) => return f.write_str("no value"),
-            Self::Numeric(Range { bottom, top }) => {
+            Self::Numeric(range) => {
+                let Range { bottom, top } = &**range;
                 if let (Some(bottom), Some(top)) = (bottom, top)
                     && bottom.at == top.at
                 {

@@ -1,18 +1,36 @@
 //! `{"wildcard": "a*b"}`: `*` stands for any run of characters, `\*` and `\\` for themselves.
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 /// A compiled wildcard. Matching is linear in the text: each piece is searched once, leftmost, which is enough
 /// because `*` is the only operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wildcard {
     source: Box<str>,
-    /// The literal before the first `*`.
-    head: Box<str>,
-    /// The literals between stars, none of them empty.
-    middle: Vec<Box<str>>,
-    /// The literal after the last `*`; `None` where there is no star at all.
-    tail: Option<Box<str>>,
+    /// The literals before, between and behind the stars, where there are escapes; else the source has them as they are.
+    unescaped: Option<Box<[Box<str>]>>,
+}
+
+/// The literals of a wildcard.
+struct Pieces<'w> {
+    /// What is left of one without escapes.
+    plain: Option<&'w str>,
+    unescaped: std::slice::Iter<'w, Box<str>>,
+}
+
+impl<'w> Iterator for Pieces<'w> {
+    type Item = &'w str;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'w str> {
+        let Some(plain) = self.plain else { return self.unescaped.next().map(|piece| &**piece) };
+        let (piece, rest) = match memchr(b'*', plain.as_bytes()) {
+            Some(at) => (plain.get(..at), plain.get(at + 1..)),
+            None => (Some(plain), None),
+        };
+        self.plain = rest;
+        piece
+    }
 }
 
 impl Wildcard {
@@ -48,13 +66,9 @@ impl Wildcard {
             }
             after_star = false;
         }
-        let mut pieces = pieces.into_iter();
-        let last = piece.into_boxed_str();
-        let (head, tail) = match pieces.next() {
-            Some(first) => (first, Some(last)),
-            None => (last, None),
-        };
-        Ok(Self { source: source.into(), head, middle: pieces.collect(), tail })
+        pieces.push(piece.into_boxed_str());
+        let unescaped = source.contains('\\').then(|| pieces.into());
+        Ok(Self { source: source.into(), unescaped })
     }
 
     /// The wildcard as written.
@@ -63,38 +77,48 @@ impl Wildcard {
         &self.source
     }
 
+    /// The literals before, between and behind the stars: at least one, and of those between none is empty.
+    fn pieces(&self) -> Pieces<'_> {
+        match &self.unescaped {
+            None => Pieces { plain: Some(&self.source), unescaped: [].iter() },
+            Some(unescaped) => Pieces { plain: None, unescaped: unescaped.iter() },
+        }
+    }
+
     /// What every text that matches starts with.
     pub(crate) fn head(&self) -> &str {
-        &self.head
+        self.pieces().next().unwrap_or_default()
     }
 
     /// What every text that matches ends with.
     pub(crate) fn tail(&self) -> &str {
-        self.tail.as_deref().unwrap_or_default()
+        self.pieces().skip(1).last().unwrap_or_default()
     }
 
     /// The literals between stars: every text that matches has them inside.
     pub(crate) fn inside(&self) -> impl Iterator<Item = &str> {
-        self.middle.iter().map(|piece| &**piece)
+        let mut inside: Vec<&str> = self.pieces().skip(1).collect();
+        inside.pop();
+        inside.into_iter()
     }
 
     /// Whether it is one literal, before or behind a star: every text that begins or ends with that matches.
     pub(crate) fn is_affix(&self) -> bool {
-        self.tail.is_some() && self.middle.is_empty() && (self.head.is_empty() || self.tail().is_empty())
+        self.pieces().count() == 2 && self.pieces().any(str::is_empty)
     }
 
     /// Whether the whole of `text` matches. Linear in the length of `text`.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        let Some(tail) = &self.tail else { return text == &*self.head };
-        let Some(rest) = text.strip_prefix(&*self.head) else { return false };
-        let Some(rest) = rest.strip_suffix(&**tail) else { return false };
-        let mut rest = rest.as_bytes();
-        for piece in &self.middle {
-            let Some(found) = memmem::find(rest, piece.as_bytes()) else { return false };
+        let mut pieces = self.pieces();
+        let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+        let Some(mut piece) = pieces.next() else { return rest.is_empty() };
+        for behind in pieces {
+            let Some(found) = memmem::find(rest.as_bytes(), piece.as_bytes()) else { return false };
             rest = rest.get(found + piece.len()..).unwrap_or_default();
+            piece = behind;
         }
-        true
+        rest.ends_with(piece)
     }
 }
 

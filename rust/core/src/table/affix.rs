@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::levels::Levels;
 use super::narrow;
 use super::predicates::PredicateId;
 
@@ -14,10 +15,7 @@ pub(crate) struct Affixes {
     /// The first eight of those, and which bytes of the number they are.
     begin: (u64, u64),
     /// By string, the eight bytes behind the common ones, as a number that sorts as they do; those that are missing are 0.
-    keys: Level,
-    /// The first of each row, the first of each row of those, and so on: a search goes from the last level, which is small,
-    /// to the first, and reads one row of each.
-    levels: Vec<Level>,
+    keys: Levels,
     strings: Vec<Affix>,
     bytes: Vec<u8>,
     /// In bytes, the longest of them: nobody has to look at more of a text.
@@ -39,48 +37,6 @@ struct Affix {
 }
 
 const NONE: u32 = u32::MAX;
-
-/// Some keys, of which the level above has the first. All are compared: that takes less time than to halve them again and
-/// again, where each step waits for the one before. They are a line of the processor's cache.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Row([u64; STEP]);
-
-const STEP: usize = 8;
-
-/// Keys, ascending.
-#[derive(Clone, Debug, Default)]
-struct Level {
-    rows: Vec<Row>,
-    /// How many keys there are; the last row may have room for more.
-    count: usize,
-}
-
-impl Level {
-    fn new(keys: &[u64]) -> Self {
-        let row = |keys: &[u64]| {
-            let mut row = Row([0; STEP]);
-            row.0.iter_mut().zip(keys).for_each(|(to, from)| *to = *from);
-            row
-        };
-        Self { rows: keys.chunks(STEP).map(row).collect(), count: keys.len() }
-    }
-
-    /// How many keys are less than one, it being known that there is none, or that this row has the last that is.
-    #[inline]
-    fn less(&self, key: u64, row: usize) -> usize {
-        let before = row * STEP;
-        // With a length that is known beforehand, the compiler makes more of it than it is worth.
-        let count = self.count.saturating_sub(before).min(STEP);
-        let keys = self.rows.get(row).and_then(|row| row.0.get(..count)).unwrap_or_default();
-        before + keys.iter().map(|other| usize::from(*other < key)).sum::<usize>()
-    }
-
-    #[inline]
-    fn get(&self, at: usize) -> Option<u64> {
-        self.rows.get(at / STEP).filter(|_| at < self.count)?.0.get(at % STEP).copied()
-    }
-}
 
 impl Affixes {
     /// Each with its predicate, and whether that holds wherever the string is found.
@@ -107,11 +63,7 @@ impl Affixes {
             out.bytes.extend_from_slice(&bytes);
             out.strings.push(Affix { start, length, id, enough, parent });
         }
-        out.keys = Level::new(&keys);
-        while keys.len() > STEP {
-            keys = keys.into_iter().step_by(STEP).collect();
-            out.levels.push(Level::new(&keys));
-        }
+        out.keys = Levels::new(keys);
         if let Some(affix) = out.strings.first() {
             let length = out.common.min(8);
             let mask = if length == 0 { 0 } else { u64::MAX << (64 - 8 * length) };
@@ -165,7 +117,7 @@ impl Affixes {
         }
         let key = key(text, self.common);
         // Only among strings with the same key does the whole string say which is greater.
-        let same = self.first_from(key);
+        let same = self.keys.first_from(key, &self.strings, 1);
         let mut after = same;
         if self.keys.get(same) == Some(key) {
             let behind = self.strings.get(same..).unwrap_or_default();
@@ -199,17 +151,6 @@ impl Affixes {
             }
             _ => text.starts_with(self.bytes(affix)),
         }
-    }
-
-    /// The first string whose key is at least this one.
-    #[inline]
-    fn first_from(&self, key: u64) -> usize {
-        let mut row = 0;
-        for level in self.levels.iter().rev() {
-            // What the last that is less stands for begins below it.
-            row = level.less(key, row).saturating_sub(1);
-        }
-        self.keys.less(key, row)
     }
 
     fn key_of(&self, affix: &Affix) -> u64 {

@@ -226,7 +226,7 @@ impl Forward {
             let ranges = ranges.remove(&field).unwrap_or_default();
             guards.numeric =
                 Intervals::build(ranges.into_iter().filter_map(|id| match predicates.other(id) {
-                    Some(Predicate::Numeric(range)) => Some((range, id)),
+                    Some(Predicate::Numeric(range)) => Some((&**range, id)),
                     _ => None,
                 }));
             guards.only_equalities = guards.numeric.is_empty()
@@ -290,7 +290,9 @@ impl Forward {
                 if asked != Asked::Equalities
                     && let Some(Some(guards)) = self.fields.get(entry.field as usize)
                 {
+                    let before = found.len();
                     guards.find(&entry, facts.predicates, &mut found);
+                    found.iter().skip(before).for_each(|id| facts.predicates.fetch(*id));
                 }
             },
         );

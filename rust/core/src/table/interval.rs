@@ -3,15 +3,26 @@
 use smallvec::SmallVec;
 
 use super::facts::Found;
-use super::predicates::PredicateId;
+use super::levels::Levels;
+use super::narrow;
+use super::predicates::{OTHER, PredicateId};
 use crate::pattern::{Decimal, Range};
 
-/// Ranges, as an implicit interval tree: sorted by where they begin, each subtree (the middle of a slice is its root)
-/// knowing where its last range ends. Bounds are numbered, so that only the number looked for is compared as a decimal:
-/// bound `i` is point `2i + 1`, what lies between two bounds is the even point between theirs.
+/// Ranges by the points of the number line on which they are. Bounds are numbered: bound `i` is point `2i + 1`, and what lies
+/// between two bounds is the even point between theirs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Intervals {
+    /// By bound, its [`Decimal::rank`].
+    ranks: Levels,
+    /// Empty, where all of those are exact.
     bounds: Vec<Decimal>,
+    /// By point, the range that is there, 0, or where those that are there are listed, and one. Empty, where that would
+    /// take much more room than the ranges do.
+    points: Vec<u32>,
+    /// How many, and these.
+    lists: Vec<u32>,
+    /// An implicit interval tree: sorted by where they begin, each subtree (the middle of a slice is its root) knowing where
+    /// its last range ends.
     ranges: Vec<Interval>,
 }
 
@@ -24,17 +35,22 @@ struct Interval {
     id: PredicateId,
 }
 
+/// On how many points ranges may be, for each of them, so that those are listed by point.
+const SPREAD: usize = 8;
+
 impl Intervals {
     pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
+    /// Ranges and their predicates, which are no equalities.
     pub(crate) fn build<'r>(ranges: impl Iterator<Item = (&'r Range, PredicateId)>) -> Self {
         let ranges: Vec<(&Range, PredicateId)> = ranges.collect();
         let ends = ranges.iter().flat_map(|(range, _)| [&range.bottom, &range.top]).flatten();
         let mut bounds: Vec<Decimal> = ends.map(|bound| bound.at.clone()).collect();
         bounds.sort_unstable();
         bounds.dedup();
+        bounds.shrink_to_fit();
         let place = |at: &Decimal| point(bounds.partition_point(|bound| bound < at), true);
         let mut ranges: Vec<Interval> = ranges
             .into_iter()
@@ -46,7 +62,12 @@ impl Intervals {
             .collect();
         ranges.sort_unstable_by_key(|range| range.first);
         set_reach(&mut ranges);
-        Self { bounds, ranges }
+        let (points, lists) = listed(&ranges, 2 * bounds.len() + 1).unwrap_or_default();
+        let ranks = Levels::new(bounds.iter().map(|bound| bound.rank().0).collect());
+        if bounds.iter().all(|bound| bound.rank().1) {
+            bounds = Vec::new();
+        }
+        Self { ranks, bounds, points, lists, ranges }
     }
 
     /// How many ranges hold one number at most.
@@ -71,8 +92,18 @@ impl Intervals {
 
     /// Adds the predicates of all ranges that hold `number`.
     pub(crate) fn find(&self, number: &Decimal, out: &mut Found) {
-        let at = self.bounds.partition_point(|bound| bound < number);
-        let at = point(at, self.bounds.get(at) == Some(number));
+        let at = self.point_of(number);
+        if let Some(&there) = self.points.get(at as usize) {
+            if there & OTHER != 0 {
+                out.push(there);
+            } else if there > 0
+                && let Some((count, list)) =
+                    self.lists.get(there as usize - 1..).and_then(<[u32]>::split_first)
+            {
+                out.extend(list.iter().take(*count as usize).copied());
+            }
+            return;
+        }
         let mut todo: SmallVec<[&[Interval]; 32]> = SmallVec::from_slice(&[self.ranges.as_slice()]);
         while let Some(slice) = todo.pop() {
             let (left, rest) = slice.split_at(slice.len() / 2);
@@ -89,6 +120,69 @@ impl Intervals {
             }
         }
     }
+
+    /// The point on which a number is.
+    fn point_of(&self, number: &Decimal) -> u32 {
+        let (rank, is_exact) = number.rank();
+        let first = self.ranks.first_from(rank, &self.points, 2);
+        if self.ranks.get(first) != Some(rank) {
+            return point(first, false);
+        }
+        if self.bounds.is_empty() {
+            // A number that is not exact is a little further from 0 than the bound.
+            return point(first + usize::from(!is_exact && !number.is_negative()), is_exact);
+        }
+        let behind = self.bounds.get(first..).unwrap_or_default();
+        let at = first + behind.partition_point(|bound| bound < number);
+        point(at, self.bounds.get(at) == Some(number))
+    }
+}
+
+/// The ranges on each point, in the way of [`Intervals`]; `None` where that is too much.
+fn listed(ranges: &[Interval], points: usize) -> Option<(Vec<u32>, Vec<u32>)> {
+    let last = narrow(points).checked_sub(1)?;
+    let spread: usize = ranges.iter().map(|range| on(range, last).count()).sum();
+    if spread > ranges.len().saturating_mul(SPREAD) {
+        return None;
+    }
+    let mut counts = vec![0_u32; points];
+    for at in ranges.iter().flat_map(|range| on(range, last)) {
+        if let Some(count) = counts.get_mut(at as usize) {
+            *count += 1;
+        }
+    }
+    let mut lists: Vec<u32> = Vec::with_capacity(spread);
+    let mut starts = counts;
+    for count in &mut starts {
+        let many = std::mem::take(count);
+        if many > 1 {
+            lists.push(0);
+            *count = narrow(lists.len());
+            lists.resize(lists.len() + many as usize, 0);
+        }
+    }
+    for range in ranges {
+        for at in on(range, last) {
+            let Some(there) = starts.get_mut(at as usize) else { continue };
+            let Some((filled, places)) =
+                (*there as usize).checked_sub(1).and_then(|list| lists.get_mut(list..)?.split_first_mut())
+            else {
+                *there = range.id;
+                continue;
+            };
+            if let Some(free) = places.get_mut(*filled as usize) {
+                *free = range.id;
+                *filled += 1;
+            }
+        }
+    }
+    lists.shrink_to_fit();
+    Some((starts, lists))
+}
+
+/// The points on which a range is, of those up to the last.
+fn on(range: &Interval, last: u32) -> impl Iterator<Item = u32> {
+    range.first..=range.last.min(last)
 }
 
 /// Sets the reach of a subtree's root, and of all below it.
@@ -111,8 +205,22 @@ mod tests {
     use super::*;
     use crate::pattern::{Pattern, Predicate, Value};
 
-    fn range(bottom: i32, width: u32, ops: (bool, bool), open: u8) -> Predicate {
-        let number = |n: i64| Value::Number(n.to_string());
+    /// Small numbers, those with more digits than a rank has, and those with exponents that it does not tell apart.
+    fn written(number: i64, half: bool, form: u8) -> String {
+        let half = if half { ".5" } else { "" };
+        match form {
+            0 => format!("{number}{half}"),
+            1 => format!(
+                "{}{:04}{half}",
+                if number < 0 { "-10000000000000" } else { "10000000000000" },
+                number.abs()
+            ),
+            _ => format!("{number}{half}e3000"),
+        }
+    }
+
+    fn range(bottom: i32, width: u32, ops: (bool, bool), open: u8, form: u8) -> Predicate {
+        let number = |n: i64| Value::Number(written(n, false, form));
         let text = |s: &str| Value::String(s.to_owned());
         let low = [text(if ops.0 { ">=" } else { ">" }), number(bottom.into())];
         let high = [text(if ops.1 { "<=" } else { "<" }), number(i64::from(bottom) + i64::from(width) + 1)];
@@ -133,20 +241,23 @@ mod tests {
             ranges in prop::collection::vec((-9_i32..9, 0_u32..6, any::<(bool, bool)>(), 0_u8..6), 0..40),
             number in -12_i32..12,
             half in any::<bool>(),
+            form in 0_u8..3,
+            other_form in 0_u8..3,
         ) {
-            let predicates: Vec<Predicate> = ranges.into_iter().map(|(b, w, ops, open)| range(b, w, ops, open)).collect();
-            let numeric = (0..).zip(&predicates).filter_map(|(id, predicate)| match predicate {
-                Predicate::Numeric(range) => Some((range, id)),
+            let predicates: Vec<Predicate> = ranges.into_iter().map(|(b, w, ops, open)| range(b, w, ops, open, form)).collect();
+            let numeric = (OTHER..).zip(&predicates).filter_map(|(id, predicate)| match predicate {
+                Predicate::Numeric(range) => Some((&**range, id)),
                 _ => None,
             });
             let intervals = Intervals::build(numeric);
-            let number = Decimal::parse(&format!("{number}{}", if half { ".5" } else { "" })).unwrap();
+            let form = if number % 2 == 0 { form } else { other_form };
+            let number = Decimal::parse(&written(number.into(), half, form)).unwrap();
             let mut found = SmallVec::new();
             intervals.find(&number, &mut found);
             found.sort_unstable();
             let seen = crate::pattern::Seen::Number(number);
             prop_assert!(intervals.depth() >= found.len());
-            let expected: Vec<u32> = (0..).zip(&predicates).filter(|(_, p)| p.matches(&seen)).map(|(id, _)| id).collect();
+            let expected: Vec<u32> = (OTHER..).zip(&predicates).filter(|(_, p)| p.matches(&seen)).map(|(id, _)| id).collect();
             prop_assert_eq!(found.to_vec(), expected);
         }
     }

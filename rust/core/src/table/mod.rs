@@ -38,6 +38,7 @@ mod intern;
 mod interval;
 mod layer;
 mod lens;
+mod levels;
 mod matcher;
 mod message;
 mod predicates;

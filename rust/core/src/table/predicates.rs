@@ -74,12 +74,22 @@ const _: () = assert!(size_of::<Record>() == 64);
 
 /// Any predicate but equality.
 #[derive(Clone, Debug)]
-#[repr(C)]
 pub(super) struct Other {
     pub(super) field: FieldId,
-    leads_to: Leads,
     pub(super) predicate: Predicate,
 }
+
+const _: () = assert!(size_of::<Other>() == 48);
+
+/// What the index has below any predicate but equality: apart from that, at which nobody looks who was told that it holds.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Lead {
+    mark: usize,
+    leads_to: Leads,
+}
+
+const _: () = assert!(size_of::<Lead>() == 64);
 
 /// Interned predicates.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +100,8 @@ pub(crate) struct Predicates {
     /// Where each record is.
     places: Values,
     others: Others,
+    /// By number among the others.
+    leads: Vec<Lead>,
     hasher: RandomState,
     /// By field, the length of the longest string that some predicate wants there; `None` where there is no equality.
     longest: Vec<Option<u32>>,
@@ -145,7 +157,7 @@ impl Leads {
 
 impl Other {
     pub(super) fn new(field: FieldId, predicate: Predicate) -> Self {
-        Self { field, leads_to: Leads::NOWHERE, predicate }
+        Self { field, predicate }
     }
 }
 
@@ -217,7 +229,8 @@ impl Predicates {
                 *longest = Some(longest.unwrap_or_default().max(length));
             }
         }
-        Self { records, long, places, others, hasher, longest, ages, marks: Vec::new() }
+        let (leads, marks) = (Vec::new(), Vec::new());
+        Self { records, long, places, others, leads, hasher, longest, ages, marks }
     }
 
     /// The number of any predicate but equality at a field, a new one if it has none yet.
@@ -257,12 +270,24 @@ impl Predicates {
     pub(crate) fn end(&self, seen: &view::Entry<'_>, search: Search) -> Option<PredicateId> {
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
-        let found = self.places.find(search, |place| {
+        self.places.find(search, |place| {
             let record = self.records.get(place as usize);
             record.is_some_and(|record| record.is(seen.field, sort, value, &self.long))
-        })?;
-        fetch(std::ptr::without_provenance::<u8>(self.mark(found)));
-        Some(found)
+        })
+    }
+
+    /// What any predicate but equality leads to will be needed.
+    #[inline]
+    pub(crate) fn fetch(&self, id: PredicateId) {
+        if let Some(lead) = self.leads.get((id ^ OTHER) as usize) {
+            fetch(lead);
+        }
+    }
+
+    /// What is at the address that is the mark of the rule below a predicate will be needed if that matches.
+    #[inline]
+    pub(crate) fn fetch_marked(&self, id: PredicateId) {
+        fetch(std::ptr::without_provenance::<u8>(self.mark(id)));
     }
 
     /// A predicate, in the way in which it is evaluated.
@@ -321,12 +346,18 @@ impl Predicates {
     /// The mark of the rule that is all there is below a predicate at the top, if it is at hand; or 0.
     #[inline]
     pub(crate) fn mark(&self, id: PredicateId) -> usize {
-        self.marks.get(id as usize).copied().unwrap_or_default()
+        match self.marks.get(id as usize) {
+            Some(mark) => *mark,
+            None => self.leads.get((id ^ OTHER) as usize).map_or(0, |lead| lead.mark),
+        }
     }
 
     /// Sets marks, by what is below.
     pub(crate) fn set_marks(&mut self, mark: impl Fn(Below) -> usize) {
         self.marks = self.records.iter().map(|record| mark(record.leads_to.below)).collect();
+        for lead in &mut self.leads {
+            lead.mark = mark(lead.leads_to.below);
+        }
     }
 
     /// What the index has below a predicate at the top.
@@ -339,7 +370,7 @@ impl Predicates {
     fn leads_to(&self, id: PredicateId) -> Option<&Leads> {
         match self.records.get(id as usize) {
             Some(record) => Some(&record.leads_to),
-            None => self.other_at(id).map(|other| &other.leads_to),
+            None => self.leads.get((id ^ OTHER) as usize).map(|lead| &lead.leads_to),
         }
     }
 
@@ -347,8 +378,15 @@ impl Predicates {
     pub(crate) fn set_below(&mut self, id: PredicateId, below: Below, code: &[u32]) {
         if let Some(record) = self.records.get_mut(id as usize) {
             record.leads_to = Leads::to(below, code);
-        } else if let Some(other) = self.others.list.get_mut((id ^ OTHER) as usize) {
-            other.leads_to = Leads::to(below, code);
+            return;
+        }
+        if self.leads.len() < self.others.list.len() {
+            let missing = self.others.list.len() - self.leads.len();
+            self.leads.reserve_exact(missing);
+            self.leads.resize(self.others.list.len(), Lead { mark: 0, leads_to: Leads::NOWHERE });
+        }
+        if let Some(lead) = self.leads.get_mut((id ^ OTHER) as usize) {
+            lead.leads_to = Leads::to(below, code);
         }
     }
 

@@ -186,7 +186,7 @@ impl Holds {
         };
         let unquoted = match value {
             Scalar::String(text) => match Decimal::parse(text) {
-                Some(number) => Some(Scalar::Number(number, text.clone())),
+                Some(number) => Some(Scalar::Number(Box::new(number), text.clone())),
                 None => text.parse().ok().map(Scalar::Bool),
             },
             _ => None,
