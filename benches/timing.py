@@ -13,16 +13,20 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
 
-__all__ = ["each", "interleaved", "interleaved_calls", "once", "quantile", "uncollected"]
+__all__ = ["Calls", "each", "interleaved", "interleaved_calls", "once", "quantile", "uncollected"]
 
 _BATCH = 0.002
 """Seconds that one batch should take: far above the clock's resolution, and short enough to fall between two
 interruptions."""
+
+
+_PASSES = 4
+"""How often a case's items are gone through in its turn, after the first time."""
 
 
 _LONG = 1e-4
@@ -44,16 +48,28 @@ def interleaved(functions: Mapping[Key, Callable[[], object]], rounds: int) -> d
     return least
 
 
+class Calls(NamedTuple):
+    """Seconds of single calls, item by item."""
+
+    far: list[float]
+    """After all other cases: what a call needs is where they have left it."""
+    rotating: list[float]
+    """After all other items of the same case."""
+    again: list[float]
+    """After the same call."""
+
+
 def interleaved_calls(
     cases: Mapping[Key, tuple[Callable[[Item], object], Sequence[Item]]], rounds: int, patience: float
-) -> dict[Key, list[float]]:
-    """Seconds of each single call, item by item: the least of `rounds` calls, all cases taking turns.
+) -> dict[Key, Calls]:
+    """Seconds of each single call: the least of `rounds` calls, all cases taking turns.
 
     Each call is timed by itself, less what the clock takes for it. The least of an item's calls leaves out what the
     machine did meanwhile: what remains between items is what they differ in. A case that has taken `patience` seconds
     sits out the other rounds.
     """
-    least = {key: [math.inf] * len(items) for key, (_, items) in cases.items()}
+    least = {key: Calls(*([math.inf] * len(items) for _ in Calls._fields)) for key, (_, items) in cases.items()}
+    twice = {key: [item for item in items for _ in range(2)] for key, (_, items) in cases.items()}
     spent = dict.fromkeys(cases, 0.0)
     clocks = {key: _clock(once(partial(function, items[0]))) for key, (function, items) in cases.items()}
     idle = dict.fromkeys(clocks.values(), math.inf)
@@ -63,10 +79,16 @@ def interleaved_calls(
                 idle[clock] = min(ticks, quantile(_single(clock, None, range(1_000)), 0.5))
             for key, (function, items) in cases.items():
                 if spent[key] < patience:
-                    took = _single(clocks[key], function, items)
-                    least[key] = list(map(min, least[key], took))
-                    spent[key] += sum(took) / 1e9
-    return {key: [max(0.0, took - idle[clocks[key]]) / 1e9 for took in calls] for key, calls in least.items()}
+                    far = _single(clocks[key], function, items)
+                    passes = [_single(clocks[key], function, twice[key]) for _ in range(_PASSES)]
+                    near = list(map(min, *passes))
+                    took = (far, near[::2], near[1::2])
+                    least[key] = Calls(*(list(map(min, *pair)) for pair in zip(least[key], took, strict=True)))
+                    spent[key] += sum(map(sum, (far, *passes))) / 1e9
+    return {
+        key: Calls(*([max(0.0, took - idle[clocks[key]]) / 1e9 for took in kind] for kind in calls))
+        for key, calls in least.items()
+    }
 
 
 def _clock(seconds: float) -> Callable[[], int]:

@@ -82,11 +82,12 @@ def test_calls_are_timed_one_by_one_and_a_slow_case_sits_out(timing: ModuleType)
     calls: list[str] = []
     cases = {"a": (calls.append, ["x", "y"]), "b": (calls.append, ["z"])}
     least = timing.interleaved_calls(cases, 3, 60.0)
-    assert calls[4:] == ["x", "y", "z"] * 3  # after two of each case to see how long they take
-    assert [len(seconds) for seconds in least.values()] == [2, 1]
+    turn = ["x", "y", "x", "x", "y", "y", "z", "z", "z"]  # far, then each rotating and again
+    assert calls[4:] == turn * 3  # after two of each case to see how long they take
+    assert {key: [len(seconds) for seconds in kinds] for key, kinds in least.items()} == {"a": [2] * 3, "b": [1] * 3}
     calls.clear()
     timing.interleaved_calls(cases, 3, 1e-9)
-    assert calls[4:] == ["x", "y", "z"]
+    assert calls[4:] == turn
 
 
 def test_a_line_keeps_its_look_whatever_its_place(plot: ModuleType) -> None:

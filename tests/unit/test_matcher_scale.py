@@ -91,6 +91,23 @@ def test_changes_among_many_rules_keep_order_and_names() -> None:
         assert matcher.first(body) == fresh.first(body)
 
 
+def test_rules_that_are_found_by_one_value_keep_their_names_through_changes() -> None:
+    names = {f"t{i}": f"rule-{i}" for i in range(3_000)}
+    matcher = Matcher({name: {"tenant": [tenant], "x": [{"exists": False}]} for tenant, name in names.items()})
+    for step in range(5_000):  # more than are kept beside the others
+        tenant = f"t{step % 3_000}"
+        if step % 3:
+            matcher.update(names[tenant], {"tenant": [tenant], "y": [{"exists": False}]})
+        else:
+            matcher.remove(names[tenant])
+            names[tenant] = f"rule-{3_000 + step}"
+            matcher.add(names[tenant], {"tenant": [tenant]})
+        if step % 500 == 0 or step > 4_990:
+            bodies = [f'{{"tenant": "{tenant}"}}' for tenant in names]
+            assert matcher.first_many(bodies) == list(names.values())
+            assert matcher.first(bodies[step % 3_000]) == names[tenant]
+
+
 def test_a_name_that_comes_back_goes_to_the_end() -> None:
     matcher = Matcher({"a": {}, "b": {}})
     matcher.remove("a")

@@ -19,6 +19,11 @@ fn parse(pattern: &Json) -> Pattern {
     Matcher::parse(&convert(pattern)).unwrap()
 }
 
+/// A mark that no other rule has.
+fn mark(number: usize) -> usize {
+    64 * (number + 1)
+}
+
 /// What both say of a document.
 fn check(changed: &Matcher, rules: &BTreeMap<usize, Pattern>, document: &Json) {
     let numbers: Vec<usize> = rules.keys().copied().collect();
@@ -26,6 +31,9 @@ fn check(changed: &Matcher, rules: &BTreeMap<usize, Pattern>, document: &Json) {
     let fresh = Matcher::new(rules.values(), Options::default());
     let text = document.to_string();
     let text = text.as_bytes();
+    if let Some(found) = changed.first_marked(text).unwrap() {
+        assert!(found.mark == 0 || found.mark == mark(found.number), "{found:?}");
+    }
     let expected: Vec<usize> = fresh.matches(text).unwrap().into_iter().map(|rank| numbers[rank]).collect();
     assert_eq!(changed.matches(text).unwrap(), expected, "{document}");
     assert_eq!(changed.first(text).unwrap(), expected.first().copied(), "{document}");
@@ -64,7 +72,7 @@ proptest! {
         documents in prop::collection::vec(document(), 1..4),
     ) {
         let mut rules: BTreeMap<usize, Pattern> = first.iter().map(parse).enumerate().collect();
-        let mut matcher = Matcher::new(rules.values(), Options::default());
+        let mut matcher = Matcher::new(rules.values(), Options::default()).marked(mark);
         let before = matcher.clone();
         let original = rules.clone();
         for change in &changes {
@@ -81,7 +89,7 @@ proptest! {
                 Change::Flatten => {
                     let (flat, numbers) = matcher.flattened();
                     prop_assert_eq!(&numbers, &rules.keys().copied().collect::<Vec<usize>>());
-                    matcher = flat;
+                    matcher = flat.marked(mark);
                     rules = rules.into_values().enumerate().collect();
                 }
             }
@@ -91,6 +99,28 @@ proptest! {
             check(&before, &original, document);
         }
     }
+}
+
+#[test]
+fn what_one_look_up_finds_has_its_mark() {
+    let tenant =
+        |number: usize| parse(&json!({"tenant": [format!("t{number}")], "n": [{"numeric": [">", 1]}]}));
+    let prefix = parse(&json!({"path": [{"prefix": "/a/"}]}));
+    // Fewer are tried one by one.
+    let rules: Vec<Pattern> = (0..40).map(tenant).chain([prefix]).collect();
+    let matcher = Matcher::new(&rules, Options::default()).marked(mark);
+    let found = |matcher: &Matcher, document: &Json| {
+        matcher.first_marked(document.to_string().as_bytes()).unwrap().map(|found| (found.number, found.mark))
+    };
+    let (one, path) = (json!({"tenant": "t1", "n": 2}), json!({"path": "/a/b"}));
+    assert_eq!(found(&matcher, &one), Some((1, mark(1))));
+    assert_eq!(found(&matcher, &path), Some((40, mark(40))));
+    assert_eq!(found(&matcher, &json!({"tenant": "t1", "n": 1})), None);
+    let changed = matcher.with(1, Some(&tenant(1))).with(0, None);
+    assert_eq!((found(&changed, &one), found(&changed, &path)), (Some((1, 0)), Some((40, mark(40)))));
+    let again = changed.clone().marked(|_| 7);
+    assert_eq!(found(&again, &path), Some((40, mark(40))), "others have that layer too");
+    assert_eq!(found(&changed.flattened().0.marked(mark), &one), Some((0, mark(0))));
 }
 
 #[test]

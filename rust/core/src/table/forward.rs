@@ -331,6 +331,7 @@ impl Guards {
                 // Wildcards and regular expressions are found by a part of them only.
                 let mut candidate = |id, enough| {
                     work::step(1);
+                    predicates.fetch(id);
                     if enough || holds(id) {
                         out.push(id);
                     }

@@ -87,6 +87,7 @@ const _: () = assert!(size_of::<Other>() == 48);
 struct Lead {
     mark: usize,
     leads_to: Leads,
+    field: FieldId,
 }
 
 const _: () = assert!(size_of::<Lead>() == 64);
@@ -276,7 +277,7 @@ impl Predicates {
         })
     }
 
-    /// What any predicate but equality leads to will be needed.
+    /// What any predicate but equality leads to may be needed.
     #[inline]
     pub(crate) fn fetch(&self, id: PredicateId) {
         if let Some(lead) = self.leads.get((id ^ OTHER) as usize) {
@@ -325,9 +326,10 @@ impl Predicates {
     /// The field that a predicate is for.
     #[inline]
     pub(crate) fn field(&self, id: PredicateId) -> FieldId {
-        match self.records.get(id as usize) {
-            Some(record) => record.field,
-            None => self.other_at(id).map_or(FieldId::MAX, |other| other.field),
+        match (self.records.get(id as usize), self.leads.get((id ^ OTHER) as usize)) {
+            (Some(record), _) => record.field,
+            (None, Some(lead)) => lead.field,
+            (None, None) => self.other_at(id).map_or(FieldId::MAX, |other| other.field),
         }
     }
 
@@ -381,9 +383,10 @@ impl Predicates {
             return;
         }
         if self.leads.len() < self.others.list.len() {
-            let missing = self.others.list.len() - self.leads.len();
-            self.leads.reserve_exact(missing);
-            self.leads.resize(self.others.list.len(), Lead { mark: 0, leads_to: Leads::NOWHERE });
+            let missing = self.others.list.get(self.leads.len()..).unwrap_or_default();
+            self.leads.reserve_exact(missing.len());
+            let lead = |other: &Other| Lead { mark: 0, leads_to: Leads::NOWHERE, field: other.field };
+            self.leads.extend(missing.iter().map(lead));
         }
         if let Some(lead) = self.leads.get_mut((id ^ OTHER) as usize) {
             lead.leads_to = Leads::to(below, code);
