@@ -47,7 +47,7 @@ const SHORT: usize = 15;
 /// As its length, that a value is longer.
 const LONG: u8 = 31;
 /// How many numbers of a rule there is room for in a record.
-const RULE: usize = 10;
+const RULE: usize = 8;
 
 /// A value to be equal to, and what that leads to.
 #[derive(Clone, Copy, Debug)]
@@ -63,11 +63,13 @@ pub(super) struct Record {
 
 /// What the index has below a predicate at the top.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
+#[repr(C, packed(4))]
 struct Leads {
     below: Below,
     /// If that is a short rule, a copy of it, see [`Program`](super::program::Program); else zeros.
     rule: [u32; RULE],
+    /// If that is a rule, its mark; else 0.
+    mark: usize,
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
@@ -85,7 +87,6 @@ const _: () = assert!(size_of::<Other>() == 48);
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Lead {
-    mark: usize,
     leads_to: Leads,
     field: FieldId,
 }
@@ -108,8 +109,6 @@ pub(crate) struct Predicates {
     longest: Vec<Option<u32>>,
     /// By record, how many values were asked for before.
     ages: Vec<u32>,
-    /// By record, the mark of the rule that is all there is below it, or 0. Empty, where no rule has one.
-    marks: Vec<usize>,
 }
 
 pub(super) type Key = SmallVec<[u8; 32]>;
@@ -145,14 +144,14 @@ impl Value<'_> {
 }
 
 impl Leads {
-    const NOWHERE: Self = Self { below: Below::NOTHING, rule: [0; RULE] };
+    const NOWHERE: Self = Self { below: Below::NOTHING, rule: [0; RULE], mark: 0 };
 
     fn to(below: Below, code: &[u32]) -> Self {
         let mut rule = [0; RULE];
         if code.len() <= RULE {
             rule.iter_mut().zip(code).for_each(|(to, from)| *to = *from);
         }
-        Self { below, rule }
+        Self { below, rule, mark: 0 }
     }
 }
 
@@ -230,8 +229,7 @@ impl Predicates {
                 *longest = Some(longest.unwrap_or_default().max(length));
             }
         }
-        let (leads, marks) = (Vec::new(), Vec::new());
-        Self { records, long, places, others, leads, hasher, longest, ages, marks }
+        Self { records, long, places, others, leads: Vec::new(), hasher, longest, ages }
     }
 
     /// The number of any predicate but equality at a field, a new one if it has none yet.
@@ -256,12 +254,8 @@ impl Predicates {
             return None;
         }
         let search = self.places.search(hash(&self.hasher, seen.field, sort, value))?;
-        let likely = search.likely();
-        if let Some(record) = self.records.get(likely) {
+        if let Some(record) = self.records.get(search.likely()) {
             fetch(record);
-        }
-        if let Some(mark) = self.marks.get(likely) {
-            fetch(mark);
         }
         Some(search)
     }
@@ -348,17 +342,14 @@ impl Predicates {
     /// The mark of the rule that is all there is below a predicate at the top, if it is at hand; or 0.
     #[inline]
     pub(crate) fn mark(&self, id: PredicateId) -> usize {
-        match self.marks.get(id as usize) {
-            Some(mark) => *mark,
-            None => self.leads.get((id ^ OTHER) as usize).map_or(0, |lead| lead.mark),
-        }
+        self.leads_to(id).map_or(0, |leads_to| leads_to.mark)
     }
 
     /// Sets marks, by what is below.
     pub(crate) fn set_marks(&mut self, mark: impl Fn(Below) -> usize) {
-        self.marks = self.records.iter().map(|record| mark(record.leads_to.below)).collect();
-        for lead in &mut self.leads {
-            lead.mark = mark(lead.leads_to.below);
+        let records = self.records.iter_mut().map(|record| &mut record.leads_to);
+        for leads_to in records.chain(self.leads.iter_mut().map(|lead| &mut lead.leads_to)) {
+            leads_to.mark = mark(leads_to.below);
         }
     }
 
@@ -385,7 +376,7 @@ impl Predicates {
         if self.leads.len() < self.others.list.len() {
             let missing = self.others.list.get(self.leads.len()..).unwrap_or_default();
             self.leads.reserve_exact(missing.len());
-            let lead = |other: &Other| Lead { mark: 0, leads_to: Leads::NOWHERE, field: other.field };
+            let lead = |other: &Other| Lead { leads_to: Leads::NOWHERE, field: other.field };
             self.leads.extend(missing.iter().map(lead));
         }
         if let Some(lead) = self.leads.get_mut((id ^ OTHER) as usize) {
