@@ -16,22 +16,26 @@ pub(crate) struct Affixes {
     begin: (u64, u64),
     /// By string, the eight bytes behind the common ones, as a number that sorts as they do; those that are missing are 0.
     keys: Levels,
+    /// By string, its predicate, and [`ENOUGH`] if that holds wherever the string is found.
+    ids: Vec<PredicateId>,
     strings: Vec<Affix>,
     bytes: Vec<u8>,
     /// In bytes, the longest of them: nobody has to look at more of a text.
     longest: usize,
     /// Whether some begin with others.
     nested: bool,
+    /// Whether no more is needed of any than its key: then they stay where they are.
+    short: bool,
 }
+
+/// Set beside a predicate that holds wherever its string is found. There are never so many that it is theirs.
+const ENOUGH: PredicateId = 1 << 30;
 
 #[derive(Clone, Debug)]
 struct Affix {
     /// Where its bytes are.
     start: u32,
     length: u32,
-    id: PredicateId,
-    /// Whether the predicate holds wherever the string is found.
-    enough: bool,
     /// Position of the longest other string that this one begins with, or [`NONE`]. An equal one counts.
     parent: u32,
 }
@@ -47,6 +51,8 @@ impl Affixes {
             out.common = first.iter().zip(last).take_while(|(a, b)| a == b).count();
         }
         let mut keys = Vec::with_capacity(strings.len());
+        out.ids.reserve_exact(strings.len());
+        out.short = out.common <= 8;
         for (bytes, id, enough) in strings {
             // The one before is a prefix, or one of its prefixes is, or none is.
             let mut parent = narrow(out.strings.len().wrapping_sub(1));
@@ -57,11 +63,14 @@ impl Affixes {
                 parent = affix.parent;
             }
             out.nested |= parent != NONE;
+            let rest = bytes.get(out.common..).unwrap_or_default();
+            out.short &= rest.len() <= 8 && !rest.contains(&0);
+            out.ids.push(if enough { id | ENOUGH } else { id });
             out.longest = out.longest.max(bytes.len());
             keys.push(key(&bytes, out.common));
             let (start, length) = (narrow(out.bytes.len()), narrow(bytes.len()));
             out.bytes.extend_from_slice(&bytes);
-            out.strings.push(Affix { start, length, id, enough, parent });
+            out.strings.push(Affix { start, length, parent });
         }
         out.keys = Levels::new(keys);
         if let Some(affix) = out.strings.first() {
@@ -69,6 +78,7 @@ impl Affixes {
             let mask = if length == 0 { 0 } else { u64::MAX << (64 - 8 * length) };
             out.begin = (key(out.bytes(affix), 0) & mask, mask);
         }
+        out.short &= !out.nested;
         out.strings.shrink_to_fit();
         out.bytes.shrink_to_fit();
         out
@@ -86,9 +96,9 @@ impl Affixes {
     /// Calls `found` with the predicate of every string that `text` begins with, and whether it holds.
     pub(crate) fn prefixes(&self, text: &[u8], mut found: impl FnMut(PredicateId, bool)) {
         match self.strings.as_slice() {
-            [one] if text.starts_with(&self.bytes) => found(one.id, one.enough),
+            [_] if text.starts_with(&self.bytes) => self.tell(0, &mut found),
             [] | [_] => {}
-            _ => self.find(text, found),
+            _ => self.find(text, &mut found),
         }
     }
 
@@ -96,30 +106,44 @@ impl Affixes {
     /// whether it holds.
     pub(crate) fn suffixes(&self, text: &[u8], mut found: impl FnMut(PredicateId, bool)) {
         match self.strings.as_slice() {
-            [one]
-                if self.bytes.len() <= text.len()
-                    && text.iter().rev().zip(&self.bytes).all(|(a, b)| a == b) =>
+            [_] if self.bytes.len() <= text.len()
+                && text.iter().rev().zip(&self.bytes).all(|(a, b)| a == b) =>
             {
-                found(one.id, one.enough);
+                self.tell(0, &mut found);
             }
             [] | [_] => {}
             _ => {
                 let end: SmallVec<[u8; 64]> = text.iter().rev().take(self.longest).copied().collect();
-                self.find(&end, found);
+                self.find(&end, &mut found);
             }
         }
     }
 
-    fn find(&self, text: &[u8], mut found: impl FnMut(PredicateId, bool)) {
+    #[inline]
+    fn tell(&self, at: usize, found: &mut impl FnMut(PredicateId, bool)) {
+        if let Some(id) = self.ids.get(at) {
+            found(id & !ENOUGH, id & ENOUGH != 0);
+        }
+    }
+
+    fn find(&self, text: &[u8], found: &mut impl FnMut(PredicateId, bool)) {
         let (begin, mask) = self.begin;
         if key(text, 0) & mask != begin {
             return;
         }
         let key = key(text, self.common);
+        let same = self.keys.first_from(key, &self.ids, 1);
+        let is_same = self.keys.get(same) == Some(key);
+        if self.short {
+            let at = if is_same { same } else { same.wrapping_sub(1) };
+            if self.keys.get(at).is_some_and(|nearest| key & filled(nearest) == nearest) {
+                self.tell(at, found);
+            }
+            return;
+        }
         // Only among strings with the same key does the whole string say which is greater.
-        let same = self.keys.first_from(key, &self.strings, 1);
         let mut after = same;
-        if self.keys.get(same) == Some(key) {
+        if is_same {
             let behind = self.strings.get(same..).unwrap_or_default();
             let is_before = |affix: &Affix| self.key_of(affix) == key && self.bytes(affix) <= text;
             after += behind.partition_point(is_before);
@@ -132,7 +156,7 @@ impl Affixes {
         }
         while let Some(affix) = self.strings.get(at as usize) {
             if self.begins(text, key, at as usize, affix) {
-                found(affix.id, affix.enough);
+                self.tell(at as usize, found);
             }
             at = affix.parent;
         }
@@ -195,18 +219,27 @@ mod tests {
     proptest! {
         #[test]
         fn finds_every_prefix(
-            common in "[ab]{0,10}",
+            common in "[ab]{0,12}",
             strings in prop_oneof![
                 prop::collection::vec("[ab\u{0}]{1,9}", 0..2),
                 prop::collection::vec("[ab\u{0}]{1,9}", 0..400),
+                // Few begin with others.
+                prop::collection::btree_set("[ab]{1,3}", 0..5).prop_map(|set| set.into_iter().collect()),
+                prop::collection::btree_set("[ab]{4}", 0..12).prop_map(|set| set.into_iter().collect()),
+                prop::collection::btree_set("[ab\u{0}]{4}", 0..12).prop_map(|set| set.into_iter().collect()),
             ],
-            text in "[abc\u{0}]{0,8}",
+            text in prop_oneof!["[abc\u{0}]{0,8}", "[ab]{4,12}"],
+            begins in prop::option::of((any::<prop::sample::Index>(), prop_oneof![Just(0), 0_usize..14])),
         ) {
             let strings: Vec<String> = strings.into_iter().map(|s| common.clone() + &s).collect();
-            let text = common + &text;
-            let affixes = Affixes::build((0..).zip(&strings).map(|(id, s)| (s.as_bytes().to_vec(), id, true)).collect());
+            let begins = begins.filter(|_| !strings.is_empty()).map(|(index, cut)| {
+                let string = index.get(&strings);
+                string[..string.len().saturating_sub(cut)].to_owned()
+            });
+            let text = begins.unwrap_or(common) + &text;
+            let affixes = Affixes::build((0..).zip(&strings).map(|(id, s)| (s.as_bytes().to_vec(), id, id % 2 == 0)).collect());
             let mut found = Vec::new();
-            affixes.prefixes(text.as_bytes(), |id, _| found.push(id));
+            affixes.prefixes(text.as_bytes(), |id, enough| found.push(if enough == (id % 2 == 0) { id } else { u32::MAX }));
             found.sort_unstable();
             let expected: Vec<u32> = (0..).zip(&strings).filter(|(_, s)| text.starts_with(s.as_str())).map(|(id, _)| id).collect();
             prop_assert_eq!(&found, &expected);
