@@ -109,8 +109,8 @@ impl Decimal {
         self.negative
     }
 
-    /// A number that sorts as the value does, though values that differ may share it; and whether no value that is nearer to
-    /// 0 does, and none at all that is exact as well.
+    /// A number that sorts as the value does, and whether that says all of the value: of those that share a number, at most
+    /// one is exact in this way, and the others are further from 0.
     pub(crate) fn rank(&self) -> (u64, bool) {
         const ZERO: u64 = 1 << 63;
         const DIGITS: usize = 15;

@@ -151,10 +151,7 @@ impl Index {
             facts,
             |first| first < best.get().0,
             |at, guard| {
-                let code = guard.map_or(&[][..], |guard| {
-                    facts.predicates.fetch_marked(guard);
-                    facts.predicates.rule(guard)
-                });
+                let code = guard.map_or(&[][..], |guard| facts.predicates.rule(guard));
                 let rule = program::read(code).unwrap_or_else(|| program.rule_at(at));
                 if counts(rule.rank) && matches(&rule, facts) {
                     let mark = guard.map_or(0, |guard| facts.predicates.mark(guard));

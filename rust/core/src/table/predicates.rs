@@ -265,24 +265,21 @@ impl Predicates {
     pub(crate) fn end(&self, seen: &view::Entry<'_>, search: Search) -> Option<PredicateId> {
         let mut key = Key::new();
         let (sort, value) = canonical(seen, &mut key)?;
-        self.places.find(search, |place| {
+        let found = self.places.find(search, |place| {
             let record = self.records.get(place as usize);
             record.is_some_and(|record| record.is(seen.field, sort, value, &self.long))
-        })
+        })?;
+        self.fetch(found);
+        Some(found)
     }
 
-    /// What any predicate but equality leads to may be needed.
+    /// A predicate may hold: what it leads to will be needed, and what the mark is the address of.
     #[inline]
     pub(crate) fn fetch(&self, id: PredicateId) {
-        if let Some(lead) = self.leads.get((id ^ OTHER) as usize) {
-            fetch(lead);
+        let mark = self.mark(id);
+        if mark != 0 {
+            fetch(std::ptr::without_provenance::<u8>(mark));
         }
-    }
-
-    /// What is at the address that is the mark of the rule below a predicate will be needed if that matches.
-    #[inline]
-    pub(crate) fn fetch_marked(&self, id: PredicateId) {
-        fetch(std::ptr::without_provenance::<u8>(self.mark(id)));
     }
 
     /// A predicate, in the way in which it is evaluated.
