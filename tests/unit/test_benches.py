@@ -82,7 +82,8 @@ def test_calls_are_timed_one_by_one_and_a_slow_case_sits_out(timing: ModuleType)
     calls: list[str] = []
     cases = {"a": (calls.append, ["x", "y"]), "b": (calls.append, ["z"])}
     least = timing.interleaved_calls(cases, 3, 60.0)
-    turn = ["x", "y", "x", "x", "y", "y", "z", "z", "z"]  # far, then each rotating and again
+    passes = 4  # of each item twice in a row, after all of them once
+    turn = [*"xy", *"xxyy" * passes, *"z", *"zz" * passes]
     assert calls[4:] == turn * 3  # after two of each case to see how long they take
     assert {key: [len(seconds) for seconds in kinds] for key, kinds in least.items()} == {"a": [2] * 3, "b": [1] * 3}
     calls.clear()
