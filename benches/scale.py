@@ -2,7 +2,7 @@
 
 Each call is timed by itself, less what the clock takes. Of a document's calls
 in several rounds the least counts, all numbers of rules taking turns: in each
-turn all documents once, which is not counted, and then four times. So p50 and
+turn all documents once, which only `far` counts, and then four times. So p50 and
 p99 are over documents: they tell dear documents from cheap ones, and leave out
 what else the machine did.
 """

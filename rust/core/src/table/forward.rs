@@ -329,9 +329,11 @@ impl Guards {
             Seen::String(text) => {
                 let bytes = text.as_bytes();
                 // Wildcards and regular expressions are found by a part of them only.
-                let mut candidate = |id, enough| {
+                let mut candidate = |id, enough: bool| {
                     work::step(1);
-                    predicates.fetch(id);
+                    if !enough {
+                        predicates.fetch(id);
+                    }
                     if enough || holds(id) {
                         out.push(id);
                     }
