@@ -14,7 +14,6 @@
 use smallvec::SmallVec;
 
 use super::facts::Facts;
-use super::fields::FieldId;
 use super::predicates::PredicateId;
 use super::program::{Node, Nodes};
 use super::view::Entry;
@@ -52,21 +51,34 @@ pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     if let Some(holds) = holds_flat(rule.clone(), facts) {
         return holds;
     }
+    if !matters(rule.clone(), facts) {
+        return true;
+    }
     let goal = Goal::All(rule.map(|node| resolve(node, facts)).collect());
     Solver { elements: facts.view.elements }.satisfied(&[&goal], Chosen { element: 0, outer: None })
 }
 
-/// [`holds`] where it is simple: few elements, none inside of another, and tests alone.
+/// [`holds`] where it is simple: tests alone, and of those that have values in arrays, if not one at most, few elements,
+/// none inside of another.
 fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
     const MOST: usize = u64::BITS as usize;
+    let mut tests: SmallVec<[&[PredicateId]; 4]> = SmallVec::new();
+    for node in rule {
+        let Node::Test(test) = node else { return None };
+        if facts.field(test).is_some_and(|field| facts.may_be_in_arrays(field)) {
+            tests.push(test);
+        }
+    }
+    if tests.len() <= 1 {
+        return Some(true);
+    }
     let elements = facts.view.elements;
     if elements.len() > MOST || elements.iter().any(|element| element.parent != 0) {
         return None;
     }
     // By array, the elements that satisfy all tests so far. The values of a field are all in one.
     let mut arrays: SmallVec<[(u32, u64); 4]> = SmallVec::new();
-    for node in rule {
-        let Node::Test(test) = node else { return None };
+    for test in tests {
         let Some(found) = found(test, facts) else { continue };
         let bits = found.fold(0, |bits, element| bits | 1_u64 << (element % u64::BITS));
         if bits & 1 != 0 {
@@ -108,12 +120,9 @@ pub(crate) fn may_matter(pattern: &Pattern) -> bool {
 }
 
 /// Whether it does matter in one message which array elements a rule's values are in: whether two of its tests have some in any.
-pub(crate) fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
-    let bit = |field: FieldId| 1_u64 << (field % 64);
-    let in_arrays = facts.view.places().filter(|(_, element)| *element != 0);
-    let fields = in_arrays.fold(0, |bits, (field, _)| bits | bit(field));
+fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     // Most rules have no field that may be one of those.
-    tests(rule.clone(), &|test| facts.field(test).is_some_and(|field| fields & bit(field) != 0)) > 1
+    tests(rule.clone(), &|test| facts.field(test).is_some_and(|field| facts.may_be_in_arrays(field))) > 1
         && tests(rule, &|test| {
             let mut entries = facts.field(test).into_iter().flat_map(|field| facts.view.entries(field));
             entries.any(|entry| entry.element != 0)

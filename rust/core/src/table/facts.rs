@@ -1,5 +1,7 @@
 //! Which predicates hold for one message. Each is evaluated when it is asked for.
 
+use std::cell::OnceCell;
+
 use smallvec::SmallVec;
 
 use super::fields::FieldId;
@@ -23,6 +25,8 @@ pub(crate) struct Facts<'v, 'a> {
     equal: Option<Vec<PredicateId>>,
     /// Some that are known to hold, ascending.
     pub(crate) known: Found,
+    /// A bit of 64 for each field that has values in arrays.
+    in_arrays: OnceCell<u64>,
 }
 
 impl<'v, 'a> Facts<'v, 'a> {
@@ -35,7 +39,17 @@ impl<'v, 'a> Facts<'v, 'a> {
             equal.dedup();
             equal
         });
-        Self { view, predicates, equal, known: Found::new() }
+        Self { view, predicates, equal, known: Found::new(), in_arrays: OnceCell::new() }
+    }
+
+    /// Whether a field can have values in arrays. Of most that have none it is told that they do not.
+    pub(crate) fn may_be_in_arrays(&self, field: FieldId) -> bool {
+        let bit = |field: FieldId| 1_u64 << (field % 64);
+        let fields = self.in_arrays.get_or_init(|| {
+            let in_arrays = self.view.places().filter(|(_, element)| *element != 0);
+            in_arrays.fold(0, |bits, (field, _)| bits | bit(field))
+        });
+        fields & bit(field) != 0
     }
 
     /// Whether any scalar at its field satisfies a predicate, or its absence does.
@@ -84,6 +98,14 @@ impl<'v, 'a> Facts<'v, 'a> {
 
     /// Whether one scalar satisfies one of the predicates of a test.
     pub(crate) fn any_accepts(&self, test: &[PredicateId], entry: &Entry<'_>) -> bool {
+        if test.len() <= FEW {
+            work::step(1 + test.len());
+            return test.iter().any(|id| match self.predicates.get(*id) {
+                None => false,
+                Some(Test::Equality(_, value)) => value.is(entry),
+                Some(Test::Other(_, predicate)) => entry.seen().is_some_and(|seen| predicate.matches(&seen)),
+            });
+        }
         let (equalities, others) = self.split(test);
         work::step(1 + others.len());
         let equal = (!equalities.is_empty()).then(|| self.predicates.equal_to(entry)).flatten();

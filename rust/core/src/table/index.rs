@@ -289,8 +289,5 @@ pub(crate) fn matches(rule: &Rule<'_>, facts: &Facts<'_, '_>) -> bool {
     work::step(1);
     let nodes = &rule.nodes;
     nodes.all_hold(facts)
-        && (rule.is_apart
-            || facts.view.elements.len() <= 1
-            || !consistency::matters(nodes.clone(), facts)
-            || consistency::holds(nodes.clone(), facts))
+        && (rule.is_apart || facts.view.elements.len() <= 1 || consistency::holds(nodes.clone(), facts))
 }
