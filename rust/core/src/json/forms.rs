@@ -1,24 +1,24 @@
 //! Documents of one form: the same keys in the same order, with values of the same types, but whatever they are.
 //!
-//! Most documents are of a form that was met before. Such a one is not walked through: for each member a [`Part`] says
-//! which tokens, which key and what to record come next, all of which is compared and nothing looked up. A document whose
-//! tokens and keys are those of a valid one, in their order, is valid itself but for its numbers and words, which are
-//! read. Where one differs it is walked through from the beginning, which finds what is wrong, if anything is.
+//! Most documents are of a form that was met before. Such a one is not walked through: its tokens are compared with
+//! the form's, all at once, then its keys, and what is to be recorded is where the form says; nothing is looked up. A
+//! document whose tokens and keys are those of a valid one, in their order, is valid itself but for its numbers and
+//! words, which are read. One that is of no known form is walked through, which finds what is wrong, if anything is.
 //!
-//! Forms are learned from documents that were walked through. Those that begin alike share parts, and where they differ
-//! there is a choice. What documents can make this do is bounded: how many parts there are, how many are looked at in one
-//! place, how often one is learned, and how often it is tried in vain.
+//! Forms are learned from documents that were walked through and whose tokens are all in the list at once. What
+//! documents can make this do is bounded: how large all forms are, how many a document is compared with, how often
+//! one is learned, and how often documents are compared in vain.
 
-use super::kernels::{Ahead, Kinds};
-use super::probe::words;
-use super::trie::{NodeId, PathTrie};
-use super::{Element, narrow};
+use hashbrown::HashMap;
 
-/// How many parts there may be: 80 KB.
-pub(super) const MOST: usize = 1024;
-/// How many elements of forms may be kept.
-const ELEMENTS: usize = 4096;
-/// How many parts may be next.
+use super::kernels::Tokens;
+use super::probe::words_at;
+use super::trie::PathTrie;
+use super::{Element, Leaf};
+
+/// How many bytes all forms may take.
+const MOST: usize = 1 << 18;
+/// How many forms may have as many tokens as each other.
 const CHOICES: usize = 8;
 /// After how many documents in a row that were of no known form some are not tried.
 const PATIENCE: u32 = 4;
@@ -27,56 +27,66 @@ const LONGEST: u32 = 64;
 /// After how many documents that were tried in vain all forms are forgotten, if there is no room for another.
 const OUTDATED: u32 = 256;
 
-/// Number of a part.
-pub(super) type PartId = u32;
-const NOTHING: PartId = u32::MAX;
-
-/// Some tokens of a document, and what they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Part {
-    /// The key, of at most 16 bytes, followed by zeros; none has a byte that is zero.
-    pub(super) words: (u64, u64),
-    pub(super) kinds: Kinds,
-    /// Which of the tokens opens the key, where there is one.
-    pub(super) key: Option<u8>,
-    /// Which of them begins what is recorded.
-    pub(super) at: u8,
-    /// How many of them are passed.
-    pub(super) passes: u8,
-    pub(super) what: What,
-    /// Where what is recorded is.
-    pub(super) node: NodeId,
-    pub(super) fields: (u32, u32),
-    pub(super) element: u32,
-    pub(super) next: PartId,
-    /// What else may come in its place.
-    pub(super) other: PartId,
+/// What a document of some form is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    /// The kinds of its tokens, and which of their bits count: none of a scalar's, whose first byte may be another.
+    /// Behind them are some that do not count, so that there are whole vectors of them.
+    pub(super) kinds: Vec<u8>,
+    pub(super) masks: Vec<u8>,
+    /// How many of those are tokens.
+    pub(super) length: usize,
+    pub(super) keys: Vec<Key>,
+    /// What is recorded, in that order.
+    pub(super) values: Vec<Recorded>,
+    /// The numbers and words, recorded or not.
+    pub(super) scalars: Vec<Scalar>,
+    /// The tokens between which all strings are that are recorded.
+    pub(super) strings: (u32, u32),
+    pub(super) elements: Vec<Element>,
+    /// How many containers are nested.
+    pub(super) depth: usize,
 }
 
-/// What to do about a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    /// Nothing.
-    Pass,
-    /// Record a string.
-    String,
-    /// Check a number or word, and record it where it is tracked.
-    Scalar,
-    /// Record an object or array, which begins.
-    Open,
-    /// An object or array ends, whose leaves begin here.
-    Close { leaf: u32 },
-    /// The document ends, in which so many containers were nested.
-    End { depth: usize },
+/// At most 16 bytes of a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) words: (u64, u64),
+    /// Which bits of those count.
+    pub(super) filled: (u64, u64),
+    /// Number of the token that opens the key.
+    pub(super) token: u32,
+    /// How far behind that they are, and how far the one that closes the key is.
+    pub(super) from: u16,
+    pub(super) end: u16,
+}
+
+/// A value that is recorded, in one of its fields.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Recorded {
+    /// As it is recorded, but that it begins behind the first of these tokens and ends behind the other.
+    pub(super) leaf: Leaf,
+    pub(super) tokens: (u32, u32),
+}
+
+/// A number or word.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scalar {
+    pub(super) token: u32,
+    /// Which values of the form it is.
+    pub(super) values: (u32, u32),
 }
 
 /// The forms that are known.
 #[derive(Debug, Default)]
 pub(super) struct Forms {
-    /// In no order but that the first begins the first form.
-    parts: Vec<Part>,
-    /// Those of one form after those of the other; a part that ends one says which, by its place and its element.
-    elements: Vec<Element>,
+    list: Vec<Form>,
+    /// Which have so many tokens.
+    by_length: HashMap<usize, Vec<usize>>,
+    /// How many bytes all take.
+    size: usize,
+    /// Which one the last document was of.
+    last: usize,
     /// By which trie they were learned.
     trie: u64,
     /// How many documents in a row were of none, of those that were tried.
@@ -89,34 +99,33 @@ pub(super) struct Forms {
     is_tried: bool,
 }
 
-impl Part {
-    /// Tokens of which these are the kinds, and that are all passed.
-    pub(super) fn new(kinds: &[u8], what: What) -> Self {
-        let passes = u8::try_from(kinds.len()).unwrap_or(u8::MAX);
-        Self {
-            words: (0, 0),
-            kinds: Kinds::new(kinds),
-            key: None,
-            at: 0,
-            passes,
-            what,
-            node: super::trie::NONE,
-            fields: (0, 0),
-            element: 0,
-            next: NOTHING,
-            other: NOTHING,
-        }
-    }
-
-    /// Whether some tokens are this.
-    #[inline(always)]
-    fn is(&self, body: &[u8], ahead: &Ahead<'_>) -> bool {
-        if !ahead.are(self.kinds) {
+impl Form {
+    /// Whether this is the form of a document but for its numbers and words, `tokens` being all it has.
+    #[inline]
+    fn is(&self, body: &[u8], tokens: &Tokens<'_>) -> bool {
+        if tokens.len() != self.length || !tokens.are(&self.kinds, &self.masks) {
             return false;
         }
-        let Some(key) = self.key else { return true };
-        let (start, end) = (ahead.at(key as usize) as usize + 1, ahead.at(key as usize + 1) as usize);
-        words(body, start, end - start) == Some(self.words)
+        // No branch for each: nearly always all are the same.
+        let differences = self.keys.iter().fold(0, |others, key| {
+            let (quote, end) = tokens.pair(key.token);
+            let (low, high) = words_at(body, quote as usize + key.from as usize);
+            let words = (low ^ key.words.0) & key.filled.0 | (high ^ key.words.1) & key.filled.1;
+            others | words | u64::from((end - quote) ^ u32::from(key.end))
+        });
+        differences == 0
+    }
+
+    /// How many bytes it takes.
+    fn size(&self) -> usize {
+        let Self { kinds, masks, keys, values, scalars, elements, .. } = self;
+        size_of::<Self>()
+            + size_of_val(&**kinds)
+            + size_of_val(&**masks)
+            + size_of_val(&**keys)
+            + size_of_val(&**values)
+            + size_of_val(&**scalars)
+            + size_of_val(&**elements)
     }
 }
 
@@ -128,13 +137,30 @@ impl Forms {
         }
         self.is_tried = self.skip == 0;
         self.skip = self.skip.saturating_sub(1);
-        self.is_tried && !self.parts.is_empty()
+        self.is_tried && !self.list.is_empty()
     }
 
-    /// The document was of a known form.
+    /// The number of the form that a document is of, but for its numbers and words, `tokens` being all it has.
     #[inline]
-    pub(super) fn hit(&mut self) {
+    pub(super) fn find(&self, body: &[u8], tokens: &Tokens<'_>) -> Option<usize> {
+        let is = |number: usize| self.list.get(number).is_some_and(|form| form.is(body, tokens));
+        if is(self.last) {
+            return Some(self.last);
+        }
+        self.by_length.get(&tokens.len())?.iter().copied().find(|&number| number != self.last && is(number))
+    }
+
+    /// The form of that number.
+    #[inline]
+    pub(super) fn get(&self, number: usize) -> Option<&Form> {
+        self.list.get(number)
+    }
+
+    /// The document was of the form of that number.
+    #[inline]
+    pub(super) fn hit(&mut self, number: usize) {
         self.misses = 0;
+        self.last = number;
     }
 
     /// The document was of none. Whether to learn its form: not of the first document after another trie's, which may be the
@@ -149,75 +175,20 @@ impl Forms {
         self.misses.is_power_of_two() || self.misses > 0 && self.misses.is_multiple_of(LONGEST)
     }
 
-    /// The part that begins the first form.
-    pub(super) const FIRST: PartId = 0;
-
-    /// The part that some tokens are, of those that may be next.
-    #[inline(always)]
-    pub(super) fn find(&self, mut at: PartId, body: &[u8], ahead: &Ahead<'_>) -> Option<&Part> {
-        loop {
-            let part = self.parts.get(at as usize)?;
-            if part.is(body, ahead) {
-                return Some(part);
-            }
-            at = part.other;
-        }
-    }
-
-    /// The elements of the form that a part ends.
-    pub(super) fn elements(&self, part: &Part) -> &[Element] {
-        self.elements.get(part.node as usize..part.element as usize).unwrap_or_default()
-    }
-
     /// Adds a form, if there is room for it or for nothing else any more.
-    pub(super) fn add(&mut self, form: &[Part], elements: &[Element]) {
-        if self.try_to_add(form, elements).is_none() && self.unknown > OUTDATED {
+    pub(super) fn add(&mut self, form: Form) {
+        let is_full = self.size + form.size() > MOST
+            || self.by_length.get(&form.length).is_some_and(|numbers| numbers.len() >= CHOICES);
+        if is_full && self.unknown > OUTDATED {
             *self = Self { trie: self.trie, ..Self::default() };
-            self.try_to_add(form, elements);
+        } else if is_full {
+            return;
         }
-    }
-
-    fn try_to_add(&mut self, form: &[Part], elements: &[Element]) -> Option<()> {
-        if self.parts.len() + form.len() > MOST || self.elements.len() + elements.len() > ELEMENTS {
-            return None;
+        if form.size() <= MOST {
+            self.size += form.size();
+            self.by_length.entry(form.length).or_default().push(self.list.len());
+            self.list.push(form);
         }
-        let mut before: Option<PartId> = None;
-        for part in form {
-            let mut part = *part;
-            if let What::End { .. } = part.what {
-                part.node = narrow(self.elements.len());
-                self.elements.extend_from_slice(elements);
-                part.element = narrow(self.elements.len());
-            }
-            before = Some(self.choice(before, part)?);
-        }
-        Some(())
-    }
-
-    /// The part that is this one, behind another, or at the beginning; a new one if there is room for a choice.
-    fn choice(&mut self, before: Option<PartId>, part: Part) -> Option<PartId> {
-        let new = narrow(self.parts.len());
-        let first = match before {
-            Some(before) => self.parts.get(before as usize)?.next,
-            None => Self::FIRST,
-        };
-        let (mut at, mut last) = (first, NOTHING);
-        for _ in 0..CHOICES {
-            let Some(other) = self.parts.get(at as usize) else {
-                self.parts.push(part);
-                if let Some(last) = self.parts.get_mut(last as usize) {
-                    last.other = new;
-                } else if let Some(before) = self.parts.get_mut(before.unwrap_or(NOTHING) as usize) {
-                    before.next = new;
-                }
-                return Some(new);
-            };
-            if *other == (Part { next: other.next, other: other.other, ..part }) {
-                return Some(at);
-            }
-            (last, at) = (at, other.other);
-        }
-        None
     }
 }
 
@@ -241,15 +212,36 @@ mod tests {
     fn the_third_document_of_a_form_is_known() {
         let (trie, mut found) = (trie(), Scan::default());
         assert_eq!(misses(r#"{"a": "x", "b": [1, {}]}"#, &trie, &mut found), 0);
-        assert!(found.scratch.forms().parts.is_empty());
+        assert!(found.scratch.forms().list.is_empty());
         assert_eq!(misses(r#"{"a": "y", "b": [2, {}]}"#, &trie, &mut found), 1);
         assert_eq!(misses(r#"{"a":"\n","b": [-3.5, { } ] }"#, &trie, &mut found), 0);
         assert_eq!(misses(r#"{"a":"", "b": [null, {}]}"#, &trie, &mut found), 0);
-        // Another form, which shares the beginning, is learned, and the first one stays known.
+        // Other forms, one of as many tokens, are learned, and the first one stays known.
         assert_eq!(misses(r#"{"a": "x", "c": {"b": 1}}"#, &trie, &mut found), 1);
         assert_eq!(misses(r#"{"a": "x", "b": [1, {}]}"#, &trie, &mut found), 0);
-        assert_eq!(misses(r#"{"a": "x", "c": {"b": 2}}"#, &trie, &mut found), 0);
-        assert!(found.scratch.forms().parts.len() < 12);
+        assert_eq!(misses(r#"{"a": "x", "d": {"b": 1}}"#, &trie, &mut found), 1);
+        for _ in 0..3 {
+            assert_eq!(misses(r#"{"a": "x", "c": {"b": 2}}"#, &trie, &mut found), 0);
+            assert_eq!(misses(r#"{"a": "x", "d": {"b": 3}}"#, &trie, &mut found), 0);
+        }
+        assert_eq!(found.scratch.forms().list.len(), 3);
+    }
+
+    #[test]
+    fn long_keys_are_compared_to_their_ends() {
+        let (trie, mut found) = (trie(), Scan::default());
+        for length in [15, 16, 17, 32, 33, 300] {
+            let document = |last: &str| format!(r#"{{"{}{last}": 1}}"#, "k".repeat(length - 1));
+            let before = found.scratch.forms().list.len();
+            for _ in 0..8 {
+                misses(&document("x"), &trie, &mut found);
+            }
+            assert_eq!(misses(&document("x"), &trie, &mut found), 0, "{length}");
+            assert_eq!(found.scratch.forms().list.len(), before + 1);
+            assert_eq!(misses(&document("y"), &trie, &mut found), 1, "{length}");
+            assert_eq!(misses(&document("yy"), &trie, &mut found), 2, "{length}");
+            found = Scan::default();
+        }
     }
 
     #[test]
@@ -258,9 +250,14 @@ mod tests {
         let mut tried = 0;
         for number in 0..20_000 {
             let before = found.scratch.forms().misses;
-            let after = misses(&format!(r#"{{"k{number}": {{"a": [{number}]}}}}"#), &trie, &mut found);
+            // Of another length each time, or many of the same.
+            let more = ",1".repeat(number % 1000 / 3);
+            let body = format!(r#"{{"k{number}": {{"a": [{number}{more}]}}}}"#);
+            let after = misses(&body, &trie, &mut found);
             tried += u32::from(after != before);
-            assert!(found.scratch.forms().parts.len() <= super::MOST);
+            assert!(found.scratch.forms().size <= super::MOST);
+            let forms = found.scratch.forms();
+            assert!(forms.by_length.values().all(|numbers| numbers.len() <= super::CHOICES));
         }
         assert!(tried < 500, "{tried}");
         // A form that does come again is learned for all that.

@@ -1,46 +1,56 @@
 //! The form of a document that is known to be valid.
 
-use super::forms::{MOST, Part, What};
-use super::kernels::{AHEAD, Ahead, Tokens, Window};
-use super::narrow;
-use super::probe::{has_escapes, words};
+use super::forms::{Form, Key, Recorded, Scalar};
+use super::kernels::{PAIRS, Tokens};
+use super::probe::{HELD, filled, has_escapes, words_at};
 use super::trie::{NONE, NodeId, PathTrie};
+use super::{Element, Kind, Leaf, narrow};
 
-/// The parts of a valid document, the window being before it. `None` if it is too large or no object or array, has a
-/// key of more than 16 bytes or with escapes, or one twice, which may be allowed.
-pub(super) fn learn(
-    window: Window<'_>,
-    tokens: &mut Tokens<'_>,
-    body: &[u8],
-    trie: &PathTrie,
-) -> Option<Vec<Part>> {
-    let mut learner = Learner {
-        window,
-        body,
-        trie,
-        parts: Vec::new(),
-        open: Vec::new(),
-        passed: Vec::new(),
+/// Of how many kinds there are always whole vectors.
+const WHOLE: usize = 32;
+
+/// The form of a valid document, `tokens` being all it has and `elements` those that were recorded of it. `None` if it
+/// is no object or array, too large, or has a key with escapes or one twice, which may be allowed.
+pub(super) fn learn(tokens: &Tokens<'_>, body: &[u8], trie: &PathTrie, elements: &[Element]) -> Option<Form> {
+    let length = tokens.len();
+    if length > PAIRS {
+        return None;
+    }
+    let kinds: Vec<u8> = (0..length).map(|token| tokens.kind(narrow(token))).collect();
+    let form = Form {
+        masks: vec![u8::MAX; length],
+        kinds,
+        length,
         keys: Vec::new(),
-        leaves: 0,
-        elements: 1,
+        values: Vec::new(),
+        scalars: Vec::new(),
+        strings: (0, 0),
+        elements: elements.to_vec(),
+        depth: 0,
     };
-    learner.document(tokens)?;
-    Some(learner.parts)
+    let mut learner =
+        Learner { tokens, body, trie, form, open: Vec::new(), keys: Vec::new(), at: 0, elements: 1 };
+    learner.document()?;
+    let mut form = learner.form;
+    form.kinds.resize(length.next_multiple_of(WHOLE), 0);
+    form.masks.resize(form.kinds.len(), 0);
+    form.keys.shrink_to_fit();
+    form.values.shrink_to_fit();
+    form.scalars.shrink_to_fit();
+    Some(form)
 }
 
 struct Learner<'b> {
-    window: Window<'b>,
+    tokens: &'b Tokens<'b>,
     body: &'b [u8],
     trie: &'b PathTrie,
-    parts: Vec<Part>,
+    form: Form,
     open: Vec<Open>,
-    /// The kinds of tokens that are in no part yet.
-    passed: Vec<u8>,
     /// Those of the objects that are open.
-    keys: Vec<(u64, u64)>,
-    /// How many leaves there are before the next one.
-    leaves: u32,
+    keys: Vec<&'b [u8]>,
+    /// The number of the next token.
+    at: u32,
+    /// How many elements there were before.
     elements: u32,
 }
 
@@ -51,169 +61,122 @@ struct Open {
     node: NodeId,
     /// In which its values are.
     element: u32,
-    /// Its first leaf, and how many it has.
-    leaf: (u32, u32),
+    /// Which values of the form it is.
+    values: (usize, usize),
     /// How many keys there were before its own.
     keys: usize,
 }
 
 impl Learner<'_> {
-    fn document(&mut self, tokens: &mut Tokens<'_>) -> Option<()> {
-        let mut next = 0;
-        let mut depth = 0;
-        let ahead = self.ahead(tokens, &mut next);
-        let document = Open { is_object: true, node: self.trie.root(), element: 0, leaf: (0, 0), keys: 0 };
-        self.enter(ahead, 0, None, document)?;
-        while let Some(&open) = self.open.last() {
-            depth = depth.max(self.open.len());
-            if self.parts.len() > MOST {
-                return None;
-            }
-            let ahead = self.ahead(tokens, &mut next);
-            let kind = ahead.kind(0);
-            if matches!(kind, b'}' | b']') {
-                self.close(open);
-                next += 1;
-            } else if kind != b',' && matches!(ahead.kind(1), b'}' | b']') {
-                self.pass(kind);
-                next += 1;
-            } else {
-                next += self.value(ahead, open)?;
-            }
-        }
-        let ahead = self.ahead(tokens, &mut next);
-        if ahead.kind(0) != 0 {
+    fn document(&mut self) -> Option<()> {
+        if !matches!(self.kind(), b'{' | b'[') {
             return None;
         }
-        self.push(&[0], 0, Part::new(&[], What::End { depth }));
+        self.value(self.trie.root(), 0, false);
+        while let Some(&open) = self.open.last() {
+            match self.kind() {
+                b'}' | b']' => {
+                    self.close(open)?;
+                    continue;
+                }
+                b',' => self.at += 1,
+                _ => {}
+            }
+            let node = if open.is_object { self.key(open.node)? } else { open.node };
+            self.value(node, open.element, !open.is_object);
+        }
         Some(())
     }
 
-    fn ahead<'t>(&mut self, tokens: &'t mut Tokens<'_>, next: &mut usize) -> Ahead<'t> {
-        if tokens.lacks(*next) {
-            self.window.refill(tokens, *next);
-            *next = 0;
-        }
-        tokens.ahead(*next)
+    /// The kind of the next token.
+    fn kind(&self) -> u8 {
+        self.tokens.kind(self.at)
     }
 
-    /// A member or element; returns how many tokens that are, of an object or array those before its bracket.
-    fn value(&mut self, ahead: Ahead<'_>, open: Open) -> Option<usize> {
-        let (index, key, node) = if open.is_object {
-            let (start, end) = (ahead.at(1) as usize + 1, ahead.at(2) as usize);
-            let words =
-                words(self.body, start, end - start).filter(|_| !has_escapes(self.body, start, end))?;
-            if self.keys.get(open.keys..)?.contains(&words) {
-                return None;
-            }
-            self.keys.push(words);
-            let probe = self.trie.seeds().probe(self.body.get(start..end)?);
-            let node = if open.node == NONE { NONE } else { self.trie.child(open.node, &probe, None) };
-            (4, Some(words), node)
-        } else {
-            (1, None, open.node)
-        };
-        let place = Open { node, ..open };
-        let kinds: [u8; AHEAD] = std::array::from_fn(|index| ahead.kind(index));
-        match ahead.kind(index) {
-            b'{' | b'[' => {
-                self.enter(ahead, index, key, place)?;
-                Some(index)
+    /// A key, up to its value; returns where that is.
+    fn key(&mut self, parent: NodeId) -> Option<NodeId> {
+        let token = self.at;
+        let (start, end) = (self.tokens.at(token) as usize + 1, self.tokens.at(token + 1) as usize);
+        if has_escapes(self.body, start, end) {
+            return None;
+        }
+        let key = self.body.get(start..end)?;
+        self.keys.push(key);
+        for from in (0..key.len().max(1)).step_by(HELD) {
+            let filled = filled((key.len() - from).min(HELD))?;
+            let (low, high) = words_at(self.body, start + from);
+            let words = (low & filled.0, high & filled.1);
+            let [from, end] = [from + 1, key.len() + 1].map(|at| u16::try_from(at).ok());
+            self.form.keys.push(Key { words, filled, token, from: from?, end: end? });
+        }
+        self.at += 3;
+        if parent == NONE {
+            return Some(NONE);
+        }
+        Some(self.trie.child(parent, &self.trie.seeds().probe(key), Some(key)))
+    }
+
+    /// A value, or the bracket that opens it.
+    fn value(&mut self, node: NodeId, element: u32, is_element: bool) {
+        let token = self.at;
+        match self.kind() {
+            kind @ (b'{' | b'[') => {
+                let (is_object, mut inside) = (kind == b'{', element);
+                if is_element && node != NONE {
+                    inside = self.elements;
+                    self.elements += 1;
+                }
+                let kind = if is_object { Kind::Object } else { Kind::Array };
+                let values = self.record(node, inside, kind, (token, token));
+                self.open.push(Open { is_object, node, element: inside, values, keys: self.keys.len() });
+                self.form.depth = self.form.depth.max(self.open.len());
+                self.at += 1;
             }
             b'"' => {
-                let what = if self.fields(node).0 > 0 { What::String } else { What::Pass };
-                self.member(kinds.get(..index + 2)?, index, key, what, place);
-                Some(index + 2)
+                let (first, behind) = self.record(node, element, Kind::String, (token, token + 1));
+                if first < behind {
+                    let strings = &mut self.form.strings;
+                    *strings = (if strings.1 == 0 { token } else { strings.0 }, token + 1);
+                }
+                self.at += 2;
             }
             _ => {
-                self.member(kinds.get(..index)?, index, key, What::Scalar, place);
-                // Its first byte may be another one.
-                let part = self.parts.last_mut()?;
-                part.passes += 1;
-                Some(index + 1)
+                if let Some(mask) = self.form.masks.get_mut(token as usize) {
+                    *mask = 0;
+                }
+                let (first, behind) = self.record(node, element, Kind::Null, (token, token));
+                self.form.scalars.push(Scalar { token, values: (narrow(first), narrow(behind)) });
+                self.at += 1;
             }
         }
     }
 
-    fn fields(&self, node: NodeId) -> (u32, u32) {
-        self.trie.mark(node)
-    }
-
-    /// Into the object or array whose bracket is the next token but `index`, at a place.
-    fn enter(&mut self, ahead: Ahead<'_>, index: usize, key: Option<(u64, u64)>, place: Open) -> Option<()> {
-        let is_object = match ahead.kind(index) {
-            b'{' => true,
-            b'[' => false,
-            _ => return None,
-        };
-        let mut inside = Open { is_object, keys: self.keys.len(), ..place };
-        if place.node != NONE && !place.is_object {
-            inside.element = self.elements;
-            self.elements += 1;
-        }
-        let count = self.fields(place.node).0;
-        inside.leaf = (self.leaves, count);
-        let kinds: [u8; AHEAD] = std::array::from_fn(|index| ahead.kind(index));
-        if index > 0 || count > 0 {
-            let what = if count > 0 { What::Open } else { What::Pass };
-            self.member(kinds.get(..index)?, index, key, what, inside);
-        }
-        self.open.push(inside);
-        Some(())
+    /// Records a value between two tokens, in each field of a node; returns which values of the form that are.
+    fn record(&mut self, node: NodeId, element: u32, kind: Kind, tokens: (u32, u32)) -> (usize, usize) {
+        let first = self.form.values.len();
+        // A string is between its quotes, a container has both its brackets.
+        let (start, end) = if kind == Kind::String { (1, 0) } else { (0, 1) };
+        let fields = if node == NONE { &[] } else { self.trie.fields(node) };
+        let leaf = |&field| Recorded { leaf: Leaf { field, element, start, end, kind }, tokens };
+        self.form.values.extend(fields.iter().map(leaf));
+        (first, self.form.values.len())
     }
 
     /// Out of a container.
-    fn close(&mut self, open: Open) {
-        let kind = if open.is_object { b'}' } else { b']' };
-        let (leaf, count) = open.leaf;
-        if count > 0 {
-            let part = Part { fields: (count, 0), ..Part::new(&[], What::Close { leaf }) };
-            self.push(&[kind], 0, part);
-        } else {
-            self.pass(kind);
+    fn close(&mut self, open: Open) -> Option<()> {
+        let at = self.at;
+        let values = self.form.values.get_mut(open.values.0..open.values.1)?;
+        for value in values {
+            value.tokens.1 = at;
         }
-        self.keys.truncate(open.keys);
-        self.open.pop();
-    }
-
-    /// Tokens of which the one at `index` begins a value.
-    fn member(&mut self, kinds: &[u8], index: usize, key: Option<(u64, u64)>, what: What, place: Open) {
-        let mut part = Part::new(&[], what);
-        if what != What::Pass {
-            part = Part { node: place.node, fields: self.fields(place.node), element: place.element, ..part };
-            self.leaves += part.fields.0;
+        let own = self.keys.get_mut(open.keys..)?;
+        own.sort_unstable();
+        if own.is_sorted_by(|one, next| one < next) {
+            self.keys.truncate(open.keys);
+            self.open.pop();
+            self.at += 1;
+            return Some(());
         }
-        if let Some(words) = key {
-            part = Part { words, key: Some(1), ..part };
-        }
-        self.push(kinds, index, part);
-    }
-
-    /// Passes a token, with those of the next part if there is room there.
-    fn pass(&mut self, kind: u8) {
-        // A member takes six.
-        if self.passed.len() + 6 >= AHEAD {
-            self.flush();
-        }
-        self.passed.push(kind);
-    }
-
-    fn flush(&mut self) {
-        if !self.passed.is_empty() {
-            self.parts.push(Part::new(&self.passed, What::Pass));
-            self.passed.clear();
-        }
-    }
-
-    /// A part of these tokens and those passed before them.
-    fn push(&mut self, kinds: &[u8], index: usize, part: Part) {
-        let before = narrow(self.passed.len());
-        self.passed.extend_from_slice(kinds);
-        let Part { kinds, passes, .. } = Part::new(&self.passed, part.what);
-        self.passed.clear();
-        #[expect(clippy::cast_possible_truncation)] // at most eight
-        let shift = before as u8;
-        let at = shift + u8::try_from(index).unwrap_or(0);
-        self.parts.push(Part { kinds, passes, at, key: part.key.map(|key| key + shift), ..part });
+        None
     }
 }

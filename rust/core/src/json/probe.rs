@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 
 /// How many bytes of a key a probe holds.
-const HELD: usize = 16;
+pub(super) const HELD: usize = 16;
 
 /// For each length, which bits of two words a key of it fills.
 static FILLED: [(u64, u64); HELD + 1] = {
@@ -74,10 +74,22 @@ impl Seeds {
 /// The string that is `length` bytes at `start`, followed by zeros.
 #[inline(always)]
 pub(super) fn words(bytes: &[u8], start: usize, length: usize) -> Option<(u64, u64)> {
-    let filled = FILLED.get(length)?;
-    let chunk = bytes.get(start..start + HELD).and_then(<[u8]>::first_chunk);
-    let (low, high) = chunk.map_or_else(|| last_words(bytes, start), halves);
+    let filled = filled(length)?;
+    let (low, high) = words_at(bytes, start);
     Some((low & filled.0, high & filled.1))
+}
+
+/// Which bits of two words a string of that length fills; none if it is longer.
+#[inline(always)]
+pub(super) fn filled(length: usize) -> Option<(u64, u64)> {
+    FILLED.get(length).copied()
+}
+
+/// The 16 bytes at `start`, those behind the end being zeros.
+#[inline(always)]
+pub(super) fn words_at(bytes: &[u8], start: usize) -> (u64, u64) {
+    let chunk = bytes.get(start..start + HELD).and_then(<[u8]>::first_chunk);
+    chunk.map_or_else(|| last_words(bytes, start), halves)
 }
 
 /// The bytes from `start` on, fewer than a probe holds, followed by zeros.

@@ -4,7 +4,7 @@ mod faults;
 
 use self::faults::first_fault;
 use super::error::{Error, ErrorKind};
-use super::forms::{Forms, What};
+use super::forms::{Form, Forms, Recorded};
 use super::frame::{Frame, Place, Shape};
 use super::kernels::{Ahead, Available, Before, Places, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys};
@@ -79,27 +79,30 @@ pub(super) fn run<'b>(
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let mut scanner =
         Scanner { body, window, trie, options, leaves, elements, has_escapes, keys, arrays: 0, error: None };
-    let known = forms.begin(trie);
-    if known && scanner.by_form(forms, &mut places.clear()) {
-        forms.hit();
+    let mut tokens = places.clear();
+    scanner.window.refill(&mut tokens, 0);
+    let is_whole = scanner.window.is_whole();
+    let known = if is_whole && forms.begin(trie) { forms.find(body, &tokens) } else { None };
+    if let Some(number) = known
+        && let Some(form) = forms.get(number)
+        && scanner.by_form(form, &tokens)
+    {
+        forms.hit(number);
     } else {
-        if known {
-            scanner.leaves.clear();
-            scanner.window = Window::new(body, kernel);
-            scanner.error = None;
-        }
+        scanner.leaves.clear();
+        scanner.error = None;
         reset(open);
         scanner.keys.reset(trie.len());
         scanner.elements.push(Element { parent: 0, array: 0, end: 1 });
-        if let Err(Failed) = scanner.document(open, &mut places.clear()) {
+        if let Err(Failed) = scanner.document(open, &mut tokens) {
             return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
         }
         scanner.finish();
-        if forms.miss() {
-            let form = learn(Window::new(body, kernel), &mut places.clear(), body, trie);
-            if let Some(form) = form {
-                forms.add(&form, scanner.elements);
-            }
+        if is_whole
+            && forms.miss()
+            && let Some(form) = learn(&tokens, body, trie, scanner.elements)
+        {
+            forms.add(form);
         }
     }
     // All of it has been seen, so that all of it has been checked.
@@ -145,39 +148,44 @@ impl Scanner<'_, '_> {
         }
     }
 
-    /// Passes a document that is of a known form. False: it is of none, and what was recorded means nothing.
+    /// Records what is in a document that is of a form but for its numbers and words. False: one of those is none, and
+    /// what was recorded means nothing.
     ///
     /// See [`Forms`] for why there is no error.
-    fn by_form(&mut self, forms: &Forms, tokens: &mut Tokens<'_>) -> bool {
-        let mut next = 0;
-        let mut at = Forms::FIRST;
-        loop {
-            let ahead = self.ahead(tokens, &mut next);
-            let Some(part) = forms.find(at, self.body, &ahead) else { return false };
-            let index = part.at as usize;
-            let place =
-                Place { shape: Shape::Document, node: part.node, fields: part.fields, element: part.element };
-            match part.what {
-                What::Pass => {}
-                What::String => self.string(&place, ahead.at(index), ahead.at(index + 1)),
-                What::Scalar => {
-                    if !ahead.is_scalar(index) || self.value(&place, ahead, index).is_err() {
-                        return false;
-                    }
-                }
-                What::Open => {
-                    let kind = if ahead.kind(index) == b'[' { Kind::Array } else { Kind::Object };
-                    let start = ahead.at(index) as usize;
-                    self.record(&place, start, start, kind);
-                }
-                What::Close { leaf } => self.end_leaves(leaf, part.fields.0, ahead.at(index)),
-                What::End { depth } => {
-                    self.elements.extend_from_slice(forms.elements(part));
-                    return depth <= self.options.depth && ahead.at(index) as usize == self.body.len();
-                }
+    #[inline]
+    fn by_form(&mut self, form: &Form, tokens: &Tokens<'_>) -> bool {
+        self.leaves.extend(form.values.iter().map(|Recorded { leaf, tokens: (first, last) }| {
+            let (start, end) = (leaf.start + tokens.pair(*first).0, leaf.end + tokens.pair(*last).0);
+            Leaf { start, end, ..*leaf }
+        }));
+        for scalar in &form.scalars {
+            let ahead = tokens.ahead(scalar.token as usize);
+            if !ahead.is_scalar(0) {
+                return false;
             }
-            next += part.passes as usize;
-            at = part.next;
+            let Ok((end, kind)) = self.scalar(Shape::Document, ahead, 0) else { return false };
+            let (first, behind) = scalar.values;
+            for leaf in self.leaves.get_mut(first as usize..behind as usize).into_iter().flatten() {
+                (leaf.end, leaf.kind) = (narrow(end), kind);
+            }
+        }
+        let (first, last) = form.strings;
+        if self.window.may_have_escapes(tokens.at(first) as usize, tokens.at(last) as usize) {
+            self.tell_escapes();
+        }
+        self.elements.extend_from_slice(&form.elements);
+        form.depth <= self.options.depth
+    }
+
+    /// Finds out which strings that were recorded have escapes.
+    #[inline(never)]
+    fn tell_escapes(&mut self) {
+        for leaf in self.leaves.iter_mut().filter(|leaf| leaf.kind == Kind::String) {
+            let (start, end) = (leaf.start as usize, leaf.end as usize);
+            if self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end) {
+                leaf.kind = Kind::EscapedString;
+                *self.has_escapes = true;
+            }
         }
     }
 
@@ -273,7 +281,6 @@ impl Scanner<'_, '_> {
     /// The value at the next token but `index`.
     #[inline(always)]
     fn value(&mut self, place: &Place, ahead: Ahead<'_>, index: usize) -> Result<Value, Failed> {
-        let (at, behind) = (ahead.at(index) as usize, ahead.at(index + 1) as usize);
         if ahead.is_string(index) {
             self.string(place, ahead.at(index), ahead.at(index + 1));
             return Ok(Value::Scalar { tokens: 2 });
@@ -281,15 +288,34 @@ impl Scanner<'_, '_> {
         match ahead.kind(index) {
             b'{' => return Ok(Value::Bracket(Shape::Object)),
             b'[' => return Ok(Value::Bracket(Shape::Array)),
-            b'"' => return self.fail(ErrorKind::UnexpectedEnd, behind),
+            b'"' => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(index + 1) as usize),
+            _ => {}
+        }
+        let (end, kind) = self.scalar(place.shape, ahead, index)?;
+        self.record(place, ahead.at(index) as usize, end, kind);
+        Ok(Value::Scalar { tokens: 1 })
+    }
+
+    /// Where the number or word ends that is, or should be, at the next token but `index`, and what it is.
+    #[inline(always)]
+    fn scalar(&mut self, shape: Shape, ahead: Ahead<'_>, index: usize) -> Result<(usize, Kind), Failed> {
+        let (at, behind) = (ahead.at(index) as usize, ahead.at(index + 1) as usize);
+        let (end, kind) = match ahead.kind(index) {
             b'-' | b'0'..=b'9' => {
                 let end = number::end(self.body, at, behind).or_else(|error| self.fail_with(error))?;
-                self.record(place, at, end, Kind::Number);
-                self.ends(place.shape, end, behind)?;
+                (end, Kind::Number)
             }
-            first => self.literal(place, first, at, behind)?,
+            b't' if self.body.get(at..at + 4) == Some(b"true") => (at + 4, Kind::True),
+            b'f' if self.body.get(at..at + 5) == Some(b"false") => (at + 5, Kind::False),
+            b'n' if self.body.get(at..at + 4) == Some(b"null") => (at + 4, Kind::Null),
+            _ => return self.fail_value(at),
+        };
+        // A byte that is neither the next token nor whitespace belongs to this one.
+        if behind == end || matches!(self.body.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            Ok((end, kind))
+        } else {
+            self.fail_behind(shape, end)
         }
-        Ok(Value::Scalar { tokens: 1 })
     }
 
     /// Notes the key between two quotes; returns where its value is in the trie. Most keys are short, plain and
@@ -327,30 +353,6 @@ impl Scanner<'_, '_> {
             self.keys.push(self.body, &mut frame.keys, key, &probe, self.options.duplicate_keys);
         }
         node
-    }
-
-    /// Checks that the number or word that ends at `end` does end there, the next token being `behind`.
-    #[inline(always)]
-    fn ends(&mut self, shape: Shape, end: usize, behind: usize) -> Result<(), Failed> {
-        // A byte that is neither the next token nor whitespace belongs to this one.
-        if behind == end || matches!(self.body.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            Ok(())
-        } else {
-            self.fail_behind(shape, end)
-        }
-    }
-
-    /// The word that starts with `first` at `at`, or what should be one.
-    #[inline(always)]
-    fn literal(&mut self, place: &Place, first: u8, at: usize, behind: usize) -> Result<(), Failed> {
-        let (kind, length) = match first {
-            b't' if self.body.get(at..at + 4) == Some(b"true") => (Kind::True, 4),
-            b'f' if self.body.get(at..at + 5) == Some(b"false") => (Kind::False, 5),
-            b'n' if self.body.get(at..at + 4) == Some(b"null") => (Kind::Null, 4),
-            _ => return self.fail_value(at),
-        };
-        self.record(place, at, at + length, kind);
-        self.ends(place.shape, at + length, behind)
     }
 
     /// Records the string between two quotes, if its place is tracked.

@@ -34,7 +34,7 @@ use std::sync::OnceLock;
 
 pub(super) use digits::{SPAN, others};
 use masks::Carry;
-pub(super) use tokens::{AHEAD, Ahead, Before, Kinds, Places, Tokens};
+pub(super) use tokens::{Ahead, Before, PAIRS, Places, Tokens};
 pub(super) use window::Window;
 
 /// Bytes in a block: one for each bit of a mask.

@@ -7,7 +7,10 @@ use crate::json::narrow;
 pub(in crate::json) const AHEAD: usize = 8;
 
 /// How many tokens there can be in the list: the body's end has room behind those of a block.
-const PLACES: usize = 1024 + ROOM + 2 * AHEAD;
+const PLACES: usize = PAIRS + ROOM + 2 * AHEAD;
+
+/// How many tokens [`Tokens::pair`] can tell.
+pub(in crate::json) const PAIRS: usize = 4096;
 
 /// Where tokens are listed, document after document.
 #[derive(Debug, Default)]
@@ -33,6 +36,7 @@ pub(in crate::json) struct Tokens<'p> {
 impl Places {
     /// No tokens yet.
     pub(in crate::json) fn clear(&mut self) -> Tokens<'_> {
+        #[expect(clippy::large_stack_arrays)] // Once for a scan.
         let empty = || Box::new(List { offsets: [0; PLACES], kinds: [0; PLACES] });
         Tokens { list: self.0.get_or_insert_with(empty), end: 0 }
     }
@@ -63,8 +67,45 @@ impl Tokens<'_> {
         self.list.offsets.first().copied()
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many there are, with those that repeat the end.
+    #[inline(always)]
+    pub(in crate::json) fn len(&self) -> usize {
         self.end
+    }
+
+    /// Whether there is no room for those of another block.
+    pub(super) fn is_full(&self) -> bool {
+        self.end + ROOM > PLACES
+    }
+
+    /// The offset of a token.
+    #[inline(always)]
+    pub(in crate::json) fn at(&self, token: u32) -> u32 {
+        self.list.offsets.get(token as usize).copied().unwrap_or_default()
+    }
+
+    /// The offsets of one of the first [`PAIRS`] tokens, and of the next.
+    #[inline(always)]
+    pub(in crate::json) fn pair(&self, token: u32) -> (u32, u32) {
+        // Always in bounds, as the compiler can see.
+        let at = token as usize % PAIRS;
+        match self.list.offsets.get(at..at + 2) {
+            Some(&[one, next]) => (one, next),
+            _ => (0, 0),
+        }
+    }
+
+    /// The byte of a token.
+    #[inline(always)]
+    pub(in crate::json) fn kind(&self, token: u32) -> u8 {
+        self.list.kinds.get(token as usize).copied().unwrap_or_default()
+    }
+
+    /// Whether all bits that are masked are the same.
+    #[inline(always)]
+    pub(in crate::json) fn are(&self, kinds: &[u8], masks: &[u8]) -> bool {
+        let own = self.list.kinds.iter().zip(kinds).zip(masks);
+        own.fold(0, |others, ((own, kind), mask)| others | (own ^ kind) & mask) == 0
     }
 
     /// Counts tokens that have been written behind those that there are.
@@ -113,24 +154,6 @@ impl Before {
     pub(in crate::json) const COMMA: Self = Self(u64::from_le_bytes(*b"\0\0,\"\":\"\""));
 }
 
-/// What some tokens have to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::json) struct Kinds {
-    mask: u64,
-    bytes: u64,
-}
-
-impl Kinds {
-    /// These, the others being any. Zeros among them are for the end of the document.
-    pub(in crate::json) fn new(kinds: &[u8]) -> Self {
-        let (mut mask, mut bytes) = ([0; AHEAD], [0; AHEAD]);
-        for ((mask, byte), kind) in mask.iter_mut().zip(&mut bytes).zip(kinds) {
-            (*mask, *byte) = (0xFF, *kind);
-        }
-        Self { mask: u64::from_le_bytes(mask), bytes: u64::from_le_bytes(bytes) }
-    }
-}
-
 /// Some tokens from one on.
 #[derive(Clone, Copy)]
 pub(in crate::json) struct Ahead<'t> {
@@ -145,12 +168,6 @@ impl Ahead<'_> {
     #[expect(clippy::cast_possible_truncation)]
     pub(in crate::json) fn kind(&self, index: usize) -> u8 {
         (self.kinds >> (8 * index)) as u8
-    }
-
-    /// Whether the next tokens are these.
-    #[inline(always)]
-    pub(in crate::json) fn are(&self, kinds: Kinds) -> bool {
-        self.kinds & kinds.mask == kinds.bytes
     }
 
     /// Whether the next token but `index` is none that stands for something else than a scalar, nor a quote.

@@ -1,7 +1,7 @@
 //! The tokens of a body, some blocks at a time, and the check of its UTF-8 on the way.
 
 use super::masks::Carry;
-use super::tokens::{AHEAD, Tokens};
+use super::tokens::Tokens;
 use super::{Available, BLOCK};
 use crate::json::error::{Error, ErrorKind};
 
@@ -24,8 +24,8 @@ impl<'b> Window<'b> {
         Self { body, kernel, end: 0, valid: 0, carry: Carry::default(), stop: usize::MAX }
     }
 
-    /// Forgets the tokens before `first`, and lists those that follow; there are at least [`AHEAD`] then. At
-    /// the end of the body, or where it is broken, [`Tokens::stop`] is behind the last one.
+    /// Forgets the tokens before `first`, and lists those that follow, as many as there is room for; there are
+    /// enough to look ahead then. At the end of the body, or where it is broken, [`Tokens::stop`] is behind the last one.
     #[cold]
     #[inline(never)]
     pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens<'_>, first: usize) {
@@ -38,7 +38,7 @@ impl<'b> Window<'b> {
             if self.check(start, new.ascii) {
                 tokens.add(new.tokens);
             }
-            if tokens.len() >= AHEAD && self.goes_on() {
+            if tokens.is_full() && self.goes_on() {
                 return;
             }
         }
@@ -49,6 +49,11 @@ impl<'b> Window<'b> {
     /// Whether there can be more tokens than have been listed.
     fn goes_on(&self) -> bool {
         self.end < self.body.len() && self.carry.fault.is_none()
+    }
+
+    /// Whether all tokens of the body have been listed, and nothing is wrong that can be known from those.
+    pub(in crate::json) fn is_whole(&self) -> bool {
+        self.stop == self.body.len() && self.carry.fault.is_none()
     }
 
     /// Whether there can be a backslash between two offsets that have been listed.
