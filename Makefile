@@ -13,7 +13,7 @@ RUST := Cargo.toml Cargo.lock $(shell find rust/core rust/python -name '*.rs' -o
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -63,6 +63,14 @@ test-python: build
 .PHONY: test-rolling
 test-rolling: build ## Restart all endpoints under load, 20,000 messages each time (about a minute)
 	WAYPOST_TEST_ROLLING=full $(BIN)/pytest -s tests/e2e/test_rolling.py $(ARGS)
+
+# The scanner and everything else that is there once for each kind of processor.
+.PHONY: test-aarch64
+test-aarch64: ## Test the scanner for aarch64 in an emulator (needs rustup, gcc-aarch64-linux-gnu, qemu-user)
+	rustup target add aarch64-unknown-linux-gnu
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+		cargo test --locked --quiet --package waypost-core --target aarch64-unknown-linux-gnu --lib $(or $(ARGS),json)
 
 .PHONY: record-ruler
 record-ruler: build ## Record Event Ruler's verdicts anew (needs a JDK and Maven)

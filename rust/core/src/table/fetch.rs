@@ -5,10 +5,20 @@
 pub(crate) fn fetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
-    // SAFETY: every x86-64 has the instruction, which changes nothing that a program can see and takes any address.
+    // SAFETY: every processor of this kind has the instruction, which changes nothing that a program can see and takes any address.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    #[allow(unsafe_code)]
+    // SAFETY: the same.
+    unsafe {
+        std::arch::asm!(
+            "prfm pldl1keep, [{}]",
+            in(reg) address,
+            options(nostack, preserves_flags, readonly),
+        );
     }
     let _ = address;
 }

@@ -1,13 +1,13 @@
 //! The kernels: from 64 bytes at a time to tokens, by the widest instructions that the processor has.
 //!
 //! Tokens are the offsets outside strings where an operator or a scalar starts, and both quotes of each
-//! string. A kernel turns a block into masks, a bit for each byte (`avx512`, `avx2`, `sse2`, `scalar`); arithmetic
+//! string. A kernel turns a block into masks, a bit for each byte (`avx512`, `avx2`, `sse2`, `neon`, `scalar`); arithmetic
 //! on masks, the same for all, makes of those the mask of the tokens (`masks`), which a kernel lists ([`Tokens`]); a
 //! [`Window`] asks for them and checks on the way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
 //! there ends the tokens.
 //!
-//! There is no kernel for the vectors of other processors yet: they have `scalar`, which compilers turn into
-//! vector instructions in part. One that nobody can build and run would only look like a kernel.
+//! `neon` is held against the others by an emulator (`make test-aarch64`): that it is right is tested, that it is fast
+//! has not been measured. Other processors have `scalar`, which compilers turn into vector instructions in part.
 //!
 //! All unsafe code of the scanner is below here: calls into functions that are compiled for instructions which
 //! have been detected, loads and stores of whole vectors, and the one conversion of a body that was checked piece by
@@ -21,6 +21,8 @@ mod avx2;
 mod avx512;
 mod digits;
 mod masks;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod sse2;
@@ -60,6 +62,8 @@ pub enum Kernel {
     Avx2,
     /// x86-64 with all that and AVX-512 for bytes (F, BW, VL, VBMI, VBMI2): `avx512`.
     Avx512,
+    /// aarch64 without anything that has to be found out: `neon`.
+    Neon,
 }
 
 /// A kernel that this processor has been found to have.
@@ -78,7 +82,7 @@ struct Filled {
 }
 
 impl Kernel {
-    const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Sse2, Self::Scalar];
+    const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Sse2, Self::Neon, Self::Scalar];
 
     /// The name by which `WAYPOST_SIMD` knows it.
     #[must_use]
@@ -88,6 +92,7 @@ impl Kernel {
             Self::Sse2 => "sse2",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Neon => "neon",
         }
     }
 
@@ -108,10 +113,16 @@ impl Kernel {
             Self::Scalar | Self::Sse2 => true,
             Self::Avx2 => avx2::detected(),
             Self::Avx512 => avx512::detected(),
+            Self::Neon => false,
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    fn detected(self) -> bool {
+        matches!(self, Self::Scalar | Self::Neon)
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn detected(self) -> bool {
         self == Self::Scalar
     }
@@ -153,22 +164,23 @@ impl Available {
 
     /// Writes the tokens of some blocks from `from` on behind those that `tokens` has, `carry` being what is left
     /// of the blocks before.
-    #[cfg(target_arch = "x86_64")]
     fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
         match self.0 {
             // SAFETY: the processor has been found to have what this function is compiled for: an `Available`
             // is made in no other way.
+            #[cfg(target_arch = "x86_64")]
             Kernel::Avx512 => unsafe { avx512::fill(body, from, carry, tokens) },
             // SAFETY: the same.
+            #[cfg(target_arch = "x86_64")]
             Kernel::Avx2 => unsafe { avx2::fill(body, from, carry, tokens) },
             // SAFETY: every x86-64 processor has SSE2.
+            #[cfg(target_arch = "x86_64")]
             Kernel::Sse2 => unsafe { sse2::fill(body, from, carry, tokens) },
-            Kernel::Scalar => scalar::fill(body, from, carry, tokens),
+            // SAFETY: every aarch64 processor on which there is a standard library has NEON.
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon => unsafe { neon::fill(body, from, carry, tokens) },
+            // An `Available` is none of another processor's.
+            _ => scalar::fill(body, from, carry, tokens),
         }
-    }
-
-    #[cfg(not(target_arch = "x86_64"))]
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
-        scalar::fill(body, from, carry, tokens)
     }
 }
