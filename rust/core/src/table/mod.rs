@@ -27,6 +27,7 @@
 
 mod affix;
 mod build;
+mod by_length;
 #[cfg(test)]
 mod cliffs;
 mod consistency;
@@ -51,6 +52,7 @@ mod routes;
 mod rules;
 mod scope;
 mod slots;
+mod sorted;
 mod values;
 mod view;
 mod ways;
