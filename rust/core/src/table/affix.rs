@@ -41,8 +41,8 @@ impl Affixes {
         let (Some((first, id)), Some((last, _))) = (strings.first(), strings.last()) else {
             return Self::default();
         };
-        let length = first.iter().zip(last).take_while(|(a, b)| a == b).count();
-        let common: Vec<u8> = first.iter().take(length).copied().collect();
+        let common = common(first, last).to_vec();
+        let length = common.len();
         let mask = u64::MAX.checked_shr(64 - 8 * super::narrow(length.min(8))).unwrap_or_default();
         let begin = (start(&common) & mask, mask);
         let longest = strings.iter().map(|(bytes, _)| bytes.len()).max().unwrap_or_default();
@@ -95,10 +95,18 @@ impl Affixes {
         match &self.strings {
             Strings::None => {}
             Strings::One(id) => tell(*id),
-            Strings::ByLength(strings) => strings.find(text, self.common.len(), &mut tell),
+            Strings::ByLength(strings) => {
+                strings.find(text, self.common.len(), &mut |number| strings.tell(number, &mut tell));
+            }
             Strings::Sorted(strings) => strings.find(text, &mut tell),
         }
     }
+}
+
+/// What two texts begin with alike; what all begin with, if they are the first and the last in order.
+pub(super) fn common<'t>(first: &'t [u8], last: &[u8]) -> &'t [u8] {
+    let length = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+    first.get(..length).unwrap_or_default()
 }
 
 /// The first eight bytes, those that are missing being 0.

@@ -125,9 +125,9 @@ impl ByLength {
         hasher.finish()
     }
 
-    /// Calls `found` with each predicate of every string that a text begins with from an offset on.
+    /// Calls `found` with the number of every string that a text begins with from an offset on.
     #[inline]
-    pub(super) fn find(&self, text: &[u8], from: usize, found: &mut impl FnMut(PredicateId)) {
+    pub(super) fn find(&self, text: &[u8], from: usize, found: &mut impl FnMut(u32)) {
         let rest = text.get(from..).unwrap_or_default();
         let whole = head(text, from);
         for length in &self.lengths {
@@ -137,21 +137,17 @@ impl ByLength {
                 continue;
             }
             let head = first(whole, bytes.len());
-            if let Some(search) = self.places.search(self.hash(bytes, head)) {
-                let mut stored = None;
-                self.places.find(search, |place| {
-                    stored = self.strings.get(place as usize).filter(|stored| self.is(stored, bytes, head));
-                    stored.is_some()
-                });
-                if let Some(stored) = stored {
-                    self.tell(stored, found);
-                }
+            if let Some(search) = self.places.search(self.hash(bytes, head))
+                && let Some(place) = self.places.find(search, |place| self.is(place, bytes, head))
+            {
+                found(place);
             }
         }
     }
 
     #[inline]
-    fn is(&self, stored: &Stored, bytes: &[u8], head: Head) -> bool {
+    fn is(&self, number: u32, bytes: &[u8], head: Head) -> bool {
+        let Some(stored) = self.strings.get(number as usize) else { return false };
         stored.head == head
             && stored.length as usize == bytes.len()
             && (bytes.len() <= HEAD || {
@@ -160,8 +156,10 @@ impl ByLength {
             })
     }
 
+    /// Calls `found` with each predicate of the string of that number.
     #[inline]
-    fn tell(&self, stored: &Stored, found: &mut impl FnMut(PredicateId)) {
+    pub(super) fn tell(&self, number: u32, found: &mut impl FnMut(PredicateId)) {
+        let Some(stored) = self.strings.get(number as usize) else { return };
         let (first, count) = (stored.id, stored.count as usize);
         if count == 1 {
             found(first);
