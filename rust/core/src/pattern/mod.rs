@@ -30,6 +30,7 @@ pub use predicate::{Bound, Exclusion, Pattern as RegexPattern, Predicate, Range,
 pub(crate) use predicate::{parse_address, quote};
 pub use value::{Step, Value};
 pub use wildcard::Wildcard;
+pub(crate) use wildcard::in_order;
 
 /// How deep the mappings of a pattern may be nested.
 pub const MAX_NESTING: usize = 64;

@@ -107,19 +107,28 @@ impl Wildcard {
         self.pieces().count() == 2 && self.pieces().any(str::is_empty)
     }
 
+    /// What is behind the head of one without escapes, from the star on; nothing where there is no star.
+    pub(crate) fn plain_rest(&self) -> Option<&str> {
+        if self.unescaped.is_none() { self.source.get(self.head().len()..) } else { None }
+    }
+
     /// Whether the whole of `text` matches. Linear in the length of `text`.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
-        let mut pieces = self.pieces();
-        let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
-        let Some(mut piece) = pieces.next() else { return rest.is_empty() };
-        for behind in pieces {
-            let Some(found) = memmem::find(rest.as_bytes(), piece.as_bytes()) else { return false };
-            rest = rest.get(found + piece.len()..).unwrap_or_default();
-            piece = behind;
-        }
-        rest.ends_with(piece)
+        in_order(self.pieces().map(str::as_bytes), text.as_bytes())
     }
+}
+
+/// Whether a text is of some literals, in that order, and of anything between them.
+pub(crate) fn in_order<'p>(mut pieces: impl Iterator<Item = &'p [u8]>, text: &[u8]) -> bool {
+    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+    let Some(mut piece) = pieces.next() else { return rest.is_empty() };
+    for behind in pieces {
+        let Some(found) = memmem::find(rest, piece) else { return false };
+        rest = rest.get(found + piece.len()..).unwrap_or_default();
+        piece = behind;
+    }
+    rest.ends_with(piece)
 }
 
 #[cfg(test)]

@@ -329,16 +329,17 @@ impl Guards {
             Seen::String(text) => {
                 let bytes = text.as_bytes();
                 // Wildcards and regular expressions are found by a part of them only.
-                let mut candidate = |id, enough: bool| {
+                let mut candidate = |id, enough: bool, at_start: bool| {
                     work::step(1);
                     if !enough {
                         predicates.fetch(id);
                     }
-                    if enough || holds(id) {
+                    if enough || if at_start { predicates.goes_on(id, text) } else { holds(id) } {
                         out.push(id);
                     }
                 };
-                self.prefixes.prefixes(bytes, &mut candidate);
+                self.prefixes.prefixes(bytes, |id, enough| candidate(id, enough, true));
+                let mut candidate = |id, enough| candidate(id, enough, false);
                 self.suffixes.suffixes(bytes, &mut candidate);
                 self.inner.find(bytes, |id| candidate(id, false));
                 if let Some(longest) = self.folded_prefixes.longest() {

@@ -8,6 +8,8 @@
 //!
 //! Records are ordered by a hash of what they are found by, which has a random seed: no document can be made to collide.
 
+use std::borrow::Cow;
+
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
@@ -19,7 +21,7 @@ use super::narrow;
 use super::values::{Search, Values};
 use super::view;
 use crate::json::Kind;
-use crate::pattern::{Decimal, Predicate, quote};
+use crate::pattern::{Decimal, Predicate, Seen, in_order, quote};
 
 /// Number of a predicate: the position of its record, or [`OTHER`] and that among others.
 pub(crate) type PredicateId = u32;
@@ -89,9 +91,42 @@ const _: () = assert!(size_of::<Other>() == 48);
 struct Lead {
     leads_to: Leads,
     field: FieldId,
+    rest: Rest,
 }
 
 const _: () = assert!(size_of::<Lead>() == 64);
+
+/// A short wildcard, but for the literal before its first star: of texts that are known to begin with that, this says which
+/// match, without a look at the wildcard itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    /// 0: it is none.
+    length: u8,
+    head: u8,
+    bytes: [u8; 14],
+}
+
+impl Rest {
+    fn of(predicate: &Predicate) -> Self {
+        let mut out = Self::default();
+        if let Predicate::Wildcard(wildcard) = predicate
+            && let Some(rest) = wildcard.plain_rest()
+            && let Some(bytes) = out.bytes.get_mut(..rest.len())
+            && let (Ok(length), Ok(head)) = (u8::try_from(rest.len()), u8::try_from(wildcard.head().len()))
+        {
+            bytes.copy_from_slice(rest.as_bytes());
+            (out.length, out.head) = (length, head);
+        }
+        out
+    }
+
+    /// Whether a text matches, which begins as it should; `None` where that is not said here.
+    #[inline]
+    fn matches(&self, text: &[u8]) -> Option<bool> {
+        let rest = self.bytes.get(..usize::from(self.length)).filter(|rest| !rest.is_empty())?;
+        Some(in_order(rest.split(|byte| *byte == b'*'), text.get(usize::from(self.head)..)?))
+    }
+}
 
 /// Interned predicates.
 #[derive(Clone, Debug, Default)]
@@ -336,6 +371,17 @@ impl Predicates {
         self.other_at(id).map(|other| &other.predicate)
     }
 
+    /// Whether a predicate that asks for something else than one value holds for a string, which is known to begin with what
+    /// it wants at the beginning.
+    #[inline]
+    pub(crate) fn goes_on(&self, id: PredicateId, text: &str) -> bool {
+        let said = self.leads.get((id ^ OTHER) as usize).and_then(|lead| lead.rest.matches(text.as_bytes()));
+        said.unwrap_or_else(|| {
+            let seen = Seen::String(Cow::Borrowed(text));
+            self.other(id).is_some_and(|predicate| predicate.matches(&seen))
+        })
+    }
+
     /// The mark of the rule that is all there is below a predicate at the top, if it is at hand; or 0.
     #[inline]
     pub(crate) fn mark(&self, id: PredicateId) -> usize {
@@ -373,7 +419,11 @@ impl Predicates {
         if self.leads.len() < self.others.list.len() {
             let missing = self.others.list.get(self.leads.len()..).unwrap_or_default();
             self.leads.reserve_exact(missing.len());
-            let lead = |other: &Other| Lead { leads_to: Leads::NOWHERE, field: other.field };
+            let lead = |other: &Other| Lead {
+                leads_to: Leads::NOWHERE,
+                field: other.field,
+                rest: Rest::of(&other.predicate),
+            };
             self.leads.extend(missing.iter().map(lead));
         }
         if let Some(lead) = self.leads.get_mut((id ^ OTHER) as usize) {
