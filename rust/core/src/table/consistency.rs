@@ -14,9 +14,9 @@
 use smallvec::SmallVec;
 
 use super::facts::Facts;
+use super::fields::FieldId;
 use super::predicates::PredicateId;
 use super::program::{Node, Nodes};
-use super::view::Entry;
 use super::work;
 use crate::json::Element;
 use crate::pattern::{Pattern, Predicate};
@@ -62,11 +62,11 @@ pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
 /// none inside of another.
 fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
     const MOST: usize = u64::BITS as usize;
-    let mut tests: SmallVec<[&[PredicateId]; 4]> = SmallVec::new();
+    let mut tests: SmallVec<[(&[PredicateId], FieldId); 4]> = SmallVec::new();
     for node in rule {
         let Node::Test(test) = node else { return None };
-        if facts.field(test).is_some_and(|field| facts.may_be_in_arrays(field)) {
-            tests.push(test);
+        if let Some(field) = facts.field(test).filter(|field| facts.may_be_in_arrays(*field)) {
+            tests.push((test, field));
         }
     }
     if tests.len() <= 1 {
@@ -78,10 +78,10 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
     }
     // By array, the elements that satisfy all tests so far. The values of a field are all in one.
     let mut arrays: SmallVec<[(u32, u64); 4]> = SmallVec::new();
-    for test in tests {
-        let Some(found) = found(test, facts) else { continue };
-        let bits = found.fold(0, |bits, element| bits | 1_u64 << (element % u64::BITS));
-        if bits & 1 != 0 {
+    for (test, field) in tests {
+        let mut bits = 0_u64;
+        let is_always = accepted(test, field, facts, |element| bits |= 1 << (element % u64::BITS));
+        if is_always || bits & 1 != 0 {
             continue;
         }
         let Some(element) = elements.get(bits.trailing_zeros() as usize) else { return Some(false) };
@@ -98,15 +98,20 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
     Some(true)
 }
 
-/// The elements in which values satisfy a test, in the order of the message; `None` where it holds whichever are chosen.
-fn found<'f>(test: &'f [PredicateId], facts: &'f Facts<'_, '_>) -> Option<impl Iterator<Item = u32> + 'f> {
-    let field = facts.field(test)?;
+/// Calls `found` with the elements in which values of its field satisfy a test, in the order of the message. True: it holds
+/// whichever are chosen.
+#[inline]
+fn accepted(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>, mut found: impl FnMut(u32)) -> bool {
     let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);
     if test.iter().any(absent) && !facts.view.has_scalar(field) {
-        return None;
+        return true;
     }
-    let scalars = facts.view.entries(field).filter(Entry::is_scalar);
-    Some(scalars.filter(|entry| facts.any_accepts(test, entry)).map(|entry| entry.element))
+    facts.view.any(field, |entry| {
+        if entry.is_scalar() && facts.any_accepts(test, entry) {
+            found(entry.element);
+        }
+        false
+    })
 }
 
 /// Whether there can be a message for which it matters which array elements a rule's values are in. Where no two of its
@@ -124,8 +129,8 @@ fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     // Most rules have no field that may be one of those.
     tests(rule.clone(), &|test| facts.field(test).is_some_and(|field| facts.may_be_in_arrays(field))) > 1
         && tests(rule, &|test| {
-            let mut entries = facts.field(test).into_iter().flat_map(|field| facts.view.entries(field));
-            entries.any(|entry| entry.element != 0)
+            let is_inside = |field| facts.view.any(field, |entry| entry.element != 0);
+            facts.field(test).is_some_and(is_inside)
         }) > 1
 }
 
@@ -143,15 +148,15 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
         Node::All(nodes) => Goal::All(nodes.map(|node| resolve(node, facts)).collect()),
         Node::Any(nodes) => Goal::Any(nodes.map(|node| resolve(node, facts)).collect()),
         Node::Test(test) => {
-            let Some(found) = found(test, facts) else { return Goal::Always };
+            let Some(field) = facts.field(test) else { return Goal::Always };
             let mut elements: Vec<u32> = Vec::new();
-            for element in found {
-                if element == 0 {
-                    return Goal::Always;
-                }
+            let is_always = accepted(test, field, facts, |element| {
                 if elements.last() != Some(&element) {
                     elements.push(element);
                 }
+            });
+            if is_always || elements.contains(&0) {
+                return Goal::Always;
             }
             elements.sort_unstable();
             elements.dedup();

@@ -7,6 +7,7 @@ use super::fields::Fields;
 use super::index::matches;
 use super::predicates::PredicateId;
 use super::program::{Node, Nodes, Rule};
+use super::view::Entry;
 use crate::pattern::format_keys;
 
 /// Whether one rule matches one message, and why or why not.
@@ -172,8 +173,8 @@ impl Words<'_, '_, '_> {
                 Node::All(inside) | Node::Any(inside) => self.inside_arrays(inside, out),
                 Node::Test(test) => {
                     let path = self.path(test);
-                    let mut scalars = self.facts.view.scalars(self.field(test));
-                    if scalars.any(|(element, _)| element > 0) && !out.contains(&path) {
+                    let is_inside = |entry: &Entry<'_>| entry.is_scalar() && entry.element > 0;
+                    if self.facts.view.any(self.field(test), is_inside) && !out.contains(&path) {
                         out.push(path);
                     }
                 }

@@ -62,15 +62,15 @@ impl<'v, 'a> Facts<'v, 'a> {
             None => false,
             Some(Test::Equality(field, value)) => match &self.equal {
                 Some(equal) => equal.binary_search(&id).is_ok(),
-                None => self.view.entries(field).any(|entry| value.is(&entry)),
+                None => self.view.any(field, |entry| value.is(entry)),
             },
             Some(Test::Other(field, predicate)) => {
                 if predicate.wants_absence() {
                     return !self.view.has_scalar(field);
                 }
-                self.view.scalars(field).any(|(_, seen)| {
+                self.view.any(field, |entry| {
                     work::step(1);
-                    predicate.matches(&seen)
+                    entry.seen().is_some_and(|seen| predicate.matches(&seen))
                 })
             }
         }
@@ -89,8 +89,8 @@ impl<'v, 'a> Facts<'v, 'a> {
             (Some(equal), _) if equal.len() < equalities.len() => equal.iter().any(listed),
             (Some(equal), _) => equalities.iter().any(|id| equal.binary_search(id).is_ok()),
             (None, Some(first)) => {
-                let mut entries = self.view.entries(self.predicates.field(*first));
-                entries.any(|entry| self.predicates.equal_to(&entry).as_ref().is_some_and(listed))
+                let field = self.predicates.field(*first);
+                self.view.any(field, |entry| self.predicates.equal_to(entry).as_ref().is_some_and(listed))
             }
         };
         equal || others.iter().any(|id| self.holds(*id))

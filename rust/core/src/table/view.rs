@@ -183,6 +183,24 @@ impl<'a> View<'a> {
         leaves.map(|leaf| self.document.entry(leaf)).chain(entries).chain(many)
     }
 
+    /// Whether some value at a field, containers included, is what is asked for.
+    #[inline]
+    pub(crate) fn any(&self, field: FieldId, mut is: impl FnMut(&Entry<'a>) -> bool) -> bool {
+        let Some(chains) = self.chains else {
+            let leaves = self.document.leaves.iter();
+            return leaves.filter(|leaf| leaf.field == field).any(|leaf| is(&self.document.entry(leaf)))
+                || self.entries.iter().any(|entry| entry.field == field && is(entry));
+        };
+        let mut at = chains.first(field);
+        while let Some(entry) = self.get(at as usize) {
+            if is(&entry) {
+                return true;
+            }
+            at = chains.next.get(at as usize).copied().unwrap_or(NONE);
+        }
+        false
+    }
+
     /// The value of this number.
     fn get(&self, at: usize) -> Option<Entry<'a>> {
         let leaves = self.document.leaves;
@@ -192,14 +210,9 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The scalars at a field, each with its array element.
-    pub(crate) fn scalars(&self, field: FieldId) -> impl Iterator<Item = (u32, Seen<'a>)> {
-        self.entries(field).filter_map(|entry| entry.seen().map(|seen| (entry.element, seen)))
-    }
-
     /// Whether there is a scalar at a field.
     pub(crate) fn has_scalar(&self, field: FieldId) -> bool {
-        self.entries(field).any(|entry| entry.is_scalar())
+        self.any(field, Entry::is_scalar)
     }
 
     /// The values at a field as JSON text, shortened; `None` where there are none.
