@@ -10,6 +10,10 @@
 //! # What decides what it costs
 //! - The document: it is read once. Of its values only those are touched whose field some rule is found by, a look-up or
 //!   a search each; buffers are kept by the thread.
+//!   Prefixes are looked up too, one by one of the lengths that some have, where a string of that length could end; and so are
+//!   suffixes, and literals inside of wildcards from where one can begin. With a search in their order, and an automaton for the
+//!   literals, the same document took a fifth longer (wildcards inside: 60 %) among 100,000 rules than among ten, all of it in
+//!   the nearest cache.
 //! - The rules that come near to matching: those whose guard holds. Their other predicates are evaluated one by one, and
 //!   which array elements they hold in only where that can matter.
 //! - Not the other rules. With many of them memory decides: a look-up that finds nothing reads a table that caches hold, and
