@@ -29,6 +29,9 @@ enum Strings {
     Sorted(Sorted),
 }
 
+/// Of how many lengths strings may be that are looked up by length.
+const LENGTHS: usize = 24;
+
 /// Set beside a predicate that holds wherever its string is found. There are never so many that it is theirs.
 const ENOUGH: PredicateId = 1 << 30;
 
@@ -48,7 +51,7 @@ impl Affixes {
         let longest = strings.iter().map(|(bytes, _)| bytes.len()).max().unwrap_or_default();
         let strings = if strings.len() == 1 {
             Strings::One(*id)
-        } else if let Some(strings) = ByLength::build(&strings, length) {
+        } else if let Some(strings) = ByLength::build(&strings, length, LENGTHS) {
             Strings::ByLength(strings)
         } else {
             Strings::Sorted(Sorted::build(strings, length))

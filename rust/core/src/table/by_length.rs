@@ -12,8 +12,6 @@ use super::narrow;
 use super::predicates::PredicateId;
 use super::values::Values;
 
-/// How many lengths there may be.
-const LENGTHS: usize = 24;
 /// How long the strings may be.
 const LONGEST: usize = 64;
 
@@ -58,14 +56,19 @@ const HEAD: usize = size_of::<Head>();
 
 impl ByLength {
     /// From strings in order, each with a predicate, less what all of them begin with, which are `common` bytes. `None` if
-    /// they are of too many lengths or too long.
-    pub(super) fn build<'s>(strings: &'s [(Vec<u8>, PredicateId)], common: usize) -> Option<Self> {
+    /// they are of more than so many lengths or too long.
+    pub(super) fn build<'s>(
+        strings: &'s [(Vec<u8>, PredicateId)],
+        common: usize,
+        lengths: usize,
+    ) -> Option<Self> {
         let rest = |(bytes, _): &'s (Vec<u8>, PredicateId)| bytes.get(common..).unwrap_or_default();
         let mut out = Self::default();
         let mut stored = Vec::with_capacity(strings.len());
         for same in strings.chunk_by(|one, next| one.0 == next.0) {
             let Some(bytes) = same.first().map(rest) else { continue };
-            if bytes.len() > LONGEST || !out.note(bytes) {
+            out.note(bytes);
+            if bytes.len() > LONGEST || out.lengths.len() > lengths {
                 return None;
             }
             let at = narrow(out.bytes.len());
@@ -96,8 +99,8 @@ impl ByLength {
         Some(out)
     }
 
-    /// Notes the length of a string. False: there are too many.
-    fn note(&mut self, bytes: &[u8]) -> bool {
+    /// Notes the length of a string.
+    fn note(&mut self, bytes: &[u8]) {
         let known = self.lengths.iter().position(|length| length.length == bytes.len());
         let at = known.unwrap_or_else(|| {
             // The empty one has no last byte, and is looked up always.
@@ -110,7 +113,6 @@ impl ByLength {
         {
             *bits |= 1 << (last & 63);
         }
-        self.lengths.len() <= LENGTHS
     }
 
     #[inline]

@@ -13,6 +13,9 @@ use super::predicates::PredicateId;
 /// place of a text.
 const LENGTH: usize = 32;
 
+/// Of how many lengths literals may be that are looked up: of each, at every place of a text where they may begin.
+const LENGTHS: usize = 8;
+
 /// Literals with their predicates, all of which are found in one pass over a text.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Inner {
@@ -34,7 +37,7 @@ impl Inner {
             return Some(Self::Nothing);
         }
         if let Some(starts) = Starts::of(&literals)
-            && let Some(strings) = ByLength::build(&literals, starts.length())
+            && let Some(strings) = ByLength::build(&literals, starts.length(), LENGTHS)
         {
             return Some(Self::Few { starts, strings });
         }
