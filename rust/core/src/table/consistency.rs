@@ -102,6 +102,13 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
 /// whichever are chosen.
 #[inline]
 fn accepted(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>, mut found: impl FnMut(u32)) -> bool {
+    if let [id] = test
+        && facts.known.contains(id)
+    {
+        // Whoever found that it holds has looked at every value.
+        facts.known_in.iter().filter(|(known, _)| known == id).for_each(|(_, element)| found(*element));
+        return false;
+    }
     let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);
     if test.iter().any(absent) && !facts.view.has_scalar(field) {
         return true;

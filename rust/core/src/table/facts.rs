@@ -25,6 +25,8 @@ pub(crate) struct Facts<'v, 'a> {
     equal: Option<Vec<PredicateId>>,
     /// Some that are known to hold, ascending.
     pub(crate) known: Found,
+    /// In which array elements each of those holds, 0 standing for none, where the message has any.
+    pub(crate) known_in: FoundIn,
     /// A bit of 64 for each field that has values in arrays.
     in_arrays: OnceCell<u64>,
 }
@@ -39,7 +41,14 @@ impl<'v, 'a> Facts<'v, 'a> {
             equal.dedup();
             equal
         });
-        Self { view, predicates, equal, known: Found::new(), in_arrays: OnceCell::new() }
+        Self {
+            view,
+            predicates,
+            equal,
+            known: Found::new(),
+            known_in: FoundIn::new(),
+            in_arrays: OnceCell::new(),
+        }
     }
 
     /// Whether a field can have values in arrays. Of most that have none it is told that they do not.
@@ -132,3 +141,5 @@ impl<'v, 'a> Facts<'v, 'a> {
 
 /// Predicates that hold.
 pub(crate) type Found = SmallVec<[PredicateId; 16]>;
+/// Predicates that hold, and for values in which array element.
+pub(crate) type FoundIn = SmallVec<[(PredicateId, u32); 8]>;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::affix::Affixes;
 use super::cost::MANY;
-use super::facts::{Facts, Found};
+use super::facts::{Facts, Found, FoundIn};
 use super::fields::FieldId;
 use super::inner::Inner;
 use super::interval::Intervals;
@@ -272,9 +272,10 @@ impl Forward {
         })
     }
 
-    /// The guards that hold, ascending, none twice.
-    pub(crate) fn find(&self, facts: &Facts<'_, '_>) -> Found {
-        let mut found = Found::new();
+    /// The guards that hold, ascending, none twice; and in which array elements, if the message has any.
+    pub(crate) fn find(&self, facts: &Facts<'_, '_>) -> (Found, FoundIn) {
+        let (mut found, mut inside) = (Found::new(), FoundIn::new());
+        let has_elements = facts.view.elements.len() > 1;
         // What a look-up finds comes from memory while the others go on.
         let mut searches: SmallVec<[(Entry<'_>, Search); 4]> = SmallVec::new();
         let asked = |field| self.asked.get(field as usize).copied().unwrap_or_default();
@@ -292,16 +293,27 @@ impl Forward {
                 {
                     let before = found.len();
                     guards.find(&entry, facts.predicates, &mut found);
-                    found.iter().skip(before).for_each(|id| facts.predicates.fetch(*id));
+                    for id in found.iter().skip(before) {
+                        facts.predicates.fetch(*id);
+                        if has_elements {
+                            inside.push((*id, entry.element));
+                        }
+                    }
                 }
             },
         );
-        found.extend(searches.iter().filter_map(|(entry, search)| facts.predicates.end(entry, *search)));
+        for (entry, search) in &searches {
+            let Some(id) = facts.predicates.end(entry, *search) else { continue };
+            found.push(id);
+            if has_elements {
+                inside.push((id, entry.element));
+            }
+        }
         if found.len() > 1 {
             found.sort_unstable();
             found.dedup();
         }
-        found
+        (found, inside)
     }
 }
 
