@@ -23,7 +23,7 @@ pub(crate) struct Facts<'v, 'a> {
     pub(crate) predicates: &'v Predicates,
     /// The equalities that hold, ascending, where the message has many values.
     equal: Option<Vec<PredicateId>>,
-    /// Some that are known to hold, ascending.
+    /// Some that are known to hold, ascending, none twice.
     pub(crate) known: Found,
     /// In which array elements each of those holds, 0 standing for none, where the message has any.
     pub(crate) known_in: FoundIn,

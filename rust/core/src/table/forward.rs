@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::affix::Affixes;
 use super::cost::MANY;
-use super::facts::{Facts, Found, FoundIn};
+use super::facts::{Facts, Found};
 use super::fields::FieldId;
 use super::inner::Inner;
 use super::interval::Intervals;
@@ -272,48 +272,47 @@ impl Forward {
         })
     }
 
-    /// The guards that hold, ascending, none twice; and in which array elements, if the message has any.
-    pub(crate) fn find(&self, facts: &Facts<'_, '_>) -> (Found, FoundIn) {
-        let (mut found, mut inside) = (Found::new(), FoundIn::new());
-        let has_elements = facts.view.elements.len() > 1;
+    /// Finds out which guards hold: then those are known.
+    pub(crate) fn find(&self, facts: &mut Facts<'_, '_>) {
+        let Facts { view, predicates, known, known_in, .. } = facts;
+        let has_elements = view.elements.len() > 1;
         // What a look-up finds comes from memory while the others go on.
         let mut searches: SmallVec<[(Entry<'_>, Search); 4]> = SmallVec::new();
         let asked = |field| self.asked.get(field as usize).copied().unwrap_or_default();
-        facts.view.visit(
+        view.visit(
             |field| asked(field) != Asked::Nothing,
             |entry| {
                 let asked = asked(entry.field);
                 if asked != Asked::Others
-                    && let Some(search) = facts.predicates.begin(&entry)
+                    && let Some(search) = predicates.begin(&entry)
                 {
                     searches.push((entry, search));
                 }
                 if asked != Asked::Equalities
                     && let Some(Some(guards)) = self.fields.get(entry.field as usize)
                 {
-                    let before = found.len();
-                    guards.find(&entry, facts.predicates, &mut found);
-                    for id in found.iter().skip(before) {
-                        facts.predicates.fetch(*id);
+                    let before = known.len();
+                    guards.find(&entry, predicates, known);
+                    for id in known.iter().skip(before) {
+                        predicates.fetch(*id);
                         if has_elements {
-                            inside.push((*id, entry.element));
+                            known_in.push((*id, entry.element));
                         }
                     }
                 }
             },
         );
         for (entry, search) in &searches {
-            let Some(id) = facts.predicates.end(entry, *search) else { continue };
-            found.push(id);
+            let Some(id) = predicates.end(entry, *search) else { continue };
+            known.push(id);
             if has_elements {
-                inside.push((id, entry.element));
+                known_in.push((id, entry.element));
             }
         }
-        if found.len() > 1 {
-            found.sort_unstable();
-            found.dedup();
+        if known.len() > 1 {
+            known.sort_unstable();
+            known.dedup();
         }
-        (found, inside)
     }
 }
 

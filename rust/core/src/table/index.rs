@@ -144,7 +144,7 @@ impl Index {
         mut facts: Facts<'_, '_>,
         counts: impl Fn(usize) -> bool,
     ) -> Option<(usize, usize)> {
-        (facts.known, facts.known_in) = self.forward.find(&facts);
+        self.forward.find(&mut facts);
         let facts = &facts;
         let best = Cell::new((RuleAt::MAX, None));
         self.walk(
@@ -164,7 +164,7 @@ impl Index {
 
     /// Ranks of all rules that match, ascending.
     pub(crate) fn matches(&self, program: &Program, mut facts: Facts<'_, '_>) -> Vec<usize> {
-        (facts.known, facts.known_in) = self.forward.find(&facts);
+        self.forward.find(&mut facts);
         let facts = &facts;
         let mut found: Vec<RuleAt> = Vec::new();
         self.walk(facts, |_| true, |at, _| found.push(at));

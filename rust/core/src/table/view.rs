@@ -160,11 +160,23 @@ impl<'a> View<'a> {
     /// Visits all values, containers included, at fields that are asked for, in the order of the message.
     #[inline]
     pub(crate) fn visit(&self, asked: impl Fn(FieldId) -> bool, mut visit: impl FnMut(Entry<'a>)) {
-        for leaf in self.document.leaves.iter().filter(|leaf| asked(leaf.field)) {
-            visit(self.document.entry(leaf));
-        }
-        for entry in self.entries.iter().filter(|entry| asked(entry.field)) {
-            visit(*entry);
+        let (mut leaves, mut others) = (self.document.leaves.iter(), self.entries.iter());
+        // In one place, as only there it becomes a part of the loop.
+        loop {
+            let entry = if let Some(leaf) = leaves.next() {
+                if !asked(leaf.field) {
+                    continue;
+                }
+                self.document.entry(leaf)
+            } else if let Some(entry) = others.next() {
+                if !asked(entry.field) {
+                    continue;
+                }
+                *entry
+            } else {
+                break;
+            };
+            visit(entry);
         }
     }
 
