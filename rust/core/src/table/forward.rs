@@ -15,6 +15,7 @@ use super::predicates::{PredicateId, Predicates};
 use super::values::Search;
 use super::view::Entry;
 use super::work;
+use crate::json::Kind;
 use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
 
 /// For each field that has guards, how to find those that hold.
@@ -44,6 +45,8 @@ struct Guards {
     equalities: bool,
     /// Whether there is nothing else that asks for more than presence.
     only_equalities: bool,
+    /// Whether nothing else can hold for a string but prefixes, and what is found by one.
+    only_prefixes: bool,
     /// Holds for every scalar.
     present: Option<PredicateId>,
     numeric: Intervals,
@@ -229,15 +232,15 @@ impl Forward {
                     Some(Predicate::Numeric(range)) => Some((&**range, id)),
                     _ => None,
                 }));
-            guards.only_equalities = guards.numeric.is_empty()
-                && guards.prefixes.is_empty()
-                && guards.suffixes.is_empty()
-                && guards.folded_prefixes.is_empty()
-                && guards.folded_suffixes.is_empty()
-                && guards.inner.is_empty()
-                && guards.ignoring_case.is_empty()
-                && guards.blocks.is_empty()
-                && guards.rest.is_empty();
+            let for_strings = !guards.suffixes.is_empty()
+                || !guards.folded_prefixes.is_empty()
+                || !guards.folded_suffixes.is_empty()
+                || !guards.inner.is_empty()
+                || !guards.ignoring_case.is_empty()
+                || !guards.blocks.is_empty()
+                || !guards.rest.is_empty();
+            guards.only_equalities = guards.numeric.is_empty() && guards.prefixes.is_empty() && !for_strings;
+            guards.only_prefixes = guards.present.is_none() && !for_strings;
         }
         let asked = |guards: &Option<Box<Guards>>| {
             let Some(guards) = guards else { return Asked::Nothing };
@@ -317,10 +320,32 @@ impl Forward {
 }
 
 impl Guards {
+    #[inline]
     fn find(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Found) {
-        if !entry.is_scalar() {
-            return;
+        if self.only_prefixes && entry.kind == Kind::String {
+            work::step(1);
+            self.begins(entry.text, predicates, out);
+        } else if entry.is_scalar() {
+            self.find_any(entry, predicates, out);
         }
+    }
+
+    /// Those that are found by what a text begins with.
+    #[inline]
+    fn begins(&self, text: &str, predicates: &Predicates, out: &mut Found) {
+        self.prefixes.prefixes(text.as_bytes(), |id, enough| {
+            work::step(1);
+            if !enough {
+                predicates.fetch(id);
+            }
+            if enough || predicates.goes_on(id, text) {
+                out.push(id);
+            }
+        });
+    }
+
+    #[inline(never)]
+    fn find_any(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Found) {
         work::step(1 + self.rest.len());
         if let Some(present) = self.present {
             out.push(present);
@@ -338,19 +363,18 @@ impl Guards {
         match &seen {
             Seen::Number(number) => self.numeric.find(number, out),
             Seen::String(text) => {
+                self.begins(text, predicates, out);
                 let bytes = text.as_bytes();
                 // Wildcards and regular expressions are found by a part of them only.
-                let mut candidate = |id, enough: bool, at_start: bool| {
+                let mut candidate = |id, enough: bool| {
                     work::step(1);
                     if !enough {
                         predicates.fetch(id);
                     }
-                    if enough || if at_start { predicates.goes_on(id, text) } else { holds(id) } {
+                    if enough || holds(id) {
                         out.push(id);
                     }
                 };
-                self.prefixes.prefixes(bytes, |id, enough| candidate(id, enough, true));
-                let mut candidate = |id, enough| candidate(id, enough, false);
                 self.suffixes.suffixes(bytes, &mut candidate);
                 self.inner.find(bytes, |id| candidate(id, false));
                 if let Some(longest) = self.folded_prefixes.longest() {

@@ -217,7 +217,13 @@ impl Matcher {
     /// Where `body` is not valid JSON.
     pub fn first_marked(&self, body: &[u8]) -> Result<Option<Found>, json::Refused> {
         self.with_view(body, |view| {
-            self.layers().filter_map(|layer| layer.first(view)).min_by_key(|found| found.number)
+            let first = |layer: &Option<Layer>| layer.as_ref()?.first(view);
+            let [base, over @ ..] = &self.layers;
+            let changed = over.iter().filter_map(first).min_by_key(|found| found.number);
+            match (first(base), changed) {
+                (Some(one), Some(other)) if other.number < one.number => Some(other),
+                (one, other) => one.or(other),
+            }
         })
     }
 

@@ -7,13 +7,15 @@ use super::narrow;
 
 /// How many values of a group have a tag.
 const TAGS: usize = 12;
+/// How many values a group has at most, on average: more than there are tags have about one of a hundred then.
+const FILL: usize = 6;
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 
 /// Set beside the start of a group that has more values than tags.
 const MORE: u32 = 1 << 31;
 
-/// Values by hash: those of one group, four to eight in most, stand one after the other. Whoever looks one up says whether
+/// Values by hash: those of one group, three to six on average, stand one after the other. Whoever looks one up says whether
 /// that at a place is the right one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Values {
@@ -52,7 +54,7 @@ impl Search {
 impl Values {
     /// Orders values by these hashes; says which of them comes at each place.
     pub(crate) fn build(hashes: &[u64]) -> (Self, Vec<u32>) {
-        let count = (hashes.len() / 8 + 1).next_power_of_two();
+        let count = (hashes.len() / FILL + 1).next_power_of_two();
         let group = |hash: u64| split(hash).0 & (count - 1);
         let mut order: Vec<(u32, u32)> =
             (0..).zip(hashes).map(|(value, hash)| (narrow(group(*hash)), value)).collect();
