@@ -32,6 +32,7 @@ pub(crate) struct Facts<'v, 'a> {
 }
 
 impl<'v, 'a> Facts<'v, 'a> {
+    #[inline]
     pub(crate) fn new(view: &'v View<'a>, predicates: &'v Predicates) -> Self {
         let equal = (view.len() > MANY).then(|| {
             let mut equal: Vec<PredicateId> = Vec::new();

@@ -141,11 +141,11 @@ impl Index {
     pub(crate) fn first(
         &self,
         program: &Program,
-        mut facts: Facts<'_, '_>,
+        facts: &mut Facts<'_, '_>,
         counts: impl Fn(usize) -> bool,
     ) -> Option<(usize, usize)> {
-        self.forward.find(&mut facts);
-        let facts = &facts;
+        self.forward.find(facts);
+        let facts = &*facts;
         let best = Cell::new((RuleAt::MAX, None));
         self.walk(
             facts,
@@ -163,9 +163,9 @@ impl Index {
     }
 
     /// Ranks of all rules that match, ascending.
-    pub(crate) fn matches(&self, program: &Program, mut facts: Facts<'_, '_>) -> Vec<usize> {
-        self.forward.find(&mut facts);
-        let facts = &facts;
+    pub(crate) fn matches(&self, program: &Program, facts: &mut Facts<'_, '_>) -> Vec<usize> {
+        self.forward.find(facts);
+        let facts = &*facts;
         let mut found: Vec<RuleAt> = Vec::new();
         self.walk(facts, |_| true, |at, _| found.push(at));
         // A rule whose guard has alternatives may be found in several places.

@@ -68,12 +68,12 @@ impl Rules {
 
     /// Rank of the first rule that matches, of those that count, and its mark if that is at hand, or 0.
     pub(crate) fn first(&self, view: &View<'_>, counts: impl Fn(usize) -> bool) -> Option<(usize, usize)> {
-        self.index.first(&self.program, Facts::new(view, &self.predicates), counts)
+        self.index.first(&self.program, &mut Facts::new(view, &self.predicates), counts)
     }
 
     /// Ranks of all rules that match, ascending.
     pub(crate) fn matches(&self, view: &View<'_>) -> Vec<usize> {
-        self.index.matches(&self.program, Facts::new(view, &self.predicates))
+        self.index.matches(&self.program, &mut Facts::new(view, &self.predicates))
     }
 
     /// Verdicts on these rules.

@@ -139,6 +139,7 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> View<'a> {
+    #[inline]
     pub(crate) fn new(document: Document<'a>, entries: &'a [Entry<'a>], chains: &'a mut Chains) -> Self {
         let chains = (document.leaves.len() + entries.len() > FEW).then(|| {
             chains.link(places(document, entries).map(|(field, _)| field));

@@ -54,7 +54,9 @@ impl Workspace {
         let Self { scan, text, chains } = self;
         let body = json::scan(body, trie, options, scan)
             .map_err(|error| json::Refused::new(error, body, options))?;
-        text.fill(if scan.has_escapes { &scan.leaves } else { &[] }, body);
+        if scan.has_escapes || !text.ends.is_empty() {
+            text.fill(&scan.leaves, body);
+        }
         Ok((Document { body, elements: &scan.elements, leaves: &scan.leaves, text }, chains))
     }
 
