@@ -46,10 +46,13 @@ impl Chosen<'_> {
     }
 }
 
-/// Whether a rule whose tests all hold somewhere holds for one choice of array elements.
+/// Whether a rule holds for one choice of array elements.
 pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     if let Some(holds) = holds_flat(rule.clone(), facts) {
         return holds;
+    }
+    if !rule.all_hold(facts) {
+        return false;
     }
     if !matters(rule.clone(), facts) {
         return true;
@@ -67,10 +70,12 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
         let Node::Test(test) = node else { return None };
         if let Some(field) = facts.field(test).filter(|field| facts.may_be_in_arrays(*field)) {
             tests.push((test, field));
+        } else if !facts.any_holds(test) {
+            return Some(false);
         }
     }
     if tests.len() <= 1 {
-        return Some(true);
+        return Some(tests.iter().all(|(test, _)| facts.any_holds(test)));
     }
     let elements = facts.view.elements;
     if elements.len() > MOST || elements.iter().any(|element| element.parent != 0) {

@@ -287,7 +287,9 @@ impl Index {
 /// Whether a rule matches.
 pub(crate) fn matches(rule: &Rule<'_>, facts: &Facts<'_, '_>) -> bool {
     work::step(1);
-    let nodes = &rule.nodes;
-    nodes.all_hold(facts)
-        && (rule.is_apart || facts.view.elements.len() <= 1 || consistency::holds(nodes.clone(), facts))
+    if rule.is_apart || facts.view.elements.len() <= 1 {
+        rule.nodes.all_hold(facts)
+    } else {
+        consistency::holds(rule.nodes.clone(), facts)
+    }
 }
