@@ -108,10 +108,10 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
 #[inline]
 fn accepted(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>, mut found: impl FnMut(u32)) -> bool {
     if let [id] = test
-        && facts.known.contains(id)
+        && facts.knows(*id)
     {
         // Whoever found that it holds has looked at every value.
-        facts.known_in.iter().filter(|(known, _)| known == id).for_each(|(_, element)| found(*element));
+        facts.known_elements(*id).for_each(found);
         return false;
     }
     let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);

@@ -25,7 +25,7 @@ pub(crate) struct Facts<'v, 'a> {
     equal: Option<Vec<PredicateId>>,
     /// Some that are known to hold, ascending, none twice.
     pub(crate) known: Found,
-    /// In which array elements each of those holds, 0 standing for none, where the message has any.
+    /// In which array elements each of those holds, 0 standing for none, where the message has any. Ascending.
     pub(crate) known_in: FoundIn,
     /// A bit of 64 for each field that has values in arrays.
     in_arrays: OnceCell<u64>,
@@ -62,10 +62,23 @@ impl<'v, 'a> Facts<'v, 'a> {
         fields & bit(field) != 0
     }
 
+    /// Whether a predicate is known to hold.
+    #[inline]
+    pub(crate) fn knows(&self, id: PredicateId) -> bool {
+        if self.known.len() <= FEW { self.known.contains(&id) } else { self.known.binary_search(&id).is_ok() }
+    }
+
+    /// The elements in which a predicate holds that is known to.
+    pub(crate) fn known_elements(&self, id: PredicateId) -> impl Iterator<Item = u32> {
+        let start = self.known_in.partition_point(|(known, _)| *known < id);
+        let own = self.known_in.iter().skip(start).take_while(move |(known, _)| *known == id);
+        own.map(|(_, element)| *element)
+    }
+
     /// Whether any scalar at its field satisfies a predicate, or its absence does.
     pub(crate) fn holds(&self, id: PredicateId) -> bool {
         work::step(1);
-        if self.known.contains(&id) {
+        if self.knows(id) {
             return true;
         }
         match self.predicates.get(id) {
@@ -90,7 +103,7 @@ impl<'v, 'a> Facts<'v, 'a> {
     pub(crate) fn any_holds(&self, test: &[PredicateId]) -> bool {
         if test.len() <= FEW {
             // What is known takes no look at the predicates.
-            return test.iter().any(|id| self.known.contains(id)) || test.iter().any(|id| self.holds(*id));
+            return test.iter().any(|id| self.knows(*id)) || test.iter().any(|id| self.holds(*id));
         }
         let (equalities, others) = self.split(test);
         let listed = |id: &PredicateId| equalities.binary_search(id).is_ok();
@@ -131,7 +144,7 @@ impl<'v, 'a> Facts<'v, 'a> {
     /// The field that a test is for.
     pub(crate) fn field(&self, test: &[PredicateId]) -> Option<FieldId> {
         // One that is known has just been looked at.
-        let id = test.iter().take(FEW).find(|id| self.known.contains(id)).or(test.first());
+        let id = test.iter().take(FEW).find(|id| self.knows(**id)).or(test.first());
         id.map(|id| self.predicates.field(*id))
     }
 

@@ -315,6 +315,7 @@ impl Forward {
         if known.len() > 1 {
             known.sort_unstable();
             known.dedup();
+            known_in.sort_unstable();
         }
     }
 }
