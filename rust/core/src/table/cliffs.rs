@@ -92,6 +92,23 @@ fn an_array_of_ten_thousand_objects_is_walked_once() {
 }
 
 #[test]
+fn rules_that_are_each_found_by_an_element_do_not_each_walk_the_array() {
+    let work_of = |count: usize| {
+        let rule = |i| json!({"context": {"type": ["memory"], "ref": [{"prefix": format!("mem://{i}/")}]}});
+        let matcher = matcher((0..count).map(rule));
+        let mut elements: Vec<Json> =
+            (0..count).map(|i| json!({"type": "document", "ref": format!("mem://{i}/1")})).collect();
+        // Each test holds somewhere, and no two in one element.
+        elements.push(json!({"type": "memory", "ref": "elsewhere"}));
+        let (work, found) = steps(&matcher, &json!({"context": elements}));
+        assert!(found.is_empty());
+        work
+    };
+    let (small, large) = (work_of(300), work_of(3_000));
+    assert!(large <= small * 11, "{small} steps for 300, {large} for 3,000");
+}
+
+#[test]
 fn ten_thousand_alternatives_are_one_look_up() {
     let many: Vec<Json> = (0..10_000).map(|i| json!(format!("v{i}"))).collect();
     let set = matcher([json!({"a": many}), json!({"b": [1], "a": many})]);

@@ -8,12 +8,15 @@
 //!
 //! Predicates of different arrays have nothing to do with each other, so a conjunction falls apart into groups
 //! that share an array, and a group of one array asks whether one of its elements satisfies all of the group.
-//! Without `$or` that visits every element once. A group that an `$or` ties to several arrays is tried branch by
+//! Only elements that a test of the group holds in are asked, of the test that holds in the fewest: without `$or` every
+//! element is visited once at most, and a rule that was found by one element visits that one. A group that an `$or` ties to several arrays is tried branch by
 //! branch; how many branches that can be is bounded when the rule is compiled.
+
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::facts::Facts;
+use super::facts::{Elements, Facts};
 use super::fields::FieldId;
 use super::predicates::PredicateId;
 use super::program::{Node, Nodes};
@@ -25,7 +28,7 @@ use crate::pattern::{Pattern, Predicate};
 enum Goal {
     Always,
     /// Satisfied by values in these elements: ascending, none twice, may be empty.
-    In(Vec<u32>),
+    In(Rc<[u32]>),
     All(Vec<Goal>),
     Any(Vec<Goal>),
 }
@@ -161,20 +164,26 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
         Node::Any(nodes) => Goal::Any(nodes.map(|node| resolve(node, facts)).collect()),
         Node::Test(test) => {
             let Some(field) = facts.field(test) else { return Goal::Always };
-            let mut elements: Vec<u32> = Vec::new();
-            let is_always = accepted(test, field, facts, |element| {
-                if elements.last() != Some(&element) {
-                    elements.push(element);
-                }
-            });
-            if is_always || elements.contains(&0) {
-                return Goal::Always;
+            match test {
+                // Many rules may ask for the same.
+                [id] if !facts.knows(*id) => facts.remember(*id, || elements_of(test, field, facts)),
+                _ => elements_of(test, field, facts),
             }
-            elements.sort_unstable();
-            elements.dedup();
-            Goal::In(elements)
+            .map_or(Goal::Always, Goal::In)
         }
     }
+}
+
+/// The elements in which values of its field satisfy a test.
+fn elements_of(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>) -> Elements {
+    let mut elements: Vec<u32> = Vec::new();
+    let is_always = accepted(test, field, facts, |element| elements.push(element));
+    if is_always || elements.contains(&0) {
+        return None;
+    }
+    elements.sort_unstable();
+    elements.dedup();
+    Some(elements.into())
 }
 
 struct Solver<'a> {
@@ -232,17 +241,41 @@ impl Solver<'_> {
 
     /// Whether one element of `array` satisfies all goals.
     fn one_element(&self, goals: &[&Goal], chosen: Chosen<'_>, array: u32) -> bool {
+        let is_one = |child: u32| {
+            work::step(1);
+            self.elements.get(child as usize).is_some_and(|node| node.array == array)
+                && self.satisfied(goals, Chosen { element: child, outer: Some(&chosen) })
+        };
+        let inside = goals.iter().filter_map(|goal| match goal {
+            Goal::In(found) => Some(self.inside(found, chosen.element)),
+            _ => None,
+        });
+        if let Some(fewest) = inside.min_by_key(|found| found.len()) {
+            let mut before = None;
+            return fewest.iter().any(|element| {
+                let child = self.child_around(chosen.element, *element);
+                before.replace(child) != Some(child) && is_one(child)
+            });
+        }
         let end = self.end(chosen.element);
         let mut child = chosen.element + 1;
         while child < end {
-            work::step(1);
-            let Some(node) = self.elements.get(child as usize) else { return false };
-            if node.array == array && self.satisfied(goals, Chosen { element: child, outer: Some(&chosen) }) {
+            if is_one(child) {
                 return true;
             }
-            child = node.end.max(child + 1);
+            child = self.end(child).max(child + 1);
         }
         false
+    }
+
+    /// The element directly inside `outer` that is, or is around, one inside it.
+    fn child_around(&self, outer: u32, mut inner: u32) -> u32 {
+        while let Some(node) = self.elements.get(inner as usize)
+            && node.parent > outer
+        {
+            inner = node.parent;
+        }
+        inner
     }
 
     /// The goals reach into several arrays, so one of them is an `$or` that does: try its branches.

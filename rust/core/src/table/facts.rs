@@ -1,7 +1,10 @@
 //! Which predicates hold for one message. Each is evaluated when it is asked for.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::fields::FieldId;
@@ -29,6 +32,8 @@ pub(crate) struct Facts<'v, 'a> {
     pub(crate) known_in: FoundIn,
     /// A bit of 64 for each field that has values in arrays.
     in_arrays: OnceCell<u64>,
+    /// In which array elements predicates hold, of those that somebody asked about.
+    elements: OnceCell<RefCell<HashMap<PredicateId, Elements, RandomState>>>,
 }
 
 impl<'v, 'a> Facts<'v, 'a> {
@@ -49,6 +54,7 @@ impl<'v, 'a> Facts<'v, 'a> {
             known: Found::new(),
             known_in: FoundIn::new(),
             in_arrays: OnceCell::new(),
+            elements: OnceCell::new(),
         }
     }
 
@@ -73,6 +79,17 @@ impl<'v, 'a> Facts<'v, 'a> {
         let start = self.known_in.partition_point(|(known, _)| *known < id);
         let own = self.known_in.iter().skip(start).take_while(move |(known, _)| *known == id);
         own.map(|(_, element)| *element)
+    }
+
+    /// In which array elements a predicate holds, which is found out once.
+    pub(crate) fn remember(&self, id: PredicateId, elements: impl FnOnce() -> Elements) -> Elements {
+        let known = self.elements.get_or_init(RefCell::default);
+        if let Some(elements) = known.borrow().get(&id) {
+            return elements.clone();
+        }
+        let elements = elements();
+        known.borrow_mut().insert(id, elements.clone());
+        elements
     }
 
     /// Whether any scalar at its field satisfies a predicate, or its absence does.
@@ -153,6 +170,8 @@ impl<'v, 'a> Facts<'v, 'a> {
     }
 }
 
+/// Array elements, ascending, none twice; `None` where it does not matter which are chosen.
+pub(crate) type Elements = Option<Rc<[u32]>>;
 /// Predicates that hold.
 pub(crate) type Found = SmallVec<[PredicateId; 16]>;
 /// Predicates that hold, and for values in which array element.
