@@ -273,6 +273,7 @@ impl Solver<'_> {
         while let Some(node) = self.elements.get(inner as usize)
             && node.parent > outer
         {
+            work::step(1);
             inner = node.parent;
         }
         inner
@@ -360,14 +361,7 @@ impl Solver<'_> {
 
     /// The array directly inside `element` that holds `inner`.
     fn array_of(&self, element: u32, inner: u32) -> Option<u32> {
-        let mut child = element + 1;
-        loop {
-            let node = self.elements.get(child as usize)?;
-            if inner < node.end {
-                return Some(node.array);
-            }
-            child = node.end.max(child + 1);
-        }
+        self.elements.get(self.child_around(element, inner) as usize).map(|node| node.array)
     }
 }
 

@@ -32,8 +32,8 @@ pub(crate) struct Facts<'v, 'a> {
     pub(crate) known_in: FoundIn,
     /// A bit of 64 for each field that has values in arrays.
     in_arrays: OnceCell<u64>,
-    /// In which array elements predicates hold, of those that somebody asked about.
-    elements: OnceCell<RefCell<HashMap<PredicateId, Elements, RandomState>>>,
+    /// In which array elements predicates hold, of those that somebody asked about; by far the most messages have none.
+    elements: OnceCell<Box<Remembered>>,
 }
 
 impl<'v, 'a> Facts<'v, 'a> {
@@ -82,8 +82,9 @@ impl<'v, 'a> Facts<'v, 'a> {
     }
 
     /// In which array elements a predicate holds, which is found out once.
+    #[cold]
     pub(crate) fn remember(&self, id: PredicateId, elements: impl FnOnce() -> Elements) -> Elements {
-        let known = self.elements.get_or_init(RefCell::default);
+        let known = self.elements.get_or_init(Box::default);
         if let Some(elements) = known.borrow().get(&id) {
             return elements.clone();
         }
@@ -172,6 +173,7 @@ impl<'v, 'a> Facts<'v, 'a> {
 
 /// Array elements, ascending, none twice; `None` where it does not matter which are chosen.
 pub(crate) type Elements = Option<Rc<[u32]>>;
+type Remembered = RefCell<HashMap<PredicateId, Elements, RandomState>>;
 /// Predicates that hold.
 pub(crate) type Found = SmallVec<[PredicateId; 16]>;
 /// Predicates that hold, and for values in which array element.
