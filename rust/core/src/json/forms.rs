@@ -64,7 +64,7 @@ pub(super) struct Key {
 /// A value that is recorded, in one of its fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recorded {
-    /// As it is recorded, but that it begins behind the first of these tokens and ends behind the other.
+    /// As it is recorded, but that its offsets are counted from those of two tokens.
     pub(super) leaf: Leaf,
     pub(super) tokens: (u32, u32),
 }

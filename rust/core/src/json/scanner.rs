@@ -148,12 +148,15 @@ impl Scanner<'_, '_> {
         }
     }
 
-    /// Records what is in a document that is of a form but for its numbers and words. False: one of those is none, and
-    /// what was recorded means nothing.
+    /// Records what is in a document that is of a form but for its numbers and words. False: one of those is none,
+    /// or too many containers are nested, and what was recorded means nothing.
     ///
     /// See [`Forms`] for why there is no error.
     #[inline]
     fn by_form(&mut self, form: &Form, tokens: &Tokens<'_>) -> bool {
+        if form.depth > self.options.depth {
+            return false;
+        }
         self.leaves.extend(form.values.iter().map(|Recorded { leaf, tokens: (first, last) }| {
             let (start, end) = (leaf.start + tokens.pair(*first).0, leaf.end + tokens.pair(*last).0);
             Leaf { start, end, ..*leaf }
@@ -174,7 +177,7 @@ impl Scanner<'_, '_> {
             self.tell_escapes();
         }
         self.elements.extend_from_slice(&form.elements);
-        form.depth <= self.options.depth
+        true
     }
 
     /// Finds out which strings that were recorded have escapes.

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::by_length::ByLength;
+use super::by_length::{ByLength, last};
 use super::predicates::PredicateId;
 use super::sorted::Sorted;
 
@@ -115,10 +115,7 @@ pub(super) fn common<'t>(first: &'t [u8], last: &[u8]) -> &'t [u8] {
 /// The first eight bytes, those that are missing being 0.
 #[inline]
 fn start(text: &[u8]) -> u64 {
-    match text.first_chunk() {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => text.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)),
-    }
+    text.first_chunk().map_or_else(|| last(text, text.len()), |chunk| u64::from_le_bytes(*chunk))
 }
 
 #[cfg(test)]

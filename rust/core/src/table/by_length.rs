@@ -185,9 +185,9 @@ fn head(text: &[u8], from: usize) -> Head {
     }
 }
 
-/// The last bytes of a text, fewer than eight, followed by zeros.
+/// So many of the last bytes of a text, fewer than eight, followed by zeros.
 #[inline]
-fn last(text: &[u8], length: usize) -> u64 {
+pub(super) fn last(text: &[u8], length: usize) -> u64 {
     let shift = narrow(64 - 8 * length.min(8));
     if let Some(chunk) = text.last_chunk() {
         return u64::from_le_bytes(*chunk).checked_shr(shift).unwrap_or_default();

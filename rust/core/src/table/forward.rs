@@ -335,13 +335,7 @@ impl Guards {
     #[inline]
     fn begins(&self, text: &str, predicates: &Predicates, out: &mut Found) {
         self.prefixes.prefixes(text.as_bytes(), |id, enough| {
-            work::step(1);
-            if !enough {
-                predicates.fetch(id);
-            }
-            if enough || predicates.goes_on(id, text) {
-                out.push(id);
-            }
+            candidate(id, enough, predicates, out, || predicates.goes_on(id, text));
         });
     }
 
@@ -366,26 +360,17 @@ impl Guards {
             Seen::String(text) => {
                 self.begins(text, predicates, out);
                 let bytes = text.as_bytes();
-                // Wildcards and regular expressions are found by a part of them only.
-                let mut candidate = |id, enough: bool| {
-                    work::step(1);
-                    if !enough {
-                        predicates.fetch(id);
-                    }
-                    if enough || holds(id) {
-                        out.push(id);
-                    }
-                };
-                self.suffixes.suffixes(bytes, &mut candidate);
-                self.inner.find(bytes, |id| candidate(id, false));
+                let mut found = |id, enough| candidate(id, enough, predicates, out, || holds(id));
+                self.suffixes.suffixes(bytes, &mut found);
+                self.inner.find(bytes, |id| found(id, false));
                 if let Some(longest) = self.folded_prefixes.longest() {
                     let start: String = text.chars().take(longest).map(fold).collect();
-                    self.folded_prefixes.prefixes(start.as_bytes(), &mut candidate);
+                    self.folded_prefixes.prefixes(start.as_bytes(), &mut found);
                 }
                 if let Some(longest) = self.folded_suffixes.longest() {
                     let end: Vec<char> = text.chars().rev().take(longest).map(fold).collect();
                     let end: String = end.into_iter().rev().collect();
-                    self.folded_suffixes.suffixes(end.as_bytes(), &mut candidate);
+                    self.folded_suffixes.suffixes(end.as_bytes(), &mut found);
                 }
                 // A folding can be a third of the length of what it stands for, or the other way round.
                 if !self.ignoring_case.is_empty() && text.len() <= 3 * self.longest_folded {
@@ -405,6 +390,25 @@ impl Guards {
             }
             Seen::Null | Seen::Bool(_) => {}
         }
+    }
+}
+
+/// Adds a guard that was found by a part of a text, if that is enough or it holds: wildcards and regular expressions are
+/// found by a part of them only.
+#[inline]
+fn candidate(
+    id: PredicateId,
+    enough: bool,
+    predicates: &Predicates,
+    out: &mut Found,
+    holds: impl FnOnce() -> bool,
+) {
+    work::step(1);
+    if !enough {
+        predicates.fetch(id);
+    }
+    if enough || holds() {
+        out.push(id);
     }
 }
 

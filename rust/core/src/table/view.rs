@@ -181,22 +181,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// All values at a field, containers included, in the order of the message.
-    pub(crate) fn entries(&self, field: FieldId) -> impl Iterator<Item = Entry<'a>> {
-        let (leaves, entries) =
-            if self.chains.is_some() { (&[][..], &[][..]) } else { (self.document.leaves, self.entries) };
-        let leaves = leaves.iter().filter(move |leaf| leaf.field == field);
-        let entries = entries.iter().filter(move |entry| entry.field == field).copied();
-        let mut at = self.chains.map_or(NONE, |chains| chains.first(field));
-        let many = std::iter::from_fn(move || {
-            let entry = self.get(at as usize)?;
-            at = self.chains?.next.get(at as usize).copied().unwrap_or(NONE);
-            Some(entry)
-        });
-        leaves.map(|leaf| self.document.entry(leaf)).chain(entries).chain(many)
-    }
-
-    /// Whether some value at a field, containers included, is what is asked for.
+    /// Whether some value at a field, containers included, is what is asked for. They are shown in the order of the message.
     #[inline]
     pub(crate) fn any(&self, field: FieldId, mut is: impl FnMut(&Entry<'a>) -> bool) -> bool {
         let Some(chains) = self.chains else {
@@ -231,9 +216,14 @@ impl<'a> View<'a> {
     /// The values at a field as JSON text, shortened; `None` where there are none.
     pub(crate) fn shown(&self, field: FieldId) -> Option<String> {
         const COUNT: usize = 4;
-        let scalars: Vec<Entry<'_>> = self.entries(field).filter(Entry::is_scalar).collect();
+        let (mut first, mut scalars) = (None, Vec::new());
+        self.any(field, |entry| {
+            first = first.or(Some(*entry));
+            scalars.extend(entry.is_scalar().then_some(*entry));
+            false
+        });
         match scalars.as_slice() {
-            [] => self.entries(field).next().map(|entry| entry.shown()),
+            [] => first.map(|entry| entry.shown()),
             [one] => Some(one.shown()),
             many => {
                 let mut out = String::from("[");

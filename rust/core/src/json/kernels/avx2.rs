@@ -8,7 +8,9 @@ use std::arch::x86_64::{
 };
 use std::cell::Cell;
 
-use super::masks::{CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, pad};
+use super::masks::{
+    Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, pad,
+};
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
@@ -40,7 +42,6 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any.get()) == 0 }
@@ -65,16 +66,11 @@ pub(super) fn strings(bytes: [__m256i; 2]) -> Strings {
     }
 }
 
-// A shuffle looks the low four bits of each byte up, or gives 0 for a byte above 0x7F. The byte belongs to a
-// class if what it finds is the byte: no two of a class share their low four bits. For 0 it must not find 0.
-const SPACE: [u8; 16] = [b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0];
-const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
-const ESCAPE: [u8; 16] = [1, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
-
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn structure(bytes: [__m256i; 2]) -> Structure {
     Structure {
+        // A shuffle gives 0 for a byte above 0x7F.
         space: mask(bytes.map(|bytes| equal(_mm256_shuffle_epi8(table(SPACE), bytes), bytes))),
         operator: mask(bytes.map(|bytes| {
             // See `Structure::operator`.
@@ -86,7 +82,6 @@ pub(super) fn structure(bytes: [__m256i; 2]) -> Structure {
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn escapes(bytes: [__m256i; 2]) -> u64 {
-    // The `r` shares its low four bits with the `b`.
     let found = |bytes| equal(_mm256_shuffle_epi8(table(ESCAPE), bytes), bytes);
     mask(bytes.map(|bytes| or(found(bytes), is(bytes, b'r'))))
 }

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 use std::cell::Cell;
 
 use super::avx2::parity;
-use super::masks::{CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with};
+use super::masks::{Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with};
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
 
@@ -43,7 +43,6 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
         list: |_: &[u8; BLOCK], bytes, mask, at, room: &mut Room<'_>| list(bytes, mask, at, room),
-        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm512_movepi8_mask(any.get()) == 0 }

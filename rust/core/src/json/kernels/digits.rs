@@ -48,23 +48,15 @@ fn sse2(bytes: &[u8; SPAN]) -> u32 {
 #[cfg(target_arch = "aarch64")]
 #[inline]
 #[target_feature(enable = "neon")]
+#[expect(clippy::cast_possible_truncation)] // The upper half is 0.
 fn neon(bytes: &[u8; SPAN]) -> u32 {
-    use std::arch::aarch64::{
-        vandq_u8, vcgtq_u8, vdupq_n_u8, vdupq_n_u64, vgetq_lane_u32, vld1q_u8, vpaddq_u8,
-        vreinterpretq_u8_u64, vreinterpretq_u32_u8, vsubq_u8,
-    };
+    use std::arch::aarch64::{vcgtq_u8, vdupq_n_u8, vld1q_u8, vsubq_u8};
     let at = bytes.as_ptr();
     // SAFETY: 32 bytes can be read there, and a load of bytes asks for no more than its 16.
     let halves = unsafe { [vld1q_u8(at), vld1q_u8(at.add(16))] };
-    let places = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
-    let [low, high] = halves.map(|bytes| {
-        let others = vcgtq_u8(vsubq_u8(bytes, vdupq_n_u8(b'0')), vdupq_n_u8(9));
-        vandq_u8(others, places)
-    });
-    // Adding neighbours three times gathers the bits of eight bytes in one.
-    let halves = vpaddq_u8(low, high);
-    let quarters = vpaddq_u8(halves, halves);
-    vgetq_lane_u32::<0>(vreinterpretq_u32_u8(vpaddq_u8(quarters, quarters)))
+    let [low, high] = halves.map(|bytes| vcgtq_u8(vsubq_u8(bytes, vdupq_n_u8(b'0')), vdupq_n_u8(9)));
+    let none = vdupq_n_u8(0);
+    super::neon::mask([low, high, none, none]) as u32
 }
 
 #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]

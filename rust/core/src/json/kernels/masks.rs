@@ -12,9 +12,9 @@ const MOST: usize = 256;
 /// How many tokens there must be room for: a block's, and what is written too much.
 pub(super) const ROOM: usize = BLOCK + 8;
 
-/// `Classify::calm` where to ask is much cheaper than to get masks. After one block, text with short lines would
-/// often be taken for calm.
-pub(super) const CALM: usize = 3;
+/// After how many blocks within a string that have no escape it is worth asking whether one is quiet. After one, text with
+/// short lines would often be taken for calm.
+const CALM: usize = 3;
 
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
@@ -49,6 +49,17 @@ pub(super) struct Unicode {
     pub(super) d: u64,
 }
 
+// For kernels that look the low four bits of bytes up: a byte belongs to a class if what it finds is the byte. No two of a
+// class share their low four bits, and 0 does not find 0.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) const SPACE: [u8; 16] = [b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0];
+/// With the bit 0x20 set, see [`Structure::operator`].
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
+/// Without `r`, which shares its low four bits with `b`.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) const ESCAPE: [u8; 16] = [1, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
+
 /// A kernel: what it finds out about the bytes `B` of a block. Each is asked for only where it is needed.
 pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W> {
     /// The bytes of a block.
@@ -69,8 +80,6 @@ pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W> {
     pub(super) parity: P,
     /// Writes the offset and the byte of each bit of a mask that is at an offset; returns how many.
     pub(super) list: W,
-    /// After how many blocks within a string that have no escape it is worth asking whether one is `quiet`.
-    pub(super) calm: usize,
 }
 
 /// Where the tokens of a block are listed.
@@ -241,7 +250,7 @@ where
     let mut passed = 0;
     for block in blocks {
         let bytes = (classify.load)(block);
-        if calm >= classify.calm {
+        if calm >= CALM {
             if (classify.quiet)(bytes) {
                 passed += 1;
                 continue;

@@ -8,7 +8,8 @@ use std::arch::aarch64::{
 use std::cell::Cell;
 
 use super::masks::{
-    CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
+    Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, list,
+    pad, parity,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
@@ -34,7 +35,6 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls: |bytes| controls(bytes),
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: vmaxvq_u8(any.get()) < 0x80 }
@@ -57,12 +57,6 @@ pub(super) fn strings(bytes: [uint8x16_t; 4]) -> Strings {
     }
 }
 
-// A table has a byte for each value of the low four bits. A byte belongs to a class if what it finds is the byte: no
-// two of a class share their low four bits. For 0 it must not find 0.
-const SPACE: [u8; 16] = [b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0];
-const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
-const ESCAPE: [u8; 16] = [1, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
-
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn structure(bytes: [uint8x16_t; 4]) -> Structure {
@@ -79,7 +73,6 @@ pub(super) fn structure(bytes: [uint8x16_t; 4]) -> Structure {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn escapes(bytes: [uint8x16_t; 4]) -> u64 {
-    // The `r` shares its low four bits with the `b`.
     let escape = table(&ESCAPE);
     mask(bytes.map(|bytes| vorrq_u8(vceqq_u8(find(escape, bytes), bytes), is(bytes, b'r'))))
 }
@@ -147,7 +140,7 @@ fn least(bytes: [uint8x16_t; 4]) -> u8 {
 /// A bit for each byte that is all ones, the others being 0.
 #[inline]
 #[target_feature(enable = "neon")]
-fn mask(bytes: [uint8x16_t; 4]) -> u64 {
+pub(super) fn mask(bytes: [uint8x16_t; 4]) -> u64 {
     // Each byte keeps the bit of its place among eight; adding neighbours three times gathers them.
     let places = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
     let [a, b, c, d] = bytes.map(|bytes| vandq_u8(bytes, places));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::masks::{
-    CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
+    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
@@ -26,7 +26,6 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls,
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: any.get() < 0x80 }

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 use std::cell::Cell;
 
 use super::masks::{
-    CALM, Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
+    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled};
@@ -33,7 +33,6 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls: |bytes| controls(bytes),
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        calm: CALM,
     };
     let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm_movemask_epi8(any.get()) == 0 }
