@@ -13,6 +13,25 @@ const CLAMP: i64 = 4_000_000_000_000_000_000;
 /// The largest exponent (either sign) of a number in a pattern.
 pub const MAX_EXPONENT: i64 = 1_000_000_000_000_000_000;
 
+/// The rank of 0.
+const ZERO: u64 = 1 << 63;
+/// How many digits a rank tells.
+const RANKED: usize = 15;
+/// Exponents from here on are told by comparing values.
+const LARGE: i64 = 2046;
+/// Powers of ten.
+const POWERS: [u64; RANKED] = {
+    let mut powers = [1; RANKED];
+    let mut rest: &mut [u64] = &mut powers;
+    let mut power = 1;
+    while let Some((first, others)) = rest.split_first_mut() {
+        *first = power;
+        power *= 10;
+        rest = others;
+    }
+    powers
+};
+
 /// A number as sign, significant digits and exponent: `0.d₁d₂d₃… × 10^exponent`, with neither leading nor
 /// trailing zero digits. `7`, `7.0` and `70e-1` are the same value, and `1e999999999` takes one digit.
 ///
@@ -112,21 +131,31 @@ impl Decimal {
     /// A number that sorts as the value does, and whether that says all of the value: of those that share a number, at most
     /// one is exact in this way, and the others are further from 0.
     pub(crate) fn rank(&self) -> (u64, bool) {
-        const ZERO: u64 = 1 << 63;
-        const DIGITS: usize = 15;
-        /// Exponents from here on are told by comparing values.
-        const LARGE: i64 = 2046;
         if self.digits.is_empty() {
             return (ZERO, true);
         }
         let exponent = self.exponent.clamp(-LARGE, LARGE);
         let is_large = exponent.abs() == LARGE;
         let digit = |at: usize| self.digits.get(at).map_or(0, |digit| u64::from(digit & 15));
-        let digits = if is_large { 0 } else { (0..DIGITS).fold(0, |sum, at| 10 * sum + digit(at)) };
-        // Twelve bits and fifty.
-        let magnitude = (exponent + LARGE + 1).unsigned_abs() << 50 | digits;
+        let digits = if is_large { 0 } else { (0..RANKED).fold(0, |sum, at| 10 * sum + digit(at)) };
+        let magnitude = magnitude(exponent, digits);
         let rank = if self.negative { ZERO - magnitude } else { ZERO + magnitude };
-        (rank, !is_large && self.digits.len() <= DIGITS)
+        (rank, !is_large && self.digits.len() <= RANKED)
+    }
+
+    /// The rank of a number, without reading all of it, if it is a count, as most numbers of messages are; exact then.
+    #[inline]
+    pub(crate) fn plain_rank(text: &str) -> Option<u64> {
+        let digits = text.as_bytes();
+        if digits.first() == Some(&b'0') {
+            return None;
+        }
+        let fill = POWERS.get(RANKED.checked_sub(digits.len())?)?;
+        let (value, is_count) = digits.iter().fold((0, !digits.is_empty()), |(value, is_count), byte| {
+            (10 * value + u64::from(byte & 15), is_count & byte.is_ascii_digit())
+        });
+        let exponent = i64::try_from(digits.len()).ok()?;
+        is_count.then(|| ZERO + magnitude(exponent, value * fill))
     }
 
     /// Bytes that equal values share and others do not.
@@ -151,6 +180,12 @@ impl Decimal {
     fn magnitude(&self, other: &Self) -> Ordering {
         self.exponent.cmp(&other.exponent).then_with(|| self.digits.cmp(&other.digits))
     }
+}
+
+/// Twelve bits and fifty.
+#[inline]
+fn magnitude(exponent: i64, digits: u64) -> u64 {
+    (exponent + LARGE + 1).unsigned_abs() << 50 | digits
 }
 
 /// `exponent` moved by a count of digits, clamped.
@@ -331,6 +366,14 @@ mod tests {
             prop_assert!(order == a.cmp(&b) || order.is_eq() && !(is_exact && other_is_exact), "{a} {b}");
             if order.is_eq() && is_exact && !other_is_exact {
                 prop_assert_eq!(a < b, !a.is_negative(), "{} {}", a, b);
+            }
+        }
+
+        #[test]
+        fn plain_ranks_are_ranks(text in prop_oneof!["[0-9]{0,18}", "-?[0-9]{1,3}([.eE][0-9]{1,2})?", "[1-9]0{0,17}"]) {
+            match Decimal::plain_rank(&text) {
+                Some(rank) => prop_assert_eq!((rank, true), d(&text).rank()),
+                None => prop_assert!(text.len() > RANKED || text.starts_with('0') || text.parse::<u64>().is_err()),
             }
         }
 

@@ -348,6 +348,11 @@ impl Guards {
         if self.only_equalities {
             return;
         }
+        let look = |out: &mut Found| self.numeric.find(entry.text, out);
+        // What is tried one by one asks for the number itself.
+        if entry.kind == Kind::Number && self.rest.is_empty() {
+            return look(out);
+        }
         let Some(seen) = entry.seen() else { return };
         let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(&seen));
         for id in &self.rest {
@@ -356,7 +361,7 @@ impl Guards {
             }
         }
         match &seen {
-            Seen::Number(number) => self.numeric.find(number, out),
+            Seen::Number(_) => look(out),
             Seen::String(text) => {
                 self.begins(text, predicates, out);
                 let bytes = text.as_bytes();

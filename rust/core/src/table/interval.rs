@@ -90,9 +90,9 @@ impl Intervals {
         self.ranges.iter().map(|range| range.id)
     }
 
-    /// Adds the predicates of all ranges that hold `number`.
-    pub(crate) fn find(&self, number: &Decimal, out: &mut Found) {
-        let at = self.point_of(number);
+    /// Adds the predicates of all ranges that hold a number, which is as JSON writes it.
+    pub(crate) fn find(&self, number: &str, out: &mut Found) {
+        let Some(at) = self.point_of(number) else { return };
         if let Some(&there) = self.points.get(at as usize) {
             if there & OTHER != 0 {
                 out.push(there);
@@ -121,20 +121,25 @@ impl Intervals {
         }
     }
 
-    /// The point on which a number is.
-    fn point_of(&self, number: &Decimal) -> u32 {
-        let (rank, is_exact) = number.rank();
+    /// The point on which a number is. What will be looked at next comes from memory meanwhile.
+    fn point_of(&self, number: &str) -> Option<u32> {
+        let plain = Decimal::plain_rank(number).filter(|_| self.bounds.is_empty());
+        let decimal = if plain.is_some() { None } else { Some(Decimal::parse(number)?) };
+        let (rank, is_exact) =
+            plain.map_or_else(|| decimal.as_ref().map(Decimal::rank), |rank| Some((rank, true)))?;
         let first = self.ranks.first_from(rank, &self.points, 2);
         if self.ranks.get(first) != Some(rank) {
-            return point(first, false);
+            return Some(point(first, false));
         }
         if self.bounds.is_empty() {
             // A number that is not exact is a little further from 0 than the bound.
-            return point(first + usize::from(!is_exact && !number.is_negative()), is_exact);
+            let is_behind = !is_exact && decimal.is_some_and(|number| !number.is_negative());
+            return Some(point(first + usize::from(is_behind), is_exact));
         }
+        let number = decimal?;
         let behind = self.bounds.get(first..).unwrap_or_default();
-        let at = first + behind.partition_point(|bound| bound < number);
-        point(at, self.bounds.get(at) == Some(number))
+        let at = first + behind.partition_point(|bound| *bound < number);
+        Some(point(at, self.bounds.get(at) == Some(&number)))
     }
 }
 
@@ -251,11 +256,11 @@ mod tests {
             });
             let intervals = Intervals::build(numeric);
             let form = if number % 2 == 0 { form } else { other_form };
-            let number = Decimal::parse(&written(number.into(), half, form)).unwrap();
+            let number = written(number.into(), half, form);
             let mut found = SmallVec::new();
             intervals.find(&number, &mut found);
             found.sort_unstable();
-            let seen = crate::pattern::Seen::Number(number);
+            let seen = crate::pattern::Seen::Number(Decimal::parse(&number).unwrap());
             prop_assert!(intervals.depth() >= found.len());
             let expected: Vec<u32> = (OTHER..).zip(&predicates).filter(|(_, p)| p.matches(&seen)).map(|(id, _)| id).collect();
             prop_assert_eq!(found.to_vec(), expected);
