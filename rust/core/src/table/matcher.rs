@@ -217,13 +217,15 @@ impl Matcher {
     /// Where `body` is not valid JSON.
     pub fn first_marked(&self, body: &[u8]) -> Result<Option<Found>, json::Refused> {
         self.with_view(body, |view| {
-            let first = |layer: &Option<Layer>| layer.as_ref()?.first(view);
             let [base, over @ ..] = &self.layers;
-            let changed = over.iter().filter_map(first).min_by_key(|found| found.number);
-            match (first(base), changed) {
-                (Some(one), Some(other)) if other.number < one.number => Some(other),
-                (one, other) => one.or(other),
+            let mut found = base.as_ref().and_then(|layer| layer.first(view));
+            for layer in over.iter().flatten() {
+                let other = layer.first(view);
+                if other.is_some_and(|other| found.is_none_or(|found| other.number < found.number)) {
+                    found = other;
+                }
             }
+            found
         })
     }
 
@@ -296,6 +298,8 @@ impl Matcher {
         Cost { rules: self.len(), dear }
     }
 
+    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    #[inline(always)]
     fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, json::Refused> {
         Workspace::lend(|workspace| {
             let (document, chains) = workspace.read(body, &self.trie, self.options)?;

@@ -62,7 +62,9 @@ struct Head {
 }
 
 impl Chains {
-    fn link(&mut self, fields: impl Iterator<Item = FieldId>) {
+    #[inline(never)]
+    fn link(&mut self, document: Document<'_>, entries: &[Entry<'_>]) {
+        let fields = places(document, entries).map(|(field, _)| field);
         self.message = self.message.wrapping_add(1);
         if self.message == 0 {
             self.heads.clear();
@@ -139,10 +141,11 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> View<'a> {
-    #[inline]
+    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    #[inline(always)]
     pub(crate) fn new(document: Document<'a>, entries: &'a [Entry<'a>], chains: &'a mut Chains) -> Self {
         let chains = (document.leaves.len() + entries.len() > FEW).then(|| {
-            chains.link(places(document, entries).map(|(field, _)| field));
+            chains.link(document, entries);
             &*chains
         });
         Self { document, entries, chains, elements: document.elements }

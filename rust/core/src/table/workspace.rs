@@ -37,6 +37,8 @@ pub(crate) struct Document<'a> {
 
 impl Workspace {
     /// Lends this thread's workspace.
+    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    #[inline(always)]
     pub(crate) fn lend<T>(work: impl FnOnce(&mut Self) -> T) -> T {
         let mut workspace = IDLE.take().unwrap_or_default();
         let result = work(&mut workspace);
@@ -45,6 +47,8 @@ impl Workspace {
     }
 
     /// Scans `body`, all of which must be valid JSON.
+    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    #[inline(always)]
     pub(crate) fn read<'a>(
         &'a mut self,
         body: &'a [u8],
