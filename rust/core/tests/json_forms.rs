@@ -48,12 +48,16 @@ fn value() -> impl Strategy<Value = String> {
         Just("\"a\\nb\"".to_owned()),
         Just("{}".to_owned()),
         Just("[ ]".to_owned()),
+        Just("[1, 2,\n3.5e2]".to_owned()),
     ];
     leaf.prop_recursive(4, 40, 6, move |inner| {
         let member = (key.clone(), inner.clone()).prop_map(|(key, value)| format!("\"{key}\": {value}"));
         prop_oneof![
             prop::collection::vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
-            prop::collection::vec(member, 0..6).prop_map(|members| format!("{{{}}}", members.join(", "))),
+            prop::collection::vec(member.clone(), 0..6)
+                .prop_map(|members| format!("{{{}}}", members.join(", "))),
+            prop::collection::vec(member, 0..4)
+                .prop_map(|members| format!("{{\n\t{}\n}}", members.join(",\n\t"))),
         ]
     })
 }
@@ -87,7 +91,7 @@ proptest! {
         turns in prop::collection::vec(
             (
                 any::<prop::sample::Index>(),
-                prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select("09azb{}[],:\" \\\u{0}é".chars().collect::<Vec<_>>())), 0..3),
+                prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select("09azb{}[],:\" \\\u{0}é\n\t\u{1}".chars().collect::<Vec<_>>())), 0..3),
                 prop::bool::weighted(0.1),
                 prop::sample::select(vec![128, 128, 128, 2]),
             ),

@@ -150,7 +150,8 @@ fn matches(pattern: &Pattern, body: &[u8]) -> bool {
 
 fn run(input: &mut Unstructured<'_>) -> Result<()> {
     // More than a list that is evaluated as it is: the index parts them.
-    let trees = (0..=input.int_in_range(0..=15)?).map(|_| pattern(input, 3)).collect::<Result<Vec<Json>>>()?;
+    let trees =
+        (0..=input.int_in_range(0..=15)?).map(|_| pattern(input, 3)).collect::<Result<Vec<Json>>>()?;
     let document = if input.ratio(1, 32)? { document(input, 4)? } else { object(input, 4)? };
     let body = document.to_string().into_bytes();
     let rules: Vec<(&Json, Pattern)> = trees.iter().filter_map(|tree| Some((tree, parse(tree)?))).collect();

@@ -162,7 +162,8 @@ fuzz_target!(|data: &[u8]| {
         fields.push((b"content-length".to_vec(), body.len().to_string().into_bytes()));
     }
     let is_key = |(name, value): &(Vec<u8>, Vec<u8>)| {
-        FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes())) && value.trim_ascii().ends_with(b"key")
+        FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field.as_bytes()))
+            && value.trim_ascii().ends_with(b"key")
     };
     let pairs = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
     assert!(KEYS.admit(pairs).is_err() || fields.iter().any(is_key));
@@ -193,7 +194,8 @@ fuzz_target!(|data: &[u8]| {
     for &cluster in &plan.clusters {
         let at = EndpointAt { cluster, endpoint: 0 };
         let length = body.len() as u64;
-        let head = SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5), &ids).unwrap().unwrap();
+        let head =
+            SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5), &ids).unwrap().unwrap();
         let mut slots = [httparse::EMPTY_HEADER; 8192];
         let mut parsed = httparse::Request::new(&mut slots);
         assert_eq!(parsed.parse(&head), Ok(httparse::Status::Complete(head.len())));

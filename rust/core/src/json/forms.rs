@@ -1,78 +1,109 @@
-//! Documents of one form: the same keys in the same order, with values of the same types, but whatever they are.
+//! Documents of one form: the same bytes before, between and behind their values, which are strings, numbers and words, be
+//! those what they may.
 //!
-//! Most documents are of a form that was met before. Such a one is not walked through: its tokens are compared with
-//! the form's, all at once, then its keys, and what is to be recorded is where the form says; nothing is looked up. A
-//! document whose tokens and keys are those of a valid one, in their order, is valid itself but for its numbers and
-//! words, which are read. One that is of no known form is walked through, which finds what is wrong, if anything is.
+//! Most documents are of a form that was met before: a program writes the same keys in the same order with the same whitespace.
+//! Such a document is not read token by token. All that is looked for in it are the quotes of its strings, and everything
+//! else is compared with the form: a piece of a literal stands a fixed number of bytes from a quote, or from the end
+//! of the number before it. A document that has no other quotes than the form, no control characters but as many as there are in
+//! the literals, no escape that is wrong, and the literals of a valid document in their places, is valid itself but for
+//! its numbers and words, which are read. What is to be recorded is where the form says; nothing is looked up. One that is of
+//! no known form is walked through, which finds what is wrong, if anything is.
 //!
-//! Forms are learned from documents that were walked through and whose tokens are all in the list at once. What
+//! Forms are learned from documents that were walked through and whose tokens were all in the list at once. What
 //! documents can make this do is bounded: how large all forms are, how many a document is compared with, how often
 //! one is learned, and how often documents are compared in vain.
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
-use super::kernels::Tokens;
+use super::kernels::{EARLY, Tokens};
 use super::probe::words_at;
 use super::trie::PathTrie;
-use super::{Element, Leaf};
+use super::{Element, Leaf, narrow, scalar};
 
 /// How many bytes all forms may take.
-const MOST: usize = 1 << 18;
-/// How many forms may have as many tokens as each other.
+pub(super) const MOST: usize = 1 << 18;
+/// How many forms may have as many quotes as each other.
 const CHOICES: usize = 8;
-/// After how many documents in a row that were of no known form some are not tried.
-const PATIENCE: u32 = 4;
-/// How many are not tried then at most.
+/// How many ways to begin there may be among them: a document that begins otherwise is not looked at.
+const HEADS: usize = 8;
+/// All of the documents that were tried lately; and how much of that has to have been of known forms, for the others were looked
+/// at in vain: where it is less, some are not tried.
+const FULL: u32 = 1 << 16;
+const ENOUGH: u32 = FULL / 5 * 3;
+/// How many documents are lately, more or less.
+const STEP: u32 = 8;
+/// How many are not tried then.
+const SHORTEST: u32 = 8;
 const LONGEST: u32 = 64;
+/// How many forms may be learned before one of them comes again, and after how many documents of no known form another one may.
+const LESSONS: u32 = 8;
+const AGAIN: u32 = 16;
 /// After how many documents that were tried in vain all forms are forgotten, if there is no room for another.
 const OUTDATED: u32 = 256;
 
 /// What a document of some form is made of.
+///
+/// Its *marks* are its quotes, its first byte, and the ends of its scalars, in this order.
 #[derive(Clone, Debug)]
 pub(super) struct Form {
-    /// The kinds of its tokens, and which of their bits count: none of a scalar's, whose first byte may be another.
-    /// Behind them are some that do not count, so that there are whole vectors of them.
-    pub(super) kinds: Vec<u8>,
-    pub(super) masks: Vec<u8>,
-    /// How many of those are tokens.
-    pub(super) length: usize,
-    pub(super) keys: Vec<Key>,
+    /// The literals that are found by quotes, and one at the beginning.
+    pub(super) pieces: Vec<Piece>,
+    /// Those that are found by the end of a scalar before them.
+    pub(super) more_pieces: Vec<Piece>,
+    pub(super) quotes: usize,
+    /// How many control characters are in all literals, and how many bytes.
+    pub(super) controls: usize,
+    pub(super) bytes: usize,
+    /// Where the first literal starts and the last one ends.
+    pub(super) start: Spot,
+    pub(super) end: Spot,
     /// What is recorded, in that order.
     pub(super) values: Vec<Recorded>,
     /// The numbers and words, recorded or not.
     pub(super) scalars: Vec<Scalar>,
-    /// The tokens between which all strings are that are recorded.
+    /// The marks between which all strings are that are recorded.
     pub(super) strings: (u32, u32),
     pub(super) elements: Vec<Element>,
     /// How many containers are nested.
     pub(super) depth: usize,
+    /// Whether another document was of it.
+    pub(super) was_met: bool,
 }
 
-/// At most 16 bytes of a key.
+/// A place in all documents of a form.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
+pub(super) struct Spot {
+    pub(super) mark: u32,
+    /// How many bytes behind that it is; before it, if they wrap around.
+    pub(super) behind: u32,
+}
+
+/// At most 16 bytes of a literal.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
     pub(super) words: (u64, u64),
     /// Which bits of those count.
     pub(super) filled: (u64, u64),
-    /// Number of the token that opens the key.
-    pub(super) token: u32,
-    /// How far behind that they are, and how far the one that closes the key is.
-    pub(super) from: u16,
-    pub(super) end: u16,
+    pub(super) at: Spot,
 }
 
 /// A value that is recorded, in one of its fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recorded {
-    /// As it is recorded, but that its offsets are counted from those of two tokens.
+    /// As it is recorded, but that its offsets are counted from two marks, as in a [`Spot`].
     pub(super) leaf: Leaf,
-    pub(super) tokens: (u32, u32),
+    pub(super) marks: (u32, u32),
 }
 
 /// A number or word.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scalar {
-    pub(super) token: u32,
+    pub(super) at: Spot,
+    /// Where the literal behind it is, if that is found by a quote.
+    pub(super) next: Option<Spot>,
+    /// Up to where what is found by its end is in [`Form::more_pieces`].
+    pub(super) pieces: u32,
     /// Which values of the form it is.
     pub(super) values: (u32, u32),
 }
@@ -81,48 +112,117 @@ pub(super) struct Scalar {
 #[derive(Debug, Default)]
 pub(super) struct Forms {
     list: Vec<Form>,
-    /// Which have so many tokens.
-    by_length: HashMap<usize, Vec<usize>>,
+    /// Which have so many quotes.
+    by_quotes: HashMap<usize, Vec<usize>>,
     /// How many bytes all take.
     size: usize,
     /// Which one the last document was of.
     last: usize,
+    /// The first up to eight bytes of them, and which bits of those count.
+    heads: SmallVec<[(u64, u64); HEADS]>,
     /// By which trie they were learned.
     trie: u64,
     /// How many documents in a row were of none, of those that were tried.
     misses: u32,
     /// How many were in all.
     unknown: u32,
+    /// How much of [`FULL`] was of known forms lately.
+    luck: u32,
+    /// How many may be learned.
+    lessons: u32,
     /// How many documents will not be tried.
     skip: u32,
     /// Whether this one is.
     is_tried: bool,
 }
 
+impl Spot {
+    /// Where it is in a document that has these marks.
+    #[inline(always)]
+    fn of(self, marks: &Tokens<'_>) -> usize {
+        marks.early(self.mark).wrapping_add(self.behind) as usize
+    }
+}
+
+impl Piece {
+    /// Not 0 if a document has another one.
+    #[inline(always)]
+    fn differs(&self, body: &[u8], marks: &Tokens<'_>) -> u64 {
+        let (low, high) = words_at(body, self.at.of(marks));
+        (low ^ self.words.0) & self.filled.0 | (high ^ self.words.1) & self.filled.1
+    }
+}
+
+/// Whether a document has all of these pieces. No branch for each: nearly always it has.
+#[inline(always)]
+fn has_all(pieces: &[Piece], body: &[u8], marks: &Tokens<'_>) -> bool {
+    pieces.iter().fold(0, |others, piece| others | piece.differs(body, marks)) == 0
+}
+
 impl Form {
-    /// Whether this is the form of a document but for its numbers and words, `tokens` being all it has.
+    /// Whether this is the form of a document but for its numbers and words and what is behind those, `marks` being all its
+    /// quotes and its first byte.
     #[inline]
-    fn is(&self, body: &[u8], tokens: &Tokens<'_>) -> bool {
-        if tokens.len() != self.length || !tokens.are(&self.kinds, &self.masks) {
+    fn is(&self, body: &[u8], marks: &Tokens<'_>, controls: usize) -> bool {
+        // What is compared is no more than there is of the document.
+        marks.len() == self.quotes
+            && controls == self.controls
+            && body.len() >= self.bytes
+            && self.start.of(marks) == 0
+            && has_all(&self.pieces, body, marks)
+    }
+
+    /// Records what is in a document that is of this form but for its numbers and words, `marks` being all its quotes and its
+    /// first byte. False: one of those is none, or behind it is something else, and what was recorded means nothing.
+    #[inline]
+    pub(super) fn record(&self, body: &[u8], marks: &mut Tokens<'_>, leaves: &mut Vec<Leaf>) -> bool {
+        let mut compared = 0;
+        for (scalar, number) in self.scalars.iter().zip(1..) {
+            let at = scalar.at.of(marks);
+            let next = scalar.next.map_or(usize::MAX, |next| next.of(marks));
+            let Ok(Some((end, _))) = scalar::end(body, at, next) else { return false };
+            marks.set(narrow(self.quotes) + number, narrow(end));
+            if scalar.next.is_some() {
+                if end != next {
+                    return false;
+                }
+                continue;
+            }
+            let until = scalar.pieces as usize;
+            if !has_all(self.more_pieces.get(compared..until).unwrap_or_default(), body, marks) {
+                return false;
+            }
+            compared = until;
+        }
+        if self.end.of(marks) != body.len() {
             return false;
         }
-        // No branch for each: nearly always all are the same.
-        let differences = self.keys.iter().fold(0, |others, key| {
-            let (quote, end) = tokens.pair(key.token);
-            let (low, high) = words_at(body, quote as usize + key.from as usize);
-            let words = (low ^ key.words.0) & key.filled.0 | (high ^ key.words.1) & key.filled.1;
-            others | words | u64::from((end - quote) ^ u32::from(key.end))
-        });
-        differences == 0
+        let first = leaves.len();
+        leaves.extend(self.values.iter().map(|Recorded { leaf, marks: (start, end) }| {
+            let (start, end) =
+                (marks.early(*start).wrapping_add(leaf.start), marks.early(*end).wrapping_add(leaf.end));
+            Leaf { start, end, ..*leaf }
+        }));
+        for scalar in &self.scalars {
+            let (from, behind) = scalar.values;
+            for leaf in leaves.get_mut(first + from as usize..first + behind as usize).into_iter().flatten() {
+                leaf.kind = scalar::kind(body, leaf.start as usize);
+            }
+        }
+        true
+    }
+
+    /// The first up to eight bytes, and which bits of those count.
+    fn head(&self) -> (u64, u64) {
+        self.pieces.first().map_or((0, 0), |piece| (piece.words.0, piece.filled.0))
     }
 
     /// How many bytes it takes.
     fn size(&self) -> usize {
-        let Self { kinds, masks, keys, values, scalars, elements, .. } = self;
+        let Self { pieces, more_pieces, values, scalars, elements, .. } = self;
         size_of::<Self>()
-            + size_of_val(&**kinds)
-            + size_of_val(&**masks)
-            + size_of_val(&**keys)
+            + size_of_val(&**pieces)
+            + size_of_val(&**more_pieces)
             + size_of_val(&**values)
             + size_of_val(&**scalars)
             + size_of_val(&**elements)
@@ -131,23 +231,33 @@ impl Form {
 
 impl Forms {
     /// Begins a document. Whether it may be of a form that is known.
-    pub(super) fn begin(&mut self, trie: &PathTrie) -> bool {
+    #[inline]
+    pub(super) fn begin(&mut self, trie: &PathTrie, body: &[u8]) -> bool {
         if self.trie != trie.number() {
-            *self = Self { trie: trie.number(), misses: u32::MAX, ..Self::default() };
+            *self = Self { trie: trie.number(), luck: FULL, lessons: LESSONS, ..Self::default() };
         }
         self.is_tried = self.skip == 0;
         self.skip = self.skip.saturating_sub(1);
-        self.is_tried && !self.list.is_empty()
+        let (low, _) = words_at(body, 0);
+        self.is_tried && self.heads.iter().any(|(word, mask)| low & mask == *word)
     }
 
-    /// The number of the form that a document is of, but for its numbers and words, `tokens` being all it has.
+    /// The number of the form that a document is of, but for its numbers and words, `marks` being all its quotes. Its first byte
+    /// is a mark then, too.
     #[inline]
-    pub(super) fn find(&self, body: &[u8], tokens: &Tokens<'_>) -> Option<usize> {
-        let is = |number: usize| self.list.get(number).is_some_and(|form| form.is(body, tokens));
+    pub(super) fn find(&self, body: &[u8], marks: &mut Tokens<'_>, controls: usize) -> Option<usize> {
+        let quotes = marks.len();
+        if quotes >= EARLY {
+            return None;
+        }
+        marks.set(narrow(quotes), 0);
+        let marks = &*marks;
+        let is = |number: usize| self.list.get(number).is_some_and(|form| form.is(body, marks, controls));
         if is(self.last) {
             return Some(self.last);
         }
-        self.by_length.get(&tokens.len())?.iter().copied().find(|&number| number != self.last && is(number))
+        let same = self.by_quotes.get(&quotes)?;
+        same.iter().copied().find(|&number| number != self.last && is(number))
     }
 
     /// The form of that number.
@@ -160,33 +270,52 @@ impl Forms {
     #[inline]
     pub(super) fn hit(&mut self, number: usize) {
         self.misses = 0;
+        self.luck += (FULL - self.luck) / STEP;
         self.last = number;
+        if let Some(form) = self.list.get_mut(number).filter(|form| !form.was_met) {
+            form.was_met = true;
+            self.lessons = (self.lessons + 2).min(LESSONS);
+        }
     }
 
     /// The document was of none. Whether to learn its form: not of the first document after another trie's, which may be the
-    /// only one, and ever less often of those that are in vain.
+    /// only one, and seldom, if what was learned does not come again.
     pub(super) fn miss(&mut self) -> bool {
         if !self.is_tried {
             return false;
         }
-        self.misses = self.misses.wrapping_add(1);
+        self.luck -= self.luck / STEP;
+        self.misses = self.misses.saturating_add(1);
+        self.skip = if self.luck < ENOUGH { self.misses.clamp(SHORTEST, LONGEST) } else { 0 };
         self.unknown = self.unknown.saturating_add(1);
-        self.skip = self.misses.saturating_sub(PATIENCE).min(LONGEST);
-        self.misses.is_power_of_two() || self.misses > 0 && self.misses.is_multiple_of(LONGEST)
+        if self.unknown == 1 {
+            return false;
+        }
+        if self.unknown.is_multiple_of(AGAIN) {
+            self.lessons = (self.lessons + 1).min(LESSONS);
+        }
+        let learns = self.lessons > 0;
+        self.lessons = self.lessons.saturating_sub(1);
+        learns
     }
 
     /// Adds a form, if there is room for it or for nothing else any more.
     pub(super) fn add(&mut self, form: Form) {
         let is_full = self.size + form.size() > MOST
-            || self.by_length.get(&form.length).is_some_and(|numbers| numbers.len() >= CHOICES);
+            || self.by_quotes.get(&form.quotes).is_some_and(|numbers| numbers.len() >= CHOICES)
+            || self.heads.len() >= HEADS && !self.heads.contains(&form.head());
         if is_full && self.unknown > OUTDATED {
-            *self = Self { trie: self.trie, ..Self::default() };
+            *self = Self { trie: self.trie, luck: self.luck, lessons: self.lessons, ..Self::default() };
         } else if is_full {
             return;
         }
         if form.size() <= MOST {
             self.size += form.size();
-            self.by_length.entry(form.length).or_default().push(self.list.len());
+            let head = form.head();
+            if !self.heads.contains(&head) {
+                self.heads.push(head);
+            }
+            self.by_quotes.entry(form.quotes).or_default().push(self.list.len());
             self.list.push(form);
         }
     }
@@ -211,12 +340,12 @@ mod tests {
     #[test]
     fn the_third_document_of_a_form_is_known() {
         let (trie, mut found) = (trie(), Scan::default());
-        assert_eq!(misses(r#"{"a": "x", "b": [1, {}]}"#, &trie, &mut found), 0);
+        assert_eq!(misses(r#"{"a": "x", "b": [1, {}]}"#, &trie, &mut found), 1);
         assert!(found.scratch.forms().list.is_empty());
-        assert_eq!(misses(r#"{"a": "y", "b": [2, {}]}"#, &trie, &mut found), 1);
-        assert_eq!(misses(r#"{"a":"\n","b": [-3.5, { } ] }"#, &trie, &mut found), 0);
-        assert_eq!(misses(r#"{"a":"", "b": [null, {}]}"#, &trie, &mut found), 0);
-        // Other forms, one of as many tokens, are learned, and the first one stays known.
+        assert_eq!(misses(r#"{"a": "y", "b": [2, {}]}"#, &trie, &mut found), 2);
+        assert_eq!(misses(r#"{"a": "\n", "b": [-3.5, {}]}"#, &trie, &mut found), 0);
+        assert_eq!(misses(r#"{"a": "", "b": [null, {}]}"#, &trie, &mut found), 0);
+        // Other forms, one of as many quotes, are learned, and the first one stays known.
         assert_eq!(misses(r#"{"a": "x", "c": {"b": 1}}"#, &trie, &mut found), 1);
         assert_eq!(misses(r#"{"a": "x", "b": [1, {}]}"#, &trie, &mut found), 0);
         assert_eq!(misses(r#"{"a": "x", "d": {"b": 1}}"#, &trie, &mut found), 1);
@@ -245,6 +374,19 @@ mod tests {
     }
 
     #[test]
+    fn little_is_learned_where_it_does_not_come_again() {
+        let (trie, mut found) = (trie(), Scan::default());
+        let mut known = 0;
+        for number in 0..1000 {
+            known += u32::from(misses(r#"{"a": 1}"#, &trie, &mut found) == 0);
+            misses(&format!(r#"{{"a": {{"k{number}": 1}}}}"#), &trie, &mut found);
+        }
+        assert!(known > 100, "{known}");
+        let learned = found.scratch.forms().list.len();
+        assert!((2..20).contains(&learned), "{learned}");
+    }
+
+    #[test]
     fn what_never_comes_again_is_tried_ever_less_often_and_takes_bounded_room() {
         let (trie, mut found) = (trie(), Scan::default());
         let mut tried = 0;
@@ -257,7 +399,7 @@ mod tests {
             tried += u32::from(after != before);
             assert!(found.scratch.forms().size <= super::MOST);
             let forms = found.scratch.forms();
-            assert!(forms.by_length.values().all(|numbers| numbers.len() <= super::CHOICES));
+            assert!(forms.by_quotes.values().all(|numbers| numbers.len() <= super::CHOICES));
         }
         assert!(tried < 500, "{tried}");
         // A form that does come again is learned for all that.

@@ -1,50 +1,42 @@
 //! The form of a document that is known to be valid.
 
-use super::forms::{Form, Key, Recorded, Scalar};
-use super::kernels::{PAIRS, Tokens};
+use super::forms::{Form, MOST, Piece, Recorded, Scalar, Spot};
+use super::kernels::{EARLY, Tokens};
 use super::probe::{HELD, filled, has_escapes, words_at};
 use super::trie::{NONE, NodeId, PathTrie};
-use super::{Element, Kind, Leaf, narrow};
+use super::{Element, Kind, Leaf, narrow, scalar};
 
-/// Of how many kinds there are always whole vectors.
-const WHOLE: usize = 32;
+/// How many scalars there may be between which there is no quote: the end of each is found from the one before, which takes
+/// longer than to find them among the tokens.
+const IN_A_ROW: usize = 64;
 
 /// The form of a valid document, `tokens` being all it has and `elements` those that were recorded of it. `None` if it
 /// is no object or array, too large, or has a key with escapes or one twice, which may be allowed.
 pub(super) fn learn(tokens: &Tokens<'_>, body: &[u8], trie: &PathTrie, elements: &[Element]) -> Option<Form> {
-    let length = tokens.len();
-    if length > PAIRS {
-        return None;
-    }
-    let kinds: Vec<u8> = (0..length).map(|token| tokens.kind(narrow(token))).collect();
-    let form = Form {
-        masks: vec![u8::MAX; length],
-        kinds,
-        length,
+    let mut learner = Learner {
+        tokens,
+        body,
+        trie,
+        open: Vec::new(),
         keys: Vec::new(),
-        values: Vec::new(),
+        at: 0,
+        elements: 1,
+        quotes: Vec::new(),
+        literals: Vec::new(),
+        start: 0,
         scalars: Vec::new(),
-        strings: (0, 0),
-        elements: elements.to_vec(),
+        values: Vec::new(),
         depth: 0,
     };
-    let mut learner =
-        Learner { tokens, body, trie, form, open: Vec::new(), keys: Vec::new(), at: 0, elements: 1 };
     learner.document()?;
-    let mut form = learner.form;
-    form.kinds.resize(length.next_multiple_of(WHOLE), 0);
-    form.masks.resize(form.kinds.len(), 0);
-    form.keys.shrink_to_fit();
-    form.values.shrink_to_fit();
-    form.scalars.shrink_to_fit();
-    Some(form)
+    learner.end_literal(body.len());
+    learner.form(elements)
 }
 
 struct Learner<'b> {
     tokens: &'b Tokens<'b>,
     body: &'b [u8],
     trie: &'b PathTrie,
-    form: Form,
     open: Vec<Open>,
     /// Those of the objects that are open.
     keys: Vec<&'b [u8]>,
@@ -52,6 +44,17 @@ struct Learner<'b> {
     at: u32,
     /// How many elements there were before.
     elements: u32,
+    /// Where quotes are.
+    quotes: Vec<usize>,
+    /// What is before, between and behind values.
+    literals: Vec<Literal>,
+    /// Where the next one of those starts.
+    start: usize,
+    /// The literal before each.
+    scalars: Vec<(usize, (u32, u32))>,
+    values: Vec<Value>,
+    /// How many containers were open at once.
+    depth: usize,
 }
 
 /// A container that is open.
@@ -67,12 +70,39 @@ struct Open {
     keys: usize,
 }
 
+/// What is between two values.
+#[derive(Clone, Copy)]
+struct Literal {
+    start: usize,
+    end: usize,
+    mark: Mark,
+}
+
+/// From where places are counted.
+#[derive(Clone, Copy)]
+enum Mark {
+    /// A quote, by its number.
+    Quote(usize),
+    /// Where so many scalars have ended: the document's first byte, if none.
+    Scalars(usize),
+}
+
+/// A place in a literal: its number, and the offset.
+type Place = (usize, usize);
+
+/// A value that is recorded.
+struct Value {
+    leaf: Leaf,
+    start: Place,
+    end: Place,
+}
+
 impl Learner<'_> {
     fn document(&mut self) -> Option<()> {
         if !matches!(self.kind(), b'{' | b'[') {
             return None;
         }
-        self.value(self.trie.root(), 0, false);
+        self.value(self.trie.root(), 0, false)?;
         while let Some(&open) = self.open.last() {
             match self.kind() {
                 b'}' | b']' => {
@@ -83,7 +113,7 @@ impl Learner<'_> {
                 _ => {}
             }
             let node = if open.is_object { self.key(open.node)? } else { open.node };
-            self.value(node, open.element, !open.is_object);
+            self.value(node, open.element, !open.is_object)?;
         }
         Some(())
     }
@@ -93,23 +123,29 @@ impl Learner<'_> {
         self.tokens.kind(self.at)
     }
 
+    /// The offset of the next token, which is passed.
+    fn pass(&mut self) -> usize {
+        let at = self.tokens.at(self.at) as usize;
+        self.at += 1;
+        at
+    }
+
+    /// Passes the next token, a quote.
+    fn quote(&mut self) -> usize {
+        let at = self.pass();
+        self.quotes.push(at);
+        at
+    }
+
     /// A key, up to its value; returns where that is.
     fn key(&mut self, parent: NodeId) -> Option<NodeId> {
-        let token = self.at;
-        let (start, end) = (self.tokens.at(token) as usize + 1, self.tokens.at(token + 1) as usize);
+        let (start, end) = (self.quote() + 1, self.quote());
+        self.at += 1;
         if has_escapes(self.body, start, end) {
             return None;
         }
         let key = self.body.get(start..end)?;
         self.keys.push(key);
-        for from in (0..key.len().max(1)).step_by(HELD) {
-            let filled = filled((key.len() - from).min(HELD))?;
-            let (low, high) = words_at(self.body, start + from);
-            let words = (low & filled.0, high & filled.1);
-            let [from, end] = [from + 1, key.len() + 1].map(|at| u16::try_from(at).ok());
-            self.form.keys.push(Key { words, filled, token, from: from?, end: end? });
-        }
-        self.at += 3;
         if parent == NONE {
             return Some(NONE);
         }
@@ -117,66 +153,152 @@ impl Learner<'_> {
     }
 
     /// A value, or the bracket that opens it.
-    fn value(&mut self, node: NodeId, element: u32, is_element: bool) {
-        let token = self.at;
+    fn value(&mut self, node: NodeId, element: u32, is_element: bool) -> Option<()> {
         match self.kind() {
             kind @ (b'{' | b'[') => {
+                let at = (self.literals.len(), self.pass());
                 let (is_object, mut inside) = (kind == b'{', element);
                 if is_element && node != NONE {
                     inside = self.elements;
                     self.elements += 1;
                 }
                 let kind = if is_object { Kind::Object } else { Kind::Array };
-                let values = self.record(node, inside, kind, (token, token));
+                let values = self.record(node, inside, kind, at, at);
                 self.open.push(Open { is_object, node, element: inside, values, keys: self.keys.len() });
-                self.form.depth = self.form.depth.max(self.open.len());
-                self.at += 1;
+                self.depth = self.depth.max(self.open.len());
             }
             b'"' => {
-                let (first, behind) = self.record(node, element, Kind::String, (token, token + 1));
-                if first < behind {
-                    let strings = &mut self.form.strings;
-                    *strings = (if strings.1 == 0 { token } else { strings.0 }, token + 1);
-                }
-                self.at += 2;
+                let start = self.quote() + 1;
+                let before = self.end_literal(start);
+                let end = self.quote();
+                self.start = end;
+                self.record(node, element, Kind::String, (before, start), (before + 1, end));
             }
             _ => {
-                if let Some(mask) = self.form.masks.get_mut(token as usize) {
-                    *mask = 0;
-                }
-                let (first, behind) = self.record(node, element, Kind::Null, (token, token));
-                self.form.scalars.push(Scalar { token, values: (narrow(first), narrow(behind)) });
-                self.at += 1;
+                let start = self.pass();
+                let before = self.end_literal(start);
+                let (end, kind) = scalar::end(self.body, start, self.tokens.at(self.at) as usize).ok()??;
+                self.start = end;
+                let (first, behind) = self.record(node, element, kind, (before, start), (before + 1, end));
+                self.scalars.push((before, (narrow(first), narrow(behind))));
             }
         }
+        Some(())
     }
 
-    /// Records a value between two tokens, in each field of a node; returns which values of the form that are.
-    fn record(&mut self, node: NodeId, element: u32, kind: Kind, tokens: (u32, u32)) -> (usize, usize) {
-        let first = self.form.values.len();
-        // A string is between its quotes, a container has both its brackets.
-        let (start, end) = if kind == Kind::String { (1, 0) } else { (0, 1) };
+    /// Ends what is between the last value and the next one; returns its number.
+    fn end_literal(&mut self, end: usize) -> usize {
+        let start = self.start;
+        let quote = self.quotes.partition_point(|at| *at < start);
+        let mark =
+            if quote < self.quotes.len() { Mark::Quote(quote) } else { Mark::Scalars(self.scalars.len()) };
+        self.literals.push(Literal { start, end, mark });
+        self.literals.len() - 1
+    }
+
+    /// Records a value in each field of a node; returns which values of the form that are.
+    fn record(&mut self, node: NodeId, element: u32, kind: Kind, start: Place, end: Place) -> (usize, usize) {
+        let first = self.values.len();
         let fields = if node == NONE { &[] } else { self.trie.fields(node) };
-        let leaf = |&field| Recorded { leaf: Leaf { field, element, start, end, kind }, tokens };
-        self.form.values.extend(fields.iter().map(leaf));
-        (first, self.form.values.len())
+        let value = |&field| Value { leaf: Leaf { field, element, start: 0, end: 0, kind }, start, end };
+        self.values.extend(fields.iter().map(value));
+        (first, self.values.len())
     }
 
     /// Out of a container.
     fn close(&mut self, open: Open) -> Option<()> {
-        let at = self.at;
-        let values = self.form.values.get_mut(open.values.0..open.values.1)?;
-        for value in values {
-            value.tokens.1 = at;
+        let end = (self.literals.len(), self.pass() + 1);
+        for value in self.values.get_mut(open.values.0..open.values.1)? {
+            value.end = end;
         }
         let own = self.keys.get_mut(open.keys..)?;
         own.sort_unstable();
         if own.is_sorted_by(|one, next| one < next) {
             self.keys.truncate(open.keys);
             self.open.pop();
-            self.at += 1;
             return Some(());
         }
         None
+    }
+
+    /// The form of what was seen.
+    fn form(&self, elements: &[Element]) -> Option<Form> {
+        let quotes = self.quotes.len();
+        if quotes + self.scalars.len() >= EARLY {
+            return None;
+        }
+        let spot = |(literal, at): Place| -> Option<Spot> {
+            let (mark, from) = match self.literals.get(literal)?.mark {
+                Mark::Quote(quote) => (quote, *self.quotes.get(quote)?),
+                // Behind a scalar a literal starts.
+                Mark::Scalars(count) => (quotes + count, self.literals.get(literal)?.start),
+            };
+            Some(Spot { mark: narrow(mark), behind: narrow(at).wrapping_sub(narrow(from)) })
+        };
+        let mut form = Form {
+            pieces: Vec::new(),
+            more_pieces: Vec::new(),
+            quotes,
+            controls: 0,
+            bytes: 0,
+            start: spot((0, 0))?,
+            end: spot((self.literals.len().checked_sub(1)?, self.body.len()))?,
+            values: Vec::with_capacity(self.values.len()),
+            scalars: Vec::with_capacity(self.scalars.len()),
+            strings: (0, 0),
+            elements: elements.to_vec(),
+            depth: self.depth,
+            was_met: false,
+        };
+        let mut scalars = self.scalars.iter().peekable();
+        for (number, literal) in self.literals.iter().enumerate() {
+            let own = self.body.get(literal.start..literal.end)?;
+            form.bytes += own.len();
+            if form.bytes > MOST {
+                return None;
+            }
+            form.controls += own.iter().filter(|byte| **byte < 0x20).count();
+            let pieces = match literal.mark {
+                Mark::Scalars(1..) => &mut form.more_pieces,
+                _ => &mut form.pieces,
+            };
+            for from in (0..own.len()).step_by(HELD) {
+                let filled = filled((own.len() - from).min(HELD))?;
+                let (low, high) = words_at(self.body, literal.start + from);
+                let words = (low & filled.0, high & filled.1);
+                pieces.push(Piece { words, filled, at: spot((number, literal.start + from))? });
+            }
+            // What is found by the end of a scalar is compared then.
+            if let Some(last) = form.scalars.last_mut() {
+                last.pieces = narrow(form.more_pieces.len());
+            }
+            if let Some((_, values)) = scalars.next_if(|(before, _)| *before == number) {
+                let next = self.literals.get(number + 1)?;
+                let is_found = matches!(next.mark, Mark::Quote(_));
+                form.scalars.push(Scalar {
+                    at: spot((number, literal.end))?,
+                    next: if is_found { Some(spot((number + 1, next.start))?) } else { None },
+                    pieces: 0,
+                    values: *values,
+                });
+            }
+        }
+        let in_a_row = form.scalars.chunk_by(|one, _| one.next.is_none()).map(<[Scalar]>::len).max();
+        if in_a_row.is_some_and(|length| length > IN_A_ROW) {
+            return None;
+        }
+        for value in &self.values {
+            let (start, end) = (spot(value.start)?, spot(value.end)?);
+            if value.leaf.kind == Kind::String {
+                // Behind its opening quote.
+                let strings = &mut form.strings;
+                *strings = (if strings.1 == 0 { start.mark } else { strings.0 }, end.mark);
+            }
+            let leaf = Leaf { start: start.behind, end: end.behind, ..value.leaf };
+            form.values.push(Recorded { leaf, marks: (start.mark, end.mark) });
+        }
+        form.pieces.shrink_to_fit();
+        form.more_pieces.shrink_to_fit();
+        Some(form)
     }
 }

@@ -85,19 +85,25 @@ pub(super) fn filled(length: usize) -> Option<(u64, u64)> {
     FILLED.get(length).copied()
 }
 
-/// The 16 bytes at `start`, those behind the end being zeros.
+/// The 16 bytes at `start`, those behind the end being zeros; all of them, if it is far behind.
 #[inline(always)]
 pub(super) fn words_at(bytes: &[u8], start: usize) -> (u64, u64) {
-    let chunk = bytes.get(start..start + HELD).and_then(<[u8]>::first_chunk);
+    let chunk = bytes.get(start..start.wrapping_add(HELD)).and_then(<[u8]>::first_chunk);
     chunk.map_or_else(|| last_words(bytes, start), halves)
 }
 
 /// The bytes from `start` on, fewer than a probe holds, followed by zeros.
-#[cold]
 #[inline(never)]
 fn last_words(bytes: &[u8], start: usize) -> (u64, u64) {
+    let rest = bytes.get(start..).unwrap_or_default();
+    if let Some(chunk) = bytes.last_chunk::<HELD>() {
+        let missing = HELD.saturating_sub(rest.len());
+        return split(
+            u128::from_le_bytes(*chunk).checked_shr(8 * super::narrow(missing)).unwrap_or_default(),
+        );
+    }
     let mut padded = [0; HELD];
-    for (to, from) in padded.iter_mut().zip(bytes.get(start..).unwrap_or_default()) {
+    for (to, from) in padded.iter_mut().zip(rest) {
         *to = *from;
     }
     halves(&padded)
@@ -161,5 +167,25 @@ impl Probe {
     #[inline(always)]
     pub(super) fn is_whole(&self) -> bool {
         self.length as usize <= HELD
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_that_are_there_and_zeros() {
+        let bytes: Vec<u8> = (1..=40).collect();
+        for length in 0..bytes.len() {
+            let bytes = &bytes[..length];
+            for start in
+                (0..60).chain([usize::MAX - 15, usize::MAX - 16, usize::MAX, u32::MAX as usize - 3, 1 << 29])
+            {
+                let mut expected = [0; HELD];
+                expected.iter_mut().zip(bytes.iter().skip(start)).for_each(|(to, from)| *to = *from);
+                assert_eq!(words_at(bytes, start), halves(&expected), "{length} {start}");
+            }
+        }
     }
 }

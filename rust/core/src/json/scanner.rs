@@ -4,14 +4,14 @@ mod faults;
 
 use self::faults::first_fault;
 use super::error::{Error, ErrorKind};
-use super::forms::{Form, Forms, Recorded};
+use super::forms::Forms;
 use super::frame::{Frame, Place, Shape};
 use super::kernels::{Ahead, Available, Before, Places, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys};
 use super::learn::learn;
 use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
-use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, number, reset};
+use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, reset, scalar};
 
 /// Buffers that outlive one document.
 #[derive(Debug, Default)]
@@ -75,41 +75,48 @@ pub(super) fn run<'b>(
     }
     let (leaves, elements, has_escapes) = out;
     let Scratch { open, keys, forms, places } = scratch;
-    let window = Window::new(body, kernel);
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
-    let mut scanner =
-        Scanner { body, window, trie, options, leaves, elements, has_escapes, keys, arrays: 0, error: None };
+    let mut scanner = Scanner {
+        body,
+        window: Window::new(body, kernel),
+        trie,
+        options,
+        leaves,
+        elements,
+        has_escapes,
+        keys,
+        arrays: 0,
+        error: None,
+    };
     let mut tokens = places.clear();
+    if forms.begin(trie, body) {
+        if let Some(text) = scanner.by_form(forms, &mut tokens) {
+            return Ok(text);
+        }
+        scanner.leaves.clear();
+        scanner.window = Window::new(body, kernel);
+        tokens = places.clear();
+    }
     scanner.window.refill(&mut tokens, 0);
     let is_whole = scanner.window.is_whole();
-    let known = if is_whole && forms.begin(trie) { forms.find(body, &tokens) } else { None };
-    if let Some(number) = known
-        && let Some(form) = forms.get(number)
-        && scanner.by_form(form, &tokens)
+    reset(open);
+    scanner.keys.reset(trie.len());
+    scanner.elements.push(Element { parent: 0, array: 0, end: 1 });
+    if let Err(Failed) = scanner.document(open, &mut tokens) {
+        return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
+    }
+    scanner.finish();
+    if is_whole
+        && forms.miss()
+        && let Some(form) = learn(&tokens, body, trie, scanner.elements)
     {
-        forms.hit(number);
-    } else {
-        scanner.leaves.clear();
-        scanner.error = None;
-        reset(open);
-        scanner.keys.reset(trie.len());
-        scanner.elements.push(Element { parent: 0, array: 0, end: 1 });
-        if let Err(Failed) = scanner.document(open, &mut tokens) {
-            return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
-        }
-        scanner.finish();
-        if is_whole
-            && forms.miss()
-            && let Some(form) = learn(&tokens, body, trie, scanner.elements)
-        {
-            forms.add(form);
-        }
+        forms.add(form);
     }
     // All of it has been seen, so that all of it has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
 }
 
-impl Scanner<'_, '_> {
+impl<'b> Scanner<'_, 'b> {
     /// The document, `open` being empty.
     ///
     /// A frame is used where it is in that: what has just been stored in small parts is slow to load in large ones.
@@ -148,36 +155,28 @@ impl Scanner<'_, '_> {
         }
     }
 
-    /// Records what is in a document that is of a form but for its numbers and words. False: one of those is none,
-    /// or too many containers are nested, and what was recorded means nothing.
+    /// Records what is in a document that is of a known form, and returns its text. `None`: it is not, or may be wrong, and what
+    /// was recorded means nothing.
     ///
-    /// See [`Forms`] for why there is no error.
+    /// See [`forms`](super::forms) for why there is no error.
     #[inline]
-    fn by_form(&mut self, form: &Form, tokens: &Tokens<'_>) -> bool {
-        if form.depth > self.options.depth {
-            return false;
+    fn by_form(&mut self, forms: &mut Forms, marks: &mut Tokens<'_>) -> Option<&'b str> {
+        if !self.window.list_quotes(marks) {
+            return None;
         }
-        self.leaves.extend(form.values.iter().map(|Recorded { leaf, tokens: (first, last) }| {
-            let (start, end) = (leaf.start + tokens.pair(*first).0, leaf.end + tokens.pair(*last).0);
-            Leaf { start, end, ..*leaf }
-        }));
-        for scalar in &form.scalars {
-            let ahead = tokens.ahead(scalar.token as usize);
-            if !ahead.is_scalar(0) {
-                return false;
-            }
-            let Ok((end, kind)) = self.scalar(Shape::Document, ahead, 0) else { return false };
-            let (first, behind) = scalar.values;
-            for leaf in self.leaves.get_mut(first as usize..behind as usize).into_iter().flatten() {
-                (leaf.end, leaf.kind) = (narrow(end), kind);
-            }
+        let number = forms.find(self.body, marks, self.window.controls())?;
+        let form = forms.get(number)?;
+        if form.depth > self.options.depth || !form.record(self.body, marks, self.leaves) {
+            return None;
         }
+        let text = self.window.text()?;
         let (first, last) = form.strings;
-        if self.window.may_have_escapes(tokens.at(first) as usize, tokens.at(last) as usize) {
+        if self.window.may_have_escapes(marks.at(first) as usize, marks.at(last) as usize) {
             self.tell_escapes();
         }
         self.elements.extend_from_slice(&form.elements);
-        true
+        forms.hit(number);
+        Some(text)
     }
 
     /// Finds out which strings that were recorded have escapes.
@@ -303,16 +302,8 @@ impl Scanner<'_, '_> {
     #[inline(always)]
     fn scalar(&mut self, shape: Shape, ahead: Ahead<'_>, index: usize) -> Result<(usize, Kind), Failed> {
         let (at, behind) = (ahead.at(index) as usize, ahead.at(index + 1) as usize);
-        let (end, kind) = match ahead.kind(index) {
-            b'-' | b'0'..=b'9' => {
-                let end = number::end(self.body, at, behind).or_else(|error| self.fail_with(error))?;
-                (end, Kind::Number)
-            }
-            b't' if self.body.get(at..at + 4) == Some(b"true") => (at + 4, Kind::True),
-            b'f' if self.body.get(at..at + 5) == Some(b"false") => (at + 5, Kind::False),
-            b'n' if self.body.get(at..at + 4) == Some(b"null") => (at + 4, Kind::Null),
-            _ => return self.fail_value(at),
-        };
+        let found = scalar::end(self.body, at, behind).or_else(|error| self.fail_with(error))?;
+        let Some((end, kind)) = found else { return self.fail_value(at) };
         // A byte that is neither the next token nor whitespace belongs to this one.
         if behind == end || matches!(self.body.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             Ok((end, kind))

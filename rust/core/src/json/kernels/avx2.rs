@@ -9,10 +9,10 @@ use std::arch::x86_64::{
 use std::cell::Cell;
 
 use super::masks::{
-    Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, pad,
+    Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, mark, pad,
 };
 use super::tokens::Tokens;
-use super::{BLOCK, Filled};
+use super::{BLOCK, Filled, Look};
 
 pub(super) fn detected() -> bool {
     is_x86_feature_detected!("avx2")
@@ -23,7 +23,13 @@ pub(super) fn detected() -> bool {
 }
 
 #[target_feature(enable = "avx2,bmi1,bmi2,popcnt,pclmulqdq")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
+pub(super) fn fill(
+    look: Look,
+    body: &[u8],
+    from: usize,
+    carry: &mut Carry,
+    tokens: &mut Tokens<'_>,
+) -> Filled {
     let any = Cell::new(_mm256_setzero_si256());
     let see = |block: &[u8; BLOCK]| {
         let bytes = load(block);
@@ -42,8 +48,9 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
+        mark,
     };
-    let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
+    let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any.get()) == 0 }
 }
 

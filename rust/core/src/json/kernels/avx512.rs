@@ -3,18 +3,17 @@
 //! A block is one vector, comparisons give masks, and tokens are listed by compressing.
 
 use std::arch::x86_64::{
-    __m128i, __m512i, _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask,
-    _mm512_cmple_epu8_mask, _mm512_cmplt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32,
-    _mm512_loadu_si512, _mm512_mask_loadu_epi8, _mm512_maskz_compress_epi8, _mm512_movepi8_mask,
-    _mm512_or_si512, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512,
-    _mm512_storeu_si512, _mm512_sub_epi8,
+    __m128i, __m512i, _mm_storeu_si128, _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask,
+    _mm512_cmplt_epu8_mask, _mm512_cvtepu8_epi32, _mm512_extracti32x4_epi32, _mm512_loadu_si512,
+    _mm512_mask_loadu_epi8, _mm512_maskz_compress_epi8, _mm512_movepi8_mask, _mm512_or_si512,
+    _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
 };
 use std::cell::Cell;
 
 use super::avx2::parity;
-use super::masks::{Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with};
+use super::masks::{Carry, Classify, ROOM, Room, Strings, Structure, Unicode, fill as fill_with};
 use super::tokens::Tokens;
-use super::{BLOCK, Filled};
+use super::{BLOCK, Filled, Look};
 
 pub(super) fn detected() -> bool {
     super::avx2::detected()
@@ -26,7 +25,13 @@ pub(super) fn detected() -> bool {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,popcnt,pclmulqdq")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
+pub(super) fn fill(
+    look: Look,
+    body: &[u8],
+    from: usize,
+    carry: &mut Carry,
+    tokens: &mut Tokens<'_>,
+) -> Filled {
     let any = Cell::new(_mm512_setzero_si512());
     let see = |bytes| {
         any.set(_mm512_or_si512(any.get(), bytes));
@@ -43,8 +48,9 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
         list: |_: &[u8; BLOCK], bytes, mask, at, room: &mut Room<'_>| list(bytes, mask, at, room),
+        mark: |mask, at, offsets: &mut [u32; ROOM]| mark(mask, at, offsets),
     };
-    let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
+    let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm512_movepi8_mask(any.get()) == 0 }
 }
 
@@ -82,6 +88,8 @@ const SPACE: [u8; 64] = table(b" \t\n\r");
 /// See `Structure::operator`: with the bit 0x20 set.
 const OPERATOR: [u8; 64] = table(b":,{}");
 const ESCAPE: [u8; 64] = table(b"bfnrt/");
+const HEX: [u8; 64] = table(b"0123456789ABCDEFabcdef");
+const HIGH: [u8; 64] = table(b"89ABCDEFabcdef");
 
 #[inline]
 #[target_feature(enable = "avx512vbmi,avx512bw")]
@@ -98,16 +106,10 @@ pub(super) fn escapes(bytes: __m512i) -> u64 {
 }
 
 #[inline]
-#[target_feature(enable = "avx512bw")]
+#[target_feature(enable = "avx512vbmi,avx512bw")]
 pub(super) fn unicode(bytes: __m512i) -> Unicode {
     let lower = _mm512_or_si512(bytes, _mm512_set1_epi8(0x20));
-    let letters = between(lower, b'a', b'f');
-    Unicode {
-        u: is(bytes, b'u'),
-        hex: letters | between(bytes, b'0', b'9'),
-        high: letters | between(bytes, b'8', b'9'),
-        d: is(lower, b'd'),
-    }
+    Unicode { u: is(bytes, b'u'), hex: is_in(bytes, &HEX), high: is_in(bytes, &HIGH), d: is(lower, b'd') }
 }
 
 #[inline]
@@ -116,30 +118,55 @@ pub(super) fn controls(bytes: __m512i) -> u64 {
     _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20))
 }
 
+/// Each byte is its own place.
+const PLACES: [u8; BLOCK] = {
+    let mut places = [0; BLOCK];
+    let mut place = 0u8;
+    let mut rest: &mut [u8] = &mut places;
+    while let Some((first, others)) = rest.split_first_mut() {
+        *first = place;
+        place += 1;
+        rest = others;
+    }
+    places
+};
+
 /// Lists the bytes of a mask: what is stored too much is overwritten.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
 pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: &mut Room<'_>) -> usize {
-    const PLACES: [u8; BLOCK] = {
-        let mut places = [0; BLOCK];
-        let mut place = 0u8;
-        let mut rest: &mut [u8] = &mut places;
-        while let Some((first, others)) = rest.split_first_mut() {
-            *first = place;
-            place += 1;
-            rest = others;
-        }
-        places
-    };
     let count = mask.count_ones() as usize;
     let kinds = _mm512_maskz_compress_epi8(mask, bytes);
     let places = _mm512_maskz_compress_epi8(mask, load(&PLACES));
-    if let Some(to) = room.kinds.first_chunk_mut::<BLOCK>() {
+    store(places, count, at, room.offsets);
+    // Most blocks have few: what is stored across lines of the cache takes time, whether it is needed or not.
+    if count <= 16 {
+        if let Some(to) = room.kinds.first_chunk_mut::<16>() {
+            // SAFETY: 16 bytes can be written there, and an unaligned store asks for no more.
+            unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_castsi512_si128(kinds)) };
+        }
+    } else if let Some(to) = room.kinds.first_chunk_mut::<BLOCK>() {
         // SAFETY: 64 bytes can be written there, and an unaligned store asks for no more.
         unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), kinds) };
     }
-    let (chunks, _) = room.offsets.as_chunks_mut::<16>();
-    let [a, b, c, d, ..] = chunks else { return count };
+    count
+}
+
+/// Lists the places of a mask, as [`list`] does.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
+fn mark(mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
+    let count = mask.count_ones() as usize;
+    store(_mm512_maskz_compress_epi8(mask, load(&PLACES)), count, at, offsets);
+    count
+}
+
+/// Stores so many places in the block at `at` as offsets, sixteen at a time.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(places: __m512i, count: usize, at: u32, offsets: &mut [u32; ROOM]) {
+    let (chunks, _) = offsets.as_chunks_mut::<16>();
+    let [a, b, c, d, ..] = chunks else { return };
     widen(_mm512_castsi512_si128(places), at, a);
     if count > 16 {
         widen(_mm512_extracti32x4_epi32::<1>(places), at, b);
@@ -148,7 +175,6 @@ pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: &mut Room<'_>) -> u
             widen(_mm512_extracti32x4_epi32::<3>(places), at, d);
         }
     }
-    count
 }
 
 /// Stores sixteen places in the block at `at` as offsets.
@@ -188,11 +214,4 @@ fn is_in(bytes: __m512i, table: &[u8; 64]) -> u64 {
 #[target_feature(enable = "avx512bw")]
 fn is(bytes: __m512i, byte: u8) -> u64 {
     _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte.cast_signed()))
-}
-
-#[inline]
-#[target_feature(enable = "avx512bw")]
-fn between(bytes: __m512i, first: u8, last: u8) -> u64 {
-    let moved = _mm512_sub_epi8(bytes, _mm512_set1_epi8(first.cast_signed()));
-    _mm512_cmple_epu8_mask(moved, _mm512_set1_epi8((last - first).cast_signed()))
 }

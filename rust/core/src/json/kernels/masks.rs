@@ -1,7 +1,10 @@
 //! From the classes of bytes to tokens: arithmetic on masks, the same for every kernel.
 
-use super::BLOCK;
+mod quotes;
+
+use self::quotes::list_quotes;
 use super::tokens::Tokens;
+use super::{BLOCK, Look};
 use crate::json::error::{Error, ErrorKind};
 use crate::json::escape;
 use crate::json::narrow;
@@ -61,7 +64,7 @@ pub(super) const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{',
 pub(super) const ESCAPE: [u8; 16] = [1, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
 
 /// A kernel: what it finds out about the bytes `B` of a block. Each is asked for only where it is needed.
-pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W> {
+pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W, M> {
     /// The bytes of a block.
     pub(super) load: L,
     /// The bytes of the last block, which is not whole, and spaces behind them; also in the block given where
@@ -80,6 +83,8 @@ pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W> {
     pub(super) parity: P,
     /// Writes the offset and the byte of each bit of a mask that is at an offset; returns how many.
     pub(super) list: W,
+    /// Writes the offsets alone.
+    pub(super) mark: M,
 }
 
 /// Where the tokens of a block are listed.
@@ -98,6 +103,8 @@ pub(super) struct Carry {
     /// 1 where the last byte belongs to a scalar that may go on.
     scalar: u64,
     pub(super) backslashes: Backslashes,
+    /// How many control characters there have been, inside strings and outside, where quotes are listed.
+    pub(super) controls: usize,
     /// Where the last escape that was looked at ends.
     behind: usize,
     /// What is wrong inside a string; no token comes behind it.
@@ -134,16 +141,47 @@ impl Backslashes {
     }
 }
 
-/// Writes the tokens of the blocks from `from` on behind those that `tokens` has, until there is no room for a
-/// block's, the body ends or a string is broken. Returns how many blocks and how many tokens there were. The last
-/// block is filled up with spaces.
+/// Writes what is to be listed of the blocks from `from` on behind what `tokens` has. Returns how many blocks and how much of
+/// that there was.
 #[inline(always)]
-pub(super) fn fill<B, L, F, Q, S, T, E, U, C, P, W>(
+pub(super) fn fill<B, L, F, Q, S, T, E, U, C, P, W, M>(
+    look: Look,
     body: &[u8],
     from: usize,
     carry: &mut Carry,
     tokens: &mut Tokens<'_>,
-    classify: &Classify<L, F, Q, S, T, E, U, C, P, W>,
+    classify: &Classify<L, F, Q, S, T, E, U, C, P, W, M>,
+) -> (usize, usize)
+where
+    B: Copy,
+    L: Fn(&[u8; BLOCK]) -> B,
+    F: Fn(&[u8], &mut [u8; BLOCK]) -> B,
+    Q: Fn(B) -> bool,
+    S: Fn(B) -> Strings,
+    T: Fn(B) -> Structure,
+    E: Fn(B) -> u64,
+    U: Fn(B) -> Unicode,
+    C: Fn(B) -> u64,
+    P: Fn(u64) -> u64,
+    W: Fn(&[u8; BLOCK], B, u64, u32, &mut Room<'_>) -> usize,
+    M: Fn(u64, u32, &mut [u32; ROOM]) -> usize,
+{
+    match look {
+        Look::Tokens => list_tokens(body, from, carry, tokens, classify),
+        Look::Quotes => list_quotes(body, from, carry, tokens, classify),
+    }
+}
+
+/// Writes the tokens of the blocks from `from` on behind those that `tokens` has, until there is no room for a
+/// block's, the body ends or a string is broken. Returns how many blocks and how many tokens there were. The last
+/// block is filled up with spaces.
+#[inline(always)]
+fn list_tokens<B, L, F, Q, S, T, E, U, C, P, W, M>(
+    body: &[u8],
+    from: usize,
+    carry: &mut Carry,
+    tokens: &mut Tokens<'_>,
+    classify: &Classify<L, F, Q, S, T, E, U, C, P, W, M>,
 ) -> (usize, usize)
 where
     B: Copy,
@@ -227,15 +265,15 @@ where
     (passed, written - listed)
 }
 
-/// Passes blocks all of whose bytes are in one string, and need no second look. Returns how many, and whether
+/// Passes blocks all of whose bytes are in one string, or outside all, and need no second look. Returns how many, and whether
 /// there are any backslashes in them (then it is not 0).
 ///
 /// Text has an escape here and there: there is no branch on whether a block has one.
 #[inline(always)]
-fn pass_string<B, L, F, Q, S, T, E, U, C, P, W>(
+fn pass_string<B, L, F, Q, S, T, E, U, C, P, W, M>(
     blocks: &[[u8; BLOCK]],
     escaped: &mut u64,
-    classify: &Classify<L, F, Q, S, T, E, U, C, P, W>,
+    classify: &Classify<L, F, Q, S, T, E, U, C, P, W, M>,
 ) -> (usize, u64)
 where
     B: Copy,
@@ -296,6 +334,22 @@ pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: &mut Room<
             let place = mask.trailing_zeros();
             *offset = at.wrapping_add(place);
             *kind = block.get(place as usize % BLOCK).copied().unwrap_or_default();
+            mask &= mask.wrapping_sub(1);
+        }
+        if mask == 0 {
+            break;
+        }
+    }
+    count
+}
+
+/// Writes the offset of each bit of a mask that is at `at`, as [`list`] does; returns how many.
+#[inline(always)]
+pub(super) fn mark(mut mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
+    let count = mask.count_ones() as usize;
+    for offsets in offsets.as_chunks_mut::<8>().0 {
+        for offset in offsets {
+            *offset = at.wrapping_add(mask.trailing_zeros());
             mask &= mask.wrapping_sub(1);
         }
         if mask == 0 {

@@ -4,7 +4,8 @@
 //! string. A kernel turns a block into masks, a bit for each byte (`avx512`, `avx2`, `sse2`, `neon`, `scalar`); arithmetic
 //! on masks, the same for all, makes of those the mask of the tokens (`masks`), which a kernel lists ([`Tokens`]); a
 //! [`Window`] asks for them and checks on the way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
-//! there ends the tokens.
+//! there ends the tokens. Of a body that may be of a known form the quotes of its strings are listed and nothing else, with less
+//! arithmetic (`masks::quotes`).
 //!
 //! `neon` is held against the others by an emulator (`make test-aarch64`): that it is right is tested, that it is fast
 //! has not been measured. Other processors have `scalar`, which compilers turn into vector instructions in part.
@@ -36,7 +37,7 @@ use std::sync::OnceLock;
 
 pub(super) use digits::{SPAN, others};
 use masks::Carry;
-pub(super) use tokens::{Ahead, Before, PAIRS, Places, Tokens};
+pub(super) use tokens::{Ahead, Before, EARLY, Places, Tokens};
 pub(super) use window::Window;
 
 /// Bytes in a block: one for each bit of a mask.
@@ -69,6 +70,15 @@ pub enum Kernel {
 /// A kernel that this processor has been found to have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Available(Kernel);
+
+/// What a kernel lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Tokens,
+    /// The quotes that open or close strings, but their bytes, which are known: far less work. What is wrong outside strings is
+    /// not seen; backslashes there are taken for escapes.
+    Quotes,
+}
 
 /// What a kernel did.
 #[derive(Clone, Copy, Debug)]
@@ -162,25 +172,32 @@ impl Available {
         Kernel::available().find(|kernel| name == kernel.name()).map(Self)
     }
 
-    /// Writes the tokens of some blocks from `from` on behind those that `tokens` has, `carry` being what is left
+    /// Writes what is to be listed of some blocks from `from` on behind what `tokens` has, `carry` being what is left
     /// of the blocks before.
-    fn fill(self, body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
+    fn fill(
+        self,
+        look: Look,
+        body: &[u8],
+        from: usize,
+        carry: &mut Carry,
+        tokens: &mut Tokens<'_>,
+    ) -> Filled {
         match self.0 {
             // SAFETY: the processor has been found to have what this function is compiled for: an `Available`
             // is made in no other way.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 => unsafe { avx512::fill(body, from, carry, tokens) },
+            Kernel::Avx512 => unsafe { avx512::fill(look, body, from, carry, tokens) },
             // SAFETY: the same.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 => unsafe { avx2::fill(body, from, carry, tokens) },
+            Kernel::Avx2 => unsafe { avx2::fill(look, body, from, carry, tokens) },
             // SAFETY: every x86-64 processor has SSE2.
             #[cfg(target_arch = "x86_64")]
-            Kernel::Sse2 => unsafe { sse2::fill(body, from, carry, tokens) },
+            Kernel::Sse2 => unsafe { sse2::fill(look, body, from, carry, tokens) },
             // SAFETY: every aarch64 processor on which there is a standard library has NEON.
             #[cfg(target_arch = "aarch64")]
-            Kernel::Neon => unsafe { neon::fill(body, from, carry, tokens) },
+            Kernel::Neon => unsafe { neon::fill(look, body, from, carry, tokens) },
             // An `Available` is none of another processor's.
-            _ => scalar::fill(body, from, carry, tokens),
+            _ => scalar::fill(look, body, from, carry, tokens),
         }
     }
 }

@@ -9,14 +9,20 @@ use std::cell::Cell;
 
 use super::masks::{
     Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, list,
-    pad, parity,
+    mark, pad, parity,
 };
 use super::tokens::Tokens;
-use super::{BLOCK, Filled};
+use super::{BLOCK, Filled, Look};
 
 #[inline(never)] // A window has no room for more than one kernel.
 #[target_feature(enable = "neon")]
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
+pub(super) fn fill(
+    look: Look,
+    body: &[u8],
+    from: usize,
+    carry: &mut Carry,
+    tokens: &mut Tokens<'_>,
+) -> Filled {
     let any = Cell::new(vdupq_n_u8(0));
     let see = |block: &[u8; BLOCK]| {
         let bytes = load(block);
@@ -35,8 +41,9 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls: |bytes| controls(bytes),
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
+        mark,
     };
-    let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
+    let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: vmaxvq_u8(any.get()) < 0x80 }
 }
 

@@ -3,13 +3,19 @@
 use std::cell::Cell;
 
 use super::masks::{
-    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity,
+    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, mark, pad, parity,
 };
 use super::tokens::Tokens;
-use super::{BLOCK, Filled};
+use super::{BLOCK, Filled, Look};
 
 #[inline(never)] // A window has no room for more than one kernel.
-pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tokens<'_>) -> Filled {
+pub(super) fn fill(
+    look: Look,
+    body: &[u8],
+    from: usize,
+    carry: &mut Carry,
+    tokens: &mut Tokens<'_>,
+) -> Filled {
     let any = Cell::new(0);
     let see = |block: &[u8; BLOCK]| {
         any.set(block.iter().fold(any.get(), |any, byte| any | byte));
@@ -26,8 +32,9 @@ pub(super) fn fill(body: &[u8], from: usize, carry: &mut Carry, tokens: &mut Tok
         controls,
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
+        mark,
     };
-    let (blocks, tokens) = fill_with(body, from, carry, tokens, &classify);
+    let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: any.get() < 0x80 }
 }
 

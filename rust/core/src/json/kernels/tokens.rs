@@ -7,10 +7,10 @@ use crate::json::narrow;
 pub(in crate::json) const AHEAD: usize = 8;
 
 /// How many tokens there can be in the list: the body's end has room behind those of a block.
-const PLACES: usize = PAIRS + ROOM + 2 * AHEAD;
+const PLACES: usize = EARLY + ROOM + 2 * AHEAD;
 
-/// How many tokens [`Tokens::pair`] can tell.
-pub(in crate::json) const PAIRS: usize = 4096;
+/// How many tokens [`Tokens::early`] can tell.
+pub(in crate::json) const EARLY: usize = 4096;
 
 /// Where tokens are listed, document after document.
 #[derive(Debug, Default)]
@@ -84,15 +84,11 @@ impl Tokens<'_> {
         self.list.offsets.get(token as usize).copied().unwrap_or_default()
     }
 
-    /// The offsets of one of the first [`PAIRS`] tokens, and of the next.
+    /// The offset of one of the first [`EARLY`] tokens.
     #[inline(always)]
-    pub(in crate::json) fn pair(&self, token: u32) -> (u32, u32) {
+    pub(in crate::json) fn early(&self, token: u32) -> u32 {
         // Always in bounds, as the compiler can see.
-        let at = token as usize % PAIRS;
-        match self.list.offsets.get(at..at + 2) {
-            Some(&[one, next]) => (one, next),
-            _ => (0, 0),
-        }
+        self.list.offsets.get(token as usize % EARLY).copied().unwrap_or_default()
     }
 
     /// The byte of a token.
@@ -101,11 +97,12 @@ impl Tokens<'_> {
         self.list.kinds.get(token as usize).copied().unwrap_or_default()
     }
 
-    /// Whether all bits that are masked are the same.
+    /// Sets one of the first [`EARLY`] offsets.
     #[inline(always)]
-    pub(in crate::json) fn are(&self, kinds: &[u8], masks: &[u8]) -> bool {
-        let own = self.list.kinds.iter().zip(kinds).zip(masks);
-        own.fold(0, |others, ((own, kind), mask)| others | (own ^ kind) & mask) == 0
+    pub(in crate::json) fn set(&mut self, token: u32, offset: u32) {
+        if let Some(place) = self.list.offsets.get_mut(token as usize % EARLY) {
+            *place = offset;
+        }
     }
 
     /// Counts tokens that have been written behind those that there are.
@@ -168,12 +165,6 @@ impl Ahead<'_> {
     #[expect(clippy::cast_possible_truncation)]
     pub(in crate::json) fn kind(&self, index: usize) -> u8 {
         (self.kinds >> (8 * index)) as u8
-    }
-
-    /// Whether the next token but `index` is none that stands for something else than a scalar, nor a quote.
-    #[inline(always)]
-    pub(in crate::json) fn is_scalar(&self, index: usize) -> bool {
-        !matches!(self.kind(index), b'"' | b'{' | b'[')
     }
 
     /// Whether the next tokens but `index` are the quotes of a string.

@@ -2,7 +2,7 @@
 
 use super::masks::Carry;
 use super::tokens::Tokens;
-use super::{Available, BLOCK};
+use super::{Available, BLOCK, Look};
 use crate::json::error::{Error, ErrorKind};
 
 /// What has been looked at of a body.
@@ -31,19 +31,38 @@ impl<'b> Window<'b> {
     pub(in crate::json) fn refill(&mut self, tokens: &mut Tokens<'_>, first: usize) {
         let next = tokens.keep(first);
         self.carry.backslashes.forget(next.map_or(self.end, |at| at as usize));
-        while self.goes_on() {
-            let new = self.kernel.fill(self.body, self.end, &mut self.carry, tokens);
+        self.list(Look::Tokens, tokens);
+        if self.goes_on() {
+            return;
+        }
+        self.stop = self.carry.fault.map_or(self.body.len(), |fault| fault.offset);
+        tokens.stop(self.stop);
+    }
+
+    /// Lists the quotes that open or close strings instead of tokens, from the first byte on. Whether those are all, and nothing is
+    /// wrong that can be known without the other tokens.
+    #[inline]
+    pub(in crate::json) fn list_quotes(&mut self, tokens: &mut Tokens<'_>) -> bool {
+        self.carry.backslashes.forget(0);
+        self.list(Look::Quotes, tokens);
+        !self.goes_on() && self.carry.fault.is_none()
+    }
+
+    /// How many control characters there are, where quotes were listed.
+    pub(in crate::json) fn controls(&self) -> usize {
+        self.carry.controls
+    }
+
+    /// Lists what follows, as long as there is room.
+    fn list(&mut self, look: Look, tokens: &mut Tokens<'_>) {
+        while self.goes_on() && !tokens.is_full() {
+            let new = self.kernel.fill(look, self.body, self.end, &mut self.carry, tokens);
             let start = self.end;
             self.end = self.body.len().min(start + new.blocks * BLOCK);
             if self.check(start, new.ascii) {
                 tokens.add(new.tokens);
             }
-            if tokens.is_full() && self.goes_on() {
-                return;
-            }
         }
-        self.stop = self.carry.fault.map_or(self.body.len(), |fault| fault.offset);
-        tokens.stop(self.stop);
     }
 
     /// Whether there can be more tokens than have been listed.
