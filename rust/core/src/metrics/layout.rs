@@ -68,8 +68,8 @@ impl Gauge {
     ];
 }
 
-/// A name: its state, then its bytes.
-pub(super) const NAME: usize = 1 + MAX_NAME / 8;
+/// A name: its key, its length, then its bytes.
+pub(super) const NAME: usize = 2 + MAX_NAME / 8;
 /// Bytes that a name may have; the configuration allows no longer ones.
 pub(super) const MAX_NAME: usize = 128;
 

@@ -1,22 +1,20 @@
 //! Names of routes or clusters, each in the slot that it claimed.
 //!
-//! A slot is free, being written, or holds a name for ever. Who wants a free one makes it *being written* by one
-//! compare-and-exchange, writes the bytes, and then publishes their length. Others wait for that, but not for long: a
-//! process may die in between, and then its slot is lost. Should two processes have given one name two slots for such a
-//! reason, both count, and are added up when they are shown.
+//! A slot is free or belongs for ever to the name whose key (63 bits of its hash) is in it. Who wants a free one puts the
+//! key there by one compare-and-exchange, then writes the bytes, and then publishes their length. Nobody waits for that: who
+//! finds the key knows the slot, and writes the bytes too where no length is there yet, so that a process that dies in
+//! between loses nothing. Slots are taken from the first on and never given up, so no name has two.
 
-use std::hint::spin_loop;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::layout::{CLUSTERS, CLUSTERS_AT, MAX_NAME, NAME, ROUTES, ROUTES_AT};
+use crate::cluster::rendezvous;
 
+/// The key of a slot that no name has.
 const FREE: u64 = 0;
-const WRITING: u64 = 1;
-/// Added to the length of a name that is there.
-const THERE: u64 = 2;
-/// How often a slot that is being written is looked at again.
-const PATIENCE: usize = 10_000;
+/// Added to the length of a name whose bytes are there.
+const THERE: u64 = 1;
 
 /// The slots of one kind of name.
 pub(super) struct Names<'a> {
@@ -53,15 +51,18 @@ impl<'a> Names<'a> {
         if name.len() > MAX_NAME {
             return self.others();
         }
+        let wanted = key(name);
         for (slot, cells) in (0..).zip(self.cells.chunks_exact(NAME)) {
-            let Some((state, bytes)) = cells.split_first() else { break };
-            if settled(state) == FREE && state.compare_exchange(FREE, WRITING, Acquire, Relaxed).is_ok() {
-                write(bytes, name);
-                state.store(THERE + name.len() as u64, Release);
-                return slot;
-            }
-            // Perhaps another has just taken it, and perhaps for this name.
-            if holds(settled(state), bytes, name) {
+            let [key, length, bytes @ ..] = cells else { break };
+            let found = match key.load(Relaxed) {
+                FREE => key.compare_exchange(FREE, wanted, Relaxed, Relaxed).unwrap_or_else(|other| other),
+                found => found,
+            };
+            if found == FREE || found == wanted {
+                if length.load(Relaxed) == 0 {
+                    write(bytes, name);
+                    length.store(THERE + name.len() as u64, Release);
+                }
                 return slot;
             }
         }
@@ -71,8 +72,8 @@ impl<'a> Names<'a> {
     /// The name in a slot.
     pub(super) fn name(&self, slot: u16) -> Option<String> {
         let cells = self.cells.chunks_exact(NAME).nth(usize::from(slot))?;
-        let (state, bytes) = cells.split_first()?;
-        let length = usize::try_from(state.load(Acquire).checked_sub(THERE)?).ok()?;
+        let [_, length, bytes @ ..] = cells else { return None };
+        let length = usize::try_from(length.load(Acquire).checked_sub(THERE)?).ok()?;
         let mut out = Vec::with_capacity(NAME * 8);
         for cell in bytes {
             out.extend_from_slice(&cell.load(Relaxed).to_le_bytes());
@@ -82,42 +83,25 @@ impl<'a> Names<'a> {
     }
 }
 
-/// The state of a slot, after it was written where that is under way.
-fn settled(state: &AtomicU64) -> u64 {
-    for _ in 0..PATIENCE {
-        let now = state.load(Acquire);
-        if now != WRITING {
-            return now;
-        }
-        spin_loop();
-    }
-    WRITING
+/// What tells a name from all others; never [`FREE`].
+fn key(name: &str) -> u64 {
+    rendezvous::hash(name.as_bytes()) | 1
 }
 
-fn words(name: &str) -> impl Iterator<Item = u64> + '_ {
-    name.as_bytes().chunks(8).map(|chunk| {
+/// Writes a name's bytes, eight in a cell; those behind its end are left.
+fn write(bytes: &[AtomicU64], name: &str) {
+    for (cell, chunk) in bytes.iter().zip(name.as_bytes().chunks(8)) {
         let mut word = [0; 8];
         for (to, from) in word.iter_mut().zip(chunk) {
             *to = *from;
         }
-        u64::from_le_bytes(word)
-    })
-}
-
-fn write(bytes: &[AtomicU64], name: &str) {
-    for (cell, word) in bytes.iter().zip(words(name)) {
-        cell.store(word, Relaxed);
+        cell.store(u64::from_le_bytes(word), Relaxed);
     }
-}
-
-fn holds(state: u64, bytes: &[AtomicU64], name: &str) -> bool {
-    state == THERE + name.len() as u64
-        && bytes.iter().zip(words(name)).all(|(cell, word)| cell.load(Relaxed) == word)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::sync::Barrier;
     use std::sync::atomic::Ordering::Relaxed;
     use std::thread;
 
@@ -155,32 +139,36 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_whose_writer_died_is_passed_over() {
+    fn what_a_writer_that_died_has_claimed_is_written_by_the_next() {
         let cells = zeros();
         let names = Names::routes(&cells);
-        cells[ROUTES_AT].store(WRITING, Relaxed);
-        assert_eq!((names.slot("a"), names.slot("a"), names.name(0)), (1, 1, None));
+        cells[ROUTES_AT].store(key("a"), Relaxed);
+        assert_eq!((names.slot("b"), names.name(0)), (1, None));
+        assert_eq!((names.slot("a"), names.name(0).as_deref()), (0, Some("a")));
     }
 
     #[test]
     fn threads_agree() {
         let cells = zeros();
-        let slots = |start: usize| -> HashMap<String, u16> {
+        let together = Barrier::new(4);
+        let slots = || -> Vec<u16> {
             let names = Names::routes(&cells);
             (0..300)
-                .map(|n| format!("r{}", (start + n) % 300))
-                .map(|name| (name.clone(), names.slot(&name)))
+                .map(|n| {
+                    together.wait();
+                    names.slot(&format!("r{n}"))
+                })
                 .collect()
         };
         let all: Vec<_> = thread::scope(|scope| {
-            let running: Vec<_> = (0..4).map(|n| scope.spawn(move || slots(n * 70))).collect();
+            let running: Vec<_> = (0..4).map(|_| scope.spawn(slots)).collect();
             running.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        for other in &all {
-            assert_eq!(other, &all[0]);
+        for slots in &all {
+            assert_eq!(slots, &all[0]);
         }
-        for (name, slot) in &all[0] {
-            assert_eq!(Names::routes(&cells).name(*slot).as_ref(), Some(name));
+        for (n, slot) in all[0].iter().enumerate() {
+            assert_eq!(Names::routes(&cells).name(*slot), Some(format!("r{n}")));
         }
     }
 }
