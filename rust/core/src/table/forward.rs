@@ -348,10 +348,12 @@ impl Guards {
         if self.only_equalities {
             return;
         }
-        let look = |out: &mut Found| self.numeric.find(entry.text, out);
-        // What is tried one by one asks for the number itself.
-        if entry.kind == Kind::Number && self.rest.is_empty() {
-            return look(out);
+        if entry.kind == Kind::Number {
+            self.numeric.find(entry.text, out);
+            // What is tried one by one asks for the number itself.
+            if self.rest.is_empty() {
+                return;
+            }
         }
         let Some(seen) = entry.seen() else { return };
         let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(&seen));
@@ -361,7 +363,6 @@ impl Guards {
             }
         }
         match &seen {
-            Seen::Number(_) => look(out),
             Seen::String(text) => {
                 self.begins(text, predicates, out);
                 let bytes = text.as_bytes();
@@ -393,7 +394,7 @@ impl Guards {
                     }
                 }
             }
-            Seen::Null | Seen::Bool(_) => {}
+            Seen::Null | Seen::Bool(_) | Seen::Number(_) => {}
         }
     }
 }

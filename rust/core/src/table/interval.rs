@@ -121,25 +121,32 @@ impl Intervals {
         }
     }
 
-    /// The point on which a number is. What will be looked at next comes from memory meanwhile.
+    /// The point on which a number is.
     fn point_of(&self, number: &str) -> Option<u32> {
-        let plain = Decimal::plain_rank(number).filter(|_| self.bounds.is_empty());
-        let decimal = if plain.is_some() { None } else { Some(Decimal::parse(number)?) };
-        let (rank, is_exact) =
-            plain.map_or_else(|| decimal.as_ref().map(Decimal::rank), |rank| Some((rank, true)))?;
-        let first = self.ranks.first_from(rank, &self.points, 2);
+        if self.bounds.is_empty()
+            && let Some(rank) = Decimal::plain_rank(number)
+        {
+            let first = self.first_from(rank);
+            return Some(point(first, self.ranks.get(first) == Some(rank)));
+        }
+        let number = Decimal::parse(number)?;
+        let (rank, is_exact) = number.rank();
+        let first = self.first_from(rank);
         if self.ranks.get(first) != Some(rank) {
             return Some(point(first, false));
         }
         if self.bounds.is_empty() {
             // A number that is not exact is a little further from 0 than the bound.
-            let is_behind = !is_exact && decimal.is_some_and(|number| !number.is_negative());
-            return Some(point(first + usize::from(is_behind), is_exact));
+            return Some(point(first + usize::from(!is_exact && !number.is_negative()), is_exact));
         }
-        let number = decimal?;
         let behind = self.bounds.get(first..).unwrap_or_default();
         let at = first + behind.partition_point(|bound| *bound < number);
         Some(point(at, self.bounds.get(at) == Some(&number)))
+    }
+
+    /// The first bound of this rank or a higher one.
+    fn first_from(&self, rank: u64) -> usize {
+        self.ranks.first_from(rank, &self.points, 2)
     }
 }
 

@@ -87,6 +87,20 @@ pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W, M> {
     pub(super) mark: M,
 }
 
+impl<L, F, Q, S, T, E, U, C, P, W, M> Classify<L, F, Q, S, T, E, U, C, P, W, M> {
+    /// Of the bytes behind backslashes those that need a second look, as they begin no escape that is wholly in the block.
+    #[inline(always)]
+    fn suspects<B>(&self, bytes: B, strings: Strings, behind: u64) -> u64
+    where
+        B: Copy,
+        E: Fn(B) -> u64,
+        U: Fn(B) -> Unicode,
+    {
+        let suspects = behind & !((self.escapes)(bytes) | strings.quote | strings.backslash);
+        if suspects == 0 { 0 } else { suspects & !plain_unicode((self.unicode)(bytes)) }
+    }
+}
+
 /// Where the tokens of a block are listed.
 pub(super) struct Room<'a> {
     pub(super) offsets: &'a mut [u32; ROOM],
@@ -226,7 +240,7 @@ where
         };
         let at = from + passed * BLOCK;
         passed += 1;
-        let Strings { quote, backslash, control } = (classify.strings)(bytes);
+        let strings @ Strings { quote, backslash, control } = (classify.strings)(bytes);
         let behind = behind_escapes(backslash, &mut escaped);
         backslashes.note(backslash, at, 1);
         let quotes = quote & !behind;
@@ -241,10 +255,7 @@ where
         // What is wrong inside a string; nothing is in most blocks that have neither of these.
         let mut fault = false;
         if behind | control != 0 {
-            let mut suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
-            if suspects != 0 {
-                suspects &= !plain_unicode((classify.unicode)(bytes));
-            }
+            let mut suspects = classify.suspects(bytes, strings, behind);
             if control != 0 {
                 suspects |= (classify.controls)(bytes);
             }
@@ -295,14 +306,13 @@ where
             }
             calm = 0;
         }
-        let Strings { quote, backslash, control } = (classify.strings)(bytes);
+        let strings @ Strings { quote, backslash, control } = (classify.strings)(bytes);
         let mut next = next_escaped;
         let behind = behind_escapes(backslash, &mut next);
         if (quote & !behind) | control != 0 {
             break;
         }
-        let suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
-        if suspects != 0 && suspects & !plain_unicode((classify.unicode)(bytes)) != 0 {
+        if classify.suspects(bytes, strings, behind) != 0 {
             break;
         }
         next_escaped = next;

@@ -126,25 +126,33 @@ fn parity_counts_the_bits_up_to_each_one() {
     }
 }
 
-/// All tokens of a body by one kernel and what its strings are broken by, listed into room for `room` tokens.
-fn tokens(kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Option<Error>) {
+/// All tokens or quotes of a body by one kernel, listed into room for `room` of them, until something is wrong.
+fn all(look: Look, kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Carry) {
     let (mut carry, mut at, mut all) = (Carry::default(), 0, Vec::new());
     while at < body.len() && carry.fault.is_none() {
         let mut places = Places::default();
         let mut list = places.clear();
         let listed = list.fill_up(room);
-        let filled = kernel.fill(Look::Tokens, body, at, &mut carry, &mut list);
+        let filled = kernel.fill(look, body, at, &mut carry, &mut list);
         list.add(filled.tokens);
         let end = body.len().min(at + filled.blocks * BLOCK);
         assert!(filled.blocks > 0);
         assert_eq!(filled.ascii, body[at..end].is_ascii());
         let (places, count) = list.places();
         let (kinds, offsets) = (&places.kinds[listed..count], &places.offsets[listed..count]);
-        assert!(kinds.iter().zip(offsets).all(|(&kind, &offset)| body[offset as usize] == kind));
+        if look == Look::Tokens {
+            assert!(kinds.iter().zip(offsets).all(|(&kind, &offset)| body[offset as usize] == kind));
+        }
         all.extend_from_slice(offsets);
         at = end;
     }
-    (all, carry.fault)
+    (all, carry)
+}
+
+/// All tokens, and what strings are broken by.
+fn tokens(kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Option<Error>) {
+    let (tokens, carry) = all(Look::Tokens, kernel, body, room);
+    (tokens, carry.fault)
 }
 
 /// The same, byte by byte.
@@ -191,26 +199,10 @@ fn listed(body: &[u8]) -> (Vec<u32>, Option<Error>) {
     (tokens, None)
 }
 
-/// All quotes that open or close strings, and how many control characters there are, by one kernel; or what is wrong.
+/// All quotes that open or close strings, and how many control characters there are; or what is wrong.
 fn quotes(kernel: Available, body: &[u8], room: usize) -> Result<(Vec<u32>, usize), Error> {
-    let (mut carry, mut at, mut all) = (Carry::default(), 0, Vec::new());
-    while at < body.len() {
-        let mut places = Places::default();
-        let mut list = places.clear();
-        let listed = list.fill_up(room);
-        let filled = kernel.fill(Look::Quotes, body, at, &mut carry, &mut list);
-        if let Some(fault) = carry.fault {
-            return Err(fault);
-        }
-        list.add(filled.tokens);
-        let end = body.len().min(at + filled.blocks * BLOCK);
-        assert!(filled.blocks > 0);
-        assert_eq!(filled.ascii, body[at..end].is_ascii());
-        let (places, count) = list.places();
-        all.extend_from_slice(&places.offsets[listed..count]);
-        at = end;
-    }
-    Ok((all, carry.controls))
+    let (quotes, carry) = all(Look::Quotes, kernel, body, room);
+    carry.fault.map_or(Ok((quotes, carry.controls)), Err)
 }
 
 /// The same, byte by byte.

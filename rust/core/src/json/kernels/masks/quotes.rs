@@ -1,8 +1,6 @@
 //! Where strings begin and end, and nothing else.
 
-use super::{
-    Carry, Classify, MOST, ROOM, Strings, Unicode, behind_escapes, inspect, pass_string, plain_unicode,
-};
+use super::{Carry, Classify, MOST, ROOM, Strings, Unicode, behind_escapes, inspect, pass_string};
 use crate::json::kernels::BLOCK;
 use crate::json::kernels::tokens::Tokens;
 use crate::json::narrow;
@@ -53,15 +51,12 @@ where
         };
         let at = from + passed * BLOCK;
         passed += 1;
-        let Strings { quote, backslash, control } = (classify.strings)(bytes);
+        let strings @ Strings { quote, backslash, control } = (classify.strings)(bytes);
         let behind = behind_escapes(backslash, &mut escaped);
         backslashes.note(backslash, at, 1);
         let quotes = quote & !behind;
         if behind | control != 0 {
-            let mut suspects = behind & !((classify.escapes)(bytes) | quote | backslash);
-            if suspects != 0 {
-                suspects &= !plain_unicode((classify.unicode)(bytes));
-            }
+            let suspects = classify.suspects(bytes, strings, behind);
             if suspects != 0 && inspect(body, at, suspects, behind, carry).is_some() {
                 break;
             }
