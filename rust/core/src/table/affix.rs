@@ -59,6 +59,13 @@ impl Affixes {
         Self { common, begin, longest, strings }
     }
 
+    /// Sets marks, by predicate.
+    pub(crate) fn set_marks(&mut self, mark: impl Fn(PredicateId) -> usize) {
+        if let Strings::ByLength(strings) = &mut self.strings {
+            strings.set_marks(|id| mark(id & !ENOUGH));
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self.strings, Strings::None)
     }

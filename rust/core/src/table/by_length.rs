@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 
+use super::fetch::fetch_mark;
 use super::narrow;
 use super::predicates::PredicateId;
 use super::values::Values;
@@ -40,17 +41,27 @@ struct Length {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]
 struct Stored {
+    /// Of its only predicate, see [`Predicates::mark`](super::predicates::Predicates::mark); or 0.
+    mark: usize,
     head: Head,
-    length: u32,
+    length: u8,
+    /// Whether it has one predicate.
+    is_lone: bool,
     /// Where its bytes are, if it is longer than its head.
     bytes: u32,
-    /// How many predicates it has; the only one, or where they are.
-    count: u32,
+    /// The only predicate, or where they are: how many, and these.
     id: u32,
 }
 
-/// Up to 16 bytes that a string begins with, followed by zeros.
-type Head = [u64; 2];
+const _: () = assert!(size_of::<Stored>() == 32);
+
+/// Up to 12 bytes that a string begins with, followed by zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed(4))]
+struct Head {
+    low: u64,
+    high: u32,
+}
 
 const HEAD: usize = size_of::<Head>();
 
@@ -75,17 +86,19 @@ impl ByLength {
             if bytes.len() > HEAD {
                 out.bytes.extend_from_slice(bytes);
             }
-            let id = match same {
-                [(_, id)] => *id,
-                _ => narrow(out.ids.len()),
+            let ids = || same.iter().map(|(_, id)| *id);
+            let (id, is_lone) = match same {
+                [(_, id)] => (*id, true),
+                _ => (narrow(out.ids.len()), false),
             };
-            if same.len() > 1 {
-                out.ids.extend(same.iter().map(|(_, id)| *id));
+            if !is_lone {
+                out.ids.push(narrow(same.len()));
+                out.ids.extend(ids());
             }
-            let head = first(head(bytes, 0), bytes.len());
+            let head = Head::of(bytes, 0).first(bytes.len());
             let hash = out.hash(bytes, head);
-            let (length, count) = (narrow(bytes.len()), narrow(same.len()));
-            stored.push((hash, Stored { head, length, bytes: at, count, id }));
+            let Ok(length) = u8::try_from(bytes.len()) else { return None };
+            stored.push((hash, Stored { mark: 0, head, length, is_lone, bytes: at, id }));
         }
         out.lengths.sort_unstable_by_key(|length| length.length);
         let hashes: Vec<u64> = stored.iter().map(|(hash, _)| *hash).collect();
@@ -119,8 +132,7 @@ impl ByLength {
     fn hash(&self, bytes: &[u8], head: Head) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         if bytes.len() <= HEAD {
-            let [low, high] = head;
-            hasher.write_u128(u128::from(low) | u128::from(high) << 64);
+            hasher.write_u128(u128::from(head.low) | u128::from(head.high) << 64);
         } else {
             hasher.write(bytes);
         }
@@ -131,17 +143,20 @@ impl ByLength {
     #[inline]
     pub(super) fn find(&self, text: &[u8], from: usize, found: &mut impl FnMut(u32)) {
         let rest = text.get(from..).unwrap_or_default();
-        let whole = head(text, from);
+        let whole = Head::of(text, from);
         for length in &self.lengths {
             let Some(bytes) = rest.get(..length.length) else { break };
             let last = bytes.last().copied().unwrap_or_default();
             if length.lasts.get(usize::from(last >> 6)).is_none_or(|bits| bits >> (last & 63) & 1 == 0) {
                 continue;
             }
-            let head = first(whole, bytes.len());
+            let head = whole.first(bytes.len());
             if let Some(search) = self.places.search(self.hash(bytes, head))
                 && let Some(place) = self.places.find(search, |place| self.is(place, bytes, head))
             {
+                if let Some(mark) = self.strings.get(place as usize).map(|stored| stored.mark) {
+                    fetch_mark(mark);
+                }
                 found(place);
             }
         }
@@ -151,7 +166,7 @@ impl ByLength {
     fn is(&self, number: u32, bytes: &[u8], head: Head) -> bool {
         let Some(stored) = self.strings.get(number as usize) else { return false };
         stored.head == head
-            && stored.length as usize == bytes.len()
+            && usize::from(stored.length) == bytes.len()
             && (bytes.len() <= HEAD || {
                 let at = stored.bytes as usize;
                 self.bytes.get(at..at + bytes.len()) == Some(bytes)
@@ -162,27 +177,48 @@ impl ByLength {
     #[inline]
     pub(super) fn tell(&self, number: u32, found: &mut impl FnMut(PredicateId)) {
         let Some(stored) = self.strings.get(number as usize) else { return };
-        let (first, count) = (stored.id, stored.count as usize);
-        if count == 1 {
-            found(first);
-        } else {
-            self.ids.iter().skip(first as usize).take(count).for_each(|id| found(*id));
+        if stored.is_lone {
+            return found(stored.id);
+        }
+        let list = self.ids.get(stored.id as usize..).and_then(<[u32]>::split_first);
+        let ids = list.into_iter().flat_map(|(count, ids)| ids.iter().take(*count as usize));
+        ids.for_each(|id| found(*id));
+    }
+
+    /// Sets marks, by predicate.
+    pub(super) fn set_marks(&mut self, mark: impl Fn(PredicateId) -> usize) {
+        for stored in self.strings.iter_mut().filter(|stored| stored.is_lone) {
+            stored.mark = mark(stored.id);
         }
     }
 }
 
-/// The first 16 bytes of a text from an offset on, those that are missing being 0.
-#[inline]
-fn head(text: &[u8], from: usize) -> Head {
-    let rest = text.get(from..).unwrap_or_default();
-    let (low, more) = match rest.split_first_chunk() {
-        Some((low, more)) => (u64::from_le_bytes(*low), more),
-        None => return [last(text, rest.len()), 0],
-    };
-    match more.first_chunk() {
-        Some(high) => [low, u64::from_le_bytes(*high)],
-        None => [low, last(text, more.len())],
+impl Head {
+    /// What a text has from an offset on, those bytes that are missing being 0.
+    #[inline]
+    fn of(text: &[u8], from: usize) -> Self {
+        let rest = text.get(from..).unwrap_or_default();
+        let Some((low, more)) = rest.split_first_chunk() else {
+            return Self { low: last(text, rest.len()), high: 0 };
+        };
+        let high = more
+            .first_chunk()
+            .map_or_else(|| low_half(last(text, more.len().min(4))), |high| u32::from_le_bytes(*high));
+        Self { low: u64::from_le_bytes(*low), high }
     }
+
+    /// So many bytes of it; all where it has not as many.
+    #[inline]
+    fn first(self, length: usize) -> Self {
+        let mask = |bytes: usize| u64::MAX.checked_shr(narrow(64 - 8 * bytes.min(8))).unwrap_or_default();
+        Self { low: self.low & mask(length), high: self.high & low_half(mask(length.saturating_sub(8))) }
+    }
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation)] // into a half
+fn low_half(number: u64) -> u32 {
+    number as u32
 }
 
 /// So many of the last bytes of a text, fewer than eight, followed by zeros.
@@ -195,11 +231,4 @@ pub(super) fn last(text: &[u8], length: usize) -> u64 {
     // The whole text is that short.
     let bytes = text.iter().rev().take(length);
     bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-/// So many bytes of a head; all where it has not as many.
-#[inline]
-fn first([low, high]: Head, length: usize) -> Head {
-    let mask = |bytes: usize| u64::MAX.checked_shr(narrow(64 - 8 * bytes.min(8))).unwrap_or_default();
-    [low & mask(length), high & mask(length.saturating_sub(8))]
 }

@@ -22,3 +22,11 @@ pub(crate) fn fetch<T>(address: *const T) {
     }
     let _ = address;
 }
+
+/// The same for what the mark of a rule is the address of, if it has one.
+#[inline]
+pub(crate) fn fetch_mark(mark: usize) {
+    if mark != 0 {
+        fetch(std::ptr::without_provenance::<u8>(mark));
+    }
+}

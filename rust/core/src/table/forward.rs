@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::affix::Affixes;
 use super::cost::MANY;
 use super::facts::{Facts, Found};
+use super::fetch::fetch_mark;
 use super::fields::FieldId;
 use super::inner::Inner;
 use super::interval::Intervals;
@@ -63,8 +64,8 @@ struct Guards {
     ignoring_case: HashMap<Box<str>, PredicateId>,
     /// In bytes, the longest of them.
     longest_folded: usize,
-    /// By prefix length and the address's leading bits; IPv4 and IPv6 apart.
-    blocks: HashMap<(bool, u8, u128), PredicateId>,
+    /// By prefix length and the address's leading bits; IPv4 and IPv6 apart. Each with its mark, or 0.
+    blocks: HashMap<(bool, u8, u128), (PredicateId, usize)>,
     /// The prefix lengths that occur: (is IPv6, length).
     lengths: SmallVec<[(bool, u8); 4]>,
     /// Whatever has to be tried one by one.
@@ -202,7 +203,7 @@ impl Forward {
                         guards.rest.push(id);
                         continue;
                     }
-                    guards.blocks.insert((v6, block.prefix_len(), bits), id);
+                    guards.blocks.insert((v6, block.prefix_len(), bits), (id, 0));
                     if !guards.lengths.contains(&(v6, block.prefix_len())) {
                         guards.lengths.push((v6, block.prefix_len()));
                     }
@@ -261,6 +262,20 @@ impl Forward {
             self.fields.resize_with(index + 1, || None);
         }
         self.fields.get_mut(index).map(|guards| &mut **guards.get_or_insert_default())
+    }
+
+    /// Sets marks, by predicate.
+    pub(crate) fn set_marks(&mut self, predicates: &Predicates) {
+        let mark = |id| predicates.mark(id);
+        for guards in self.fields.iter_mut().flatten() {
+            let Guards { prefixes, suffixes, folded_prefixes, folded_suffixes, inner, blocks, .. } =
+                &mut **guards;
+            for affixes in [prefixes, suffixes, folded_prefixes, folded_suffixes] {
+                affixes.set_marks(mark);
+            }
+            inner.set_marks(mark);
+            blocks.values_mut().for_each(|(id, place)| *place = mark(*id));
+        }
     }
 
     /// By field, guards that take time each: those that are tried one by one for a string, and ranges of which many can
@@ -389,7 +404,10 @@ impl Guards {
                     for &(v6, length) in &self.lengths {
                         if v6 == address.is_ipv6() {
                             let (_, bits) = leading_bits(address, length);
-                            out.extend(self.blocks.get(&(v6, length, bits)).copied());
+                            if let Some((id, mark)) = self.blocks.get(&(v6, length, bits)) {
+                                fetch_mark(*mark);
+                                out.push(*id);
+                            }
                         }
                     }
                 }

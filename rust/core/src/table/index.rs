@@ -136,6 +136,11 @@ impl Index {
         self.children.shrink_to_fit();
     }
 
+    /// Sets marks, by predicate.
+    pub(crate) fn set_marks(&mut self, predicates: &Predicates) {
+        self.forward.set_marks(predicates);
+    }
+
     /// Rank of the first rule that matches, of those that count, which is asked before a rule is tried; and its mark if that
     /// is at hand, or 0.
     pub(crate) fn first(

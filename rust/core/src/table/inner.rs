@@ -49,6 +49,13 @@ impl Inner {
         Some(Self::Any { automaton, strings })
     }
 
+    /// Sets marks, by predicate.
+    pub(crate) fn set_marks(&mut self, mark: impl Fn(PredicateId) -> usize) {
+        if let Self::Few { strings, .. } = self {
+            strings.set_marks(mark);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Nothing)
     }

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
-use super::fetch::fetch;
+use super::fetch::{fetch, fetch_mark};
 use super::fields::FieldId;
 use super::index::Below;
 use super::intern::{Others, hash};
@@ -312,10 +312,7 @@ impl Predicates {
     /// A predicate may hold: what it leads to will be needed, and what the mark is the address of.
     #[inline]
     pub(crate) fn fetch(&self, id: PredicateId) {
-        let mark = self.mark(id);
-        if mark != 0 {
-            fetch(std::ptr::without_provenance::<u8>(mark));
-        }
+        fetch_mark(self.mark(id));
     }
 
     /// A predicate, in the way in which it is evaluated.

@@ -62,8 +62,9 @@ impl Rules {
 
     /// Gives each rule its mark, by rank.
     pub(crate) fn set_marks(&mut self, mark: impl Fn(usize) -> usize) {
-        let Self { predicates, program, .. } = self;
+        let Self { predicates, program, index } = self;
         predicates.set_marks(|below| below.alone().map_or(0, |at| mark(program.rule_at(at).rank)));
+        index.set_marks(predicates);
     }
 
     /// Rank of the first rule that matches, of those that count, and its mark if that is at hand, or 0.
