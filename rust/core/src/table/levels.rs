@@ -48,6 +48,12 @@ impl Level {
         self.rows.get(at / STEP).filter(|_| at < self.count)?.0.get(at % STEP).copied()
     }
 
+    /// Whether the number at a position is less than one.
+    #[inline]
+    fn is_less(&self, at: usize, than: u64) -> bool {
+        self.rows.get(at / STEP).and_then(|row| row.0.get(at % STEP)).is_some_and(|number| *number < than)
+    }
+
     /// How many numbers are less than one, it being known that there is none, or that this row has the last that is.
     #[inline]
     fn less(&self, than: u64, row: usize) -> usize {
@@ -65,62 +71,98 @@ pub(super) struct Levels {
     near: Near,
 }
 
-/// Which rows numbers are in, for steps of the same width between the least and the greatest: where numbers are spread
-/// evenly enough, one look here is as good as a search through the levels above.
+/// Where numbers are, for steps of the same width: where they are spread evenly enough, one look here is as good as a search
+/// through the levels above. Numbers that have their highest bits alike have steps of their own: of a decimal's rank those are
+/// the sign and the exponent, and most numbers have the greatest one or two of all exponents.
 #[derive(Clone, Debug, Default)]
 struct Near {
+    /// The highest bits of the least number.
+    least: u64,
+    /// By highest bits, less those of the least number.
+    parts: Vec<Part>,
+    /// By part and step, how many numbers are less than those that belong there; behind the steps of a part, up to its end.
+    starts: Vec<u32>,
+}
+
+/// Numbers that have their highest bits alike.
+#[derive(Clone, Copy, Debug)]
+struct Part {
     least: u64,
     /// How wide a step is: so many bits.
     shift: u32,
-    /// By step, the first row in which there may be numbers that belong there; and the last row.
-    rows: Vec<u32>,
+    /// Where its steps begin, and where its end is, behind them.
+    first: u32,
+    end: u32,
 }
 
 impl Near {
-    /// How many steps there are for each row.
-    const STEPS: u64 = 4;
-    /// In how many rows behind the first a number may be.
-    const MOST: usize = 4;
+    /// How many bits there are below the highest ones.
+    const LOW: u32 = 50;
+    /// How many parts there may be.
+    const PARTS: u64 = 128;
+    /// How many numbers there are for each step, or up to twice as many.
+    const FILL: usize = 4;
+    /// How many numbers of a step are searched.
+    const MOST: usize = 15;
 
-    fn new(numbers: &[u64], firsts: &[u64]) -> Self {
-        let (Some(&least), Some(&greatest)) = (numbers.first(), numbers.last()) else {
+    /// Of the parts at one end, if those are too many: where more numbers are.
+    fn new(numbers: &[u64]) -> Self {
+        let high = |number: &u64| number >> Self::LOW;
+        let up_to = |bits: u64| numbers.partition_point(|number| high(number) <= bits);
+        let (Some(least), Some(greatest)) = (numbers.first().map(high), numbers.last().map(high)) else {
             return Self::default();
         };
-        let most = Self::STEPS * firsts.len() as u64;
-        let shift = 64 - ((greatest - least) / most).leading_zeros();
-        let steps = ((greatest - least) >> shift) + 1;
-        let row =
-            |step: u64| narrow(firsts.partition_point(|first| *first < least + (step << shift)).max(1) - 1);
-        let mut rows: Vec<u32> = (0..steps).map(row).collect();
-        rows.push(narrow(firsts.len().saturating_sub(1)));
-        Self { least, shift, rows }
+        let (low, high) = (least + Self::PARTS - 1, greatest.saturating_sub(Self::PARTS));
+        let parts = if up_to(low) >= numbers.len() - up_to(high) {
+            least..=greatest.min(low)
+        } else {
+            least.max(high + 1)..=greatest
+        };
+        let mut out = Self { least: *parts.start(), ..Self::default() };
+        let mut from = parts.start().checked_sub(1).map_or(0, up_to);
+        for bits in parts {
+            let to = up_to(bits);
+            out.push(numbers.get(from..to).unwrap_or_default(), from);
+            from = to;
+        }
+        out.starts.shrink_to_fit();
+        out
     }
 
-    /// The row that has the last number which is less than this one, if there are few that can be it. `first` gives a row's
-    /// first number, or the greatest that there can be.
+    /// Appends a part, of these numbers, which so many are less than.
+    fn push(&mut self, numbers: &[u64], before: usize) {
+        let least = numbers.first().copied().unwrap_or_default();
+        let width = numbers.last().copied().unwrap_or_default() - least;
+        let most = (numbers.len() / Self::FILL).max(1) as u64;
+        let shift = 64 - (width / most).leading_zeros();
+        let first = narrow(self.starts.len());
+        let start = |step| before + numbers.partition_point(|number| (number - least) >> shift < step);
+        self.starts.extend((0..=width >> shift).map(|step| narrow(start(step))));
+        let end = narrow(self.starts.len());
+        self.starts.push(narrow(before + numbers.len()));
+        self.parts.push(Part { least, shift, first, end });
+    }
+
+    /// Between which positions the first number is that is not less than one, if those are few.
     #[inline]
-    fn row(&self, number: u64, first: impl Fn(usize) -> u64) -> Option<usize> {
-        let step = usize::try_from(number.saturating_sub(self.least) >> self.shift).unwrap_or(usize::MAX);
-        let step = step.min(self.rows.len().checked_sub(2)?);
-        let &[start, end] = self.rows.get(step..step + 2)?.first_chunk()?;
-        let (start, end) = (start as usize, end as usize);
-        let before = (1..=Self::MOST).map(|ahead| usize::from(first(start + ahead) < number));
-        (end - start <= Self::MOST).then(|| start + before.sum::<usize>())
+    fn around(&self, number: u64) -> Option<(usize, usize)> {
+        let part = usize::try_from((number >> Self::LOW).checked_sub(self.least)?).ok()?;
+        let &Part { least, shift, first, end } = self.parts.get(part)?;
+        let step = usize::try_from(number.saturating_sub(least) >> shift).ok()?;
+        let at = (first as usize + step).min(end as usize - 1);
+        let &[start, end] = self.starts.get(at..at + 2)?.first_chunk()?;
+        (end - start <= narrow(Self::MOST)).then_some((start as usize, end as usize))
     }
 }
 
 impl Levels {
     pub(super) fn new(mut numbers: Vec<u64>) -> Self {
         let all = Level::new(&numbers);
+        // Of few rows, a search is one step as well.
+        let near = if numbers.len() > STEP * STEP { Near::new(&numbers) } else { Near::default() };
         let mut above = Vec::new();
-        let mut near = Near::default();
         while numbers.len() > STEP {
-            let firsts: Vec<u64> = numbers.iter().copied().step_by(STEP).collect();
-            // Of few rows, a search is one step as well.
-            if above.is_empty() && numbers.len() > STEP * STEP {
-                near = Near::new(&numbers, &firsts);
-            }
-            numbers = firsts;
+            numbers = numbers.iter().copied().step_by(STEP).collect();
             above.push(Level::new(&numbers));
         }
         Self { all, above, near }
@@ -131,30 +173,41 @@ impl Levels {
         self.all.get(at)
     }
 
-    /// The row that has the last number which is less than this one; the first, where there is none.
-    #[inline]
-    fn row(&self, number: u64) -> usize {
-        let Some(firsts) = self.above.first() else { return 0 };
-        let near = self.near.row(number, |row| firsts.get(row).unwrap_or(u64::MAX));
-        near.unwrap_or_else(|| {
-            let mut row = 0;
-            for level in self.above.iter().rev() {
-                // What the last that is less stands for begins below it.
-                row = level.less(number, row).saturating_sub(1);
-            }
-            row
-        })
-    }
-
     /// Position of the first number that is not less than one. Of `beside`, where so many things stand for each number,
     /// those around that are fetched meanwhile.
     #[inline]
     pub(super) fn first_from<T>(&self, number: u64, beside: &[T], each: usize) -> usize {
-        let row = self.row(number);
-        let around = beside.get(row * STEP * each..).unwrap_or_default();
-        let line = (64 / size_of::<T>().max(1)).max(1);
-        around.iter().take(STEP * each + 1).step_by(line).for_each(|thing| fetch(thing));
+        let Some((start, end)) = self.near.around(number) else { return self.search(number, beside, each) };
+        for at in [start, usize::midpoint(start, end), end] {
+            fetch_if(beside.get(at * each));
+        }
+        // It is not behind the end, as what is there is greater.
+        let mut at = start;
+        for step in [8, 4, 2, 1] {
+            at += step * usize::from(self.all.is_less(at + step - 1, number));
+        }
+        at
+    }
+
+    /// The same, by a search through all levels.
+    #[inline]
+    fn search<T>(&self, number: u64, beside: &[T], each: usize) -> usize {
+        let mut row = 0;
+        for level in self.above.iter().rev() {
+            // What the last that is less stands for begins below it.
+            row = level.less(number, row).saturating_sub(1);
+        }
+        for part in 0..=4 {
+            fetch_if(beside.get((row * STEP + part * STEP / 4) * each));
+        }
         self.all.less(number, row)
+    }
+}
+
+#[inline]
+fn fetch_if<T>(thing: Option<&T>) {
+    if let Some(thing) = thing {
+        fetch(thing);
     }
 }
 
@@ -169,13 +222,17 @@ mod tests {
         fn finds_the_first_that_is_not_less(
             mut numbers in prop::collection::vec(0_u64..300, 0..600),
             // Spread evenly, in heaps, at the ends.
-            shape in 0..4,
+            shape in 0..7,
             number in 0_u64..310,
         ) {
             let spread = |number: u64| match shape {
                 0 => number,
                 1 => number << 55,
                 2 => (number % 7) << 50 | (number / 7),
+                // In parts that are not beside each other, or many of them at one end.
+                3 => (number % 3 * 5) << 50 | number.pow(5),
+                4 => if number < 10 { number } else { 1 << 63 | number << 50 },
+                5 => if number < 290 { number << 45 } else { 1 << 63 | number << 50 },
                 _ => if number < 150 { number } else { u64::MAX - (310 - number) },
             };
             for number in &mut numbers {
