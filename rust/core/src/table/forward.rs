@@ -1,14 +1,12 @@
 //! From a message's values to the guards that hold for them.
 
-use std::net::IpAddr;
-
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::affix::Affixes;
+use super::blocks::Blocks;
 use super::cost::MANY;
 use super::facts::{Facts, Found};
-use super::fetch::fetch_mark;
 use super::fields::FieldId;
 use super::inner::Inner;
 use super::interval::Intervals;
@@ -64,10 +62,7 @@ struct Guards {
     ignoring_case: HashMap<Box<str>, PredicateId>,
     /// In bytes, the longest of them.
     longest_folded: usize,
-    /// By prefix length and the address's leading bits; IPv4 and IPv6 apart. Each with its mark, or 0.
-    blocks: HashMap<(bool, u8, u128), (PredicateId, usize)>,
-    /// The prefix lengths that occur: (is IPv6, length).
-    lengths: SmallVec<[(bool, u8); 4]>,
+    blocks: Blocks,
     /// Whatever has to be tried one by one.
     rest: Vec<PredicateId>,
     /// Those that are found by the same as many others.
@@ -198,14 +193,8 @@ impl Forward {
                     }
                 }
                 Predicate::Cidr(block) => {
-                    let (v6, bits) = leading_bits(block.addr(), block.prefix_len());
-                    if guards.blocks.contains_key(&(v6, block.prefix_len(), bits)) {
+                    if !guards.blocks.insert(*block, id) {
                         guards.rest.push(id);
-                        continue;
-                    }
-                    guards.blocks.insert((v6, block.prefix_len(), bits), (id, 0));
-                    if !guards.lengths.contains(&(v6, block.prefix_len())) {
-                        guards.lengths.push((v6, block.prefix_len()));
                     }
                 }
                 _ => guards.rest.push(id),
@@ -274,7 +263,7 @@ impl Forward {
                 affixes.set_marks(mark);
             }
             inner.set_marks(mark);
-            blocks.values_mut().for_each(|(id, place)| *place = mark(*id));
+            blocks.set_marks(mark);
         }
     }
 
@@ -398,18 +387,10 @@ impl Guards {
                     let folded: String = text.chars().map(fold).collect();
                     out.extend(self.ignoring_case.get(folded.as_str()).copied());
                 }
-                if !self.lengths.is_empty()
+                if !self.blocks.is_empty()
                     && let Some(address) = parse_address(text)
                 {
-                    for &(v6, length) in &self.lengths {
-                        if v6 == address.is_ipv6() {
-                            let (_, bits) = leading_bits(address, length);
-                            if let Some((id, mark)) = self.blocks.get(&(v6, length, bits)) {
-                                fetch_mark(*mark);
-                                out.push(*id);
-                            }
-                        }
-                    }
+                    self.blocks.find(address, |id| out.push(id));
                 }
             }
             Seen::Null | Seen::Bool(_) | Seen::Number(_) => {}
@@ -433,18 +414,5 @@ fn candidate(
     }
     if enough || holds() {
         out.push(id);
-    }
-}
-
-/// The first `length` bits of an address, and whether it is IPv6.
-fn leading_bits(address: IpAddr, length: u8) -> (bool, u128) {
-    match address {
-        IpAddr::V4(address) => (
-            false,
-            u128::from(address.to_bits().checked_shr(32 - u32::from(length.min(32))).unwrap_or_default()),
-        ),
-        IpAddr::V6(address) => {
-            (true, address.to_bits().checked_shr(128 - u32::from(length.min(128))).unwrap_or_default())
-        }
     }
 }

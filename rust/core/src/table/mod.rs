@@ -31,6 +31,7 @@
 //! A rule of three fields takes about 170 bytes, its name's place included. [`Matcher::with`] changes single rules in layers over the others.
 
 mod affix;
+mod blocks;
 mod build;
 mod by_length;
 #[cfg(test)]
