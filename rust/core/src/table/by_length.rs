@@ -203,7 +203,7 @@ impl Head {
         };
         let high = more
             .first_chunk()
-            .map_or_else(|| low_half(last(text, more.len().min(4))), |high| u32::from_le_bytes(*high));
+            .map_or_else(|| low_half(last(text, more.len())), |high| u32::from_le_bytes(*high));
         Self { low: u64::from_le_bytes(*low), high }
     }
 

@@ -112,11 +112,11 @@ impl Near {
         let (Some(least), Some(greatest)) = (numbers.first().map(high), numbers.last().map(high)) else {
             return Self::default();
         };
-        let (low, high) = (least + Self::PARTS - 1, greatest.saturating_sub(Self::PARTS));
-        let parts = if up_to(low) >= numbers.len() - up_to(high) {
-            least..=greatest.min(low)
+        let (front, back) = (least + Self::PARTS - 1, greatest.saturating_sub(Self::PARTS));
+        let parts = if up_to(front) >= numbers.len() - up_to(back) {
+            least..=greatest.min(front)
         } else {
-            least.max(high + 1)..=greatest
+            least.max(back + 1)..=greatest
         };
         let mut out = Self { least: *parts.start(), ..Self::default() };
         let mut from = parts.start().checked_sub(1).map_or(0, up_to);
@@ -149,7 +149,7 @@ impl Near {
         let part = usize::try_from((number >> Self::LOW).checked_sub(self.least)?).ok()?;
         let &Part { least, shift, first, end } = self.parts.get(part)?;
         let step = usize::try_from(number.saturating_sub(least) >> shift).ok()?;
-        let at = (first as usize + step).min(end as usize - 1);
+        let at = (first as usize).saturating_add(step).min(end as usize - 1);
         let &[start, end] = self.starts.get(at..at + 2)?.first_chunk()?;
         (end - start <= narrow(Self::MOST)).then_some((start as usize, end as usize))
     }
@@ -216,6 +216,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn as_many_as_are_searched_are_found_in_a_step() {
+        for heap in 1..40 {
+            let numbers: Vec<u64> = (0..300).map(|number| (number / heap) << 20 | (number % heap)).collect();
+            let levels = Levels::new(numbers.clone());
+            let behind = |first: u64| (first..first + 50).step_by(7);
+            for number in (0..=300 / heap).flat_map(|number| behind(number << 20)) {
+                let expected = numbers.partition_point(|other| *other < number);
+                assert_eq!(
+                    levels.first_from(number, &numbers, 1),
+                    expected,
+                    "{number} among heaps of {heap}"
+                );
+            }
+        }
+    }
 
     proptest! {
         #[test]
