@@ -35,6 +35,42 @@ proptest! {
             prop_assert_eq!(explained, expected);
         }
     }
+
+    #[test]
+    fn wildcards_match_by_whatever_literal_they_are_found(
+        wildcards in prop::collection::vec(wildcard(), 10..80),
+        texts in prop::collection::vec((any::<prop::sample::Index>(), "[ab]{0,3}", any::<bool>()), 1..20),
+    ) {
+        let rule = |wildcard: &String| Matcher::parse(&convert(&json!({"k": [{"wildcard": wildcard}]}))).unwrap();
+        let rules: Vec<Pattern> = wildcards.iter().map(rule).collect();
+        let all = Matcher::new(&rules, Options::default());
+        let single: Vec<Matcher> = rules.iter().map(|rule| Matcher::new([rule], Options::default())).collect();
+        for (index, filler, is_doubled) in texts {
+            // Texts that some wildcard matches, or nearly.
+            let mut text = index.get(&wildcards).replace("\\*", "+").replace('*', &filler).replace('+', "*");
+            if is_doubled {
+                text.push_str(&text.clone());
+            }
+            let document = json!({"k": text}).to_string();
+            let expected: Vec<usize> =
+                (0..rules.len()).filter(|&rank| single[rank].first(document.as_bytes()).unwrap().is_some()).collect();
+            prop_assert_eq!(all.matches(document.as_bytes()).unwrap(), expected, "{} of {:?}", text, wildcards);
+        }
+    }
+}
+
+/// Short literals, which overlap; some longer than what is looked for of one, and escapes.
+fn wildcard() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        8 => "[ab]{1,3}",
+        1 => "[ab]{2}".prop_map(|end| format!("{}{end}", "ab".repeat(16))),
+        1 => Just("a\\*".to_owned()),
+    ];
+    let ends = (any::<bool>(), any::<bool>());
+    (prop::collection::vec(piece, 1..5), ends).prop_map(|(pieces, (start, end))| {
+        let star = |is_there| if is_there { "*" } else { "" };
+        format!("{}{}{}", star(start), pieces.join("*"), star(end))
+    })
 }
 
 #[test]
