@@ -39,6 +39,9 @@ const LONGEST: u32 = 64;
 /// How many forms may be learned before one of them comes again, and after how many documents of no known form another one may.
 const LESSONS: u32 = 8;
 const AGAIN: u32 = 16;
+/// How many numbers and words of a document may have been read when it turns out to be of another form after all, for another
+/// one to be tried that is like it but for what is between them: to read many again takes longer than to walk through it.
+const IN_VAIN: usize = 4;
 /// After how many documents that were tried in vain all forms are forgotten, if there is no room for another.
 const OUTDATED: u32 = 256;
 
@@ -72,7 +75,7 @@ pub(super) struct Form {
 }
 
 /// A place in all documents of a form.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
     pub(super) mark: u32,
     /// How many bytes behind that it is; before it, if they wrap around.
@@ -80,7 +83,7 @@ pub(super) struct Spot {
 }
 
 /// At most 16 bytes of a literal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     pub(super) words: (u64, u64),
     /// Which bits of those count.
@@ -97,7 +100,7 @@ pub(super) struct Recorded {
 }
 
 /// A number or word.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scalar {
     pub(super) at: Spot,
     /// Where the literal behind it is, if that is found by a quote.
@@ -161,11 +164,11 @@ fn has_all(pieces: &[Piece], body: &[u8], marks: &Tokens<'_>) -> bool {
 
 impl Form {
     /// Whether this is the form of a document but for its numbers and words and what is behind those, `marks` being all its
-    /// quotes and its first byte.
+    /// quotes, which are so many, and its first byte.
     #[inline]
-    fn is(&self, body: &[u8], marks: &Tokens<'_>, controls: usize) -> bool {
+    fn is(&self, body: &[u8], marks: &Tokens<'_>, quotes: usize, controls: usize) -> bool {
         // What is compared is no more than there is of the document.
-        marks.len() == self.quotes
+        quotes == self.quotes
             && controls == self.controls
             && body.len() >= self.bytes
             && self.start.of(marks) == 0
@@ -173,29 +176,32 @@ impl Form {
     }
 
     /// Records what is in a document that is of this form but for its numbers and words, `marks` being all its quotes and its
-    /// first byte. False: one of those is none, or behind it is something else, and what was recorded means nothing.
+    /// first byte.
+    ///
+    /// # Errors
+    /// One of those is none, or behind it is something else: nothing was recorded. How many were read.
     #[inline]
-    pub(super) fn record(&self, body: &[u8], marks: &mut Tokens<'_>, leaves: &mut Vec<Leaf>) -> bool {
+    fn record(&self, body: &[u8], marks: &mut Tokens<'_>, leaves: &mut Vec<Leaf>) -> Result<(), usize> {
         let mut compared = 0;
-        for (scalar, number) in self.scalars.iter().zip(1..) {
+        for (number, scalar) in self.scalars.iter().enumerate() {
             let at = scalar.at.of(marks);
             let next = scalar.next.map_or(usize::MAX, |next| next.of(marks));
-            let Ok(Some((end, _))) = scalar::end(body, at, next) else { return false };
-            marks.set(narrow(self.quotes) + number, narrow(end));
+            let Ok(Some((end, _))) = scalar::end(body, at, next) else { return Err(number + 1) };
+            marks.set(narrow(self.quotes + number) + 1, narrow(end));
             if scalar.next.is_some() {
                 if end != next {
-                    return false;
+                    return Err(number + 1);
                 }
                 continue;
             }
             let until = scalar.pieces as usize;
             if !has_all(self.more_pieces.get(compared..until).unwrap_or_default(), body, marks) {
-                return false;
+                return Err(number + 1);
             }
             compared = until;
         }
         if self.end.of(marks) != body.len() {
-            return false;
+            return Err(self.scalars.len());
         }
         let first = leaves.len();
         leaves.extend(self.values.iter().map(|Recorded { leaf, marks: (start, end) }| {
@@ -209,7 +215,15 @@ impl Form {
                 leaf.kind = scalar::kind(body, leaf.start as usize);
             }
         }
-        true
+        Ok(())
+    }
+
+    /// Whether it is the same as another one, by the same trie: then what they record is the same, too.
+    fn is_same(&self, other: &Self) -> bool {
+        self.pieces == other.pieces
+            && self.more_pieces == other.more_pieces
+            && self.scalars == other.scalars
+            && (self.start, self.end) == (other.start, other.end)
     }
 
     /// The first up to eight bytes, and which bits of those count.
@@ -242,22 +256,54 @@ impl Forms {
         self.is_tried && self.heads.iter().any(|(word, mask)| low & mask == *word)
     }
 
-    /// The number of the form that a document is of, but for its numbers and words, `marks` being all its quotes. Its first byte
-    /// is a mark then, too.
+    /// Records what is in a document that is of a known form, and returns the number of that, `marks` being all its quotes.
+    /// `None`: it is of none that was tried, or of one with more containers nested than so many, and nothing was recorded.
     #[inline]
-    pub(super) fn find(&self, body: &[u8], marks: &mut Tokens<'_>, controls: usize) -> Option<usize> {
+    pub(super) fn record(
+        &self,
+        body: &[u8],
+        marks: &mut Tokens<'_>,
+        controls: usize,
+        depth: usize,
+        leaves: &mut Vec<Leaf>,
+    ) -> Option<usize> {
         let quotes = marks.len();
         if quotes >= EARLY {
             return None;
         }
         marks.set(narrow(quotes), 0);
-        let marks = &*marks;
-        let is = |number: usize| self.list.get(number).is_some_and(|form| form.is(body, marks, controls));
-        if is(self.last) {
-            return Some(self.last);
+        let form = self.list.get(self.last)?;
+        if form.is(body, marks, quotes, controls) && form.depth <= depth {
+            match form.record(body, marks, leaves) {
+                Ok(()) => return Some(self.last),
+                Err(scalars) if scalars > IN_VAIN => return None,
+                Err(_) => {}
+            }
         }
-        let same = self.by_quotes.get(&quotes)?;
-        same.iter().copied().find(|&number| number != self.last && is(number))
+        self.record_other(body, marks, (quotes, controls), depth, leaves)
+    }
+
+    /// The same by any form but the last one.
+    #[inline(never)]
+    fn record_other(
+        &self,
+        body: &[u8],
+        marks: &mut Tokens<'_>,
+        (quotes, controls): (usize, usize),
+        depth: usize,
+        leaves: &mut Vec<Leaf>,
+    ) -> Option<usize> {
+        for &number in self.by_quotes.get(&quotes)? {
+            let Some(form) = self.list.get(number).filter(|_| number != self.last) else { continue };
+            if form.is(body, marks, quotes, controls) && form.depth <= depth {
+                match form.record(body, marks, leaves) {
+                    Ok(()) => return Some(number),
+                    Err(scalars) if scalars > IN_VAIN => return None,
+                    Err(_) => {}
+                }
+            }
+        }
+        None
     }
 
     /// The form of that number.
@@ -278,15 +324,21 @@ impl Forms {
         }
     }
 
-    /// The document was of none. Whether to learn its form: not of the first document after another trie's, which may be the
+    /// The document was of none.
+    pub(super) fn miss(&mut self) {
+        if self.is_tried {
+            self.luck -= self.luck / STEP;
+            self.misses = self.misses.saturating_add(1);
+            self.skip = if self.luck < ENOUGH { self.misses.clamp(SHORTEST, LONGEST) } else { 0 };
+        }
+    }
+
+    /// Whether to learn the form of a document that was of none: not of the first one after another trie's, which may be the
     /// only one, and seldom, if what was learned does not come again.
-    pub(super) fn miss(&mut self) -> bool {
+    pub(super) fn learns(&mut self) -> bool {
         if !self.is_tried {
             return false;
         }
-        self.luck -= self.luck / STEP;
-        self.misses = self.misses.saturating_add(1);
-        self.skip = if self.luck < ENOUGH { self.misses.clamp(SHORTEST, LONGEST) } else { 0 };
         self.unknown = self.unknown.saturating_add(1);
         if self.unknown == 1 {
             return false;
@@ -299,8 +351,15 @@ impl Forms {
         learns
     }
 
-    /// Adds a form, if there is room for it or for nothing else any more.
+    /// Adds a form, if there is room for it or for nothing else any more. One that is there already is tried first from now on.
     pub(super) fn add(&mut self, form: Form) {
+        let mut same = self.by_quotes.get(&form.quotes).into_iter().flatten().copied();
+        if let Some(known) =
+            same.find(|&number| self.list.get(number).is_some_and(|known| known.is_same(&form)))
+        {
+            self.last = known;
+            return;
+        }
         let is_full = self.size + form.size() > MOST
             || self.by_quotes.get(&form.quotes).is_some_and(|numbers| numbers.len() >= CHOICES)
             || self.heads.len() >= HEADS && !self.heads.contains(&form.head());
@@ -354,6 +413,53 @@ mod tests {
             assert_eq!(misses(r#"{"a": "x", "d": {"b": 3}}"#, &trie, &mut found), 0);
         }
         assert_eq!(found.scratch.forms().list.len(), 3);
+    }
+
+    #[test]
+    fn forms_that_differ_between_numbers_alone_are_known_beside_each_other() {
+        let (trie, mut found) = (trie(), Scan::default());
+        let arrays = ["[1, 2, 3]", "[1, 2]", "[1 ,2]", "[1,2]", "[ 1, null ]", "[[1], 2]"];
+        let document = |array: &str| format!(r#"{{"a": "x", "b": {array}}}"#);
+        for array in arrays.iter().chain(&arrays) {
+            for _ in 0..8 {
+                misses(&document(array), &trie, &mut found);
+            }
+        }
+        for array in arrays.iter().chain(arrays.iter().rev()) {
+            assert_eq!(misses(&document(array), &trie, &mut found), 0, "{array}");
+        }
+        assert_eq!(found.scratch.forms().list.len(), arrays.len());
+    }
+
+    #[test]
+    fn a_form_that_is_not_tried_behind_another_one_is_not_learned_twice() {
+        let (trie, mut found) = (trie(), Scan::default());
+        let rows = |length: usize| format!(r#"{{"a": [1{}]}}"#, ", 1".repeat(length));
+        let (one, other) = (rows(40), rows(41));
+        for _ in 0..300 {
+            misses(&one, &trie, &mut found);
+            misses(&other, &trie, &mut found);
+        }
+        assert_eq!(found.scratch.forms().list.len(), 2);
+        // By itself each is known, sooner or later.
+        for body in [one, other] {
+            assert!((0..300).any(|_| misses(&body, &trie, &mut found) == 0), "{body}");
+        }
+    }
+
+    #[test]
+    fn documents_that_are_compared_in_vain_are_compared_less_often_whatever_they_are() {
+        let large = format!(r#"{{"a": [1{}]}}"#, ", 1".repeat(5000));
+        for body in [&*large, r#"{"a": [1, }"#, r#"{"a": [1], "a": 2}"#] {
+            let (trie, mut found) = (trie(), Scan::default());
+            while misses(r#"{"a": [1]}"#, &trie, &mut found) > 0 {}
+            let mut compared = 0;
+            for _ in 0..1000 {
+                let before = found.scratch.forms().misses;
+                compared += u32::from(misses(body, &trie, &mut found) != before);
+            }
+            assert!((10..60).contains(&compared), "{compared}");
+        }
     }
 
     #[test]

@@ -89,7 +89,8 @@ pub(super) fn run<'b>(
         error: None,
     };
     let mut tokens = places.clear();
-    if forms.begin(trie, body) {
+    let is_compared = forms.begin(trie, body);
+    if is_compared {
         if let Some(text) = scanner.by_form(forms, &mut tokens) {
             return Ok(text);
         }
@@ -102,12 +103,17 @@ pub(super) fn run<'b>(
     reset(open);
     scanner.keys.reset(trie.len());
     scanner.elements.push(Element { parent: 0, array: 0, end: 1 });
-    if let Err(Failed) = scanner.document(open, &mut tokens) {
+    let walked = scanner.document(open, &mut tokens);
+    let is_learnable = is_whole && walked.is_ok();
+    if is_compared || is_learnable {
+        forms.miss();
+    }
+    if let Err(Failed) = walked {
         return Err(first_fault(body, scanner.error.unwrap_or(scanner.window.fault())));
     }
     scanner.finish();
-    if is_whole
-        && forms.miss()
+    if is_learnable
+        && forms.learns()
         && let Some(form) = learn(&tokens, body, trie, scanner.elements)
     {
         forms.add(form);
@@ -164,11 +170,9 @@ impl<'b> Scanner<'_, 'b> {
         if !self.window.list_quotes(marks) {
             return None;
         }
-        let number = forms.find(self.body, marks, self.window.controls())?;
+        let controls = self.window.controls();
+        let number = forms.record(self.body, marks, controls, self.options.depth, self.leaves)?;
         let form = forms.get(number)?;
-        if form.depth > self.options.depth || !form.record(self.body, marks, self.leaves) {
-            return None;
-        }
         let text = self.window.text()?;
         let (first, last) = form.strings;
         if self.window.may_have_escapes(marks.at(first) as usize, marks.at(last) as usize) {

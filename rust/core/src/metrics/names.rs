@@ -3,7 +3,9 @@
 //! A slot is free or belongs for ever to the name whose key (63 bits of its hash) is in it. Who wants a free one puts the
 //! key there by one compare-and-exchange, then writes the bytes, and then publishes their length. Nobody waits for that: who
 //! finds the key knows the slot, and writes the bytes too where no length is there yet, so that a process that dies in
-//! between loses nothing. Slots are taken from the first on and never given up, so no name has two.
+//! between loses nothing. Slots are taken from the first on and never given up, so no name has two. Names come from the
+//! configuration. That two of a thousand have one key is less likely than once in ten trillion; then the second one is
+//! among the others.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -51,7 +53,7 @@ impl<'a> Names<'a> {
         if name.len() > MAX_NAME {
             return self.others();
         }
-        let wanted = key(name);
+        let wanted = key_of(name);
         for (slot, cells) in (0..).zip(self.cells.chunks_exact(NAME)) {
             let [key, length, bytes @ ..] = cells else { break };
             let found = match key.load(Relaxed) {
@@ -59,9 +61,13 @@ impl<'a> Names<'a> {
                 found => found,
             };
             if found == FREE || found == wanted {
-                if length.load(Relaxed) == 0 {
-                    write(bytes, name);
-                    length.store(THERE + name.len() as u64, Release);
+                match length.load(Acquire).checked_sub(THERE) {
+                    None => {
+                        write(bytes, name);
+                        length.store(THERE + name.len() as u64, Release);
+                    }
+                    Some(length) if read(bytes, length).as_deref() == Some(name) => {}
+                    Some(_) => break,
                 }
                 return slot;
             }
@@ -73,19 +79,20 @@ impl<'a> Names<'a> {
     pub(super) fn name(&self, slot: u16) -> Option<String> {
         let cells = self.cells.chunks_exact(NAME).nth(usize::from(slot))?;
         let [_, length, bytes @ ..] = cells else { return None };
-        let length = usize::try_from(length.load(Acquire).checked_sub(THERE)?).ok()?;
-        let mut out = Vec::with_capacity(NAME * 8);
-        for cell in bytes {
-            out.extend_from_slice(&cell.load(Relaxed).to_le_bytes());
-        }
-        out.truncate(length);
-        String::from_utf8(out).ok()
+        read(bytes, length.load(Acquire).checked_sub(THERE)?)
     }
 }
 
-/// What tells a name from all others; never [`FREE`].
-fn key(name: &str) -> u64 {
+/// What tells a name from others; never [`FREE`].
+fn key_of(name: &str) -> u64 {
     rendezvous::hash(name.as_bytes()) | 1
+}
+
+/// A name of so many bytes.
+fn read(bytes: &[AtomicU64], length: u64) -> Option<String> {
+    let mut out: Vec<u8> = bytes.iter().flat_map(|cell| cell.load(Relaxed).to_le_bytes()).collect();
+    out.truncate(usize::try_from(length).ok()?);
+    String::from_utf8(out).ok()
 }
 
 /// Writes a name's bytes, eight in a cell; those behind its end are left.
@@ -126,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn a_name_whose_key_another_one_has_is_among_the_others() {
+        let cells = zeros();
+        let names = Names::routes(&cells);
+        assert_eq!(names.slot("a"), 0);
+        // As if that of "b" were the same.
+        names.cells[0].store(key_of("b"), Relaxed);
+        assert_eq!(names.slot("b"), names.others());
+        assert_eq!(names.name(0).as_deref(), Some("a"));
+    }
+
+    #[test]
     fn what_finds_no_slot_is_among_the_others() {
         let cells = zeros();
         let names = Names::clusters(&cells);
@@ -142,7 +160,7 @@ mod tests {
     fn what_a_writer_that_died_has_claimed_is_written_by_the_next() {
         let cells = zeros();
         let names = Names::routes(&cells);
-        cells[ROUTES_AT].store(key("a"), Relaxed);
+        cells[ROUTES_AT].store(key_of("a"), Relaxed);
         assert_eq!((names.slot("b"), names.name(0)), (1, None));
         assert_eq!((names.slot("a"), names.name(0).as_deref()), (0, Some("a")));
     }
