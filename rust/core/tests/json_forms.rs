@@ -151,6 +151,33 @@ fn documents_that_are_cut_or_have_something_behind_are_refused_all_the_same() {
 }
 
 #[test]
+fn a_byte_more_in_a_document_between_others_is_seen() {
+    let trie = trie();
+    // Two of as many quotes, and of different lengths.
+    let bodies = [r#"{"a": "x", "list": [{"a": -1.5e3}, null, 2]}"#, r#"["aaaaaa  a  "]"#, r#"[0,[""]]"#];
+    let mut used = Scan::default();
+    let mut compare = |body: &[u8]| {
+        let expected = said(body, &trie, Options::default(), &mut Scan::default());
+        assert_eq!(
+            said(body, &trie, Options::default(), &mut used),
+            expected,
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    };
+    for body in bodies {
+        for at in 0..=body.len() {
+            for more in *b"{\"\\1,] \xC3" {
+                for known in bodies {
+                    compare(known.as_bytes());
+                }
+                compare(&[&body.as_bytes()[..at], &[more], &body.as_bytes()[at..]].concat());
+            }
+        }
+    }
+}
+
+#[test]
 fn long_documents_are_of_forms_too() {
     let trie = trie();
     let mut used = Scan::default();

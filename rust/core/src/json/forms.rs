@@ -47,7 +47,7 @@ const OUTDATED: u32 = 256;
 
 /// What a document of some form is made of.
 ///
-/// Its *marks* are its quotes, its first byte, and the ends of its scalars, in this order.
+/// Its *anchors* are its quotes, its first byte, and the ends of its scalars, in this order.
 #[derive(Clone, Debug)]
 pub(super) struct Form {
     /// The literals that are found by quotes, and one at the beginning.
@@ -65,7 +65,7 @@ pub(super) struct Form {
     pub(super) values: Vec<Recorded>,
     /// The numbers and words, recorded or not.
     pub(super) scalars: Vec<Scalar>,
-    /// The marks between which all strings are that are recorded.
+    /// The anchors between which all strings are that are recorded.
     pub(super) strings: (u32, u32),
     pub(super) elements: Vec<Element>,
     /// How many containers are nested.
@@ -77,7 +77,7 @@ pub(super) struct Form {
 /// A place in all documents of a form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
-    pub(super) mark: u32,
+    pub(super) anchor: u32,
     /// How many bytes behind that it is; before it, if they wrap around.
     pub(super) behind: u32,
 }
@@ -94,9 +94,9 @@ pub(super) struct Piece {
 /// A value that is recorded, in one of its fields.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recorded {
-    /// As it is recorded, but that its offsets are counted from two marks, as in a [`Spot`].
+    /// As it is recorded, but that its offsets are counted from two anchors, as in a [`Spot`].
     pub(super) leaf: Leaf,
-    pub(super) marks: (u32, u32),
+    pub(super) anchors: (u32, u32),
 }
 
 /// A number or word.
@@ -140,54 +140,54 @@ pub(super) struct Forms {
 }
 
 impl Spot {
-    /// Where it is in a document that has these marks.
+    /// Where it is in a document that has these anchors.
     #[inline(always)]
-    fn of(self, marks: &Tokens<'_>) -> usize {
-        marks.early(self.mark).wrapping_add(self.behind) as usize
+    fn of(self, anchors: &Tokens<'_>) -> usize {
+        anchors.early(self.anchor).wrapping_add(self.behind) as usize
     }
 }
 
 impl Piece {
     /// Not 0 if a document has another one.
     #[inline(always)]
-    fn differs(&self, body: &[u8], marks: &Tokens<'_>) -> u64 {
-        let (low, high) = words_at(body, self.at.of(marks));
+    fn differs(&self, body: &[u8], anchors: &Tokens<'_>) -> u64 {
+        let (low, high) = words_at(body, self.at.of(anchors));
         (low ^ self.words.0) & self.filled.0 | (high ^ self.words.1) & self.filled.1
     }
 }
 
 /// Whether a document has all of these pieces. No branch for each: nearly always it has.
 #[inline(always)]
-fn has_all(pieces: &[Piece], body: &[u8], marks: &Tokens<'_>) -> bool {
-    pieces.iter().fold(0, |others, piece| others | piece.differs(body, marks)) == 0
+fn has_all(pieces: &[Piece], body: &[u8], anchors: &Tokens<'_>) -> bool {
+    pieces.iter().fold(0, |others, piece| others | piece.differs(body, anchors)) == 0
 }
 
 impl Form {
-    /// Whether this is the form of a document but for its numbers and words and what is behind those, `marks` being all its
+    /// Whether this is the form of a document but for its numbers and words and what is behind those, `anchors` being all its
     /// quotes, which are so many, and its first byte.
     #[inline]
-    fn is(&self, body: &[u8], marks: &Tokens<'_>, quotes: usize, controls: usize) -> bool {
+    fn is(&self, body: &[u8], anchors: &Tokens<'_>, quotes: usize, controls: usize) -> bool {
         // What is compared is no more than there is of the document.
         quotes == self.quotes
             && controls == self.controls
             && body.len() >= self.bytes
-            && self.start.of(marks) == 0
-            && has_all(&self.pieces, body, marks)
+            && self.start.of(anchors) == 0
+            && has_all(&self.pieces, body, anchors)
     }
 
-    /// Records what is in a document that is of this form but for its numbers and words, `marks` being all its quotes and its
+    /// Records what is in a document that is of this form but for its numbers and words, `anchors` being all its quotes and its
     /// first byte.
     ///
     /// # Errors
     /// One of those is none, or behind it is something else: nothing was recorded. How many were read.
     #[inline]
-    fn record(&self, body: &[u8], marks: &mut Tokens<'_>, leaves: &mut Vec<Leaf>) -> Result<(), usize> {
+    fn record(&self, body: &[u8], anchors: &mut Tokens<'_>, leaves: &mut Vec<Leaf>) -> Result<(), usize> {
         let mut compared = 0;
         for (number, scalar) in self.scalars.iter().enumerate() {
-            let at = scalar.at.of(marks);
-            let next = scalar.next.map_or(usize::MAX, |next| next.of(marks));
+            let at = scalar.at.of(anchors);
+            let next = scalar.next.map_or(usize::MAX, |next| next.of(anchors));
             let Ok(Some((end, _))) = scalar::end(body, at, next) else { return Err(number + 1) };
-            marks.set(narrow(self.quotes + number) + 1, narrow(end));
+            anchors.set(narrow(self.quotes + number) + 1, narrow(end));
             if scalar.next.is_some() {
                 if end != next {
                     return Err(number + 1);
@@ -195,18 +195,18 @@ impl Form {
                 continue;
             }
             let until = scalar.pieces as usize;
-            if !has_all(self.more_pieces.get(compared..until).unwrap_or_default(), body, marks) {
+            if !has_all(self.more_pieces.get(compared..until).unwrap_or_default(), body, anchors) {
                 return Err(number + 1);
             }
             compared = until;
         }
-        if self.end.of(marks) != body.len() {
+        if self.end.of(anchors) != body.len() {
             return Err(self.scalars.len());
         }
         let first = leaves.len();
-        leaves.extend(self.values.iter().map(|Recorded { leaf, marks: (start, end) }| {
+        leaves.extend(self.values.iter().map(|Recorded { leaf, anchors: (start, end) }| {
             let (start, end) =
-                (marks.early(*start).wrapping_add(leaf.start), marks.early(*end).wrapping_add(leaf.end));
+                (anchors.early(*start).wrapping_add(leaf.start), anchors.early(*end).wrapping_add(leaf.end));
             Leaf { start, end, ..*leaf }
         }));
         for scalar in &self.scalars {
@@ -256,31 +256,31 @@ impl Forms {
         self.is_tried && self.heads.iter().any(|(word, mask)| low & mask == *word)
     }
 
-    /// Records what is in a document that is of a known form, and returns the number of that, `marks` being all its quotes.
+    /// Records what is in a document that is of a known form, and returns the number of that, `anchors` being all its quotes.
     /// `None`: it is of none that was tried, or of one with more containers nested than so many, and nothing was recorded.
     #[inline]
     pub(super) fn record(
         &self,
         body: &[u8],
-        marks: &mut Tokens<'_>,
+        anchors: &mut Tokens<'_>,
         controls: usize,
         depth: usize,
         leaves: &mut Vec<Leaf>,
     ) -> Option<usize> {
-        let quotes = marks.len();
+        let quotes = anchors.len();
         if quotes >= EARLY {
             return None;
         }
-        marks.set(narrow(quotes), 0);
+        anchors.set(narrow(quotes), 0);
         let form = self.list.get(self.last)?;
-        if form.is(body, marks, quotes, controls) && form.depth <= depth {
-            match form.record(body, marks, leaves) {
+        if form.is(body, anchors, quotes, controls) && form.depth <= depth {
+            match form.record(body, anchors, leaves) {
                 Ok(()) => return Some(self.last),
                 Err(scalars) if scalars > IN_VAIN => return None,
                 Err(_) => {}
             }
         }
-        self.record_other(body, marks, (quotes, controls), depth, leaves)
+        self.record_other(body, anchors, (quotes, controls), depth, leaves)
     }
 
     /// The same by any form but the last one.
@@ -288,15 +288,15 @@ impl Forms {
     fn record_other(
         &self,
         body: &[u8],
-        marks: &mut Tokens<'_>,
+        anchors: &mut Tokens<'_>,
         (quotes, controls): (usize, usize),
         depth: usize,
         leaves: &mut Vec<Leaf>,
     ) -> Option<usize> {
         for &number in self.by_quotes.get(&quotes)? {
             let Some(form) = self.list.get(number).filter(|_| number != self.last) else { continue };
-            if form.is(body, marks, quotes, controls) && form.depth <= depth {
-                match form.record(body, marks, leaves) {
+            if form.is(body, anchors, quotes, controls) && form.depth <= depth {
+                match form.record(body, anchors, leaves) {
                     Ok(()) => return Some(number),
                     Err(scalars) if scalars > IN_VAIN => return None,
                     Err(_) => {}

@@ -75,12 +75,12 @@ struct Open {
 struct Literal {
     start: usize,
     end: usize,
-    mark: Mark,
+    anchor: Anchor,
 }
 
 /// From where places are counted.
 #[derive(Clone, Copy)]
-enum Mark {
+enum Anchor {
     /// A quote, by its number.
     Quote(usize),
     /// Where so many scalars have ended: the document's first byte, if none.
@@ -190,9 +190,12 @@ impl Learner<'_> {
     fn end_literal(&mut self, end: usize) -> usize {
         let start = self.start;
         let quote = self.quotes.partition_point(|at| *at < start);
-        let mark =
-            if quote < self.quotes.len() { Mark::Quote(quote) } else { Mark::Scalars(self.scalars.len()) };
-        self.literals.push(Literal { start, end, mark });
+        let anchor = if quote < self.quotes.len() {
+            Anchor::Quote(quote)
+        } else {
+            Anchor::Scalars(self.scalars.len())
+        };
+        self.literals.push(Literal { start, end, anchor });
         self.literals.len() - 1
     }
 
@@ -228,12 +231,12 @@ impl Learner<'_> {
             return None;
         }
         let spot = |(literal, at): Place| -> Option<Spot> {
-            let (mark, from) = match self.literals.get(literal)?.mark {
-                Mark::Quote(quote) => (quote, *self.quotes.get(quote)?),
+            let (anchor, from) = match self.literals.get(literal)?.anchor {
+                Anchor::Quote(quote) => (quote, *self.quotes.get(quote)?),
                 // Behind a scalar a literal starts.
-                Mark::Scalars(count) => (quotes + count, self.literals.get(literal)?.start),
+                Anchor::Scalars(count) => (quotes + count, self.literals.get(literal)?.start),
             };
-            Some(Spot { mark: narrow(mark), behind: narrow(at).wrapping_sub(narrow(from)) })
+            Some(Spot { anchor: narrow(anchor), behind: narrow(at).wrapping_sub(narrow(from)) })
         };
         let mut form = Form {
             pieces: Vec::new(),
@@ -258,8 +261,8 @@ impl Learner<'_> {
                 return None;
             }
             form.controls += own.iter().filter(|byte| **byte < 0x20).count();
-            let pieces = match literal.mark {
-                Mark::Scalars(1..) => &mut form.more_pieces,
+            let pieces = match literal.anchor {
+                Anchor::Scalars(1..) => &mut form.more_pieces,
                 _ => &mut form.pieces,
             };
             for from in (0..own.len()).step_by(HELD) {
@@ -274,7 +277,7 @@ impl Learner<'_> {
             }
             if let Some((_, values)) = scalars.next_if(|(before, _)| *before == number) {
                 let next = self.literals.get(number + 1)?;
-                let is_found = matches!(next.mark, Mark::Quote(_));
+                let is_found = matches!(next.anchor, Anchor::Quote(_));
                 form.scalars.push(Scalar {
                     at: spot((number, literal.end))?,
                     next: if is_found { Some(spot((number + 1, next.start))?) } else { None },
@@ -292,10 +295,10 @@ impl Learner<'_> {
             if value.leaf.kind == Kind::String {
                 // Behind its opening quote.
                 let strings = &mut form.strings;
-                *strings = (if strings.1 == 0 { start.mark } else { strings.0 }, end.mark);
+                *strings = (if strings.1 == 0 { start.anchor } else { strings.0 }, end.anchor);
             }
             let leaf = Leaf { start: start.behind, end: end.behind, ..value.leaf };
-            form.values.push(Recorded { leaf, marks: (start.mark, end.mark) });
+            form.values.push(Recorded { leaf, anchors: (start.anchor, end.anchor) });
         }
         form.pieces.shrink_to_fit();
         form.more_pieces.shrink_to_fit();

@@ -166,16 +166,16 @@ impl<'b> Scanner<'_, 'b> {
     ///
     /// See [`forms`](super::forms) for why there is no error.
     #[inline]
-    fn by_form(&mut self, forms: &mut Forms, marks: &mut Tokens<'_>) -> Option<&'b str> {
-        if !self.window.list_quotes(marks) {
+    fn by_form(&mut self, forms: &mut Forms, anchors: &mut Tokens<'_>) -> Option<&'b str> {
+        if !self.window.list_quotes(anchors) {
             return None;
         }
         let controls = self.window.controls();
-        let number = forms.record(self.body, marks, controls, self.options.depth, self.leaves)?;
+        let number = forms.record(self.body, anchors, controls, self.options.depth, self.leaves)?;
         let form = forms.get(number)?;
         let text = self.window.text()?;
         let (first, last) = form.strings;
-        if self.window.may_have_escapes(marks.at(first) as usize, marks.at(last) as usize) {
+        if self.window.may_have_escapes(anchors.at(first) as usize, anchors.at(last) as usize) {
             self.tell_escapes();
         }
         self.elements.extend_from_slice(&form.elements);

@@ -15,11 +15,11 @@ pub const MAX_EXPONENT: i64 = 1_000_000_000_000_000_000;
 
 /// The rank of 0.
 const ZERO: u64 = 1 << 63;
-/// How many digits a rank tells.
+/// How many digits a rank tells: as many as fit in 50 bits.
 const RANKED: usize = 15;
 /// Exponents from here on are told by comparing values.
 const LARGE: i64 = 2046;
-/// Powers of ten.
+/// Powers of ten, by exponent.
 const POWERS: [u64; RANKED] = {
     let mut powers = [1; RANKED];
     let mut rest: &mut [u64] = &mut powers;
@@ -151,7 +151,7 @@ impl Decimal {
             return None;
         }
         let fill = POWERS.get(RANKED.checked_sub(digits.len())?)?;
-        let (value, is_count) = digits.iter().fold((0, !digits.is_empty()), |(value, is_count), byte| {
+        let (value, is_count) = digits.iter().fold((0, true), |(value, is_count), byte| {
             (10 * value + u64::from(byte & 15), is_count & byte.is_ascii_digit())
         });
         let exponent = i64::try_from(digits.len()).ok()?;
@@ -182,7 +182,7 @@ impl Decimal {
     }
 }
 
-/// Twelve bits and fifty.
+/// An exponent above fifty bits for [`RANKED`] digits, so that the greater of two numbers has the greater one.
 #[inline]
 fn magnitude(exponent: i64, digits: u64) -> u64 {
     (exponent + LARGE + 1).unsigned_abs() << 50 | digits

@@ -14,14 +14,14 @@ use super::predicates::PredicateId;
 /// Blocks with their predicates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Blocks {
-    v4: Vec<Same<u32>>,
-    v6: Vec<Same<u128>>,
+    v4: Vec<OfLength<u32>>,
+    v6: Vec<OfLength<u128>>,
     hasher: RandomState,
 }
 
 /// Blocks of one prefix length, by the leading bits of their addresses.
 #[derive(Clone, Debug)]
-struct Same<B> {
+struct OfLength<B> {
     length: u8,
     blocks: HashTable<Block<B>>,
 }
@@ -39,7 +39,7 @@ impl Blocks {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    /// Adds a block, unless the same is there.
+    /// Adds a block and returns true, unless the same one is there.
     pub(super) fn insert(&mut self, block: IpNet, id: PredicateId) -> bool {
         let length = block.prefix_len();
         match block.addr() {
@@ -78,7 +78,7 @@ impl Blocks {
     }
 }
 
-impl<B: Copy + Eq + Hash> Same<B> {
+impl<B: Copy + Eq + Hash> OfLength<B> {
     #[inline]
     fn find(&self, hasher: &RandomState, bits: B, found: &mut impl FnMut(PredicateId)) {
         if let Some(block) = self.blocks.find(hasher.hash_one(bits), |block| block.bits == bits) {
@@ -89,14 +89,14 @@ impl<B: Copy + Eq + Hash> Same<B> {
 }
 
 fn add<B: Copy + Eq + Hash>(
-    lengths: &mut Vec<Same<B>>,
+    lengths: &mut Vec<OfLength<B>>,
     hasher: &RandomState,
     length: u8,
     bits: B,
     id: PredicateId,
 ) -> bool {
     let at = lengths.iter().position(|same| same.length == length).unwrap_or_else(|| {
-        lengths.push(Same { length, blocks: HashTable::new() });
+        lengths.push(OfLength { length, blocks: HashTable::new() });
         lengths.len() - 1
     });
     let Some(same) = lengths.get_mut(at) else { return false };

@@ -14,7 +14,7 @@ use super::predicates::PredicateId;
 use super::values::Values;
 
 /// How long the strings may be.
-const LONGEST: usize = 64;
+const LONGEST: u8 = 64;
 
 /// Strings with their predicates, by length.
 #[derive(Clone, Debug, Default)]
@@ -79,25 +79,24 @@ impl ByLength {
         for same in strings.chunk_by(|one, next| one.0 == next.0) {
             let Some(bytes) = same.first().map(rest) else { continue };
             out.note(bytes);
-            if bytes.len() > LONGEST || out.lengths.len() > lengths {
+            let length = u8::try_from(bytes.len()).ok().filter(|length| *length <= LONGEST)?;
+            if out.lengths.len() > lengths {
                 return None;
             }
             let at = narrow(out.bytes.len());
             if bytes.len() > HEAD {
                 out.bytes.extend_from_slice(bytes);
             }
-            let ids = || same.iter().map(|(_, id)| *id);
             let (id, is_lone) = match same {
                 [(_, id)] => (*id, true),
                 _ => (narrow(out.ids.len()), false),
             };
             if !is_lone {
                 out.ids.push(narrow(same.len()));
-                out.ids.extend(ids());
+                out.ids.extend(same.iter().map(|(_, id)| *id));
             }
             let head = Head::of(bytes, 0).first(bytes.len());
             let hash = out.hash(bytes, head);
-            let Ok(length) = u8::try_from(bytes.len()) else { return None };
             stored.push((hash, Stored { mark: 0, head, length, is_lone, bytes: at, id }));
         }
         out.lengths.sort_unstable_by_key(|length| length.length);

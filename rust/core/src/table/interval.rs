@@ -1,4 +1,5 @@
-//! Ranges of numbers, of which those around a number are found in time logarithmic in all of them.
+//! Ranges of numbers, of which those around a number are found: by one look among as many bounds as there may be, where few
+//! ranges are around each, and else in time logarithmic in all of them.
 
 use smallvec::SmallVec;
 
@@ -215,7 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::pattern::{Pattern, Predicate, Value};
+    use crate::pattern::{Pattern, Predicate, Seen, Value};
 
     /// Small numbers, those with more digits than a rank has, and those with exponents that it does not tell apart.
     fn written(number: i64, half: bool, form: u8) -> String {
@@ -233,7 +234,6 @@ mod tests {
 
     fn range(bottom: i32, width: u32, ops: (bool, bool), open: u8, form: u8) -> Predicate {
         let number = |n: i64| Value::Number(written(n, false, form));
-        let text = |s: &str| Value::String(s.to_owned());
         let low = [text(if ops.0 { ">=" } else { ">" }), number(bottom.into())];
         let high = [text(if ops.1 { "<=" } else { "<" }), number(i64::from(bottom) + i64::from(width) + 1)];
         let operands = match open {
@@ -242,6 +242,14 @@ mod tests {
             2 => vec![text("="), number(bottom.into())],
             _ => [low, high].concat(),
         };
+        numeric(operands)
+    }
+
+    fn text(s: &str) -> Value {
+        Value::String(s.to_owned())
+    }
+
+    fn numeric(operands: Vec<Value>) -> Predicate {
         let predicate = Value::Map(vec![("numeric".into(), Value::List(operands))]);
         let pattern = Value::Map(vec![("f".into(), Value::List(vec![predicate]))]);
         Pattern::parse(&pattern).unwrap().fields().next().unwrap().tests[0].clone()
@@ -257,20 +265,80 @@ mod tests {
             other_form in 0_u8..3,
         ) {
             let predicates: Vec<Predicate> = ranges.into_iter().map(|(b, w, ops, open)| range(b, w, ops, open, form)).collect();
-            let numeric = (OTHER..).zip(&predicates).filter_map(|(id, predicate)| match predicate {
-                Predicate::Numeric(range) => Some((&**range, id)),
-                _ => None,
-            });
-            let intervals = Intervals::build(numeric);
             let form = if number % 2 == 0 { form } else { other_form };
-            let number = written(number.into(), half, form);
-            let mut found = SmallVec::new();
-            intervals.find(&number, &mut found);
-            found.sort_unstable();
-            let seen = crate::pattern::Seen::Number(Decimal::parse(&number).unwrap());
-            prop_assert!(intervals.depth() >= found.len());
-            let expected: Vec<u32> = (OTHER..).zip(&predicates).filter(|(_, p)| p.matches(&seen)).map(|(id, _)| id).collect();
-            prop_assert_eq!(found.to_vec(), expected);
+            compare(&predicates, &[written(number.into(), half, form)])?;
         }
+    }
+
+    /// Of all sizes, and many of the same: so many that they are looked for by their highest bits.
+    fn number() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => "-?[1-9][0-9]{0,5}",
+            2 => "[1-9][0-9]{4}",
+            1 => "-?[1-9][0-9]{16,20}",
+            1 => "-?[1-9]e-?3000",
+            1 => "-?0\\.0{0,4}[0-9]{1,3}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn finds_every_range_around_among_many(
+            bounds in prop::collection::vec(number(), 250..600),
+            ranges in prop::collection::vec((any::<prop::sample::Index>(), 1_usize..4, any::<(bool, bool)>()), 150..400),
+            // With many of these, ranges are not listed by point.
+            open in prop_oneof![Just(0), Just(1), Just(60)],
+            numbers in prop::collection::vec(number(), 20),
+            are_exact in any::<bool>(),
+        ) {
+            let of = |text: &str| Decimal::parse(text).unwrap();
+            let mut bounds = bounds;
+            bounds.sort_by_key(|text| of(text));
+            bounds.dedup_by_key(|text| of(text));
+            if are_exact {
+                bounds.retain(|text| of(text).rank().1);
+            }
+            // Nearer to a bound than ranks tell.
+            let beside = bounds.iter().filter(|text| !text.contains(['.', 'e'])).map(|text| format!("{text}.{:019}", 1));
+            let numbers: Vec<String> = numbers.into_iter().chain(beside).chain(bounds.clone()).collect();
+            let ranges = (0..).zip(&ranges).map(|(at, (first, width, ops))| {
+                let first = first.index(bounds.len());
+                let number = |at: usize| Value::Number(bounds[at].clone());
+                let low = [text(if ops.0 { ">=" } else { ">" }), number(first)];
+                match bounds.get(first + width) {
+                    Some(_) if at >= open => {
+                        let high = [text(if ops.1 { "<=" } else { "<" }), number(first + width)];
+                        numeric([low, high].concat())
+                    }
+                    _ => numeric(low.to_vec()),
+                }
+            });
+            compare(&ranges.collect::<Vec<_>>(), &numbers)?;
+        }
+    }
+
+    /// What is found of ranges is what they say themselves, whatever the number.
+    fn compare<'n>(
+        predicates: &[Predicate],
+        numbers: impl IntoIterator<Item = &'n String>,
+    ) -> Result<(), TestCaseError> {
+        let ranges = (OTHER..).zip(predicates).filter_map(|(id, predicate)| match predicate {
+            Predicate::Numeric(range) => Some((&**range, id)),
+            _ => None,
+        });
+        let intervals = Intervals::build(ranges);
+        for number in numbers {
+            let mut found = SmallVec::new();
+            intervals.find(number, &mut found);
+            found.sort_unstable();
+            prop_assert!(intervals.depth() >= found.len());
+            let seen = Seen::Number(Decimal::parse(number).unwrap());
+            let expected: Vec<u32> =
+                (OTHER..).zip(predicates).filter(|(_, p)| p.matches(&seen)).map(|(id, _)| id).collect();
+            prop_assert_eq!(found.to_vec(), expected, "{}", number);
+        }
+        Ok(())
     }
 }
