@@ -42,6 +42,12 @@ def _edited(matcher: Matcher, count: int, *, quick: bool) -> Table:
     if not quick:
         row = [partial(matcher.update, f"rule-{at + 1}", pattern(at + 5 * count)) for at in _steps(count)]
         edits.append(("update, on and on", row))
+        come_and_go = [
+            call
+            for new in range(2 * count, 2 * count + _IN_A_ROW)
+            for call in (partial(matcher.add, f"rule-{new}", pattern(new)), partial(matcher.remove, f"rule-{new}"))
+        ]
+        edits.append(("add and remove it, on and on", come_and_go))
     for name, calls in edits:
         took = [seconds * 1e3 for seconds in _singly(calls)]
         p99 = quantile(took, 0.99)

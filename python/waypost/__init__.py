@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from waypost._native import Decision, Explanation, Matcher, Verdict, __version__
+from waypost._native import Cost, DearRules, Decision, Explanation, Matcher, Verdict, __version__
 from waypost.errors import ConfigError, EnvelopeError, PatternError, Problem, UpstreamError, WaypostError
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Config",
     "ConfigError",
+    "Cost",
+    "DearRules",
     "Decision",
     "EnvelopeError",
     "Explanation",
@@ -45,14 +47,16 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        module = _LAZY[name]
-    except KeyError:
-        message = f"module 'waypost' has no attribute {name!r}"
-        raise AttributeError(message) from None
-    value = globals()[name] = getattr(importlib.import_module(module), name)
-    return value
+if not TYPE_CHECKING:  # or every name would be known to type checkers
+
+    def __getattr__(name: str) -> Any:
+        try:
+            module = _LAZY[name]
+        except KeyError:
+            message = f"module 'waypost' has no attribute {name!r}"
+            raise AttributeError(message) from None
+        value = globals()[name] = getattr(importlib.import_module(module), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import random
+import sys
 import threading
 from typing import Any
 
@@ -57,6 +59,7 @@ def test_one_rule_is_explained_alone() -> None:
     assert (verdict.route, verdict.matched, verdict.path, verdict.seen) == ("r7", False, "n", "8")
     assert explained.route is None
     assert matcher.explain(b'{"tenant": "t7", "n": 7}', rule="r7").route == "r7"
+    assert matcher.explain(b'{"tenant": "t7", "n": 7}', rule="r8").route == "r7"
     with pytest.raises(KeyError, match="r5000"):
         matcher.explain(b"{}", rule="r5000")
 
@@ -106,6 +109,21 @@ def test_rules_that_are_found_by_one_value_keep_their_names_through_changes() ->
             bodies = [f'{{"tenant": "{tenant}"}}' for tenant in names]
             assert matcher.first_many(bodies) == list(names.values())
             assert matcher.first(bodies[step % 3_000]) == names[tenant]
+
+
+def test_rules_that_come_and_go_leave_nothing_behind() -> None:
+    matcher = Matcher(RULES)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for number in range(20_000):
+        matcher.add(f"passing-{number}", {"tenant": ["x"]})
+        matcher.remove(f"passing-{number}")
+    gc.collect()
+    # Each has a name, some of which may be kept for a while.
+    assert sys.getallocatedblocks() - before < 10_000
+    assert list(matcher) == list(RULES)
+    matcher.add("passing-7", {"tenant": ["x"]})
+    assert matcher.matches(document("x")) == ["any", "passing-7"]
 
 
 def test_a_name_that_comes_back_goes_to_the_end() -> None:

@@ -150,3 +150,23 @@ fn many_changes_ask_to_be_made_one() {
     }
     assert!(matcher.is_empty() && matcher.is_overgrown());
 }
+
+#[test]
+fn fields_of_rules_that_are_gone_ask_for_it_too() {
+    let mut matcher = Matcher::new([], Options::default());
+    let came = (0..).take_while(|number| {
+        let field = format!("field-{number}");
+        matcher = matcher.with(*number, Some(&parse(&json!({field: [1]})))).with(*number, None);
+        !matcher.is_overgrown()
+    });
+    assert!((1_000..10_000).contains(&came.count()));
+    assert!(matcher.is_empty());
+    let (flat, _) = matcher.flattened();
+    assert!(!flat.is_overgrown());
+    // Known fields, as often as one likes.
+    let mut one = flat;
+    for _ in 0..5_000 {
+        one = one.with(0, Some(&parse(&json!({"a": [1]})))).with(0, None);
+    }
+    assert!(!one.is_overgrown());
+}

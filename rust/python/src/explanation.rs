@@ -105,6 +105,11 @@ pub(crate) struct Explanation {
 }
 
 impl Explanation {
+    /// The same, where not every route's verdict is there.
+    pub(crate) fn taken_by(self, route: Option<String>) -> Self {
+        Self { route, ..self }
+    }
+
     pub(crate) fn of(
         py: Python<'_>,
         verdicts: impl IntoIterator<Item = (String, table::Verdict)>,

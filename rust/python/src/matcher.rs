@@ -1,6 +1,7 @@
 //! `Matcher`.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
@@ -21,8 +22,9 @@ use crate::{errors, memory, value};
 /// costs about as much as matching a tenth of that.
 const LARGE: usize = 16 << 10;
 
-/// How many rules are read while the interpreter waits.
-const BATCH: usize = 256;
+/// How long rules are read before the interpreter is let go on: less than the 5 ms for which another thread, if it has
+/// anything to do, keeps it then.
+const HELD: Duration = Duration::from_millis(3);
 
 /// One immutable state of a matcher.
 struct Compiled {
@@ -70,7 +72,8 @@ impl Compiled {
         let keys = patterns.keys()?;
         let mut names = Vec::with_capacity(keys.len());
         let mut builder = MatcherBuilder::with_capacity(keys.len());
-        let mut batch: Vec<Read> = Vec::with_capacity(BATCH);
+        let mut batch: Vec<Read> = Vec::new();
+        let mut began = Instant::now();
         for key in keys.iter() {
             let pattern = patterns.get_item(&key)?;
             let Ok(name) = key.cast_into::<PyString>() else {
@@ -80,8 +83,9 @@ impl Compiled {
             };
             batch.push(value::read(&pattern, false)?);
             names.push(names::intern(&name, &sys_intern)?);
-            if batch.len() == BATCH {
+            if began.elapsed() > HELD {
                 push_all(py, &names, &mut batch, &mut builder)?;
+                began = Instant::now();
             }
         }
         push_all(py, &names, &mut batch, &mut builder)?;
@@ -208,7 +212,7 @@ impl Matcher {
     fn edit(&self, py: Python<'_>, edit: impl FnOnce(&Compiled) -> PyResult<Compiled>) -> PyResult<()> {
         let _one_at_a_time = self.editing.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
         let mut compiled = edit(&self.current.load())?;
-        if compiled.matcher.is_overgrown() {
+        if compiled.matcher.is_overgrown() || compiled.names.is_overgrown() {
             let (matcher, numbers) = py.detach(|| compiled.matcher.flattened());
             compiled = Compiled::of(compiled.names.renumbered(py, &numbers)?, matcher);
         }
@@ -225,7 +229,7 @@ impl Matcher {
         py: Python<'_>,
         patterns: Option<&Bound<'_, PyAny>>,
         duplicate_keys: &str,
-        depth: usize,
+        depth: i64,
     ) -> PyResult<Self> {
         let duplicate_keys = match duplicate_keys {
             "error" => DuplicateKeys::Error,
@@ -281,8 +285,12 @@ impl Matcher {
         };
         let compiled = self.current.load();
         let number = compiled.number(py, rule)?;
-        let verdict = compiled.ask(body, |matcher, body| matcher.explain_one(body, number))?;
-        Explanation::of(py, verdict.map(|verdict| (rule.to_owned(), verdict)), Vec::new(), None)
+        let (first, verdict) = compiled.ask(body, |matcher, body| {
+            Ok((matcher.first_marked(body)?, matcher.explain_one(body, number)?))
+        })?;
+        let first = compiled.found(py, first).map(|name| name.extract(py)).transpose()?;
+        let verdict = verdict.map(|verdict| (rule.to_owned(), verdict));
+        Ok(Explanation::of(py, verdict, Vec::new(), None)?.taken_by(first))
     }
 
     /// Which rules make matching dear.
@@ -353,8 +361,10 @@ impl Matcher {
 }
 
 /// A depth that the scanner takes.
-pub(crate) fn checked_depth(depth: usize) -> PyResult<usize> {
-    if (1..=json::MAX_DEPTH).contains(&depth) {
+pub(crate) fn checked_depth(depth: i64) -> PyResult<usize> {
+    if let Ok(depth) = usize::try_from(depth)
+        && (1..=json::MAX_DEPTH).contains(&depth)
+    {
         return Ok(depth);
     }
     Err(PyValueError::new_err(format!("depth is 1 to {}, not {depth}", json::MAX_DEPTH)))

@@ -137,7 +137,7 @@ fn sort_by_place(problems: &mut [Problem], routes: &Bound<'_, PyList>) {
 impl RouteTable {
     #[new]
     #[pyo3(signature = (routes, *, depth = 128))]
-    fn new(py: Python<'_>, routes: &Bound<'_, PyAny>, depth: usize) -> PyResult<Self> {
+    fn new(py: Python<'_>, routes: &Bound<'_, PyAny>, depth: i64) -> PyResult<Self> {
         let options = Options { depth: checked_depth(depth)?, duplicate_keys: DuplicateKeys::Error };
         let mut problems = Vec::new();
         // As a list: an iterator could not be looked at again for the places of problems.

@@ -64,7 +64,7 @@ impl Reader {
             return match plain {
                 Ok(text) => Ok(Value::Number(text.extract()?)),
                 Err(error) if error.is_instance_of::<PyValueError>(object.py()) => {
-                    Ok(self.problem("has more digits than Python writes"))
+                    Ok(self.problem("has more digits than Python writes: give it as a decimal.Decimal"))
                 }
                 Err(error) => Err(error),
             };

@@ -1,6 +1,7 @@
 //! The form of a document that is known to be valid.
 
-use super::forms::{Form, MOST, Piece, Recorded, Scalar, Spot};
+use super::form::{Form, Piece, Recorded, Scalar, Spot};
+use super::forms::MOST;
 use super::kernels::{EARLY, Tokens};
 use super::probe::{HELD, filled, has_escapes, words_at};
 use super::trie::{NONE, NodeId, PathTrie};

@@ -87,6 +87,7 @@
 
 mod error;
 mod escape;
+mod form;
 mod forms;
 mod frame;
 mod kernels;

@@ -112,9 +112,14 @@ impl Parser {
                 for (inner, operand) in entries {
                     if is_misplaced_predicate(inner, operand) {
                         self.at(Step::Key(inner.clone()), |parser| {
+                            let list = Value::List(vec![operand.clone()]);
+                            let field = if is_misplaced_predicate(inner, &list) {
+                                String::new()
+                            } else {
+                                format!("; to ask for a field `{inner}` inside `{key}`, write {key}: {{{inner}: […]}}")
+                            };
                             parser.problem(format!(
-                                "a predicate stands in a list: write {key}: [{{{inner}: …}}] (as it is, this asks for \
-                                 a field `{inner}` inside `{key}`)"
+                                "a predicate stands in a list: write {key}: [{{{inner}: …}}]{field}"
                             ));
                         });
                         return;

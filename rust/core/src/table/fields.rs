@@ -29,6 +29,11 @@ impl Fields {
         self.ids.get(path).copied()
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.paths.len()
+    }
+
     /// The path of a field.
     pub(crate) fn path(&self, id: FieldId) -> &[Box<str>] {
         self.paths.get(id as usize).map_or(&[], |path| path)

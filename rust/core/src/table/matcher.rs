@@ -16,7 +16,8 @@ use crate::pattern::{Pattern, Problem, Value};
 /// Of how many rules the layer of the latest changes may be: it is compiled anew for each.
 const LATEST: usize = 64;
 
-/// How many changes may lie over the rules of the beginning.
+/// How many changes may lie over the rules of the beginning; and how many fields may have come with them, be their rules still
+/// there or not.
 const CHANGES: usize = 4096;
 
 /// Patterns, matched against JSON documents.
@@ -51,6 +52,8 @@ pub struct Matcher {
     trie: Arc<PathTrie>,
     /// The rules of the beginning, older changes, the latest changes.
     layers: [Option<Layer>; 3],
+    /// How many fields there were in the beginning.
+    first_fields: usize,
     options: Options,
 }
 
@@ -109,7 +112,8 @@ impl Matcher {
         for (id, path) in fields.iter() {
             trie.insert(path, id);
         }
-        Self { fields: Arc::new(fields), trie: Arc::new(trie), layers: [Some(base), None, None], options }
+        let (first_fields, layers) = (fields.len(), [Some(base), None, None]);
+        Self { fields: Arc::new(fields), trie: Arc::new(trie), layers, first_fields, options }
     }
 
     fn layers(&self) -> impl Iterator<Item = &Layer> {
@@ -176,7 +180,8 @@ impl Matcher {
         let [base, older, latest] = &self.layers;
         let over: usize =
             [older, latest].into_iter().flatten().map(|layer| layer.len() + layer.missing()).sum();
-        over + base.as_ref().map_or(0, Layer::missing) > CHANGES
+        let fields = self.fields.len() - self.first_fields;
+        over + base.as_ref().map_or(0, Layer::missing) > CHANGES || fields > CHANGES
     }
 
     /// The same rules in one layer, numbered anew in the same order; and by new number the old one.

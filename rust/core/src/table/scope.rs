@@ -1,6 +1,7 @@
 //! What a route's pattern may name: the envelope's attributes, and six reserved names for the rest of the message.
 
 use hashbrown::HashSet;
+use ipnet::IpNet;
 
 use super::message::{MAX_DEADLINE_MS, MAX_ID};
 use super::ways::check;
@@ -92,6 +93,8 @@ enum Holds {
     Attribute(Type),
     Dialect,
     Method,
+    Path,
+    Address,
     String,
     StringOrNull,
 }
@@ -103,9 +106,9 @@ impl Holds {
         Some(match (&**first, rest) {
             ("dialect", []) => (first, Self::Dialect),
             ("method", []) => (first, Self::Method),
-            ("path", []) => (first, Self::String),
+            ("path", []) => (first, Self::Path),
             ("headers", [_]) => ("a header", Self::String),
-            ("client", [inner]) => (inner, Self::String),
+            ("client", [inner]) => (inner, Self::Address),
             ("context", [inner]) if matches!(&**inner, "type" | "ref") => (inner, Self::StringOrNull),
             (name, []) => (first, Self::Attribute(Attribute::parse(name)?.type_of())),
             _ => return None,
@@ -122,6 +125,22 @@ impl Holds {
             && text.bytes().any(|byte| byte.is_ascii_lowercase())
         {
             return Some(format!("methods are in upper case: write `{}`", text.to_ascii_uppercase()));
+        }
+        if let (Predicate::Equals(Scalar::String(text)) | Predicate::Prefix(text), Self::Path) =
+            (predicate, self)
+            && !matches!(&**text, "" | "*")
+            && (!text.starts_with('/') || text.contains(['?', '#']))
+        {
+            return Some(format!(
+                "{predicate} can never match: `path` begins with `/` and is without its query"
+            ));
+        }
+        if let (Predicate::Equals(Scalar::String(text)), Self::Address) = (predicate, self)
+            && text.parse::<IpNet>().is_ok()
+        {
+            return Some(format!(
+                "{predicate} can never match: `address` is one address; write [{{cidr: {text}}}]"
+            ));
         }
         if self.can_hold(predicate) {
             return None;
@@ -148,6 +167,8 @@ impl Holds {
             self,
             Self::Dialect
                 | Self::Method
+                | Self::Path
+                | Self::Address
                 | Self::String
                 | Self::StringOrNull
                 | Self::Attribute(Type::Id | Type::Kind | Type::String | Type::Any)
@@ -175,7 +196,9 @@ impl Holds {
     fn describe(self) -> &'static str {
         match self {
             Self::Attribute(of) => of.describe(),
-            Self::Dialect | Self::Method | Self::String | Self::StringOrNull => "a string",
+            Self::Dialect | Self::Method | Self::Path | Self::Address | Self::String | Self::StringOrNull => {
+                "a string"
+            }
         }
     }
 
@@ -199,8 +222,11 @@ impl Holds {
             (Self::Attribute(Type::Object), _) => "; test one of them: labels: {NAME: […]}".to_owned(),
             _ => match unquoted {
                 Some(plain) if self.can_hold(&Predicate::Equals(plain.clone())) => format!("; write {plain}"),
-                None if self.can_hold(&Predicate::Equals(Scalar::String(value.to_string().into()))) => {
-                    format!("; write \"{value}\"")
+                // How a number was written in the file is not known.
+                None if self.can_hold(&Predicate::Equals(Scalar::String("x".into())))
+                    && !matches!(value, Scalar::String(_)) =>
+                {
+                    "; put it in quotes".to_owned()
                 }
                 _ => String::new(),
             },
