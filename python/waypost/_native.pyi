@@ -105,7 +105,7 @@ class Matcher:
         """
 
     def cost(self) -> Cost:
-        """Which rules make matching dear. Takes about as long as compiling them."""
+        """Which rules make matching dear. Takes at most about as long as compiling them."""
 
     def add(self, name: str, pattern: Mapping[str, Any]) -> None:
         """Append a rule. Raises `PatternError`; `ValueError` where the name is taken.

@@ -60,8 +60,8 @@ listen: {prot: 1}
 """,
     ) == [
         (
-            "c.yaml:5:53: routes[0].match.tenant[0].prefx: unknown predicate `prefx`; allowed: prefix, suffix, "
-            "equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex"
+            "c.yaml:5:53: routes[0].match.tenant[0].prefx: unknown predicate `prefx`; did you mean `prefix`? Allowed: "
+            "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex"
         ),
         "c.yaml:5:66: routes[0].match.tenant[1].prefix: `prefix` takes a string, not a number",
         'c.yaml:6:29: routes[1].match.kind: "modle" is no kind; allowed: query, context, model, tool, event',

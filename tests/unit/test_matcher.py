@@ -393,3 +393,28 @@ def test_no_change_of_concurrent_writers_is_lost() -> None:
         writer.join()
     assert faults == []
     assert set(matcher) == {f"{writer}-{index}" for writer in range(4) for index in range(50)}
+
+
+@pytest.mark.parametrize(
+    ("document", "hint"),
+    [
+        ('{"a": NaN}', "`NaN` is no JSON value: there is no such number"),
+        ("[Infinity]", "`Infinity` is no JSON value"),
+        ('{"a": None}', "`None` is no JSON value: write null (at byte 6)"),
+        ('{"a": True}', "write true"),
+        ("[1, False]", "write false"),
+        ("{\"a\": 'x'}", "`'` is no JSON value: write strings in double quotes"),
+        ('{"a": x}', "a JSON value is expected here"),
+    ],
+)
+def test_values_of_other_languages_are_known(document: str, hint: str) -> None:
+    with pytest.raises(EnvelopeError) as caught:
+        Matcher().first(document)
+    assert hint in caught.value.message
+
+
+def test_what_was_to_be_a_document_is_one_after_dumps() -> None:
+    with pytest.raises(TypeError, match="not dict: json.dumps makes one of it"):
+        Matcher().first({"a": 1})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not int$"):
+        Matcher().first(1)  # type: ignore[arg-type]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import waypost
-from waypost import _native
+from waypost import Matcher, _native
 
 STUB = ast.parse((Path(waypost.__file__).parent / "_native.pyi").read_text(encoding="utf-8"))
 
@@ -26,6 +27,16 @@ def documented() -> Iterator[tuple[str, str]]:
                 paragraph = " ".join(text.split("\n\n")[0].split())
                 found = re.match(r".+?[.?](?=\s+[A-Z`]|$)", paragraph)
                 yield name, found[0] if found else paragraph
+
+
+def test_help_of_the_matcher_says_all_that_its_stub_says() -> None:
+    (stub,) = (node for node in STUB.body if isinstance(node, ast.ClassDef) and node.name == "Matcher")
+    of = {each.name: ast.get_docstring(each) for each in stub.body if isinstance(each, ast.FunctionDef)}
+    # A constructor is told of with its class.
+    assert inspect.getdoc(Matcher) == f"{ast.get_docstring(stub)}\n\n{of['__new__']}"
+    for name, text in of.items():
+        if not name.startswith("__"):
+            assert inspect.getdoc(getattr(Matcher, name)) == text
 
 
 @pytest.mark.parametrize(("name", "sentence"), list(documented()))

@@ -2,7 +2,7 @@
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyString};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString};
 
 use crate::errors;
 
@@ -38,7 +38,13 @@ impl<'a> Body<'a> {
             return Ok(Self::Owned(bytes.cast::<PyBytes>()?.as_bytes().to_vec()));
         }
         let kind = object.get_type().qualname()?;
-        Err(PyTypeError::new_err(format!("a document is bytes, bytearray, memoryview or str, not {kind}")))
+        let hint = if object.is_instance_of::<PyDict>() || object.is_instance_of::<PyList>() {
+            ": json.dumps makes one of it"
+        } else {
+            ""
+        };
+        let message = format!("a document is bytes, bytearray, memoryview or str, not {kind}{hint}");
+        Err(PyTypeError::new_err(message))
     }
 
     /// Whether an object has the type of a document.

@@ -33,6 +33,20 @@ struct Compiled {
 }
 
 /// Named patterns, matched against JSON documents.
+///
+/// A replacement never disturbs a match under way: each call works on one immutable snapshot. Names that are returned
+/// are interned: of one rule it is always the same object.
+///
+/// Matching takes time linear in the document, and for the rules that come near to matching it; not for the others,
+/// however many there are (`cost` tells of rules for which that cannot be so). Documents above 16 KiB, and lists of
+/// documents, are matched with the interpreter's lock released.
+///
+/// Compile `patterns`: rule name to pattern.
+///
+/// `duplicate_keys`: a document in which one object has a key twice is an error, or its last copy counts.
+/// `depth`: how many containers may be nested in a document, 1 to 1024.
+///
+/// Raises `PatternError`, naming the rule and the path within its pattern.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Matcher {
     options: Options,
@@ -249,30 +263,37 @@ impl Matcher {
     }
 
     /// The name of the first rule, in declaration order, that matches; `None` where none does.
+    ///
+    /// Raises `EnvelopeError` where `body` is not valid JSON. A document that is no object has no fields.
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
         let (compiled, found) = self.ask(body, table::Matcher::first_marked)?;
         Ok(compiled.found(py, found))
     }
 
     /// `first` of each document, all by the same rules.
+    ///
+    /// Mutable buffers are copied first. Raises as `first` does, for the first document that is not valid; a note on
+    /// the exception says which one that is.
     fn first_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Py<PyString>>>> {
         let (compiled, found) = self.ask_many(bodies, table::Matcher::first_marked)?;
         Ok(found.into_iter().map(|found| compiled.found(py, found)).collect())
     }
 
-    /// The names of all rules that match, in declaration order.
+    /// The names of all rules that match, in declaration order. Raises as `first` does.
     fn matches(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyString>>> {
         let (compiled, numbers) = self.ask(body, table::Matcher::matches)?;
         Ok(compiled.named(py, numbers))
     }
 
-    /// `matches` of each document, all by the same rules.
+    /// `matches` of each document, all by the same rules. Raises as `first_many` does.
     fn matches_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<Py<PyString>>>> {
         let (compiled, found) = self.ask_many(bodies, table::Matcher::matches)?;
         Ok(found.into_iter().map(|numbers| compiled.named(py, numbers)).collect())
     }
 
     /// Why each rule does or does not match, or only that one: without `rule` it takes time for each.
+    ///
+    /// Raises as `first` does; `KeyError` where there is no such rule.
     #[pyo3(signature = (body, *, rule = None))]
     fn explain(&self, py: Python<'_>, body: &Bound<'_, PyAny>, rule: Option<&str>) -> PyResult<Explanation> {
         let Some(rule) = rule else {
@@ -293,14 +314,17 @@ impl Matcher {
         Ok(Explanation::of(py, verdict, Vec::new(), None)?.taken_by(first))
     }
 
-    /// Which rules make matching dear.
+    /// Which rules make matching dear. Takes at most about as long as compiling them.
     fn cost(&self, py: Python<'_>) -> PyResult<Cost> {
         let compiled = self.current.load();
         let cost = py.detach(|| compiled.matcher.cost());
         Cost::of(py, &cost, |number| compiled.name(py, number))
     }
 
-    /// Append a rule.
+    /// Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
+    ///
+    /// `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands
+    /// of changes all are compiled anew.
     fn add(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let parsed = parse(py, name, pattern)?;
         self.edit(py, |current| {
@@ -315,7 +339,7 @@ impl Matcher {
         })
     }
 
-    /// Give a rule another pattern; it keeps its position.
+    /// Give a rule another pattern; it keeps its position. Raises `PatternError`; `KeyError` where there is none.
     fn update(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let parsed = parse(py, name, pattern)?;
         self.edit(py, |current| {
@@ -324,7 +348,7 @@ impl Matcher {
         })
     }
 
-    /// Remove a rule.
+    /// Remove a rule. Raises `KeyError` where there is none.
     fn remove(&self, py: Python<'_>, name: &str) -> PyResult<()> {
         self.edit(py, |current| {
             let matcher = current.matcher.with(current.number(py, name)?, None);
@@ -332,7 +356,7 @@ impl Matcher {
         })
     }
 
-    /// Swap all rules at once.
+    /// Swap all rules at once. On `PatternError` the old rules stay.
     fn replace(&self, py: Python<'_>, patterns: &Bound<'_, PyAny>) -> PyResult<()> {
         let compiled = Compiled::new(patterns, self.options)?;
         self.edit(py, |_| Ok(compiled))

@@ -4,6 +4,17 @@ use std::fmt;
 
 use super::{MAX_DEPTH, Options};
 
+/// Values as other languages write them, and what to do about them.
+const FOREIGN: [(&str, &str); 7] = [
+    ("NaN", "there is no such number, write null or leave it out"),
+    ("Infinity", "there is no such number, write null or leave it out"),
+    ("None", "write null"),
+    ("undefined", "write null or leave it out"),
+    ("True", "write true"),
+    ("False", "write false"),
+    ("'", "write strings in double quotes"),
+];
+
 /// How much of a key is shown, in characters.
 const SHOWN: usize = 64;
 
@@ -37,7 +48,7 @@ impl std::error::Error for Error {}
 pub struct Refused {
     /// What is wrong, and where.
     pub error: Error,
-    /// What an object has twice, or how many containers may be nested.
+    /// What an object has twice, how many containers may be nested, or what to write for what other languages know.
     detail: Option<String>,
 }
 
@@ -61,6 +72,11 @@ impl Refused {
             ErrorKind::TooDeep => {
                 let depth = options.depth.min(MAX_DEPTH);
                 Some(format!("more than {depth} objects and arrays are nested: flatten the document"))
+            }
+            ErrorKind::ExpectedValue => {
+                let rest = body.get(error.offset..).unwrap_or_default();
+                let known = FOREIGN.iter().find(|(word, _)| rest.starts_with(word.as_bytes()));
+                known.map(|(word, instead)| format!("`{word}` is no JSON value: {instead}"))
             }
             _ => None,
         };

@@ -6,6 +6,7 @@ use super::predicate::{Bound, Exclusion, Predicate, Range, Scalar, parse_address
 use super::{
     Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard, regex,
 };
+use crate::near::near;
 
 const PREDICATES: &str =
     "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex";
@@ -198,7 +199,10 @@ impl Parser {
                 None
             }
             other => {
-                self.problem(format!("unknown predicate `{other}`; allowed: {PREDICATES}"));
+                let hint = near(other, PREDICATES.split(", "));
+                let allowed =
+                    hint.map_or("allowed".to_owned(), |near| format!("did you mean `{near}`? Allowed"));
+                self.problem(format!("unknown predicate `{other}`; {allowed}: {PREDICATES}"));
                 None
             }
         }
@@ -208,7 +212,13 @@ impl Parser {
         if let Value::String(text) = operand {
             return Some(text);
         }
-        self.mismatch(&format!("`{name}` takes a string"), operand);
+        if let Value::List(_) = operand {
+            self.problem(format!(
+                "`{name}` takes a string, not a list: write one for each, [{{{name}: …}}, {{{name}: …}}]"
+            ));
+        } else {
+            self.mismatch(&format!("`{name}` takes a string"), operand);
+        }
         None
     }
 
