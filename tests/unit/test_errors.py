@@ -108,7 +108,7 @@ def pattern_error(pattern: Any) -> PatternError:
         ({"a": {"exists": True}}, ("a", "exists"), "write a: [{exists: …}]"),
         ({"a": ["x", {"prefx": "y"}]}, ("a", 1, "prefx"), "`prefx`; did you mean `prefix`? Allowed: prefix,"),
         ({"a": [{"nothing": "y"}]}, ("a", 0, "nothing"), "unknown predicate `nothing`; allowed: prefix,"),
-        ({"a": [{"suffix": ["x", "y"]}]}, ("a", 0, "suffix"), "not a list: write one for each, [{suffix: …}, {suffix: …}]"),
+        ({"a": [{"suffix": ["x", "y"]}]}, ("a", 0, "suffix"), "for each, [{suffix: …}, {suffix: …}]"),
         ({"a": [{"prefix": "x", "suffix": "y"}]}, ("a", 0), "exactly one key"),
         ({"a": [{"prefix": 1}]}, ("a", 0, "prefix"), "takes a string, not a number"),
         ({"a": {"b": {"c": [{"wildcard": "a**"}]}}}, ("a", "b", "c", 0, "wildcard"), "`**` is not allowed"),

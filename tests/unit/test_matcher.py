@@ -414,7 +414,7 @@ def test_values_of_other_languages_are_known(document: str, hint: str) -> None:
 
 
 def test_what_was_to_be_a_document_is_one_after_dumps() -> None:
-    with pytest.raises(TypeError, match="not dict: json.dumps makes one of it"):
+    with pytest.raises(TypeError, match=r"not dict: json\.dumps makes one of it"):
         Matcher().first({"a": 1})  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="not int$"):
+    with pytest.raises(TypeError, match=r"not int$"):
         Matcher().first(1)  # type: ignore[arg-type]
