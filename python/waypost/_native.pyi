@@ -76,7 +76,7 @@ class Matcher:
         `duplicate_keys`: a document in which one object has a key twice is an error, or its last copy counts.
         `depth`: how many containers may be nested in a document, 1 to 1024.
 
-        Raises `PatternError`, naming the rule and the path within its pattern.
+        Raises `PatternError`, naming each rule with a fault and the path within its pattern.
         """
 
     def first(self, body: _Body) -> str | None:

@@ -120,7 +120,8 @@ class UpstreamError(WaypostError):
 class PatternError(WaypostError):
     """A pattern given to `Matcher` is not one.
 
-    `rule` is the rule's name and `path` the keys and list positions within the pattern that lead to the fault.
+    `message` has a line for each fault of each rule (for the first hundred of them). `rule` is the first one's name and
+    `path` the keys and list positions within its pattern that lead to the fault.
     """
 
     rule: str

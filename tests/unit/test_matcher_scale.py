@@ -171,13 +171,22 @@ def test_a_swap_of_many_rules_lets_others_match_meanwhile() -> None:
     assert answers == sorted(answers, key=lambda name: name is None)
 
 
-def test_a_fault_in_the_middle_of_a_swap_names_its_rule() -> None:
+def test_faults_in_the_middle_of_a_swap_name_their_rules() -> None:
     rules: dict[str, Any] = {f"r{i}": {"tenant": [i]} for i in range(1_000)}
     rules["r700"] = {"tenant": [{"prefixes": "x"}]}
     matcher = Matcher(RULES)
-    with pytest.raises(PatternError, match="r700"):
+    rules["r900"] = {"tenant": [], "n": [{"numeric": [">", "1"]}]}
+    with pytest.raises(PatternError) as caught:
         matcher.replace(rules)
+    assert (caught.value.rule, caught.value.path) == ("r700", ("tenant", 0, "prefixes"))
+    one, *others = caught.value.message.splitlines()
+    assert one.startswith('rule "r700": tenant[0].prefixes: unknown predicate')
+    assert [line.split(": ")[:2] for line in others] == [['rule "r900"', "tenant"], ['rule "r900"', "n[0].numeric[1]"]]
     assert list(matcher) == list(RULES)
+    with pytest.raises(PatternError) as caught:
+        Matcher({f"r{i}": {"tenant": []} for i in range(5_000)})
+    lines = caught.value.message.splitlines()
+    assert (len(lines), lines[-1]) == (101, "and 4900 more problems")
 
 
 def test_cost_names_rules_that_are_tried_one_by_one() -> None:

@@ -110,11 +110,20 @@ pub(crate) fn path<'py>(py: Python<'py>, steps: &[Step]) -> PyResult<Bound<'py, 
     PyTuple::new(py, steps.collect::<PyResult<Vec<_>>>()?)
 }
 
-/// `PatternError(message, rule, path)` of the first problem; the message holds all.
-pub(crate) fn pattern(py: Python<'_>, rule: &str, problems: &[Problem]) -> PyErr {
+/// How many problems of patterns one error names.
+const NAMED: usize = 100;
+
+/// `PatternError(message, rule, path)` of the first problem, each being a rule's; the message holds all, or many and how many
+/// there are besides.
+pub(crate) fn patterns(py: Python<'_>, problems: &[(String, Problem)]) -> PyErr {
     static CLASS: Class = PyOnceLock::new();
-    let lines: Vec<String> = problems.iter().map(|problem| format!("rule {rule:?}: {problem}")).collect();
-    let first = problems.first().map_or(&[][..], |problem| &problem.path);
+    let named = problems.iter().take(NAMED);
+    let mut lines: Vec<String> = named.map(|(rule, problem)| format!("rule {rule:?}: {problem}")).collect();
+    if problems.len() > NAMED {
+        lines.push(format!("and {} more problems", problems.len() - NAMED));
+    }
+    let (rule, first) =
+        problems.first().map_or(("", &[][..]), |(rule, problem)| (rule.as_str(), &*problem.path));
     raise(py, &CLASS, "PatternError", |class| class.call1((lines.join("\n"), rule, path(py, first)?)))
 }
 

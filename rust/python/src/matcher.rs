@@ -46,7 +46,7 @@ struct Compiled {
 /// `duplicate_keys`: a document in which one object has a key twice is an error, or its last copy counts.
 /// `depth`: how many containers may be nested in a document, 1 to 1024.
 ///
-/// Raises `PatternError`, naming the rule and the path within its pattern.
+/// Raises `PatternError`, naming each rule with a fault and the path within its pattern.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Matcher {
     options: Options,
@@ -70,7 +70,10 @@ fn compile((value, mut problems): Read) -> Result<Pattern, Vec<Problem>> {
 }
 
 fn parse(py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<Pattern> {
-    compile(value::read(pattern, false)?).map_err(|problems| errors::pattern(py, name, &problems))
+    compile(value::read(pattern, false)?).map_err(|problems| {
+        let named: Vec<_> = problems.into_iter().map(|problem| (name.to_owned(), problem)).collect();
+        errors::patterns(py, &named)
+    })
 }
 
 impl Compiled {
@@ -87,6 +90,7 @@ impl Compiled {
         let mut names = Vec::with_capacity(keys.len());
         let mut builder = MatcherBuilder::with_capacity(keys.len());
         let mut batch: Vec<Read> = Vec::new();
+        let mut problems: Vec<(String, Problem)> = Vec::new();
         let mut began = Instant::now();
         for key in keys.iter() {
             let pattern = patterns.get_item(&key)?;
@@ -98,11 +102,14 @@ impl Compiled {
             batch.push(value::read(&pattern, false)?);
             names.push(names::intern(&name, &sys_intern)?);
             if began.elapsed() > HELD {
-                push_all(py, &names, &mut batch, &mut builder)?;
+                push_all(py, &names, &mut batch, &mut builder, &mut problems);
                 began = Instant::now();
             }
         }
-        push_all(py, &names, &mut batch, &mut builder)?;
+        push_all(py, &names, &mut batch, &mut builder, &mut problems);
+        if !problems.is_empty() {
+            return Err(errors::patterns(py, &problems));
+        }
         let matcher = py.detach(|| {
             let matcher = builder.finish(options);
             memory::give_back(names.len());
@@ -156,24 +163,27 @@ impl Compiled {
     }
 }
 
-/// Compiles the patterns of the last names, the interpreter going on meanwhile.
+/// Compiles the patterns of the last names, the interpreter going on meanwhile; notes what is wrong with them.
 fn push_all(
     py: Python<'_>,
     names: &[Py<PyString>],
     batch: &mut Vec<Read>,
     builder: &mut MatcherBuilder,
-) -> PyResult<()> {
+    problems: &mut Vec<(String, Problem)>,
+) {
     let first = names.len() - batch.len();
-    let result = py.detach(|| {
+    let found: Vec<(usize, Problem)> = py.detach(|| {
+        let mut found = Vec::new();
         for (read, at) in batch.drain(..).zip(first..) {
-            builder.push(&compile(read).map_err(|problems| (at, problems))?);
+            match compile(read) {
+                Ok(pattern) => builder.push(&pattern),
+                Err(problems) => found.extend(problems.into_iter().map(|problem| (at, problem))),
+            }
         }
-        Ok(())
+        found
     });
-    result.map_err(|(at, problems): (usize, Vec<Problem>)| {
-        let name = names.get(at).map(|name| name.bind(py).to_string()).unwrap_or_default();
-        errors::pattern(py, &name, &problems)
-    })
+    let name = |at: usize| names.get(at).map(|name| name.bind(py).to_string()).unwrap_or_default();
+    problems.extend(found.into_iter().map(|(at, problem)| (name(at), problem)));
 }
 
 impl Matcher {
