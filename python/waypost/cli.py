@@ -18,7 +18,7 @@ from waypost.errors import ConfigError, EnvelopeError, Problem, WaypostError, co
 
 # Commands import what they need when they run: `waypost schema` does not wait for a web server.
 if TYPE_CHECKING:
-    from waypost import Explanation
+    from waypost import Explanation, Verdict
     from waypost._native import Intake, Snapshot
     from waypost.config import Config
 
@@ -132,6 +132,7 @@ def check(config: str) -> None:
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field; may be repeated.")
 @click.option("--client", metavar="ADDRESS", help="IP address that the message comes from, for client.address.")
 @click.option("--key", metavar="NAME", help="Name of the key that its sender has, where the configuration has keys.")
+@click.option("--route", metavar="NAME", help="Say of no other route why it does not take the message.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
     *,
@@ -142,6 +143,7 @@ def explain(
     headers: tuple[str, ...],
     client: str | None,
     key: str | None,
+    route: str | None,
     as_json: bool,
 ) -> None:
     """Show which route of CONFIG takes the message in FILE (- or none: standard input), and why each other does not.
@@ -158,6 +160,8 @@ def explain(
     if key is not None and all(each.name != key for each in loaded.keys):
         known = ", ".join(each.name for each in loaded.keys) or "none"
         raise click.BadParameter(f"{config} has no key of this name; it has: {known}", param_hint="--key")
+    if route is not None and all(each.name != route for each in loaded.routes):
+        raise click.BadParameter(f"{config} has no route {route!r}", param_hint="--route")
     given = click.get_current_context().get_parameter_source("file") is not ParameterSource.DEFAULT
     body = b"" if method in _BODILESS and not given else _read(file)
     try:
@@ -169,10 +173,12 @@ def explain(
             hint = " (--key NAME explains for who has that key)" if error.code == "unauthorized" else ""
             click.echo(f"refused with {error.status} {error.code}: {error.message}{hint}", err=True)
         sys.exit(1)
+    verdicts = [verdict for verdict in explanation.verdicts if route in (None, verdict.route)]
     if as_json:
-        _print_json(_document(explanation) | ({} if refusal is None else {"error": _refusal(refusal)}))
+        document = _document(explanation, verdicts)
+        _print_json(document | ({} if refusal is None else {"error": _refusal(refusal)}))
     else:
-        _print_explanation(explanation, refusal)
+        _print_explanation(explanation, verdicts, refusal)
     sys.exit(0 if refusal is None else 1)
 
 
@@ -320,7 +326,7 @@ def _refusal(error: WaypostError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, "status": error.status}
 
 
-def _document(explanation: Explanation) -> dict[str, Any]:
+def _document(explanation: Explanation, verdicts: list[Verdict]) -> dict[str, Any]:
     decision = explanation.decision
     return {
         "route": explanation.route,
@@ -336,13 +342,13 @@ def _document(explanation: Explanation) -> dict[str, Any]:
                 "seen": verdict.seen,
                 "reason": verdict.reason,
             }
-            for verdict in explanation.verdicts
+            for verdict in verdicts
         ],
     }
 
 
-def _print_explanation(explanation: Explanation, refusal: WaypostError | None) -> None:
-    """The chosen route first, then every other one with the first thing that failed."""
+def _print_explanation(explanation: Explanation, verdicts: list[Verdict], refusal: WaypostError | None) -> None:
+    """The chosen route first, then each other one of the verdicts with the first thing that failed."""
     seen = ", ".join(f"{name} {shown}" for name, shown in explanation.fields.items())
     click.echo(f"message  {seen or 'without any field of the envelope'}")
     decision = explanation.decision
@@ -355,7 +361,7 @@ def _print_explanation(explanation: Explanation, refusal: WaypostError | None) -
         click.echo(f"because  {chosen.reason}")
         if refusal is not None:
             click.echo(f"but      would be refused: {refusal.status} {refusal.code}: {refusal.message}")
-    others = [verdict for verdict in explanation.verdicts if decision is None or verdict.route != decision.route]
+    others = [verdict for verdict in verdicts if decision is None or verdict.route != decision.route]
     if not others:
         return
     click.echo("\nother routes, in the order in which they are tried:")

@@ -41,6 +41,19 @@ def test_the_clients_address_is_matched(config: Path) -> None:
     assert "route    any → model" in explain(config, MODEL).output
 
 
+def test_one_route_can_be_asked_for(config: Path) -> None:
+    output = explain(config, MODEL, "--route", "hosted").output
+    assert "route    any → model" in output
+    assert "hosted  " in output
+    assert "inside" not in output
+    assert "other routes" not in explain(config, MODEL, "--route", "any").output
+    document = json.loads(explain(config, MODEL, "--route", "hosted", "--json").output)
+    assert document["route"] == "any"
+    assert [(verdict["route"], verdict["matched"]) for verdict in document["verdicts"]] == [("hosted", False)]
+    done = explain(config, MODEL, "--route", "hostd")
+    assert (done.exit_code, "has no route 'hostd'" in done.output) == (2, True)
+
+
 def test_fields_that_every_request_has_are_there_and_can_be_given(config: Path) -> None:
     assert "route    hosted → model" in explain(config, MODEL, "--header", "Host: waypost.example").output
 
