@@ -106,7 +106,7 @@ def test_no_message_fails_in_reloads_or_sees_half_of_one(launch: Launcher, worke
     assert load.lost == 0
     whole = {(200, name, name, name.encode()) for name in configs}
     assert set(load.answers) == whole
-    assert Metrics(proxy)("requests_in_flight") == 0
+    wait_until(lambda: Metrics(proxy)("requests_in_flight") == 0, "none is under way")
 
 
 def test_a_worker_that_is_killed_takes_only_its_own_messages(launch: Launcher) -> None:
