@@ -109,7 +109,11 @@ fn errors_name_the_place_and_what_is_allowed() {
         (r#"{"a": [["x"]]}"#, "a[0]: ", "a list in a list"),
         (r#"{"a": [{}]}"#, "a[0]: ", "exactly one key"),
         (r#"{"a": [{"prefix": "a", "suffix": "b"}]}"#, "a[0]: ", "exactly one key, this one has 2"),
-        (r#"{"a": [{"prefx": "a"}]}"#, "a[0].prefx: ", "unknown predicate `prefx`; allowed: prefix"),
+        (
+            r#"{"a": [{"prefx": "a"}]}"#,
+            "a[0].prefx: ",
+            "unknown predicate `prefx`; did you mean `prefix`? Allowed: prefix",
+        ),
         (r#"{"a": [{"prefix": 1}]}"#, "a[0].prefix: ", "takes a string, not a number"),
         (r#"{"a": [{"prefix": {"wildcard": "x"}}]}"#, "a[0].prefix: ", "equals-ignore-case"),
         (r#"{"a": {"b": [1, {"wildcard": "x**"}]}}"#, "a.b[1].wildcard: ", "`**`"),
