@@ -5,30 +5,26 @@ Each size in a process of its own.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import json
-import re
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import orjson
 from waypost import Matcher, RouteTable
 
 from benches import edits
+from benches import memory as kinds
 from benches.corpus import rules
+from benches.memory import BYTES, resident, settle, trim
 from benches.report import Table, verdict
 from benches.timing import interleaved, once
 
 _COUNTS = (10, 100, 1_000, 10_000, 100_000)
 _SECONDS = 1.0
-_BYTES = 200
 _FLOOR = 1_000
 """With fewer rules, pages are too coarse a measure of memory."""
 
@@ -64,20 +60,19 @@ def run(*, quick: bool) -> list[Table]:
     if not quick:
         took, beyond = build.rows[-1][1] / 1e3, memory.rows[-1][-2]
         build.notes.append(f"Bar, from Python objects: ≤ {_SECONDS:g} s. {took:.3g} s: {verdict(took <= _SECONDS)}.")
-        memory.notes.append(f"Bar, beyond text and name: ≤ {_BYTES}. {beyond:.0f}: {verdict(beyond <= _BYTES)}.")
-    return [build, memory, *edits.run(quick=quick)]
+        memory.notes.append(f"Bar, beyond text and name: ≤ {BYTES}. {beyond:.0f}: {verdict(beyond <= BYTES)}.")
+    by_kind = [] if quick else [kinds.run()]
+    return [build, memory, *by_kind, *edits.run(quick=quick)]
 
 
 def _measure(count: int, rounds: int) -> dict[str, list[float]]:
     patterns = rules(count)
-    Matcher(rules(10))  # what is loaded or set up once
-    gc.collect()
-    _trim()  # or freed memory would hide what is taken next
-    before, _ = _resident()
+    settle()
+    before, _ = resident()
     matcher = Matcher(patterns)
-    after, peak = _resident()
-    _trim()
-    trimmed, _ = _resident()
+    after, peak = resident()
+    trim()
+    trimmed, _ = resident()
 
     text = orjson.dumps(patterns)
     written = sum(len(orjson.dumps(pattern)) for pattern in patterns.values())
@@ -121,18 +116,6 @@ def _beside_a_busy_thread(call: Callable[[], object]) -> float:
     done.set()
     thread.join()
     return min(took)
-
-
-def _trim() -> None:
-    with contextlib.suppress(AttributeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _resident() -> tuple[int, int]:
-    """Resident bytes of this process: now, and the most so far."""
-    text = Path("/proc/self/status").read_text("utf-8")
-    found = {name: int(size) * 1024 for name, size in re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", text, re.MULTILINE)}
-    return found["VmRSS"], found["VmHWM"]
 
 
 if __name__ == "__main__":  # COUNT ROUNDS: prints one row of each table as JSON

@@ -143,6 +143,25 @@ impl Decimal {
         (rank, !is_large && self.digits.len() <= RANKED)
     }
 
+    /// The value of an exact rank.
+    pub(crate) fn of_rank(rank: u64) -> Self {
+        let magnitude = rank.abs_diff(ZERO);
+        if magnitude == 0 {
+            return Self { negative: false, exponent: 0, digits: SmallVec::new() };
+        }
+        let exponent = (magnitude >> 50).cast_signed() - LARGE - 1;
+        let mut rest = magnitude & ((1 << 50) - 1);
+        let mut digits: SmallVec<[u8; 24]> = SmallVec::from_elem(b'0', RANKED);
+        for digit in digits.iter_mut().rev() {
+            *digit += u8::try_from(rest % 10).unwrap_or_default();
+            rest /= 10;
+        }
+        while digits.last() == Some(&b'0') {
+            digits.pop();
+        }
+        Self { negative: rank < ZERO, exponent, digits }
+    }
+
     /// The rank of a number, without reading all of it, if it is a count, as most numbers of messages are; exact then.
     #[inline]
     pub(crate) fn plain_rank(text: &str) -> Option<u64> {

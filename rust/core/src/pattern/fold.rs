@@ -1,5 +1,7 @@
 //! Strings compared without regard to case: Unicode simple case folding, without normalisation.
 
+use smol_str::SmolStr;
+
 /// The simple case folding of a character (status C and S of Unicode's `CaseFolding.txt`).
 #[must_use]
 pub(crate) fn fold(c: char) -> char {
@@ -12,15 +14,14 @@ pub(crate) fn fold(c: char) -> char {
 /// A string that is compared by its case folding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Folded {
-    source: Box<str>,
-    folded: Box<str>,
+    source: SmolStr,
 }
 
 impl Folded {
-    /// Folds `source`.
+    /// Of a string in any case.
     #[must_use]
     pub fn new(source: &str) -> Self {
-        Self { source: source.into(), folded: source.chars().map(fold).collect::<String>().into() }
+        Self { source: source.into() }
     }
 
     /// The string as written.
@@ -30,28 +31,32 @@ impl Folded {
     }
 
     /// Its case folding.
-    pub(crate) fn folded(&self) -> &str {
-        &self.folded
+    pub(crate) fn folded(&self) -> SmolStr {
+        self.chars().collect()
+    }
+
+    fn chars(&self) -> impl DoubleEndedIterator<Item = char> {
+        self.source.chars().map(fold)
     }
 
     /// Whether `text` is this string, but for case.
     #[must_use]
     pub fn equals(&self, text: &str) -> bool {
-        text.chars().map(fold).eq(self.folded.chars())
+        text.chars().map(fold).eq(self.chars())
     }
 
     /// Whether `text` starts with this string, but for case.
     #[must_use]
     pub fn is_prefix_of(&self, text: &str) -> bool {
         let mut chars = text.chars().map(fold);
-        self.folded.chars().all(|wanted| chars.next() == Some(wanted))
+        self.chars().all(|wanted| chars.next() == Some(wanted))
     }
 
     /// Whether `text` ends with this string, but for case.
     #[must_use]
     pub fn is_suffix_of(&self, text: &str) -> bool {
         let mut chars = text.chars().rev().map(fold);
-        self.folded.chars().rev().all(|wanted| chars.next() == Some(wanted))
+        self.chars().rev().all(|wanted| chars.next() == Some(wanted))
     }
 }
 

@@ -1,8 +1,10 @@
 //! From a [`Value`] to a [`Pattern`](super::Pattern), with every problem at once.
 
 use ipnet::IpNet;
+use smol_str::SmolStr;
 
-use super::predicate::{Bound, Exclusion, Predicate, Range, Scalar, parse_address};
+use super::predicate::{Exclusion, Predicate, Scalar, parse_address};
+use super::range::{Bound, Range};
 use super::{
     Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard, regex,
 };
@@ -226,7 +228,7 @@ impl Parser {
         &mut self,
         name: &str,
         operand: &Value,
-        exact: impl FnOnce(Box<str>) -> Predicate,
+        exact: impl FnOnce(SmolStr) -> Predicate,
         folded: impl FnOnce(Folded) -> Predicate,
     ) -> Option<Predicate> {
         if let Value::Map(entries) = operand {
@@ -260,7 +262,7 @@ impl Parser {
             Value::Bool(value) => Some(Scalar::Bool(*value)),
             Value::String(text) => Some(Scalar::String(text.as_str().into())),
             Value::Number(text) => {
-                self.number(text).map(|number| Scalar::Number(Box::new(number), text.as_str().into()))
+                self.number(text).map(|number| Scalar::Number(Box::new((number, text.as_str().into()))))
             }
             other => {
                 self.mismatch("expected a string, a number, a boolean or null", other);
@@ -358,22 +360,22 @@ impl Parser {
             }
         };
         let range = match (first, second) {
-            ((Op::Equals, bound), None) => Range { bottom: Some(bound.clone()), top: Some(bound) },
-            ((Op::Above, bound), None) => Range { bottom: Some(bound), top: None },
-            ((Op::Below, bound), None) => Range { bottom: None, top: Some(bound) },
+            ((Op::Equals, bound), None) => Range::new(Some(bound.clone()), Some(bound)),
+            ((Op::Above, bound), None) => Range::new(Some(bound), None),
+            ((Op::Below, bound), None) => Range::new(None, Some(bound)),
             ((Op::Above, bottom), Some((Op::Below, top))) => {
                 if bottom.at >= top.at {
-                    self.problem(format!("no number is above {} and below {}", bottom.text, top.text));
+                    self.problem(format!("no number is above {bottom} and below {top}"));
                     return None;
                 }
-                Range { bottom: Some(bottom), top: Some(top) }
+                Range::new(Some(bottom), Some(top))
             }
             _ => {
                 self.problem("of two bounds the first must be `>` or `>=` and the second `<` or `<=`");
                 return None;
             }
         };
-        Some(Predicate::Numeric(Box::new(range)))
+        Some(Predicate::Numeric(range))
     }
 
     fn bound(&mut self, index: usize, op: &Value, number: &Value) -> Option<(Op, Bound)> {
@@ -399,7 +401,7 @@ impl Parser {
             }
         });
         let ((op, inclusive), (at, text)) = (op?, bound?);
-        Some((op, Bound { at, inclusive, text: text.as_str().into() }))
+        Some((op, Bound::new(at, inclusive, text)))
     }
 
     fn cidr(&mut self, operand: &Value) -> Option<Predicate> {

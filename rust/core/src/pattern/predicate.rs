@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use regex_automata::meta::Regex;
+use smol_str::SmolStr;
 
-use super::{Decimal, Folded, Wildcard};
+use super::{Decimal, Folded, Range, Wildcard};
 
 /// A scalar in a document, as predicates see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,9 +32,9 @@ pub enum Scalar {
     /// `true` or `false`
     Bool(bool),
     /// A number, by value; the text is kept for messages.
-    Number(Box<Decimal>, Box<str>),
+    Number(Box<(Decimal, SmolStr)>),
     /// A string.
-    String(Box<str>),
+    String(SmolStr),
 }
 
 impl Scalar {
@@ -41,35 +42,10 @@ impl Scalar {
         match (self, seen) {
             (Self::Null, Seen::Null) => true,
             (Self::Bool(wanted), Seen::Bool(seen)) => wanted == seen,
-            (Self::Number(wanted, _), Seen::Number(seen)) => **wanted == *seen,
+            (Self::Number(wanted), Seen::Number(seen)) => wanted.0 == *seen,
             (Self::String(wanted), Seen::String(seen)) => **wanted == **seen,
             _ => false,
         }
-    }
-}
-
-/// One end of a [`Range`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Bound {
-    pub(crate) at: Decimal,
-    pub(crate) inclusive: bool,
-    pub(crate) text: Box<str>,
-}
-
-/// `{"numeric": [...]}`: a range open or closed at either end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Range {
-    pub(crate) bottom: Option<Bound>,
-    pub(crate) top: Option<Bound>,
-}
-
-impl Range {
-    fn contains(&self, number: &Decimal) -> bool {
-        let above =
-            self.bottom.as_ref().is_none_or(|b| if b.inclusive { *number >= b.at } else { *number > b.at });
-        let below =
-            self.top.as_ref().is_none_or(|b| if b.inclusive { *number <= b.at } else { *number < b.at });
-        above && below
     }
 }
 
@@ -79,9 +55,9 @@ pub enum Exclusion {
     /// A value.
     Equals(Scalar),
     /// Strings that start so.
-    Prefix(Box<str>),
+    Prefix(SmolStr),
     /// Strings that end so.
-    Suffix(Box<str>),
+    Suffix(SmolStr),
     /// A string, but for case.
     EqualsIgnoreCase(Folded),
     /// Strings that match a wildcard.
@@ -92,8 +68,8 @@ impl Exclusion {
     fn excludes(&self, seen: &Seen<'_>) -> bool {
         match (self, seen) {
             (Self::Equals(scalar), seen) => scalar.equals(seen),
-            (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(&**prefix),
-            (Self::Suffix(suffix), Seen::String(text)) => text.ends_with(&**suffix),
+            (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(prefix.as_str()),
+            (Self::Suffix(suffix), Seen::String(text)) => text.ends_with(suffix.as_str()),
             (Self::EqualsIgnoreCase(folded), Seen::String(text)) => folded.equals(text),
             (Self::Wildcard(wildcard), Seen::String(text)) => wildcard.matches(text),
             _ => false,
@@ -138,11 +114,11 @@ pub enum Predicate {
     /// That value.
     Equals(Scalar),
     /// A string that starts so.
-    Prefix(Box<str>),
+    Prefix(SmolStr),
     /// A string that starts so, but for case.
     PrefixIgnoreCase(Folded),
     /// A string that ends so.
-    Suffix(Box<str>),
+    Suffix(SmolStr),
     /// A string that ends so, but for case.
     SuffixIgnoreCase(Folded),
     /// That string, but for case.
@@ -152,7 +128,7 @@ pub enum Predicate {
     /// Any scalar but these.
     AnythingBut(Vec<Exclusion>),
     /// A number in a range.
-    Numeric(Box<Range>),
+    Numeric(Range),
     /// A string holding an address in a block.
     Cidr(IpNet),
     /// A string that a regular expression matches from end to end.
@@ -171,9 +147,9 @@ impl Predicate {
             (Self::AnythingBut(exclusions), seen) => !exclusions.iter().any(|e| e.excludes(seen)),
             (Self::Exists(wanted), _) => *wanted,
             (Self::Numeric(range), Seen::Number(number)) => range.contains(number),
-            (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(&**prefix),
+            (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(prefix.as_str()),
             (Self::PrefixIgnoreCase(prefix), Seen::String(text)) => prefix.is_prefix_of(text),
-            (Self::Suffix(suffix), Seen::String(text)) => text.ends_with(&**suffix),
+            (Self::Suffix(suffix), Seen::String(text)) => text.ends_with(suffix.as_str()),
             (Self::SuffixIgnoreCase(suffix), Seen::String(text)) => suffix.is_suffix_of(text),
             (Self::EqualsIgnoreCase(folded), Seen::String(text)) => folded.equals(text),
             (Self::Wildcard(wildcard), Seen::String(text)) => wildcard.matches(text),
@@ -221,7 +197,7 @@ impl fmt::Display for Scalar {
         match self {
             Self::Null => f.write_str("null"),
             Self::Bool(value) => write!(f, "{value}"),
-            Self::Number(_, text) => f.write_str(text),
+            Self::Number(number) => f.write_str(&number.1),
             Self::String(text) => quote(text, f),
         }
     }
@@ -248,24 +224,7 @@ impl fmt::Display for Predicate {
             Self::Equals(scalar) => return scalar.fmt(f),
             Self::Exists(true) => return f.write_str("any value"),
             Self::Exists(false) => return f.write_str("no value"),
-            Self::Numeric(range) => {
-                let Range { bottom, top } = &**range;
-                if let (Some(bottom), Some(top)) = (bottom, top)
-                    && bottom.at == top.at
-                {
-                    return write!(f, "= {}", bottom.text);
-                }
-                if let Some(bottom) = bottom {
-                    write!(f, "{} {}", if bottom.inclusive { ">=" } else { ">" }, bottom.text)?;
-                }
-                if bottom.is_some() && top.is_some() {
-                    f.write_str(" and ")?;
-                }
-                if let Some(top) = top {
-                    write!(f, "{} {}", if top.inclusive { "<=" } else { "<" }, top.text)?;
-                }
-                return Ok(());
-            }
+            Self::Numeric(range) => return range.fmt(f),
             Self::Cidr(block) => return write!(f, "an address in {block}"),
             Self::AnythingBut(exclusions) => {
                 f.write_str("anything but ")?;

@@ -189,7 +189,7 @@ fn a_scalar_is_a_list_of_one_and_paths_pass_through_or() {
     assert_eq!(Pattern::parse(&value(r#"{"a": [1]}"#)).unwrap().root[0], {
         let Node::Field(mut field) = pattern.root[0].clone() else { panic!("a field") };
         field.tests =
-            vec![Predicate::Equals(Scalar::Number(Box::new(Decimal::parse("1").unwrap()), "1".into()))];
+            vec![Predicate::Equals(Scalar::Number(Box::new((Decimal::parse("1").unwrap(), "1".into()))))];
         Node::Field(field)
     });
 }

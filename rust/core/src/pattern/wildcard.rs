@@ -1,21 +1,33 @@
 //! `{"wildcard": "a*b"}`: `*` stands for any run of characters, `\*` and `\\` for themselves.
 
 use memchr::{memchr, memmem};
+use smol_str::SmolStr;
 
 /// A compiled wildcard. Matching is linear in the text: each piece is searched once, leftmost, which is enough
 /// because `*` is the only operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wildcard {
-    source: Box<str>,
-    /// The literals before, between and behind the stars, where there are escapes; else the source has them as they are.
-    unescaped: Option<Box<[Box<str>]>>,
+pub struct Wildcard(Form);
+
+/// Most have no escapes and are short: they take no memory of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Form {
+    /// As written: its literals stand there as they are.
+    Plain(SmolStr),
+    Escaped(Box<Escaped>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Escaped {
+    source: SmolStr,
+    /// The literals before, between and behind the stars.
+    pieces: Vec<SmolStr>,
 }
 
 /// The literals of a wildcard.
 struct Pieces<'w> {
     /// What is left of one without escapes.
     plain: Option<&'w str>,
-    unescaped: std::slice::Iter<'w, Box<str>>,
+    unescaped: std::slice::Iter<'w, SmolStr>,
 }
 
 impl<'w> Iterator for Pieces<'w> {
@@ -23,7 +35,7 @@ impl<'w> Iterator for Pieces<'w> {
 
     #[inline]
     fn next(&mut self) -> Option<&'w str> {
-        let Some(plain) = self.plain else { return self.unescaped.next().map(|piece| &**piece) };
+        let Some(plain) = self.plain else { return self.unescaped.next().map(SmolStr::as_str) };
         let (piece, rest) = match memchr(b'*', plain.as_bytes()) {
             Some(at) => (plain.get(..at), plain.get(at + 1..)),
             None => (Some(plain), None),
@@ -49,7 +61,7 @@ impl Wildcard {
                     return Err("`**` is not allowed: one `*` already matches any run of characters".into());
                 }
                 '*' => {
-                    pieces.push(std::mem::take(&mut piece).into_boxed_str());
+                    pieces.push(SmolStr::from(std::mem::take(&mut piece)));
                     after_star = true;
                     continue;
                 }
@@ -66,22 +78,29 @@ impl Wildcard {
             }
             after_star = false;
         }
-        pieces.push(piece.into_boxed_str());
-        let unescaped = source.contains('\\').then(|| pieces.into());
-        Ok(Self { source: source.into(), unescaped })
+        pieces.push(piece.into());
+        let source = SmolStr::from(source);
+        Ok(Self(if source.contains('\\') {
+            Form::Escaped(Box::new(Escaped { source, pieces }))
+        } else {
+            Form::Plain(source)
+        }))
     }
 
     /// The wildcard as written.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.source
+        match &self.0 {
+            Form::Plain(source) => source,
+            Form::Escaped(escaped) => &escaped.source,
+        }
     }
 
     /// The literals before, between and behind the stars: at least one, and of those between none is empty.
     fn pieces(&self) -> Pieces<'_> {
-        match &self.unescaped {
-            None => Pieces { plain: Some(&self.source), unescaped: [].iter() },
-            Some(unescaped) => Pieces { plain: None, unescaped: unescaped.iter() },
+        match &self.0 {
+            Form::Plain(source) => Pieces { plain: Some(source), unescaped: [].iter() },
+            Form::Escaped(escaped) => Pieces { plain: None, unescaped: escaped.pieces.iter() },
         }
     }
 
@@ -109,7 +128,10 @@ impl Wildcard {
 
     /// What is behind the head of one without escapes, from the star on; nothing where there is no star.
     pub(crate) fn plain_rest(&self) -> Option<&str> {
-        if self.unescaped.is_none() { self.source.get(self.head().len()..) } else { None }
+        match &self.0 {
+            Form::Plain(source) => source.get(self.head().len()..),
+            Form::Escaped(_) => None,
+        }
     }
 
     /// Whether the whole of `text` matches. Linear in the length of `text`.

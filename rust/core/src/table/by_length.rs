@@ -103,8 +103,8 @@ impl ByLength {
         let hashes: Vec<u64> = stored.iter().map(|(hash, _)| *hash).collect();
         let (places, order) = Values::build(&hashes);
         out.places = places;
-        out.strings =
-            order.iter().filter_map(|at| stored.get(*at as usize)).map(|(_, stored)| *stored).collect();
+        out.strings = Vec::with_capacity(stored.len());
+        out.strings.extend(order.iter().filter_map(|at| stored.get(*at as usize)).map(|(_, stored)| *stored));
         out.lengths.shrink_to_fit();
         out.bytes.shrink_to_fit();
         out.ids.shrink_to_fit();

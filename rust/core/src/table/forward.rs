@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::affix::Affixes;
 use super::blocks::Blocks;
@@ -59,7 +60,7 @@ struct Guards {
     /// Wildcards that start and end with a star, by what is between.
     inner: Inner,
     /// By case folding.
-    ignoring_case: HashMap<Box<str>, PredicateId>,
+    ignoring_case: HashMap<SmolStr, PredicateId>,
     /// In bytes, the longest of them.
     longest_folded: usize,
     blocks: Blocks,
@@ -186,10 +187,10 @@ impl Forward {
                     let folded = folded.folded();
                     guards.longest_folded = guards.longest_folded.max(folded.len());
                     // Two spellings of one string are two predicates: the second is tried by itself.
-                    if guards.ignoring_case.contains_key(folded) {
+                    if guards.ignoring_case.contains_key(&folded) {
                         guards.rest.push(id);
                     } else {
-                        guards.ignoring_case.insert(folded.into(), id);
+                        guards.ignoring_case.insert(folded, id);
                     }
                 }
                 Predicate::Cidr(block) => {
@@ -219,7 +220,7 @@ impl Forward {
             let ranges = ranges.remove(&field).unwrap_or_default();
             guards.numeric =
                 Intervals::build(ranges.into_iter().filter_map(|id| match predicates.other(id) {
-                    Some(Predicate::Numeric(range)) => Some((&**range, id)),
+                    Some(Predicate::Numeric(range)) => Some((range, id)),
                     _ => None,
                 }));
             let for_strings = !guards.suffixes.is_empty()

@@ -71,8 +71,8 @@ impl Collected {
             Scalar::Null => (Sort::Null, &[]),
             Scalar::Bool(false) => (Sort::False, &[]),
             Scalar::Bool(true) => (Sort::True, &[]),
-            Scalar::Number(number, _) => {
-                number.key(&mut key);
+            Scalar::Number(number) => {
+                number.0.key(&mut key);
                 (Sort::Number, &key)
             }
             Scalar::String(text) => (Sort::String, text.as_bytes()),

@@ -7,7 +7,7 @@ use super::facts::Found;
 use super::levels::Levels;
 use super::narrow;
 use super::predicates::{OTHER, PredicateId};
-use crate::pattern::{Decimal, Range};
+use crate::pattern::{Bound, Decimal, Range};
 
 /// Ranges by the points of the number line on which they are. Bounds are numbered: bound `i` is point `2i + 1`, and what lies
 /// between two bounds is the even point between theirs.
@@ -46,8 +46,9 @@ impl Intervals {
 
     /// Ranges and their predicates, which are no equalities.
     pub(crate) fn build<'r>(ranges: impl Iterator<Item = (&'r Range, PredicateId)>) -> Self {
-        let ranges: Vec<(&Range, PredicateId)> = ranges.collect();
-        let ends = ranges.iter().flat_map(|(range, _)| [&range.bottom, &range.top]).flatten();
+        let ranges: Vec<([Option<Bound>; 2], PredicateId)> =
+            ranges.map(|(range, id)| (range.ends(), id)).collect();
+        let ends = ranges.iter().flat_map(|(ends, _)| ends).flatten();
         let mut bounds: Vec<Decimal> = ends.map(|bound| bound.at.clone()).collect();
         bounds.sort_unstable();
         bounds.dedup();
@@ -55,9 +56,9 @@ impl Intervals {
         let place = |at: &Decimal| point(bounds.partition_point(|bound| bound < at), true);
         let mut ranges: Vec<Interval> = ranges
             .into_iter()
-            .map(|(range, id)| {
-                let first = range.bottom.as_ref().map_or(0, |b| place(&b.at) + u32::from(!b.inclusive));
-                let last = range.top.as_ref().map_or(u32::MAX, |b| place(&b.at) - u32::from(!b.inclusive));
+            .map(|([bottom, top], id)| {
+                let first = bottom.map_or(0, |b| place(&b.at) + u32::from(!b.inclusive));
+                let last = top.map_or(u32::MAX, |b| place(&b.at) - u32::from(!b.inclusive));
                 Interval { first, last, reach: last, id }
             })
             .collect();
@@ -325,7 +326,7 @@ mod tests {
         numbers: impl IntoIterator<Item = &'n String>,
     ) -> Result<(), TestCaseError> {
         let ranges = (OTHER..).zip(predicates).filter_map(|(id, predicate)| match predicate {
-            Predicate::Numeric(range) => Some((&**range, id)),
+            Predicate::Numeric(range) => Some((range, id)),
             _ => None,
         });
         let intervals = Intervals::build(ranges);

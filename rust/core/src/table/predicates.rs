@@ -83,7 +83,7 @@ pub(super) struct Other {
     pub(super) predicate: Predicate,
 }
 
-const _: () = assert!(size_of::<Other>() == 48);
+const _: () = assert!(size_of::<Other>() == 40);
 
 /// What the index has below any predicate but equality: apart from that, at which nobody looks who was told that it holds.
 #[derive(Clone, Copy, Debug)]

@@ -184,8 +184,8 @@ impl Holds {
             (Self::Attribute(Type::Boolean), Predicate::Equals(value)) => matches!(value, Scalar::Bool(_)),
             (Self::Attribute(Type::Priority), Predicate::Equals(_) | Predicate::Numeric(_)) => (0..=9)
                 .any(|n| Decimal::parse(&n.to_string()).is_some_and(|n| predicate.matches(&Seen::Number(n)))),
-            (Self::Attribute(Type::Milliseconds), Predicate::Equals(Scalar::Number(number, _))) => {
-                number.to_u64().is_some_and(|ms| (1..=MAX_DEADLINE_MS).contains(&ms))
+            (Self::Attribute(Type::Milliseconds), Predicate::Equals(Scalar::Number(number))) => {
+                number.0.to_u64().is_some_and(|ms| (1..=MAX_DEADLINE_MS).contains(&ms))
             }
             (_, Predicate::Equals(value)) => text && matches!(value, Scalar::String(_)),
             (_, Predicate::Numeric(_)) => false,
@@ -209,7 +209,7 @@ impl Holds {
         };
         let unquoted = match value {
             Scalar::String(text) => match Decimal::parse(text) {
-                Some(number) => Some(Scalar::Number(Box::new(number), text.clone())),
+                Some(number) => Some(Scalar::Number(Box::new((number, text.clone())))),
                 None => text.parse().ok().map(Scalar::Bool),
             },
             _ => None,
