@@ -34,8 +34,8 @@ def run() -> Table:
         grown, written = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         table.rows.append((kind, grown, written, grown - written, verdict(grown - written <= BYTES)))
     table.notes += [
-        "resident: what the process grew by. Strings of up to 23 bytes, and bounds of up to 15 digits in plain"
-        " writing, take no memory of their own; longer ones do."
+        "resident: what the process grew by.",
+        "Strings of up to 23 bytes, and bounds of up to 15 digits in plain writing, take no memory of their own.",
     ]
     return table
 

@@ -157,8 +157,11 @@ mod tests {
             }
             let range = Range::new(bottom.clone(), top.clone());
             prop_assert_eq!(range.ends(), [bottom.clone(), top.clone()]);
-            let ends = [&bottom, &top].into_iter().flatten().map(|bound| bound.at.clone());
-            for number in numbers.iter().filter_map(|text| Decimal::parse(text)).chain(ends) {
+            // At its ends, and nearer to them than ranks tell.
+            let ends = [&bottom, &top].into_iter().flatten().map(|bound| bound.at.to_string());
+            let beside = ends.clone().filter(|end| !end.contains(['.', 'e'])).map(|end| format!("{end}.{:020}", 1));
+            for text in numbers.into_iter().chain(ends).chain(beside) {
+                let number = Decimal::parse(&text).unwrap();
                 let above = bottom.as_ref().is_none_or(|b| number > b.at || b.inclusive && number == b.at);
                 let below = top.as_ref().is_none_or(|t| number < t.at || t.inclusive && number == t.at);
                 prop_assert_eq!(range.contains(&number), above && below, "{} in {}", number, range);
