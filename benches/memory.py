@@ -53,6 +53,7 @@ def _measure(kind: str) -> list[float]:
 def settle() -> None:
     """Loads and sets up what is loaded once, and gives back what was freed, as that would hide what is taken next."""
     Matcher(rules(10))
+    resident()
     gc.collect()
     trim()
 
