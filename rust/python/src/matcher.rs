@@ -1,36 +1,21 @@
 //! `Matcher`.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
-use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyDict, PyIterator, PyMapping, PyString, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
 use waypost_core::json::{self, DuplicateKeys, Options};
-use waypost_core::pattern::{Pattern, Problem, Value};
-use waypost_core::table::{self, Found, MatcherBuilder};
+use waypost_core::table;
 
 use crate::body::Body;
+use crate::compiled::{Change, Compiled, parse};
 use crate::cost::Cost;
+use crate::errors;
 use crate::explanation::Explanation;
-use crate::names::{self, Names};
-use crate::{errors, memory, value};
-
-/// From how many bytes on the interpreter is let go on while a document is matched: giving it up and taking it again
-/// costs about as much as matching a tenth of that.
-const LARGE: usize = 16 << 10;
-
-/// How long rules are read before the interpreter is let go on: less than the 5 ms for which another thread, if it has
-/// anything to do, keeps it then.
-const HELD: Duration = Duration::from_millis(3);
-
-/// One immutable state of a matcher.
-struct Compiled {
-    names: Names,
-    matcher: table::Matcher,
-}
+use crate::renewal::{Progress, Renewal};
 
 /// Named patterns, matched against JSON documents.
 ///
@@ -52,138 +37,7 @@ pub(crate) struct Matcher {
     options: Options,
     current: ArcSwap<Compiled>,
     /// Held while a new state is made from the current one, so that no change is lost.
-    editing: Mutex<()>,
-}
-
-/// A pattern as it was read, and what is wrong with it so far.
-type Read = (Value, Vec<Problem>);
-
-fn compile((value, mut problems): Read) -> Result<Pattern, Vec<Problem>> {
-    match table::Matcher::parse(&value) {
-        Ok(pattern) if problems.is_empty() => Ok(pattern),
-        Ok(_) => Err(problems),
-        Err(found) => {
-            problems.extend(found);
-            Err(problems)
-        }
-    }
-}
-
-fn parse(py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<Pattern> {
-    compile(value::read(pattern, false)?).map_err(|problems| {
-        let named: Vec<_> = problems.into_iter().map(|problem| (name.to_owned(), problem)).collect();
-        errors::patterns(py, &named)
-    })
-}
-
-impl Compiled {
-    fn new(patterns: &Bound<'_, PyAny>, options: Options) -> PyResult<Self> {
-        let py = patterns.py();
-        let Ok(patterns) = patterns.cast::<PyMapping>() else {
-            let kind = patterns.get_type().qualname()?;
-            return Err(PyTypeError::new_err(format!(
-                "patterns is a mapping of rule name to pattern, not {kind}"
-            )));
-        };
-        let sys_intern = py.import("sys")?.getattr("intern")?;
-        let keys = patterns.keys()?;
-        let mut names = Vec::with_capacity(keys.len());
-        let mut builder = MatcherBuilder::with_capacity(keys.len());
-        let mut batch: Vec<Read> = Vec::new();
-        let mut problems: Vec<(String, Problem)> = Vec::new();
-        let mut began = Instant::now();
-        for key in keys.iter() {
-            let pattern = patterns.get_item(&key)?;
-            let Ok(name) = key.cast_into::<PyString>() else {
-                return Err(PyTypeError::new_err(
-                    "patterns is a mapping of rule name to pattern: a name is a str",
-                ));
-            };
-            batch.push(value::read(&pattern, false)?);
-            names.push(names::intern(&name, &sys_intern)?);
-            if began.elapsed() > HELD {
-                push_all(py, &names, &mut batch, &mut builder, &mut problems);
-                began = Instant::now();
-            }
-        }
-        push_all(py, &names, &mut batch, &mut builder, &mut problems);
-        if !problems.is_empty() {
-            return Err(errors::patterns(py, &problems));
-        }
-        let matcher = py.detach(|| {
-            let matcher = builder.finish(options);
-            memory::give_back(names.len());
-            matcher
-        });
-        Ok(Self::of(Names::new(py, names)?, matcher))
-    }
-
-    /// A matcher of names alone, which none shares yet.
-    fn of(names: Names, matcher: table::Matcher) -> Self {
-        let matcher = matcher.marked(|number| names.mark(number));
-        Self { names, matcher }
-    }
-
-    fn name(&self, py: Python<'_>, number: usize) -> Option<Py<PyString>> {
-        self.names.get(number).map(|name| name.clone_ref(py))
-    }
-
-    fn found(&self, py: Python<'_>, found: Option<Found>) -> Option<Py<PyString>> {
-        let Found { number, mark } = found?;
-        // SAFETY: a mark comes from the names of this matcher, see `of`, or from those that they are a copy of and share.
-        #[allow(unsafe_code)] // Looking for the name by its number costs an access to memory more.
-        let marked = unsafe { Names::marked(py, mark) };
-        marked.or_else(|| self.name(py, number))
-    }
-
-    fn named(&self, py: Python<'_>, numbers: Vec<usize>) -> Vec<Py<PyString>> {
-        numbers.into_iter().filter_map(|number| self.name(py, number)).collect()
-    }
-
-    /// Asks about a document, the interpreter going on meanwhile where that takes a while.
-    fn ask<T: Send>(
-        &self,
-        body: &Bound<'_, PyAny>,
-        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Refused> + Send,
-    ) -> PyResult<T> {
-        let py = body.py();
-        let body = Body::of(body)?;
-        let (bytes, matcher) = (body.as_bytes(), &self.matcher);
-        let found = if bytes.len() < LARGE { ask(matcher, bytes) } else { py.detach(|| ask(matcher, bytes)) };
-        found.map_err(|refused| errors::json(py, &refused))
-    }
-
-    /// The number of a rule.
-    fn find(&self, py: Python<'_>, name: &str) -> Option<usize> {
-        self.names.find(py, name).filter(|number| self.matcher.has(*number))
-    }
-
-    fn number(&self, py: Python<'_>, name: &str) -> PyResult<usize> {
-        self.find(py, name).ok_or_else(|| PyKeyError::new_err(format!("there is no rule {name:?}")))
-    }
-}
-
-/// Compiles the patterns of the last names, the interpreter going on meanwhile; notes what is wrong with them.
-fn push_all(
-    py: Python<'_>,
-    names: &[Py<PyString>],
-    batch: &mut Vec<Read>,
-    builder: &mut MatcherBuilder,
-    problems: &mut Vec<(String, Problem)>,
-) {
-    let first = names.len() - batch.len();
-    let found: Vec<(usize, Problem)> = py.detach(|| {
-        let mut found = Vec::new();
-        for (read, at) in batch.drain(..).zip(first..) {
-            match compile(read) {
-                Ok(pattern) => builder.push(&pattern),
-                Err(problems) => found.extend(problems.into_iter().map(|problem| (at, problem))),
-            }
-        }
-        found
-    });
-    let name = |at: usize| names.get(at).map(|name| name.bind(py).to_string()).unwrap_or_default();
-    problems.extend(found.into_iter().map(|(at, problem)| (name(at), problem)));
+    renewal: Mutex<Option<Renewal>>,
 }
 
 impl Matcher {
@@ -233,15 +87,26 @@ impl Matcher {
     }
 
     /// Makes a new state from the current one.
-    fn edit(&self, py: Python<'_>, edit: impl FnOnce(&Compiled) -> PyResult<Compiled>) -> PyResult<()> {
-        let _one_at_a_time = self.editing.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
-        let mut compiled = edit(&self.current.load())?;
-        if compiled.matcher.is_overgrown() || compiled.names.is_overgrown() {
-            let (matcher, numbers) = py.detach(|| compiled.matcher.flattened());
-            compiled = Compiled::of(compiled.names.renumbered(py, &numbers)?, matcher);
+    fn edit(&self, py: Python<'_>, change: Change) -> PyResult<()> {
+        let mut renewal = self.editing(py);
+        let mut compiled = self.current.load().changed(py, &change)?;
+        if let Some(under_way) = renewal.take() {
+            match under_way.go_on(py, change)? {
+                Progress::Done(renewed) => compiled = renewed,
+                Progress::More(under_way) => *renewal = Some(under_way),
+            }
         }
-        self.current.store(Arc::new(compiled));
+        let compiled = Arc::new(compiled);
+        if renewal.is_none() && compiled.is_overgrown() {
+            *renewal = Some(Renewal::of(&compiled));
+        }
+        self.current.store(compiled);
         Ok(())
+    }
+
+    /// Waits for the right to make a new state.
+    fn editing(&self, py: Python<'_>) -> MutexGuard<'_, Option<Renewal>> {
+        self.renewal.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -269,7 +134,7 @@ impl Matcher {
             Some(patterns) => Compiled::new(patterns, options)?,
             None => Compiled::new(&PyDict::new(py), options)?,
         };
-        Ok(Self { options, current: ArcSwap::from_pointee(compiled), editing: Mutex::new(()) })
+        Ok(Self { options, current: ArcSwap::from_pointee(compiled), renewal: Mutex::default() })
     }
 
     /// The name of the first rule, in declaration order, that matches; `None` where none does.
@@ -334,42 +199,30 @@ impl Matcher {
     /// Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
     ///
     /// `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands
-    /// of changes all are compiled anew.
-    fn add(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
-        let parsed = parse(py, name, pattern)?;
-        self.edit(py, |current| {
-            if current.find(py, name).is_some() {
-                let message = format!("there is a rule {name:?} already: use update to change it");
-                return Err(PyValueError::new_err(message));
-            }
-            let mut names = current.names.copy(py);
-            let matcher = current.matcher.with(names.next(), Some(&parsed));
-            names.push(py, name);
-            Ok(Compiled { names, matcher })
-        })
+    /// of changes a thread compiles all rules anew, for which none of them waits.
+    fn add(&self, py: Python<'_>, name: String, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pattern = parse(py, &name, pattern)?;
+        self.edit(py, Change::Add(name, pattern))
     }
 
     /// Give a rule another pattern; it keeps its position. Raises `PatternError`; `KeyError` where there is none.
-    fn update(&self, py: Python<'_>, name: &str, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
-        let parsed = parse(py, name, pattern)?;
-        self.edit(py, |current| {
-            let matcher = current.matcher.with(current.number(py, name)?, Some(&parsed));
-            Ok(Compiled { names: current.names.copy(py), matcher })
-        })
+    fn update(&self, py: Python<'_>, name: String, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
+        let pattern = parse(py, &name, pattern)?;
+        self.edit(py, Change::Update(name, pattern))
     }
 
     /// Remove a rule. Raises `KeyError` where there is none.
-    fn remove(&self, py: Python<'_>, name: &str) -> PyResult<()> {
-        self.edit(py, |current| {
-            let matcher = current.matcher.with(current.number(py, name)?, None);
-            Ok(Compiled { names: current.names.copy(py), matcher })
-        })
+    fn remove(&self, py: Python<'_>, name: String) -> PyResult<()> {
+        self.edit(py, Change::Remove(name))
     }
 
     /// Swap all rules at once. On `PatternError` the old rules stay.
     fn replace(&self, py: Python<'_>, patterns: &Bound<'_, PyAny>) -> PyResult<()> {
-        let compiled = Compiled::new(patterns, self.options)?;
-        self.edit(py, |_| Ok(compiled))
+        let compiled = Arc::new(Compiled::new(patterns, self.options)?);
+        let mut renewal = self.editing(py);
+        *renewal = None;
+        self.current.store(compiled);
+        Ok(())
     }
 
     fn __len__(&self) -> usize {

@@ -22,7 +22,7 @@ pub(crate) struct Names {
 
 /// Names, numbered from 0.
 #[derive(Default)]
-struct List {
+pub(crate) struct List {
     names: Vec<Py<PyString>>,
     /// Numbers, by the hash of the name.
     table: HashTable<u32>,
@@ -30,34 +30,43 @@ struct List {
 }
 
 impl List {
-    fn is(&self, py: Python<'_>, number: u32, name: &str) -> bool {
-        let other = self.names.get(number as usize).map(|other| other.bind(py).to_str());
-        matches!(other, Some(Ok(other)) if other == name)
+    /// With room for so many names: none of them has to be hashed again.
+    pub(crate) fn with_capacity(names: usize) -> Self {
+        let (names, table) = (Vec::with_capacity(names), HashTable::with_capacity(names));
+        Self { names, table, ..Self::default() }
     }
 
-    fn hash(&self, py: Python<'_>, number: u32) -> u64 {
-        let name = self.names.get(number as usize).map(|name| name.bind(py).to_str());
-        name.map_or(0, |name| self.hasher.hash_one(name.unwrap_or_default()))
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Appends a name that is not there yet.
+    pub(crate) fn append(&mut self, py: Python<'_>, name: Py<PyString>) -> PyResult<()> {
+        let new = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let hash = self.hasher.hash_one(name.bind(py).to_str()?);
+        let Self { names, table, hasher } = self;
+        names.push(name);
+        table.insert_unique(hash, new, |number| hash_of(py, names, hasher, *number));
+        Ok(())
     }
 
     fn find(&self, py: Python<'_>, name: &str) -> Option<usize> {
-        let found = self.table.find(self.hasher.hash_one(name), |number| self.is(py, *number, name));
+        let found = self.table.find(self.hasher.hash_one(name), |number| is(py, &self.names, *number, name));
         found.map(|number| *number as usize)
     }
 
     /// Appends a name, which is found from now on, and not one before that is the same.
     fn push(&mut self, py: Python<'_>, name: &str) {
         let new = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-        self.names.push(PyString::intern(py, name).unbind());
-        let mut table = std::mem::take(&mut self.table);
         let hash = self.hasher.hash_one(name);
-        match table.find_mut(hash, |number| self.is(py, *number, name)) {
+        let Self { names, table, hasher } = self;
+        names.push(PyString::intern(py, name).unbind());
+        match table.find_mut(hash, |number| is(py, names, *number, name)) {
             Some(number) => *number = new,
             None => {
-                table.insert_unique(hash, new, |number| self.hash(py, *number));
+                table.insert_unique(hash, new, |number| hash_of(py, names, hasher, *number));
             }
         }
-        self.table = table;
     }
 
     fn copy(&self, py: Python<'_>) -> Self {
@@ -67,16 +76,9 @@ impl List {
 }
 
 impl Names {
-    /// Numbered from 0.
-    pub(crate) fn new(py: Python<'_>, mut names: Vec<Py<PyString>>) -> PyResult<Self> {
-        names.shrink_to_fit();
-        let mut base = List { table: HashTable::with_capacity(names.len()), names, ..List::default() };
-        for (name, number) in base.names.iter().zip(0..) {
-            let hash = base.hasher.hash_one(name.bind(py).to_str()?);
-            // There is room: nothing has to be hashed again.
-            base.table.insert_unique(hash, number, |_| hash);
-        }
-        Ok(Self { base: Arc::new(base), added: List::default() })
+    /// Those of a list.
+    pub(crate) fn of(list: List) -> Self {
+        Self { base: Arc::new(list), added: List::default() }
     }
 
     pub(crate) fn get(&self, number: usize) -> Option<&Py<PyString>> {
@@ -120,16 +122,22 @@ impl Names {
         self.added.push(py, name);
     }
 
-    /// Whether so many were added, be they rules' still or not, that [`Self::renumbered`] is worth its time.
+    /// Whether so many were added, be they rules' still or not, that they should be numbered anew.
     pub(crate) fn is_overgrown(&self) -> bool {
         self.added.names.len() > ADDED
     }
+}
 
-    /// Only these, numbered from 0.
-    pub(crate) fn renumbered(&self, py: Python<'_>, numbers: &[usize]) -> PyResult<Self> {
-        let names = numbers.iter().filter_map(|number| self.get(*number));
-        Self::new(py, names.map(|name| name.clone_ref(py)).collect())
-    }
+fn text<'n>(py: Python<'_>, names: &'n [Py<PyString>], number: u32) -> Option<&'n str> {
+    names.get(number as usize)?.to_str(py).ok()
+}
+
+fn is(py: Python<'_>, names: &[Py<PyString>], number: u32, name: &str) -> bool {
+    text(py, names, number) == Some(name)
+}
+
+fn hash_of(py: Python<'_>, names: &[Py<PyString>], hasher: &RandomState, number: u32) -> u64 {
+    text(py, names, number).map_or(0, |name| hasher.hash_one(name))
 }
 
 /// Interned, so that equal names are one object everywhere.
