@@ -15,7 +15,7 @@ from benches.timing import each, interleaved, quantile, uncollected
 _RULES = 100_000
 _EDITS = 500
 _IN_A_ROW = 5_000
-"""Enough of them that all rules are compiled anew on the way."""
+"""Enough of them that all rules are compiled anew on the way, by a thread of the matcher's own."""
 _MS = 10.0
 """Milliseconds that a small change may take."""
 
@@ -29,7 +29,7 @@ def run(*, quick: bool) -> list[Table]:
 def _edited(matcher: Matcher, count: int, *, quick: bool) -> Table:
     number = _EDITS // 10 if quick else _EDITS
     table = Table(
-        f"One rule among {count:,} changed, ms", ("what", "times", "median", "p99", "worst", f"p99 ≤ {_MS:g} ms")
+        f"One rule among {count:,} changed, ms", ("what", "times", "median", "p99", "worst", f"worst ≤ {_MS:g} ms")
     )
     spread = [place * count // number for place in range(number)]
     news = range(count, count + number)
@@ -50,9 +50,12 @@ def _edited(matcher: Matcher, count: int, *, quick: bool) -> Table:
         edits.append(("add and remove it, on and on", come_and_go))
     for name, calls in edits:
         took = [seconds * 1e3 for seconds in _singly(calls)]
-        p99 = quantile(took, 0.99)
-        table.rows.append((name, len(took), quantile(took, 0.5), p99, max(took), verdict(p99 <= _MS)))
-    table.notes.append("CPU time of each call, made once; after some thousands, one compiles all rules anew.")
+        figures = (name, len(took), quantile(took, 0.5), quantile(took, 0.99), max(took), verdict(max(took) <= _MS))
+        table.rows.append(figures)
+    table.notes += [
+        "CPU time of each call's thread, each made once.",
+        "After some thousands another thread compiles all rules anew meanwhile.",
+    ]
     return table
 
 

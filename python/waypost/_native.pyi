@@ -111,7 +111,7 @@ class Matcher:
         """Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
 
         `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands
-        of changes all are compiled anew.
+        of changes a thread compiles all rules anew beside them.
         """
 
     def update(self, name: str, pattern: Mapping[str, Any]) -> None:

@@ -199,7 +199,7 @@ impl Matcher {
     /// Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
     ///
     /// `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands
-    /// of changes a thread compiles all rules anew, for which none of them waits.
+    /// of changes a thread compiles all rules anew beside them.
     fn add(&self, py: Python<'_>, name: String, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let pattern = parse(py, &name, pattern)?;
         self.edit(py, Change::Add(name, pattern))

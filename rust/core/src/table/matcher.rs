@@ -45,7 +45,7 @@ const CHANGES: usize = 4096;
 /// [`Matcher::with`] makes a matcher in which one rule differs, and takes time for the few that were changed last, not
 /// for all: most rules are in one large layer that both matchers share. Over it lie up to two layers of changes, and a
 /// decision asks each layer. After some thousands of changes they should be made one again, by
-/// [`Matcher::flattened`], which takes as long as compiling all rules.
+/// [`Matcher::flattened`], which takes as long as compiling all rules, and can be done beside further changes.
 #[derive(Clone, Debug)]
 pub struct Matcher {
     fields: Arc<Fields>,
