@@ -97,7 +97,7 @@ class AccessLog:
                 self._thread.start()
                 _running.add(self)
 
-    def rest(self) -> None:
+    def suspend(self) -> None:
         """Write what waits, and then need no thread until more comes."""
         with self._lock:
             self._ending = True

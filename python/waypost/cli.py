@@ -276,7 +276,7 @@ def _explain(
 
     Does what serving does to decide. Raises `WaypostError` where no route gets to see the message.
     """
-    from waypost.asgi import too_large  # noqa: PLC0415
+    from waypost.entry.asgi import too_large  # noqa: PLC0415
 
     if not body.strip():
         body = b""  # as `echo` and an empty file give it

@@ -13,37 +13,30 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from waypost import fastpath
-from waypost.app import Gateway, create_app
-from waypost.descriptors import raise_limit
+from waypost.app import create_app
+from waypost.entry import http1
 from waypost.errors import ConfigError, counted
+from waypost.gateway import Gateway
+from waypost.loop.descriptors import raise_limit
 from waypost.table import read_config
+from waypost.watch import Reloader
 from waypost.workers import Link, supervise
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost.config import Config, Listen
 
 __all__ = ["serve"]
 
 _BACKLOG = 2048
-_WATCHED_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl")
-_LOOK = 1000
-"""Milliseconds after which the configuration's files are looked at although nothing was heard of them: a change while a
-watch is being set up is not told, and neither are those on network file systems."""
 _STOPPED_SHORT = "ASGI callable returned without completing response."
 
-
-_Say = Callable[[str], None]
-"""Takes one message for the person who runs the command."""
 
 _logger = logging.getLogger("waypost")
 
@@ -109,32 +102,33 @@ def serve(
         settings = _settings(app, ssl_certfile, ssl_keyfile, fast=fast_path)
     except OSError as exc:
         sock.close()
-        from waypost.exchange.tls import fault  # noqa: PLC0415 - rare
+        from waypost.upstream.tls import fault  # noqa: PLC0415 - rare
 
         option, why = fault(exc, (("--ssl-certfile", ssl_certfile), ("--ssl-keyfile", ssl_keyfile)))
         _say(f"waypost: {option}: {why}" if option else f"waypost: {why}")
         return 1
     # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
-    _warn(gateway, _say)
+    reloader = Reloader(gateway, path, _say, config.listen)
+    reloader.warn()
     ready = f"waypost: listening on {where} ({gateway.generation.summary})"
     try:
         if workers == 1:
-            return _run(_Server(settings, gateway, path, lambda: _say(ready), _say, config.listen), sock)
+            return _run(_Server(settings, gateway, reloader, lambda: _say(ready)), sock)
 
         def work(link: Link) -> int:
             gateway.become_worker(link.index, workers)
             # All of them read the same file at the same time: one voice is enough.
-            say = _say if link.index == 0 else _keep_quiet
+            reloader = Reloader(gateway, path, _say if link.index == 0 else _keep_quiet, config.listen)
             if link.replaces:
-                _reread(gateway, path, say)
-                _reopen(gateway, say)
+                reloader.load()
+                reloader.reopen_log()
 
             def started() -> None:
                 asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
                 link.announce()
 
-            server = _Server(settings, gateway, path, started, say, config.listen)
+            server = _Server(settings, gateway, reloader, started)
             return _run(server, sock)
 
         # An open listener here would keep new connections waiting while the workers drain.
@@ -147,39 +141,12 @@ def serve(
             Path(uds).unlink(missing_ok=True)
 
 
-def _warn(gateway: Gateway, say: _Say) -> None:
-    for warning in gateway.generation.warnings:
-        say(str(warning))
-
-
-def _reread(gateway: Gateway, path: Path, say: _Say) -> Config | None:
-    """Take over what the file says now. A bad one is reported and changes nothing; then the result is `None`."""
-    try:
-        config = read_config(path)
-        gateway.replace(config)
-    except ConfigError as error:
-        gateway.recorder.loaded(good=False)
-        say(error.message)
-        say(f"waypost: not reloaded: {counted(len(error.problems), 'problem')}; what ran before goes on running")
-        return None
-    gateway.recorder.loaded(good=True)
-    return config
-
-
-def _reopen(gateway: Gateway, say: _Say) -> None:
-    """Open the access log anew: its file may have been moved away."""
-    try:
-        gateway.access_log.open(gateway.generation.config.access_log, anew=True)
-    except OSError as exc:
-        say(f"waypost: the access log stays where it was: it cannot be opened anew: {exc.strerror}")
-
-
 def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast: bool) -> uvicorn.Config:
     """uvicorn's settings, loaded. Raises `OSError` where the TLS files cannot be used."""
     settings = uvicorn.Config(
         app,
         loop="uvloop",
-        http=fastpath.fast_path(app, fast=fast),
+        http=http1.fast_path(app, fast=fast),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -217,24 +184,15 @@ class _Server(uvicorn.Server):
         self,
         settings: uvicorn.Config,
         gateway: Gateway,
-        path: Path,
+        reloader: Reloader,
         ready: Callable[[], None],
-        say: _Say,
-        listen: Listen,
     ) -> None:
-        """`ready` is called once it accepts connections; `say` is given what a person should read.
-
-        `listen` is what the process was started with.
-        """
+        """`ready` is called once the server accepts connections."""
         super().__init__(settings)
         self._gateway = gateway
-        self._path = path
+        self._reloader = reloader
         self._ready = ready
-        self._say = say
-        self._listen = listen
         gateway.client_connections = lambda: len(self.server_state.connections)
-        self._reloading = asyncio.Lock()
-        self._seen = _state(gateway.generation.config, path)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -244,7 +202,7 @@ class _Server(uvicorn.Server):
         self._gateway.access_log.start()
         self._gateway.publish()
         self._ready()
-        self._spawn(self._watch())
+        self._spawn(self._reloader.watch())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in self._tasks:
@@ -253,7 +211,7 @@ class _Server(uvicorn.Server):
         self.config.timeout_graceful_shutdown = math.ceil(self._gateway.generation.config.limits.drain)
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
-            if isinstance(connection, fastpath.Protocol):
+            if isinstance(connection, http1.Http1):
                 connection.cut()
         await asyncio.sleep(0)  # what was written then is sent
         await asyncio.to_thread(self._gateway.access_log.stop)
@@ -284,120 +242,8 @@ class _Server(uvicorn.Server):
 
     def _hang_up(self) -> None:
         """SIGHUP: open the log anew, and load the configuration again."""
-        _reopen(self._gateway, self._say)
-        self._spawn(self._reload())
-
-    async def _reload(self) -> None:
-        """Load the file again. A bad one is reported and changes nothing, and so is a defect on the way."""
-        async with self._reloading:
-            before = self._gateway.generation.config
-            state = _state(before, self._path)
-            try:
-                # In a thread: a table of 100,000 routes takes a while to read, and messages go on meanwhile.
-                loaded = await asyncio.to_thread(_reread, self._gateway, self._path, self._say)
-            except Exception:
-                _logger.exception("a defect ended a reload: what ran before goes on running")
-                loaded = None
-            if loaded is None:
-                self._seen = state
-                return
-            # As it was before they were read: what changed meanwhile is read again.
-            self._seen = {path: state.get(path, now) for path, now in _state(loaded, self._path).items()}
-            self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
-            _warn(self._gateway, self._say)
-            # The rest of `listen` follows a reload.
-            if (loaded.listen.host, loaded.listen.port) != (self._listen.host, self._listen.port):
-                self._say(
-                    "waypost: warning: listen has changed since the start, which takes effect after a restart only"
-                )
-
-    async def _watch(self) -> None:
-        """Reload when a file of the configuration changes, or one appears beside them that it might include."""
-        from watchfiles import awatch  # noqa: PLC0415 - not before the first message can be answered
-
-        said = ""
-        while True:
-            places = _Places.of(self._gateway.generation.config, self._path)
-            stop = asyncio.Event()
-            changes = awatch(
-                *places.directories,
-                watch_filter=places.concerns,
-                debounce=300,
-                step=50,
-                stop_event=stop,
-                recursive=False,
-                rust_timeout=_LOOK,
-                yield_on_timeout=True,
-            )
-            try:
-                async for found in changes:
-                    said = ""
-                    await self._look(changed=bool(found))
-                    if _Places.of(self._gateway.generation.config, self._path) != places:
-                        stop.set()
-            except (OSError, RuntimeError, ExceptionGroup) as exc:
-                # A directory went just now, or the system has no more watches to give.
-                if said != str(exc):
-                    said = str(exc)
-                    self._say(f"waypost: warning: files cannot be watched ({exc}); they are looked at now and then")
-                await asyncio.sleep(_LOOK / 1000)
-                await self._look(changed=False)
-
-    async def _look(self, *, changed: bool) -> None:
-        if changed or _state(self._gateway.generation.config, self._path) != self._seen:
-            await self._reload()
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where the files of a configuration are, and where more can appear."""
-
-    files: frozenset[Path]
-    included: frozenset[Path]
-    """Directories in which a new file counts."""
-    steps: frozenset[Path]
-    """These, and what is missing on the way to them: that they come or go counts, too."""
-    directories: frozenset[Path]
-    """What to watch: all of these exist."""
-
-    @classmethod
-    def of(cls, config: Config, path: Path) -> _Places:
-        files = {path, *config.files}
-        # Links are watched where they stand and where they lead; Kubernetes swaps one named ..data.
-        files |= {path.resolve() for path in files}
-        steps: set[Path] = set(config.directories)
-        directories: set[Path] = set()
-        for directory in {path.parent for path in files} | set(config.directories):
-            existing = directory
-            while not existing.is_dir() and existing != existing.parent:
-                steps.add(existing)
-                existing = existing.parent
-            directories.add(existing)
-        return cls(frozenset(files), frozenset(config.directories), frozenset(steps), frozenset(directories))
-
-    def concerns(self, _: object, name: str) -> bool:
-        """Whether a change of `name` may change the configuration."""
-        path = Path(name)
-        new = path.parent in self.included and path.suffix in _WATCHED_SUFFIXES
-        return path in self.files or path in self.steps or new or path.name.startswith("..")
-
-
-def _state(config: Config, path: Path) -> dict[Path, object]:
-    """What tells that a file of the configuration was changed, or that one came or went beside those it includes."""
-    state: dict[Path, object] = {}
-    for file in {path, *config.files}:
-        try:
-            stat = file.stat()
-        except OSError:
-            state[file] = None
-        else:
-            state[file] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-    for directory in config.directories:
-        try:
-            state[directory] = frozenset(file.name for file in directory.iterdir() if file.suffix in _WATCHED_SUFFIXES)
-        except OSError:
-            state[directory] = None
-    return state
+        self._reloader.reopen_log()
+        self._spawn(self._reloader.reload())
 
 
 def _bind(host: str, port: int) -> socket.socket:

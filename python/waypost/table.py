@@ -8,7 +8,7 @@ from typing import Self
 
 from waypost import _native, config
 from waypost.config import Config
-from waypost.config.marks import Path
+from waypost.config.positions import Path
 from waypost.errors import ConfigError, Problem
 
 __all__ = ["RouteTable", "compile_config", "load_config", "read_config"]
@@ -51,7 +51,7 @@ def _meaning(draft: Config) -> Iterator[tuple[Path, str]]:
     yield from _native.Snapshot.problems(draft.to_native())
     settings = {name: cluster.tls for name, cluster in draft.clusters.items() if cluster.tls and cluster.https}
     if settings:
-        from waypost.exchange import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
+        from waypost.upstream import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
 
         yield from tls.contexts(settings, {})[1]
 

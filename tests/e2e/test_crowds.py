@@ -71,7 +71,7 @@ def test_a_thousand_idle_connections(launch: Launcher) -> None:
 
 
 HASTY: Final = """
-import sys, waypost.fastpath.protocol as protocol, waypost.exchange.stall as stall
+import sys, waypost.entry.http1 as protocol, waypost.loop.stall as stall
 protocol._HEAD_TIME = 2.0
 protocol._BODY_IDLE = stall.BODY_IDLE = 1.0
 from waypost.cli import main

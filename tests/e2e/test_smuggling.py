@@ -103,7 +103,7 @@ def request(*fields: str, line: str = "POST /v1/files HTTP/1.1", body: bytes = b
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
 LENGTH = "Content-Length: 5"
 CHUNKED = "Transfer-Encoding: chunked"
-REFUSED: dict[str, bytes] = {
+REJECTED: dict[str, bytes] = {
     "CL.TE": request("Content-Length: 6", CHUNKED, body=b"0\r\n\r\nG"),
     "TE.CL": request(CHUNKED, "Content-Length: 4", body=b"5c\r\nhello"),
     "TE.TE": request(CHUNKED, "Transfer-Encoding: identity", body=CHUNKS),
@@ -162,11 +162,11 @@ FORWARDED: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 def test_what_could_be_read_in_two_ways_reaches_nobody(proxy: Proxy, judge: Judge, name: str) -> None:
     judge.seen.clear()
     client = proxy.client()
-    client.send(REFUSED[name] + SMUGGLED)
+    client.send(REJECTED[name] + SMUGGLED)
     if name == "HTTP/0.9":
         client.finish()
     answers = client.rest()

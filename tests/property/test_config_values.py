@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from waypost.config import from_dict, parse_config
 from waypost.config.jsontext import compose as compose_json
 from waypost.config.jsontext import loads
-from waypost.config.marks import UnreadableError
+from waypost.config.positions import UnreadableError
 from waypost.config.yaml12 import compose as compose_yaml
 from waypost.errors import ConfigError, Problem
 

@@ -105,7 +105,7 @@ def test_there_is_a_thread_only_while_there_is_something_to_write(
     for name in ("a", "b", "c"):
         each.add(name)
         assert running()
-        each.log.rest()
+        each.log.suspend()
         each.wait_for(lambda: not running())
     assert ids(file.read_text()) == ["a", "b", "c"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
-from waypost.app import Gateway
 from waypost.config import Config, from_dict
+from waypost.gateway import Gateway
 
 
 def endpoints(count: int) -> Config:

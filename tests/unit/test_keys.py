@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from waypost import ConfigError, WaypostError, create_app
 from waypost._native import Snapshot
-from waypost.app import Gateway
 from waypost.config import Config, from_dict, parse_config
+from waypost.gateway import Gateway
 
 
 def hashed(key: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvicorn
 import watchfiles
-from waypost import server
+from waypost import server, watch
 from waypost.app import create_app
 from waypost.config import load_config
 
@@ -27,14 +27,8 @@ class Running:
         app = create_app(load_config(path))
         self.gateway = app.state.gateway
         self.said: list[str] = []
-        self.server = server._Server(
-            uvicorn.Config(app),
-            self.gateway,
-            path,
-            lambda: None,
-            self.said.append,
-            self.gateway.generation.config.listen,
-        )
+        self.reloader = watch.Reloader(self.gateway, path, self.said.append, self.gateway.generation.config.listen)
+        self.server = server._Server(uvicorn.Config(app), self.gateway, self.reloader, lambda: None)
 
     @property
     def routes(self) -> int:
@@ -49,7 +43,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def watching(running: Running) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(running.server._watch())
+    task = asyncio.ensure_future(running.reloader.watch())
     try:
         yield
     finally:
@@ -88,12 +82,12 @@ def test_an_include_directory_may_come_and_go(tmp_path: Path, main: Path) -> Non
 
 def test_what_is_missing_is_awaited_where_it_would_appear(tmp_path: Path, main: Path) -> None:
     running = Running(main)
-    places = server._Places.of(running.gateway.generation.config, main)
+    places = watch.WatchedPaths.of(running.gateway.generation.config, main)
     assert places.directories == {tmp_path}
     assert places.concerns(None, str(tmp_path / "conf"))
     assert not places.concerns(None, str(tmp_path / "other"))
     (tmp_path / "conf").mkdir()
-    places = server._Places.of(running.gateway.generation.config, main)
+    places = watch.WatchedPaths.of(running.gateway.generation.config, main)
     assert places.directories == {tmp_path, tmp_path / "conf"}
     assert places.concerns(None, str(tmp_path / "conf" / "routes.d"))
 
@@ -101,7 +95,7 @@ def test_what_is_missing_is_awaited_where_it_would_appear(tmp_path: Path, main: 
 def test_files_that_cannot_be_watched_are_looked_at_and_it_is_said_once(
     main: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_LOOK", 10)
+    monkeypatch.setattr(watch, "LOOK", 10)
     tries = 0
 
     async def refuse(*_: Any, **__: Any) -> AsyncIterator[Any]:
@@ -127,7 +121,7 @@ def test_a_reload_says_what_to_mind(main: Path) -> None:
     running = Running(main)
     config = CLUSTER + "routes: [{name: a, to: c}, {name: b, match: {tenant: x}, to: c}]\nlisten: {port: 9999}\n"
     write(main, config)
-    asyncio.run(running.server._reload())
+    asyncio.run(running.reloader.reload())
     said = "\n".join(running.said)
     assert "waypost: reloaded: 2 routes, 1 cluster" in said
     assert "w.yaml:3:" in said
@@ -140,8 +134,8 @@ def test_a_bad_file_is_reported_and_the_same_one_not_again(main: Path) -> None:
     write(main, "nonsense: 1\n")
 
     async def body() -> None:
-        await running.server._look(changed=False)
-        await running.server._look(changed=False)
+        await running.reloader._check(changed=False)
+        await running.reloader._check(changed=False)
 
     asyncio.run(body())
     assert sum("not reloaded" in text for text in running.said) == 1
@@ -159,7 +153,7 @@ def test_the_time_for_draining_is_that_of_the_last_reload(main: Path, monkeypatc
     write(main, CLUSTER + ROUTE % ("main", "m") + "limits: {drain: 1500ms}\n")
 
     async def body() -> None:
-        await running.server._reload()
+        await running.reloader.reload()
         await running.server.shutdown()
 
     asyncio.run(body())
@@ -191,8 +185,8 @@ def test_a_reload_that_breaks_leaves_what_ran_before(
     def broken(_: Path) -> Any:
         raise ValueError("broken")
 
-    monkeypatch.setattr(server, "read_config", broken)
-    asyncio.run(running.server._reload())
+    monkeypatch.setattr(watch, "read_config", broken)
+    asyncio.run(running.reloader.reload())
     assert running.routes == 1
     assert "what ran before goes on running" in caplog.text
 
@@ -204,7 +198,7 @@ def test_a_change_of_listen_is_told_as_long_as_it_waits(main: Path) -> None:
     def reload(listen: str) -> bool:
         running.said.clear()
         write(main, text + listen)
-        asyncio.run(running.server._reload())
+        asyncio.run(running.reloader.reload())
         return any("listen has changed since the start" in line for line in running.said)
 
     assert reload("listen: {port: 9999}\n")
@@ -215,5 +209,5 @@ def test_a_change_of_listen_is_told_as_long_as_it_waits(main: Path) -> None:
 def test_a_bad_reload_says_how_many_problems_there_are(main: Path) -> None:
     running = Running(main)
     write(main, "nonsense: 1\n")
-    asyncio.run(running.server._reload())
+    asyncio.run(running.reloader.reload())
     assert running.said[-1] == "waypost: not reloaded: 1 problem; what ran before goes on running"

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from typing import Final
 
-from waypost.config.marks import ShapeError
+from waypost.config.positions import ShapeError
 
 __all__ = ["HASH_PATTERN", "TRUSTED_PATTERN", "check_hash", "check_trusted"]
 

@@ -10,17 +10,17 @@ from typing import Any
 
 from msgspec import field as struct_field
 
-from waypost.config.marks import Path
 from waypost.config.model import Cluster, Credential, Document, Key, Route
 from waypost.config.policy import native_policy
+from waypost.config.positions import Path
 from waypost.config.source import Source
 from waypost.errors import Problem
 
-__all__ = ["Config", "Places"]
+__all__ = ["Config", "Sources"]
 
 
 @dataclass(slots=True, repr=False)
-class Places:
+class Sources:
     """Which source holds what. All are equal: where a configuration was written is no part of what it says."""
 
     sources: list[Source] = field(compare=False, default_factory=list)
@@ -52,7 +52,7 @@ class Config(Document, frozen=True, kw_only=True):
     """Directories in which a new file can change the configuration: where the globs of `include` look, absolute."""
     warnings: tuple[Problem, ...] = ()
     """What is legal in the files but probably not meant, each with its place; the compiler has warnings of its own."""
-    _places: Places = struct_field(default_factory=Places)
+    _places: Sources = struct_field(default_factory=Sources)
 
     def to_native(self) -> dict[str, Any]:
         """The part that Rust compiles (`waypost._native.Snapshot`), as plain values. Holds credentials."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from waypost.config.marks import ShapeError
+from waypost.config.positions import ShapeError
 
 __all__ = ["HEADER_PATTERN", "check_header_name", "check_header_value"]
 

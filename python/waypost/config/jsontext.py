@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from waypost.config.marks import EMPTY, MAX_DEPTH, Fault, Mark, Path, ShapeError, UnreadableError
+from waypost.config.positions import EMPTY, MAX_DEPTH, Fault, Path, Position, ShapeError, UnreadableError
 from waypost.config.yaml12 import integer, real
 
 __all__ = ["compose", "loads"]
@@ -51,7 +51,7 @@ def loads(text: str) -> Any:
 @dataclass(slots=True)
 class _Open:
     value: Any
-    mark: Mark
+    mark: Position
     key: str | None = None
     place: tuple[int, int] = (0, 0)
     skip: bool = False
@@ -148,7 +148,7 @@ class _Reader:
         else:
             open_.key = key
 
-    def add(self, value: Any, mark: Mark) -> None:
+    def add(self, value: Any, mark: Position) -> None:
         open_ = self.stack[-1]
         if isinstance(open_.value, list):
             open_.mark.add(len(open_.value), mark)
@@ -160,13 +160,13 @@ class _Reader:
             open_.value[open_.key] = value
             open_.key = None
 
-    def read(self) -> tuple[Any, Mark]:
+    def read(self) -> tuple[Any, Position]:
         self.skip_space()
         if self.position == len(self.text):
-            return EMPTY, Mark(self.line, 1)
+            return EMPTY, Position(self.line, 1)
         while True:
             self.skip_space()
-            mark = Mark(*self.place())
+            mark = Position(*self.place())
             opened = self.text[self.position : self.position + 1]
             value: Any
             if opened in ("{", "["):
@@ -202,7 +202,7 @@ class _Reader:
                 return value, mark
 
 
-def compose(text: str, line: int = 1) -> tuple[Any, Mark, list[Fault]]:
+def compose(text: str, line: int = 1) -> tuple[Any, Position, list[Fault]]:
     """The value of `text`, its marks, and the keys that are there twice. `line` is the text's first line in its file.
 
     Numbers are int or `Decimal`, by the text as written. Raises `UnreadableError`.

@@ -12,10 +12,10 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, inspect, structs
 
-from waypost.config.config import Config, Places
-from waypost.config.draft import draft
-from waypost.config.marks import EMPTY, REPORTED, Fault, Path, Reported, ShapeError, UnreadableError
+from waypost.config.config import Config, Sources
 from waypost.config.model import Document, Fragment
+from waypost.config.partial import draft
+from waypost.config.positions import EMPTY, REPORTED, Fault, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import LinesSource, Source, TreeSource, decode, read_bytes
 from waypost.config.walk import Walker, struct_type
 from waypost.errors import ConfigError, Problem, counted
@@ -98,7 +98,7 @@ class _Loader:
     def __init__(self, environ: Mapping[str, str] | None, meaning: Meaning | None) -> None:
         self.meaning = meaning
         self.walker = Walker(Source("", FilePath()), environ)
-        self.places = Places()
+        self.places = Sources()
         self.files: list[FilePath] = []
         self.directories: list[FilePath] = []
         self.stack: list[str] = []

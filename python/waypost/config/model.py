@@ -24,8 +24,8 @@ from msgspec import Meta, Struct, field
 
 from waypost.config.caller import HASH_PATTERN, TRUSTED_PATTERN, check_hash, check_trusted
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
-from waypost.config.marks import Path
 from waypost.config.policy import AdaptiveConcurrency, Breaker, HashBalance, Health, Hedge, Queue, Rate, Retry, Timeout
+from waypost.config.positions import Path
 from waypost.config.proxy import PROXY_PATTERN, Proxy, check_proxy
 from waypost.config.units import format_size
 from waypost.config.url import URL_PATTERN, check_url

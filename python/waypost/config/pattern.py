@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
-from waypost.config.marks import EMPTY, MAX_DEPTH, Path, Reported
-
-if TYPE_CHECKING:
-    from waypost.config.walk import Walker
+from waypost.config.positions import EMPTY, MAX_DEPTH, Path, Reported
+from waypost.config.source import Source
 
 __all__ = ["PREDICATES", "UNKNOWN", "read_pattern", "scalar_text"]
 
@@ -33,7 +31,17 @@ UNKNOWN: Final = ...
 _OPERATORS: Final = frozenset(("=", "<", "<=", ">", ">="))
 
 
-def read_pattern(walker: Walker, value: Mapping[Any, Any], path: Path) -> Any:
+class PatternWalker(Protocol):
+    """Reads the scalars of one file and takes its problems."""
+
+    source: Source
+
+    def problem(self, path: Path, message: str) -> None: ...
+    def is_text(self, key: Any, path: Path) -> bool: ...
+    def text(self, value: str, path: Path) -> str | None: ...
+
+
+def read_pattern(walker: PatternWalker, value: Mapping[Any, Any], path: Path) -> Any:
     """`value` with its references replaced and every scalar field a list of one; `Reported` where it has problems."""
     reader = _Reader(walker)
     predicate = _misplaced(value)
@@ -50,7 +58,7 @@ def read_pattern(walker: Walker, value: Mapping[Any, Any], path: Path) -> Any:
 
 
 class _Reader:
-    def __init__(self, walker: Walker) -> None:
+    def __init__(self, walker: PatternWalker) -> None:
         self.walker = walker
         self.failed = False
 

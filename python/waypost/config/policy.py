@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field, structs
 
-from waypost.config.marks import Reported
 from waypost.config.pattern import UNKNOWN
+from waypost.config.positions import Reported
 from waypost.config.values import Count, Duration, Factor, Percentage, Percentile, Text
 
 __all__ = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from waypost.config.marks import ShapeError
+from waypost.config.positions import ShapeError
 from waypost.config.url import check_host
 
 __all__ = ["PROXY_PATTERN", "Environment", "Proxy", "check_proxy"]

@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from waypost.config import jsontext, yaml12
-from waypost.config.marks import REPORTED, Fault, Mark, Path, ShapeError, UnreadableError
+from waypost.config.positions import REPORTED, Fault, Path, Position, ShapeError, UnreadableError
 
 __all__ = ["LinesSource", "Source", "TreeSource", "decode", "read_bytes"]
 
@@ -121,7 +121,7 @@ class LinesSource(Source):
             return (1, 1)
         number, start, end = self._lines[own[1]]
         try:
-            mark: Mark = jsontext.compose(self._text[start:end], number)[1]
+            mark: Position = jsontext.compose(self._text[start:end], number)[1]
         except UnreadableError:
             return (number, 1)
         return mark.find(own[2:], key=key)

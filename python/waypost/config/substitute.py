@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from waypost.config.marks import ShapeError
+from waypost.config.positions import ShapeError
 
 __all__ = ["SubstitutionError", "substitute"]
 

@@ -8,7 +8,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
-from waypost.config.marks import ShapeError
+from waypost.config.positions import ShapeError
 
 __all__ = [
     "COUNT_MAX",

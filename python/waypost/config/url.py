@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Final
 
-from waypost.config.marks import ShapeError
+from waypost.config.positions import ShapeError
 
 __all__ = ["URL_PATTERN", "check_host", "check_url"]
 

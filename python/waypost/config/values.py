@@ -6,7 +6,7 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta
 
-from waypost.config.marks import ShapeError
+from waypost.config.positions import ShapeError
 from waypost.config.units import (
     COUNT_MAX,
     DURATION_PATTERN,

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from msgspec import NODEFAULT, Struct, inspect
 
-from waypost.config.marks import EMPTY, REPORTED, Path, Reported, ShapeError, UnreadableError
 from waypost.config.pattern import read_pattern, scalar_text
+from waypost.config.positions import EMPTY, REPORTED, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import Source, decode, read_bytes
 from waypost.config.substitute import SubstitutionError, substitute
 from waypost.config.yaml12 import resolve

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from waypost.config.marks import EMPTY, MAX_DEPTH, REPORTED, Fault, Mark, Path, ShapeError, UnreadableError
+from waypost.config.positions import EMPTY, MAX_DEPTH, REPORTED, Fault, Path, Position, ShapeError, UnreadableError
 
 __all__ = ["compose", "integer", "real", "resolve"]
 
@@ -77,7 +77,7 @@ class _Open:
     """A mapping or list whose end has not been seen."""
 
     value: Any
-    mark: Mark
+    mark: Position
     anchor: str | None
     key: str | None = None
     """The key whose value comes next; `None` where a key comes next, and in lists."""
@@ -91,9 +91,9 @@ class _Composer:
     def __init__(self) -> None:
         self.faults: list[Fault] = []
         self.stack: list[_Open] = []
-        self.anchors: dict[str, tuple[Any, Mark, int] | None] = {}
+        self.anchors: dict[str, tuple[Any, Position, int] | None] = {}
         self.expanded = 0
-        self.root: tuple[Any, Mark] | None = None
+        self.root: tuple[Any, Position] | None = None
 
     def path(self) -> Path:
         """Path of the value that comes next."""
@@ -108,7 +108,7 @@ class _Composer:
     def fault(self, message: str, line: int, column: int, *, key: str | None = None, loses_key: bool = False) -> None:
         self.faults.append(Fault(self.path(), line, column, message, key, loses_key))
 
-    def push(self, value: Any, event: Any, mark: Mark) -> None:
+    def push(self, value: Any, event: Any, mark: Position) -> None:
         if len(self.stack) >= MAX_DEPTH:
             raise UnreadableError(f"nested deeper than {MAX_DEPTH} levels", mark.line, mark.column)
         if event.tag not in (None, "!", _TAG + ("map" if isinstance(value, dict) else "seq")):
@@ -131,7 +131,7 @@ class _Composer:
     def _has_key(self) -> bool:
         return self.stack[-1].key is not None or self.stack[-1].skip
 
-    def scalar(self, event: Any, mark: Mark) -> None:
+    def scalar(self, event: Any, mark: Position) -> None:
         value = self.scalar_value(event, mark)
         if event.anchor is not None:
             self.anchors[event.anchor] = (value, mark, 1)
@@ -140,7 +140,7 @@ class _Composer:
         else:
             self.add(value, mark, 1)
 
-    def scalar_value(self, event: Any, mark: Mark) -> Any:
+    def scalar_value(self, event: Any, mark: Position) -> Any:
         text: str = event.value
         try:
             if event.implicit[0] and event.tag != "!":
@@ -168,7 +168,7 @@ class _Composer:
             return REPORTED
         return value
 
-    def key(self, value: Any, event: Any, mark: Mark) -> None:
+    def key(self, value: Any, event: Any, mark: Position) -> None:
         open_ = self.stack[-1]
         place = (mark.line, mark.column)
         if event.implicit[0] and event.value == "<<":
@@ -186,7 +186,7 @@ class _Composer:
             return
         open_.skip = True
 
-    def alias(self, event: Any, mark: Mark) -> None:
+    def alias(self, event: Any, mark: Position) -> None:
         if event.anchor not in self.anchors:
             raise UnreadableError(f"alias `*{event.anchor}` has no anchor before it", mark.line, mark.column)
         target = self.anchors[event.anchor]
@@ -198,10 +198,10 @@ class _Composer:
         self.expanded += size
         if self.expanded > MAX_EXPANDED:
             raise UnreadableError(f"aliases stand for more than {MAX_EXPANDED} values", mark.line, mark.column)
-        # Places inside an alias are those of its anchor: that is where one would mend them.
+        # Sources inside an alias are those of its anchor: that is where one would mend them.
         self.add(value, target[1] if isinstance(value, (dict, list)) else mark, size)
 
-    def add(self, value: Any, mark: Mark, size: int) -> None:
+    def add(self, value: Any, mark: Position, size: int) -> None:
         if not self.stack:
             self.root = (value, mark)
             return
@@ -222,7 +222,7 @@ def _short_tag(tag: str) -> str:
     return ("!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag)[:80]
 
 
-def compose(text: str) -> tuple[Any, Mark, list[Fault]]:
+def compose(text: str) -> tuple[Any, Position, list[Fault]]:
     """The one document of `text`: plain values, their marks, and what was wrong but did not stop the reading.
 
     Mappings are dicts with string keys; numbers are int or `Decimal`, by the text as written. Raises `UnreadableError`.
@@ -241,7 +241,7 @@ def compose(text: str) -> tuple[Any, Mark, list[Fault]]:
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             start: Any = event.start_mark
-            mark = Mark(start.line + 1, start.column + 1)
+            mark = Position(start.line + 1, start.column + 1)
             if isinstance(event, yaml.ScalarEvent):
                 composer.scalar(event, mark)
             elif isinstance(event, yaml.MappingStartEvent):
@@ -261,7 +261,7 @@ def compose(text: str) -> tuple[Any, Mark, list[Fault]]:
     except yaml.YAMLError as error:
         raise _unreadable(error, text) from None
     if composer.root is None:
-        return EMPTY, Mark(1, 1), composer.faults
+        return EMPTY, Position(1, 1), composer.faults
     return (*composer.root, composer.faults)
 
 

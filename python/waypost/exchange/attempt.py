@@ -7,37 +7,69 @@ none; whatever still arrives for it then is dropped.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
-from waypost._native import Endpoint
-from waypost.descriptors import shortage
-from waypost.errors import UpstreamError
+from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead
+from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
-from waypost.exchange.connection import Connection
-from waypost.exchange.pool import Connecting
-from waypost.exchange.wheel import Timed
+from waypost.exchange.runtime import Runtime
+from waypost.loop.descriptors import shortage
+from waypost.loop.wheel import Timed
+from waypost.upstream.connection import Connection
+from waypost.upstream.pool import Connecting
+from waypost.upstream.settings import DialSettings
 
-if TYPE_CHECKING:
-    from waypost.exchange.exchange import Exchange
-    from waypost.exchange.runtime import Place
-
-__all__ = ["Attempt"]
+__all__ = ["Attempt", "AttemptOwner"]
 
 
 _LINGER: Final = 1.0
 """Seconds in which a response, all of which was given to the client, may end properly."""
 
 
+class AttemptOwner(Protocol):
+    """Makes attempts and hears of them: an exchange."""
+
+    runtime: Runtime
+    plan: Plan
+    attempt: Attempt | None
+    request_sent: bool
+
+    def awaits(self, attempt: Attempt) -> bool: ...
+    def connected(self, attempt: Attempt, connection: Connection) -> None: ...
+    def request_paused(self) -> None: ...
+    def request_resumed(self) -> None: ...
+    def response_head(self, attempt: Attempt, head: ResponseHead) -> None: ...
+    def response_flush(self) -> None: ...
+    def response_data(self, attempt: Attempt, chunk: bytes) -> None: ...
+    def response_end(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]]) -> None: ...
+    def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None: ...
+    def attempt_failed(self, attempt: Attempt, failure: failures.Failure, error: UpstreamError) -> None: ...
+    def attempt_expired(self, attempt: Attempt) -> None: ...
+    def fail(self, error: WaypostError) -> None: ...
+    def defect(self, exc: Exception) -> None: ...
+
+
 class Attempt(Timed):
     """One try at `endpoint`."""
 
-    __slots__ = ("_connecting", "_exchange", "_reader", "answered", "connection", "endpoint", "number", "place",
-                 "reused", "sent")  # fmt: skip
+    __slots__ = (
+        "_connecting",
+        "_exchange",
+        "_reader",
+        "answered",
+        "connection",
+        "dial",
+        "endpoint",
+        "number",
+        "reused",
+        "sent",
+    )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, endpoint: Endpoint, place: Place, number: int) -> None:
+    def __init__(self, exchange: AttemptOwner, endpoint: Endpoint, dial: DialSettings, number: int) -> None:
         super().__init__()
         self.endpoint = endpoint
-        self.place = place
+        self.dial = dial
         self.number = number
         """Which of its exchange it is, from 1."""
         self.connection: Connection | None = None
@@ -54,7 +86,7 @@ class Attempt(Timed):
     def reuse(self) -> Connection | None:
         """Take a connection from the pool, if it has one."""
         runtime = self._exchange.runtime
-        connection = runtime.pool.take(self.place.key, runtime.loop.time())
+        connection = runtime.pool.take(self.dial.key, runtime.loop.time())
         if connection is not None:
             self.reused = True
             self.connection = connection
@@ -70,7 +102,7 @@ class Attempt(Timed):
     def connect(self) -> None:
         """Make a connection; `Exchange.connected` or `Exchange.attempt_failed` follows."""
         self._connecting = self._exchange.runtime.pool.connect(
-            self.place.key, self._connect_done, self.place.connect_timeout
+            self.dial.key, self._connect_done, self.dial.connect_timeout
         )
 
     def close(self) -> None:

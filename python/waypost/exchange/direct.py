@@ -10,12 +10,13 @@ import math
 from typing import Protocol, cast
 
 from waypost._native import Endpoint, Plan
-from waypost.exchange.connection import Connection
 from waypost.exchange.exchange import Exchange
-from waypost.exchange.runtime import Runtime, Settings
-from waypost.exchange.sink import Sink
+from waypost.exchange.runtime import Runtime
 from waypost.exchange.upload import Upload
-from waypost.exchange.wheel import Timed
+from waypost.loop.wheel import Timed
+from waypost.sink import Sink
+from waypost.upstream.connection import Connection
+from waypost.upstream.settings import UpstreamSettings
 
 __all__ = ["Direct", "DirectSink"]
 
@@ -35,7 +36,7 @@ class DirectSink(Sink, Protocol):
         """The message that was answered is over."""
 
 
-_Way = tuple[Settings, Plan, Endpoint, Connection, float]
+_Way = tuple[UpstreamSettings, Plan, Endpoint, Connection, float]
 """What a message needs on its direct way, and when that began."""
 
 
@@ -53,14 +54,16 @@ class Direct(Timed):
         self._runtime = runtime
         self._way: _Way | None = None  # of the message that is on it
 
-    def begin(self, settings: Settings, plan: Plan, upload: Upload | None = None, *, forwards: bool = True) -> None:
+    def begin(
+        self, settings: UpstreamSettings, plan: Plan, upload: Upload | None = None, *, forwards: bool = True
+    ) -> None:
         """Carry a message. `plan` has the whole body, or it comes as `upload`; `forwards` is what the plan says."""
         runtime = self._runtime
         step = plan.begin()
         if isinstance(step, Endpoint) and upload is None and forwards and plan.deadline_ms is None:
-            place = settings.place(step)
+            dial = settings.dial(step)
             now = runtime.loop.time()
-            connection = None if place.hedged else runtime.pool.take(place.key, now)
+            connection = None if dial.hedged else runtime.pool.take(dial.key, now)
             if connection is not None and connection.transport is not None:
                 try:
                     data = plan.request(step)
@@ -69,8 +72,8 @@ class Direct(Timed):
                 else:
                     self._way = (settings, plan, step, connection, now)
                     connection.attempt = self
-                    self.deadline = deadline = now + place.patience
-                    if deadline <= self.looked_at:
+                    self.deadline = deadline = now + dial.first_read_timeout
+                    if deadline <= self.inspected_at:
                         runtime.wheel.schedule(self, deadline)
                     connection.transport.write(data)
                     return
@@ -81,10 +84,13 @@ class Direct(Timed):
         """The exchange is over."""
         self.exchange = None
 
-    def rest(self) -> None:
+    def clear(self) -> None:
         """There is no message for now, and no sink: nothing of the last one is kept."""
         self.exchange = None
         self.sink = cast(DirectSink, None)
+
+    def discard(self) -> None:
+        self._runtime.wheel.cancel(self)
 
     def cancel(self) -> None:
         """The client left, or nothing is to be carried any more."""
@@ -141,7 +147,7 @@ class Direct(Timed):
             runtime.pool.give(connection)
         else:
             connection.close()
-        runtime.line.moved(plan)
+        runtime.waiting_room.notify(plan)
         self.sink.done()  # not within the above: the client has its answer, and must not get another one
 
     def eof(self) -> None:

@@ -24,24 +24,25 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead, Step, Turn
-from waypost.dialects.envelope_openai import TranslateSink
 from waypost.dialects.errors import render_error
+from waypost.dialects.pairs.envelope_openai import TranslateSink
 from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
-from waypost.exchange.aside import ASIDE_TIME, Aside
 from waypost.exchange.attempt import Attempt
-from waypost.exchange.connection import Connection
 from waypost.exchange.failures import Failure
 from waypost.exchange.hedge import Hedge
-from waypost.exchange.line import Place as Ticket
-from waypost.exchange.runtime import Runtime, Settings
-from waypost.exchange.sink import Sink
+from waypost.exchange.held_response import HOLD_TIME, HeldResponse
+from waypost.exchange.runtime import Runtime
 from waypost.exchange.upload import Translation, Upload
-from waypost.exchange.wheel import Timed
+from waypost.exchange.waiting_room import QueueTicket
+from waypost.loop.wheel import Timed
+from waypost.sink import Sink
+from waypost.upstream.connection import Connection
+from waypost.upstream.settings import UpstreamSettings
 
 __all__ = ["Exchange"]
 
-_Phase = Literal["queue", "pause", "connect", "send", "wait", "hold", "deliver", "aside"]
+_Phase = Literal["queue", "pause", "connect", "send", "wait", "hold", "deliver", "discard"]
 
 _logger = logging.getLogger("waypost")
 
@@ -49,14 +50,39 @@ _logger = logging.getLogger("waypost")
 class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
-    __slots__ = ("_aside", "_began", "_deadline", "_head", "_hedge", "_kept", "_out", "_paused", "_phase", "_resume_at",
-                 "_settings", "_sink", "_ticket", "_timer", "_translation", "_tried", "_until", "_upload", "attempt",
-                 "attempts", "done", "endpoint", "on_writable", "plan", "request_sent", "runtime")  # fmt: skip
+    __slots__ = (
+        "_began",
+        "_deadline",
+        "_head",
+        "_hedge",
+        "_held",
+        "_incoming",
+        "_out",
+        "_paused",
+        "_phase",
+        "_resume_at",
+        "_settings",
+        "_sink",
+        "_ticket",
+        "_timer",
+        "_translation",
+        "_tried",
+        "_until",
+        "_upload",
+        "attempt",
+        "attempts",
+        "done",
+        "endpoint",
+        "on_writable",
+        "plan",
+        "request_sent",
+        "runtime",
+    )  # fmt: skip
 
     def __init__(
         self,
         runtime: Runtime,
-        settings: Settings,
+        settings: UpstreamSettings,
         plan: Plan,
         sink: Sink,
         timer: Timed,
@@ -93,11 +119,11 @@ class Exchange:
         self._until = math.inf  # the deadline or the cluster's total timeout, whichever comes first
         self._resume_at = 0.0  # when a pause ends
         self._paused = False
-        self._ticket: Ticket | None = None  # what it waits by
+        self._ticket: QueueTicket | None = None  # what it waits by
         self._hedge: Hedge | None = None
         self._head: ResponseHead | None = None
-        self._aside: Aside | None = None  # what is being kept
-        self._kept: Aside | None = None  # what was
+        self._incoming: HeldResponse | None = None  # what is being kept
+        self._held: HeldResponse | None = None  # what was
         self._tried: list[Attempt] | None = None  # attempts that failed
 
     # Used by whoever has the client.
@@ -120,7 +146,7 @@ class Exchange:
         attempt.take_up(connection)
         self.endpoint = endpoint
         self.request_sent = True
-        self._until = began + attempt.place.total_timeout
+        self._until = began + attempt.dial.total_timeout
         self._phase = "wait"
 
     def write(self, chunk: bytes) -> bool:
@@ -137,20 +163,20 @@ class Exchange:
             self.fail(error)
             return True
 
-    def finish(self) -> None:
+    def upload_complete(self) -> None:
         """The streamed request body is complete. Less than was announced ends the exchange as more does."""
         if self.done or self._upload is None:
             return
         connection = self._connection()
         try:
-            self._upload.finish(connection)
+            self._upload.end(connection)
         except WaypostError as error:
             self.fail(error)
         else:
             if connection is not None:
                 self._request_complete()
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """The sink cannot keep up: stop reading the response."""
         self._paused = True
         if self.attempt is not None and self.attempt.connection is not None:
@@ -158,19 +184,19 @@ class Exchange:
             if self._phase == "deliver":
                 self.runtime.wheel.schedule(self._timer, self._until)
 
-    def resume(self) -> None:
+    def resume_reading(self) -> None:
         """The sink can take more."""
         self._paused = False
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.resume()
             if self._phase == "deliver":
-                self._expect(self.attempt.place.idle_timeout)
+                self._expect(self.attempt.dial.idle_timeout)
 
     def cancel(self) -> None:
         """The client left: close the upstream connection now. The sink hears nothing more."""
         if not self.done:
             self._record("client_gone")
-            self._finish()
+            self._close()
 
     def defect(self, exc: Exception) -> None:
         """Something in Waypost itself broke: say so in the log, and give the client an answer or a clear end."""
@@ -179,8 +205,8 @@ class Exchange:
 
     # The course.
 
-    def called(self, turn: Turn) -> None:
-        """It waits no longer."""
+    def take_turn(self, turn: Turn) -> None:
+        """The wait is over."""
         self._ticket = None
         self._go(self.plan.called(turn))
 
@@ -194,30 +220,30 @@ class Exchange:
         elif step.kind == "wait":
             self._phase = "queue"
             self._ticket = ticket = (step.cluster, step.ticket)
-            self.runtime.line.waiting[ticket] = self
+            self.runtime.waiting_room.waiting[ticket] = self
             if step.displaced is not None:
-                self.runtime.line.call((step.displaced,))
+                self.runtime.waiting_room.announce((step.displaced,))
             self._hold(step.seconds)
-        elif step.kind != "stay" and self._kept is not None:
-            self._deliver_kept(self._kept)
+        elif step.kind != "stay" and self._held is not None:
+            self._deliver_held(self._held)
         elif step.kind == "refuse" and isinstance(step.error, WaypostError):
             self.fail(step.error)
         elif step.kind == "give_up" and error is not None:
             self.fail(failures.after_all(error, self._tried or ()))
-        self.runtime.line.moved(self.plan)
+        self.runtime.waiting_room.notify(self.plan)
 
     def _leave_line(self) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            self.runtime.line.waiting.pop(ticket, None)
+            self.runtime.waiting_room.waiting.pop(ticket, None)
 
     def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
         """An attempt, which the course has begun."""
         try:
             attempt = self.attempt = self.attempt_at(endpoint)
-            place = attempt.place
+            dial = attempt.dial
             self.endpoint = endpoint
-            until = self._began + place.total_timeout
+            until = self._began + dial.total_timeout
             self._until = until if until < self._deadline else self._deadline  # noqa: FURB136 - half of min
             self.request_sent = False
             self._head = None
@@ -225,7 +251,7 @@ class Exchange:
             self.defect(exc)
             return
         self.start(attempt, fresh=fresh)
-        if place.hedged and self._upload is None and not self.done:
+        if dial.hedged and self._upload is None and not self.done:
             if self._hedge is None:
                 self._hedge = Hedge(self)
             self._hedge.arm()
@@ -233,7 +259,7 @@ class Exchange:
     def attempt_at(self, endpoint: Endpoint) -> Attempt:
         """One more attempt, not started."""
         self.attempts += 1
-        return Attempt(self, endpoint, self._settings.place(endpoint), self.attempts)
+        return Attempt(self, endpoint, self._settings.dial(endpoint), self.attempts)
 
     def start(self, attempt: Attempt, *, fresh: bool = False) -> None:
         """Get `attempt` a connection, a new one if it is to be `fresh`, and send it the request."""
@@ -246,7 +272,7 @@ class Exchange:
                 self._translation.body(attempt.endpoint.cluster)  # what cannot be translated needs no connection
             if attempt is self.attempt:
                 self._phase = "connect"
-            self._allow(attempt, attempt.place.connect_timeout, self.runtime.loop.time())
+            self._allow(attempt, attempt.dial.connect_timeout, self.runtime.loop.time())
             attempt.connect()
         except WaypostError as error:
             self.fail(error)
@@ -289,7 +315,7 @@ class Exchange:
         attempt.sent = self.request_sent = True
         if attempt is self.attempt:
             self._phase = "wait"
-        self._allow(attempt, attempt.place.first_byte_timeout, now)
+        self._allow(attempt, attempt.dial.first_byte_timeout, now)
         connection.write(data)
 
     def awaits(self, attempt: Attempt) -> bool:
@@ -337,7 +363,7 @@ class Exchange:
     @property
     def _replayable(self) -> bool:
         """All of its bytes are still there."""
-        return self._upload is None or not self._upload.left
+        return self._upload is None or not self._upload.started
 
     def _connection(self) -> Connection | None:
         return None if self.attempt is None else self.attempt.connection
@@ -347,12 +373,12 @@ class Exchange:
         if self._phase == "send" and self.attempt is not None:
             self.plan.request_sent(self.attempt.number)
             self._phase = "wait"
-            self._expect(self.attempt.place.first_byte_timeout)
+            self._expect(self.attempt.dial.first_byte_timeout)
 
     def request_paused(self) -> None:
         """The endpoint does not read its request as fast as it comes."""
         if self._phase == "send" and self.attempt is not None:
-            self._expect(self.attempt.place.idle_timeout)
+            self._expect(self.attempt.dial.idle_timeout)
 
     def request_resumed(self) -> None:
         """More of the request can be sent."""
@@ -372,10 +398,10 @@ class Exchange:
         if head.refused and self._out is None:
             step = self.plan.refused(attempt.number, head, self._replayable)
             if isinstance(step, Step) and step.kind == "pause":
-                self._phase = "aside"
-                self._aside = Aside(attempt.endpoint, head)
+                self._phase = "discard"
+                self._incoming = HeldResponse(attempt.endpoint, head)
                 self._resume_at = self.runtime.loop.time() + step.seconds
-                self._expect(ASIDE_TIME)
+                self._expect(HOLD_TIME)
                 return
         if head.status == 200 and self.plan.kind == "model":
             self._phase = "hold"  # within the first-byte timeout, which is running
@@ -391,7 +417,7 @@ class Exchange:
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
         """All of a response, at once: `response_head`, `response_data` and `response_end`."""
         if head.refused and self._hedge is not None and self._hedge.attempt is not None:
-            self._kept = Aside.whole(attempt.endpoint, head, body, end.trailers)
+            self._held = HeldResponse.whole(attempt.endpoint, head, body, end.trailers)
         self.response_head(attempt, head)
         if body and self.attempt is attempt:
             self.response_data(attempt, body)
@@ -402,10 +428,10 @@ class Exchange:
         """A piece of the body. May raise `UpstreamError`, as the sink may."""
         if self._phase == "deliver":
             if not self._paused:
-                self._expect(attempt.place.idle_timeout)
-        elif self._phase == "aside":
-            if self._aside is not None and not self._aside.take(chunk):
-                self._set_aside(attempt, None)
+                self._expect(attempt.dial.idle_timeout)
+        elif self._phase == "discard":
+            if self._incoming is not None and not self._incoming.take(chunk):
+                self._set_incoming(attempt, None)
             return
         elif self._head is not None:
             self._begin_response(attempt.endpoint, self._head)
@@ -416,8 +442,8 @@ class Exchange:
 
     def response_end(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         """The response is complete. May raise `UpstreamError`, as the sink may."""
-        if self._phase == "aside":
-            self._set_aside(attempt, trailers)
+        if self._phase == "discard":
+            self._set_incoming(attempt, trailers)
             return
         if self._phase == "hold" and self._head is not None:
             self._begin_response(attempt.endpoint, self._head)
@@ -428,7 +454,7 @@ class Exchange:
         plan = self.plan
         self._phase = "deliver"
         plan.forget()
-        self._kept = None
+        self._held = None
         self.endpoint = endpoint
         out: Sink = self._sink
         if self._translation is not None and plan.translated(endpoint):
@@ -437,29 +463,29 @@ class Exchange:
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)
         out.forward(head, plan, endpoint, self.attempts)
-        self.runtime.line.moved(self.plan)
+        self.runtime.waiting_room.notify(self.plan)
 
     def _end_response(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         out = self._out
         if out is not None:
             out.end(trailers)
         self._record("ok")
-        self._finish()
+        self._close()
 
     def _complete(self) -> None:
         """The sink has everything, but the response has not ended. Its connection may still become reusable."""
         self._record("ok")
         attempt, self.attempt = self.attempt, None
-        self._finish(whole=True)
+        self._close(whole=True)
         if attempt is not None:
             attempt.linger()
 
-    def _set_aside(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
+    def _set_incoming(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
         """On to the next attempt; keep this response if it is whole (`trailers` is not `None`)."""
-        aside, self._aside = self._aside, None
+        aside, self._incoming = self._incoming, None
         if trailers is not None and aside is not None:
             aside.trailers = trailers
-            self._kept = aside
+            self._held = aside
         self._failed(attempt)
         self.attempt = None
         attempt.close()
@@ -470,7 +496,7 @@ class Exchange:
         else:
             self._go(self.plan.resume())
 
-    def _deliver_kept(self, kept: Aside) -> None:
+    def _deliver_held(self, kept: HeldResponse) -> None:
         try:
             self._begin_response(kept.endpoint, kept.head)
             for chunk in kept.chunks:
@@ -499,15 +525,15 @@ class Exchange:
             return
         elif now >= self._until:
             self._out_of_time(self.attempt)
-        elif self._phase == "aside":
-            self._set_aside(self.attempt, None)
+        elif self._phase == "discard":
+            self._set_incoming(self.attempt, None)
         else:
             self.attempt_expired(self.attempt)
 
     def attempt_expired(self, attempt: Attempt) -> None:
         """`attempt` took too long for what it is at."""
         phase = self._phase if attempt is self.attempt else "wait" if attempt.sent else "connect"
-        failure, error = failures.late(attempt.endpoint, attempt.place, phase)
+        failure, error = failures.late(attempt.endpoint, attempt.dial, phase)
         attempt.close()
         self.attempt_failed(attempt, failure, error)
 
@@ -517,7 +543,7 @@ class Exchange:
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
             self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only to be counted
-            self.fail(failures.timed_out(attempt.endpoint, "no whole response", attempt.place.total_timeout))
+            self.fail(failures.timed_out(attempt.endpoint, "no whole response", attempt.dial.total_timeout))
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within `seconds`, and all of it before the deadline."""
@@ -544,7 +570,7 @@ class Exchange:
         if out is None:
             self._answer(error)
             return
-        self._finish()
+        self._close()
         out.abort(error)
         self._record("aborted", error.code)
 
@@ -553,7 +579,7 @@ class Exchange:
         plan = self.plan
         status, headers, body = render_error(plan.dialect, error, plan.id)
         plan.finished(len(body), error.code, status=status, endpoint=self.endpoint, attempts=self.attempts)
-        self._finish()
+        self._close()
         sink = self._sink
         sink.start(status, headers + self.plan.own_fields(self.endpoint, self.attempts))
         sink.data(body)
@@ -563,7 +589,7 @@ class Exchange:
         """Count and log the message, which ends now."""
         self.plan.finished(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
 
-    def _finish(self, *, whole: bool = False) -> None:
+    def _close(self, *, whole: bool = False) -> None:
         """It is over. `whole`: the client has all of a response that has not ended."""
         self.done = True
         self._timer.deadline = math.inf
@@ -576,9 +602,9 @@ class Exchange:
             hedge.close()
         if self._upload is not None:
             self._upload.drop()
-        self._kept = self._aside = self._tried = None
+        self._held = self._incoming = self._tried = None
         self._leave_line()
-        self.runtime.line.moved(self.plan)
+        self.runtime.waiting_room.notify(self.plan)
         writable, self.on_writable = self.on_writable, None
         if writable is not None:
             writable()

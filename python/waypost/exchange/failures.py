@@ -12,21 +12,28 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from waypost._native import Endpoint
-from waypost.descriptors import tell_shortage
 from waypost.errors import UpstreamError, WaypostError
-from waypost.exchange.tunnel import TunnelError
-
-if TYPE_CHECKING:
-    from waypost.exchange.attempt import Attempt
-    from waypost.exchange.runtime import Place
+from waypost.loop.descriptors import tell_shortage
+from waypost.upstream.settings import DialSettings
+from waypost.upstream.tunnel import TunnelError
 
 __all__ = ["Failure", "after_all", "closed", "late", "malformed", "short", "timed_out", "unreachable"]
 
 Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
 """What went wrong, as the core counts it: see `Plan.failed`."""
+
+
+class Tried(Protocol):
+    """An attempt that failed."""
+
+    @property
+    def endpoint(self) -> Endpoint: ...
+    @property
+    def sent(self) -> bool: ...
+
 
 _REASONS: Final = {
     errno.ECONNREFUSED: "connection refused: nothing listens there",
@@ -90,19 +97,19 @@ def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = F
     return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
 
 
-def late(endpoint: Endpoint, place: Place, phase: str) -> tuple[Failure, UpstreamError]:
+def late(endpoint: Endpoint, dial: DialSettings, phase: str) -> tuple[Failure, UpstreamError]:
     """An attempt took too long in a phase of its exchange."""
     if phase == "connect":
-        return "connect", timed_out(endpoint, "no connection", place.connect_timeout, retryable=True)
+        return "connect", timed_out(endpoint, "no connection", dial.connect_timeout, retryable=True)
     if phase == "wait":
-        return "timeout", timed_out(endpoint, "no response", place.first_byte_timeout)
+        return "timeout", timed_out(endpoint, "no response", dial.first_byte_timeout)
     if phase == "hold":
-        return "timeout", timed_out(endpoint, "no body after the response's head", place.first_byte_timeout)
+        return "timeout", timed_out(endpoint, "no body after the response's head", dial.first_byte_timeout)
     what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
-    return "timeout", timed_out(endpoint, what, place.idle_timeout)
+    return "timeout", timed_out(endpoint, what, dial.idle_timeout)
 
 
-def after_all(error: UpstreamError, tried: Sequence[Attempt]) -> UpstreamError:
+def after_all(error: UpstreamError, tried: Sequence[Tried]) -> UpstreamError:
     """`error`, which ended the last attempt, in the light of all."""
     if len(tried) < 2:
         return error

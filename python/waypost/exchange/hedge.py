@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from waypost.exchange.wheel import Timed
+from waypost._native import Endpoint, Plan, ResponseHead
+from waypost.exchange.attempt import Attempt
+from waypost.exchange.runtime import Runtime
+from waypost.loop.wheel import Timed
 
-if TYPE_CHECKING:
-    from waypost._native import ResponseHead
-    from waypost.exchange.attempt import Attempt
-    from waypost.exchange.exchange import Exchange
+__all__ = ["Hedge", "HedgeOwner"]
 
-__all__ = ["Hedge"]
+
+class HedgeOwner(Protocol):
+    """Has a first attempt under way: an exchange."""
+
+    runtime: Runtime
+    plan: Plan
+    attempt: Attempt | None
+
+    @property
+    def unanswered(self) -> bool: ...
+    def attempt_at(self, endpoint: Endpoint) -> Attempt: ...
+    def start(self, attempt: Attempt) -> None: ...
+    def take_over(self, second: Attempt) -> None: ...
 
 
 class Hedge(Timed):
@@ -19,7 +31,7 @@ class Hedge(Timed):
 
     __slots__ = ("_exchange", "attempt")
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: HedgeOwner) -> None:
         super().__init__()
         self._exchange = exchange
         self.attempt: Attempt | None = None

@@ -1,100 +1,70 @@
-"""What the exchanges of one event loop share."""
+"""The parts that the exchanges of one event loop share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Final, Protocol
 
-from waypost._native import Endpoint, Recorder, Snapshot
-from waypost.config.proxy import Proxy
-from waypost.exchange.checks import Checks
-from waypost.exchange.line import Line
-from waypost.exchange.pool import Key, Pool
-from waypost.exchange.tls import Tls
-from waypost.exchange.wheel import Wheel
+from waypost._native import Recorder, Snapshot
+from waypost.exchange.waiting_room import WaitingRoom
+from waypost.loop.wheel import Wheel
+from waypost.upstream.checks import Checks
+from waypost.upstream.pool import Pool
+from waypost.upstream.settings import UpstreamSettings
 
-if TYPE_CHECKING:
-    from waypost.exchange.direct import Direct
+__all__ = ["Runtime"]
 
-__all__ = ["Runtime", "Settings"]
-
-_RESTING = 256
+_SPARE: Final = 256
+"""How many unused objects are kept."""
 
 
-class Place:
-    """How an endpoint is reached, and how long that may take, in seconds: what every attempt asks for."""
+class Reusable(Protocol):
+    """Carries one message after the other; costs more to make than to keep."""
 
-    __slots__ = ("connect_timeout", "first_byte_timeout", "hedged", "idle_timeout", "key", "patience", "total_timeout")
+    def clear(self) -> None:
+        """Drop everything about the last message."""
 
-    def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls], proxies: Mapping[tuple[str, str], Proxy]) -> None:
-        cluster = endpoint.cluster
-        proxy = proxies.get((cluster.name, endpoint.url)) if proxies else None
-        self.key: Key = (endpoint.host, endpoint.port, tls[cluster.name] if endpoint.tls else None, proxy)
-        self.connect_timeout = cluster.connect_timeout
-        self.first_byte_timeout = cluster.first_byte_timeout
-        self.idle_timeout = cluster.idle_timeout
-        self.total_timeout = cluster.total_timeout
-        self.hedged = cluster.hedged
-        self.patience = min(self.first_byte_timeout, self.total_timeout)
-        """For the first byte of the response to a request that is sent at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What exchanges need of the configuration that they began with."""
-
-    tls: Mapping[str, Tls]
-    """By cluster name; clusters without an `https` endpoint are not in it."""
-    reply_limit: int
-    """How many bytes a reply may have that must be read whole to be translated: `limits.body`."""
-    proxies: Mapping[tuple[str, str], Proxy] = field(default_factory=dict)
-    """By cluster name and URL, of the endpoints that are reached by one."""
-    _places: dict[Endpoint, Place] = field(default_factory=dict)
-
-    def place(self, endpoint: Endpoint) -> Place:
-        """The `Place` of an endpoint of this configuration's snapshot."""
-        place = self._places.get(endpoint)
-        if place is None:
-            place = self._places[endpoint] = Place(endpoint, self.tls, self.proxies)
-        return place
+    def discard(self) -> None:
+        """The object carries no message any more."""
 
 
 class Runtime:
-    """What belongs to one event loop: timers, connections, who waits, checks. Lives until `close`; survives reloads."""
+    """Timers, connections, the waiting room and active checks of one event loop. Survives reloads, until `close`."""
 
-    __slots__ = ("checks", "line", "loop", "pool", "resting", "wheel")
+    __slots__ = ("checks", "loop", "pool", "spare", "waiting_room", "wheel")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, recorder: Recorder | None = None, lines: list[Line] | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        recorder: Recorder | None = None,
+        waiting_rooms: list[WaitingRoom] | None = None,
     ) -> None:
-        """`lines` has those of the event loops that share their clusters with this one."""
+        """`waiting_rooms` lists those of the event loops that share their clusters with this one."""
         self.loop = loop
-        self.line = Line(loop, [] if lines is None else lines)
+        self.waiting_room = WaitingRoom(loop, [] if waiting_rooms is None else waiting_rooms)
         self.wheel = Wheel(loop)
         self.pool = Pool(loop, self.wheel, recorder)
-        self.checks = Checks(self)
-        self.resting: list[Direct] = []
-        """Some that carry no message, for the next ones."""
+        self.checks = Checks(loop, self.wheel, self.pool)
+        self.spare: list[Reusable] = []
+        """Objects that carry no message now, for the next ones."""
 
-    def follow(self, snapshot: Snapshot, settings: Settings) -> None:
-        """This configuration is in force from now on: limits may have been raised, and checks come or gone."""
+    def follow(self, snapshot: Snapshot, settings: UpstreamSettings) -> None:
+        """A new configuration is in force: limits may have been raised, and checks come or gone."""
         self.checks.follow(snapshot, settings)
-        self.line.call(snapshot.turns())
+        self.waiting_room.announce(snapshot.turns())
 
-    def rest(self, direct: Direct) -> None:
-        """It carries no message any more."""
-        direct.rest()
-        if len(self.resting) < _RESTING:
-            self.resting.append(direct)
+    def recycle(self, used: Reusable) -> None:
+        """Keep an object whose message is over for another message."""
+        used.clear()
+        if len(self.spare) < _SPARE:
+            self.spare.append(used)
         else:
-            self.wheel.cancel(direct)
+            used.discard()
 
     def close(self) -> None:
         """Stop checking, and close idle connections. Exchanges under way keep theirs until they are over."""
         self.checks.close()
-        for direct in self.resting:
-            self.wheel.cancel(direct)
+        for each in self.spare:
+            each.discard()
         self.pool.close()
-        self.line.close()
+        self.waiting_room.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waypost._native import Cluster, Plan, encode_chunk
-from waypost.dialects.envelope_openai import translate_request
+from waypost.dialects.pairs.envelope_openai import translate_request
 from waypost.errors import WaypostError
 
 if TYPE_CHECKING:
-    from waypost.exchange.connection import Connection
+    from waypost.upstream.connection import Connection
 
 __all__ = ["Translation", "Upload"]
 
@@ -35,17 +35,17 @@ class Translation:
 class Upload:
     """A request body that comes piece by piece. Never more of it leaves than its head announced."""
 
-    __slots__ = ("_given", "_waiting", "complete", "left", "length")
+    __slots__ = ("_given", "_waiting", "complete", "length", "started")
 
     def __init__(self, length: int | None) -> None:
         self.length = length
         """Bytes that it was announced to have; `None` sends it in chunks (RFC 9112, section 7.1)."""
-        self.left = False
+        self.started = False
         """Some of it has left: it cannot be sent again."""
         self.complete = False
         """The client gave all of it."""
         self._given = 0
-        self._waiting: list[bytes] = []  # pieces for which there was no connection
+        self._waiting: list[bytes] = []  # pieces that wait for a connection
 
     def take(self, chunk: bytes, connection: Connection | None) -> bool:
         """Send a piece, or keep it until there is a connection. False: another one should wait.
@@ -62,7 +62,7 @@ class Upload:
         self._send(chunk, connection)
         return connection.writable
 
-    def finish(self, connection: Connection | None) -> None:
+    def end(self, connection: Connection | None) -> None:
         """The client gave the last piece. Raises `WaypostError` with `bad_framing` where less came than announced."""
         if self.length is not None and self._given != self.length:
             message = f"the request body ended after {self._given} bytes, its Content-Length is {self.length}"
@@ -84,10 +84,10 @@ class Upload:
         self._waiting.clear()
 
     def _send(self, chunk: bytes, connection: Connection) -> None:
-        self.left = True
+        self.started = True
         connection.write(encode_chunk(chunk) if self.length is None else chunk)
 
     def _send_end(self, connection: Connection) -> None:
         if self.length is None:
-            self.left = True
+            self.started = True
             connection.write(encode_chunk(b""))

@@ -1,0 +1,1 @@
+"""Translations, one module for each pair of dialects."""

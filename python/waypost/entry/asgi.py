@@ -1,0 +1,421 @@
+"""The data path as a plain ASGI application.
+
+For each message: look at the head, read the body (whole where a dialect has to read it), decide, then let a `Direct`
+carry the message, with an `Exchange` where it takes one. Callbacks fill an `AsgiSink`, which the application's own task
+empties into `send`; one more task listens for the client leaving. Where the server lends a shortcut
+(`asgi_shortcut.py`), a complete body, a whole response and a client that leaves need no `receive`, no `send` and no
+other task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from waypost.config.units import format_size
+from waypost.dialects.errors import render_error
+from waypost.entry.asgi_sink import AsgiSink, Send
+from waypost.entry.extensions import REJECTED, SHORTCUT
+from waypost.errors import WaypostError
+from waypost.exchange.direct import Direct
+from waypost.exchange.upload import Upload
+from waypost.loop.eager import EagerAwait
+from waypost.loop.stall import Stall
+
+if TYPE_CHECKING:
+    from waypost._native import Intake
+    from waypost.entry.asgi_shortcut import AsgiShortcut
+    from waypost.exchange.exchange import Exchange
+    from waypost.gateway import Gateway, Generation
+
+__all__ = ["DataPath", "too_large"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_DISCARD_TIME: Final = 1.0
+"""Seconds for which input is read and thrown away after an early refusal: closing at once could lose the answer."""
+_DISCARD_FREELY: Final = 64 * 1024
+"""An unread body of no more bytes than this does not cost the client its connection."""
+_logger = logging.getLogger("waypost")
+
+
+class _Disconnected(Exception):  # noqa: N818 - an event, not an error
+    """The client left before its request was complete."""
+
+
+class DataPath:
+    """Routes and forwards every message that reaches it."""
+
+    __slots__ = ("_gateway",)
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008, "reason": "not a WebSocket endpoint"})
+            return
+        request = _Request(self._gateway, scope, receive, send)
+        try:
+            await request.run()
+        except _Disconnected:
+            request.client_gone()
+            return
+        except WaypostError as error:
+            refusal = error
+            if scope.get("root_path"):
+                refusal.message = _mounted(error, scope["root_path"])
+        except asyncio.CancelledError:
+            if not self._gateway.draining:
+                raise
+            # The time that a drain may take is over. Returning short of the end is how the client gets to know.
+            if request.started:
+                return
+            refusal = _stopping()
+        except Exception:
+            if request.started:
+                raise
+            _logger.exception("a defect ended request %s", request.id)
+            refusal = WaypostError("internal", "a defect in Waypost ended this request; its log says more")
+        else:
+            return
+        with contextlib.suppress(_Disconnected):
+            await request.refuse(refusal)
+
+
+class _Request:
+    """One request, from its head to the end of its response."""
+
+    __slots__ = (
+        "_budgeted",
+        "_complete",
+        "_exchanged",
+        "_extensions",
+        "_gateway",
+        "_generation",
+        "_intake",
+        "_length",
+        "_receive",
+        "_received",
+        "_runtime",
+        "_scope",
+        "_send",
+        "_shortcut",
+        "dialect",
+        "id",
+        "started",
+    )  # fmt: skip
+
+    def __init__(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
+        self.id = ""
+        self.dialect = ""
+        self.started = False
+        """The client was given the head of a response."""
+        self._gateway = gateway
+        self._runtime = gateway.runtime()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._length: int | None = None  # of the body, as far as the head says
+        self._received = -1  # bytes of the body; -1: not even whether there is one
+        self._complete = False  # the request body was read to its end
+        self._budgeted = 0  # bytes taken from the gateway's budget
+        self._exchanged = False  # what becomes of it is its exchange's to tell
+        self._extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
+        self._shortcut: AsgiShortcut | None = (
+            self._extensions[SHORTCUT]["shortcut"] if SHORTCUT in self._extensions else None
+        )
+        self._generation: Generation
+        self._intake: Intake | None
+        taken = None if self._shortcut is None else self._shortcut.taken
+        self._generation, self._intake = (gateway.generation, None) if taken is None else taken
+
+    async def run(self) -> None:
+        intake = self._intake
+        if intake is None:
+            scope = self._scope
+            client = scope.get("client")
+            intake = self._intake = self._generation.snapshot.accept(
+                scope["method"],
+                _target(scope),
+                scope["headers"],
+                client=client[0] if client else None,
+                scheme=scope.get("scheme", "http"),
+                http_version=scope.get("http_version", "1.1"),
+            )
+        self.id = intake.id
+        self.dialect = intake.dialect
+        self._length = intake.length
+        try:
+            # Nobody here keeps the body: the plan has it, for as long as it is needed.
+            await self._exchange(intake, (self._given() or await self._read()) if intake.buffered else None)
+        finally:
+            self._release()
+
+    async def refuse(self, error: WaypostError) -> None:
+        """Answer with `error`. What is left of the request is read and thrown away, for a bounded time."""
+        request_id = self.id or error.message_id or ""
+        dialect = self.dialect or error.dialect or "envelope"
+        status, headers, body = render_error(dialect, error, error.message_id or request_id)
+        if request_id:
+            headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        if self._received < 0 and not self._length:
+            await self._look()
+        rest = None if self._length is None else self._length - max(self._received, 0)
+        close = not self._complete and (rest is None or rest > _DISCARD_FREELY)
+        if close and self._scope.get("http_version", "1.1").startswith("1") and error.code != "bad_framing":
+            headers.append((b"connection", b"close"))
+        self.started = True
+        self._record(error.code, status, error.message_id or request_id, len(body))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        if close and error.code != "draining":
+            await self._send({"type": "http.response.body", "body": body, "more_body": True})
+            body = b""
+            try:
+                async with asyncio.timeout(_DISCARD_TIME):
+                    while not self._complete:
+                        await self._next()
+            except (TimeoutError, _Disconnected):
+                pass
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def client_gone(self) -> None:
+        """The client left before its message was complete, or the server would not read on."""
+        refusal = self._refusal()
+        self._record(None if refusal is None else refusal.code, 0 if refusal is None else refusal.status, self.id, 0)
+
+    def _refusal(self) -> WaypostError | None:
+        return self._extensions.get(REJECTED)
+
+    def _record(self, code: str | None, status: int, request_id: str, size: int) -> None:
+        if self._exchanged:
+            return
+        scope = self._scope
+        client = scope.get("client")
+        self._gateway.recorder.refused(
+            code,
+            status,
+            intake=self._intake,
+            id=request_id,
+            client=client[0] if client else None,
+            method=scope["method"],
+            target=_target(scope),
+            bytes_in=max(self._received, 0),
+            bytes_out=size,
+        )
+
+    # The request.
+
+    def _given(self) -> bytes | None:
+        """The whole body, where there is one, the server has it in shortcut, and there is room for it."""
+        length, generation = self._length, self._generation
+        if self._shortcut is None or not length or length > generation.body_limit:
+            return None
+        budget = self._gateway.budget
+        if not budget.take(length, generation.buffered_limit):
+            return None
+        body = self._shortcut.body(self._receive)
+        if body is None:
+            budget.give(length)
+            return None
+        self._budgeted = length
+        self._received = len(body)
+        self._complete = True
+        return body
+
+    async def _read(self) -> bytes:
+        """The same, received."""
+        limit = self._generation.body_limit
+        if self._length is not None and self._length > limit:
+            raise too_large(limit)
+        begun = EagerAwait(self._receive())
+        if begun.done:
+            message = begun.result
+            body: bytes = message.get("body", b"")
+            size = len(body)
+            whole = message["type"] == "http.request" and not message.get("more_body", False)
+            if whole and size <= limit and self._gateway.budget.take(size, self._generation.buffered_limit):
+                # Most messages are there at once, and need no timer.
+                self._take(message)
+                self._budgeted = size
+                self._check_length()
+                return body
+        chunks: list[bytes] = []
+        with Stall(self._runtime.wheel) as stall:
+            message = self._take(await begun)
+            while True:
+                chunk: bytes = message.get("body", b"")
+                if self._received > limit:
+                    raise too_large(limit)
+                if chunk:
+                    size = len(chunk)
+                    if not self._gateway.budget.take(size, self._generation.buffered_limit):
+                        stall.hold()
+                        await self._wait_for_room(size)
+                    self._budgeted += size
+                    chunks.append(chunk)
+                    stall.restart()
+                if self._complete:
+                    break
+                message = await self._next()
+        self._check_length()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _wait_for_room(self, size: int) -> None:
+        if not await self._gateway.budget.wait(size, self._generation.buffered_limit, self._runtime.wheel):
+            message = "too many request bodies are held at once (limits.buffered): try again"
+            raise WaypostError("overloaded", message)
+
+    async def _next(self) -> MutableMapping[str, Any]:
+        return self._take(await self._receive())
+
+    def _take(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        self._complete = not message.get("more_body", False)
+        self._received = max(self._received, 0) + len(message.get("body", b""))
+        return message
+
+    async def _look(self) -> None:
+        """Take what of the request is there already. Whether it has a body, only this tells for every version."""
+        try:
+            async with asyncio.timeout(0):
+                await self._next()
+        except TimeoutError:
+            pass
+
+    def _check_length(self) -> None:
+        """HTTP/1.1 servers cannot give another length than the head announced, others can (RFC 9113, section 8.1.1)."""
+        if self._length is not None and self._received != self._length:
+            message = f"the request body has {self._received} bytes, its Content-Length is {self._length}"
+            raise WaypostError("bad_framing", message)
+
+    def _release(self) -> None:
+        if self._budgeted:
+            self._gateway.budget.give(self._budgeted)
+            self._budgeted = 0
+
+    # The response.
+
+    async def _exchange(self, intake: Intake, body: bytes | None) -> None:
+        plan = intake.plan(body)
+        runtime = self._runtime
+        first = b""
+        upload: Upload | None = None
+        if body is None:
+            with Stall(runtime.wheel):
+                first = (await self._next()).get("body", b"")
+            if self._complete:
+                self._check_length()
+                plan.attach(first)
+            else:
+                upload = Upload(self._length)
+        body = None  # the plan has it, for as long as it is needed
+        sink = AsgiSink(runtime.loop)
+        spare = runtime.spare
+        direct = sink.direct = cast(Direct, spare.pop()) if spare else Direct(runtime, sink)
+        direct.sink = sink
+        self._exchanged = True
+        sink.release = self._release
+        shortcut = self._shortcut
+        if shortcut is not None and shortcut.answers(self._send):
+            sink.shortcut = shortcut
+        listener: asyncio.Task[None] | None = None
+
+        try:
+            direct.begin(self._generation.settings, plan, upload, forwards=plan.forwards)
+            if upload is not None:
+                listener = runtime.loop.create_task(self._stream(direct.exchange, sink, first))
+            elif shortcut is not None and self._complete:
+                shortcut.when_gone(sink.client_gone)
+            else:
+                listener = runtime.loop.create_task(self._listen(sink))
+            await sink.relay(self._send, trailers="http.response.trailers" in self._extensions)
+        finally:
+            self.started = sink.began
+            if self._gateway.draining:
+                exchange = direct.take_exchange()
+                if exchange is not None and not exchange.done:
+                    exchange.fail(_stopping())  # the time that a drain may take is over
+            sink.client_gone()
+            sink.shortcut = sink.release = None  # a cycle would be the garbage collector's work
+            if shortcut is not None:
+                shortcut.when_gone(None)
+            if listener is not None and not listener.done():
+                listener.cancel()
+            runtime.recycle(direct)
+
+    async def _listen(self, sink: AsgiSink) -> None:
+        """Wait for the client to leave."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        sink.client_gone()
+
+    async def _stream(self, exchange: Exchange | None, sink: AsgiSink, chunk: bytes) -> None:
+        """AsgiShortcut the request body on as it comes, then listen."""
+        if exchange is None:
+            return  # an upload has one
+        writable = asyncio.Event()
+        exchange.on_writable = writable.set
+        try:
+            while not exchange.done:
+                writable.clear()
+                if chunk and not exchange.write(chunk):
+                    await writable.wait()
+                if self._complete:
+                    exchange.upload_complete()
+                    break
+                chunk = (await self._next()).get("body", b"")
+        except _Disconnected:
+            refusal = self._refusal()
+            if refusal is not None:
+                exchange.fail(refusal)
+            sink.client_gone()
+            return
+        except Exception as exc:  # noqa: BLE001 - a task of its own: nobody else would tell the client
+            exchange.defect(exc)
+        await self._listen(sink)
+
+
+def _stopping() -> WaypostError:
+    return WaypostError("draining", "this process is stopping: send messages elsewhere")
+
+
+def too_large(limit: int) -> WaypostError:
+    """What a body of more than `limit` bytes is refused with."""
+    message = f"the request body is longer than limits.body, which is {format_size(limit)}: send less, or raise that"
+    return WaypostError("body_too_large", message)
+
+
+def _mounted(error: WaypostError, root: str) -> str:
+    """The message, with the paths that it names as clients see them: below the mount."""
+    if error.code in ("not_found", "method_not_allowed"):
+        named = r"(?:^|(?<=[\s`]))/"
+    elif error.code == "no_route":
+        named = r"(?<=Did you mean `)/"  # what else it names is what patterns see
+    else:
+        return error.message
+    return re.sub(named, lambda _: f"{root.rstrip('/')}/", error.message)
+
+
+def _target(scope: Scope) -> bytes:
+    """The raw request target, relative to where the application is mounted."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        # Optional in ASGI. The path as the server decoded it is the best there is.
+        from urllib.parse import quote  # noqa: PLC0415 - rare
+
+        raw = quote(scope["path"], safe="/:@!$&'()*+,;=~").encode("ascii")
+    root: str = scope.get("root_path", "")
+    if root:
+        prefix = root.rstrip("/").encode()
+        if raw.startswith(prefix + b"/"):
+            raw = raw[len(prefix) :]
+    query: bytes = scope.get("query_string", b"")
+    return raw + b"?" + query if query else raw

@@ -1,0 +1,51 @@
+"""How a connection begins: as HTTP/1, or as HTTP/2 where that is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from waypost.entry.uvicorn_internals import HTTP2
+from waypost.errors import WaypostError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from waypost.entry.uvicorn_http1 import StrictHttp1
+    from waypost.gateway import Gateway
+
+__all__ = ["OFFERED", "agreed_on_http2", "begins_http2", "switch"]
+
+OFFERED: Final[dict[str, Any]] = {"alpn_protocols": ["h2", "http/1.1"]} if HTTP2 else {}
+"""Attributes of a protocol class: what uvicorn offers by ALPN where it serves TLS."""
+_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What HTTP/2 begins with (RFC 9113, section 3.4)."""
+
+
+def agreed_on_http2(transport: asyncio.BaseTransport) -> bool:
+    """Client and server have agreed on it by ALPN."""
+    tls = transport.get_extra_info("ssl_object")
+    return tls is not None and tls.selected_alpn_protocol() == "h2"
+
+
+def begins_http2(data: bytes) -> bool | None:
+    """Whether the first bytes of a connection are HTTP/2's preface; `None`: there are too few of them."""
+    return None if len(data) < len(_PREFACE) and _PREFACE.startswith(data) else data.startswith(_PREFACE)
+
+
+def switch(protocol: StrictHttp1, gateway: Gateway, data: bytes) -> None:
+    """Let HTTP/2 have the connection of `protocol`, of which `data` has come.
+
+    Raises `WaypostError` where it is not installed.
+    """
+    if not HTTP2:
+        message = "HTTP/2 is not spoken here: use HTTP/1.1, or have `waypost[http2]` installed on the server"
+        raise WaypostError("bad_framing", message)
+    from waypost.entry.http2 import Http2  # noqa: PLC0415 - there with the extra only
+
+    transport = protocol.transport
+    protocol.connections.discard(protocol)
+    successor = Http2(gateway, protocol.config, protocol.server_state, protocol.app_state, protocol.loop)
+    transport.set_protocol(successor)
+    successor.connection_made(transport)
+    if data:
+        successor.data_received(data)

@@ -1,0 +1,87 @@
+"""How many bytes of request bodies a process holds, and who waits until they are fewer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from waypost.loop.wheel import Timed, Wheel
+
+__all__ = ["PATIENCE", "Budget"]
+
+PATIENCE: Final = 1.0
+"""Seconds that a request may wait for others to release what they hold."""
+
+
+class Budget:
+    """Bytes held at this moment. Who finds too many waits in line, each in front of its own event loop."""
+
+    __slots__ = ("_line", "held")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._line: deque[_Waiter] = deque()
+
+    def take(self, size: int, limit: int) -> bool:
+        """Hold `size` more bytes, unless that makes more than `limit` or others wait already: then `wait` in line."""
+        if self._line or self.held + size > limit:
+            return False
+        self.held += size
+        return True
+
+    async def wait(self, size: int, limit: int, wheel: Wheel) -> bool:
+        """Hold `size` more bytes as soon as there is room. False: there was none within `PATIENCE`."""
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(size, limit, loop)
+        self._line.append(waiter)
+        wheel.schedule(waiter, loop.time() + PATIENCE)
+        try:
+            return await waiter.outcome
+        except asyncio.CancelledError:
+            if waiter.admitted:
+                self.give(size)
+            raise
+        finally:
+            wheel.cancel(waiter)
+            if not waiter.admitted:
+                self._line.remove(waiter)
+                self._admit()  # one that was behind may want less
+
+    def give(self, size: int) -> None:
+        """Hold `size` bytes less."""
+        self.held -= size
+        if self._line:
+            self._admit()
+
+    def _admit(self) -> None:
+        line = self._line
+        while line and self.held + line[0].size <= line[0].limit:
+            waiter = line.popleft()
+            self.held += waiter.size
+            waiter.admit()
+
+
+class _Waiter(Timed):
+    __slots__ = ("_loop", "admitted", "limit", "outcome", "size")
+
+    def __init__(self, size: int, limit: int, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.size = size
+        self.limit = limit
+        self.admitted = False
+        """Its bytes are held, and it is in line no more."""
+        self._loop = loop
+        self.outcome: asyncio.Future[bool] = loop.create_future()
+
+    def admit(self) -> None:
+        self.admitted = True
+        self._loop.call_soon_threadsafe(self._settle)
+
+    def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
+        if not self.admitted:
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(self.admitted)

@@ -1,0 +1,45 @@
+"""An await that costs nothing where there is nothing to wait for: whoever would set a timer first can look."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Coroutine, Generator
+from types import CoroutineType
+from typing import Any, Generic, TypeVar
+
+__all__ = ["EagerAwait"]
+
+_T = TypeVar("_T")
+
+
+class EagerAwait(Generic[_T]):
+    """Runs `awaitable` as far as it comes without waiting. `await` goes on with it, or gives its result again."""
+
+    __slots__ = ("_generator", "_yielded", "done", "result")
+
+    def __init__(self, awaitable: Awaitable[_T]) -> None:
+        """Raises what `awaitable` does."""
+        self.done = False
+        self.result: _T
+        self._generator: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]
+        self._generator = awaitable if isinstance(awaitable, CoroutineType) else awaitable.__await__()
+        self._yielded: Any = None
+        try:
+            self._yielded = self._generator.send(None)
+        except StopIteration as stop:
+            self.done = True
+            self.result = stop.value
+
+    def __await__(self) -> Generator[Any, Any, _T]:
+        # As `yield from` goes on (PEP 380), from behind its first `yield`.
+        while not self.done:
+            try:
+                try:
+                    sent = yield self._yielded
+                except BaseException as exc:  # noqa: BLE001 - passed on
+                    self._yielded = self._generator.throw(exc)
+                else:
+                    self._yielded = self._generator.send(sent)
+            except StopIteration as stop:
+                self.done = True
+                self.result = stop.value
+        return self.result

@@ -1,0 +1,56 @@
+"""A bound on how long a client may let its body wait."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from waypost.errors import WaypostError
+from waypost.loop.wheel import Timed, Wheel
+
+__all__ = ["BODY_IDLE", "Stall"]
+
+BODY_IDLE: Final = 30.0
+"""Seconds that a client may take for the next byte of a body that is read whole."""
+
+
+class Stall(Timed):
+    """Within it, a client that sends nothing for `BODY_IDLE` seconds is a `bad_framing` error.
+
+    Ends the wait as `asyncio.timeout` does, by cancelling the task, but waits on the wheel.
+    """
+
+    __slots__ = ("_cancelling", "_expired", "_task", "_wheel")
+
+    def __init__(self, wheel: Wheel) -> None:
+        super().__init__()
+        self._wheel = wheel
+        self._expired = False
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a body is read within a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self.restart()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
+        self.hold()
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            message = f"the request body stopped arriving: nothing came for {BODY_IDLE:g} s"
+            raise WaypostError("bad_framing", message) from exc
+
+    def restart(self) -> None:
+        """Something came."""
+        self._wheel.schedule_in(self, BODY_IDLE)
+
+    def hold(self) -> None:
+        """Not the client is waited for, until `restart`."""
+        self._wheel.cancel(self)
+
+    def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
+        self._expired = True
+        self._task.cancel()

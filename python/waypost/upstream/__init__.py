@@ -1,0 +1,1 @@
+"""Connections to endpoints: how they are made, kept and checked."""

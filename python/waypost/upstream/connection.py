@@ -1,0 +1,163 @@
+"""One upstream connection. It carries one attempt at a time and knows nothing of HTTP but who reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+if TYPE_CHECKING:
+    from waypost.upstream.dial import Key
+    from waypost.upstream.resolver import Address
+
+__all__ = ["Connection", "ConnectionOwner", "ConnectionUser"]
+
+_HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class ConnectionOwner(Protocol):
+    """Keeps idle connections: the pool."""
+
+    def made(self) -> None: ...
+    def drop(self, connection: Connection) -> None: ...
+
+
+class ConnectionUser(Protocol):
+    """Reads from a connection and writes to it: an attempt, or an active check."""
+
+    def received(self, data: bytes) -> None: ...
+    def eof(self) -> None: ...
+    def lost(self, exc: Exception | None) -> None: ...
+    def writing_paused(self) -> None: ...
+    def writing_resumed(self) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection to an endpoint, and what the pool knows of it."""
+
+    __slots__ = ("_fault", "_gone", "_poll", "_pool", "address", "attempt", "idle_since", "key",
+                 "reading", "transport", "writable")  # fmt: skip
+
+    def __init__(self, pool: ConnectionOwner, key: Key, address: Address | None = None) -> None:
+        self.key = key
+        self.address = address
+        """What it is connected to, where that was found by a name."""
+        self.attempt: ConnectionUser | None = None
+        self.idle_since = 0.0
+        self.writable = True
+        self._pool = pool
+        self.reading = True
+        self.transport: asyncio.Transport | None = None
+        """`None` once it is gone."""
+        self._poll: select.poll | None = None
+        self._gone: Callable[[Exception | None], None] | None = None
+        self._fault: Exception | None = None
+
+    # Used by the attempt and the pool.
+
+    @property
+    def open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
+
+    def when_gone(self, tell: Callable[[Exception | None], None]) -> None:
+        """Call `tell` with what ended it once it is gone, or at once. For one that no attempt has."""
+        if self.transport is None:
+            tell(self._fault)
+        else:
+            self._gone = tell
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def writelines(self, data: list[bytes]) -> None:
+        if self.transport is not None:
+            self.transport.writelines(data)
+
+    def pause(self) -> None:
+        """Stop reading: whoever takes the response cannot keep up."""
+        if self.reading and self.transport is not None:
+            self.reading = False
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if not self.reading and self.transport is not None:
+            self.reading = True
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def close(self) -> None:
+        """Close at once: nothing that is still unsent is worth sending."""
+        self.attempt = None
+        self._poll = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def alive(self) -> bool:
+        """Whether the endpoint has left an idle connection open: one system call, no wait.
+
+        The event loop may not have looked at the socket since. A message that cannot be sent twice must not go into a
+        closed connection, and none may get what nobody asked for as its answer: such bytes condemn it too, except under
+        TLS, where they may belong to TLS itself.
+        """
+        if self._poll is None:
+            transport = self.transport
+            if transport is None or transport.is_closing():
+                return False
+            try:
+                fd = transport.get_extra_info("socket").fileno()
+            except (AttributeError, OSError):
+                return True
+            self._poll = select.poll()
+            self._poll.register(fd, _HANGUP if self.key[2] is not None else _HANGUP | select.POLLIN)
+        return not self._poll.poll(0)
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._pool.made()
+        if self.address is not None:
+            self.address.opened()
+
+    def data_received(self, data: bytes) -> None:
+        attempt = self.attempt
+        if attempt is None:
+            self._pool.drop(self)
+        else:
+            attempt.received(data)
+
+    def eof_received(self) -> None:
+        # Returning a false value closes the transport: an endpoint that stops sending has nothing more to say.
+        attempt = self.attempt
+        if attempt is None:
+            self._pool.drop(self)
+        else:
+            attempt.eof()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        attempt = self.attempt
+        self.attempt = None
+        self.transport = None
+        self._poll = None
+        if self.address is not None:
+            self.address.closed()
+        if attempt is None:
+            self._fault = exc
+            self._pool.drop(self)
+            if self._gone is not None:
+                self._gone(exc)
+        else:
+            attempt.lost(exc)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+        if self.attempt is not None:
+            self.attempt.writing_paused()
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self.attempt is not None:
+            self.attempt.writing_resumed()

@@ -1,0 +1,54 @@
+"""How endpoints are reached: what every attempt needs of the configuration that its message began with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from waypost._native import Endpoint
+from waypost.config.proxy import Proxy
+from waypost.upstream.dial import Key
+from waypost.upstream.tls import Tls
+
+__all__ = ["DialSettings", "UpstreamSettings"]
+
+
+class DialSettings:
+    """How one endpoint is reached, and how long each step may take, in seconds."""
+
+    __slots__ = (
+        "connect_timeout", "first_byte_timeout", "first_read_timeout", "hedged", "idle_timeout", "key", "total_timeout",
+    )  # fmt: skip
+
+    def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls], proxies: Mapping[tuple[str, str], Proxy]) -> None:
+        cluster = endpoint.cluster
+        proxy = proxies.get((cluster.name, endpoint.url)) if proxies else None
+        self.key: Key = (endpoint.host, endpoint.port, tls[cluster.name] if endpoint.tls else None, proxy)
+        """Connections with equal keys are interchangeable."""
+        self.connect_timeout = cluster.connect_timeout
+        self.first_byte_timeout = cluster.first_byte_timeout
+        self.idle_timeout = cluster.idle_timeout
+        self.total_timeout = cluster.total_timeout
+        self.hedged = cluster.hedged
+        self.first_read_timeout = min(self.first_byte_timeout, self.total_timeout)
+        """For the first byte of the response to a request that is sent at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """The part of one configuration that exchanges use."""
+
+    tls: Mapping[str, Tls]
+    """By cluster name; only clusters that have an `https` endpoint."""
+    reply_limit: int
+    """The longest reply, in bytes, that is read whole to be translated: `limits.body`."""
+    proxies: Mapping[tuple[str, str], Proxy] = field(default_factory=dict)
+    """By cluster name and URL; only endpoints that are reached through a proxy."""
+    _dial_settings: dict[Endpoint, DialSettings] = field(default_factory=dict)
+
+    def dial(self, endpoint: Endpoint) -> DialSettings:
+        """The `DialSettings` of an endpoint of this configuration's snapshot."""
+        found = self._dial_settings.get(endpoint)
+        if found is None:
+            found = self._dial_settings[endpoint] = DialSettings(endpoint, self.tls, self.proxies)
+        return found
