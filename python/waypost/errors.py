@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 __all__ = [
+    "REPLY_CODES",
     "STATUS",
     "ConfigError",
     "EnvelopeError",
@@ -53,6 +54,17 @@ STATUS: Final[dict[str, int]] = {
     "internal": 500,
 }
 """HTTP status of each stable error code (RFC 9110, section 15)."""
+
+_NO_REPLY: Final = (
+    "bad_framing",
+    "method_not_allowed",
+    "upstream_error",
+    "internal",
+    "invalid_config",
+    "invalid_pattern",
+)
+REPLY_CODES: Final[tuple[str, ...]] = tuple(code for code in STATUS if code not in _NO_REPLY)
+"""The codes that a route's `reply` can answer with: none that ends a connection or needs more than a message."""
 
 
 class WaypostError(Exception):

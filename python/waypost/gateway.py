@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from waypost._native import Recorder, Registry
 from waypost.access_log import AccessLog
+from waypost.answers.dispatch import Dispatcher
 from waypost.config import Config
 from waypost.config.positions import ShapeError
 from waypost.config.proxy import Environment, Proxy
@@ -75,6 +76,8 @@ class Gateway:
         self.recorder.loaded(good=True, first=True)
         self.registry = Registry(mmap.mmap(-1, Registry.SIZE))
         """What is known of clusters and endpoints, from one generation to the next."""
+        self.dispatcher = Dispatcher(self.recorder)
+        """Carries out decisions."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, against `limits.buffered`."""
         self.loopback = False
@@ -205,7 +208,9 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
     return Generation(
         config=config,
         snapshot=snapshot,
-        settings=UpstreamSettings(tls=tls, reply_limit=config.limits.body, proxies=proxies),
+        settings=UpstreamSettings(
+            tls=tls, reply_limit=config.limits.body, mirrors=config.limits.mirrors, proxies=proxies
+        ),
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,
     )

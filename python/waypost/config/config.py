@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import field as struct_field
 
+from waypost.config.answer import Reply
 from waypost.config.model import Cluster, Credential, Document, Key, Route
 from waypost.config.policy import native_policy
 from waypost.config.positions import Path
@@ -109,5 +110,12 @@ def _native_route(route: Route) -> dict[str, Any]:
         "match": route.match,
         "to": route.to,
         "fallback": list(route.fallback),
+        "reply": None if route.reply is None else _native_reply(route.reply),
+        "mirror": None if route.mirror is None else {"to": route.mirror.to, "share": route.mirror.share},
         "precedence": route.precedence,
     }
+
+
+def _native_reply(reply: Reply) -> dict[str, Any]:
+    fields = [(name.encode(), value.encode()) for name, value in reply.fields]
+    return {"status": reply.status, "headers": fields, "body": reply.body, "error": reply.error}

@@ -1,4 +1,4 @@
-"""The shape of header fields that a configuration adds to requests (RFC 9110, section 5)."""
+"""The shape of header fields that a configuration adds to requests and replies (RFC 9110, section 5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from typing import Final
 
 from waypost.config.positions import ShapeError
 
-__all__ = ["HEADER_PATTERN", "check_header_name", "check_header_value"]
+__all__ = [
+    "HEADER_PATTERN",
+    "check_header_name",
+    "check_header_value",
+    "check_response_header_name",
+    "check_response_header_value",
+]
 
 HEADER_PATTERN: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
 
@@ -48,4 +54,24 @@ def check_header_value(value: object) -> str:
         raise ShapeError("a header field's value may hold visible ASCII characters and spaces only (no line breaks)")
     if value != value.strip():
         raise ShapeError("a header field's value cannot begin or end with a space; what it refers to may be empty")
+    return value
+
+
+def check_response_header_name(name: str) -> None:
+    """Raise `ShapeError` where a reply cannot set this field: it frames the response, or Waypost sets it."""
+    lower = name.lower()
+    if lower in _FRAMING:
+        raise ShapeError("this header field frames the response, so a reply cannot set it")
+    if lower == "x-request-id" or lower.startswith("x-waypost-"):
+        raise ShapeError("Waypost sets this header field itself, so a reply cannot")
+
+
+def check_response_header_value(value: object) -> str:
+    """`value` where it is a field value (RFC 9110, section 5.5), maybe empty. Raises `ShapeError`."""
+    if not isinstance(value, str):
+        raise ShapeError("must be a string; write it in quotes")
+    if not value.isascii() or not value.replace("\t", " ").isprintable():
+        raise ShapeError("may hold visible ASCII characters and spaces only (no line breaks)")
+    if value != value.strip():
+        raise ShapeError("cannot begin or end with a space")
     return value

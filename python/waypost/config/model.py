@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
+from waypost.config.answer import Mirror, Reply
 from waypost.config.caller import HASH_PATTERN, TRUSTED_PATTERN, check_hash, check_trusted
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
 from waypost.config.policy import AdaptiveConcurrency, Breaker, HashBalance, Health, Hedge, Queue, Rate, Retry, Timeout
@@ -68,6 +69,10 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     header: Annotated[Size, Meta(description="Largest request head: request line and header fields.")] = 32 * 1024
     buffered: Annotated[Size, Meta(description="Request bodies held at one time by one process.")] = 256 * MiB
     depth: Annotated[int, Meta(ge=1, le=1024, description="How deep the JSON of a message may be nested.")] = 128
+    mirrors: Annotated[
+        Count,
+        Meta(description="Copies under way at one time in one process; further ones are dropped and counted."),
+    ] = 100
     drain: Annotated[Duration, Meta(description="How long a stop (SIGTERM) waits for what is in flight.")] = 30.0
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
@@ -273,10 +278,17 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"pattern": True},
         ),
     ] = field(default_factory=dict)
-    to: Annotated[ClusterName, Meta(description="The cluster that should have the message.")]
+    to: Annotated[ClusterName | None, Meta(description="The cluster that gets the message.")] = None
     fallback: Annotated[list[ClusterName], Meta(description="Clusters to try, in order, when that one fails.")] = field(
         default_factory=list
     )
+    reply: Annotated[
+        Reply | None, Meta(description="The route's own answer, instead of a cluster's. Give this or `to`.")
+    ] = None
+    mirror: Annotated[
+        Mirror | None,
+        Meta(description="A second cluster that gets copies. Copies never delay or fail the message."),
+    ] = None
     precedence: Annotated[
         int,
         Meta(ge=-(2**31), le=2**31 - 1, description="Routes with a higher one are tried first, else as written."),
@@ -284,6 +296,12 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
         """What is wrong between keys: (path below this struct, message)."""
+        if self.reply is None and self.to is None:
+            yield (), "key `to` is missing; name a cluster, or answer with `reply`"
+        elif self.reply is not None and self.to is not None:
+            yield ("reply",), "not beside `to`: a message has one answer; keep one of them"
+        elif self.reply is not None and self.fallback:
+            yield ("fallback",), "not beside `reply`, which cannot fail; leave it out"
         seen: dict[str, int] = {}
         for index, name in enumerate(self.fallback):
             first = seen.setdefault(name, index)

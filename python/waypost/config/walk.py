@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from msgspec import NODEFAULT, Struct, inspect
 
+from waypost.config.json_value import encode_json
 from waypost.config.pattern import read_pattern, scalar_text
-from waypost.config.positions import EMPTY, REPORTED, Path, Reported, ShapeError, UnreadableError
+from waypost.config.positions import EMPTY, MAX_DEPTH, REPORTED, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import Source, decode, read_bytes
 from waypost.config.substitute import SubstitutionError, substitute
 from waypost.config.yaml12 import resolve
@@ -131,6 +132,8 @@ class Walker:
             info = info.type
         if isinstance(value, Reported):
             return value
+        if "json" in _extra_of(info, extra):
+            return self._json(value, path)
         if value is EMPTY:
             return self.problem(path, "empty; write a value, or leave the key out")
         if value is None:
@@ -305,6 +308,31 @@ class Walker:
             self.references.append((value, raw, self.source, path))
         return value
 
+    def _json(self, value: Any, path: Path) -> Any:
+        """Any JSON value as text, with the references in its strings replaced."""
+        failed = False
+
+        def replaced(item: Any, at: Path, depth: int) -> Any:
+            nonlocal failed
+            if isinstance(item, Reported):
+                failed = True
+            elif isinstance(item, str):
+                item = self.text(item, at)
+                failed = failed or isinstance(item, Reported)
+            elif isinstance(item, Mapping) and depth <= MAX_DEPTH:
+                return {key: replaced(each, (*at, str(key)), depth + 1) for key, each in item.items()}
+            elif isinstance(item, (list, tuple)) and depth <= MAX_DEPTH:
+                return [replaced(each, (*at, index), depth + 1) for index, each in enumerate(item)]
+            return item
+
+        plain = replaced(value, path, 0)
+        if failed:
+            return REPORTED
+        try:
+            return encode_json(plain)
+        except ShapeError as error:
+            return self.problem(path, str(error))
+
     def _integer(self, info: inspect.IntType, value: Any, raw: Any, path: Path) -> Any:
         bounds = "" if info.ge is None else f" from {info.ge} to {info.le}"
         if isinstance(value, bool) or not isinstance(value, int):
@@ -363,6 +391,15 @@ class _Known:
 def _until_unknown(found: Iterable[tuple[Path, str]]) -> Iterator[tuple[Path, str]]:
     with suppress(_UnknownFieldError):
         yield from found
+
+
+def _extra_of(info: inspect.Type, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the fields's type says beside its type, also where it may be left out."""
+    if isinstance(info, inspect.UnionType):
+        for each in info.types:
+            if isinstance(each, inspect.Metadata) and each.extra:
+                return each.extra
+    return extra
 
 
 def _did_you_mean(name: str | None) -> str:

@@ -329,7 +329,7 @@ class _Request:
         listener: asyncio.Task[None] | None = None
 
         try:
-            direct.begin(self._generation.settings, plan, upload, forwards=plan.forwards)
+            self._gateway.dispatcher.begin(direct, self._generation.settings, plan, upload)
             if upload is not None:
                 listener = runtime.loop.create_task(self._stream(direct.exchange, sink, first))
             elif shortcut is not None and self._complete:

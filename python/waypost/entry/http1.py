@@ -224,10 +224,10 @@ class Http1(StrictHttp1):
                 self._raw += data
                 self._expect(_HEAD_TIME)
             return
-        if len(found) == 4:
-            plan, size, forwards, surplus = found
+        if len(found) == 3 and isinstance(found[0], Plan):
+            plan, size, surplus = found
             raw = data if self._state == "boundary" else self._take_raw()
-            self._planned(generation, plan, size, forwards, surplus, raw)
+            self._planned(generation, plan, size, surplus, raw)
             return
         intake, body, surplus = found
         length = intake.length
@@ -245,16 +245,11 @@ class Http1(StrictHttp1):
         return raw
 
     def _planned(
-        self, generation: Generation, plan: Plan, size: int, forwards: bool, surplus: bytes, raw: bytes
+        self, generation: Generation, plan: Plan, size: int, surplus: bytes, raw: bytes
     ) -> None:
         """A message that was decided, with a body of `size` bytes: `raw` is its bytes, those behind it included."""
-        if (
-            not forwards
-            or size > generation.body_limit
-            or not self.gateway.budget.take(size, generation.buffered_limit)
-        ):
-            # The ASGI path translates it, refuses it, or can wait.
-            self._give_to_uvicorn(raw)
+        if size > generation.body_limit or not self.gateway.budget.take(size, generation.buffered_limit):
+            self._give_to_uvicorn(raw)  # the ASGI path rejects the message, or can wait
             return
         self._state = "exchange"
         sink = self._sink
@@ -283,7 +278,7 @@ class Http1(StrictHttp1):
             return
         if not intake.buffered:
             plan.attach(body)
-        self._planned(generation, plan, len(body), plan.forwards, surplus, raw)
+        self._planned(generation, plan, len(body), surplus, raw)
 
     def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
         if intake.buffered:
@@ -302,7 +297,7 @@ class Http1(StrictHttp1):
             plan = intake.plan(None)
         except WaypostError:
             plan = None
-        if plan is None or not plan.forwards:
+        if plan is None:
             # What to do about the rest of the body is the ASGI path's matter.
             self._fall_back(data)
             return

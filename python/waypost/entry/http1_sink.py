@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from waypost.dialects.errors import render_error
 from waypost.entry.uvicorn_internals import STATUS_LINE
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from waypost.sink import Headers
 
 __all__ = ["Http1Host", "Http1Sink"]
+
+_BODILESS: Final = (204, 304)
+"""Statuses of responses without a body (RFC 9110, section 6.4.1)."""
 
 _logger = logging.getLogger("waypost")
 
@@ -78,7 +81,7 @@ class Http1Sink(Timed):
         self._plan = plan
         self._size = size
         self.sent = 0
-        self._direct.begin(generation.settings, plan, upload)
+        self._protocol.gateway.dispatcher.begin(self._direct, generation.settings, plan, upload)
 
     def fail(self, error: WaypostError) -> bool:
         """End the message under way with `error`. False: there is none."""
@@ -143,18 +146,29 @@ class Http1Sink(Timed):
         )
 
     def start(self, status: int, headers: Headers) -> None:
-        """An answer of Waypost's own; its length is known."""
+        """The head of a response that no endpoint sent so: an answer of Waypost's own, or a translated one."""
         protocol = self._protocol
         intake = self._intake if self._plan is None else self._plan.intake
         self._release()
-        self._chunked = False
-        self._body = intake is not None and intake.method != "HEAD"
+        if intake is None:
+            raise RuntimeError("a response begins without a message")
+        self._body = intake.method != "HEAD" and status not in _BODILESS
+        self.persistent = intake.persistent and not self.closing
+        sized = False
         lines = [STATUS_LINE[status], protocol.default_fields()]
-        self.persistent = intake is not None and intake.persistent and not self.closing
         for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-            if name == b"connection":
+            if name == b"content-length":
+                sized = True
+                if status == 304:  # says what a body would have been; servers take it for a promise of one
+                    continue
+            elif name == b"connection":
                 self.persistent = False
+            lines += (name, b": ", value, b"\r\n")
+        self._chunked = self._body and not sized and intake.http_version == "1.1"
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        elif self._body and not sized:
+            self.persistent = False  # the end of the connection ends the body
         if not self.persistent and (b"connection", b"close") not in headers:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")

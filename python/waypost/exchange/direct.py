@@ -1,7 +1,7 @@
-"""The direct way of a message: one attempt over a kept connection, and a response that comes whole.
+"""The common case, handled without an `Exchange`: one attempt over a pooled connection, and a response in one read.
 
-Most messages go it, and need nothing of what an `Exchange` is for. There is an exchange only where the way is not
-direct from the start, or once anything else happens on it: that then goes on with the attempt under way.
+Everything else is an exchange's: a message that cannot go this way gets one at once, and so does a message on its way
+when anything unusual happens. The exchange then goes on with the attempt under way. `Direct` decides nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from waypost._native import Endpoint, Plan
 from waypost.exchange.exchange import Exchange
 from waypost.exchange.runtime import Runtime
+from waypost.exchange.translator import Translator
 from waypost.exchange.upload import Upload
 from waypost.loop.wheel import Timed
 from waypost.sink import Sink
@@ -22,62 +23,69 @@ __all__ = ["Direct", "DirectSink"]
 
 
 class DirectSink(Sink, Protocol):
-    """Takes a response whole, or as every sink does."""
+    """Takes a response whole, or piece by piece as every sink does."""
 
     __slots__ = ()
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        """Take `data`, which the only attempt's connection gave, if it is a whole response that is to be delivered.
+        """Take `data`, the first read of the only attempt, if it is a whole response that the client should get.
 
-        Says whether the connection can be used again; `None` where `data` is anything else, and nothing was done.
+        Returns whether the endpoint's connection can be used again; `None` where `data` is anything else, and nothing
+        was done.
         """
 
     def done(self) -> None:
         """The message that was answered is over."""
 
 
-_Way = tuple[UpstreamSettings, Plan, Endpoint, Connection, float]
-"""What a message needs on its direct way, and when that began."""
+_Pending = tuple[UpstreamSettings, Plan, Endpoint, Connection, float]
+"""A message that waits for its response, and when its request was sent (event-loop time, seconds)."""
 
 
 class Direct(Timed):
     """Carries messages, one after the other. Used from its event loop only."""
 
-    __slots__ = ("_runtime", "_way", "exchange", "sink")
+    __slots__ = ("_pending", "exchange", "runtime", "sink")
 
     def __init__(self, runtime: Runtime, sink: DirectSink) -> None:
         super().__init__()
+        self.runtime = runtime
         self.sink = sink
-        """Where responses go."""
+        """Takes the responses."""
         self.exchange: Exchange | None = None
-        """The exchange under way, where the way of the message is not direct."""
-        self._runtime = runtime
-        self._way: _Way | None = None  # of the message that is on it
+        """The exchange under way, where the message has one."""
+        self._pending: _Pending | None = None
 
     def begin(
-        self, settings: UpstreamSettings, plan: Plan, upload: Upload | None = None, *, forwards: bool = True
+        self,
+        settings: UpstreamSettings,
+        plan: Plan,
+        upload: Upload | None = None,
+        translator: Translator | None = None,
     ) -> None:
-        """Carry a message. `plan` has the whole body, or it comes as `upload`; `forwards` is what the plan says."""
-        runtime = self._runtime
+        """Send the message to the clusters of its plan, as `Carrier.begin` says."""
+        runtime = self.runtime
         step = plan.begin()
-        if isinstance(step, Endpoint) and upload is None and forwards and plan.deadline_ms is None:
+        if isinstance(step, Endpoint) and upload is None and translator is None and plan.deadline_ms is None:
             dial = settings.dial(step)
             now = runtime.loop.time()
             connection = None if dial.hedged else runtime.pool.take(dial.key, now)
             if connection is not None and connection.transport is not None:
                 try:
                     data = plan.request(step)
-                except Exception:  # noqa: BLE001 - the exchange finds the same, and says so
+                except Exception:  # noqa: BLE001 - the exchange finds the same fault, and reports it
                     runtime.pool.give(connection)
                 else:
-                    self._way = (settings, plan, step, connection, now)
+                    self._pending = (settings, plan, step, connection, now)
                     connection.attempt = self
                     self.deadline = deadline = now + dial.first_read_timeout
                     if deadline <= self.inspected_at:
                         runtime.wheel.schedule(self, deadline)
                     connection.transport.write(data)
                     return
-        self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, self, upload=upload)
+        self.exchange = exchange = Exchange(
+            runtime, settings, plan, self.sink, self, upload=upload, translator=translator
+        )
         exchange.begin(step)
 
     def forget(self) -> None:
@@ -85,12 +93,12 @@ class Direct(Timed):
         self.exchange = None
 
     def clear(self) -> None:
-        """There is no message for now, and no sink: nothing of the last one is kept."""
+        """Drop everything about the last message, its sink too."""
         self.exchange = None
         self.sink = cast(DirectSink, None)
 
     def discard(self) -> None:
-        self._runtime.wheel.cancel(self)
+        self.runtime.wheel.cancel(self)
 
     def cancel(self) -> None:
         """The client left, or nothing is to be carried any more."""
@@ -102,14 +110,14 @@ class Direct(Timed):
     @property
     def busy(self) -> bool:
         """A message is under way."""
-        return self._way is not None or self.exchange is not None
+        return self._pending is not None or self.exchange is not None
 
     def take_exchange(self) -> Exchange | None:
-        """The exchange of the message under way, made if it had none: it goes on. `None`: there is no message."""
-        way, self._way = self._way, None
-        if way is not None:
-            settings, plan, endpoint, connection, began = way
-            self.exchange = exchange = Exchange(self._runtime, settings, plan, self.sink, self)
+        """The exchange of the message under way, made now if it had none; `None` where no message is under way."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            settings, plan, endpoint, connection, began = pending
+            self.exchange = exchange = Exchange(self.runtime, settings, plan, self.sink, self)
             exchange.take_up(endpoint, connection, began)
         return self.exchange
 
@@ -123,44 +131,44 @@ class Direct(Timed):
     # Called by the connection.
 
     def received(self, data: bytes) -> None:
-        way = self._way
-        if way is None:
+        pending = self._pending
+        if pending is None:
             return
-        _, plan, endpoint, connection, _ = way
-        self._way = None  # what the client's side does meanwhile is not about this message any more
+        _, plan, endpoint, connection, _ = pending
+        self._pending = None  # from here on, nothing that the client does concerns this message
         try:
             reusable = self.sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
-            self._way = way
+            self._pending = pending
             exchange = self.take_exchange()
             if exchange is not None:
                 exchange.defect(exc)
             return
         if reusable is None:
-            self._way = way
+            self._pending = pending
             self.take_exchange()
             connection.data_received(data)
             return
         self.deadline = math.inf  # it stays on the wheel
-        runtime = self._runtime
+        runtime = self.runtime
         if reusable:
             runtime.pool.give(connection)
         else:
             connection.close()
         runtime.waiting_room.notify(plan)
-        self.sink.done()  # not within the above: the client has its answer, and must not get another one
+        self.sink.done()  # outside of the `try`: the client has its answer, and must not get another
 
     def eof(self) -> None:
-        way = self._way
+        pending = self._pending
         self.take_exchange()
-        if way is not None:
-            way[3].eof_received()
+        if pending is not None:
+            pending[3].eof_received()
 
     def lost(self, exc: Exception | None) -> None:
-        way = self._way
+        pending = self._pending
         self.take_exchange()
-        if way is not None and way[3].attempt is not None:
-            way[3].attempt.lost(exc)
+        if pending is not None and pending[3].attempt is not None:
+            pending[3].attempt.lost(exc)
 
     def writing_paused(self) -> None:
         exchange = self.take_exchange()

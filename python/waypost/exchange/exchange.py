@@ -25,7 +25,6 @@ from typing import Literal
 
 from waypost._native import Endpoint, Plan, ResponseEnd, ResponseHead, Step, Turn
 from waypost.dialects.errors import render_error
-from waypost.dialects.pairs.envelope_openai import TranslateSink
 from waypost.errors import UpstreamError, WaypostError
 from waypost.exchange import failures
 from waypost.exchange.attempt import Attempt
@@ -33,7 +32,8 @@ from waypost.exchange.failures import Failure
 from waypost.exchange.hedge import Hedge
 from waypost.exchange.held_response import HOLD_TIME, HeldResponse
 from waypost.exchange.runtime import Runtime
-from waypost.exchange.upload import Translation, Upload
+from waypost.exchange.translator import Translator
+from waypost.exchange.upload import Upload
 from waypost.exchange.waiting_room import QueueTicket
 from waypost.loop.wheel import Timed
 from waypost.sink import Sink
@@ -65,7 +65,7 @@ class Exchange:
         "_sink",
         "_ticket",
         "_timer",
-        "_translation",
+        "_translator",
         "_tried",
         "_until",
         "_upload",
@@ -88,8 +88,11 @@ class Exchange:
         timer: Timed,
         *,
         upload: Upload | None = None,
+        translator: Translator | None = None,
     ) -> None:
-        """`plan` has the whole request body, or it comes as `upload`, by `write` and `finish`.
+        """`plan` has the whole request body, or the body comes as `upload`, by `write` and `upload_complete`.
+
+        `translator`: some endpoint speaks another dialect than the client.
 
         `timer` calls `expired`. It may serve one exchange after the other, and stays on the wheel in between.
         """
@@ -112,7 +115,7 @@ class Exchange:
         self._sink = sink
         self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
         self._upload = upload
-        self._translation = None if plan.forwards else Translation(plan)
+        self._translator = translator
         self._phase: _Phase = "connect"
         self._began = 0.0
         self._deadline = math.inf  # the message's own
@@ -268,8 +271,8 @@ class Exchange:
             if connection is not None:
                 self._send_request(attempt, connection, self.runtime.loop.time())
                 return
-            if self._translation is not None and self.plan.translated(attempt.endpoint):
-                self._translation.body(attempt.endpoint.cluster)  # what cannot be translated needs no connection
+            if self._translator is not None:
+                self._translator.request(attempt.endpoint)  # a message that cannot be translated needs no connection
             if attempt is self.attempt:
                 self._phase = "connect"
             self._allow(attempt, attempt.dial.connect_timeout, self.runtime.loop.time())
@@ -307,11 +310,11 @@ class Exchange:
             elif connection.writable:
                 self.request_resumed()
             return
-        if self._translation is not None and plan.translated(endpoint):
-            body = self._translation.body(endpoint.cluster)
-            data = plan.head(endpoint, len(body), remaining_ms=remaining) + body
-        else:
+        body = None if self._translator is None else self._translator.request(endpoint)
+        if body is None:
             data = plan.request(endpoint, remaining)
+        else:
+            data = plan.head(endpoint, len(body), remaining_ms=remaining) + body
         attempt.sent = self.request_sent = True
         if attempt is self.attempt:
             self._phase = "wait"
@@ -457,8 +460,8 @@ class Exchange:
         self._held = None
         self.endpoint = endpoint
         out: Sink = self._sink
-        if self._translation is not None and plan.translated(endpoint):
-            out = TranslateSink(out, plan, endpoint, self._settings.reply_limit, self._complete)
+        if self._translator is not None:
+            out = self._translator.response(out, endpoint, self._complete)
         self._out = out
         if not self._paused:
             self._expect(endpoint.cluster.idle_timeout)

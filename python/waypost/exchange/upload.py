@@ -1,35 +1,16 @@
-"""A message's request body on its way to endpoints, where it is more than the bytes that came with the message."""
+"""A request body that comes piece by piece, on its way to an endpoint."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from waypost._native import Cluster, Plan, encode_chunk
-from waypost.dialects.pairs.envelope_openai import translate_request
+from waypost._native import encode_chunk
 from waypost.errors import WaypostError
 
 if TYPE_CHECKING:
     from waypost.upstream.connection import Connection
 
-__all__ = ["Translation", "Upload"]
-
-
-class Translation:
-    """A whole body in the dialects of other clusters."""
-
-    __slots__ = ("_cluster", "_plan", "_translated")
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._cluster = ""
-        self._translated = b""
-
-    def body(self, cluster: Cluster) -> bytes:
-        """The body in the dialect of `cluster`. Raises `EnvelopeError`."""
-        if self._cluster != cluster.name:
-            self._translated = translate_request(self._plan.body, cluster)
-            self._cluster = cluster.name
-        return self._translated
+__all__ = ["Upload"]
 
 
 class Upload:

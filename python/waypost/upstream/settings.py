@@ -42,6 +42,8 @@ class UpstreamSettings:
     """By cluster name; only clusters that have an `https` endpoint."""
     reply_limit: int
     """The longest reply, in bytes, that is read whole to be translated: `limits.body`."""
+    mirrors: int
+    """How many mirrors may be under way at one time in a process: `limits.mirrors`."""
     proxies: Mapping[tuple[str, str], Proxy] = field(default_factory=dict)
     """By cluster name and URL; only endpoints that are reached through a proxy."""
     _dial_settings: dict[Endpoint, DialSettings] = field(default_factory=dict)

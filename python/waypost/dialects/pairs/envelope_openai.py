@@ -32,7 +32,7 @@ from waypost.dialects.sse import SseReader
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
 from waypost.sink import CollectSink, Headers, Sink
 
-__all__ = ["TranslateSink", "translate_request"]
+__all__ = ["EnvelopeOpenAi", "TranslateSink", "translate_request"]
 
 _ENVELOPE_OWNS: Final = {"model": "model", "stream": "stream", "user": "agent", "metadata": "labels"}
 """Chat completion parameter: the envelope field that it comes from, and that routes looked at."""
@@ -78,6 +78,16 @@ _MESSAGE: Final = msgspec.json.Decoder(_Message)
 
 _Json = bytes | msgspec.Raw
 """One JSON value."""
+
+
+class EnvelopeOpenAi:
+    """The pair: envelopes to chat completions, and replies back."""
+
+    def request(self, body: bytes, cluster: Cluster) -> bytes:
+        return translate_request(body, cluster)
+
+    def response(self, inner: Sink, plan: Plan, endpoint: Endpoint, limit: int, complete: Callable[[], None]) -> Sink:
+        return TranslateSink(inner, plan, endpoint, limit, complete)
 
 
 def translate_request(body: bytes, cluster: Cluster) -> bytes:

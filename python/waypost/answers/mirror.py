@@ -1,0 +1,69 @@
+"""Mirrors: copies of messages for a second cluster. A copy never delays or fails its message.
+
+A mirror is an internal call whose response is thrown away. The copy carries its cluster's credential and no other, and
+spends no caller's rates. Up to `limits.mirrors` copies are under way at one time in a process; further ones are dropped
+and counted, and so are copies of a body that streams past.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from waypost._native import Plan, Recorder
+from waypost.answers.call import call
+from waypost.errors import WaypostError
+from waypost.exchange.runtime import Runtime
+from waypost.sink import Headers, Sink
+from waypost.upstream.settings import UpstreamSettings
+
+__all__ = ["Mirrors"]
+
+
+class Mirrors:
+    """The mirrors under way in one process; its event loops share the limit."""
+
+    __slots__ = ("_recorder", "_under_way")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._under_way = 0
+
+    def begin(
+        self, runtime: Runtime, settings: UpstreamSettings, plan: Plan, cluster: str, *, streamed: bool
+    ) -> None:
+        """Send a copy of the message of `plan` to `cluster` soon, unless too many are under way.
+
+        `streamed`: the message's body streams past, so there is nothing to copy.
+        """
+        if streamed or self._under_way >= settings.mirrors:
+            self._recorder.mirror_dropped()
+            return
+        self._under_way += 1
+        # The copy has the body from here on; its exchange begins once the message itself is on its way.
+        child = plan.child(cluster, "mirror")
+        runtime.loop.call_soon(call, runtime, settings, child, _Discard(self._done))
+
+    def _done(self) -> None:
+        self._under_way -= 1
+
+
+class _Discard(Sink):
+    """Throws a response away, and calls `done` at its end."""
+
+    __slots__ = ("_done", "sent")
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self.sent = 0
+        self._done = done
+
+    def start(self, status: int, headers: Headers) -> None:
+        pass
+
+    def data(self, chunk: bytes) -> None:
+        self.sent += len(chunk)
+
+    def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:  # noqa: ARG002 - part of Sink
+        self._done()
+
+    def abort(self, error: WaypostError) -> None:  # noqa: ARG002 - part of Sink
+        self._done()

@@ -1,0 +1,49 @@
+"""The action `translate`: some endpoint of the decision speaks another dialect than the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from waypost._native import Endpoint, Plan
+from waypost.dialects.registry import find_pair
+from waypost.exchange.carrier import Carrier
+from waypost.exchange.upload import Upload
+from waypost.sink import Sink
+from waypost.upstream.settings import UpstreamSettings
+
+__all__ = ["Translate"]
+
+
+class Translate:
+    """Sends messages to endpoints in their dialects, and translates the responses back."""
+
+    __slots__ = ()
+
+    def begin(self, carrier: Carrier, settings: UpstreamSettings, plan: Plan, upload: Upload | None) -> None:
+        carrier.begin(settings, plan, upload, _Translation(plan, settings.reply_limit))
+
+
+class _Translation:
+    """The translator of one message. A request is translated once for each cluster, however many attempts follow."""
+
+    __slots__ = ("_body", "_cluster", "_limit", "_plan")
+
+    def __init__(self, plan: Plan, limit: int) -> None:
+        self._plan = plan
+        self._limit = limit
+        self._cluster = ""
+        self._body = b""
+
+    def request(self, endpoint: Endpoint) -> bytes | None:
+        cluster = endpoint.cluster
+        pair = find_pair(self._plan.dialect, cluster.speaks)
+        if pair is None:
+            return None
+        if self._cluster != cluster.name:
+            self._body = pair.request(self._plan.body, cluster)
+            self._cluster = cluster.name
+        return self._body
+
+    def response(self, inner: Sink, endpoint: Endpoint, complete: Callable[[], None]) -> Sink:
+        pair = find_pair(self._plan.dialect, endpoint.cluster.speaks)
+        return inner if pair is None else pair.response(inner, self._plan, endpoint, self._limit, complete)
