@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use cluster_use::{MS, SECOND, THREE, at, attempt, attempt_at, break_down, conditions, join, used, view};
 use proptest::prelude::*;
+use waypost_core::cluster::choice::rendezvous::score;
 use waypost_core::cluster::policy::{
     Adaptive, Balance, Breaker, Check, Concurrency, Health, Hedge, Policy, Retry,
 };
-use waypost_core::cluster::rendezvous::{hash, score};
 use waypost_core::cluster::{
     Attempt, Condition, Failed, Failure, Next, NoEndpoint, Outcome, Registry, Rng, Tried,
 };
+use waypost_core::hash::hash;
 
 fn failed(failure: Failure, attempts: u32) -> Failed {
     Failed {

@@ -6,11 +6,11 @@ mod sent;
 
 use sent::convert;
 use serde_json::{Value as Json, json};
+use waypost_core::auth::keys::Keys;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, Kind};
 use waypost_core::engine::{Config, Ids, Intake, Limits, NoPlan, Plan, Refusal, Request, Snapshot, Trusted};
 use waypost_core::json::Options;
-use waypost_core::keys::Keys;
 use waypost_core::pattern::Problem;
 use waypost_core::table::RouteSpec;
 

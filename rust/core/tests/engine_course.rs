@@ -6,13 +6,14 @@ mod sent;
 
 use sent::convert;
 use serde_json::{Value as Json, json};
+use waypost_core::auth::Identity;
+use waypost_core::auth::keys::{Caller, Keys, hash};
 use waypost_core::cluster::policy::{Balance, Per, Policy, Rate};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, Instant, Outcome, Registry};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{Config, Ids, Lanes, Limits, Request, Snapshot, Step, Trusted};
 use waypost_core::json::Options;
-use waypost_core::keys::{Caller, Keys, hash};
-use waypost_core::table::{Identity, RouteSpec};
+use waypost_core::table::RouteSpec;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
 

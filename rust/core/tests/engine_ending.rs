@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
+use waypost_core::auth::Identity;
+use waypost_core::auth::keys::{Caller, Keys, hash};
 use waypost_core::cluster::policy::Policy;
 use waypost_core::cluster::{Cluster, Credential, Endpoint};
 use waypost_core::dialect::Dialect;
@@ -12,11 +14,10 @@ use waypost_core::engine::{
     Config, Ending, EndpointAt, Ids, Intake, Limits, Recorder, Request, Snapshot, Trusted,
 };
 use waypost_core::json::Options;
-use waypost_core::keys::{Caller, Keys, hash};
 use waypost_core::log::{Pushed, Why};
 use waypost_core::metrics::{Format, Metrics, Total};
 use waypost_core::pattern::Value;
-use waypost_core::table::{Identity, RouteSpec};
+use waypost_core::table::RouteSpec;
 
 const ENDING: Ending<'_> = Ending {
     time: 1_795_404_245_678,

@@ -4,14 +4,14 @@
 
 use proptest::prelude::*;
 use serde_json::json;
+use waypost_core::auth::Identity;
+use waypost_core::auth::keys::{Caller, Keys, hash};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{Config, EndpointAt, Ids, Limits, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
-use waypost_core::keys::{Caller, Keys, hash};
 use waypost_core::pattern::Value;
-use waypost_core::table::Identity;
 use waypost_core::table::RouteSpec;
 
 /// A head as another parser reads it.

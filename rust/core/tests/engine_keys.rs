@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use sent::convert;
 use serde_json::json;
+use waypost_core::auth::Identity;
+use waypost_core::auth::keys::{Caller, Keys, hash};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{
@@ -15,8 +17,7 @@ use waypost_core::engine::{
 };
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
-use waypost_core::keys::{Caller, Keys, hash};
-use waypost_core::table::{Identity, MessageError, RouteSpec};
+use waypost_core::table::{MessageError, RouteSpec};
 
 const IDS: &[&str] = &["acme", "globex", "admin"];
 

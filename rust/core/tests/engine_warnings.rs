@@ -9,11 +9,11 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use sent::convert;
 use serde_json::{Value as Json, json};
+use waypost_core::auth::keys::Keys;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
 use waypost_core::engine::{Config, Limits, Snapshot, Trusted};
 use waypost_core::json::Options;
-use waypost_core::keys::Keys;
 use waypost_core::table::{Header, Message, RouteSpec};
 
 fn cluster(name: &str, speaks: Dialect) -> Cluster {

@@ -7,11 +7,11 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
+use waypost_core::auth::keys::{self, Caller, Keys};
 use waypost_core::cluster;
 use waypost_core::engine::{self, Config, EndpointAt, Ids, Lanes, Limits, Request, Trusted};
 use waypost_core::http1::Fields;
 use waypost_core::json::{DuplicateKeys, Options};
-use waypost_core::keys::{self, Caller, Keys};
 use waypost_core::metrics::Slots;
 use waypost_core::pattern::Problem;
 

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::accounts::Accounts;
-use super::gate::Gate;
-use super::health::Health;
-use super::hedge::Histogram;
-use super::latency::Latency;
-use super::meter::Meter;
+use super::admission::accounts::Accounts;
+use super::admission::gate::Gate;
+use super::admission::meter::Meter;
+use super::choice::hedge::Histogram;
+use super::choice::retry::Budget;
+use super::health::latency::Latency;
+use super::health::standing::Health;
 use super::policy::Policy;
-use super::rendezvous;
-use super::retry::Budget;
 use super::rng::Rng;
 use super::time::Instant;
 
@@ -219,7 +218,7 @@ impl State {
     fn add(&mut self, url: &str, policy: &Policy, warm: bool, now: Instant) -> Key {
         let endpoint = EndpointState {
             url: url.into(),
-            url_hash: rendezvous::hash(url.as_bytes()),
+            url_hash: crate::hash::hash(url.as_bytes()),
             weight: 0,
             generation: 0,
             groups: 0,

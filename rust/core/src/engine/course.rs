@@ -21,7 +21,7 @@ use crate::cluster::{
 /// - A message is counted against the rates of a cluster, then it enters it or waits for its turn. An account of its
 ///   caller's that is overdrawn is the answer. A cluster that is full, or over a rate of its own, or none of whose
 ///   endpoints is fit, is passed over where there is another one to go to.
-/// - Within a cluster, [`retry::next`](crate::cluster::retry::next) says whether and where there is another attempt.
+/// - Within a cluster, [`retry::next`](crate::cluster::choice::retry::next) says whether and where there is another attempt.
 /// - A status that a cluster retries is no answer as long as another attempt can be made; the host keeps the response, and
 ///   delivers it if nobody does better.
 /// - The first response of several attempts counts. The others are given up.
@@ -54,7 +54,7 @@ pub struct Leg {
     pub cluster: usize,
     /// Its state and policy.
     pub group: Arc<Group>,
-    /// The [`hash`](crate::cluster::rendezvous::hash) of the field by which the cluster's endpoints are chosen.
+    /// The [`hash`](crate::hash::hash) of the field by which the cluster's endpoints are chosen.
     pub key: Option<u64>,
 }
 

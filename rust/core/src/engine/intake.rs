@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 use super::id::{Ids, is_usable};
 use super::origin::{Origin, Trusted};
 use super::trace::Trace;
+use crate::auth::keys::{Caller, Denied};
 use crate::dialect::{self, Body, Dialect, Kind};
 use crate::http1::{self, Fields};
-use crate::keys::{Caller, Denied};
 use crate::table::Header;
 
 /// A request's head as it came.

@@ -3,6 +3,8 @@
 //! In between, a [`Course`] says which attempts there are, by the state of the clusters that [`Snapshot::join`] brings into
 //! force. A server that reads HTTP/1 itself begins with [`Snapshot::offer`] and ends with [`Snapshot::relay`].
 
+mod bound_clusters;
+mod boundary;
 mod course;
 mod downstream_head;
 mod ending;
@@ -11,24 +13,22 @@ mod field;
 mod id;
 mod intake;
 mod join;
-mod lanes;
-mod offer;
 mod origin;
-mod reach;
 mod retry_after;
+mod shadowed;
 mod snapshot;
 mod step;
 mod trace;
 mod upstream_head;
 
+pub use bound_clusters::Lanes;
+pub use boundary::{Offer, Peer};
 pub use course::{Course, Leg, Names, Terms};
 pub use downstream_head::{Relay, is_own};
 pub use ending::{Ending, Recorder};
 pub use fault::Fault;
 pub use id::{Ids, header_safe};
 pub use intake::{Intake, Refusal, Request};
-pub use lanes::Lanes;
-pub use offer::{Offer, Peer};
 pub use origin::Trusted;
 pub use retry_after::retry_after;
 pub use snapshot::{Config, EndpointAt, Limits, NoPlan, Plan, Snapshot};

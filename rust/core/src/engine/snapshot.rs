@@ -9,13 +9,13 @@ use smallvec::SmallVec;
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Refusal, Request};
 use super::origin::Trusted;
-use super::reach::never_reached;
+use super::shadowed::never_reached;
 use super::{join, upstream_head};
+use crate::auth::keys::{Caller, Denied, Keys};
 use crate::cluster::{Cluster, Credential};
 use crate::dialect::Kind;
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
-use crate::keys::{Caller, Denied, Keys};
 use crate::pattern::{Pattern, Problem, Step};
 use crate::table::{
     Dear, Decision, Envelope, Explanation, Header, Message, MessageError, NoRoute, RouteSpec, RouteTable,

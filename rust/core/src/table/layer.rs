@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::fields::FieldId;
+use super::ids::FieldId;
+use super::message::view::View;
 use super::rules::{Builder, Rules};
-use super::view::View;
 
 /// A rule that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::cost::Cost;
 use super::explain::Verdict;
-use super::fields::{FieldId, Fields};
+use super::ids::FieldId;
 use super::layer::{Found, Layer};
+use super::message::fields::Fields;
+use super::message::view::View;
+use super::message::workspace::Workspace;
+use super::or_limit::check;
 use super::rules;
-use super::view::View;
-use super::ways::check;
-use super::workspace::Workspace;
 use crate::json::{self, Options, PathTrie};
 use crate::pattern::{Pattern, Problem, Value};
 

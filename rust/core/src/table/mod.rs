@@ -30,52 +30,27 @@
 //!
 //! A rule of three fields takes about 170 bytes, its name's place included. [`Matcher::with`] changes single rules in layers over the others.
 
-mod affix;
-mod blocks;
-mod build;
-mod by_length;
 #[cfg(test)]
 mod cliffs;
-mod consistency;
 mod cost;
 mod explain;
-mod facts;
-mod fetch;
-mod fields;
-mod forward;
+mod ids;
 mod index;
-mod inner;
-mod intern;
-mod interval;
 mod layer;
-mod lens;
-mod levels;
+mod lookup;
 mod matcher;
 mod message;
-mod predicates;
-mod program;
+mod or_limit;
 mod routes;
 mod rules;
 mod scope;
-mod slots;
-mod sorted;
-mod values;
-mod view;
-mod ways;
 mod work;
-mod workspace;
 
 pub use cost::{Cost, Dear};
 pub use explain::Verdict;
 pub use layer::Found;
 pub use matcher::{Builder as MatcherBuilder, Matcher};
-pub(crate) use message::MAX_ID;
-pub use message::{Envelope, Header, Identity, Message, MessageError};
-pub(crate) use routes::tests;
+pub(crate) use message::read::MAX_ID;
+pub use message::read::{Envelope, Header, Message, MessageError};
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};
 pub(crate) use scope::parse;
-
-/// An index or a length as it is stored; 2³² − 1, where nothing is, for what does not fit.
-fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
-}

@@ -4,13 +4,13 @@ use std::fmt;
 
 use super::cost::Cost;
 use super::explain::Verdict;
-use super::fields::Fields;
-use super::lens::{Lens, base_fields};
-use super::message::{Envelope, Message, MessageError, open};
+use super::message::fields::Fields;
+use super::message::layout::{Lens, base_fields};
+use super::message::read::{Envelope, Message, MessageError, open};
+use super::message::view::{Entry, View};
+use super::message::workspace::Workspace;
 use super::rules::{Builder, Rules};
 use super::scope;
-use super::view::{Entry, View};
-use super::workspace::Workspace;
 use crate::dialect::{Attribute, Dialect, near_path};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step, Value};
@@ -123,9 +123,9 @@ impl RouteTable {
             builder.push(pattern, &mut |path| fields.intern(path));
         }
         let rules = builder.finish();
-        let content = parsed.iter().any(|(_, _, pattern)| tests(pattern, "content"));
+        let content = parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
         let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &fields, content));
-        let by_path = parsed.iter().map(|(_, _, pattern)| tests(pattern, "path")).collect();
+        let by_path = parsed.iter().map(|(_, _, pattern)| pattern.tests("path")).collect();
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),
             cluster: spec.to.clone(),
@@ -287,11 +287,6 @@ impl fmt::Display for NoRoute {
 
 /// The rule of [`RouteTable::takes`], for a person.
 const BY_PATH: &str = "Requests of this path only go to routes that test `path`";
-
-/// Whether a pattern tests a field at the top.
-pub(crate) fn tests(pattern: &Pattern, name: &str) -> bool {
-    pattern.fields().any(|field| matches!(&*field.path, [only] if **only == *name))
-}
 
 /// Whether a message came on a path that any route may serve.
 fn is_listed(message: &Message<'_>) -> bool {

@@ -2,13 +2,14 @@
 
 use super::cost::Dear;
 use super::explain::Verdict;
-use super::facts::Facts;
-use super::fields::{FieldId, Fields};
-use super::index::Index;
-use super::intern::Collected;
-use super::predicates::Predicates;
-use super::program::Program;
-use super::view::View;
+use super::ids::FieldId;
+use super::index::facts::Facts;
+use super::index::intern::Collected;
+use super::index::predicates::Predicates;
+use super::index::program::Program;
+use super::index::tree::Index;
+use super::message::fields::Fields;
+use super::message::view::View;
 use crate::pattern::Pattern;
 
 /// Rules, best first, and what finds those that match.

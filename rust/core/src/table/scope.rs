@@ -3,11 +3,11 @@
 use hashbrown::HashSet;
 use ipnet::IpNet;
 
-use super::message::{MAX_DEADLINE_MS, MAX_ID};
-use super::ways::check;
+use super::message::read::{MAX_DEADLINE_MS, MAX_ID};
+use super::or_limit::check;
 use crate::dialect::{Attribute, Dialect, Kind, OWN_HEADERS, Type};
-use crate::near::near;
 use crate::pattern::{Decimal, Field, Pattern, Predicate, Problem, Scalar, Seen, Value};
+use crate::text::near::near;
 
 const RESERVED: [&str; 6] = ["headers", "path", "method", "dialect", "client", "body"];
 

@@ -7,10 +7,11 @@
 use std::borrow::Cow;
 
 use serde_json::{Value as Json, json};
+use waypost_core::auth::Identity;
 use waypost_core::dialect::{Dialect, entry};
 use waypost_core::json::Options;
 use waypost_core::pattern::Value;
-use waypost_core::table::{Header, Identity, Message, MessageError, RouteSpec, RouteTable};
+use waypost_core::table::{Header, Message, MessageError, RouteSpec, RouteTable};
 
 pub fn convert(value: &Json) -> Value {
     match value {
