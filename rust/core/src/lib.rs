@@ -3,15 +3,15 @@
 //! Bytes and `now` go in, decisions and bytes come out. Nothing in this crate opens a socket, starts a thread
 //! or looks at a clock, so everything in it can be tested, fuzzed and replayed.
 
+pub mod auth;
 pub mod cluster;
 pub mod dialect;
-mod digits;
 pub mod engine;
+pub mod hash;
 pub mod http1;
 pub mod json;
-pub mod keys;
 pub mod log;
 pub mod metrics;
-mod near;
 pub mod pattern;
 pub mod table;
+mod text;

@@ -12,15 +12,16 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use waypost_core::auth::Identity;
+use waypost_core::auth::keys::{Caller, FIELDS, Keys, hash};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
 use waypost_core::engine::{Config, Ending, EndpointAt, Ids, Limits, NoPlan, Request, Snapshot, Trusted};
 use waypost_core::http1::BodyLength;
 use waypost_core::json::Options;
-use waypost_core::keys::{Caller, FIELDS, Keys, hash};
 use waypost_core::log::{LONGEST, Why, write_line};
 use waypost_core::pattern::Value;
-use waypost_core::table::{Header, Identity, Message, RouteSpec};
+use waypost_core::table::{Header, Message, RouteSpec};
 
 const PATHS: [(&str, Dialect); 4] = [
     ("/v1/envelopes", Dialect::Envelope),

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMapping, PyTuple};
+use waypost_core::auth::Identity;
 use waypost_core::dialect::{self, Dialect};
-use waypost_core::table::{Header, Identity, Message};
+use waypost_core::table::{Header, Message};
 
 use crate::body::Body;
 

@@ -3,20 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::balance::{self, Tried};
-use super::breaker::Pass;
+use super::admission::gate::{Entry, Permit, Turn};
+use super::admission::meter::{Caller, Exceeded, Meter};
+use super::admission::queue::{ORDINARY, Ticket};
+use super::choice::balance::{self, Tried};
+use super::choice::retry::{self, Failed, Next};
 use super::failure::{Failure, Outcome};
-use super::gate::{Entry, Permit, Turn};
-use super::health::Standing;
-use super::meter::{Caller, Exceeded, Meter};
+use super::health::breaker::Pass;
+use super::health::standing::Standing;
 use super::policy::{Balance, Concurrency, Policy};
-use super::queue::Ticket;
-use super::retry::{self, Failed, Next};
 use super::state::{Key, State};
 use super::time::{Instant, float};
-
-/// The priority of a message that says none.
-pub const ORDINARY: u8 = 5;
 
 /// A snapshot's view of a cluster: its endpoints by position, its policy, and the state that it shares with the groups of
 /// other snapshots. Made by [`Registry::apply`](super::Registry::apply).
@@ -152,7 +149,7 @@ impl Group {
         let policy = self.newest_policy(&state);
         state.totals.messages += 1;
         let entry = state.gate.enter(priority, deadline, &policy.concurrency, &policy.queue, now);
-        if !matches!(entry, Entry::Refused(_)) {
+        if !matches!(entry, Entry::Shed(_)) {
             state.budget.deposit(now);
         }
         entry
@@ -195,7 +192,7 @@ impl Group {
     /// Begins an attempt at an endpoint that is fit and not in `tried`, and puts it there. Where all that are fit were
     /// tried and there is no other cluster, the others have their turn.
     ///
-    /// `key` is the [`hash`](super::rendezvous::hash) of the field that the policy's `hash` names, where the message has it.
+    /// `key` is the [`hash`](crate::hash::hash) of the field that the policy's `hash` names, where the message has it.
     /// `fallback`: there is another cluster to go to, so that endpoints that are not fit need not be used (see
     /// [`panic_percent`](super::policy::Health::panic_percent)).
     ///
@@ -233,7 +230,7 @@ impl Group {
     #[must_use]
     pub fn hedge(&self, tried: &mut Tried, key: Option<u64>, now: Instant) -> Option<Attempt> {
         let mut state = self.lock();
-        if state.budget.left(&self.policy.retry, now) == 0 {
+        if state.budget.remaining(&self.policy.retry, now) == 0 {
             return None;
         }
         // Never at one that is not fit: this is for speed.
@@ -281,7 +278,7 @@ impl Group {
                 Outcome::Failure(Failure::Connect) => &mut counts.unreachable,
                 Outcome::Failure(Failure::Timeout) => &mut counts.timed_out,
                 Outcome::Failure(Failure::Stale | Failure::Reset | Failure::Protocol) => &mut counts.broken,
-                Outcome::Failure(Failure::Status(_)) => &mut counts.refused,
+                Outcome::Failure(Failure::Status(_)) => &mut counts.error_status,
             } += 1;
         }
         if let (Outcome::Cancelled, false, Some(policy)) = (outcome, attempt.responded, &self.policy.hedge) {

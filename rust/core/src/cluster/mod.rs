@@ -1,64 +1,51 @@
 //! Clusters: named endpoints that speak one dialect, and what is known of them.
 //!
 //! [`Cluster`] and [`Endpoint`] are configuration, part of a snapshot. Everything else here is state and what is decided
-//! by it: which endpoint to try ([`balance`]), whether it is fit ([`Health`]), whether to try again ([`retry`]), how many
+//! by it: which endpoint to try ([`choice::balance`]), whether it is fit ([`Health`]), whether to try again ([`choice::retry`]), how many
 //! messages at a time ([`Gate`]) and over time ([`Meter`]). A [`Registry`] holds the state, by cluster name and URL, beside
 //! the snapshots; a [`Group`] is what an exchange asks.
 //!
 //! None of it looks at a clock or at a source of randomness: `now` is passed in, and a seed.
 
-mod accounts;
-pub mod balance;
-mod board;
-mod breaker;
-mod bucket;
-mod change;
-mod checker;
+mod admission;
+pub mod choice;
 mod endpoint;
 mod failure;
-mod gate;
-mod gradient;
 mod group;
 mod health;
-mod hedge;
-mod latency;
-mod meter;
 pub mod policy;
-mod queue;
 mod registry;
-pub mod rendezvous;
 mod report;
-pub mod retry;
 mod rng;
 mod state;
+#[cfg(test)]
+mod tests;
 mod time;
-mod view;
 mod window;
 
-pub use accounts::{Accounts, Memory};
-pub use balance::Tried;
-pub use board::Board;
-pub use breaker::{Breaker, Change, Pass, State as BreakerState};
-pub use bucket::{Quota, Word};
-pub use change::EndpointChange;
-pub use checker::Checker;
+pub use admission::accounts::{Accounts, Memory};
+pub use admission::bucket::{Quota, Word};
+pub use admission::gate::{Entry, Gate, Permit, Share, Shed, ShedCounts, Turn};
+pub use admission::gradient::Gradient;
+pub use admission::meter::{Caller, Exceeded, Meter};
+pub use admission::queue::{Departed, ORDINARY, Queue, Ticket};
+pub use choice::balance::Tried;
+pub use choice::hedge::Histogram;
+pub use choice::retry::{Failed, Next, Reason};
 pub use endpoint::Endpoint;
 pub use failure::{Failure, Outcome};
-pub use gate::{Entry, Gate, Permit, Refusal, Refusals, Share, Turn};
-pub use gradient::Gradient;
-pub use group::{Attempt, Group, NoEndpoint, ORDINARY};
-pub use health::{Health, Standing};
-pub use hedge::Histogram;
-pub use latency::Latency;
-pub use meter::{Caller, Exceeded, Meter};
-pub use queue::{Left, Queue, Ticket};
+pub use group::{Attempt, Group, NoEndpoint};
+pub use health::breaker::{Breaker, Change, Pass, State as BreakerState};
+pub use health::checker::Checker;
+pub use health::latency::Latency;
+pub use health::standing::{Health, Standing};
 pub use registry::Registry;
-pub use retry::{Failed, Next, Reason};
+pub use report::board::Board;
+pub use report::change::EndpointChange;
+pub use report::view::{ClusterView, Condition, EndpointView};
 pub use rng::Rng;
-pub(crate) use rng::mix;
 pub use state::{Counts, Totals};
 pub use time::Instant;
-pub use view::{ClusterView, Condition, EndpointView};
 pub use window::Window;
 
 use crate::dialect::Dialect;

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, Weak};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::accounts::Accounts;
-use super::board::Board;
-use super::change::EndpointChange;
-use super::gate::Share;
+use super::admission::accounts::Accounts;
+use super::admission::gate::Share;
 use super::group::{Group, lock};
 use super::policy::Policy;
+use super::report::board::Board;
+use super::report::change::EndpointChange;
+use super::report::view::ClusterView;
 use super::rng::Rng;
 use super::state::State;
 use super::time::Instant;
-use super::view::ClusterView;
 
 /// State by cluster and endpoint: one for each process.
 ///

@@ -3,14 +3,7 @@
 use std::time::Duration;
 
 use super::time::{float, nanos};
-
-/// One step of splitmix64.
-pub(crate) fn mix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
+use crate::hash::mix;
 
 /// A small generator (splitmix64) for choices that need to be even, not secret. The same seed gives the same numbers.
 ///

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::accounts::Accounts;
-use super::gate::Gate;
-use super::health::Health;
-use super::hedge::Histogram;
-use super::latency::Latency;
-use super::meter::Meter;
+use super::admission::accounts::Accounts;
+use super::admission::gate::Gate;
+use super::admission::meter::Meter;
+use super::choice::hedge::Histogram;
+use super::choice::retry::Budget;
+use super::health::latency::Latency;
+use super::health::standing::Health;
 use super::policy::Policy;
-use super::rendezvous;
-use super::retry::Budget;
 use super::rng::Rng;
 use super::time::Instant;
 
@@ -71,7 +70,7 @@ pub struct Counts {
     /// Attempts whose connection or response broke, stale connections included.
     pub broken: u64,
     /// Attempts answered with 429 or 5xx.
-    pub refused: u64,
+    pub error_status: u64,
     /// Attempts given up for no fault of the endpoint.
     pub cancelled: u64,
 }
@@ -111,7 +110,7 @@ impl std::ops::AddAssign for Counts {
         self.unreachable += more.unreachable;
         self.timed_out += more.timed_out;
         self.broken += more.broken;
-        self.refused += more.refused;
+        self.error_status += more.error_status;
         self.cancelled += more.cancelled;
     }
 }
@@ -219,7 +218,7 @@ impl State {
     fn add(&mut self, url: &str, policy: &Policy, warm: bool, now: Instant) -> Key {
         let endpoint = EndpointState {
             url: url.into(),
-            url_hash: rendezvous::hash(url.as_bytes()),
+            url_hash: crate::hash::hash(url.as_bytes()),
             weight: 0,
             generation: 0,
             groups: 0,
@@ -235,10 +234,10 @@ impl State {
             u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots.insert(url.into(), slot);
-        let place = usize::try_from(slot).ok().and_then(|slot| self.endpoints.get_mut(slot));
-        let turn = place.map_or(0, |place| {
-            place.endpoint = Some(endpoint);
-            place.turn
+        let found = usize::try_from(slot).ok().and_then(|slot| self.endpoints.get_mut(slot));
+        let turn = found.map_or(0, |slot| {
+            slot.endpoint = Some(endpoint);
+            slot.turn
         });
         Key { slot, turn }
     }

@@ -1,7 +1,7 @@
 //! Which dialect is spoken at a path, and with which methods.
 
 use super::{Dialect, Kind};
-use crate::near::near;
+use crate::text::near::near;
 
 /// What Waypost has at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

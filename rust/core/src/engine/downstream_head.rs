@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
-use crate::digits;
 use crate::http1::{Fields, ResponseHead};
+use crate::text::digits;
 
 /// The fields that say whose message it is and where it went; an endpoint's own of these names are dropped.
 const OWN: [&[u8]; 4] = [b"x-request-id", b"x-waypost-route", b"x-waypost-attempts", b"x-waypost-cluster"];

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cluster::mix;
+use crate::hash::mix;
 use crate::table::MAX_ID;
 
 /// Makes ids and seeds: unique, not secret.

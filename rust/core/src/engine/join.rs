@@ -3,7 +3,6 @@
 use super::intake::METHODS;
 use crate::dialect::{Attribute, Dialect, Kind, LISTED, Source, entry};
 use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Scalar, Seen};
-use crate::table::tests;
 
 /// A sort of message: its dialect and what it asks for.
 type Sort = (Dialect, Option<Kind>);
@@ -45,7 +44,7 @@ struct Head {
 /// be sent to a cluster that speaks `speaks`, and those that cannot.
 pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
     // Requests to unlisted paths only go to routes that test the path.
-    let by_path = tests(pattern, "path");
+    let by_path = pattern.tests("path");
     let reached = |(_, kind): &Sort| kind.is_some() || by_path;
     let matches = |(sort, heads): &(Sort, Vec<Head>)| {
         reached(sort) && heads.iter().any(|head| all(&pattern.root, *sort, *head))

@@ -8,10 +8,10 @@ use super::join;
 use super::origin::is_x_forwarded;
 use super::snapshot::Plan;
 use super::trace;
+use crate::auth::keys;
 use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Attribute, Dialect, Source};
 use crate::http1::{Added, BodyLength, Error, RequestHead, write_request_head};
-use crate::keys;
 
 /// The fields in which clients present credentials: keys, and cookies.
 fn credentials() -> impl Iterator<Item = &'static [u8]> {

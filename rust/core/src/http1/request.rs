@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::head::{self, Options};
 use super::{Error, ErrorKind};
-use crate::digits;
+use crate::text::digits;
 
 /// What this proxy adds to `via` (RFC 9110, section 7.6.3).
 const VIA: &[u8] = b"1.1 waypost";

@@ -2,7 +2,7 @@
 
 use super::record::{Record, Why};
 use super::time::{millis, rfc3339};
-use crate::digits;
+use crate::text::digits;
 
 /// Bytes that a line has at most, its end included: what a pipe takes in one piece (POSIX's `PIPE_BUF` on Linux).
 pub const LONGEST: usize = 4096;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::digits;
+use crate::text::digits;
 
 /// Appends a number below ten to the power of `N` with `N` digits.
 fn padded<const N: usize>(mut number: u64, out: &mut Vec<u8>) {

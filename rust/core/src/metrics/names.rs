@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::layout::{CLUSTERS, CLUSTERS_AT, MAX_NAME, NAME, ROUTES, ROUTES_AT};
-use crate::cluster::rendezvous;
+use crate::hash::hash;
 
 /// The key of a slot that no name has.
 const FREE: u64 = 0;
@@ -85,7 +85,7 @@ impl<'a> Names<'a> {
 
 /// What tells a name from others; never [`FREE`].
 fn key_of(name: &str) -> u64 {
-    rendezvous::hash(name.as_bytes()) | 1
+    hash(name.as_bytes()) | 1
 }
 
 /// A name of so many bytes.

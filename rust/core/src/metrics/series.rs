@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::buckets::{BUCKETS, bucket, nanos};
 use super::layout::{ENTRY, FIRST_BYTE_AT, HISTOGRAM, OVERFLOW, SERIES, SERIES_AT};
-use crate::cluster::mix;
+use crate::hash::mix;
 
 /// How many slots are tried for a combination.
 const TRIES: usize = 64;

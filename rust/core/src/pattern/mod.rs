@@ -92,6 +92,11 @@ impl Pattern {
         parse::parse(value)
     }
 
+    /// Whether it tests a field at the top.
+    pub(crate) fn tests(&self, name: &str) -> bool {
+        self.fields().any(|field| matches!(&*field.path, [only] if **only == *name))
+    }
+
     /// All fields, those inside `$or` included, in the order written.
     pub fn fields(&self) -> impl Iterator<Item = &Field> {
         let mut stack: Vec<&Node> = self.root.iter().rev().collect();

@@ -8,7 +8,7 @@ use super::range::{Bound, Range};
 use super::{
     Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard, regex,
 };
-use crate::near::near;
+use crate::text::near::near;
 
 const PREDICATES: &str =
     "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex";

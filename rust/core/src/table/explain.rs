@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::facts::Facts;
-use super::fields::Fields;
-use super::index::matches;
-use super::predicates::PredicateId;
-use super::program::{Node, Nodes, Rule};
-use super::view::Entry;
+use super::ids::PredicateId;
+use super::index::facts::Facts;
+use super::index::program::{Node, Nodes, Rule};
+use super::index::tree::matches;
+use super::message::fields::Fields;
+use super::message::view::Entry;
 use crate::pattern::format_keys;
 
 /// Whether one rule matches one message, and why or why not.

@@ -21,7 +21,7 @@
 //!   that do not depend on each other wait together. On a virtual Zen 4, of whose third cache 4 to 8 megabytes are ours, an
 //!   access that waits for another one takes 13 ns where that cache holds it and 130 to 170 ns where it does not, as long as
 //!   reading half a kilobyte of the message. So what one look-up leads to is one line, with the address of what the host keeps
-//!   of the rule ([`Matcher::marked`]), which what prefixes, literals and address blocks are looked up by has as well, so that
+//!   of the rule ([`Matcher::with_handles`]), which what prefixes, literals and address blocks are looked up by has as well, so that
 //!   both come at once; what stands beside the row of a sorted list that is being searched is fetched meanwhile;
 //!   and a value to be equal to costs a document two lines that it does not share with others, the name included. What brought
 //!   nothing: look-ups that begin while the document is still being read (they made the scanner 10 % slower), and comparing a
@@ -30,52 +30,27 @@
 //!
 //! A rule of three fields takes about 170 bytes, its name's place included. [`Matcher::with`] changes single rules in layers over the others.
 
-mod affix;
-mod blocks;
-mod build;
-mod by_length;
 #[cfg(test)]
 mod cliffs;
-mod consistency;
 mod cost;
 mod explain;
-mod facts;
-mod fetch;
-mod fields;
-mod forward;
+mod ids;
 mod index;
-mod inner;
-mod intern;
-mod interval;
 mod layer;
-mod lens;
-mod levels;
+mod lookup;
 mod matcher;
 mod message;
-mod predicates;
-mod program;
+mod or_limit;
 mod routes;
 mod rules;
 mod scope;
-mod slots;
-mod sorted;
-mod values;
-mod view;
-mod ways;
 mod work;
-mod workspace;
 
-pub use cost::{Cost, Dear};
+pub use cost::{Cost, Linear};
 pub use explain::Verdict;
 pub use layer::Found;
 pub use matcher::{Builder as MatcherBuilder, Matcher};
-pub(crate) use message::MAX_ID;
-pub use message::{Envelope, Header, Identity, Message, MessageError};
-pub(crate) use routes::tests;
+pub(crate) use message::read::MAX_ID;
+pub use message::read::{Envelope, Header, Message, MessageError};
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};
 pub(crate) use scope::parse;
-
-/// An index or a length as it is stored; 2³² − 1, where nothing is, for what does not fit.
-fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
-}

@@ -4,13 +4,13 @@ use std::fmt;
 
 use super::cost::Cost;
 use super::explain::Verdict;
-use super::fields::Fields;
-use super::lens::{Lens, base_fields};
-use super::message::{Envelope, Message, MessageError, open};
+use super::message::fields::Fields;
+use super::message::layout::{DialectLayout, base_fields};
+use super::message::read::{Envelope, Message, MessageError, open};
+use super::message::view::{Entry, View};
+use super::message::workspace::Workspace;
 use super::rules::{Builder, Rules};
 use super::scope;
-use super::view::{Entry, View};
-use super::workspace::Workspace;
 use crate::dialect::{Attribute, Dialect, near_path};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step, Value};
@@ -86,7 +86,7 @@ pub struct RouteTable {
     patterns: Vec<Pattern>,
     /// By rank, whether the pattern tests the path.
     by_path: Vec<bool>,
-    lenses: [Lens; Dialect::ALL.len()],
+    layouts: [DialectLayout; Dialect::ALL.len()],
     options: Options,
 }
 
@@ -123,9 +123,9 @@ impl RouteTable {
             builder.push(pattern, &mut |path| fields.intern(path));
         }
         let rules = builder.finish();
-        let content = parsed.iter().any(|(_, _, pattern)| tests(pattern, "content"));
-        let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &fields, content));
-        let by_path = parsed.iter().map(|(_, _, pattern)| tests(pattern, "path")).collect();
+        let content = parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
+        let layouts = Dialect::ALL.map(|dialect| DialectLayout::new(dialect, &fields, content));
+        let by_path = parsed.iter().map(|(_, _, pattern)| pattern.tests("path")).collect();
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),
             cluster: spec.to.clone(),
@@ -138,7 +138,7 @@ impl RouteTable {
             fields,
             rules,
             by_path,
-            lenses,
+            layouts,
             options,
         })
     }
@@ -223,10 +223,10 @@ impl RouteTable {
         })
     }
 
-    /// What makes deciding dear, routes by their ranks.
+    /// The routes that are tried one by one, by their ranks.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        Cost { rules: self.len(), dear: self.rules.dear(&self.fields) }
+        Cost { rules: self.len(), linear: self.rules.linear(&self.fields) }
     }
 
     /// Rank of the first route that takes a message.
@@ -248,13 +248,13 @@ impl RouteTable {
         message: &Message<'_>,
         decide: impl FnOnce(Envelope, &View<'_>) -> T,
     ) -> Result<T, MessageError> {
-        let [envelope, json, openai] = &self.lenses;
-        let lens = match message.dialect {
+        let [envelope, json, openai] = &self.layouts;
+        let layout = match message.dialect {
             Dialect::Envelope => envelope,
             Dialect::Json => json,
             Dialect::OpenAi => openai,
         };
-        Workspace::lend(|workspace| open(message, lens, self.options, workspace, decide))
+        Workspace::lend(|workspace| open(message, layout, self.options, workspace, decide))
     }
 }
 
@@ -287,11 +287,6 @@ impl fmt::Display for NoRoute {
 
 /// The rule of [`RouteTable::takes`], for a person.
 const BY_PATH: &str = "Requests of this path only go to routes that test `path`";
-
-/// Whether a pattern tests a field at the top.
-pub(crate) fn tests(pattern: &Pattern, name: &str) -> bool {
-    pattern.fields().any(|field| matches!(&*field.path, [only] if **only == *name))
-}
 
 /// Whether a message came on a path that any route may serve.
 fn is_listed(message: &Message<'_>) -> bool {

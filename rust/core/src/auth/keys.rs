@@ -1,0 +1,285 @@
+//! API keys: who may call, and what a caller's key proves.
+//!
+//! Only SHA-256 hashes of keys are known here (FIPS 180-4), and what a request presents is looked up by its hash. A
+//! look-up takes longer the more of a hash is right, which tells nothing: nobody can choose the hash of what they send.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use sha2::{Digest, Sha256};
+
+use super::Identity;
+
+/// The fields in which a key is presented, `authorization` by the scheme `Bearer` (RFC 6750, section 2.1).
+pub const FIELDS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
+
+/// How a hash is written: this, then 64 hexadecimal digits.
+const PREFIX: &str = "sha256:";
+
+/// The SHA-256 of a key.
+pub type Hash = [u8; 32];
+
+/// What a key stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The key's name, which no client is told.
+    pub name: String,
+    /// What it proves: messages that say otherwise are refused.
+    pub identity: Identity,
+    /// Whether it opens administration.
+    pub admin: bool,
+}
+
+/// All keys of a configuration. Without any, every caller is let in and proves nothing.
+#[derive(Clone, Default)]
+pub struct Keys {
+    callers: HashMap<Hash, Arc<Caller>>,
+    /// Whether one of them opens administration.
+    admin: bool,
+}
+
+/// Why a caller is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// No key was presented.
+    Missing,
+    /// The one that was is none of ours.
+    Unknown,
+    /// Two that differ were presented: what is a key to one reader must not be another one to the next.
+    Several,
+    /// The key is no `admin` key.
+    NotAdmin,
+    /// There is no `admin` key.
+    NoAdmin,
+}
+
+impl Denied {
+    /// The stable code.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Unknown | Self::Several | Self::NoAdmin => "unauthorized",
+            Self::NotAdmin => "forbidden",
+        }
+    }
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => {
+                "no key: send yours as `Authorization: Bearer KEY`, `x-api-key: KEY` or `api-key: KEY`"
+            }
+            Self::Unknown => "unknown key: use one that `keys` in the configuration lists and that was not revoked",
+            Self::Several => {
+                "two different keys in `authorization`, `x-api-key` and `api-key`: send one of them"
+            }
+            Self::NotAdmin => "this key is no `admin` key: administration takes no other",
+            Self::NoAdmin => {
+                "administration needs an `admin` key, and `keys` in the configuration has none: add one, or listen on \
+                 loopback only"
+            }
+        })
+    }
+}
+
+impl Keys {
+    /// Of two keys with one hash the last counts: a configuration is checked before.
+    pub fn new(callers: impl IntoIterator<Item = (Hash, Caller)>) -> Self {
+        let callers: HashMap<_, _> =
+            callers.into_iter().map(|(hash, caller)| (hash, Arc::new(caller))).collect();
+        Self { admin: callers.values().any(|caller| caller.admin), callers }
+    }
+
+    /// Whether nobody is asked for a key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
+    /// The caller whose key a request presents; `None` where there are no keys. Names in any case.
+    ///
+    /// # Errors
+    /// Where there are keys, and the request presents none of them.
+    pub fn caller<'f>(
+        &self,
+        fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
+    ) -> Result<Option<&Arc<Caller>>, Denied> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let key = presented(fields)?;
+        let caller = self.callers.get(&hash(key)).ok_or(Denied::Unknown)?;
+        Ok(Some(caller))
+    }
+
+    /// Whether a request may see what administration shows: it presents an `admin` key.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn admit<'f>(&self, fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Result<(), Denied> {
+        match self.caller(fields)? {
+            Some(caller) if caller.admin => Ok(()),
+            _ if self.admin => Err(Denied::NotAdmin),
+            _ => Err(Denied::NoAdmin),
+        }
+    }
+
+    /// The caller whose key has this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Arc<Caller>> {
+        self.callers.values().find(|caller| caller.name == name)
+    }
+}
+
+impl fmt::Debug for Keys {
+    /// No hash is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keys({})", self.callers.len())
+    }
+}
+
+/// The SHA-256 of a key.
+#[must_use]
+pub fn hash(key: &[u8]) -> Hash {
+    Sha256::digest(key).into()
+}
+
+/// `sha256:` and 64 hexadecimal digits as a hash.
+#[must_use]
+pub fn parse_hash(text: &str) -> Option<Hash> {
+    let digits = text.strip_prefix(PREFIX)?.as_bytes();
+    let mut out = Hash::default();
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    if pairs.len() != out.len() {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(pairs) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? * 16 + low?).ok()?;
+    }
+    Some(out)
+}
+
+/// The one key that a request presents, in however many fields. A field that holds nothing presents none.
+fn presented<'f>(fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Result<&'f [u8], Denied> {
+    let mut found: Option<&[u8]> = None;
+    for (name, value) in fields {
+        let Some(field) = FIELDS.iter().find(|field| name.eq_ignore_ascii_case(field.as_bytes())) else {
+            continue;
+        };
+        let value = value.trim_ascii();
+        let key = if *field == "authorization" { bearer(value) } else { Some(value) };
+        match (key.filter(|key| !key.is_empty()), found) {
+            (Some(key), Some(other)) if key != other => return Err(Denied::Several),
+            (Some(key), _) => found = Some(key),
+            (None, _) => {}
+        }
+    }
+    found.ok_or(Denied::Missing)
+}
+
+/// What follows the scheme `Bearer`; `None` for other schemes, which present no key.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer";
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    let apart = rest.first().is_none_or(|byte| matches!(byte, b' ' | b'\t'));
+    (apart && scheme.eq_ignore_ascii_case(SCHEME)).then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABC: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn caller(name: &str, admin: bool) -> Caller {
+        Caller { name: name.to_owned(), identity: Identity::default(), admin }
+    }
+
+    fn keys() -> Keys {
+        Keys::new([(hash(b"abc"), caller("a", false)), (hash(b"root"), caller("b", true))])
+    }
+
+    fn fields<'f>(fields: &[(&'f str, &'f str)]) -> Vec<(&'f [u8], &'f [u8])> {
+        fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+    }
+
+    #[test]
+    fn a_hash_is_that_of_the_standard() {
+        // FIPS 180-4, the example of one block.
+        assert_eq!(parse_hash(ABC), Some(hash(b"abc")));
+        assert_eq!(parse_hash(&ABC.to_ascii_uppercase().replace("SHA256", "sha256")), Some(hash(b"abc")));
+        let last = &ABC[..ABC.len() - 1];
+        for wrong in
+            ["", "sha256:", ABC.trim_start_matches("sha256:"), last, &format!("{last}g"), &format!("{ABC}0")]
+        {
+            assert_eq!(parse_hash(wrong), None, "{wrong}");
+        }
+        assert_eq!(parse_hash(&format!("{}é", &ABC[..ABC.len() - 2])), None);
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_it_is_presented() {
+        let keys = keys();
+        for sent in [
+            &[("Authorization", "Bearer abc")][..],
+            &[("authorization", "bearer   abc ")],
+            &[("AUTHORIZATION", "BEARER\tabc")],
+            &[("x-api-key", "abc")],
+            &[("X-Api-Key", " abc ")],
+            &[("api-key", "abc")],
+            &[("api-key", "abc"), ("x-api-key", "abc"), ("authorization", "Bearer abc")],
+            &[("authorization", "Bearer "), ("x-api-key", "abc"), ("api-key", "")],
+            &[("authorization", "Basic cm9vdA=="), ("x-api-key", "abc")],
+        ] {
+            let found = keys.caller(fields(sent)).map(|caller| caller.map(|caller| caller.name.as_str()));
+            assert_eq!(found, Ok(Some("a")), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_a_key() {
+        let keys = keys();
+        for (sent, denied) in [
+            (&[][..], Denied::Missing),
+            (&[("authorization", "")], Denied::Missing),
+            (&[("authorization", "Bearer")], Denied::Missing),
+            (&[("authorization", "Bearerabc")], Denied::Missing),
+            (&[("authorization", "abc")], Denied::Missing),
+            (&[("authorization", "Basic abc")], Denied::Missing),
+            (&[("x_api_key", "abc")], Denied::Missing),
+            (&[("proxy-authorization", "Bearer abc"), ("cookie", "abc")], Denied::Missing),
+            (&[("x-api-key", "Bearer abc")], Denied::Unknown),
+            (&[("x-api-key", "Abc")], Denied::Unknown),
+            (&[("x-api-key", "abc, root")], Denied::Unknown),
+            (&[("x-api-key", ABC)], Denied::Unknown),
+            (&[("x-api-key", "abc"), ("api-key", "root")], Denied::Several),
+            (&[("x-api-key", "abc"), ("x-api-key", "root")], Denied::Several),
+            (&[("authorization", "Bearer abc"), ("authorization", "Bearer ab")], Denied::Several),
+        ] {
+            assert_eq!(keys.caller(fields(sent)), Err(denied), "{sent:?}");
+        }
+        assert_eq!(Keys::default().caller(fields(&[("x-api-key", "abc"), ("api-key", "root")])), Ok(None));
+    }
+
+    #[test]
+    fn administration_takes_an_admin_key() {
+        let (keys, key) = (keys(), |key| fields(&[("x-api-key", key)]));
+        assert_eq!(keys.admit(key("root")), Ok(()));
+        assert_eq!(keys.admit(key("abc")), Err(Denied::NotAdmin));
+        assert_eq!(keys.admit(key("other")), Err(Denied::Unknown));
+        assert_eq!(keys.admit(fields(&[])), Err(Denied::Missing));
+        let others = Keys::new([(hash(b"abc"), caller("a", false))]);
+        assert_eq!(others.admit(key("abc")), Err(Denied::NoAdmin));
+        assert_eq!(Keys::default().admit(key("abc")), Err(Denied::NoAdmin));
+    }
+
+    #[test]
+    fn nothing_of_a_key_is_shown() {
+        assert_eq!(format!("{:?}", keys()), "Keys(2)");
+        assert_eq!(keys().named("b").map(|caller| caller.admin), Some(true));
+        assert!(keys().named("c").is_none());
+    }
+}

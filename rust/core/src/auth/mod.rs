@@ -1,0 +1,6 @@
+//! Who a caller is: API keys, and the identity that a key proves.
+
+mod identity;
+pub mod keys;
+
+pub use identity::Identity;

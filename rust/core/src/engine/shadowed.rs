@@ -1,0 +1,144 @@
+//! Routes that no message can reach, because one that is tried before takes whatever they match.
+//!
+//! That is looked for where it is plain to see and cheap to find, with a few look-ups for each route: an earlier route
+//! that matches everything, that has the same pattern, or that has one or two of the later one's fields with at least
+//! the later one's alternatives. What is reported is so; not all that is so is reported.
+
+use hashbrown::{HashMap, HashSet};
+
+use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate};
+use crate::table::RouteTable;
+
+/// How many alternatives, or pairs of them, a route is found by. Those that have more are not looked at as the earlier one.
+const MOST_KEYS: usize = 64;
+
+/// How many earlier routes are remembered for one of those.
+const MOST_ROUTES: usize = 4;
+
+/// How many fields of a later route are looked at.
+const MOST_FIELDS: usize = 8;
+
+/// A field and one of its alternatives.
+type Key = (String, String);
+
+/// The fields of a pattern outside of `$or`: the path of each, and its alternatives as texts.
+type Shape = Vec<(String, HashSet<String>)>;
+
+/// Each route that is never reached, by the position in which it was written, and why.
+pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut same: HashSet<String> = HashSet::new();
+    let mut broader = Broader::default();
+    let mut all: Option<&str> = None;
+    for ((index, pattern), decision) in table.patterns().zip(table.decisions()) {
+        // Requests to unlisted paths pass by routes that do not test the path, whatever these match.
+        let by_path = pattern.tests("path");
+        let shape = shape(pattern);
+        if let Some(all) = all.filter(|_| !by_path) {
+            found.push((index, format!("never reached: route `{all}`, tried before, matches every message")));
+        } else if !same.insert(canonical(&pattern.root)) {
+            found.push((index, "never reached: a route tried before has the same pattern".to_owned()));
+        } else if let Some(earlier) = broader.find(&shape, by_path) {
+            let message =
+                format!("never reached: route `{earlier}`, tried before, matches all that this one does");
+            found.push((index, message));
+        }
+        if pattern.root.is_empty() {
+            all = all.or(Some(&decision.route));
+        } else if shape.len() == pattern.root.len() {
+            broader.add(shape, by_path, &decision.route);
+        }
+    }
+    found
+}
+
+/// Routes of one or two fields, by each of their alternatives.
+#[derive(Default)]
+struct Broader<'t> {
+    routes: Vec<(Shape, bool, &'t str)>,
+    by_one: HashMap<Key, Vec<usize>>,
+    by_two: HashMap<(Key, Key), Vec<usize>>,
+}
+
+impl<'t> Broader<'t> {
+    /// Takes in a route that has no other fields than those of `shape`.
+    fn add(&mut self, shape: Shape, by_path: bool, route: &'t str) {
+        let number = self.routes.len();
+        let insert = |numbers: &mut Vec<usize>| {
+            if numbers.len() < MOST_ROUTES {
+                numbers.push(number);
+            }
+        };
+        match shape.as_slice() {
+            [(path, tests)] if tests.len() <= MOST_KEYS => {
+                for test in tests {
+                    insert(self.by_one.entry((path.clone(), test.clone())).or_default());
+                }
+            }
+            [(path, tests), (other, others)] if tests.len() * others.len() <= MOST_KEYS => {
+                for (test, with) in tests.iter().flat_map(|test| others.iter().map(move |with| (test, with)))
+                {
+                    let pair = ordered((path.clone(), test.clone()), (other.clone(), with.clone()));
+                    insert(self.by_two.entry(pair).or_default());
+                }
+            }
+            _ => return,
+        }
+        self.routes.push((shape, by_path, route));
+    }
+
+    /// The first route found that matches whatever has the fields of `shape`.
+    fn find(&self, shape: &Shape, by_path: bool) -> Option<&'t str> {
+        // The route that is looked for has all alternatives of a field, so any one leads to it.
+        let keys: Vec<Key> = shape
+            .iter()
+            .take(MOST_FIELDS)
+            .filter_map(|(path, tests)| Some((path.clone(), tests.iter().min()?.clone())))
+            .collect();
+        let implied = |number: &&usize| {
+            let Some((fields, their_path, _)) = self.routes.get(**number) else { return false };
+            let holds = |(path, tests): &(String, HashSet<String>)| {
+                shape.iter().any(|(own, alternatives)| own == path && alternatives.is_subset(tests))
+            };
+            (*their_path || !by_path) && fields.iter().all(holds)
+        };
+        let one = keys.iter().filter_map(|key| self.by_one.get(key));
+        let pairs = keys
+            .iter()
+            .enumerate()
+            .flat_map(|(at, key)| keys.iter().skip(at + 1).map(move |with| (key, with)));
+        let two = pairs.filter_map(|(key, with)| self.by_two.get(&ordered(key.clone(), with.clone())));
+        let number = one.chain(two).flatten().find(implied)?;
+        self.routes.get(*number).map(|(_, _, route)| *route)
+    }
+}
+
+fn ordered(one: Key, other: Key) -> (Key, Key) {
+    if one <= other { (one, other) } else { (other, one) }
+}
+
+fn shape(pattern: &Pattern) -> Shape {
+    let fields = pattern.root.iter().filter_map(|node| match node {
+        Node::Field(field) => Some(field),
+        Node::Or(_) => None,
+    });
+    let text = |test: &Predicate| format!("{test:?}");
+    fields.map(|Field { path, tests, .. }| (format!("{path:?}"), tests.iter().map(text).collect())).collect()
+}
+
+/// A text that equal patterns share.
+fn canonical(nodes: &Conjunction) -> String {
+    let mut parts: Vec<String> = nodes
+        .iter()
+        .map(|node| match node {
+            Node::Field(field) => {
+                let mut tests: Vec<String> = field.tests.iter().map(|test| format!("{test:?}")).collect();
+                tests.sort_unstable();
+                format!("{:?}{tests:?}", field.path)
+            }
+            Node::Or(branches) => format!("or{:?}", branches.iter().map(canonical).collect::<Vec<_>>()),
+        })
+        .collect();
+    parts.sort_unstable();
+    parts.join("&")
+}

@@ -1,0 +1,419 @@
+//! From a message's values to the guards that hold for them.
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
+
+use super::facts::Facts;
+use super::predicates::Predicates;
+use crate::json::Kind;
+use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
+use crate::table::cost::MANY;
+use crate::table::ids::{FieldId, Holding, PredicateId};
+use crate::table::lookup::affix::Affixes;
+use crate::table::lookup::blocks::Blocks;
+use crate::table::lookup::hash_order::Search;
+use crate::table::lookup::inner::Inner;
+use crate::table::lookup::interval::Intervals;
+use crate::table::message::view::Entry;
+use crate::table::work;
+
+/// For each field that has guards, how to find those that hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forward {
+    fields: Vec<Option<Box<Guards>>>,
+    /// By field.
+    asked: Vec<Asked>,
+}
+
+/// What guards a field has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// One look-up finds the one that holds.
+    Equalities,
+    /// Anything but equalities.
+    Others,
+    Both,
+}
+
+/// The guards of one field.
+#[derive(Clone, Debug, Default)]
+struct Guards {
+    /// Whether there are equalities among them, which are found elsewhere.
+    equalities: bool,
+    /// Whether there is nothing else that asks for more than presence.
+    only_equalities: bool,
+    /// Whether nothing else can hold for a string but prefixes, and what is found by one.
+    only_prefixes: bool,
+    /// Holds for every scalar.
+    present: Option<PredicateId>,
+    numeric: Intervals,
+    /// Prefixes, and wildcards and regular expressions by what they start with.
+    prefixes: Affixes,
+    /// Suffixes, and those that start with anything by what they end with.
+    suffixes: Affixes,
+    /// The same, folded.
+    folded_prefixes: Affixes,
+    folded_suffixes: Affixes,
+    /// Wildcards that start and end with a star, by what is between.
+    inner: Inner,
+    /// By case folding.
+    ignoring_case: HashMap<SmolStr, PredicateId>,
+    /// In bytes, the longest of them.
+    longest_folded: usize,
+    blocks: Blocks,
+    /// Whatever has to be tried one by one.
+    one_by_one: Vec<PredicateId>,
+    /// Those that are found by the same as many others.
+    crowded: Vec<PredicateId>,
+}
+
+/// A string by which a predicate is found, and whether finding it is enough for the predicate to hold.
+type Part = (Vec<u8>, PredicateId, bool);
+
+/// By what the guards of one field are found in texts.
+#[derive(Default)]
+struct Parts<'p> {
+    prefixes: Vec<Part>,
+    /// Backwards.
+    suffixes: Vec<Part>,
+    folded_prefixes: Vec<Part>,
+    /// Backwards.
+    folded_suffixes: Vec<Part>,
+    wildcards: Vec<(&'p Wildcard, PredicateId)>,
+    inner: Vec<(&'p [u8], PredicateId)>,
+}
+
+impl<'p> Parts<'p> {
+    /// Finds each wildcard by that literal of it which the fewest others have, where there are several.
+    fn sort_wildcards(&mut self) {
+        let mut wanted: HashMap<(Anchor, &[u8]), usize> = HashMap::new();
+        for literal in self.wildcards.iter().flat_map(|(wildcard, _)| literals(wildcard)) {
+            *wanted.entry(literal).or_default() += 1;
+        }
+        for (wildcard, id) in std::mem::take(&mut self.wildcards) {
+            let literal: Option<(Anchor, &'p [u8])> = literals(wildcard).min_by_key(|literal| {
+                (wanted.get(literal).copied(), literal.0, std::cmp::Reverse(literal.1.len()))
+            });
+            let enough = wildcard.is_affix();
+            match literal {
+                Some((Anchor::Start, text)) => self.prefixes.push((text.to_vec(), id, enough)),
+                Some((Anchor::End, text)) => self.suffixes.push((reversed(text), id, enough)),
+                Some((Anchor::Inside, text)) => self.inner.push((text, id)),
+                // It matches every string.
+                None => self.inner.push((&[], id)),
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Anchor {
+    Start,
+    End,
+    Inside,
+}
+
+/// What every text that matches has where.
+fn literals(wildcard: &Wildcard) -> impl Iterator<Item = (Anchor, &[u8])> {
+    let inside = wildcard.inside().map(|piece| (Anchor::Inside, piece));
+    let ends = [(Anchor::Start, wildcard.head()), (Anchor::End, wildcard.tail())];
+    ends.into_iter()
+        .chain(inside)
+        .filter(|(_, text)| !text.is_empty())
+        .map(|(anchor, text)| (anchor, text.as_bytes()))
+}
+
+fn reversed(text: &[u8]) -> Vec<u8> {
+    text.iter().rev().copied().collect()
+}
+
+/// Predicates that many others are found together with, so that each of them is evaluated.
+fn crowded(parts: &[&Vec<Part>], inner: &[(&[u8], PredicateId)]) -> Vec<PredicateId> {
+    let mut found = Vec::new();
+    let mut add = |mut same: Vec<(&[u8], PredicateId)>| {
+        same.sort_unstable();
+        let groups = same.chunk_by(|a, b| a.0 == b.0).filter(|group| group.len() >= MANY);
+        found.extend(groups.flatten().map(|(_, id)| *id));
+    };
+    for part in parts {
+        add(part.iter().filter(|(.., enough)| !enough).map(|(text, id, _)| (text.as_slice(), *id)).collect());
+    }
+    add(inner.to_vec());
+    found
+}
+
+/// Up to how many literals are looked for one by one.
+const FEW: usize = 8;
+
+impl Forward {
+    pub(crate) fn build(guards: &[PredicateId], predicates: &Predicates) -> Self {
+        let mut forward = Self::default();
+        let mut parts: HashMap<FieldId, Parts<'_>> = HashMap::new();
+        let mut ranges: HashMap<FieldId, Vec<PredicateId>> = HashMap::new();
+        for &id in guards {
+            let field = predicates.field(id);
+            let Some(guards) = forward.guards(field) else { continue };
+            let Some(predicate) = predicates.other(id) else {
+                guards.equalities = true;
+                continue;
+            };
+            let parts = parts.entry(field).or_default();
+            match predicate {
+                Predicate::Exists(true) => guards.present = Some(id),
+                Predicate::Prefix(text) if !text.is_empty() => {
+                    parts.prefixes.push((text.as_bytes().to_vec(), id, true));
+                }
+                Predicate::Suffix(text) if !text.is_empty() => {
+                    parts.suffixes.push((reversed(text.as_bytes()), id, true));
+                }
+                Predicate::PrefixIgnoreCase(text) if !text.folded().is_empty() => {
+                    parts.folded_prefixes.push((text.folded().as_bytes().to_vec(), id, true));
+                }
+                Predicate::SuffixIgnoreCase(text) if !text.folded().is_empty() => {
+                    parts.folded_suffixes.push((reversed(text.folded().as_bytes()), id, true));
+                }
+                Predicate::Wildcard(wildcard) => parts.wildcards.push((wildcard, id)),
+                Predicate::Regex(regex) if !regex.starts.is_empty() => {
+                    parts.prefixes.extend(regex.starts.iter().map(|start| (start.to_vec(), id, false)));
+                }
+                Predicate::Regex(regex) if !regex.ends.is_empty() => {
+                    parts.suffixes.extend(regex.ends.iter().map(|end| (reversed(end), id, false)));
+                }
+                Predicate::Numeric(_) => ranges.entry(field).or_default().push(id),
+                Predicate::EqualsIgnoreCase(folded) => {
+                    let folded = folded.folded();
+                    guards.longest_folded = guards.longest_folded.max(folded.len());
+                    // Two spellings of one string are two predicates: the second is tried by itself.
+                    if guards.ignoring_case.contains_key(&folded) {
+                        guards.one_by_one.push(id);
+                    } else {
+                        guards.ignoring_case.insert(folded, id);
+                    }
+                }
+                Predicate::Cidr(block) => {
+                    if !guards.blocks.insert(*block, id) {
+                        guards.one_by_one.push(id);
+                    }
+                }
+                _ => guards.one_by_one.push(id),
+            }
+        }
+        for (guards, field) in forward.fields.iter_mut().zip(0..) {
+            let Some(guards) = guards else { continue };
+            let mut parts = parts.remove(&field).unwrap_or_default();
+            parts.sort_wildcards();
+            let Parts { prefixes, suffixes, folded_prefixes, folded_suffixes, inner, .. } = parts;
+            guards.crowded = crowded(&[&prefixes, &suffixes], &inner);
+            guards.prefixes = Affixes::build(prefixes);
+            guards.suffixes = Affixes::build(suffixes);
+            guards.folded_prefixes = Affixes::build(folded_prefixes);
+            guards.folded_suffixes = Affixes::build(folded_suffixes);
+            let ids: Vec<PredicateId> = inner.iter().map(|(_, id)| *id).collect();
+            // A few are found faster one by one.
+            match Inner::build(inner).filter(|_| ids.len() > FEW) {
+                Some(inner) => guards.inner = inner,
+                None => guards.one_by_one.extend(ids),
+            }
+            let ranges = ranges.remove(&field).unwrap_or_default();
+            guards.numeric =
+                Intervals::build(ranges.into_iter().filter_map(|id| match predicates.other(id) {
+                    Some(Predicate::Numeric(range)) => Some((range, id)),
+                    _ => None,
+                }));
+            let for_strings = !guards.suffixes.is_empty()
+                || !guards.folded_prefixes.is_empty()
+                || !guards.folded_suffixes.is_empty()
+                || !guards.inner.is_empty()
+                || !guards.ignoring_case.is_empty()
+                || !guards.blocks.is_empty()
+                || !guards.one_by_one.is_empty();
+            guards.only_equalities = guards.numeric.is_empty() && guards.prefixes.is_empty() && !for_strings;
+            guards.only_prefixes = guards.present.is_none() && !for_strings;
+        }
+        let asked = |guards: &Option<Box<Guards>>| {
+            let Some(guards) = guards else { return Asked::Nothing };
+            match (guards.equalities, !guards.only_equalities || guards.present.is_some()) {
+                (false, false) => Asked::Nothing,
+                (true, false) => Asked::Equalities,
+                (false, true) => Asked::Others,
+                (true, true) => Asked::Both,
+            }
+        };
+        forward.asked = forward.fields.iter().map(asked).collect();
+        forward
+    }
+
+    fn guards(&mut self, field: FieldId) -> Option<&mut Guards> {
+        let index = field as usize;
+        if index >= self.fields.len() {
+            self.fields.resize_with(index + 1, || None);
+        }
+        self.fields.get_mut(index).map(|guards| &mut **guards.get_or_insert_default())
+    }
+
+    /// Sets handles, by predicate.
+    pub(crate) fn set_handles(&mut self, predicates: &Predicates) {
+        let handle = |id| predicates.handle(id);
+        for guards in self.fields.iter_mut().flatten() {
+            let Guards { prefixes, suffixes, folded_prefixes, folded_suffixes, inner, blocks, .. } =
+                &mut **guards;
+            for affixes in [prefixes, suffixes, folded_prefixes, folded_suffixes] {
+                affixes.set_handles(handle);
+            }
+            inner.set_handles(handle);
+            blocks.set_handles(handle);
+        }
+    }
+
+    /// By field, guards that take time each: those that are tried one by one for a string, and ranges of which many can
+    /// hold one number.
+    pub(crate) fn tried(&self) -> impl Iterator<Item = (FieldId, &'static str, Vec<PredicateId>)> {
+        let fields = (0..).zip(&self.fields).filter_map(|(field, guards)| Some((field, guards.as_deref()?)));
+        fields.flat_map(|(field, guards)| {
+            let overlapping =
+                if guards.numeric.depth() < MANY { Vec::new() } else { guards.numeric.ids().collect() };
+            let tried = guards.one_by_one.iter().chain(&guards.crowded).copied().collect();
+            [(field, "a string", tried), (field, "a number", overlapping)]
+        })
+    }
+
+    /// Finds out which guards hold: then those are known.
+    pub(crate) fn find(&self, facts: &mut Facts<'_, '_>) {
+        let Facts { view, predicates, known, known_in, .. } = facts;
+        let has_elements = view.elements.len() > 1;
+        // What a look-up finds comes from memory while the others go on.
+        let mut searches: SmallVec<[(Entry<'_>, Search); 4]> = SmallVec::new();
+        let asked = |field| self.asked.get(field as usize).copied().unwrap_or_default();
+        view.visit(
+            |field| asked(field) != Asked::Nothing,
+            |entry| {
+                let asked = asked(entry.field);
+                if asked != Asked::Others
+                    && let Some(search) = predicates.begin(&entry)
+                {
+                    searches.push((entry, search));
+                }
+                if asked != Asked::Equalities
+                    && let Some(Some(guards)) = self.fields.get(entry.field as usize)
+                {
+                    let before = known.len();
+                    guards.find(&entry, predicates, known);
+                    for id in known.iter().skip(before) {
+                        predicates.prefetch(*id);
+                        if has_elements {
+                            known_in.push((*id, entry.element));
+                        }
+                    }
+                }
+            },
+        );
+        for (entry, search) in &searches {
+            let Some(id) = predicates.end(entry, *search) else { continue };
+            known.push(id);
+            if has_elements {
+                known_in.push((id, entry.element));
+            }
+        }
+        if known.len() > 1 {
+            known.sort_unstable();
+            known.dedup();
+            known_in.sort_unstable();
+        }
+    }
+}
+
+impl Guards {
+    #[inline]
+    fn find(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Holding) {
+        if self.only_prefixes && entry.kind == Kind::String {
+            work::step(1);
+            self.begins(entry.text, predicates, out);
+        } else if entry.is_scalar() {
+            self.find_any(entry, predicates, out);
+        }
+    }
+
+    /// Those that are found by what a text begins with.
+    #[inline]
+    fn begins(&self, text: &str, predicates: &Predicates, out: &mut Holding) {
+        self.prefixes.prefixes(text.as_bytes(), |id, enough| {
+            candidate(id, enough, predicates, out, || predicates.goes_on(id, text));
+        });
+    }
+
+    #[inline(never)]
+    fn find_any(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Holding) {
+        work::step(1 + self.one_by_one.len());
+        if let Some(present) = self.present {
+            out.push(present);
+        }
+        if self.only_equalities {
+            return;
+        }
+        if entry.kind == Kind::Number {
+            self.numeric.find(entry.text, out);
+            // What is tried one by one asks for the number itself.
+            if self.one_by_one.is_empty() {
+                return;
+            }
+        }
+        let Some(seen) = entry.seen() else { return };
+        let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(&seen));
+        for id in &self.one_by_one {
+            if holds(*id) {
+                out.push(*id);
+            }
+        }
+        match &seen {
+            Seen::String(text) => {
+                self.begins(text, predicates, out);
+                let bytes = text.as_bytes();
+                let mut found = |id, enough| candidate(id, enough, predicates, out, || holds(id));
+                self.suffixes.suffixes(bytes, &mut found);
+                self.inner.find(bytes, |id| found(id, false));
+                if let Some(longest) = self.folded_prefixes.longest() {
+                    let start: String = text.chars().take(longest).map(fold).collect();
+                    self.folded_prefixes.prefixes(start.as_bytes(), &mut found);
+                }
+                if let Some(longest) = self.folded_suffixes.longest() {
+                    let end: Vec<char> = text.chars().rev().take(longest).map(fold).collect();
+                    let end: String = end.into_iter().rev().collect();
+                    self.folded_suffixes.suffixes(end.as_bytes(), &mut found);
+                }
+                // A folding can be a third of the length of what it stands for, or the other way round.
+                if !self.ignoring_case.is_empty() && text.len() <= 3 * self.longest_folded {
+                    let folded: String = text.chars().map(fold).collect();
+                    out.extend(self.ignoring_case.get(folded.as_str()).copied());
+                }
+                if !self.blocks.is_empty()
+                    && let Some(address) = parse_address(text)
+                {
+                    self.blocks.find(address, |id| out.push(id));
+                }
+            }
+            Seen::Null | Seen::Bool(_) | Seen::Number(_) => {}
+        }
+    }
+}
+
+/// Adds a guard that was found by a part of a text, if that is enough or it holds: wildcards and regular expressions are
+/// found by a part of them only.
+#[inline]
+fn candidate(
+    id: PredicateId,
+    enough: bool,
+    predicates: &Predicates,
+    out: &mut Holding,
+    holds: impl FnOnce() -> bool,
+) {
+    work::step(1);
+    if !enough {
+        predicates.prefetch(id);
+    }
+    if enough || holds() {
+        out.push(id);
+    }
+}

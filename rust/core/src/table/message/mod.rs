@@ -1,0 +1,7 @@
+//! One message as patterns see it: read, checked against its dialect, and its values numbered by field.
+
+pub(crate) mod fields;
+pub(crate) mod layout;
+pub(crate) mod read;
+pub(crate) mod view;
+pub(crate) mod workspace;

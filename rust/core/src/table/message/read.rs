@@ -1,0 +1,428 @@
+//! One message on its way to a decision: read, checked against its dialect, and laid open for patterns.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::layout::{DialectLayout, attribute};
+use super::view::{Entries, Entry, View};
+use super::workspace::{Document, Workspace};
+use crate::auth::Identity;
+use crate::dialect::{Attribute, Dialect, Kind as MessageKind, OWN_HEADERS, Source, Type};
+use crate::json::{self, Kind, Options, PathTrie};
+use crate::pattern::Seen;
+use crate::table::ids::FieldId;
+use crate::text::near::near;
+
+/// How long an id may be, in characters.
+pub(crate) const MAX_ID: usize = 128;
+
+/// The longest deadline: a day, in milliseconds.
+pub(crate) const MAX_DEADLINE_MS: u64 = 86_400_000;
+
+/// Header fields whose values no explanation shows.
+const SECRETS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
+
+/// A header field: its name in lower case, and one value.
+pub type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// Everything about a message that a decision may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The wire format of `body`.
+    pub dialect: Dialect,
+    /// What the message asks for, where its path says it. A native envelope says it itself.
+    pub kind: Option<MessageKind>,
+    /// HTTP method.
+    pub method: &'a str,
+    /// Path without query.
+    pub path: &'a str,
+    /// Header fields in wire order.
+    pub headers: &'a [Header<'a>],
+    /// The client's address.
+    pub client: Option<&'a str>,
+    /// What the caller proved to be.
+    pub identity: Option<&'a Identity>,
+    /// The JSON document; `None` where there is none, or where it is not to be read.
+    pub body: Option<&'a [u8]>,
+}
+
+/// What a message says of itself, besides what patterns look at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The message's id, where its body has one.
+    pub id: Option<String>,
+    /// What it asks for.
+    pub kind: Option<MessageKind>,
+    /// The model it names.
+    pub model: Option<String>,
+    /// The tenant it names.
+    pub tenant: Option<String>,
+    /// The task it names.
+    pub task: Option<String>,
+    /// Whether it wants its reply streamed.
+    pub stream: bool,
+    /// Urgency from 0 to 9, where it is said.
+    pub priority: Option<u8>,
+    /// How long the caller waits, in milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+/// Why a message cannot be routed at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageError {
+    /// Its body is not acceptable JSON.
+    Json(json::InvalidDocument),
+    /// Its body or headers are no message of its dialect.
+    Envelope {
+        /// The attribute at fault, as the dialect calls it.
+        field: String,
+        /// Where in the body; `None` where the fault is elsewhere.
+        offset: Option<usize>,
+        /// What is wrong and what is allowed.
+        message: String,
+        /// The message's own id, where it has a valid one.
+        id: Option<String>,
+    },
+    /// It contradicts what its caller proved to be.
+    IdentityConflict {
+        /// The attribute at fault, as the dialect calls it.
+        field: String,
+    },
+}
+
+impl MessageError {
+    /// The same, with the message's id.
+    fn with_id(self, envelope: &Envelope) -> Self {
+        match self {
+            Self::Envelope { field, offset, message, .. } => {
+                Self::Envelope { field, offset, message, id: envelope.id.clone() }
+            }
+            other => other,
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Json(invalid) => invalid.error.code(),
+            Self::Envelope { .. } => "invalid_envelope",
+            Self::IdentityConflict { .. } => "identity_conflict",
+        }
+    }
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(invalid) => invalid.fmt(f),
+            Self::Envelope { message, .. } => f.write_str(message),
+            Self::IdentityConflict { field } => {
+                write!(
+                    f,
+                    "`{field}` is not what this caller's key stands for: leave it out, or use another key"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for MessageError {}
+
+/// Reads a message and lays it open to `decide`.
+pub(crate) fn open<'a, T>(
+    message: &Message<'a>,
+    layout: &'a DialectLayout,
+    options: Options,
+    workspace: &'a mut Workspace,
+    decide: impl FnOnce(Envelope, &View<'_>) -> T,
+) -> Result<T, MessageError> {
+    let mut envelope = Envelope { kind: message.kind, ..Envelope::default() };
+    let mut entries = Entries::new();
+    let (document, chains) = match message.body {
+        Some(body) => workspace.read(body, &layout.trie, options).map_err(MessageError::Json)?,
+        None => workspace.nothing(),
+    };
+    if message.body.is_some() {
+        body_entries(message, &document, layout, &mut entries, &mut envelope)?;
+    }
+    header_entries(message, layout, &mut entries, &mut envelope).map_err(|fault| fault.with_id(&envelope))?;
+    for (field, text) in [
+        (layout.path, Some(message.path)),
+        (layout.method, Some(message.method)),
+        (layout.dialect, Some(message.dialect.name())),
+        (layout.client, message.client),
+    ] {
+        entries.extend(field.zip(text).map(|(field, text)| Entry::text(field, text)));
+    }
+    if let Some(kind) = message.kind {
+        entries.push(Entry::text(Attribute::Kind as FieldId, kind.name()));
+    }
+    if let Some(identity) = message.identity {
+        identify(identity, message.dialect, layout, options, &mut entries)?;
+        envelope.tenant = identity.tenant.clone().or(envelope.tenant);
+    }
+    Ok(decide(envelope, &View::new(document.without_leaves(), &entries, chains)))
+}
+
+fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageError {
+    MessageError::Envelope {
+        field: name.to_owned(),
+        offset,
+        message: format!("`{name}` must be {}", attribute.type_of().describe()),
+        id: None,
+    }
+}
+
+/// The entries of the body, each attribute checked against its type.
+fn body_entries<'a>(
+    message: &Message<'a>,
+    document: &Document<'a>,
+    layout: &DialectLayout,
+    entries: &mut Entries<'a>,
+    envelope: &mut Envelope,
+) -> Result<(), MessageError> {
+    let dialect = message.dialect;
+    if !document.is_object() {
+        if dialect == Dialect::Json || (dialect == Dialect::OpenAi && message.kind.is_none()) {
+            let whole = document.leaves.iter().filter(|leaf| layout.is_whole_body(leaf.field));
+            entries.extend(whole.map(|leaf| document.entry(leaf)));
+            return Ok(());
+        }
+        let what = if dialect == Dialect::Envelope { "an envelope" } else { "a request of this API" };
+        return Err(MessageError::Envelope {
+            field: String::new(),
+            offset: Some(0),
+            message: format!("{what} is a JSON object, this body is something else"),
+            id: None,
+        });
+    }
+    let mut given = [false; Attribute::ALL.len()];
+    let mut fault = None;
+    for leaf in document.leaves {
+        let entry = document.entry(leaf);
+        let Some((attribute, inner)) = attribute(entry.field) else {
+            entries.push(entry);
+            continue;
+        };
+        let again = given.get(attribute as usize).copied().unwrap_or_default();
+        if entry.kind == Kind::Null && !again && inner.is_none() && !attribute.required() {
+            continue;
+        }
+        // After a fault only the id still matters: the error carries it.
+        if (fault.is_none() || attribute == Attribute::Id)
+            && !accepts(attribute, inner, &entry, again, envelope)
+        {
+            let quote = usize::from(entry.kind == Kind::String);
+            let name = carried_as(attribute, dialect);
+            let name = inner.map_or(name.to_owned(), |inner| format!("{name}.{inner}"));
+            fault = fault.or_else(|| Some(wrong(attribute, &name, Some(leaf.span().start - quote))));
+        }
+        if inner.is_none()
+            && let Some(given) = given.get_mut(attribute as usize)
+        {
+            *given = true;
+        }
+        if fault.is_none() {
+            entries.push(entry);
+        }
+    }
+    if let Some(fault) = fault {
+        return Err(fault.with_id(envelope));
+    }
+    let missing = |attribute: &Attribute| {
+        attribute.required() && !given.get(*attribute as usize).copied().unwrap_or_default()
+    };
+    match Attribute::ALL.into_iter().find(missing).filter(|_| dialect == Dialect::Envelope) {
+        None => Ok(()),
+        Some(attribute) => Err(MessageError::Envelope {
+            field: attribute.name().to_owned(),
+            offset: None,
+            message: format!(
+                "`{}` is missing: every envelope has {}",
+                attribute.name(),
+                attribute.type_of().describe()
+            ),
+            id: envelope.id.clone(),
+        }),
+    }
+}
+
+/// Whether a value may stand at an attribute, and what the envelope learns from it. `inner` is the field of a context
+/// reference; `again` is true from an attribute's second value on, which only an array can give it.
+fn accepts(
+    attribute: Attribute,
+    inner: Option<&str>,
+    entry: &Entry<'_>,
+    again: bool,
+    envelope: &mut Envelope,
+) -> bool {
+    let seen = entry.seen();
+    if inner.is_some() {
+        return matches!(seen, Some(Seen::String(_) | Seen::Null));
+    }
+    match (attribute.type_of(), seen) {
+        (Type::Any, _) => true,
+        (Type::References, None) => again == (entry.kind == Kind::Object),
+        _ if again => false,
+        (Type::Id, Some(Seen::String(text))) => {
+            envelope.id = Some(text.into_owned()).filter(|id| (1..=MAX_ID).contains(&id.chars().count()));
+            envelope.id.is_some()
+        }
+        (Type::Kind, Some(Seen::String(text))) => {
+            envelope.kind = MessageKind::parse(&text);
+            envelope.kind.is_some()
+        }
+        (Type::String, Some(Seen::String(text))) => {
+            match attribute {
+                Attribute::Model => envelope.model = Some(text.into_owned()),
+                Attribute::Tenant => envelope.tenant = Some(text.into_owned()),
+                Attribute::Task => envelope.task = Some(text.into_owned()),
+                _ => {}
+            }
+            true
+        }
+        (Type::Priority, Some(Seen::Number(number))) => {
+            envelope.priority = number.to_u64().and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 9);
+            envelope.priority.is_some()
+        }
+        (Type::Milliseconds, Some(Seen::Number(number))) => {
+            envelope.deadline_ms = number.to_u64().filter(|n| (1..=MAX_DEADLINE_MS).contains(n));
+            envelope.deadline_ms.is_some()
+        }
+        (Type::Object, None) => entry.kind == Kind::Object,
+        (Type::Boolean, Some(Seen::Bool(value))) => {
+            envelope.stream = value;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The entries that come from header fields: those that patterns name, and attributes that the dialect carries there.
+fn header_entries<'a>(
+    message: &Message<'a>,
+    layout: &DialectLayout,
+    entries: &mut Entries<'a>,
+    envelope: &mut Envelope,
+) -> Result<(), MessageError> {
+    let mut given = [false; Attribute::ALL.len()];
+    for (name, value) in message.headers {
+        if let Some(field) = layout.headers.get(&**name) {
+            let secret = SECRETS.contains(&&**name);
+            entries.push(Entry { secret, ..Entry::text(*field, value) });
+        }
+        let Some(&(_, attribute)) = layout.carriers.iter().find(|(carrier, _)| carrier == name) else {
+            if name.starts_with(OWN_HEADERS) {
+                check_own(name, message.dialect)?;
+            }
+            continue;
+        };
+        if let Some(given) = given.get_mut(attribute as usize)
+            && std::mem::replace(given, true)
+        {
+            return Err(MessageError::Envelope {
+                field: name.to_string(),
+                offset: None,
+                message: format!("header `{name}` is given twice: send it once"),
+                id: None,
+            });
+        }
+        let mut entry = Entry::text(attribute as FieldId, value);
+        if attribute.type_of() != Type::String {
+            // Only numbers are carried so, and only in plain decimal digits.
+            let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+            if !digits {
+                return Err(wrong(attribute, name, None));
+            }
+            entry.kind = Kind::Number;
+        }
+        if !accepts(attribute, None, &entry, false, envelope) {
+            return Err(wrong(attribute, name, None));
+        }
+        entries.push(entry);
+    }
+    Ok(())
+}
+
+/// Refuses a field that is named like those that carry attributes, where it carries none: what somebody meant to say
+/// with it must not go unheard. Plain JSON has no attributes that it could be about.
+fn check_own(name: &str, dialect: Dialect) -> Result<(), MessageError> {
+    const LENGTH: usize = 80;
+    let known = || Attribute::headers(Dialect::OpenAi);
+    let meant = known().find(|(carrier, _)| *carrier == name).map(|(_, attribute)| attribute);
+    let shown: String = name.chars().take(LENGTH).collect();
+    let message = match (dialect, meant) {
+        // Beside an envelope it is what one Waypost tells the next; the envelope's own deadline is the one that counts.
+        (Dialect::Json, _) | (Dialect::Envelope, Some(Attribute::DeadlineMs)) => return Ok(()),
+        (_, Some(attribute)) => format!(
+            "header `{shown}` says nothing beside an envelope: say it in the envelope, as `{}`",
+            attribute.name()
+        ),
+        (Dialect::Envelope, None) => {
+            format!("there is no header `{shown}`: what there is to say is said in the envelope")
+        }
+        (_, None) => {
+            let names: Vec<&str> = known().map(|(carrier, _)| carrier).collect();
+            let hint = near(name, names.iter().copied());
+            let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            let dot = if hint.is_empty() { "." } else { "" };
+            format!("there is no header `{shown}`{hint}{dot} Headers: {}", names.join(", "))
+        }
+    };
+    Err(MessageError::Envelope { field: shown, offset: None, message, id: None })
+}
+
+/// What a dialect calls an attribute.
+fn carried_as(attribute: Attribute, dialect: Dialect) -> &'static str {
+    match attribute.source(dialect) {
+        Source::Body(name) | Source::Header(name) => name,
+        Source::Absent => attribute.name(),
+    }
+}
+
+/// Puts an identity in the place of what the message says of its caller, which must not contradict it.
+fn identify<'a>(
+    identity: &'a Identity,
+    dialect: Dialect,
+    layout: &DialectLayout,
+    options: Options,
+    entries: &mut Entries<'a>,
+) -> Result<(), MessageError> {
+    let conflict = |field: String| Err(MessageError::IdentityConflict { field });
+    for (attribute, proved) in [(Attribute::Tenant, &identity.tenant), (Attribute::Agent, &identity.agent)] {
+        let Some(proved) = proved else { continue };
+        let field = attribute as FieldId;
+        let same = |entry: &Entry<'_>| matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved);
+        if entries.iter().any(|entry| entry.field == field && !same(entry)) {
+            return conflict(carried_as(attribute, dialect).to_owned());
+        }
+        entries.retain(|entry| entry.field != field);
+        entries.push(Entry::text(field, proved.as_str()));
+    }
+    if identity.labels.is_empty() {
+        return Ok(());
+    }
+    if let Some(labels) = entries.iter().find(|entry| entry.field == Attribute::Labels as FieldId) {
+        let mut trie = PathTrie::new();
+        for (number, (name, _)) in (0..).zip(&identity.labels) {
+            trie.insert(&[name], number);
+        }
+        let mut workspace = Workspace::default();
+        let raw = labels.text.as_bytes();
+        let (document, _) = workspace.read(raw, &trie, options).map_err(MessageError::Json)?;
+        for entry in document.leaves.iter().map(|leaf| document.entry(leaf)) {
+            let Some((name, proved)) = identity.labels.get(entry.field as usize) else { continue };
+            if !matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved) {
+                return conflict(format!("{}.{name}", carried_as(Attribute::Labels, dialect)));
+            }
+        }
+    }
+    for (name, proved) in &identity.labels {
+        if let Some(field) = layout.label(name) {
+            entries.retain(|entry| entry.field != field);
+            entries.push(Entry::text(field, proved.as_str()));
+        }
+    }
+    Ok(())
+}
