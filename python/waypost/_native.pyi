@@ -37,6 +37,7 @@ __all__ = [
     "Plan",
     "Recorder",
     "Registry",
+    "Reply",
     "RequestReader",
     "ResponseEnd",
     "ResponseHead",
@@ -163,8 +164,32 @@ class Decision:
     @property
     def fallback(self) -> tuple[str, ...]:
         """Clusters to try, in order, when `cluster` fails."""
+    @property
+    def action(self) -> Literal["forward", "reply"]:
+        """What the route does: forward its messages to clusters, or reply by itself."""
+    @property
+    def reply(self) -> Reply | None:
+        """The route's own answer; `None` unless `action` is `reply`."""
+    @property
+    def mirror(self) -> tuple[str, int] | None:
+        """The cluster that gets copies of the route's messages, and the share of them in per cent."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
+
+@final
+class Reply:
+    """A route's own answer."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Header fields in wire order, names in lower case."""
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def error(self) -> str | None:
+        """The code of an error: the answer has its status, and its shape in the client's dialect. Otherwise `None`."""
 
 @final
 class Verdict:
@@ -213,7 +238,8 @@ class RouteTable:
         *,
         depth: int = 128,
     ) -> Self:
-        """Compile routes: mappings with `name`, and optionally `match`, `to`, `fallback`, `precedence`.
+        """Compile routes: mappings with `name`, and optionally `match`, `to`, `fallback`, `reply` (`status`, `headers`,
+        `body`, `error`), `mirror` (`to`, `share`), `precedence`.
 
         Raises `ConfigError` with every problem at once.
         """
@@ -293,6 +319,11 @@ class Cluster:
     def idle_timeout(self) -> float: ...
     @property
     def total_timeout(self) -> float: ...
+    @property
+    def stream_idle_timeout(self) -> float: ...
+    @property
+    def stream_total_timeout(self) -> float:
+        """Infinite: a stream may flow as long as it likes."""
     @property
     def hedged(self) -> bool:
         """A slow attempt may get a second one beside it."""
@@ -378,6 +409,33 @@ class Plan:
     @property
     def idempotent(self) -> bool:
         """May be sent again after it may have reached an endpoint."""
+    @property
+    def action(self) -> Literal["forward", "translate", "reply"]:
+        """What the message gets. `translate`: an endpoint that it may go to speaks another dialect."""
+    @property
+    def mirror(self) -> str | None:
+        """The cluster that gets a copy of the message; `None`: no cluster does."""
+    @property
+    def direct(self) -> bool:
+        """The message is only forwarded, and its exchange has no deadline but its cluster's."""
+    def child(
+        self,
+        cluster: str,
+        purpose: Literal["mirror", "step"],
+        *,
+        body: bytes | None = None,
+        dialect: _Dialect = "openai",
+        kind: Literal["query", "context", "model", "tool", "event"] = "model",
+        stream: bool = False,
+    ) -> Plan:
+        """The message of an internal call to one cluster, for this message.
+
+        The child has the identity, trace, id and priority of this message, and what is left of its deadline. Without
+        `body` it repeats the request; with one it is a POST to the default path of `dialect`. Its record shows
+        `purpose`. `ValueError`: the cluster cannot have such a message.
+        """
+    def depart(self) -> tuple[Endpoint | Step, bytes | None]:
+        """`begin`, and the whole request for the first attempt; `None` where something else is to be done first."""
     def begin(self) -> Endpoint | Step:
         """Begin the exchange: the endpoint for its first attempt, or what else there is to do.
 
@@ -386,16 +444,22 @@ class Plan:
         """
     def resume(self) -> Endpoint | Step:
         """A `pause` is over."""
-    def expired(self) -> Endpoint | Step:
+    def wait_expired(self) -> Endpoint | Step:
         """The time of a `wait` is over."""
-    def called(self, turn: Turn) -> Endpoint | Step:
-        """A `wait` is over: this is what came of it."""
+    def take_turn(self, turn: Turn) -> Endpoint | Step:
+        """A `wait` is over, with this result."""
+    def time_left(self) -> float:
+        """Seconds that the exchange may still take, by the message's deadline and its cluster's total timeout."""
+    def stream_time_left(self) -> float:
+        """The same once a response has begun that is a stream; infinite: as long as it flows."""
+    def message_time_left(self) -> float:
+        """Seconds that the exchange may still take, by the message's deadline alone; infinite without one."""
     def turns(self) -> list[Turn]:
         """Who waits no longer for the clusters of this message: to be asked when room may have come about."""
     def reader(self, number: int) -> ResponseReader:
         """The reader of the response to an attempt. It also keeps account of how well the endpoint answers."""
-    def refused(self, number: int, head: ResponseHead, replayable: bool) -> Endpoint | Step:
-        """A response has begun that is `ResponseHead.refused`.
+    def retryable_response(self, number: int, head: ResponseHead, replayable: bool) -> Endpoint | Step:
+        """A response has begun that is `ResponseHead.retryable`.
 
         `pause` (maybe for no time): another attempt is made then, and this response kept. `respond`: this is the
         answer. `stay`: another attempt is under way. `replayable`: all of the request's bytes are still there.
@@ -414,8 +478,8 @@ class Plan:
         """Seconds from the beginning of the only attempt until a second one is worth it; `None`: never."""
     def hedge(self) -> Endpoint | None:
         """The endpoint for a second attempt beside the one under way, or `None`. The one that answers first counts."""
-    def end(self, whole: bool = False) -> None:
-        """The exchange is over: nothing of it is counted any more.
+    def close(self, whole: bool = False) -> None:
+        """The exchange is over: its clusters count nothing of it from here on.
 
         `whole`: the client has all of a response that has not ended.
         """
@@ -431,11 +495,11 @@ class Plan:
         """Its length in bytes."""
     def attach(self, body: bytes) -> None:
         """Keep the body of a message that was planned without."""
-    def forget(self) -> None:
-        """Let go of the body: no other attempt will be made."""
-    def received(self, count: int) -> None:
-        """So many bytes more of a body that comes piece by piece were taken."""
-    def finished(
+    def drop_body(self) -> None:
+        """Drop the body: no other attempt will be made."""
+    def count_received(self, count: int) -> None:
+        """Record `count` more body bytes received, of a body that comes piece by piece."""
+    def record(
         self,
         bytes_out: int,
         why: str = "ok",
@@ -470,21 +534,17 @@ class Plan:
         """The same in parts: status, header fields, body, trailer fields, and whether the endpoint's connection may
         carry another request.
         """
-    def request(self, endpoint: Endpoint, remaining_ms: int | None = None) -> bytes:
+    def request(self, endpoint: Endpoint) -> bytes:
         """The whole request for one attempt: `head`, and the body that is kept."""
-    @property
-    def forwards(self) -> bool:
-        """No endpoint needs the message translated."""
     def own_fields(self, endpoint: Endpoint | None, attempts: int) -> list[tuple[bytes, bytes]]:
         """The fields that every routed response carries: `endpoint` answered, or was tried last."""
     def translated(self, endpoint: Endpoint) -> bool:
         """Whether the message must be translated for this endpoint: its dialect is not the cluster's."""
-    def head(self, endpoint: Endpoint, body_length: int | None, *, remaining_ms: int | None = None) -> bytes:
+    def head(self, endpoint: Endpoint, body_length: int | None) -> bytes:
         """The request head for one attempt, through the empty line (RFC 9112, section 3).
 
         `body_length` in bytes; `None` means chunked. 0 for a request whose head announced no body (a GET) writes
-        neither field.
-        `remaining_ms` is what is left of the deadline, sent on as `x-waypost-deadline-ms`.
+        neither field. The head tells what is left of the message's deadline, as `x-waypost-deadline-ms`.
         """
 
 @final
@@ -651,6 +711,8 @@ class Recorder:
         """A worker is gone, and what it said of itself with it."""
     def gauges(self, *, client_connections: int, upstream_idle: int, buffered: int) -> None:
         """Set this worker's gauges."""
+    def mirror_dropped(self) -> None:
+        """A mirror was not sent: too many are under way, or its message's body streams past."""
     def client_connected(self) -> None:
         """A client has connected."""
     def upstream_connected(self) -> None:
@@ -671,7 +733,7 @@ class Recorder:
         """The lines that wait, and how many they are. Each is a JSON object of at most 4096 bytes, its end included."""
     def lines_written(self, written: int, dropped: int) -> None:
         """So many lines were written, or could not be."""
-    def refused(
+    def record_rejection(
         self,
         code: str | None,
         status: int,
@@ -702,14 +764,21 @@ class RequestReader:
         """`client` is the client's address."""
 
     def feed(
-        self, snapshot: Snapshot, data: bytes, decide: bool = True
-    ) -> tuple[Plan, int, bool, bytes] | tuple[Intake, bytes, bytes] | Literal[False] | None:
+        self, snapshot: Snapshot, data: bytes, room: int
+    ) -> (
+        tuple[Plan, int, bytes, Endpoint | Step | None, bytes | None]
+        | tuple[Intake, bytes, bytes]
+        | Literal[False]
+        | None
+    ):
         """Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
 
-        `None`: the head is not complete. `False`: the request is not plain, or `Snapshot.accept` would refuse it;
-        nothing of its bytes was kept. Else what `Snapshot.accept` gives, as much of the body as came, and what came
-        behind it. Where all of a body that is to be read whole is there, and acceptable, the plan instead, unless
-        `decide` is false: with the length of the body, and what the plan's `forwards` says.
+        - `None`: the head is not complete.
+        - `False`: the request is not plain, or `Snapshot.accept` would reject it; nothing of its bytes was kept.
+        - An intake, as much of its body as came, and the bytes behind it: the message is not decided.
+        - A plan, the length of its body, the bytes behind it: all of a body that is to be read whole is there, takes
+          no more than `room` bytes, and was decided. Where the plan is `Plan.direct` it has departed, and what
+          `Plan.depart` says follows; else `None` twice.
 
         Raises `WaypostError` with `dialect` and `message_id`, as soon as it is seen, where no parser should go on:
         `bad_framing`, `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
@@ -725,9 +794,12 @@ class ResponseHead:
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Names in lower case, wire order. `content-length` is kept where it frames the body."""
     @property
-    def refused(self) -> bool:
-        """Another attempt may do better, or the endpoint has failed with it: `Plan.refused` says. False where the
-        reader was not a plan's."""
+    def retryable(self) -> bool:
+        """Another attempt may do better, or the endpoint has failed with it: `Plan.retryable_response` tells. False
+        where the reader was not a plan's."""
+    @property
+    def stream(self) -> bool:
+        """The response is a stream of events (`text/event-stream`), which may be silent for long."""
     def fields(self, plan: Plan, endpoint: Endpoint, attempts: int) -> list[tuple[bytes, bytes]]:
         """`headers` as a client gets them: without fields that are Waypost's, then `Plan.own_fields`."""
     def relay(

@@ -26,7 +26,7 @@ class Written:
 
     def add(self, *ids: str) -> None:
         for each in ids:
-            self.recorder.refused("no_route", 404, id=each, method="GET", target=b"/x?secret")
+            self.recorder.record_rejection("no_route", 404, id=each, method="GET", target=b"/x?secret")
 
     def lines(self, result: str) -> int:
         start = f'waypost_access_log_lines_total{{result="{result}"}} '

@@ -23,6 +23,7 @@ FLOORS = (
     ("sink",),
     ("upstream", "dialects"),
     ("exchange",),
+    ("answers",),
     ("table", "access_log", "workers"),
     ("gateway",),
     ("entry",),

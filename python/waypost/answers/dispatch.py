@@ -23,9 +23,7 @@ class Dispatcher:
     def __init__(self, recorder: Recorder) -> None:
         self._mirrors = Mirrors(recorder)
 
-    def begin(
-        self, carrier: Carrier, settings: UpstreamSettings, plan: Plan, upload: Upload | None = None
-    ) -> None:
+    def begin(self, carrier: Carrier, settings: UpstreamSettings, plan: Plan, upload: Upload | None = None) -> None:
         """Do what the decision says. The response, an error too, goes to the carrier's sink.
 
         `settings` come from the configuration that the message was decided by; `upload` brings a body that was not read

@@ -28,9 +28,7 @@ class Mirrors:
         self._recorder = recorder
         self._under_way = 0
 
-    def begin(
-        self, runtime: Runtime, settings: UpstreamSettings, plan: Plan, cluster: str, *, streamed: bool
-    ) -> None:
+    def begin(self, runtime: Runtime, settings: UpstreamSettings, plan: Plan, cluster: str, *, streamed: bool) -> None:
         """Send a copy of the message of `plan` to `cluster` soon, unless too many are under way.
 
         `streamed`: the message's body streams past, so there is nothing to copy.

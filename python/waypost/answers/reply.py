@@ -36,7 +36,7 @@ class Reply:
             error = WaypostError(why, f"route `{plan.decision.route}` answers with this error")
             status, headers, body = render_error(plan.dialect, error, plan.id)
         sink = carrier.sink
-        plan.close(0 if plan.method == "HEAD" else len(body), why, status=status, attempts=0)
+        plan.record(0 if plan.method == "HEAD" else len(body), why, status=status, attempts=0)
         sink.start(status, headers + plan.own_fields(None, 0))
         if body:
             sink.data(body)

@@ -17,7 +17,7 @@ what msgspec has no word for:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
@@ -269,6 +269,9 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which messages, and where they go."""
+
+    one_of: ClassVar = ("to", "reply")
+    """A route has one of these keys."""
 
     name: Annotated[RouteName, Meta(description="Unique. Sent with every response as x-waypost-route.")]
     match: Annotated[

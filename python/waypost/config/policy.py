@@ -38,7 +38,17 @@ class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connect: Annotated[Duration, Meta(description="Until a connection stands, TLS included.")] = 2.0
     first_byte: Annotated[Duration, Meta(description="From the request until the response begins.")] = 120.0
     idle: Annotated[Duration, Meta(description="Between two pieces of a response.")] = 60.0
-    total: Annotated[Duration, Meta(description="From the first attempt until the response ends.")] = 600.0
+    total: Annotated[
+        Duration,
+        Meta(description="From the first attempt until the response ends; until it begins, where it is a stream."),
+    ] = 600.0
+    stream_idle: Annotated[
+        Duration, Meta(description="Between two pieces of a stream (a `text/event-stream` response).")
+    ] = 300.0
+    stream_total: Annotated[
+        Duration | None,
+        Meta(description="From the first attempt until a stream ends. Without it, a stream flows as long as it likes."),
+    ] = None
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

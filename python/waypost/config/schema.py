@@ -80,7 +80,12 @@ class _Writer:
             "properties": properties,
         }
         required = [field.encode_name for field in info.fields if field.required]
-        return {**out, "required": required} if required else out
+        if required:
+            out["required"] = required
+        one_of: tuple[str, ...] = getattr(info.cls, "one_of", ())
+        if one_of:
+            out["anyOf"] = [{"required": [name]} for name in one_of]
+        return out
 
     def type(self, info: inspect.Type) -> dict[str, Any]:
         extra: dict[str, Any] = {}

@@ -198,7 +198,7 @@ class _Request:
             return
         scope = self._scope
         client = scope.get("client")
-        self._gateway.recorder.refused(
+        self._gateway.recorder.record_rejection(
             code,
             status,
             intake=self._intake,

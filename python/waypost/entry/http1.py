@@ -37,7 +37,7 @@ from waypost.loop.descriptors import Descriptors
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost._native import Intake, Plan
+    from waypost._native import Intake
     from waypost.exchange.runtime import Runtime
     from waypost.gateway import Gateway, Generation
 
@@ -146,7 +146,9 @@ class Http1(StrictHttp1):
     def connection_lost(self, exc: Exception | None) -> None:
         self._sink.close()
         if self._intake is not None:
-            self.gateway.recorder.refused(None, 0, intake=self._intake, id=self._intake.id, bytes_in=self._body_came())
+            self.gateway.recorder.record_rejection(
+                None, 0, intake=self._intake, id=self._intake.id, bytes_in=self._body_came()
+            )
         self._forget()
         self._surplus = b""
         super().connection_lost(exc)
@@ -210,8 +212,9 @@ class Http1(StrictHttp1):
 
     def _offer(self, data: bytes) -> None:
         generation, fast = self.gateway.generation, self._fast
+        room = min(self.gateway.budget.room(generation.buffered_limit), generation.body_limit) if fast else -1
         try:
-            found = self._reader.feed(generation.snapshot, data, fast)
+            found = self._reader.feed(generation.snapshot, data, room)
         except WaypostError as error:
             self._forget()
             self.refuse(error)
@@ -224,10 +227,13 @@ class Http1(StrictHttp1):
                 self._raw += data
                 self._expect(_HEAD_TIME)
             return
-        if len(found) == 3 and isinstance(found[0], Plan):
-            plan, size, surplus = found
-            raw = data if self._state == "boundary" else self._take_raw()
-            self._planned(generation, plan, size, surplus, raw)
+        if len(found) == 5:
+            plan, size, surplus, step, request = found
+            self.gateway.budget.hold(size)
+            if self._state != "boundary":
+                self._raw.clear()
+            self._leave_boundary(surplus)
+            self._sink.begin(generation, plan, size, departure=None if step is None else (step, request))
             return
         intake, body, surplus = found
         length = intake.length
@@ -244,41 +250,36 @@ class Http1(StrictHttp1):
         self._raw.clear()
         return raw
 
-    def _planned(
-        self, generation: Generation, plan: Plan, size: int, surplus: bytes, raw: bytes
-    ) -> None:
-        """A message that was decided, with a body of `size` bytes: `raw` is its bytes, those behind it included."""
-        if size > generation.body_limit or not self.gateway.budget.take(size, generation.buffered_limit):
-            self._give_to_uvicorn(raw)  # the ASGI path rejects the message, or can wait
-            return
+    def _leave_boundary(self, surplus: bytes) -> None:
+        """A message is carried from here on; `surplus` came behind it."""
         self._state = "exchange"
+        self._body_remaining = 0
         sink = self._sink
         sink.deadline = math.inf  # it stays on the wheel
         if surplus:
             self._keep(surplus)
         if self._stopping:
             sink.closing = not surplus
-        sink.begin(generation, plan, size)
 
     def _whole_message(self, generation: Generation, intake: Intake, body: bytes, surplus: bytes, raw: bytes) -> None:
-        """A message of which everything is here, not decided yet."""
-        if len(body) > generation.body_limit and intake.buffered:
-            self._give_to_uvicorn(raw)
+        """A message of which everything is here, not decided yet: `raw` is all of its bytes and `surplus`."""
+        size = len(body)
+        if (intake.buffered and size > generation.body_limit) or not self.gateway.budget.take(
+            size, generation.buffered_limit
+        ):
+            self._give_to_uvicorn(raw)  # the ASGI path rejects the message, or can wait
             return
         try:
             plan = intake.plan(body if intake.buffered else None)
         except WaypostError as error:
-            self._state = "exchange"
-            self._body_remaining = 0
-            if surplus:
-                self._keep(surplus)
-            if self._stopping:
-                self._sink.closing = not surplus
-            self._sink.refuse(intake, error, len(body))
+            self.gateway.budget.give(size)
+            self._leave_boundary(surplus)
+            self._sink.refuse(intake, error, size)
             return
         if not intake.buffered:
             plan.attach(body)
-        self._planned(generation, plan, len(body), surplus, raw)
+        self._leave_boundary(surplus)
+        self._sink.begin(generation, plan, size)
 
     def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
         if intake.buffered:
@@ -495,7 +496,9 @@ class Http1(StrictHttp1):
             self.runtime.wheel.schedule(self._sink, now + _STUCK)
 
     def refused(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
-        self.gateway.recorder.refused(error.code, status, id=request_id, client=self._address(), bytes_out=size)
+        self.gateway.recorder.record_rejection(
+            error.code, status, id=request_id, client=self._address(), bytes_out=size
+        )
 
     def _address(self) -> str | None:
         return None if self.client is None else self.client[0]

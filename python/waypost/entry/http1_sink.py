@@ -14,7 +14,7 @@ from waypost.loop.wheel import Timed
 if TYPE_CHECKING:
     import asyncio
 
-    from waypost._native import Endpoint, Intake, Plan, ResponseHead
+    from waypost._native import Endpoint, Intake, Plan, ResponseHead, Step
     from waypost.errors import WaypostError
     from waypost.exchange.exchange import Exchange
     from waypost.exchange.runtime import Runtime
@@ -76,12 +76,25 @@ class Http1Sink(Timed):
         """The exchange of the message under way, made if it had none."""
         return self._direct.take_exchange()
 
-    def begin(self, generation: Generation, plan: Plan, size: int, upload: Upload | None = None) -> None:
-        """Carry a message. `size` bytes of the budget go back once its body is not needed any more."""
+    def begin(
+        self,
+        generation: Generation,
+        plan: Plan,
+        size: int,
+        upload: Upload | None = None,
+        departure: tuple[Endpoint | Step, bytes | None] | None = None,
+    ) -> None:
+        """Carry a message. `size` bytes go back to the budget once its body is not needed any more.
+
+        `departure`: the plan has departed (`Plan.depart`), and said this.
+        """
         self._plan = plan
         self._size = size
         self.sent = 0
-        self._protocol.gateway.dispatcher.begin(self._direct, generation.settings, plan, upload)
+        if departure is None:
+            self._protocol.gateway.dispatcher.begin(self._direct, generation.settings, plan, upload)
+        else:
+            self._direct.send(generation.settings, plan, *departure)
 
     def fail(self, error: WaypostError) -> bool:
         """End the message under way with `error`. False: there is none."""
@@ -95,7 +108,7 @@ class Http1Sink(Timed):
         self._intake = intake
         status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
         headers.append((b"x-request-id", intake.id.encode("ascii", "replace")))
-        self._protocol.gateway.recorder.refused(
+        self._protocol.gateway.recorder.record_rejection(
             error.code, status, intake=intake, id=error.message_id or intake.id, bytes_in=received, bytes_out=len(body)
         )
         self.start(status, headers)

@@ -150,7 +150,7 @@ class Http2(ZttpH2Protocol):
         """Instead of the application, for a request with too many header fields."""
         error = WaypostError("header_too_large", f"there are more than {_MAX_FIELDS} header fields")
         status, headers, body = render_error("json", error, "")
-        self._gateway.recorder.refused(
+        self._gateway.recorder.record_rejection(
             error.code, status, client=self._address(), method=scope["method"], bytes_out=len(body)
         )
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -197,7 +197,7 @@ class Http2(ZttpH2Protocol):
 
     def _refused(self) -> None:
         """What cannot be read as a request is answered by a frame: there is no status."""
-        self._gateway.recorder.refused("bad_framing", 0, client=self._address())
+        self._gateway.recorder.record_rejection("bad_framing", 0, client=self._address())
 
     def _address(self) -> str | None:
         return None if self.client is None else self.client[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Protocol, cast
 
-from waypost._native import Endpoint, Plan
+from waypost._native import Endpoint, Plan, Step
 from waypost.exchange.exchange import Exchange
 from waypost.exchange.runtime import Runtime
 from waypost.exchange.translator import Translator
@@ -38,8 +38,8 @@ class DirectSink(Sink, Protocol):
         """The message that was answered is over."""
 
 
-_Pending = tuple[UpstreamSettings, Plan, Endpoint, Connection, float]
-"""A message that waits for its response, and when its request was sent (event-loop time, seconds)."""
+_Pending = tuple[UpstreamSettings, Plan, Endpoint, Connection]
+"""A message that waits for its response."""
 
 
 class Direct(Timed):
@@ -64,28 +64,31 @@ class Direct(Timed):
         translator: Translator | None = None,
     ) -> None:
         """Send the message to the clusters of its plan, as `Carrier.begin` says."""
-        runtime = self.runtime
-        step = plan.begin()
-        if isinstance(step, Endpoint) and upload is None and translator is None and plan.deadline_ms is None:
-            dial = settings.dial(step)
-            now = runtime.loop.time()
-            connection = None if dial.hedged else runtime.pool.take(dial.key, now)
-            if connection is not None and connection.transport is not None:
-                try:
-                    data = plan.request(step)
-                except Exception:  # noqa: BLE001 - the exchange finds the same fault, and reports it
-                    runtime.pool.give(connection)
-                else:
-                    self._pending = (settings, plan, step, connection, now)
-                    connection.attempt = self
-                    self.deadline = deadline = now + dial.first_read_timeout
-                    if deadline <= self.inspected_at:
-                        runtime.wheel.schedule(self, deadline)
-                    connection.transport.write(data)
-                    return
+        if upload is None and translator is None and plan.direct:
+            step, request = plan.depart()
+            self.send(settings, plan, step, request)
+            return
         self.exchange = exchange = Exchange(
-            runtime, settings, plan, self.sink, self, upload=upload, translator=translator
+            self.runtime, settings, plan, self.sink, self, upload=upload, translator=translator
         )
+        exchange.begin(plan.begin())
+
+    def send(self, settings: UpstreamSettings, plan: Plan, step: Endpoint | Step, request: bytes | None) -> None:
+        """Go on with a message whose plan has departed: `step` and `request` are what `Plan.depart` said."""
+        runtime = self.runtime
+        if request is not None:
+            dial = settings.dial(cast(Endpoint, step))
+            now = runtime.loop.time()
+            connection = runtime.pool.take(dial.key, now)
+            if connection is not None and connection.transport is not None:
+                self._pending = (settings, plan, cast(Endpoint, step), connection)
+                connection.attempt = self
+                self.deadline = deadline = now + dial.first_read_timeout
+                if deadline <= self.inspected_at:
+                    runtime.wheel.schedule(self, deadline)
+                connection.transport.write(request)
+                return
+        self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, self)
         exchange.begin(step)
 
     def forget(self) -> None:
@@ -116,9 +119,9 @@ class Direct(Timed):
         """The exchange of the message under way, made now if it had none; `None` where no message is under way."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            settings, plan, endpoint, connection, began = pending
+            settings, plan, endpoint, connection = pending
             self.exchange = exchange = Exchange(self.runtime, settings, plan, self.sink, self)
-            exchange.take_up(endpoint, connection, began)
+            exchange.take_up(endpoint, connection)
         return self.exchange
 
     # Timed.
@@ -134,7 +137,7 @@ class Direct(Timed):
         pending = self._pending
         if pending is None:
             return
-        _, plan, endpoint, connection, _ = pending
+        _, plan, endpoint, connection = pending
         self._pending = None  # from here on, nothing that the client does concerns this message
         try:
             reusable = self.sink.answer(plan, endpoint, data)

@@ -51,11 +51,10 @@ class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
     __slots__ = (
-        "_began",
-        "_deadline",
         "_head",
         "_hedge",
         "_held",
+        "_idle",
         "_incoming",
         "_out",
         "_paused",
@@ -63,11 +62,13 @@ class Exchange:
         "_resume_at",
         "_settings",
         "_sink",
+        "_streams",
         "_ticket",
         "_timer",
         "_translator",
         "_tried",
         "_until",
+        "_until_deadline",
         "_upload",
         "attempt",
         "attempts",
@@ -117,9 +118,10 @@ class Exchange:
         self._upload = upload
         self._translator = translator
         self._phase: _Phase = "connect"
-        self._began = 0.0
-        self._deadline = math.inf  # the message's own
-        self._until = math.inf  # the deadline or the cluster's total timeout, whichever comes first
+        self._until = math.inf  # when all of it has to be over: the course says so
+        self._until_deadline = False  # the message's own deadline says so
+        self._streams = False  # the response is a stream of events
+        self._idle = 0.0  # seconds that may pass between two pieces of the response
         self._resume_at = 0.0  # when a pause ends
         self._paused = False
         self._ticket: QueueTicket | None = None  # what it waits by
@@ -133,23 +135,18 @@ class Exchange:
 
     def begin(self, step: Endpoint | Step) -> None:
         """Make the first attempt, or wait for room: `step` is what `Plan.begin` said."""
-        self._began = self.runtime.loop.time()
-        deadline_ms = self.plan.deadline_ms
-        if deadline_ms is not None:
-            self._deadline = self._began + deadline_ms / 1000
         self._go(step)
 
-    def take_up(self, endpoint: Endpoint, connection: Connection, began: float) -> None:
+    def take_up(self, endpoint: Endpoint, connection: Connection) -> None:
         """Go on with a first attempt that was made without an exchange. Its timer runs.
 
-        `connection` was kept from another message, and was given the whole request when the loop's time was `began`.
+        `connection` comes from the pool, and was given the whole request.
         """
-        self._began = began
         attempt = self.attempt = self.attempt_at(endpoint)
         attempt.take_up(connection)
         self.endpoint = endpoint
         self.request_sent = True
-        self._until = began + attempt.dial.total_timeout
+        self._bound(self.plan.time_left())
         self._phase = "wait"
 
     def write(self, chunk: bytes) -> bool:
@@ -160,7 +157,7 @@ class Exchange:
         if self.done or self._upload is None:
             return True
         try:
-            self.plan.received(len(chunk))
+            self.plan.count_received(len(chunk))
             return self._upload.take(chunk, self._connection())
         except WaypostError as error:
             self.fail(error)
@@ -193,7 +190,7 @@ class Exchange:
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.resume()
             if self._phase == "deliver":
-                self._expect(self.attempt.dial.idle_timeout)
+                self._expect(self._idle)
 
     def cancel(self) -> None:
         """The client left: close the upstream connection now. The sink hears nothing more."""
@@ -211,7 +208,7 @@ class Exchange:
     def take_turn(self, turn: Turn) -> None:
         """The wait is over."""
         self._ticket = None
-        self._go(self.plan.called(turn))
+        self._go(self.plan.take_turn(turn))
 
     def _go(self, step: Endpoint | Step, *, fresh: bool = False, error: UpstreamError | None = None) -> None:
         """What the course says is next. `error` is what the last attempt failed with."""
@@ -246,8 +243,7 @@ class Exchange:
             attempt = self.attempt = self.attempt_at(endpoint)
             dial = attempt.dial
             self.endpoint = endpoint
-            until = self._began + dial.total_timeout
-            self._until = until if until < self._deadline else self._deadline  # noqa: FURB136 - half of min
+            self._bound(self.plan.time_left())
             self.request_sent = False
             self._head = None
         except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
@@ -294,12 +290,9 @@ class Exchange:
     def _send_request(self, attempt: Attempt, connection: Connection, now: float) -> None:
         plan = self.plan
         endpoint = attempt.endpoint
-        remaining = None
-        if self._deadline != math.inf:
-            remaining = max(1, int((self._deadline - now) * 1000))
         upload = self._upload
         if upload is not None:
-            head = plan.head(endpoint, upload.length, remaining_ms=remaining)
+            head = plan.head(endpoint, upload.length)
             attempt.sent = True
             self._phase = "send"
             connection.write(head)
@@ -311,10 +304,7 @@ class Exchange:
                 self.request_resumed()
             return
         body = None if self._translator is None else self._translator.request(endpoint)
-        if body is None:
-            data = plan.request(endpoint, remaining)
-        else:
-            data = plan.head(endpoint, len(body), remaining_ms=remaining) + body
+        data = plan.request(endpoint) if body is None else plan.head(endpoint, len(body)) + body
         attempt.sent = self.request_sent = True
         if attempt is self.attempt:
             self._phase = "wait"
@@ -398,8 +388,8 @@ class Exchange:
         if hedge is not None and hedge.attempt is not None and not hedge.settle(attempt, head):
             self._failed(attempt)
             return
-        if head.refused and self._out is None:
-            step = self.plan.refused(attempt.number, head, self._replayable)
+        if head.retryable and self._out is None:
+            step = self.plan.retryable_response(attempt.number, head, self._replayable)
             if isinstance(step, Step) and step.kind == "pause":
                 self._phase = "discard"
                 self._incoming = HeldResponse(attempt.endpoint, head)
@@ -419,7 +409,7 @@ class Exchange:
 
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
         """All of a response, at once: `response_head`, `response_data` and `response_end`."""
-        if head.refused and self._hedge is not None and self._hedge.attempt is not None:
+        if head.retryable and self._hedge is not None and self._hedge.attempt is not None:
             self._held = HeldResponse.whole(attempt.endpoint, head, body, end.trailers)
         self.response_head(attempt, head)
         if body and self.attempt is attempt:
@@ -431,7 +421,7 @@ class Exchange:
         """A piece of the body. May raise `UpstreamError`, as the sink may."""
         if self._phase == "deliver":
             if not self._paused:
-                self._expect(attempt.dial.idle_timeout)
+                self._expect(self._idle)
         elif self._phase == "discard":
             if self._incoming is not None and not self._incoming.take(chunk):
                 self._set_incoming(attempt, None)
@@ -456,15 +446,22 @@ class Exchange:
     def _begin_response(self, endpoint: Endpoint, head: ResponseHead) -> None:
         plan = self.plan
         self._phase = "deliver"
-        plan.forget()
+        plan.drop_body()
         self._held = None
         self.endpoint = endpoint
         out: Sink = self._sink
         if self._translator is not None:
             out = self._translator.response(out, endpoint, self._complete)
         self._out = out
+        dial = self._settings.dial(endpoint)
+        self._idle = dial.idle_timeout
+        if head.stream:
+            # Only its own limits end a stream that flows.
+            self._idle = dial.stream_idle_timeout
+            self._streams = True
+            self._bound(plan.stream_time_left())
         if not self._paused:
-            self._expect(endpoint.cluster.idle_timeout)
+            self._expect(self._idle)
         out.forward(head, plan, endpoint, self.attempts)
         self.runtime.waiting_room.notify(self.plan)
 
@@ -518,7 +515,7 @@ class Exchange:
         if self.done:
             return
         if self._phase == "queue":
-            step = self.plan.expired()
+            step = self.plan.wait_expired()
             if isinstance(step, Endpoint) or step.kind != "stay":  # else its turn is on the way
                 self._leave_line()
                 self._go(step)
@@ -541,12 +538,19 @@ class Exchange:
         self.attempt_failed(attempt, failure, error)
 
     def _out_of_time(self, attempt: Attempt) -> None:
-        if self._deadline <= self._until:
+        if self._until_deadline:
             ms = self.plan.deadline_ms
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
             self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only to be counted
-            self.fail(failures.timed_out(attempt.endpoint, "no whole response", attempt.dial.total_timeout))
+            dial = attempt.dial
+            total = dial.stream_total_timeout if self._streams else dial.total_timeout
+            self.fail(failures.timed_out(attempt.endpoint, "no whole response", total))
+
+    def _bound(self, seconds: float) -> None:
+        """All of the exchange has to be over within `seconds`, as the course says."""
+        self._until = self.runtime.loop.time() + seconds
+        self._until_deadline = self.plan.message_time_left() <= seconds
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within `seconds`, and all of it before the deadline."""
@@ -581,7 +585,7 @@ class Exchange:
         """Answer with `error` in the client's dialect."""
         plan = self.plan
         status, headers, body = render_error(plan.dialect, error, plan.id)
-        plan.finished(len(body), error.code, status=status, endpoint=self.endpoint, attempts=self.attempts)
+        plan.record(len(body), error.code, status=status, endpoint=self.endpoint, attempts=self.attempts)
         self._close()
         sink = self._sink
         sink.start(status, headers + self.plan.own_fields(self.endpoint, self.attempts))
@@ -590,13 +594,13 @@ class Exchange:
 
     def _record(self, why: str, error: str | None = None) -> None:
         """Count and log the message, which ends now."""
-        self.plan.finished(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
+        self.plan.record(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
 
     def _close(self, *, whole: bool = False) -> None:
         """It is over. `whole`: the client has all of a response that has not ended."""
         self.done = True
         self._timer.deadline = math.inf
-        self.plan.end(whole)
+        self.plan.close(whole)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()

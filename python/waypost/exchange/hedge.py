@@ -57,8 +57,8 @@ class Hedge(Timed):
     def settle(self, attempt: Attempt, head: ResponseHead) -> bool:
         """The response of one of two attempts begins: whether that one goes on."""
         exchange = self._exchange
-        if head.refused:
-            exchange.plan.refused(attempt.number, head, True)
+        if head.retryable:
+            exchange.plan.retryable_response(attempt.number, head, True)
             self.drop(attempt)
             return False
         other = self.attempt if attempt is exchange.attempt else exchange.attempt

@@ -30,6 +30,14 @@ class Budget:
         self.held += size
         return True
 
+    def room(self, limit: int) -> int:
+        """How many more bytes may be held without waiting; negative where others wait already."""
+        return -1 if self._line else limit - self.held
+
+    def hold(self, size: int) -> None:
+        """Hold `size` more bytes, for which `room` said there is room."""
+        self.held += size
+
     async def wait(self, size: int, limit: int, wheel: Wheel) -> bool:
         """Hold `size` more bytes as soon as there is room. False: there was none within `PATIENCE`."""
         loop = asyncio.get_running_loop()

@@ -17,7 +17,8 @@ class DialSettings:
     """How one endpoint is reached, and how long each step may take, in seconds."""
 
     __slots__ = (
-        "connect_timeout", "first_byte_timeout", "first_read_timeout", "hedged", "idle_timeout", "key", "total_timeout",
+        "connect_timeout", "first_byte_timeout", "first_read_timeout", "hedged", "idle_timeout", "key",
+        "stream_idle_timeout", "stream_total_timeout", "total_timeout",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls], proxies: Mapping[tuple[str, str], Proxy]) -> None:
@@ -29,6 +30,8 @@ class DialSettings:
         self.first_byte_timeout = cluster.first_byte_timeout
         self.idle_timeout = cluster.idle_timeout
         self.total_timeout = cluster.total_timeout
+        self.stream_idle_timeout = cluster.stream_idle_timeout
+        self.stream_total_timeout = cluster.stream_total_timeout
         self.hedged = cluster.hedged
         self.first_read_timeout = min(self.first_byte_timeout, self.total_timeout)
         """For the first byte of the response to a request that is sent at once."""

@@ -14,6 +14,10 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    pub(crate) fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { bytes: self.bytes.clone_ref(py), start: self.start, length: self.length }
+    }
+
     pub(crate) fn of<'a>(&'a self, py: Python<'a>) -> &'a [u8] {
         self.bytes.as_bytes(py).get(self.start..self.start + self.length).unwrap_or_default()
     }

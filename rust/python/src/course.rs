@@ -173,6 +173,21 @@ impl Exchange {
         told.unwrap_or(false)
     }
 
+    /// How long it may still take, as the message and its cluster say.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.change(|course, now| course.time_left(now)).flatten()
+    }
+
+    /// The same once its response has begun and is a stream.
+    pub(crate) fn stream_time_left(&self) -> Option<Duration> {
+        self.change(|course, now| course.stream_time_left(now)).flatten()
+    }
+
+    /// How long it may still take, as the message alone says.
+    pub(crate) fn message_time_left(&self) -> Option<Duration> {
+        self.change(|course, now| course.message_time_left(now)).flatten()
+    }
+
     /// How long it waited in queues.
     pub(crate) fn waited(&self) -> Duration {
         self.course().as_ref().map_or(Duration::ZERO, |course| course.waited(clock::now()))

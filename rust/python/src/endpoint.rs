@@ -57,6 +57,18 @@ impl Cluster {
         self.policy.timeout.total.as_secs_f64()
     }
 
+    /// Between two reads of a stream.
+    #[getter]
+    fn stream_idle_timeout(&self) -> f64 {
+        self.policy.timeout.stream_idle.as_secs_f64()
+    }
+
+    /// Infinite: a stream may flow as long as it likes.
+    #[getter]
+    fn stream_total_timeout(&self) -> f64 {
+        self.policy.timeout.stream_total.map_or(f64::INFINITY, |length| length.as_secs_f64())
+    }
+
     /// A slow attempt may get a second one beside it.
     #[getter]
     fn hedged(&self) -> bool {
@@ -103,6 +115,11 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether a slow attempt may get a second one beside it.
+    pub(crate) fn is_hedged(&self, py: Python<'_>) -> bool {
+        self.cluster.bind(py).get().policy.hedge.is_some()
+    }
+
     pub(crate) fn of(
         py: Python<'_>,
         cluster: Py<Cluster>,

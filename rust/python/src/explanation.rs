@@ -1,8 +1,12 @@
 //! Decisions and explanations.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use waypost_core::table;
+
+use crate::http1::list;
 
 /// What a route does with a message.
 #[pyclass(frozen, module = "waypost._native")]
@@ -16,12 +20,54 @@ pub(crate) struct Decision {
     /// Clusters to try, in order, when `cluster` fails.
     #[pyo3(get)]
     fallback: Py<PyTuple>,
+    action: table::Action,
+    mirror: Option<table::Mirror>,
 }
 
 impl Decision {
     pub(crate) fn of(py: Python<'_>, decision: &table::Decision) -> PyResult<Py<Self>> {
         let fallback = PyTuple::new(py, &decision.fallback)?.unbind();
-        Py::new(py, Self { route: decision.route.clone(), cluster: decision.cluster.clone(), fallback })
+        Py::new(
+            py,
+            Self {
+                route: decision.route.clone(),
+                cluster: decision.cluster.clone(),
+                fallback,
+                action: decision.action.clone(),
+                mirror: decision.mirror.clone(),
+            },
+        )
+    }
+}
+
+/// A route's own answer.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct Reply {
+    inner: Arc<table::Reply>,
+}
+
+#[pymethods]
+impl Reply {
+    #[getter]
+    fn status(&self) -> u16 {
+        self.inner.status
+    }
+
+    /// Header fields in wire order, names in lower case.
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list(py, self.inner.fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    }
+
+    #[getter]
+    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.body)
+    }
+
+    /// The code of an error: the answer has its status, and its shape in the client's dialect.
+    #[getter]
+    fn error(&self) -> Option<&str> {
+        self.inner.error.as_deref()
     }
 }
 
@@ -32,7 +78,30 @@ impl Decision {
         let other = other.get();
         Ok(self.route == other.route
             && self.cluster == other.cluster
+            && self.action == other.action
+            && self.mirror == other.mirror
             && self.fallback.bind(py).eq(&other.fallback)?)
+    }
+
+    /// What the route does: forward its messages to clusters, or reply by itself.
+    #[getter]
+    fn action(&self) -> &'static str {
+        self.action.name()
+    }
+
+    /// The route's own answer; `None` unless `action` is `reply`.
+    #[getter]
+    fn reply(&self) -> Option<Reply> {
+        match &self.action {
+            table::Action::Reply(reply) => Some(Reply { inner: Arc::clone(reply) }),
+            table::Action::Forward => None,
+        }
+    }
+
+    /// The cluster that gets copies of the route's messages, and the share of them in per cent.
+    #[getter]
+    fn mirror(&self) -> Option<(&str, u8)> {
+        self.mirror.as_ref().map(|mirror| (mirror.to.as_str(), mirror.share))
     }
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {

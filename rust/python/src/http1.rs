@@ -29,14 +29,14 @@ pub(crate) struct ResponseHead {
     pub(crate) head: http1::ResponseHead,
     /// When it was there.
     pub(crate) since: Instant,
-    /// Another attempt may do better, or the endpoint has failed with it: `Plan.refused` says.
+    /// Another attempt may do better, or the endpoint has failed with it: `Plan.retryable_response` tells.
     #[pyo3(get)]
-    refused: bool,
+    retryable: bool,
 }
 
 impl ResponseHead {
     pub(crate) fn new(head: http1::ResponseHead, retryable: bool) -> Self {
-        Self { head, since: Instant::now(), refused: retryable }
+        Self { head, since: Instant::now(), retryable }
     }
 }
 
@@ -45,6 +45,12 @@ impl ResponseHead {
     #[getter]
     fn status(&self) -> u16 {
         self.head.status
+    }
+
+    /// The response is a stream of events (`text/event-stream`), which may be silent for long.
+    #[getter]
+    fn stream(&self) -> bool {
+        self.head.is_event_stream()
     }
 
     /// Names in lower case, wire order.

@@ -40,7 +40,7 @@ mod _native {
     #[pymodule_export]
     use crate::endpoint::{Cluster, Endpoint};
     #[pymodule_export]
-    use crate::explanation::{Decision, Explanation, Verdict};
+    use crate::explanation::{Decision, Explanation, Reply, Verdict};
     #[pymodule_export]
     use crate::http1::{ResponseEnd, ResponseHead, ResponseReader, encode_chunk};
     #[pymodule_export]

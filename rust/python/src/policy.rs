@@ -117,6 +117,8 @@ fn read_timeout(keys: &Keys<'_>) -> PyResult<Timeout> {
     keys.seconds("first_byte", &mut out.first_byte)?;
     keys.seconds("idle", &mut out.idle)?;
     keys.seconds("total", &mut out.total)?;
+    keys.seconds("stream_idle", &mut out.stream_idle)?;
+    out.stream_total = keys.get("stream_total")?.as_ref().map(duration).transpose()?;
     Ok(out)
 }
 
@@ -273,8 +275,11 @@ pub(crate) fn view<'py>(py: Python<'py>, policy: &Policy) -> PyResult<Bound<'py,
         ("first_byte", timeout.first_byte),
         ("idle", timeout.idle),
         ("total", timeout.total),
+        ("stream_idle", timeout.stream_idle),
     ];
-    out.set_item("timeout", mapping(py, [], times)?)?;
+    let times = mapping(py, [], times)?;
+    times.set_item("stream_total", timeout.stream_total.map(|length| length.as_secs_f64()))?;
+    out.set_item("timeout", times)?;
     let numbers = [
         ("attempts", retry.attempts),
         ("budget", retry.budget_percent),

@@ -92,6 +92,11 @@ impl Recorder {
         self.inner.metrics.add(Total::ClientConnections, 1);
     }
 
+    /// A mirror was not sent: too many are under way, or its message's body streams past.
+    fn mirror_dropped(&self) {
+        self.inner.metrics.add(Total::MirrorsDropped, 1);
+    }
+
     /// A connection to an endpoint was made.
     fn upstream_connected(&self) {
         self.inner.metrics.add(Total::UpstreamConnections, 1);
@@ -151,7 +156,7 @@ impl Recorder {
     /// A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client left.
     #[pyo3(signature = (code, status, *, intake = None, id = "", client = None, method = "", target = None, bytes_in = 0, bytes_out = 0))]
     #[allow(clippy::too_many_arguments)] // All that may be known of it.
-    fn refused(
+    fn record_rejection(
         &self,
         py: Python<'_>,
         code: Option<&str>,

@@ -32,13 +32,13 @@ impl RequestReader {
     }
 
     /// Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
-    #[pyo3(signature = (snapshot, data, decide = true))]
+    #[pyo3(signature = (snapshot, data, room))]
     fn feed<'py>(
         &self,
         py: Python<'py>,
         snapshot: &Bound<'py, Snapshot>,
         data: &Bound<'py, PyBytes>,
-        decide: bool,
+        room: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let since = Instant::now();
         let shared = snapshot.get().shared();
@@ -56,16 +56,18 @@ impl RequestReader {
                 let length = intake.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
                 let start = bytes.len() - surplus.len();
                 let (body, surplus) = surplus.split_at_checked(length).unwrap_or((surplus, &[]));
-                if decide
+                if i64::try_from(length).is_ok_and(|length| length <= room)
                     && intake.buffered
                     && body.len() == length
                     && let Ok(plan) = shared.snapshot.plan(&intake, Some(body))
                 {
                     let surplus = PyBytes::new(py, surplus);
-                    let forwards = shared.snapshot.forwards(&intake, &plan);
                     let held = Held { start, length, bytes: data.clone().unbind() };
                     let plan = Plan::new(Arc::clone(shared), intake, since, plan, Some(held));
-                    return Ok((plan, length, forwards, surplus).into_pyobject(py)?.into_any());
+                    let departure = plan.is_direct().then(|| plan.depart(py)).transpose()?;
+                    let (step, request) =
+                        departure.map_or((None, None), |(step, request)| (Some(step), request));
+                    return Ok((plan, length, surplus, step, request).into_pyobject(py)?.into_any());
                 }
                 let intake = Intake::of(Arc::clone(shared), intake, since);
                 let found = (intake, PyBytes::new(py, body), PyBytes::new(py, surplus));

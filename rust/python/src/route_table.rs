@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyMapping};
 use waypost_core::json::{DuplicateKeys, Options};
-use waypost_core::pattern::{Problem, Step, Value};
-use waypost_core::table::{self, RouteSpec};
+use waypost_core::pattern::{Problem, Step};
+use waypost_core::table::{self, Mirror, Reply, RouteSpec};
 
 use crate::errors;
 use crate::explanation::{Decision, Explanation};
@@ -57,16 +57,13 @@ pub(crate) fn read_routes(
             problems.push(Problem { path: at(path), message: message.to_owned() });
         };
         let key = |name: &str| vec![Step::Key(name.to_owned())];
-        let mut spec = RouteSpec {
-            name: String::new(),
-            pattern: Value::Map(Vec::new()),
-            to: None,
-            fallback: Vec::new(),
-            precedence: 0,
-        };
+        let mut spec = RouteSpec::default();
         let route = route?;
         let Ok(route) = route.cast::<PyMapping>() else {
-            problem(Vec::new(), "a route is a mapping with a name, and match, to, fallback, precedence");
+            problem(
+                Vec::new(),
+                "a route is a mapping with a name, and match, to, fallback, reply, mirror, precedence",
+            );
             out.push(spec);
             continue;
         };
@@ -96,9 +93,18 @@ pub(crate) fn read_routes(
                     Ok(precedence) => spec.precedence = precedence,
                     Err(_) => problem(key("precedence"), "`precedence` is a whole number"),
                 },
+                "reply" => match read_reply(&object) {
+                    Ok(reply) => spec.reply = reply,
+                    Err(_) => problem(key("reply"), "`reply` is a mapping with status, headers, body, error"),
+                },
+                "mirror" => match read_mirror(&object) {
+                    Ok(mirror) => spec.mirror = mirror,
+                    Err(_) => problem(key("mirror"), "`mirror` is a mapping with to, and share in per cent"),
+                },
                 other => {
-                    let message =
-                        format!("unknown key `{other}`; allowed: name, match, to, fallback, precedence");
+                    let message = format!(
+                        "unknown key `{other}`; allowed: name, match, to, fallback, reply, mirror, precedence"
+                    );
                     problem(key(other), &message);
                 }
             }
@@ -112,6 +118,29 @@ pub(crate) fn read_routes(
         out.push(spec);
     }
     Ok(out)
+}
+
+/// A route's own answer, as `Config.to_native` gives it; each key may be left out.
+fn read_reply(object: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Reply>>> {
+    if object.is_none() {
+        return Ok(None);
+    }
+    let reply = object.cast::<PyMapping>()?;
+    let given = |key: &str| reply.get_item(key).ok().filter(|value| !value.is_none());
+    let fields = given("headers").map_or_else(|| Ok(Vec::new()), |fields| fields.extract())?;
+    let body = given("body").map_or_else(|| Ok(Vec::new()), |body| body.extract::<Vec<u8>>())?;
+    let status = given("status").map_or(Ok(200), |status| status.extract())?;
+    let error = given("error").map(|error| error.extract()).transpose()?;
+    Ok(Some(Arc::new(Reply { status, fields, body, error })))
+}
+
+fn read_mirror(object: &Bound<'_, PyAny>) -> PyResult<Option<Mirror>> {
+    if object.is_none() {
+        return Ok(None);
+    }
+    let mirror = object.cast::<PyMapping>()?;
+    let share = mirror.get_item("share").ok().map_or(Ok(100), |share| share.extract())?;
+    Ok(Some(Mirror { to: mirror.get_item("to")?.extract()?, share }))
 }
 
 /// Sorts problems by route, and those of one route by its keys as written.

@@ -69,6 +69,7 @@ keys:
         environ={"KEY": "s3cret", "HASH": "AB" * 32},
     )
     timeout = {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 600.0}
+    timeout |= {"stream_idle": 300.0, "stream_total": None}
     policy = {
         "timeout": timeout,
         "retry": {
@@ -133,9 +134,11 @@ keys:
                 "match": {"kind": ["model"], "n": [7, Decimal("7.0")], "labels": {"tier": ["gold"]}},
                 "to": "local",
                 "fallback": ["cloud"],
+                "reply": None,
+                "mirror": None,
                 "precedence": -3,
             },
-            {"name": "b", "match": {}, "to": "cloud", "fallback": [], "precedence": 0},
+            {"name": "b", "match": {}, "to": "cloud", "fallback": [], "reply": None, "mirror": None, "precedence": 0},
         ],
         "keys": [
             {
@@ -275,11 +278,11 @@ def test_problems_in_included_files_name_these(tmp_path: Path) -> None:
         "b.yaml:2:17: routes[1].name: route name `a` is there already: main.yaml:2:17 (routes[0].name)",
         "b.yaml:2:24: routes[1].to: unknown cluster `locl`; did you mean `local`? Known: local",
         "b.yaml:3:12: clusters: cluster `local` is there already: main.yaml:1:19 (clusters.local)",
-        "c.jsonl:1:30: routes[2]: unknown key `too`; did you mean `to`? Allowed: name, match, to, fallback, precedence",
+        "c.jsonl:1:30: routes[2]: unknown key `too`; did you mean `to`? Allowed: name, match, to, fallback, reply, mirror, precedence",
         "c.jsonl:2:21: routes[3]: not JSON: a value is missing",
         "c.jsonl:3:1: routes[4]: key `name` is missing",
-        "c.jsonl:3:1: routes[4]: key `to` is missing",
-        "c.jsonl:3:2: routes[4]: unknown key `a`. Allowed: name, match, to, fallback, precedence",
+        "c.jsonl:3:1: routes[4]: key `to` is missing; name a cluster, or answer with `reply`",
+        "c.jsonl:3:2: routes[4]: unknown key `a`. Allowed: name, match, to, fallback, reply, mirror, precedence",
         "c.jsonl:3:8: routes[4]: key `a` is there twice; first in line 3, column 2",
         "c.jsonl:4:1: routes[5]: must be a mapping, not a list",
         "c.jsonl:5:21: routes[6]: not JSON: `NaN` is no JSON value",

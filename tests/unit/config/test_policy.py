@@ -71,7 +71,7 @@ def test_defaults_are_those_of_the_extension() -> None:
 
 
 EVERY_KEY = """\
-timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s}
+timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s, stream_idle: 5s, stream_total: 6s}
 retry:
   attempts: 5
   statuses: [500, 503]
@@ -104,7 +104,7 @@ rate:
 hedge: {after: p90, minimum: 10ms, samples: 50}
 """
 ARRIVED: dict[str, Any] = {
-    "timeout": {"connect": 1.0, "first_byte": 2.0, "idle": 3.0, "total": 4.0},
+    "timeout": {"connect": 1.0, "first_byte": 2.0, "idle": 3.0, "total": 4.0, "stream_idle": 5.0, "stream_total": 6.0},
     "retry": {
         "attempts": 5,
         "statuses": [500, 503],

@@ -187,10 +187,12 @@ def test_a_timeout_is_a_504_and_closes_the_connection(run, scripts, which, data)
     run(body)
 
 
-def test_an_endpoint_that_goes_silent_in_its_response_is_cut_off(run, scripts):
+@pytest.mark.parametrize(("content_type", "key"), [(b"text/event-stream", "stream_idle"), (b"text/plain", "idle")])
+def test_an_endpoint_that_goes_silent_in_its_response_is_cut_off(run, scripts, content_type, key):
     async def body(world):
-        up = await world.upstream(scripts.hang(HEAD + b"3\r\nabc\r\n"))
-        answer = await world.client(up, timeout={"idle": "60ms"}).send(QUERY)
+        head = HEAD.replace(b"text/event-stream", content_type)
+        up = await world.upstream(scripts.hang(head + b"3\r\nabc\r\n"))
+        answer = await world.client(up, timeout={key: "60ms"}).send(QUERY)
         assert (answer.status, answer.body, answer.complete) == (200, b"abc", False)
         await up.closed.wait()
 

@@ -28,7 +28,7 @@ RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 
 def message(recorder: Recorder, *, whole: bool = True) -> _native.Plan:
     """One message: its plan, and with `whole` all the rest of its way."""
-    found = RequestReader(client="192.0.2.7").feed(Snapshot(CONFIG.to_native(), recorder), REQUEST)
+    found = RequestReader(client="192.0.2.7").feed(Snapshot(CONFIG.to_native(), recorder), REQUEST, 1 << 20)
     assert found
     plan = found[0]
     assert isinstance(plan, _native.Plan)
@@ -69,7 +69,7 @@ def value(recorder: Recorder, name: str, **labels: str) -> float:
 def test_both_formats_say_the_same_to_other_readers() -> None:
     recorder = Recorder(CODES)
     message(recorder)
-    recorder.refused("no_route", 404)
+    recorder.record_rejection("no_route", 404)
     plain, open_ = samples(recorder), samples(recorder, openmetrics=True)
     assert plain == open_
     way = {("route", "all"), ("cluster", "one")}
@@ -84,8 +84,8 @@ def test_a_message_is_counted_once_however_often_it_ends() -> None:
     recorder = Recorder(CODES)
     recorder.log(lambda _: None)
     plan = message(recorder)
-    plan.finished(7, "client_gone")
-    plan.finished(7)
+    plan.record(7, "client_gone")
+    plan.record(7)
     assert value(recorder, "waypost_requests_total") == 1
     assert value(recorder, "waypost_clients_gone_total") == 0
     assert recorder.take_lines()[1] == 1
@@ -95,7 +95,7 @@ def test_a_message_is_in_flight_until_it_is_over_or_forgotten() -> None:
     recorder = Recorder(CODES)
     first, second = message(recorder, whole=False), message(recorder, whole=False)
     assert value(recorder, "waypost_requests_in_flight") == 2
-    first.finished(0, "client_gone", endpoint=endpoint_of(first), attempts=1)
+    first.record(0, "client_gone", endpoint=endpoint_of(first), attempts=1)
     assert value(recorder, "waypost_requests_in_flight") == 1
     del second  # it went to the other way in, where it gets a plan of its own
     assert value(recorder, "waypost_requests_in_flight") == 0
@@ -109,8 +109,8 @@ def test_a_line_says_how_it_ended() -> None:
     recorder.log(woken.append)
     plan = message(recorder, whole=False)
     plan.received(5)
-    plan.finished(9, "aborted", error="upstream_protocol", endpoint=endpoint_of(plan), attempts=3)
-    recorder.refused(None, 0, id="r", client="192.0.2.8", method="PUT", target=b"/v1/\xff?x")
+    plan.record(9, "aborted", error="upstream_protocol", endpoint=endpoint_of(plan), attempts=3)
+    recorder.record_rejection(None, 0, id="r", client="192.0.2.8", method="PUT", target=b"/v1/\xff?x")
     lines, count = recorder.take_lines()
     aborted, gone = map(json.loads, lines.splitlines())
     assert (count, woken) == (2, [False])

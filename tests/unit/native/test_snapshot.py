@@ -196,9 +196,10 @@ def test_a_plan_says_where_the_message_goes() -> None:
     assert (found.kind, found.stream, found.deadline_ms, found.idempotent) == ("model", True, 1500, True)
     snapshot = Snapshot(config())
     assert [found.translated(endpoint) for endpoint in snapshot.endpoints] == [True, True, False]
-    assert not found.forwards
+    assert found.action == "translate"
     openai = plan(b"{}", b"/v1/chat/completions")
     assert (openai.kind, openai.stream, openai.deadline_ms) == ("model", False, None)
+    assert openai.action == "forward"
     assert not any(openai.translated(endpoint) for endpoint in snapshot.endpoints[:2])
 
 
@@ -219,12 +220,11 @@ def test_a_head_is_bytes_for_one_endpoint() -> None:
     snapshot = Snapshot(config())
     found = accept(snapshot, b"/v1/chat/completions?x=1").plan(b"{}")
     local, tls, _ = snapshot.endpoints
-    head = found.head(local, 2, remaining_ms=250)
+    head = found.head(local, 2)
     assert head.startswith(b"POST /v1/chat/completions?x=1 HTTP/1.1\r\nhost: 127.0.0.1:9100\r\n")
     assert head.endswith(b"\r\n\r\n")
     for field in (
         b"content-length: 2",
-        b"x-waypost-deadline-ms: 250",
         b"x-forwarded-for: 192.0.2.7",
         b"x-forwarded-proto: https",
     ):

@@ -293,7 +293,7 @@ class TranslateSink(Sink):
 
     def _refuse(self, error: WaypostError) -> None:
         size = self._reply(error.status, {"id": self._plan.id, "error": error_object(error)})
-        self._plan.finished(size, error.code, status=error.status)
+        self._plan.record(size, error.code, status=error.status)
 
     def _reply(self, status: int, document: dict[str, Any]) -> int:
         body = orjson.dumps(document)

@@ -90,7 +90,9 @@ impl Snapshot {
                 caller: None,
             },
         );
-        if metered {
+        if metered && intake.purpose.is_some() {
+            course.charge(CallerNames::default()); // only what the cluster's own rates bound
+        } else if metered {
             course.charge(CallerNames {
                 tenant: envelope.tenant.clone(),
                 agent: bound.agent.as_ref().and_then(value).map(std::borrow::Cow::into_owned),

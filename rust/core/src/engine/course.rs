@@ -30,7 +30,7 @@ pub struct Course {
     clusters: SmallVec<[ClusterTry; 2]>,
     /// The cluster that it is in, or waits for.
     at: usize,
-    terms: Terms,
+    pub(super) terms: Terms,
     admission: Admission,
     tried: Tried,
     /// Attempts made in this cluster, but for those that found their connection stale.
@@ -357,19 +357,12 @@ impl Course {
         self.clusters.iter().find_map(|cluster| Some((cluster.group.turn(now)?, &cluster.group)))
     }
 
-    fn cluster(&self) -> Option<&ClusterTry> {
+    pub(super) fn cluster(&self) -> Option<&ClusterTry> {
         self.clusters.get(self.at)
     }
 
     fn has_fallback(&self) -> bool {
         self.at + 1 < self.clusters.len()
-    }
-
-    /// When the exchange has to be over: as the message and the cluster say.
-    fn deadline(&self) -> Option<Instant> {
-        let total = self.cluster().map(|cluster| cluster.group.policy().timeout.total);
-        let least = self.terms.deadline.into_iter().chain(total).min();
-        least.map(|length| self.terms.began + length)
     }
 
     fn out_of_time(&self) -> Step {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::call::Purpose;
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
 use crate::log::{Buffer, Pushed, Record, Why};
@@ -104,6 +105,7 @@ impl<'a> Ending<'a> {
             total: self.total,
             why: self.why,
             trace: None,
+            call: None,
         }
     }
 }
@@ -125,6 +127,7 @@ impl Intake {
             kind: envelope.and_then(|envelope| envelope.kind).or(self.kind).map(crate::dialect::Kind::name),
             model: envelope.and_then(|envelope| envelope.model.as_deref()),
             trace: Some(self.trace.id()),
+            call: self.purpose.map(Purpose::name),
             ..ending.record()
         }
     }
@@ -195,6 +198,10 @@ impl Recorder {
         ending: &Ending<'_>,
     ) -> Pushed {
         let record = snapshot.record(intake, Some(plan), ending);
+        if let Some(purpose) = intake.purpose {
+            self.count_call(purpose, &record);
+            return self.keep(&record);
+        }
         let cluster = snapshot.cluster_of(plan, ending.at).map(|(at, cluster)| (at, cluster.name.as_str()));
         self.count(slots, Some((plan.rank, snapshot.route_of(plan))), cluster, &record);
         self.keep(&record)
@@ -236,6 +243,20 @@ impl Recorder {
                 self.metrics.error(code);
             }
         }
+    }
+
+    /// Counts an internal call, which is no client's message.
+    fn count_call(&self, purpose: Purpose, record: &Record<'_>) {
+        let well = record.why == Why::Ok && record.status < 400;
+        self.metrics.add(
+            match (purpose, well) {
+                (Purpose::Mirror, true) => Total::MirrorsSucceeded,
+                (Purpose::Mirror, false) => Total::MirrorsFailed,
+                (Purpose::Step, true) => Total::StepsSucceeded,
+                (Purpose::Step, false) => Total::StepsFailed,
+            },
+            1,
+        );
     }
 
     fn keep(&self, record: &Record<'_>) -> Pushed {

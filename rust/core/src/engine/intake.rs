@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::call::Purpose;
 use super::id::{Ids, is_usable};
 use super::origin::{Origin, Trusted};
 use super::trace::Trace;
@@ -51,6 +52,8 @@ pub struct Intake {
     /// Whether there has to be a body, of JSON.
     pub(super) json: bool,
     pub(super) trace: Trace,
+    /// What it is for, where Waypost began it itself.
+    pub(super) purpose: Option<Purpose>,
 }
 
 /// A request that is answered at once.
@@ -148,7 +151,20 @@ impl Intake {
         let kind = entry.kind;
         let json = entry.body == Body::Json;
         let trace = Trace::of(&request, ids);
-        Ok(Self { request, origin, caller, dialect, kind, id, buffered, length, framed, json, trace })
+        Ok(Self {
+            request,
+            origin,
+            caller,
+            dialect,
+            kind,
+            id,
+            buffered,
+            length,
+            framed,
+            json,
+            trace,
+            purpose: None,
+        })
     }
 
     /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, what nobody
@@ -181,6 +197,12 @@ impl Intake {
                 (!own_hop(name.as_bytes())).then(|| (name, seen(value, value_at)))
             });
         fields.collect()
+    }
+
+    /// Whether Waypost began the message itself.
+    #[must_use]
+    pub fn is_internal(&self) -> bool {
+        self.purpose.is_some()
     }
 
     pub(super) fn path(&self) -> &str {

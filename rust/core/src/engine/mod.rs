@@ -5,7 +5,9 @@
 
 mod bound_clusters;
 mod boundary;
+mod call;
 mod course;
+mod course_time;
 mod downstream_head;
 mod ending;
 mod fault;
@@ -23,6 +25,7 @@ mod upstream_head;
 
 pub use bound_clusters::BoundClusters;
 pub use boundary::{Boundary, Peer};
+pub use call::{OwnRequest, Purpose};
 pub use course::{CallerNames, ClusterTry, Course, Terms};
 pub use downstream_head::{Relay, is_own};
 pub use ending::{Ending, Recorder};

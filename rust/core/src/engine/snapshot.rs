@@ -18,8 +18,8 @@ use crate::http1::{self, BodyLength};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step};
 use crate::table::{
-    Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute, RouteSpec, RouteTable,
-    parse,
+    Action, Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute, RouteSpec,
+    RouteTable, parse,
 };
 
 /// What a snapshot is compiled from.
@@ -83,6 +83,8 @@ pub struct Plan {
     pub idempotent: bool,
     /// Positions of the clusters that it may go to, in order.
     pub clusters: SmallVec<[usize; 4]>,
+    /// The position of the cluster that gets a copy of it.
+    pub mirror: Option<usize>,
 }
 
 impl Plan {
@@ -265,7 +267,8 @@ impl Snapshot {
         }
         let safe_method = matches!(&*intake.request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
-        Ok(Plan { rank, envelope, id, idempotent, clusters })
+        let mirror = self.mirror(rank, intake, &envelope, &id);
+        Ok(Plan { rank, envelope, id, idempotent, clusters, mirror })
     }
 
     /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.
@@ -284,6 +287,25 @@ impl Snapshot {
         let Some(cluster) = self.clusters.get(at.cluster) else { return Ok(None) };
         let Some(endpoint) = cluster.endpoints.get(at.endpoint) else { return Ok(None) };
         upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms, ids).map(Some)
+    }
+
+    /// The cluster that gets a copy of a message, where one does.
+    fn mirror(&self, rank: usize, intake: &Intake, envelope: &Envelope, id: &str) -> Option<usize> {
+        let mirror = self.table.decision(rank)?.mirror.as_ref()?;
+        let position = self.clusters.iter().position(|cluster| cluster.name == mirror.to)?;
+        let speaks = self.clusters.get(position)?.speaks;
+        (mirror.takes(id) && join::joins(intake.dialect, envelope.kind, speaks)).then_some(position)
+    }
+
+    /// The name of what a message gets: `reply`, `forward`, or `translate` where an endpoint that it may go to needs that.
+    #[must_use]
+    pub fn action(&self, intake: &Intake, plan: &Plan) -> &'static str {
+        match self.table.decision(plan.rank).map(|decision| &decision.action) {
+            // An internal call goes to its cluster, whatever its parent's route does.
+            Some(action @ Action::Reply(_)) if intake.purpose.is_none() => action.name(),
+            _ if self.forwards(intake, plan) => "forward",
+            _ => "translate",
+        }
     }
 
     /// Whether a message needs no translation for any endpoint that it may go to.
@@ -428,10 +450,10 @@ fn join_route(
             let message = format!("{speaks}: {unfit} cannot be sent to it");
             problems.push(Problem { path: route_path(index, at), message });
         } else {
-            let then = if at.len() == 1 {
-                "Those go to its `fallback`, or are refused"
-            } else {
-                "Those pass it over"
+            let then = match at.as_slice() {
+                [_] => "Those go to its `fallback`, or are refused",
+                [Step::Key(key), _] if key == "mirror" => "Those are not copied",
+                _ => "Those pass it over",
             };
             let message = format!(
                 "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by kind or \
@@ -447,7 +469,11 @@ fn named(spec: &RouteSpec) -> impl Iterator<Item = (Vec<Step>, &str)> {
     let to = spec.to.iter().map(|name| (vec![Step::Key("to".into())], name.as_str()));
     let fallback = spec.fallback.iter().enumerate();
     let place = |index| vec![Step::Key("fallback".into()), Step::Index(index)];
-    to.chain(fallback.map(move |(index, name)| (place(index), name.as_str())))
+    let mirror = spec
+        .mirror
+        .iter()
+        .map(|mirror| (vec![Step::Key("mirror".into()), Step::Key("to".into())], mirror.to.as_str()));
+    to.chain(fallback.map(move |(index, name)| (place(index), name.as_str()))).chain(mirror)
 }
 
 fn route_path(index: usize, within: Vec<Step>) -> Vec<Step> {

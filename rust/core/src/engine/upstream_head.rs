@@ -78,8 +78,9 @@ pub(super) fn write(
         remove.push(trace::STATE.as_bytes());
     }
     match &cluster.credential {
-        Credential::Pass => {}
-        Credential::None => remove.extend(credentials()),
+        Credential::Pass if intake.purpose.is_none() => {}
+        // What an internal call sends is no client's message: a client's credential is not for its cluster.
+        Credential::Pass | Credential::None => remove.extend(credentials()),
         Credential::Header { name, value } => {
             remove.extend(credentials().filter(|field| !name.as_bytes().eq_ignore_ascii_case(field)));
             own = name.to_ascii_lowercase();

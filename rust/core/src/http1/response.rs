@@ -43,6 +43,18 @@ pub struct ResponseHead {
     pub headers: Fields,
 }
 
+impl ResponseHead {
+    /// Whether the body is a stream of events (`text/event-stream`; HTML Living Standard, section 9.2).
+    #[must_use]
+    pub fn is_event_stream(&self) -> bool {
+        let essence = |value: &[u8]| {
+            let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
+            essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+        };
+        self.headers.iter().any(|(name, value)| name == b"content-type" && essence(value))
+    }
+}
+
 /// The end of a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResponseEnd {

@@ -70,6 +70,7 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     text(b",\"why\":\"", Some(why.as_bytes()), room::NAME, out);
     text(b",\"error\":\"", error.map(str::as_bytes), room::NAME, out);
     text(b",\"trace\":\"", record.trace.map(str::as_bytes), room::NAME, out);
+    text(b",\"call\":\"", record.call.map(str::as_bytes), room::NAME, out);
     out.extend_from_slice(b"}\n");
 }
 

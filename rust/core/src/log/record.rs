@@ -73,6 +73,8 @@ pub struct Record<'a> {
     pub why: Why<'a>,
     /// The trace that it belongs to (W3C Trace Context): 32 hexadecimal digits.
     pub trace: Option<&'a str>,
+    /// What the message is for, where it is an internal call.
+    pub call: Option<&'a str>,
 }
 
 #[cfg(test)]
@@ -102,5 +104,6 @@ pub(super) mod tests {
         total: Duration::ZERO,
         why: Why::Ok,
         trace: None,
+        call: None,
     };
 }

@@ -34,6 +34,16 @@ pub enum Total {
     LinesWritten,
     /// Lines of the access log that were dropped.
     LinesDropped,
+    /// Copies of messages that were answered well.
+    MirrorsSucceeded,
+    /// Copies of messages that failed, or were answered with an error.
+    MirrorsFailed,
+    /// Copies of messages that were not sent.
+    MirrorsDropped,
+    /// Internal calls on the way to an answer that were answered well.
+    StepsSucceeded,
+    /// Internal calls on the way to an answer that failed, or were answered with an error.
+    StepsFailed,
 }
 
 /// What each worker says of itself.
@@ -113,7 +123,7 @@ mod tests {
 
     #[test]
     fn nothing_overlaps() {
-        assert!(total(Total::LinesDropped) < TOTALS);
+        assert!(total(Total::StepsFailed) < TOTALS);
         assert!(Gauge::ALL.len() <= GAUGES);
         assert_eq!(error(CODES - 1), Some(GAUGES_AT - 1));
         assert_eq!(error(CODES), None);

@@ -34,6 +34,7 @@ impl Metrics {
         self.first_byte(&mut out);
         ways(&mut out, &by_message);
         self.endings(&mut out);
+        self.calls(&mut out);
         self.connections(&mut out);
         self.log(&mut out);
         clusters::write(&mut out, clusters);
@@ -80,6 +81,23 @@ impl Metrics {
         }
         for (cluster, histogram) in &by_cluster {
             out.histogram(&[("cluster", cluster)], histogram);
+        }
+    }
+
+    fn calls(&self, out: &mut Exposition) {
+        out.family(
+            "waypost_internal_calls_total",
+            Kind::Counter,
+            "Messages that Waypost began itself, by their purpose and how they ended.",
+        );
+        for (call, result, total) in [
+            ("mirror", "succeeded", Total::MirrorsSucceeded),
+            ("mirror", "failed", Total::MirrorsFailed),
+            ("mirror", "dropped", Total::MirrorsDropped),
+            ("step", "succeeded", Total::StepsSucceeded),
+            ("step", "failed", Total::StepsFailed),
+        ] {
+            out.sample(&[("call", call), ("result", result)], self.total(total));
         }
     }
 

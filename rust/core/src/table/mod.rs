@@ -30,6 +30,7 @@
 //!
 //! A rule of three fields takes about 170 bytes, its name's place included. [`Matcher::with`] changes single rules in layers over the others.
 
+mod action;
 #[cfg(test)]
 mod cliffs;
 mod cost;
@@ -46,6 +47,7 @@ mod rules;
 mod scope;
 mod work;
 
+pub use action::{Action, Mirror, Reply};
 pub use cost::{Cost, Linear};
 pub use explain::Verdict;
 pub use layer::Found;

@@ -1,7 +1,9 @@
 //! Routes: rules over messages of any dialect, and what to do with the messages they take.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::action::{Action, Mirror, Reply};
 use super::cost::Cost;
 use super::explain::Verdict;
 use super::message::fields::Fields;
@@ -26,8 +28,27 @@ pub struct RouteSpec {
     pub to: Option<String>,
     /// Clusters to try when `to` fails.
     pub fallback: Vec<String>,
+    /// The route's own answer, instead of a cluster's.
+    pub reply: Option<Arc<Reply>>,
+    /// Who gets copies of its messages.
+    pub mirror: Option<Mirror>,
     /// Its rank: higher goes first, then the order written.
     pub precedence: i64,
+}
+
+impl Default for RouteSpec {
+    /// A route without a name, for every message, that leads nowhere.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            pattern: Value::Map(Vec::new()),
+            to: None,
+            fallback: Vec::new(),
+            reply: None,
+            mirror: None,
+            precedence: 0,
+        }
+    }
 }
 
 /// What a route does with a message.
@@ -39,6 +60,10 @@ pub struct Decision {
     pub cluster: Option<String>,
     /// Clusters to try, in order, when it fails.
     pub fallback: Vec<String>,
+    /// What its messages get.
+    pub action: Action,
+    /// Who gets copies of its messages.
+    pub mirror: Option<Mirror>,
 }
 
 /// A message that was read, and the decision on it: an index for [`RouteTable::decision`].
@@ -130,6 +155,8 @@ impl RouteTable {
             route: spec.name.clone(),
             cluster: spec.to.clone(),
             fallback: spec.fallback.clone(),
+            action: spec.reply.clone().map_or(Action::Forward, Action::Reply),
+            mirror: spec.mirror.clone(),
         };
         Ok(Self {
             decisions: parsed.iter().map(|(_, spec, _)| decide(spec)).collect(),

@@ -57,8 +57,12 @@ impl Timeout {
             ("first_byte", self.first_byte),
             ("idle", self.idle),
             ("total", self.total),
+            ("stream_idle", self.stream_idle),
         ] {
             found.length(["timeout", key], length, Duration::from_millis(1));
+        }
+        if let Some(length) = self.stream_total {
+            found.length(["timeout", "stream_total"], length, Duration::from_millis(1));
         }
     }
 }

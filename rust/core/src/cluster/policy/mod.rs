@@ -44,13 +44,26 @@ pub struct Timeout {
     pub first_byte: Duration,
     /// Between two reads of a response. Default 60 s.
     pub idle: Duration,
-    /// For a whole exchange, all its attempts together. Default 600 s, as the OpenAI clients wait.
+    /// For a whole exchange, all its attempts together. Default 600 s, as the OpenAI clients wait. A stream that has
+    /// begun has `stream_total` instead.
     pub total: Duration,
+    /// Between two reads of a stream (`text/event-stream`). Default 300 s: subscriptions and reasoning models are silent
+    /// for minutes.
+    pub stream_idle: Duration,
+    /// For a whole exchange whose response is a stream. Default: as long as the stream flows.
+    pub stream_total: Option<Duration>,
 }
 
 impl Default for Timeout {
     fn default() -> Self {
-        Self { connect: seconds(2), first_byte: seconds(120), idle: seconds(60), total: seconds(600) }
+        Self {
+            connect: seconds(2),
+            first_byte: seconds(120),
+            idle: seconds(60),
+            total: seconds(600),
+            stream_idle: seconds(300),
+            stream_total: None,
+        }
     }
 }
 

@@ -1,26 +1,28 @@
 //! `Plan`: one message between its decision and its end.
 
-use std::borrow::Cow;
+mod answer;
+mod record;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use waypost_core::cluster::Outcome;
-use waypost_core::dialect::Kind;
-use waypost_core::engine::{self, Course, Delivery, Ending};
-use waypost_core::http1::{self, BodyLength, Progress};
+use waypost_core::dialect::{Dialect, Kind};
+use waypost_core::engine::{self, Course, Delivery, EndpointAt, OwnRequest, Purpose};
+use waypost_core::http1::{self, BodyLength};
 use waypost_core::log::Why;
 
+use self::answer::joined;
 use crate::account::{Account, Held};
 use crate::course::{self, Exchange, Turn};
 use crate::endpoint::Endpoint;
 use crate::errors;
 use crate::explanation::Decision;
-use crate::http1::{MAX_HEAD, ResponseHead, ResponseReader, list};
+use crate::http1::{ResponseHead, ResponseReader, list};
 use crate::intake::Intake;
-use crate::recorder::now;
 use crate::snapshot::{IDS, Shared};
 
 impl Plan {
@@ -33,7 +35,8 @@ impl Plan {
     ) -> Self {
         let bytes_in = body.as_ref().map_or(0, |held| held.length as u64);
         let account = Account { bytes_in, ..Account::default() };
-        if let Some(recorder) = &shared.recorder {
+        let counted = !intake.is_internal();
+        if let Some(recorder) = shared.recorder.as_ref().filter(|_| counted) {
             recorder.get().inner().begun();
         }
         Self {
@@ -52,116 +55,25 @@ impl Plan {
         &self.exchange
     }
 
-    fn account(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The message is over: counts and logs it, once.
-    pub(crate) fn record(&self, py: Python<'_>, bytes_out: usize, why: Why<'_>) -> PyResult<()> {
-        let Some(recorder) = &self.shared.recorder else { return Ok(()) };
-        let ended = Instant::now();
-        let mut account = self.account();
-        if std::mem::replace(&mut account.over, true) {
-            return Ok(());
-        }
-        let recorder = recorder.get();
-        recorder.inner().over();
-        let ending = Ending {
-            time: now(),
-            at: account.at,
-            attempts: account.attempts,
-            status: account.status,
-            bytes_in: account.bytes_in,
-            bytes_out: bytes_out as u64,
-            queued: self.exchange.waited(),
-            first_byte: account.first_byte.map(|at| at.saturating_duration_since(self.since)),
-            total: ended.saturating_duration_since(self.since),
-            why,
-        };
-        drop(account);
-        let Shared { snapshot, slots, .. } = &*self.shared;
-        recorder.pushed(py, recorder.inner().ended(snapshot, slots, &self.intake, &self.inner, &ending))
+    /// The whole request for one attempt: the head, and the body that is kept.
+    fn request_at<'py>(&self, py: Python<'py>, at: EndpointAt) -> PyResult<Bound<'py, PyBytes>> {
+        let kept = self.body();
+        let body = kept.as_ref().map_or(&[][..], |held| held.of(py));
+        let head = self.write_head(py, at, BodyLength::Known(body.len() as u64))?;
+        joined(py, &head, body)
     }
 
     fn body(&self) -> MutexGuard<'_, Option<Held>> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_head(
-        &self,
-        py: Python<'_>,
-        endpoint: &Endpoint,
-        body: BodyLength,
-        remaining_ms: Option<u64>,
-    ) -> PyResult<Vec<u8>> {
-        let head =
-            self.shared.snapshot.head(&self.intake, &self.inner, endpoint.at, body, remaining_ms, &IDS);
+    fn write_head(&self, py: Python<'_>, at: EndpointAt, body: BodyLength) -> PyResult<Vec<u8>> {
+        let remaining = self.exchange.message_time_left();
+        let remaining_ms = remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
+        let head = self.shared.snapshot.head(&self.intake, &self.inner, at, body, remaining_ms, &IDS);
         // What cannot be written came from the client: its configuration was checked.
         let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
         head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))
-    }
-
-    /// The fields of a response as they are sent on: the endpoint's without those that Waypost sets itself, then these.
-    pub(crate) fn relayed<'py>(
-        &self,
-        py: Python<'py>,
-        response: &ResponseHead,
-        endpoint: &Endpoint,
-        attempts: u32,
-    ) -> PyResult<Bound<'py, PyList>> {
-        self.responds(response, endpoint, attempts);
-        let own = self.shared.snapshot.own_fields(&self.inner, Some(endpoint.at), attempts);
-        let kept = response.head.headers.iter().filter(|(name, _)| !engine::is_own(name));
-        list(py, kept.chain(&own))
-    }
-
-    pub(crate) fn relay(
-        &self,
-        response: &ResponseHead,
-        endpoint: &Endpoint,
-        attempts: u32,
-        begin: [&[u8]; 2],
-        close: bool,
-    ) -> engine::Relay {
-        self.responds(response, endpoint, attempts);
-        let snapshot = &self.shared.snapshot;
-        snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, &response.head, begin, close)
-    }
-
-    /// Whether a whole response with this status is the answer: the exchange is then over, and the request not kept.
-    fn is_answer(&self, status: u16) -> bool {
-        let answer = self.exchange.answer(status);
-        if answer {
-            *self.body() = None;
-        }
-        answer
-    }
-
-    /// All of a response, if `data` has it.
-    fn whole<'d>(&self, data: &'d [u8]) -> Option<(ResponseHead, Cow<'d, [u8]>, http1::ResponseEnd)> {
-        let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
-        let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else { return None };
-        Some((ResponseHead::new(head, false), body, end))
-    }
-
-    /// The client is given this response.
-    fn responds(&self, response: &ResponseHead, endpoint: &Endpoint, attempts: u32) {
-        let mut account = self.account();
-        account.at = Some(endpoint.at);
-        account.attempts = attempts;
-        account.status = response.head.status;
-        account.first_byte = Some(response.since);
-    }
-}
-
-impl Drop for Plan {
-    fn drop(&mut self) {
-        let account = self.account.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(recorder) = &self.shared.recorder
-            && !account.over
-        {
-            recorder.get().inner().over();
-        }
     }
 }
 
@@ -223,10 +135,56 @@ impl Plan {
         self.inner.idempotent
     }
 
-    /// No endpoint needs the message translated.
+    /// What the message gets.
     #[getter]
-    fn forwards(&self) -> bool {
-        self.shared.snapshot.forwards(&self.intake, &self.inner)
+    fn action(&self) -> &'static str {
+        self.shared.snapshot.action(&self.intake, &self.inner)
+    }
+
+    /// The cluster that gets a copy of the message; `None`: no cluster does.
+    #[getter]
+    fn mirror(&self) -> Option<&str> {
+        let position = self.inner.mirror?;
+        self.shared.snapshot.clusters().get(position).map(|cluster| cluster.name.as_str())
+    }
+
+    /// The message of an internal call to one cluster, for this message.
+    #[pyo3(signature = (cluster, purpose, *, body = None, dialect = "openai", kind = "model", stream = false))]
+    #[allow(clippy::too_many_arguments)] // A request of its own.
+    fn child(
+        &self,
+        py: Python<'_>,
+        cluster: &str,
+        purpose: &str,
+        body: Option<Bound<'_, PyBytes>>,
+        dialect: &str,
+        kind: &str,
+        stream: bool,
+    ) -> PyResult<Self> {
+        let unknown = |what, name: &str| PyValueError::new_err(format!("there is no {what} {name:?}"));
+        let purpose = Purpose::parse(purpose).ok_or_else(|| unknown("purpose", purpose))?;
+        let own = if body.is_some() {
+            let dialect = Dialect::parse(dialect).ok_or_else(|| unknown("dialect", dialect))?;
+            let kind = Kind::parse(kind).ok_or_else(|| unknown("kind", kind))?;
+            Some(OwnRequest { dialect, kind, stream })
+        } else {
+            None
+        };
+        let remaining = match self.exchange.message_time_left() {
+            // Its exchange has not begun: all of its time is left.
+            None => self.inner.envelope.deadline_ms.map(Duration::from_millis),
+            left => left,
+        };
+        let snapshot = &self.shared.snapshot;
+        let (intake, plan) =
+            snapshot.child(&self.intake, &self.inner, cluster, purpose, own, remaining).ok_or_else(|| {
+                PyValueError::new_err(format!("cluster {cluster:?} cannot have such a message"))
+            })?;
+        let held = match body {
+            Some(body) => Some(Held { start: 0, length: body.as_bytes().len(), bytes: body.unbind() }),
+            None => self.body().as_ref().map(|held| held.clone_ref(py)),
+        };
+        Ok(Self::new(Arc::clone(&self.shared), intake, Instant::now(), plan, held))
     }
 
     /// The fields that every routed response carries: `endpoint` answered, or was tried last.
@@ -246,6 +204,22 @@ impl Plan {
         self.shared.snapshot.translates(&self.intake, endpoint.at.cluster)
     }
 
+    /// The message is only forwarded, and its exchange has no deadline but its cluster's.
+    #[getter(direct)]
+    pub(crate) fn is_direct(&self) -> bool {
+        self.inner.mirror.is_none() && self.inner.envelope.deadline_ms.is_none() && self.action() == "forward"
+    }
+
+    /// `begin`, and the whole request for the first attempt; `None` where something else is to be done first.
+    pub(crate) fn depart<'py>(&self, py: Python<'py>) -> PyResult<Departure<'py>> {
+        let step = self.begin(py)?;
+        let request = match step.cast::<Endpoint>() {
+            Ok(endpoint) if !endpoint.get().is_hedged(py) => self.request_at(py, endpoint.get().at).ok(),
+            _ => None,
+        };
+        Ok((step, request))
+    }
+
     /// Begin the exchange: the endpoint for its first attempt, or what else there is to do.
     fn begin<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let body = self.body();
@@ -259,12 +233,12 @@ impl Plan {
     }
 
     /// The time of a `wait` is over.
-    fn expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn wait_expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.exchange.next(py, &self.shared, Course::expired)
     }
 
-    /// A `wait` is over: this is what came of it.
-    fn called<'py>(&self, py: Python<'py>, turn: &Turn) -> PyResult<Bound<'py, PyAny>> {
+    /// A `wait` is over, with this result.
+    fn take_turn<'py>(&self, py: Python<'py>, turn: &Turn) -> PyResult<Bound<'py, PyAny>> {
         self.exchange.next(py, &self.shared, |course, now| turn.give(course, now))
     }
 
@@ -278,8 +252,8 @@ impl Plan {
         ResponseReader::of(slf.clone().unbind(), slf.get().intake.method(), number)
     }
 
-    /// A response has begun that is `ResponseHead.refused`.
-    fn refused<'py>(
+    /// A response has begun that is `ResponseHead.retryable`.
+    fn retryable_response<'py>(
         &self,
         py: Python<'py>,
         number: u32,
@@ -324,24 +298,38 @@ impl Plan {
         self.shared.endpoint(py, at)
     }
 
-    /// The exchange is over: nothing of it is counted any more.
+    /// The exchange is over: its clusters count nothing of it from here on.
     #[pyo3(signature = (whole = false))]
-    fn end(&self, whole: bool) {
+    fn close(&self, whole: bool) {
         let outcome = if whole { Outcome::Success } else { Outcome::Cancelled };
         self.exchange.change(|course, now| course.end(outcome, now));
     }
 
+    /// Seconds that the exchange may still take, by the message's deadline and its cluster's total timeout.
+    fn time_left(&self) -> f64 {
+        self.exchange.time_left().map_or(f64::INFINITY, |left| left.as_secs_f64())
+    }
+
+    /// The same once a response has begun that is a stream; infinite: as long as it flows.
+    fn stream_time_left(&self) -> f64 {
+        self.exchange.stream_time_left().map_or(f64::INFINITY, |left| left.as_secs_f64())
+    }
+
+    /// Seconds that the exchange may still take, by the message's deadline alone; infinite without one.
+    fn message_time_left(&self) -> f64 {
+        self.exchange.message_time_left().map_or(f64::INFINITY, |left| left.as_secs_f64())
+    }
+
     /// The request head for one attempt, through the empty line (RFC 9112, section 3).
-    #[pyo3(signature = (endpoint, body_length, *, remaining_ms = None))]
+    #[pyo3(signature = (endpoint, body_length))]
     fn head<'py>(
         &self,
         py: Python<'py>,
         endpoint: &Endpoint,
         body_length: Option<u64>,
-        remaining_ms: Option<u64>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let body = body_length.map_or(BodyLength::Chunked, BodyLength::Known);
-        Ok(PyBytes::new(py, &self.write_head(py, endpoint, body, remaining_ms)?))
+        Ok(PyBytes::new(py, &self.write_head(py, endpoint.at, body)?))
     }
 
     #[getter]
@@ -377,15 +365,16 @@ impl Plan {
         *self.body() = Some(Held { start: 0, length, bytes: body.unbind() });
     }
 
-    /// So many bytes more of a body that comes piece by piece were taken.
-    fn received(&self, count: u64) {
+    /// Record `count` more body bytes received, of a body that comes piece by piece.
+    fn count_received(&self, count: u64) {
         self.account().bytes_in += count;
     }
 
     /// The message is over: it is counted and logged, once.
     #[pyo3(signature = (bytes_out, why = "ok", *, error = None, status = None, endpoint = None, attempts = None))]
     #[allow(clippy::too_many_arguments)] // What only its exchange knows.
-    fn finished(
+    #[pyo3(name = "record")]
+    fn record_end(
         &self,
         py: Python<'_>,
         bytes_out: usize,
@@ -461,36 +450,19 @@ impl Plan {
         Ok(Some((head.head.status, fields, PyBytes::new(py, &body), trailers, end.reusable)))
     }
 
-    /// Let go of the body: no other attempt will be made.
-    fn forget(&self) {
+    /// Drop the body: no other attempt will be made.
+    fn drop_body(&self) {
         *self.body() = None;
     }
 
     /// The whole request for one attempt: `head`, and the body that is kept.
-    #[pyo3(signature = (endpoint, remaining_ms = None))]
-    fn request<'py>(
-        &self,
-        py: Python<'py>,
-        endpoint: &Endpoint,
-        remaining_ms: Option<u64>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
-        let kept = self.body();
-        let body = kept.as_ref().map_or(&[][..], |held| held.of(py));
-        let head = self.write_head(py, endpoint, BodyLength::Known(body.len() as u64), remaining_ms)?;
-        joined(py, &head, body)
+    fn request<'py>(&self, py: Python<'py>, endpoint: &Endpoint) -> PyResult<Bound<'py, PyBytes>> {
+        self.request_at(py, endpoint.at)
     }
 }
 
+/// The first step of an exchange, and the whole request where an attempt can be made at once.
+pub(crate) type Departure<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyBytes>>);
+
 /// Status, header fields, body, trailer fields, whether a connection can be used again.
 type Parts<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py, PyList>, bool);
-
-/// Both, one behind the other.
-pub(crate) fn joined<'py>(py: Python<'py>, head: &[u8], body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    PyBytes::new_with(py, head.len() + body.len(), |out| {
-        if let Some((first, rest)) = out.split_at_mut_checked(head.len()) {
-            first.copy_from_slice(head);
-            rest.copy_from_slice(body);
-        }
-        Ok(())
-    })
-}

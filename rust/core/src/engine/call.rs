@@ -1,0 +1,98 @@
+//! Internal calls: messages that Waypost begins itself, for a message that it carries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::intake::{Intake, Request};
+use super::join;
+use super::snapshot::{Plan, Snapshot};
+use crate::dialect::{Dialect, Kind};
+use crate::http1::Fields;
+use crate::table::Envelope;
+
+/// What an internal call is for, as the access log and the metrics show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A copy of a message for a second cluster.
+    Mirror,
+    /// A step on the way to the message's answer.
+    Step,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 2] = [Self::Mirror, Self::Step];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mirror => "mirror",
+            Self::Step => "step",
+        }
+    }
+
+    /// The purpose of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+    }
+}
+
+/// A request of its own for an internal call; without one the call repeats its parent's request.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnRequest {
+    /// The dialect of its body. The request goes to the default path of that dialect.
+    pub dialect: Dialect,
+    /// What the request asks for.
+    pub kind: Kind,
+    /// Whether the response should be streamed.
+    pub stream: bool,
+}
+
+impl Snapshot {
+    /// The message of an internal call to one cluster: its parent's identity, trace, id and priority, and what is left of
+    /// the parent's deadline. `None` where there is no such cluster, or where the request cannot be sent to it.
+    #[must_use]
+    pub fn child(
+        &self,
+        parent: &Intake,
+        plan: &Plan,
+        cluster: &str,
+        purpose: Purpose,
+        request: Option<OwnRequest>,
+        remaining: Option<Duration>,
+    ) -> Option<(Arc<Intake>, Plan)> {
+        let position = self.clusters().iter().position(|found| found.name == cluster)?;
+        let mut intake = Intake { purpose: Some(purpose), ..parent.clone() };
+        let mut envelope = Envelope {
+            deadline_ms: remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)),
+            ..plan.envelope.clone()
+        };
+        let mut idempotent = plan.idempotent;
+        if let Some(OwnRequest { dialect, kind, stream }) = request {
+            let mut headers = Fields::default();
+            headers.push(b"content-type", b"application/json");
+            intake.request = Request {
+                method: "POST".into(),
+                target: dialect.default_path().to_owned(),
+                headers,
+                ..intake.request
+            };
+            (intake.dialect, intake.kind) = (dialect, Some(kind));
+            (intake.buffered, intake.json, intake.framed) = (true, true, true);
+            (envelope.kind, envelope.stream) = (Some(kind), stream);
+            idempotent = kind.idempotent();
+        }
+        let speaks = self.clusters().get(position)?.speaks;
+        if !join::joins(intake.dialect, envelope.kind, speaks) {
+            return None;
+        }
+        let clusters: SmallVec<[usize; 4]> = SmallVec::from_slice(&[position]);
+        let plan =
+            Plan { rank: plan.rank, envelope, id: plan.id.clone(), idempotent, clusters, mirror: None };
+        Some((Arc::new(intake), plan))
+    }
+}

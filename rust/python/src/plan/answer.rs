@@ -1,0 +1,80 @@
+//! The answer of a plan's message: the head that its client gets, and a response that came whole.
+
+use std::borrow::Cow;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use waypost_core::engine;
+use waypost_core::http1::{self, Progress};
+
+use super::Plan;
+use crate::endpoint::Endpoint;
+use crate::http1::{MAX_HEAD, ResponseHead, list};
+
+impl Plan {
+    /// The fields of a response as they are sent on: the endpoint's without those that Waypost sets itself, then these.
+    pub(crate) fn relayed<'py>(
+        &self,
+        py: Python<'py>,
+        response: &ResponseHead,
+        endpoint: &Endpoint,
+        attempts: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        self.responds(response, endpoint, attempts);
+        let own = self.shared.snapshot.own_fields(&self.inner, Some(endpoint.at), attempts);
+        let kept = response.head.headers.iter().filter(|(name, _)| !engine::is_own(name));
+        list(py, kept.chain(&own))
+    }
+
+    pub(crate) fn relay(
+        &self,
+        response: &ResponseHead,
+        endpoint: &Endpoint,
+        attempts: u32,
+        begin: [&[u8]; 2],
+        close: bool,
+    ) -> engine::Relay {
+        self.responds(response, endpoint, attempts);
+        let snapshot = &self.shared.snapshot;
+        snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, &response.head, begin, close)
+    }
+
+    /// Whether a whole response with this status is the answer: the exchange is then over, and the request not kept.
+    pub(super) fn is_answer(&self, status: u16) -> bool {
+        let answer = self.exchange.answer(status);
+        if answer {
+            *self.body() = None;
+        }
+        answer
+    }
+
+    /// All of a response, if `data` has it.
+    pub(super) fn whole<'d>(
+        &self,
+        data: &'d [u8],
+    ) -> Option<(ResponseHead, Cow<'d, [u8]>, http1::ResponseEnd)> {
+        let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
+        let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else { return None };
+        Some((ResponseHead::new(head, false), body, end))
+    }
+
+    /// The client is given this response.
+    fn responds(&self, response: &ResponseHead, endpoint: &Endpoint, attempts: u32) {
+        let mut account = self.account();
+        account.at = Some(endpoint.at);
+        account.attempts = attempts;
+        account.status = response.head.status;
+        account.first_byte = Some(response.since);
+    }
+}
+
+/// Both, one behind the other.
+pub(super) fn joined<'py>(py: Python<'py>, head: &[u8], body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, head.len() + body.len(), |out| {
+        if let Some((first, rest)) = out.split_at_mut_checked(head.len()) {
+            first.copy_from_slice(head);
+            rest.copy_from_slice(body);
+        }
+        Ok(())
+    })
+}
