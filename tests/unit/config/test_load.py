@@ -12,6 +12,9 @@ from waypost.errors import ConfigError, Problem
 CLUSTERS = "clusters: {local: {speaks: openai, endpoints: [http://127.0.0.1:9100]}}\n"
 
 
+ROUTE_KEYS = "name, match, to, fallback, reply, mirror, precedence"
+
+
 def problems(text: str | bytes, **more: object) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         parse_config(text, file="c.yaml", **{"environ": {}, **more})  # type: ignore[arg-type]
@@ -278,7 +281,7 @@ def test_problems_in_included_files_name_these(tmp_path: Path) -> None:
         "b.yaml:2:17: routes[1].name: route name `a` is there already: main.yaml:2:17 (routes[0].name)",
         "b.yaml:2:24: routes[1].to: unknown cluster `locl`; did you mean `local`? Known: local",
         "b.yaml:3:12: clusters: cluster `local` is there already: main.yaml:1:19 (clusters.local)",
-        "c.jsonl:1:30: routes[2]: unknown key `too`; did you mean `to`? Allowed: name, match, to, fallback, reply, mirror, precedence",
+        "c.jsonl:1:30: routes[2]: unknown key `too`; did you mean `to`? Allowed: " + ROUTE_KEYS,
         "c.jsonl:2:21: routes[3]: not JSON: a value is missing",
         "c.jsonl:3:1: routes[4]: key `name` is missing",
         "c.jsonl:3:1: routes[4]: key `to` is missing; name a cluster, or answer with `reply`",

@@ -108,7 +108,7 @@ def test_a_line_says_how_it_ended() -> None:
     woken: list[bool] = []
     recorder.log(woken.append)
     plan = message(recorder, whole=False)
-    plan.received(5)
+    plan.count_received(5)
     plan.record(9, "aborted", error="upstream_protocol", endpoint=endpoint_of(plan), attempts=3)
     recorder.record_rejection(None, 0, id="r", client="192.0.2.8", method="PUT", target=b"/v1/\xff?x")
     lines, count = recorder.take_lines()
