@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from waypost._native import Cost, DearRules, Decision, Explanation, Matcher, Verdict, __version__
+from waypost._native import Cost, Decision, Explanation, LinearRules, Matcher, Verdict, __version__
 from waypost.errors import ConfigError, EnvelopeError, PatternError, Problem, UpstreamError, WaypostError
 
 if TYPE_CHECKING:
@@ -22,10 +22,10 @@ __all__ = [
     "Config",
     "ConfigError",
     "Cost",
-    "DearRules",
     "Decision",
     "EnvelopeError",
     "Explanation",
+    "LinearRules",
     "Matcher",
     "PatternError",
     "Problem",

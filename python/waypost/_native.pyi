@@ -28,11 +28,11 @@ _Dialect: TypeAlias = Literal["envelope", "json", "openai"]
 __all__ = [
     "Cluster",
     "Cost",
-    "DearRules",
     "Decision",
     "Endpoint",
     "Explanation",
     "Intake",
+    "LinearRules",
     "Matcher",
     "Plan",
     "Recorder",
@@ -105,7 +105,7 @@ class Matcher:
         """
 
     def cost(self) -> Cost:
-        """Which rules make matching dear. Takes at most about as long as compiling them."""
+        """The rules that messages are tried against one by one. Takes at most about as long as compiling them."""
 
     def add(self, name: str, pattern: Mapping[str, Any]) -> None:
         """Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
@@ -136,11 +136,11 @@ class Cost:
     def rules(self) -> int:
         """How many there are."""
     @property
-    def dear(self) -> tuple[DearRules, ...]:
+    def linear(self) -> tuple[LinearRules, ...]:
         """Rules that are tried one by one, 128 or more for one message, the most first; empty where there are none."""
 
 @final
-class DearRules:
+class LinearRules:
     """Rules that are tried one by one for some messages, because nothing that they ask for tells them apart."""
 
     @property

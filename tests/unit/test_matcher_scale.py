@@ -190,18 +190,18 @@ def test_faults_in_the_middle_of_a_swap_name_their_rules() -> None:
 
 
 def test_cost_names_rules_that_are_tried_one_by_one() -> None:
-    assert Matcher(RULES).cost().dear == ()
+    assert Matcher(RULES).cost().linear == ()
     rules: dict[str, Any] = {f"r{i}": {"kind": ["chat"], "n": [{"anything-but": [i]}]} for i in range(300)}
     matcher = Matcher({"first": {"tenant": ["acme"]}, **rules})
     cost = matcher.cost()
-    (dear,) = cost.dear
+    (linear,) = cost.linear
     assert cost.rules == 301
-    assert dear.when in ('kind is "chat", n is any value', 'n is any value, kind is "chat"')
-    assert dear.rules == tuple(rules)
+    assert linear.when in ('kind is "chat", n is any value', 'n is any value, kind is "chat"')
+    assert linear.rules == tuple(rules)
     assert "300 rules" in repr(cost)
     for i in range(200):
         matcher.remove(f"r{i}")
-    assert matcher.cost().dear == ()
+    assert matcher.cost().linear == ()
 
 
 @pytest.mark.parametrize("one", [b"{}", "{}", bytearray(b"{}"), memoryview(b"{}")])

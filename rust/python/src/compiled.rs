@@ -103,7 +103,7 @@ impl Compiled {
 
     /// A matcher of names alone, which none shares yet.
     pub(crate) fn of(names: Names, matcher: table::Matcher) -> Self {
-        let matcher = matcher.marked(|number| names.mark(number));
+        let matcher = matcher.with_handles(|number| names.handle(number));
         Self { names, matcher }
     }
 
@@ -138,11 +138,11 @@ impl Compiled {
     }
 
     pub(crate) fn found(&self, py: Python<'_>, found: Option<Found>) -> Option<Py<PyString>> {
-        let Found { number, mark } = found?;
-        // SAFETY: a mark comes from the names of this matcher, see `of`, or from those that they are a copy of and share.
+        let Found { number, handle } = found?;
+        // SAFETY: a handle comes from the names of this matcher, see `of`, or from those that they are a copy of and share.
         #[allow(unsafe_code)] // Looking for the name by its number costs an access to memory more.
-        let marked = unsafe { Names::marked(py, mark) };
-        marked.or_else(|| self.name(py, number))
+        let found = unsafe { Names::by_handle(py, handle) };
+        found.or_else(|| self.name(py, number))
     }
 
     pub(crate) fn named(&self, py: Python<'_>, numbers: Vec<usize>) -> Vec<Py<PyString>> {
@@ -153,13 +153,13 @@ impl Compiled {
     pub(crate) fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
-        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Refused> + Send,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::InvalidDocument> + Send,
     ) -> PyResult<T> {
         let py = body.py();
         let body = Body::of(body)?;
         let (bytes, matcher) = (body.as_bytes(), &self.matcher);
         let found = if bytes.len() < LARGE { ask(matcher, bytes) } else { py.detach(|| ask(matcher, bytes)) };
-        found.map_err(|refused| errors::json(py, &refused))
+        found.map_err(|invalid| errors::json(py, &invalid))
     }
 
     /// The number of a rule.

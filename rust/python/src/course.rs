@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use waypost_core::cluster::{self, Failure, Group, Instant, Outcome, Permit, Refusal};
+use waypost_core::cluster::{self, Failure, Group, Instant, Outcome, Permit, Shed};
 use waypost_core::engine::{self, Course};
 
 use crate::snapshot::Shared;
@@ -49,7 +49,7 @@ pub(crate) struct Turn {
 enum What {
     Admitted(Arc<Group>, Permit),
     Expired,
-    Displaced(Refusal),
+    Displaced(Shed),
 }
 
 impl Turn {
@@ -72,7 +72,7 @@ impl Turn {
             None => engine::Step::Stay,
             Some(What::Admitted(_, permit)) => course.admitted(permit, now),
             Some(What::Expired) => course.dropped(None, now),
-            Some(What::Displaced(refusal)) => course.dropped(Some(refusal), now),
+            Some(What::Displaced(shed)) => course.dropped(Some(shed), now),
         }
     }
 
@@ -116,8 +116,8 @@ impl Exchange {
         body: Option<&[u8]>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let now = clock::now();
-        match shared.snapshot.course(shared.lanes(), intake, plan, body, now) {
-            Err(fault) => object(py, shared, engine::Step::Refuse(fault), None),
+        match shared.snapshot.course(shared.bound(), intake, plan, body, now) {
+            Err(fault) => object(py, shared, engine::Step::Fail(fault), None),
             Ok(course) => {
                 *self.course() = Some(course);
                 self.next(py, shared, Course::begin)
@@ -146,14 +146,14 @@ impl Exchange {
     /// such a response is to be told by `refused`.
     pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
         let told = self.change(|course, now| {
-            let refused = status.is_some_and(|status| course.refuses(status));
-            if status.is_some() && !refused {
+            let retryable = status.is_some_and(|status| course.is_retryable(status));
+            if status.is_some() && !retryable {
                 course.responded(number, now);
             }
-            if end && !refused {
+            if end && !retryable {
                 course.succeeded(number, now);
             }
-            refused
+            retryable
         });
         told.unwrap_or(false)
     }
@@ -162,7 +162,7 @@ impl Exchange {
     /// do better, or the endpoint has failed with it: then nothing has changed.
     pub(crate) fn answer(&self, status: u16) -> bool {
         let told = self.change(|course, now| {
-            if course.refuses(status) {
+            if course.is_retryable(status) {
                 return false;
             }
             course.responded(1, now);
@@ -221,15 +221,15 @@ fn object<'py>(
             out.ticket = ticket.number();
             if let Some(group) = group {
                 group.name().clone_into(&mut out.cluster);
-                let turn = |(ticket, refusal): (cluster::Ticket, Refusal)| {
-                    Py::new(py, Turn::new(group, ticket.number(), What::Displaced(refusal)))
+                let turn = |(ticket, shed): (cluster::Ticket, Shed)| {
+                    Py::new(py, Turn::new(group, ticket.number(), What::Displaced(shed)))
                 };
                 out.displaced = displaced.map(turn).transpose()?;
             }
         }
         engine::Step::Respond => out.kind = "respond",
         engine::Step::GiveUp(_) => out.kind = "give_up",
-        engine::Step::Refuse(fault) => {
+        engine::Step::Fail(fault) => {
             out.kind = "refuse";
             out.error = Some(errors::fault(py, &fault)?);
         }

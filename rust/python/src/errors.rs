@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple, PyType};
-use waypost_core::engine::{Fault, NoPlan, Refusal};
+use waypost_core::engine::{Fault, NoPlan, Rejection};
 use waypost_core::pattern::{Problem, Step};
 use waypost_core::table::{MessageError, NoRoute};
 use waypost_core::{http1, json};
@@ -46,13 +46,13 @@ pub(crate) fn upstream(py: Python<'_>, error: &http1::Error) -> PyErr {
     raise(py, &CLASS, "UpstreamError", |class| class.call1(("upstream_protocol", error.to_string())))
 }
 
-pub(crate) fn json(py: Python<'_>, refused: &json::Refused) -> PyErr {
-    envelope(py, refused.error.code(), &refused.to_string(), Some(refused.error.offset), None)
+pub(crate) fn json(py: Python<'_>, invalid: &json::InvalidDocument) -> PyErr {
+    envelope(py, invalid.error.code(), &invalid.to_string(), Some(invalid.error.offset), None)
 }
 
 pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
     match error {
-        MessageError::Json(refused) => json(py, refused),
+        MessageError::Json(invalid) => json(py, invalid),
         MessageError::Envelope { field, offset, message, id } => {
             let error = envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field));
             with(py, error, [("message_id", id.as_deref())])
@@ -84,12 +84,12 @@ pub(crate) fn fault(py: Python<'_>, fault: &Fault) -> PyResult<Py<PyAny>> {
 }
 
 /// `WaypostError` with the dialect in which to answer, and the methods that are allowed.
-pub(crate) fn refusal(py: Python<'_>, refusal: &Refusal) -> PyErr {
-    let error = waypost(py, refusal.code, &refusal.message);
+pub(crate) fn rejection(py: Python<'_>, rejection: &Rejection) -> PyErr {
+    let error = waypost(py, rejection.code, &rejection.message);
     let known = [
-        ("dialect", Some(refusal.dialect.name())),
-        ("allow", refusal.allow.as_deref()),
-        ("message_id", Some(&refusal.id)),
+        ("dialect", Some(rejection.dialect.name())),
+        ("allow", rejection.allow.as_deref()),
+        ("message_id", Some(&rejection.id)),
     ];
     with(py, error, known)
 }

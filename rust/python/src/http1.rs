@@ -35,8 +35,8 @@ pub(crate) struct ResponseHead {
 }
 
 impl ResponseHead {
-    pub(crate) fn new(head: http1::ResponseHead, refused: bool) -> Self {
-        Self { head, since: Instant::now(), refused }
+    pub(crate) fn new(head: http1::ResponseHead, retryable: bool) -> Self {
+        Self { head, since: Instant::now(), refused: retryable }
     }
 }
 
@@ -138,10 +138,10 @@ impl ResponseReader {
     fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Fed<'py>> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = reader.feed(data).map_err(|error| errors::upstream(py, &error))?;
-        let refused = self.tell(progress.head.as_ref().map(|head| head.status), progress.end.is_some());
+        let retryable = self.tell(progress.head.as_ref().map(|head| head.status), progress.end.is_some());
         let body = PyBytes::new(py, &progress.body);
         Ok((
-            progress.head.map(|head| ResponseHead::new(head, refused)),
+            progress.head.map(|head| ResponseHead::new(head, retryable)),
             body,
             progress.end.map(|end| ResponseEnd { end }),
         ))

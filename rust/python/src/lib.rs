@@ -34,7 +34,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _native {
     #[pymodule_export]
-    use crate::cost::{Cost, DearRules};
+    use crate::cost::{Cost, LinearRules};
     #[pymodule_export]
     use crate::course::{Step, Turn};
     #[pymodule_export]

@@ -45,7 +45,7 @@ impl Matcher {
     fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
-        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::Refused> + Send,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::InvalidDocument> + Send,
     ) -> PyResult<(Guard<Arc<Compiled>>, T)> {
         let compiled = self.current.load();
         let found = compiled.ask(body, ask)?;
@@ -56,7 +56,7 @@ impl Matcher {
     fn ask_many<T: Send>(
         &self,
         bodies: &Bound<'_, PyAny>,
-        ask: impl Fn(&table::Matcher, &[u8]) -> Result<T, json::Refused> + Sync,
+        ask: impl Fn(&table::Matcher, &[u8]) -> Result<T, json::InvalidDocument> + Sync,
     ) -> PyResult<(Guard<Arc<Compiled>>, Vec<T>)> {
         let py = bodies.py();
         let at = |error: PyErr, index: usize| {
@@ -82,7 +82,7 @@ impl Matcher {
         });
         match found {
             Ok(found) => Ok((compiled, found)),
-            Err((index, refused)) => Err(at(errors::json(py, &refused), index)),
+            Err((index, invalid)) => Err(at(errors::json(py, &invalid), index)),
         }
     }
 
@@ -141,7 +141,7 @@ impl Matcher {
     ///
     /// Raises `EnvelopeError` where `body` is not valid JSON. A document that is no object has no fields.
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
-        let (compiled, found) = self.ask(body, table::Matcher::first_marked)?;
+        let (compiled, found) = self.ask(body, table::Matcher::first_with_handle)?;
         Ok(compiled.found(py, found))
     }
 
@@ -150,7 +150,7 @@ impl Matcher {
     /// Mutable buffers are copied first. Raises as `first` does, for the first document that is not valid; a note on
     /// the exception says which one that is.
     fn first_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Py<PyString>>>> {
-        let (compiled, found) = self.ask_many(bodies, table::Matcher::first_marked)?;
+        let (compiled, found) = self.ask_many(bodies, table::Matcher::first_with_handle)?;
         Ok(found.into_iter().map(|found| compiled.found(py, found)).collect())
     }
 
@@ -182,14 +182,14 @@ impl Matcher {
         let compiled = self.current.load();
         let number = compiled.number(py, rule)?;
         let (first, verdict) = compiled.ask(body, |matcher, body| {
-            Ok((matcher.first_marked(body)?, matcher.explain_one(body, number)?))
+            Ok((matcher.first_with_handle(body)?, matcher.explain_one(body, number)?))
         })?;
         let first = compiled.found(py, first).map(|name| name.extract(py)).transpose()?;
         let verdict = verdict.map(|verdict| (rule.to_owned(), verdict));
         Ok(Explanation::of(py, verdict, Vec::new(), None)?.taken_by(first))
     }
 
-    /// Which rules make matching dear. Takes at most about as long as compiling them.
+    /// The rules that messages are tried against one by one. Takes at most about as long as compiling them.
     fn cost(&self, py: Python<'_>) -> PyResult<Cost> {
         let compiled = self.current.load();
         let cost = py.detach(|| compiled.matcher.cost());

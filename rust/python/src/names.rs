@@ -86,18 +86,18 @@ impl Names {
         base.names.get(number).or_else(|| added.names.get(number.checked_sub(base.names.len())?))
     }
 
-    /// The mark of a name of the beginning, for [`Self::marked`]: its address.
-    pub(crate) fn mark(&self, number: usize) -> usize {
+    /// The handle of a name of the beginning, for [`Self::by_handle`]: its address.
+    pub(crate) fn handle(&self, number: usize) -> usize {
         self.base.names.get(number).map_or(0, |name| name.as_ptr().expose_provenance())
     }
 
-    /// The name of a mark; `None` of 0.
+    /// The name of a handle; `None` of 0.
     ///
     /// # Safety
-    /// The mark is 0, or the names that gave it, or a copy of them, are still there.
+    /// The handle is 0, or the names that gave it, or a copy of them, are still there.
     #[allow(unsafe_code)]
-    pub(crate) unsafe fn marked(py: Python<'_>, mark: usize) -> Option<Py<PyString>> {
-        let name = NonNull::new(std::ptr::with_exposed_provenance_mut(mark))?;
+    pub(crate) unsafe fn by_handle(py: Python<'_>, handle: usize) -> Option<Py<PyString>> {
+        let name = NonNull::new(std::ptr::with_exposed_provenance_mut(handle))?;
         // SAFETY: it is the address of one of the names, each of which is a str.
         Some(unsafe { Bound::from_borrowed_ptr(py, name.as_ptr()).cast_into_unchecked() }.unbind())
     }

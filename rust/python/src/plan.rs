@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use waypost_core::cluster::Outcome;
 use waypost_core::dialect::Kind;
-use waypost_core::engine::{self, Course, Ending, Traces};
+use waypost_core::engine::{self, Course, Delivery, Ending};
 use waypost_core::http1::{self, BodyLength, Progress};
 use waypost_core::log::Why;
 
@@ -287,8 +287,10 @@ impl Plan {
         replayable: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (status, wait) = (head.head.status, engine::retry_after(&head.head));
-        let traces = Traces { sent: true, replayable, delivered: false };
-        self.exchange.next(py, &self.shared, |course, now| course.refused(number, status, wait, traces, now))
+        let traces = Delivery { sent: true, replayable, delivered: false };
+        self.exchange.next(py, &self.shared, |course, now| {
+            course.responded_retryable(number, status, wait, traces, now)
+        })
     }
 
     /// An attempt has failed.
@@ -302,7 +304,7 @@ impl Plan {
         delivered: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let failure = course::failure(failure)?;
-        let traces = Traces { sent, replayable, delivered };
+        let traces = Delivery { sent, replayable, delivered };
         self.exchange.next(py, &self.shared, |course, now| course.failed(number, failure, traces, now))
     }
 

@@ -177,8 +177,8 @@ impl Recorder {
             why: code.map_or(Why::ClientGone, Why::Error),
         };
         let pushed = match intake {
-            Some(intake) => self.inner.refused(intake.inner(), id, &ending),
-            None => self.inner.refused_unread(&Record {
+            Some(intake) => self.inner.record_rejection(intake.inner(), id, &ending),
+            None => self.inner.record_unread(&Record {
                 id,
                 client,
                 method: method.as_bytes(),

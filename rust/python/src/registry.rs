@@ -127,7 +127,7 @@ where
 }
 
 fn cluster_view<'py>(py: Python<'py>, view: &ClusterView, now: Instant) -> PyResult<Bound<'py, PyDict>> {
-    let (totals, refused) = (view.totals, view.refused);
+    let (totals, shed) = (view.totals, view.shed);
     let out = dict(py, [("name", view.name.as_str())])?;
     out.set_item("in_flight", view.in_flight)?;
     out.set_item("limit", view.limit)?;
@@ -142,14 +142,14 @@ fn cluster_view<'py>(py: Python<'py>, view: &ClusterView, now: Instant) -> PyRes
     out.set_item("retries", totals.retries)?;
     out.set_item("retries_left", view.retries_left)?;
     out.set_item("hedges", totals.hedges)?;
-    let refused = [
+    let shed = [
         ("rate_limited", totals.rate_limited),
-        ("queue_full", refused.queue_full),
-        ("deadline_too_short", refused.deadline_too_short),
-        ("displaced", refused.displaced),
-        ("expired", refused.expired),
+        ("queue_full", shed.queue_full),
+        ("deadline_too_short", shed.deadline_too_short),
+        ("displaced", shed.displaced),
+        ("expired", shed.expired),
     ];
-    out.set_item("refused", dict(py, refused)?)?;
+    out.set_item("refused", dict(py, shed)?)?;
     let latency = view.latency.map(|[median, late, last]| {
         let seconds = |length: Duration| length.as_secs_f64();
         dict(py, [("p50", seconds(median)), ("p95", seconds(late)), ("p99", seconds(last))])
@@ -192,14 +192,14 @@ fn endpoint_view<'py>(py: Python<'py>, view: &EndpointView, now: Instant) -> PyR
     out.set_item("check", view.check)?;
     out.set_item("in_flight", view.in_flight)?;
     out.set_item("latency", view.latency.map(|length| length.as_secs_f64()))?;
-    let Counts { attempts, succeeded, unreachable, timed_out, broken, refused, cancelled } = view.counts;
+    let Counts { attempts, succeeded, unreachable, timed_out, broken, error_status, cancelled } = view.counts;
     let counts = [
         ("begun", attempts),
         ("succeeded", succeeded),
         ("unreachable", unreachable),
         ("timed_out", timed_out),
         ("broken", broken),
-        ("refused", refused),
+        ("refused", error_status),
         ("cancelled", cancelled),
     ];
     out.set_item("attempts", dict(py, counts)?)?;

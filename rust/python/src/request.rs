@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes};
-use waypost_core::engine::{Offer, Peer};
+use waypost_core::engine::{Boundary, Peer};
 use waypost_core::http1;
 
 use crate::account::Held;
@@ -45,30 +45,30 @@ impl RequestReader {
         let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
         let bytes = data.as_bytes();
-        let offer = shared.snapshot.offer(&mut reader, bytes, &self.peer, &IDS);
-        match offer.map_err(|refused| errors::refusal(py, &refused))? {
-            Offer::Partial => {
+        let found_at = shared.snapshot.at_boundary(&mut reader, bytes, &self.peer, &IDS);
+        match found_at.map_err(|rejection| errors::rejection(py, &rejection))? {
+            Boundary::Partial => {
                 *held = Some(reader);
                 Ok(py.None().into_bound(py))
             }
-            Offer::Other => Ok(PyBool::new(py, false).to_owned().into_any()),
-            Offer::Plain(intake, rest) => {
+            Boundary::Other => Ok(PyBool::new(py, false).to_owned().into_any()),
+            Boundary::Plain(intake, surplus) => {
                 let length = intake.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-                let start = bytes.len() - rest.len();
-                let (body, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+                let start = bytes.len() - surplus.len();
+                let (body, surplus) = surplus.split_at_checked(length).unwrap_or((surplus, &[]));
                 if decide
                     && intake.buffered
                     && body.len() == length
                     && let Ok(plan) = shared.snapshot.plan(&intake, Some(body))
                 {
-                    let rest = PyBytes::new(py, rest);
+                    let surplus = PyBytes::new(py, surplus);
                     let forwards = shared.snapshot.forwards(&intake, &plan);
                     let held = Held { start, length, bytes: data.clone().unbind() };
                     let plan = Plan::new(Arc::clone(shared), intake, since, plan, Some(held));
-                    return Ok((plan, length, forwards, rest).into_pyobject(py)?.into_any());
+                    return Ok((plan, length, forwards, surplus).into_pyobject(py)?.into_any());
                 }
                 let intake = Intake::of(Arc::clone(shared), intake, since);
-                let found = (intake, PyBytes::new(py, body), PyBytes::new(py, rest));
+                let found = (intake, PyBytes::new(py, body), PyBytes::new(py, surplus));
                 Ok(found.into_pyobject(py)?.into_any())
             }
         }

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
 use waypost_core::auth::keys::{self, Caller, Keys};
 use waypost_core::cluster;
-use waypost_core::engine::{self, Config, EndpointAt, Ids, Lanes, Limits, Request, Trusted};
+use waypost_core::engine::{self, BoundClusters, Config, EndpointAt, Ids, Limits, Request, Trusted};
 use waypost_core::http1::Fields;
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::metrics::Slots;
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     /// By cluster.
     endpoints: Vec<Vec<Py<Endpoint>>>,
     /// Once it is in force.
-    lanes: OnceLock<Lanes>,
+    bound: OnceLock<BoundClusters>,
     /// Who counts and logs its messages.
     pub(crate) recorder: Option<Py<Recorder>>,
     pub(crate) slots: Slots,
@@ -49,13 +49,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The clusters in force. A snapshot that no registry was told of has state of its own.
-    pub(crate) fn lanes(&self) -> &Lanes {
-        self.lanes.get_or_init(|| self.snapshot.join(&mut cluster::Registry::new(IDS.number()), clock::now()))
+    pub(crate) fn bound(&self) -> &BoundClusters {
+        self.bound.get_or_init(|| self.snapshot.join(&mut cluster::Registry::new(IDS.number()), clock::now()))
     }
 
     /// False: it is in force already.
     pub(crate) fn join(&self, registry: &mut cluster::Registry) -> bool {
-        self.lanes.get().is_none() && self.lanes.set(self.snapshot.join(registry, clock::now())).is_ok()
+        self.bound.get().is_none() && self.bound.set(self.snapshot.join(registry, clock::now())).is_ok()
     }
 
     pub(crate) fn endpoint(&self, py: Python<'_>, at: EndpointAt) -> Option<Py<Endpoint>> {
@@ -107,7 +107,7 @@ impl Snapshot {
             clusters.push(object);
         }
         let slots = snapshot.slots();
-        let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots, lanes: OnceLock::new() };
+        let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots, bound: OnceLock::new() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -142,7 +142,7 @@ impl Snapshot {
     /// Who waits no longer for a cluster of this configuration, which has come into force.
     fn turns(&self) -> Vec<Turn> {
         let mut out = Vec::new();
-        for group in self.shared.lanes().groups() {
+        for group in self.shared.bound().groups() {
             while let Some(turn) = group.turn(clock::now()) {
                 out.push(Turn::of(turn, group));
             }
@@ -153,7 +153,7 @@ impl Snapshot {
     /// Seconds until the next active check is due; `None`: never, or a newer snapshot is in force.
     #[getter]
     fn next_check(&self) -> Option<f64> {
-        let due = self.shared.lanes().groups().filter_map(|group| group.next_check()).min()?;
+        let due = self.shared.bound().groups().filter_map(|group| group.next_check()).min()?;
         Some(due.since(clock::now()).as_secs_f64())
     }
 
@@ -161,7 +161,7 @@ impl Snapshot {
     fn due_checks(&self, py: Python<'_>) -> Vec<Py<Endpoint>> {
         let now = clock::now();
         let mut out = Vec::new();
-        for (cluster, group) in self.shared.lanes().groups().enumerate() {
+        for (cluster, group) in self.shared.bound().groups().enumerate() {
             while let Some(endpoint) = group.due_check(now) {
                 out.extend(self.shared.endpoint(py, EndpointAt { cluster, endpoint }));
             }
@@ -171,7 +171,7 @@ impl Snapshot {
 
     /// An endpoint answered its active check well, or did not (in time).
     fn checked(&self, endpoint: &Endpoint, good: bool) {
-        if let Some(group) = self.shared.lanes().groups().nth(endpoint.at.cluster) {
+        if let Some(group) = self.shared.bound().groups().nth(endpoint.at.cluster) {
             group.checked(endpoint.at.endpoint, good, clock::now());
         }
     }
@@ -219,7 +219,7 @@ impl Snapshot {
                 snapshot.accept_of(request, caller, &IDS)
             }
         };
-        let intake = accepted.map_err(|refused| errors::refusal(py, &refused))?;
+        let intake = accepted.map_err(|rejection| errors::rejection(py, &rejection))?;
         Ok(Intake::new(Arc::clone(&self.shared), intake))
     }
 

@@ -16,7 +16,7 @@ const VALUES: usize = 1 << 20;
 ///
 /// Gives what could be read and, with paths within the pattern, what could not.
 pub(crate) fn read(object: &Bound<'_, PyAny>, draft: bool) -> PyResult<(Value, Vec<Problem>)> {
-    let mut reader = Reader { path: Vec::new(), left: VALUES + 1, draft, problems: Vec::new() };
+    let mut reader = Reader { path: Vec::new(), remaining: VALUES + 1, draft, problems: Vec::new() };
     Ok((reader.convert(object)?, reader.problems))
 }
 
@@ -27,7 +27,7 @@ struct Reader {
     /// The way to here.
     path: Vec<Step>,
     /// How many more values there may be.
-    left: usize,
+    remaining: usize,
     draft: bool,
     problems: Vec<Problem>,
 }
@@ -42,8 +42,8 @@ impl Reader {
         if self.path.len() > DEPTH {
             return Ok(self.problem("nested too deeply"));
         }
-        self.left = self.left.saturating_sub(1);
-        if self.left == 0 {
+        self.remaining = self.remaining.saturating_sub(1);
+        if self.remaining == 0 {
             return Ok(self.problem(format!("a pattern has at most {VALUES} values")));
         }
         if object.is_none() {
@@ -104,7 +104,7 @@ impl Reader {
     fn sequence(&mut self, object: &Bound<'_, PyAny>) -> PyResult<Value> {
         let mut out = Vec::new();
         for (index, item) in object.try_iter()?.enumerate() {
-            if self.left == 0 {
+            if self.remaining == 0 {
                 break;
             }
             self.path.push(Step::Index(index));
@@ -118,7 +118,7 @@ impl Reader {
         let mut out = Vec::new();
         let some = !items.is_empty();
         for (key, value) in items {
-            if self.left == 0 {
+            if self.remaining == 0 {
                 break;
             }
             let text = key.cast::<PyString>().ok().map(|text| text.to_str().map(str::to_owned));

@@ -149,7 +149,7 @@ impl Group {
         let policy = self.newest_policy(&state);
         state.totals.messages += 1;
         let entry = state.gate.enter(priority, deadline, &policy.concurrency, &policy.queue, now);
-        if !matches!(entry, Entry::Refused(_)) {
+        if !matches!(entry, Entry::Shed(_)) {
             state.budget.deposit(now);
         }
         entry
@@ -230,7 +230,7 @@ impl Group {
     #[must_use]
     pub fn hedge(&self, tried: &mut Tried, key: Option<u64>, now: Instant) -> Option<Attempt> {
         let mut state = self.lock();
-        if state.budget.left(&self.policy.retry, now) == 0 {
+        if state.budget.remaining(&self.policy.retry, now) == 0 {
             return None;
         }
         // Never at one that is not fit: this is for speed.
@@ -278,7 +278,7 @@ impl Group {
                 Outcome::Failure(Failure::Connect) => &mut counts.unreachable,
                 Outcome::Failure(Failure::Timeout) => &mut counts.timed_out,
                 Outcome::Failure(Failure::Stale | Failure::Reset | Failure::Protocol) => &mut counts.broken,
-                Outcome::Failure(Failure::Status(_)) => &mut counts.refused,
+                Outcome::Failure(Failure::Status(_)) => &mut counts.error_status,
             } += 1;
         }
         if let (Outcome::Cancelled, false, Some(policy)) = (outcome, attempt.responded, &self.policy.hedge) {

@@ -25,10 +25,10 @@ mod window;
 
 pub use admission::accounts::{Accounts, Memory};
 pub use admission::bucket::{Quota, Word};
-pub use admission::gate::{Entry, Gate, Permit, Refusal, Refusals, Share, Turn};
+pub use admission::gate::{Entry, Gate, Permit, Share, Shed, ShedCounts, Turn};
 pub use admission::gradient::Gradient;
 pub use admission::meter::{Caller, Exceeded, Meter};
-pub use admission::queue::{Left, ORDINARY, Queue, Ticket};
+pub use admission::queue::{Departed, ORDINARY, Queue, Ticket};
 pub use choice::balance::Tried;
 pub use choice::hedge::Histogram;
 pub use choice::retry::{Failed, Next, Reason};

@@ -70,7 +70,7 @@ pub struct Counts {
     /// Attempts whose connection or response broke, stale connections included.
     pub broken: u64,
     /// Attempts answered with 429 or 5xx.
-    pub refused: u64,
+    pub error_status: u64,
     /// Attempts given up for no fault of the endpoint.
     pub cancelled: u64,
 }
@@ -110,7 +110,7 @@ impl std::ops::AddAssign for Counts {
         self.unreachable += more.unreachable;
         self.timed_out += more.timed_out;
         self.broken += more.broken;
-        self.refused += more.refused;
+        self.error_status += more.error_status;
         self.cancelled += more.cancelled;
     }
 }
@@ -234,10 +234,10 @@ impl State {
             u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots.insert(url.into(), slot);
-        let place = usize::try_from(slot).ok().and_then(|slot| self.endpoints.get_mut(slot));
-        let turn = place.map_or(0, |place| {
-            place.endpoint = Some(endpoint);
-            place.turn
+        let found = usize::try_from(slot).ok().and_then(|slot| self.endpoints.get_mut(slot));
+        let turn = found.map_or(0, |slot| {
+            slot.endpoint = Some(endpoint);
+            slot.turn
         });
         Key { slot, turn }
     }

@@ -1,34 +1,35 @@
-//! The clusters of a snapshot in force: each with its state, and with what of a message it goes by.
+//! The clusters of a snapshot in force: each bound to its state, and to the field of a message by which its endpoints are chosen.
 
 use std::sync::Arc;
 
-use super::course::{Course, Leg, Names, Terms};
+use super::course::Course;
 use super::fault::Fault;
 use super::field::Field;
 use super::intake::Intake;
 use super::snapshot::{Plan, Snapshot};
+use super::terms::{CallerNames, ClusterTry, Terms};
 use crate::cluster::policy::Balance;
 use crate::cluster::{Group, Instant, ORDINARY, Registry};
 use crate::hash::hash;
 
 /// A snapshot's clusters in force.
 #[derive(Debug)]
-pub struct Lanes {
-    lanes: Vec<Lane>,
+pub struct BoundClusters {
+    clusters: Vec<BoundCluster>,
     agent: Option<Field>,
 }
 
 #[derive(Debug)]
-struct Lane {
+struct BoundCluster {
     group: Arc<Group>,
     /// What its endpoints are chosen by.
     key: Option<Field>,
 }
 
-impl Lanes {
+impl BoundClusters {
     /// The state of each cluster, by position.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
-        self.lanes.iter().map(|lane| &lane.group)
+        self.clusters.iter().map(|bound_cluster| &bound_cluster.group)
     }
 }
 
@@ -36,7 +37,7 @@ impl Snapshot {
     /// Comes into force: for messages that are planned from now on. What `registry` knows of its clusters and endpoints
     /// stays.
     #[must_use]
-    pub fn join(&self, registry: &mut Registry, now: Instant) -> Lanes {
+    pub fn join(&self, registry: &mut Registry, now: Instant) -> BoundClusters {
         let endpoints: Vec<Vec<(&str, u32)>> = (self.clusters().iter())
             .map(|cluster| cluster.endpoints.iter().map(|found| (found.url(), found.weight())).collect())
             .collect();
@@ -45,14 +46,14 @@ impl Snapshot {
             (cluster.name.as_str(), endpoints.as_slice(), Arc::new(cluster.policy.clone()))
         });
         let groups = registry.apply(clusters, now);
-        let lane = |group: Group| {
+        let bind = |group: Group| {
             let key = match &group.policy().balance {
                 Balance::Hash(field) => Field::parse(field),
                 Balance::LeastLoad | Balance::Weighted | Balance::RoundRobin => None,
             };
-            Lane { group: Arc::new(group), key }
+            BoundCluster { group: Arc::new(group), key }
         };
-        Lanes { lanes: groups.into_iter().map(lane).collect(), agent: Field::parse("agent") }
+        BoundClusters { clusters: groups.into_iter().map(bind).collect(), agent: Field::parse("agent") }
     }
 
     /// The course of a message's exchange. `body` as it was planned with.
@@ -61,7 +62,7 @@ impl Snapshot {
     /// Where its route leads to no cluster.
     pub fn course(
         &self,
-        lanes: &Lanes,
+        bound: &BoundClusters,
         intake: &Intake,
         plan: &Plan,
         body: Option<&[u8]>,
@@ -74,14 +75,14 @@ impl Snapshot {
         let envelope = &plan.envelope;
         let value = |field: &Field| field.value(intake, envelope, body, self.limits.json);
         let mut metered = false;
-        let legs = plan.clusters.iter().filter_map(|&cluster| {
-            let lane = lanes.lanes.get(cluster)?;
-            metered |= !lane.group.policy().rate.is_empty();
-            let key = lane.key.as_ref().and_then(value).map(|text| hash(text.as_bytes()));
-            Some(Leg { cluster, group: Arc::clone(&lane.group), key })
+        let tries = plan.clusters.iter().filter_map(|&cluster| {
+            let bound_cluster = bound.clusters.get(cluster)?;
+            metered |= !bound_cluster.group.policy().rate.is_empty();
+            let key = bound_cluster.key.as_ref().and_then(value).map(|text| hash(text.as_bytes()));
+            Some(ClusterTry { position: cluster, group: Arc::clone(&bound_cluster.group), key })
         });
         let mut course = Course::new(
-            legs,
+            tries,
             Terms {
                 began: now,
                 deadline: envelope.deadline_ms.map(std::time::Duration::from_millis),
@@ -91,9 +92,9 @@ impl Snapshot {
             },
         );
         if metered {
-            course.charge(Names {
+            course.charge(CallerNames {
                 tenant: envelope.tenant.clone(),
-                agent: lanes.agent.as_ref().and_then(value).map(std::borrow::Cow::into_owned),
+                agent: bound.agent.as_ref().and_then(value).map(std::borrow::Cow::into_owned),
                 key: intake.caller.as_ref().map(|caller| caller.name.clone()),
             });
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::id::Ids;
-use super::intake::{Intake, Refusal, Request};
+use super::intake::{Intake, Rejection, Request};
 use super::snapshot::Snapshot;
 use crate::dialect::{self, Dialect};
 use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
@@ -20,7 +20,7 @@ pub struct Peer {
 
 /// What bytes at a message boundary are.
 #[derive(Debug)]
-pub enum Offer<'a> {
+pub enum Boundary<'a> {
     /// The beginning of a head.
     Partial,
     /// A message of which nothing needs more than a decision and forwarding, and the bytes behind its head.
@@ -36,25 +36,25 @@ impl Snapshot {
         RequestReader::new(self.limits.header)
     }
 
-    /// Looks at further bytes at a message boundary. After anything but [`Offer::Partial`] `reader` is spent.
+    /// Looks at further bytes at a message boundary. After anything but [`Boundary::Partial`] `reader` is spent.
     ///
     /// # Errors
     /// What is no request head, or could be read in two ways: the connection cannot be used any more.
-    pub fn offer<'a>(
+    pub fn at_boundary<'a>(
         &self,
         reader: &mut RequestReader,
         data: &'a [u8],
         peer: &Peer,
         ids: &Ids,
-    ) -> Result<Offer<'a>, Refusal> {
-        let (head, rest) = match reader.feed(data) {
-            Ok(None) => return Ok(Offer::Partial),
-            Ok(Some((head, rest))) => (head, rest),
-            Err(error) => return Err(refusal(&error, data, ids)),
+    ) -> Result<Boundary<'a>, Rejection> {
+        let (head, surplus) = match reader.feed(data) {
+            Ok(None) => return Ok(Boundary::Partial),
+            Ok(Some((head, surplus))) => (head, surplus),
+            Err(error) => return Err(rejection(&error, data, ids)),
         };
         let Some(PlainHead { method, target, old, fields }) = head.filter(|h| h.target.starts_with("/v1/"))
         else {
-            return Ok(Offer::Other);
+            return Ok(Boundary::Other);
         };
         let request = Request {
             method: method.into(),
@@ -66,18 +66,18 @@ impl Snapshot {
         };
         Ok(self
             .accept_read(request, true, ids)
-            .map_or(Offer::Other, |intake| Offer::Plain(Arc::new(intake), rest)))
+            .map_or(Boundary::Other, |intake| Boundary::Plain(Arc::new(intake), surplus)))
     }
 }
 
 /// The answer to what is no request head; `data` is the last that came of it.
-fn refusal(error: &http1::Error, data: &[u8], ids: &Ids) -> Refusal {
+fn rejection(error: &http1::Error, data: &[u8], ids: &Ids) -> Rejection {
     let path = target_of(data).split('?').next().unwrap_or_default();
     let code = match error.kind {
         ErrorKind::RequestTooLarge | ErrorKind::TooManyFields => "header_too_large",
         _ => "bad_framing",
     };
-    Refusal {
+    Rejection {
         code,
         message: error.to_string(),
         allow: None,

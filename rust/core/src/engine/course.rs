@@ -7,10 +7,11 @@ use smallvec::SmallVec;
 
 use super::fault::Fault;
 use super::snapshot::EndpointAt;
-use super::step::{Step, Traces};
+use super::step::{Delivery, Step};
+use super::terms::{CallerNames, ClusterTry, Terms};
 use crate::cluster::{
-    Attempt, Caller, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason,
-    Refusal, Ticket, Tried, Turn, policy::Per,
+    Attempt, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason, Shed, Ticket,
+    Tried, Turn, policy::Per,
 };
 
 /// One exchange on its way through the clusters of its decision: the one of `to`, then each `fallback`.
@@ -27,18 +28,18 @@ use crate::cluster::{
 /// - The first response of several attempts counts. The others are given up.
 #[derive(Debug)]
 pub struct Course {
-    legs: SmallVec<[Leg; 2]>,
-    /// The leg that it is on.
+    clusters: SmallVec<[ClusterTry; 2]>,
+    /// The cluster that it is in, or waits for.
     at: usize,
     terms: Terms,
-    place: Place,
+    admission: Admission,
     tried: Tried,
-    /// Attempts made on this leg, but for those that found their connection stale.
+    /// Attempts made in this cluster, but for those that found their connection stale.
     attempts: u32,
     under_way: SmallVec<[UnderWay; 2]>,
     /// Attempts made.
     made: u32,
-    then: Then,
+    after_pause: AfterPause,
     over: bool,
     /// How long it has waited in queues.
     waited: Duration,
@@ -47,51 +48,16 @@ pub struct Course {
 /// Whoever rests for no longer than this is waited for.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// A cluster that the message may go to.
-#[derive(Clone, Debug)]
-pub struct Leg {
-    /// Its position in the snapshot.
-    pub cluster: usize,
-    /// Its state and policy.
-    pub group: Arc<Group>,
-    /// The [`hash`](crate::hash::hash) of the field by which the cluster's endpoints are chosen.
-    pub key: Option<u64>,
-}
-
-/// What a message asks for.
-#[derive(Clone, Debug, Default)]
-pub struct Terms {
-    /// When its exchange began.
-    pub began: Instant,
-    /// How long it may take, as the message says.
-    pub deadline: Option<Duration>,
-    /// Urgency, 0 to 9.
-    pub priority: u8,
-    /// It may be executed twice.
-    pub idempotent: bool,
-    /// Whose accounts it is charged to, where a cluster has rates.
-    pub caller: Option<Box<Names>>,
-}
-
-/// Who a message is from: see [`Caller`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // As there.
-pub struct Names {
-    pub tenant: Option<String>,
-    pub agent: Option<String>,
-    pub key: Option<String>,
-}
-
 #[derive(Debug)]
-enum Place {
-    None,
-    /// `hasty`: it is the exchange's deadline that bounds how long it waits.
+enum Admission {
+    Outside,
+    /// `by_deadline`: the exchange's deadline bounds how long it waits.
     Queued {
         ticket: Ticket,
-        hasty: bool,
+        by_deadline: bool,
         since: Instant,
     },
-    In(Permit),
+    Admitted(Permit),
 }
 
 #[derive(Debug)]
@@ -102,32 +68,32 @@ struct UnderWay {
 
 /// What follows a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Then {
+enum AfterPause {
     Attempt,
     NextCluster,
 }
 
 impl Course {
-    /// An exchange that has not begun. `legs` in the order in which they are to be tried.
+    /// An exchange that has not begun. `clusters` in the order in which they are to be tried.
     #[must_use]
-    pub fn new(legs: impl IntoIterator<Item = Leg>, terms: Terms) -> Self {
+    pub fn new(clusters: impl IntoIterator<Item = ClusterTry>, terms: Terms) -> Self {
         Self {
-            legs: legs.into_iter().collect(),
+            clusters: clusters.into_iter().collect(),
             at: 0,
             terms,
-            place: Place::None,
+            admission: Admission::Outside,
             tried: Tried::new(),
             attempts: 0,
             under_way: SmallVec::new(),
             made: 0,
-            then: Then::Attempt,
+            after_pause: AfterPause::Attempt,
             over: false,
             waited: Duration::ZERO,
         }
     }
 
     /// It is charged to the accounts of these wherever there are rates.
-    pub fn charge(&mut self, names: Names) {
+    pub fn charge(&mut self, names: CallerNames) {
         self.terms.caller = Some(Box::new(names));
     }
 
@@ -140,16 +106,16 @@ impl Course {
     /// How long it has waited in queues.
     #[must_use]
     pub fn waited(&self, now: Instant) -> Duration {
-        match self.place {
-            Place::Queued { since, .. } => self.waited + now.since(since),
-            Place::None | Place::In(_) => self.waited,
+        match self.admission {
+            Admission::Queued { since, .. } => self.waited + now.since(since),
+            Admission::Outside | Admission::Admitted(_) => self.waited,
         }
     }
 
     /// The cluster that it is in, or waits for.
     #[must_use]
     pub fn group(&self) -> Option<&Arc<Group>> {
-        self.leg().map(|leg| &leg.group)
+        self.cluster().map(|cluster| &cluster.group)
     }
 
     /// The first step.
@@ -159,53 +125,59 @@ impl Course {
 
     /// A pause is over.
     pub fn resume(&mut self, now: Instant) -> Step {
-        match std::mem::replace(&mut self.then, Then::Attempt) {
+        match std::mem::replace(&mut self.after_pause, AfterPause::Attempt) {
             _ if self.over || !self.under_way.is_empty() => Step::Stay,
-            Then::NextCluster => self.next_leg(now),
-            Then::Attempt if self.deadline().is_none_or(|deadline| now < deadline) => self.attempt(now),
-            Then::Attempt => self.out_of_time(),
+            AfterPause::NextCluster => self.next_cluster(now),
+            AfterPause::Attempt if self.deadline().is_none_or(|deadline| now < deadline) => self.attempt(now),
+            AfterPause::Attempt => self.out_of_time(),
         }
     }
 
-    /// Its turn has come, on the leg that it waits on.
+    /// Its turn has come, in the cluster that it waits for.
     pub fn admitted(&mut self, permit: Permit, now: Instant) -> Step {
-        if let Place::Queued { since, .. } = self.place {
+        if let Admission::Queued { since, .. } = self.admission {
             self.waited += now.since(since);
-            self.place = Place::In(permit);
+            self.admission = Admission::Admitted(permit);
             return self.attempt(now);
         }
-        if let Some(leg) = self.leg() {
-            leg.group.leave(permit, now);
+        if let Some(cluster) = self.cluster() {
+            cluster.group.leave(permit, now);
         }
         Step::Stay
     }
 
     /// It lost its place in the queue: to a more urgent message (`displaced`), or its time ran out.
-    pub fn dropped(&mut self, displaced: Option<Refusal>, now: Instant) -> Step {
-        let (&Place::Queued { hasty, since, .. }, Some(leg)) = (&self.place, self.leg().cloned()) else {
+    pub fn dropped(&mut self, displaced: Option<Shed>, now: Instant) -> Step {
+        let (&Admission::Queued { by_deadline, since, .. }, Some(cluster)) =
+            (&self.admission, self.cluster().cloned())
+        else {
             return Step::Stay;
         };
         self.waited += now.since(since);
-        self.place = Place::None;
+        self.admission = Admission::Outside;
         let fault = match displaced {
-            Some(refusal) => Fault::refused(leg.group.name(), refusal),
-            None if hasty => return self.out_of_time(),
-            None => Fault::waited(leg.group.name(), leg.group.policy().queue.wait, leg.group.wait()),
+            Some(shed) => Fault::shed(cluster.group.name(), shed),
+            None if by_deadline => return self.out_of_time(),
+            None => {
+                Fault::waited(cluster.group.name(), cluster.group.policy().queue.wait, cluster.group.wait())
+            }
         };
         self.pass_over(fault, now)
     }
 
     /// The longest that it waits in the queue is over.
     pub fn expired(&mut self, now: Instant) -> Step {
-        let (Place::Queued { ticket, .. }, Some(leg)) = (&self.place, self.leg()) else { return Step::Stay };
+        let (Admission::Queued { ticket, .. }, Some(cluster)) = (&self.admission, self.cluster()) else {
+            return Step::Stay;
+        };
         // Whoever has called it out of the queue will say so.
-        if leg.group.expire(*ticket) { self.dropped(None, now) } else { Step::Stay }
+        if cluster.group.expire(*ticket) { self.dropped(None, now) } else { Step::Stay }
     }
 
     /// The response of an attempt has begun, with a status that is none to try again after; others are given up.
     pub fn responded(&mut self, number: u32, now: Instant) {
-        let Some(leg) = self.leg() else { return };
-        let group = Arc::clone(&leg.group);
+        let Some(cluster) = self.cluster() else { return };
+        let group = Arc::clone(&cluster.group);
         if let [only] = &mut self.under_way[..] {
             if only.number == number {
                 group.responded(&mut only.attempt, now);
@@ -223,36 +195,38 @@ impl Course {
         }
     }
 
-    /// Whether a response with this status is to be told by [`refused`](Self::refused), and else by
-    /// [`responded`](Self::responded).
+    /// Whether another attempt may be made after a response with this status, or the endpoint has failed with it. Report such a
+    /// response by [`responded_retryable`](Self::responded_retryable), any other by [`responded`](Self::responded).
     #[must_use]
-    pub fn refuses(&self, status: u16) -> bool {
+    pub fn is_retryable(&self, status: u16) -> bool {
         status >= 400
             && (Failure::of_status(status).is_some()
-                || self.leg().is_some_and(|leg| leg.group.policy().retry.statuses.contains(&status)))
+                || self
+                    .cluster()
+                    .is_some_and(|cluster| cluster.group.policy().retry.statuses.contains(&status)))
     }
 
-    /// The response of an attempt has begun, with a status that [`refuses`](Self::refuses). Says [`Step::Respond`], or
+    /// The response of an attempt has begun, with a status that [is retryable](Self::is_retryable). Says [`Step::Respond`], or
     /// [`Step::Pause`] for an attempt elsewhere.
-    pub fn refused(
+    pub fn responded_retryable(
         &mut self,
         number: u32,
         status: u16,
         retry_after: Option<Duration>,
-        traces: Traces,
+        delivery: Delivery,
         now: Instant,
     ) -> Step {
-        let Some((leg, attempt)) = self.take(number) else { return Step::Respond };
+        let Some((cluster, attempt)) = self.take(number) else { return Step::Respond };
         let position = attempt.position();
         let failure = Failure::of_status(status);
-        leg.group.finish(attempt, failure.map_or(Outcome::Success, Outcome::Failure), now);
+        cluster.group.finish(attempt, failure.map_or(Outcome::Success, Outcome::Failure), now);
         if let (Some(_), Some(length)) = (failure, retry_after) {
-            leg.group.rest(position, length, now);
+            cluster.group.rest(position, length, now);
         }
         if !self.under_way.is_empty() {
             return Step::Stay;
         }
-        match self.next(&leg, Failure::Status(status), retry_after, traces, now) {
+        match self.next(&cluster, Failure::Status(status), retry_after, delivery, now) {
             Next::Retry { after, elsewhere } => {
                 if !elsewhere {
                     self.tried.clear();
@@ -260,7 +234,7 @@ impl Course {
                 Step::Pause(after)
             }
             Next::NextCluster => {
-                self.then = Then::NextCluster;
+                self.after_pause = AfterPause::NextCluster;
                 Step::Pause(Duration::ZERO)
             }
             Next::GiveUp(_) => Step::Respond,
@@ -268,20 +242,20 @@ impl Course {
     }
 
     /// An attempt has failed, with anything but a status.
-    pub fn failed(&mut self, number: u32, failure: Failure, traces: Traces, now: Instant) -> Step {
-        let Some((leg, attempt)) = self.take(number) else { return Step::GiveUp(Reason::Response) };
+    pub fn failed(&mut self, number: u32, failure: Failure, delivery: Delivery, now: Instant) -> Step {
+        let Some((cluster, attempt)) = self.take(number) else { return Step::GiveUp(Reason::Response) };
         let position = attempt.position();
-        leg.group.finish(attempt, Outcome::Failure(failure), now);
+        cluster.group.finish(attempt, Outcome::Failure(failure), now);
         if !self.under_way.is_empty() {
             return Step::Stay;
         }
         if failure == Failure::Stale {
             self.attempts = self.attempts.saturating_sub(1);
         }
-        match self.next(&leg, failure, None, traces, now) {
+        match self.next(&cluster, failure, None, delivery, now) {
             Next::Retry { .. } if failure == Failure::Stale => {
-                let again = leg.group.attempt_again(position, now);
-                again.map_or(Step::GiveUp(Reason::Protocol), |attempt| self.go(&leg, attempt, true))
+                let again = cluster.group.attempt_again(position, now);
+                again.map_or(Step::GiveUp(Reason::Protocol), |attempt| self.go(&cluster, attempt, true))
             }
             Next::Retry { after, elsewhere } => {
                 if !elsewhere {
@@ -289,7 +263,7 @@ impl Course {
                 }
                 if after.is_zero() { self.attempt(now) } else { Step::Pause(after) }
             }
-            Next::NextCluster => self.next_leg(now),
+            Next::NextCluster => self.next_cluster(now),
             Next::GiveUp(Reason::Deadline) => self.out_of_time(),
             Next::GiveUp(reason) => Step::GiveUp(reason),
         }
@@ -297,8 +271,8 @@ impl Course {
 
     /// The response of an attempt is whole.
     pub fn succeeded(&mut self, number: u32, now: Instant) {
-        if let Some((leg, attempt)) = self.take(number) {
-            leg.group.finish(attempt, Outcome::Success, now);
+        if let Some((cluster, attempt)) = self.take(number) {
+            cluster.group.finish(attempt, Outcome::Success, now);
         }
     }
 
@@ -312,7 +286,7 @@ impl Course {
     /// When to [`hedge`](Self::hedge) the attempt that has just begun, if its request can be sent again.
     #[must_use]
     pub fn hedge_after(&self) -> Option<Duration> {
-        self.leg()?.group.hedge_after(self.terms.idempotent)
+        self.cluster()?.group.hedge_after(self.terms.idempotent)
     }
 
     /// A second attempt at another endpoint beside the one under way, where that is worth it.
@@ -320,9 +294,9 @@ impl Course {
         if self.over || self.under_way.len() != 1 {
             return None;
         }
-        let leg = self.leg()?.clone();
-        let attempt = leg.group.hedge(&mut self.tried, leg.key, now)?;
-        match self.go(&leg, attempt, false) {
+        let cluster = self.cluster()?.clone();
+        let attempt = cluster.group.hedge(&mut self.tried, cluster.key, now)?;
+        match self.go(&cluster, attempt, false) {
             Step::Attempt { at, .. } => Some(at),
             _ => None,
         }
@@ -334,8 +308,8 @@ impl Course {
         if std::mem::replace(&mut self.over, true) {
             return;
         }
-        if let Some(leg) = self.leg() {
-            let group = Arc::clone(&leg.group);
+        if let Some(cluster) = self.cluster() {
+            let group = Arc::clone(&cluster.group);
             for each in self.under_way.drain(..) {
                 group.finish(each.attempt, outcome, now);
             }
@@ -346,37 +320,38 @@ impl Course {
     /// Whose turn it is in one of its clusters, and in which; to be called until it says nobody's.
     #[must_use]
     pub fn turn(&self, now: Instant) -> Option<(Turn, &Arc<Group>)> {
-        self.legs.iter().find_map(|leg| Some((leg.group.turn(now)?, &leg.group)))
+        self.clusters.iter().find_map(|cluster| Some((cluster.group.turn(now)?, &cluster.group)))
     }
 
-    fn leg(&self) -> Option<&Leg> {
-        self.legs.get(self.at)
+    fn cluster(&self) -> Option<&ClusterTry> {
+        self.clusters.get(self.at)
     }
 
     fn has_fallback(&self) -> bool {
-        self.at + 1 < self.legs.len()
+        self.at + 1 < self.clusters.len()
     }
 
     /// When the exchange has to be over: as the message and the cluster say.
     fn deadline(&self) -> Option<Instant> {
-        let total = self.leg().map(|leg| leg.group.policy().timeout.total);
+        let total = self.cluster().map(|cluster| cluster.group.policy().timeout.total);
         let least = self.terms.deadline.into_iter().chain(total).min();
         least.map(|length| self.terms.began + length)
     }
 
     fn out_of_time(&self) -> Step {
-        let total = self.leg().map(|leg| (leg.group.name(), leg.group.policy().timeout.total));
-        Step::Refuse(match (self.terms.deadline, total) {
+        let total =
+            self.cluster().map(|cluster| (cluster.group.name(), cluster.group.policy().timeout.total));
+        Step::Fail(match (self.terms.deadline, total) {
             (Some(deadline), Some((_, total))) if deadline <= total => Fault::deadline(deadline),
             (_, Some((name, total))) => Fault::total(name, total),
             (deadline, None) => Fault::deadline(deadline.unwrap_or_default()),
         })
     }
 
-    /// Into the cluster of this leg, or past it.
+    /// Into the current cluster, or past it.
     fn enter(&mut self, now: Instant) -> Step {
-        let Some(leg) = self.leg() else { return Step::Stay };
-        let group = Arc::clone(&leg.group);
+        let Some(cluster) = self.cluster() else { return Step::Stay };
+        let group = Arc::clone(&cluster.group);
         let deadline = self.deadline();
         if self.over {
             return Step::Stay;
@@ -392,31 +367,31 @@ impl Course {
             return if exceeded.rate.per == Per::Cluster {
                 self.pass_over(fault, now)
             } else {
-                Step::Refuse(fault)
+                Step::Fail(fault)
             };
         }
         match group.enter(self.terms.priority, deadline, now) {
             Entry::Admitted(permit) => {
-                self.place = Place::In(permit);
+                self.admission = Admission::Admitted(permit);
                 self.attempt(now)
             }
             Entry::Waits { ticket, displaced } => {
-                let left = deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
-                let patience = left.min(group.policy().queue.wait);
-                self.place = Place::Queued { ticket, hasty: patience == left, since: now };
+                let remaining = deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+                let patience = remaining.min(group.policy().queue.wait);
+                self.admission = Admission::Queued { ticket, by_deadline: patience == remaining, since: now };
                 Step::Wait { ticket, patience, displaced }
             }
-            Entry::Refused(refusal) => self.pass_over(Fault::refused(group.name(), refusal), now),
+            Entry::Shed(shed) => self.pass_over(Fault::shed(group.name(), shed), now),
         }
     }
 
-    /// There is nothing to be had on this leg: on to the next, or else the answer is `fault`.
+    /// There is nothing to be had in this cluster: on to the next, or else the answer is `fault`.
     fn pass_over(&mut self, fault: Fault, now: Instant) -> Step {
-        if self.has_fallback() { self.next_leg(now) } else { Step::Refuse(fault) }
+        if self.has_fallback() { self.next_cluster(now) } else { Step::Fail(fault) }
     }
 
-    /// Off this leg, and on to the next.
-    fn next_leg(&mut self, now: Instant) -> Step {
+    /// Out of this cluster, and on to the next.
+    fn next_cluster(&mut self, now: Instant) -> Step {
         self.leave(now);
         self.at += 1;
         self.tried.clear();
@@ -425,55 +400,57 @@ impl Course {
     }
 
     fn leave(&mut self, now: Instant) {
-        let place = std::mem::replace(&mut self.place, Place::None);
-        let Some(leg) = self.leg().cloned() else { return };
-        match place {
-            Place::None => (),
-            Place::Queued { ticket, since, .. } => {
-                leg.group.cancel(ticket);
+        let admission = std::mem::replace(&mut self.admission, Admission::Outside);
+        let Some(cluster) = self.cluster().cloned() else { return };
+        match admission {
+            Admission::Outside => (),
+            Admission::Queued { ticket, since, .. } => {
+                cluster.group.cancel(ticket);
                 self.waited += now.since(since);
             }
-            Place::In(permit) => leg.group.leave(permit, now),
+            Admission::Admitted(permit) => cluster.group.leave(permit, now),
         }
     }
 
     fn attempt(&mut self, now: Instant) -> Step {
-        let Some(leg) = self.leg().cloned() else { return Step::Stay };
+        let Some(cluster) = self.cluster().cloned() else { return Step::Stay };
         let fallback = self.has_fallback();
-        match leg.group.attempt(&mut self.tried, leg.key, fallback, now) {
-            Ok(attempt) => self.go(&leg, attempt, false),
+        match cluster.group.attempt(&mut self.tried, cluster.key, fallback, now) {
+            Ok(attempt) => self.go(&cluster, attempt, false),
             // Clocks and timers are no more exact than this.
             Err(NoEndpoint::Resting { until }) if until.since(now) <= MOMENT => Step::Pause(until.since(now)),
             Err(NoEndpoint::Resting { until }) => {
-                self.pass_over(Fault::resting(leg.group.name(), until.since(now)), now)
+                self.pass_over(Fault::resting(cluster.group.name(), until.since(now)), now)
             }
-            Err(NoEndpoint::Unfit | NoEndpoint::Tried) => self.pass_over(Fault::unfit(leg.group.name()), now),
+            Err(NoEndpoint::Unfit | NoEndpoint::Tried) => {
+                self.pass_over(Fault::unfit(cluster.group.name()), now)
+            }
         }
     }
 
-    fn go(&mut self, leg: &Leg, attempt: Attempt, fresh: bool) -> Step {
+    fn go(&mut self, cluster: &ClusterTry, attempt: Attempt, fresh: bool) -> Step {
         self.made += 1;
         self.attempts += 1;
-        let at = EndpointAt { cluster: leg.cluster, endpoint: attempt.position() };
+        let at = EndpointAt { cluster: cluster.position, endpoint: attempt.position() };
         self.under_way.push(UnderWay { number: self.made, attempt });
         Step::Attempt { at, fresh }
     }
 
-    fn take(&mut self, number: u32) -> Option<(Leg, Attempt)> {
-        let leg = self.leg()?.clone();
+    fn take(&mut self, number: u32) -> Option<(ClusterTry, Attempt)> {
+        let cluster = self.cluster()?.clone();
         let position = self.under_way.iter().position(|each| each.number == number)?;
-        Some((leg, self.under_way.remove(position).attempt))
+        Some((cluster, self.under_way.remove(position).attempt))
     }
 
     fn next(
         &mut self,
-        leg: &Leg,
+        cluster: &ClusterTry,
         failure: Failure,
         retry_after: Option<Duration>,
-        traces: Traces,
+        delivery: Delivery,
         now: Instant,
     ) -> Next {
-        let Traces { sent, replayable, delivered } = traces;
+        let Delivery { sent, replayable, delivered } = delivery;
         let failed = Failed {
             failure,
             retry_after,
@@ -485,12 +462,6 @@ impl Course {
             fallback: self.has_fallback(),
             deadline: self.deadline(),
         };
-        leg.group.retry(&failed, &self.tried, now)
-    }
-}
-
-impl Names {
-    fn caller(&self) -> Caller<'_> {
-        Caller { tenant: self.tenant.as_deref(), agent: self.agent.as_deref(), key: self.key.as_deref() }
+        cluster.group.retry(&failed, &self.tried, now)
     }
 }

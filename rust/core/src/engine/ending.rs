@@ -71,7 +71,8 @@ impl Snapshot {
 
     /// The cluster of an endpoint, or else the one that should have had the message.
     fn cluster_of(&self, plan: &Plan, at: Option<EndpointAt>) -> Option<(usize, &crate::cluster::Cluster)> {
-        let position = at.map_or_else(|| self.way(plan.rank).first().copied(), |at| Some(at.cluster))?;
+        let position =
+            at.map_or_else(|| self.clusters_of(plan.rank).first().copied(), |at| Some(at.cluster))?;
         Some((position, self.clusters().get(position)?))
     }
 }
@@ -199,13 +200,13 @@ impl Recorder {
         self.keep(&record)
     }
 
-    /// A message was refused before anything was decided. `id` is its own, where that was read.
-    pub fn refused(&self, intake: &Intake, id: &str, ending: &Ending<'_>) -> Pushed {
-        self.refused_unread(&Record { id, ..intake.record(None, ending) })
+    /// Records a message that was rejected before anything was decided. `id` is the message's own, where that was read.
+    pub fn record_rejection(&self, intake: &Intake, id: &str, ending: &Ending<'_>) -> Pushed {
+        self.record_unread(&Record { id, ..intake.record(None, ending) })
     }
 
-    /// A request was refused of which less is known than a head.
-    pub fn refused_unread(&self, record: &Record<'_>) -> Pushed {
+    /// Records a rejected request of which less than a head is known.
+    pub fn record_unread(&self, record: &Record<'_>) -> Pushed {
         self.count(&self.nowhere, None, None, record);
         self.keep(record)
     }

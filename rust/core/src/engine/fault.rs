@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::policy::Per;
-use crate::cluster::{Exceeded, Refusal};
+use crate::cluster::{Exceeded, Shed};
 
 /// An answer of Waypost's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +37,8 @@ impl Fault {
         Self { code: "rate_limited", message, retry_after: Some(exceeded.retry_after) }
     }
 
-    pub(super) fn refused(cluster: &str, refusal: Refusal) -> Self {
-        let message = if refusal.code == "queue_full" {
+    pub(super) fn shed(cluster: &str, shed: Shed) -> Self {
+        let message = if shed.code == "queue_full" {
             format!("cluster {cluster}: as many messages as may are in flight, and as many as may wait")
         } else {
             format!(
@@ -46,7 +46,7 @@ impl Fault {
                  those take that are in flight and wait"
             )
         };
-        Self { code: refusal.code, message, retry_after: Some(refusal.retry_after) }
+        Self { code: shed.code, message, retry_after: Some(shed.retry_after) }
     }
 
     /// It waited for as long as may be; another one would wait for `wait`.
@@ -56,9 +56,9 @@ impl Fault {
         Self { code: "deadline_too_short", message, retry_after: Some(wait.max(Duration::from_secs(1))) }
     }
 
-    pub(super) fn resting(cluster: &str, left: Duration) -> Self {
+    pub(super) fn resting(cluster: &str, remaining: Duration) -> Self {
         let message = format!("cluster {cluster}: its endpoints asked to be left alone for a while");
-        Self { code: "overloaded", message, retry_after: Some(left) }
+        Self { code: "overloaded", message, retry_after: Some(remaining) }
     }
 
     pub(super) fn unfit(cluster: &str) -> Self {

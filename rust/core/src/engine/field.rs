@@ -15,12 +15,12 @@ thread_local! {
 /// A field as patterns name it, `labels.session` or `headers.x-session`: where each dialect has it.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
-    place: Place,
+    source: FieldSource,
     bodies: Vec<(Dialect, PathTrie)>,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum FieldSource {
     Header(Box<str>),
     Path,
     Method,
@@ -37,23 +37,23 @@ impl Field {
         if parts.iter().any(|part| part.is_empty()) {
             return None;
         }
-        let (place, rest) = match &parts[..] {
-            ["headers", name] => (Place::Header(name.to_ascii_lowercase().into()), None),
-            ["path"] => (Place::Path, None),
-            ["method"] => (Place::Method, None),
-            ["dialect"] => (Place::Dialect, None),
-            ["client", "address"] => (Place::Client, None),
-            ["body", rest @ ..] if !rest.is_empty() => (Place::Body, Some(rest)),
+        let (source, rest) = match &parts[..] {
+            ["headers", name] => (FieldSource::Header(name.to_ascii_lowercase().into()), None),
+            ["path"] => (FieldSource::Path, None),
+            ["method"] => (FieldSource::Method, None),
+            ["dialect"] => (FieldSource::Dialect, None),
+            ["client", "address"] => (FieldSource::Client, None),
+            ["body", rest @ ..] if !rest.is_empty() => (FieldSource::Body, Some(rest)),
             [first, rest @ ..] => {
                 let attribute = Attribute::parse(first)?;
                 let label = rest.first().filter(|_| attribute == Attribute::Labels && rest.len() == 1);
-                (Place::Attribute(attribute, label.map(|label| (*label).into())), Some(rest))
+                (FieldSource::Attribute(attribute, label.map(|label| (*label).into())), Some(rest))
             }
             [] => return None,
         };
         let within = |dialect| {
             let mut path: Vec<&str> = Vec::new();
-            if let Place::Attribute(attribute, _) = &place {
+            if let FieldSource::Attribute(attribute, _) = &source {
                 let Source::Body(key) = attribute.source(dialect) else { return None };
                 path.push(key);
             }
@@ -63,7 +63,7 @@ impl Field {
             Some((dialect, trie))
         };
         let bodies = Dialect::ALL.into_iter().filter_map(within).collect();
-        Some(Self { place, bodies })
+        Some(Self { source, bodies })
     }
 
     /// The first value there, where it is a string, a number or a Boolean.
@@ -79,14 +79,14 @@ impl Field {
             found.map(|(_, value)| Cow::Owned(value.into_owned()))
         };
         let identity = intake.caller.as_ref().map(|caller| &caller.identity);
-        match &self.place {
-            Place::Header(name) => header(name),
-            Place::Path => Some(intake.path().into()),
-            Place::Method => Some(intake.method().into()),
-            Place::Client => intake.origin.client.as_deref().map(Cow::Borrowed),
-            Place::Dialect => Some(intake.dialect.name().into()),
-            Place::Body => self.in_body(intake.dialect, body?, options),
-            Place::Attribute(attribute, label) => {
+        match &self.source {
+            FieldSource::Header(name) => header(name),
+            FieldSource::Path => Some(intake.path().into()),
+            FieldSource::Method => Some(intake.method().into()),
+            FieldSource::Client => intake.origin.client.as_deref().map(Cow::Borrowed),
+            FieldSource::Dialect => Some(intake.dialect.name().into()),
+            FieldSource::Body => self.in_body(intake.dialect, body?, options),
+            FieldSource::Attribute(attribute, label) => {
                 let proved = match (attribute, label) {
                     (Attribute::Tenant, _) => envelope.tenant.as_deref(),
                     (Attribute::Agent, _) => identity.and_then(|identity| identity.agent.as_deref()),

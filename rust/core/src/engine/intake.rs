@@ -30,7 +30,7 @@ pub struct Request {
     pub version: Cow<'static, str>,
 }
 
-/// A request that was not refused by its head.
+/// A request that was not rejected because of its head.
 #[derive(Clone, Debug)]
 pub struct Intake {
     pub(super) request: Request,
@@ -55,7 +55,7 @@ pub struct Intake {
 
 /// A request that is answered at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     /// The stable code.
     pub code: &'static str,
     /// What is wrong, and what to do.
@@ -80,13 +80,13 @@ impl Intake {
         trusted: &Trusted,
         identify: impl FnOnce(&Request) -> Result<Option<Arc<Caller>>, Denied>,
         ids: &Ids,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, Rejection> {
         let path = request.target.split('?').next().unwrap_or_default();
         let entry = dialect::entry(path);
         let dialect = entry.map_or(Dialect::Json, |entry| entry.dialect);
         let sent = request.fields("x-request-id").find(|id| is_usable(id));
         let id = sent.map_or_else(|| ids.id(), |id| String::from_utf8_lossy(id).into_owned());
-        let refuse = |code, message| Refusal { code, message, allow: None, dialect, id: id.clone() };
+        let reject = |code, message| Rejection { code, message, allow: None, dialect, id: id.clone() };
 
         // What a field takes on the wire beside its name and value: `: ` and CRLF.
         let size = |(name, value): (&[u8], &[u8])| name.len() + value.len() + 4;
@@ -94,10 +94,10 @@ impl Intake {
         if total > max_header {
             let message =
                 format!("the request's head takes {total} bytes, `limits.header` allows {max_header}");
-            return Err(refuse("header_too_large", message));
+            return Err(reject("header_too_large", message));
         }
         // Who has no key learns nothing of what there is.
-        let caller = identify(&request).map_err(|denied| refuse(denied.code(), denied.to_string()))?;
+        let caller = identify(&request).map_err(|denied| reject(denied.code(), denied.to_string()))?;
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
             let hint = if let Some(near) = dialect::near_path(path) {
@@ -110,22 +110,22 @@ impl Intake {
                  to be"
                     .to_owned()
             };
-            return Err(refuse("not_found", format!("there is nothing at `{shown}`: {hint}")));
+            return Err(reject("not_found", format!("there is nothing at `{shown}`: {hint}")));
         };
         // Nothing is accepted that no attempt could send on.
         let (method, target) = (request.method.as_bytes(), request.target.as_bytes());
         if !checked && let Err(error) = http1::check_request(method, target, &request.headers) {
-            return Err(refuse("bad_framing", error.to_string()));
+            return Err(reject("bad_framing", error.to_string()));
         }
         let origin =
-            Origin::of(&request, trusted).map_err(|message| refuse("bad_framing", message.to_owned()))?;
+            Origin::of(&request, trusted).map_err(|message| reject("bad_framing", message.to_owned()))?;
         let (framed, length) =
-            request.framing().map_err(|message| refuse("bad_framing", message.to_owned()))?;
+            request.framing().map_err(|message| reject("bad_framing", message.to_owned()))?;
         let methods = if entry.methods.is_empty() { METHODS } else { entry.methods };
         if !methods.contains(&&*request.method) {
             let allow = methods.join(", ");
             let message = format!("{path} takes {allow}, not {}", request.method);
-            return Err(Refusal { allow: Some(allow), ..refuse("method_not_allowed", message) });
+            return Err(Rejection { allow: Some(allow), ..reject("method_not_allowed", message) });
         }
         // Only HTTP/1 says in the head whether there is a body.
         let has_body = if framed { length != Some(0) } else { !request.is_http1() };
@@ -137,12 +137,12 @@ impl Intake {
         if buffered {
             if !json {
                 let message = "a message is JSON: send `content-type: application/json`".to_owned();
-                return Err(refuse("unsupported_media_type", message));
+                return Err(reject("unsupported_media_type", message));
             }
             if request.fields("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
                 let message =
                     "a compressed body cannot be routed by content: send it without `content-encoding`";
-                return Err(refuse("unsupported_media_type", message.to_owned()));
+                return Err(reject("unsupported_media_type", message.to_owned()));
             }
         }
         let kind = entry.kind;

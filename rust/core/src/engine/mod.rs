@@ -1,7 +1,7 @@
 //! A snapshot of one configuration, and the three calls that carry a message through it:
 //! [`Snapshot::accept`] (a request's head) → [`Snapshot::plan`] (its body) → [`Snapshot::head`] (for each attempt).
 //! In between, a [`Course`] says which attempts there are, by the state of the clusters that [`Snapshot::join`] brings into
-//! force. A server that reads HTTP/1 itself begins with [`Snapshot::offer`] and ends with [`Snapshot::relay`].
+//! force. A server that reads HTTP/1 itself begins with [`Snapshot::at_boundary`] and ends with [`Snapshot::relay`].
 
 mod bound_clusters;
 mod boundary;
@@ -18,18 +18,20 @@ mod retry_after;
 mod shadowed;
 mod snapshot;
 mod step;
+mod terms;
 mod trace;
 mod upstream_head;
 
-pub use bound_clusters::Lanes;
-pub use boundary::{Offer, Peer};
-pub use course::{Course, Leg, Names, Terms};
+pub use bound_clusters::BoundClusters;
+pub use boundary::{Boundary, Peer};
+pub use course::Course;
 pub use downstream_head::{Relay, is_own};
 pub use ending::{Ending, Recorder};
 pub use fault::Fault;
 pub use id::{Ids, header_safe};
-pub use intake::{Intake, Refusal, Request};
+pub use intake::{Intake, Rejection, Request};
 pub use origin::Trusted;
 pub use retry_after::retry_after;
 pub use snapshot::{Config, EndpointAt, Limits, NoPlan, Plan, Snapshot};
-pub use step::{Step, Traces};
+pub use step::{Delivery, Step};
+pub use terms::{CallerNames, ClusterTry, Terms};

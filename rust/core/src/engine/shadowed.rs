@@ -25,7 +25,7 @@ type Key = (String, String);
 type Shape = Vec<(String, HashSet<String>)>;
 
 /// Each route that is never reached, by the position in which it was written, and why.
-pub(super) fn never_reached(table: &RouteTable) -> Vec<(usize, String)> {
+pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut same: HashSet<String> = HashSet::new();
     let mut broader = Broader::default();

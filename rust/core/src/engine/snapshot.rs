@@ -7,9 +7,9 @@ use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::id::{Ids, header_safe};
-use super::intake::{Intake, Refusal, Request};
+use super::intake::{Intake, Rejection, Request};
 use super::origin::Trusted;
-use super::shadowed::never_reached;
+use super::shadowed::shadowed_routes;
 use super::{join, upstream_head};
 use crate::auth::keys::{Caller, Denied, Keys};
 use crate::cluster::{Cluster, Credential};
@@ -18,7 +18,7 @@ use crate::http1::{self, BodyLength};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step};
 use crate::table::{
-    Dear, Decision, Envelope, Explanation, Header, Message, MessageError, NoRoute, RouteSpec, RouteTable,
+    Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute, RouteSpec, RouteTable,
     parse,
 };
 
@@ -53,7 +53,7 @@ pub struct Snapshot {
     pub table: Arc<RouteTable>,
     clusters: Vec<Cluster>,
     /// By rank, the clusters of the decision, first to last.
-    ways: Vec<Vec<usize>>,
+    decided: Vec<Vec<usize>>,
     keys: Keys,
     trusted: Trusted,
     pub(super) limits: Limits,
@@ -130,7 +130,7 @@ impl Snapshot {
         problems.extend(credentials(&config));
         problems.extend(policies(&config));
         let mut warnings = unused(&config);
-        warnings.extend(never_reached(&table).into_iter().map(|(index, message)| Problem {
+        warnings.extend(shadowed_routes(&table).into_iter().map(|(index, message)| Problem {
             path: route_path(index, vec![Step::Key("match".into())]),
             message,
         }));
@@ -145,10 +145,10 @@ impl Snapshot {
         let decided = |decision: &Decision| -> Vec<usize> {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
         };
-        let ways = table.decisions().iter().map(decided).collect();
+        let decided = table.decisions().iter().map(decided).collect();
         drop(names);
         let Config { clusters, keys, trusted, limits, .. } = config;
-        Ok(Self { table: Arc::new(table), clusters, ways, keys, trusted, limits, warnings })
+        Ok(Self { table: Arc::new(table), clusters, decided, keys, trusted, limits, warnings })
     }
 
     /// Every problem in a configuration of which a part is not known: patterns may hold [`Value::Unknown`], and
@@ -178,21 +178,26 @@ impl Snapshot {
         &self.clusters
     }
 
-    /// Positions of the clusters of a decision, first to last.
-    pub(super) fn way(&self, rank: usize) -> &[usize] {
-        self.ways.get(rank).map_or(&[], Vec::as_slice)
+    /// Positions of the clusters of a decision, in the order in which they are tried.
+    pub(super) fn clusters_of(&self, rank: usize) -> &[usize] {
+        self.decided.get(rank).map_or(&[], Vec::as_slice)
     }
 
     /// Looks at a request's head.
     ///
     /// # Errors
     /// Where it can be refused without reading on.
-    pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Refusal> {
+    pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Rejection> {
         self.accept_read(request, false, ids)
     }
 
     /// The same, `checked` or not as [`Intake::accept`] has it.
-    pub(super) fn accept_read(&self, request: Request, checked: bool, ids: &Ids) -> Result<Intake, Refusal> {
+    pub(super) fn accept_read(
+        &self,
+        request: Request,
+        checked: bool,
+        ids: &Ids,
+    ) -> Result<Intake, Rejection> {
         let identify = |request: &Request| self.keys.caller(&request.headers).map(Option::<&Arc<_>>::cloned);
         Intake::accept(request, checked, self.limits.header, &self.trusted, identify, ids)
     }
@@ -201,7 +206,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Snapshot::accept`].
-    pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Refusal> {
+    pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Rejection> {
         Intake::accept(request, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
     }
 
@@ -242,7 +247,7 @@ impl Snapshot {
         };
         let mut clusters = SmallVec::new();
         let mut passed_over = Vec::new();
-        for &position in self.way(rank) {
+        for &position in self.clusters_of(rank) {
             let Some(cluster) = self.clusters.get(position) else { continue };
             if !join::joins(intake.dialect, envelope.kind, cluster.speaks) {
                 passed_over.push(format!("`{}` speaks {}", cluster.name, cluster.speaks));
@@ -379,20 +384,20 @@ fn unused(config: &Config) -> Vec<Problem> {
 fn linear(table: &RouteTable) -> Vec<Problem> {
     const NAMED: usize = 3;
     let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
-    let warn = |dear: &Dear| {
-        let names: Vec<String> = dear.rules.iter().take(NAMED).filter_map(name).collect();
+    let warn = |linear: &Linear| {
+        let names: Vec<String> = linear.rules.iter().take(NAMED).filter_map(name).collect();
         let message = format!(
             "{} routes ({} and {} more) are tried one by one where {}: nothing else that they ask for can be looked up. \
              Give each a value, prefix or range of its own, or join them by a list of values",
-            dear.rules.len(),
+            linear.rules.len(),
             names.join(", "),
-            dear.rules.len() - names.len(),
-            dear.when,
+            linear.rules.len() - names.len(),
+            linear.when,
         );
-        let index = dear.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
+        let index = linear.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
         Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
     };
-    table.cost().dear.iter().map(warn).collect()
+    table.cost().linear.iter().map(warn).collect()
 }
 
 /// Whether what a route takes can be sent to the clusters that it names.
@@ -445,6 +450,6 @@ fn named(spec: &RouteSpec) -> impl Iterator<Item = (Vec<Step>, &str)> {
     to.chain(fallback.map(move |(index, name)| (place(index), name.as_str())))
 }
 
-fn route_path(index: usize, rest: Vec<Step>) -> Vec<Step> {
-    [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(rest).collect()
+fn route_path(index: usize, within: Vec<Step>) -> Vec<Step> {
+    [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(within).collect()
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::snapshot::EndpointAt;
-use crate::cluster::{Reason, Refusal, Ticket};
+use crate::cluster::{Reason, Shed, Ticket};
 
 /// What the host does next.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Step {
-    /// Make an attempt there; [`Course::responded`](super::Course::responded), [`refused`](super::Course::refused) or [`failed`](super::Course::failed) follows,
+    /// Make an attempt there; [`Course::responded`](super::Course::responded), [`responded_retryable`](super::Course::responded_retryable) or [`failed`](super::Course::failed) follows,
     /// with the number that is now [`Course::made`](super::Course::made).
     Attempt {
         /// The endpoint.
@@ -27,21 +27,21 @@ pub enum Step {
         /// The longest that it waits.
         patience: Duration,
         /// Another exchange, which lost its place to this one: [`Course::dropped`](super::Course::dropped) is for that one.
-        displaced: Option<(Ticket, Refusal)>,
+        displaced: Option<(Ticket, Shed)>,
     },
     /// What the endpoint said is the answer: the response that has just begun.
     Respond,
     /// What the last attempt failed with is the answer.
     GiveUp(Reason),
-    /// This is the answer.
-    Refuse(Fault),
+    /// The exchange has failed: this is the answer.
+    Fail(Fault),
     /// Nothing: another attempt is under way, or its turn is, or all is over.
     Stay,
 }
 
 /// What an endpoint or its connection did to a request, when another attempt is in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traces {
+pub struct Delivery {
     /// A byte of it may have reached the endpoint.
     pub sent: bool,
     /// Its bytes are all still there.

@@ -93,7 +93,7 @@ enum State {
     /// Behind the CR that ends the line of a size.
     SizeLf { size: u64 },
     /// Within a chunk, with this many bytes left.
-    Data { left: u64 },
+    Data { remaining: u64 },
     /// Behind a chunk.
     DataCr,
     /// Behind the CR that follows a chunk.
@@ -125,14 +125,14 @@ impl Decoder {
     ) -> Result<Complete<'a, Fields>, Error> {
         loop {
             match &mut self.state {
-                State::Data { left } => {
-                    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
+                State::Data { remaining } => {
+                    let most = usize::try_from(*remaining).unwrap_or(usize::MAX).min(data.len());
                     let (piece, rest) = data.split_at_checked(most).unwrap_or((data, &[]));
                     if !piece.is_empty() {
                         body.push(piece, rest.len());
                     }
-                    *left -= piece.len() as u64;
-                    if *left > 0 {
+                    *remaining -= piece.len() as u64;
+                    if *remaining > 0 {
                         return Ok(None);
                     }
                     self.state = State::DataCr;
@@ -184,7 +184,7 @@ fn next(state: State, byte: u8, max_trailers: usize) -> Result<State, ErrorKind>
         }
         (State::Extension { .. }, _) => Err(ErrorKind::ChunkExtension),
         (State::SizeLf { size: 0 }, b'\n') => Ok(State::Trailers(Section::trailers(max_trailers))),
-        (State::SizeLf { size }, b'\n') => Ok(State::Data { left: size }),
+        (State::SizeLf { size }, b'\n') => Ok(State::Data { remaining: size }),
         (State::SizeLf { .. }, _) => Err(ErrorKind::BareCr),
         (State::DataCr, b'\r') => Ok(State::DataLf),
         (State::DataLf, b'\n') => Ok(NEXT_SIZE),
@@ -201,7 +201,7 @@ fn trailers(section: &[u8]) -> Result<Fields, Error> {
         return Ok(Fields::default());
     }
     let mut slots = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let read = httparse::parse_headers(section, &mut slots).map_err(head::refused)?;
+    let read = httparse::parse_headers(section, &mut slots).map_err(head::error_kind)?;
     let httparse::Status::Complete((_, parsed)) = read else {
         return Err(ErrorKind::FieldName.into());
     };

@@ -248,7 +248,7 @@ pub(super) fn fields(parsed: &[httparse::Header<'_>]) -> Result<Fields, Error> {
 }
 
 /// The error for what `httparse` refused.
-pub(super) fn refused(error: httparse::Error) -> ErrorKind {
+pub(super) fn error_kind(error: httparse::Error) -> ErrorKind {
     match error {
         httparse::Error::HeaderName => ErrorKind::FieldName,
         httparse::Error::HeaderValue => ErrorKind::FieldValue,

@@ -93,7 +93,7 @@ fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
     let mut parsed = httparse::Request::new(&mut []);
     let read = parsed.parse_with_uninit_headers(section, &mut slots).map_err(|error| match error {
         httparse::Error::Token | httparse::Error::NewLine | httparse::Error::Status => ErrorKind::RequestLine,
-        error => head::refused(error),
+        error => head::error_kind(error),
     })?;
     let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(ErrorKind::RequestLine.into());

@@ -175,12 +175,12 @@ impl ResponseReader {
                         Framing::Close => State::Close,
                     };
                 }
-                State::Length(left) => {
-                    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(data.len());
+                State::Length(remaining) => {
+                    let most = usize::try_from(*remaining).unwrap_or(usize::MAX).min(data.len());
                     let (piece, rest) = data.split_at_checked(most).unwrap_or((data, &[]));
                     body.0 = Cow::Borrowed(piece);
-                    *left -= piece.len() as u64;
-                    if *left == 0 {
+                    *remaining -= piece.len() as u64;
+                    if *remaining == 0 {
                         progress.end = Some(self.end(rest, Fields::default()));
                         self.state = State::Done;
                     }
@@ -210,12 +210,12 @@ impl ResponseReader {
         Ok(progress)
     }
 
-    fn end(&mut self, rest: &[u8], mut trailers: Fields) -> ResponseEnd {
+    fn end(&mut self, surplus: &[u8], mut trailers: Fields) -> ResponseEnd {
         let nominated = mem::take(&mut self.nominated);
         if !nominated.is_empty() {
             trailers.retain(|name, _| !nominated.iter().any(|option| option == name));
         }
-        ResponseEnd { reusable: self.persistent && rest.is_empty(), trailers }
+        ResponseEnd { reusable: self.persistent && surplus.is_empty(), trailers }
     }
 
     /// A complete head; `None` where it was an interim one.
@@ -224,7 +224,7 @@ impl ResponseReader {
         let mut parsed = httparse::Response::new(&mut []);
         let read = httparse::ParserConfig::default()
             .parse_response_with_uninit_headers(&mut parsed, section, &mut slots)
-            .map_err(head::refused)?;
+            .map_err(head::error_kind)?;
         let (Some(version), Some(status)) = (parsed.version, parsed.code) else {
             return Err(ErrorKind::StatusLine.into());
         };

@@ -43,16 +43,16 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why a document was refused, in words that fit the document.
+/// Why a document is invalid, in words that fit it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct InvalidDocument {
     /// What is wrong, and where.
     pub error: Error,
     /// What an object has twice, how many containers may be nested, or what to write for what other languages know.
     detail: Option<String>,
 }
 
-impl Refused {
+impl InvalidDocument {
     /// Of the document that was scanned.
     #[cold]
     pub(crate) fn new(error: Error, body: &[u8], options: Options) -> Self {
@@ -84,7 +84,7 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for InvalidDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.detail {
             Some(detail) => write!(f, "{detail} (at byte {})", self.error.offset),
@@ -93,7 +93,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for InvalidDocument {}
 
 /// What is wrong with a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

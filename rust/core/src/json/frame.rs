@@ -13,7 +13,7 @@ pub(super) struct Frame {
     pub(super) is_element: bool,
     /// Of its elements; of its members but for where they are in the trie, which is the
     /// container's own.
-    pub(super) place: Place,
+    pub(super) context: ValueContext,
     /// The bits of the keys that are tracked in it.
     pub(super) below: u64,
     /// An array's number.
@@ -34,7 +34,7 @@ pub(super) enum Shape {
 
 /// Where a value is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct ValueContext {
     /// In what.
     pub(super) shape: Shape,
     /// Where in the trie.

@@ -88,14 +88,14 @@ enum Anchor {
     Scalars(usize),
 }
 
-/// A place in a literal: its number, and the offset.
-type Place = (usize, usize);
+/// A position in a literal: its number, and the offset.
+type LiteralPosition = (usize, usize);
 
 /// A value that is recorded.
 struct Value {
     leaf: Leaf,
-    start: Place,
-    end: Place,
+    start: LiteralPosition,
+    end: LiteralPosition,
 }
 
 impl Learner<'_> {
@@ -201,7 +201,14 @@ impl Learner<'_> {
     }
 
     /// Records a value in each field of a node; returns which values of the form that are.
-    fn record(&mut self, node: NodeId, element: u32, kind: Kind, start: Place, end: Place) -> (usize, usize) {
+    fn record(
+        &mut self,
+        node: NodeId,
+        element: u32,
+        kind: Kind,
+        start: LiteralPosition,
+        end: LiteralPosition,
+    ) -> (usize, usize) {
         let first = self.values.len();
         let fields = if node == NONE { &[] } else { self.trie.fields(node) };
         let value = |&field| Value { leaf: Leaf { field, element, start: 0, end: 0, kind }, start, end };
@@ -231,7 +238,7 @@ impl Learner<'_> {
         if quotes + self.scalars.len() >= EARLY {
             return None;
         }
-        let spot = |(literal, at): Place| -> Option<Spot> {
+        let spot = |(literal, at): LiteralPosition| -> Option<Spot> {
             let (anchor, from) = match self.literals.get(literal)?.anchor {
                 Anchor::Quote(quote) => (quote, *self.quotes.get(quote)?),
                 // Behind a scalar a literal starts.

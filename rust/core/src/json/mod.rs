@@ -101,7 +101,7 @@ mod trie;
 
 use std::ops::Range;
 
-pub use error::{Error, ErrorKind, Refused};
+pub use error::{Error, ErrorKind, InvalidDocument};
 pub use escape::unescape;
 pub(crate) use escape::unescape_into;
 use kernels::Available;

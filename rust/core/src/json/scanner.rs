@@ -5,8 +5,8 @@ mod faults;
 use self::faults::first_fault;
 use super::error::{Error, ErrorKind};
 use super::forms::Forms;
-use super::frame::{Frame, Place, Shape};
-use super::kernels::{Ahead, Available, Before, Places, Tokens, Window};
+use super::frame::{Frame, Shape, ValueContext};
+use super::kernels::{Ahead, Available, Before, TokenBuffer, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys};
 use super::learn::learn;
 use super::probe::has_escapes;
@@ -19,7 +19,7 @@ pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
     forms: Forms,
-    places: Places,
+    token_buffer: TokenBuffer,
 }
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ enum Value {
 /// The token at which the walk over those of one container ends, for the time being.
 enum Step {
     /// The bracket of a container in it, and where that is.
-    Open(Shape, Place),
+    Open(Shape, ValueContext),
     /// Its own closing bracket.
     Close,
 }
@@ -74,7 +74,7 @@ pub(super) fn run<'b>(
         return Err(Error { kind: ErrorKind::TooLarge, offset: u32::MAX as usize });
     }
     let (leaves, elements, has_escapes) = out;
-    let Scratch { open, keys, forms, places } = scratch;
+    let Scratch { open, keys, forms, token_buffer } = scratch;
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let mut scanner = Scanner {
         body,
@@ -88,7 +88,7 @@ pub(super) fn run<'b>(
         arrays: 0,
         error: None,
     };
-    let mut tokens = places.clear();
+    let mut tokens = token_buffer.clear();
     let is_compared = forms.begin(trie, body);
     if is_compared {
         if let Some(text) = scanner.by_form(forms, &mut tokens) {
@@ -96,7 +96,7 @@ pub(super) fn run<'b>(
         }
         scanner.leaves.clear();
         scanner.window = Window::new(body, kernel);
-        tokens = places.clear();
+        tokens = token_buffer.clear();
     }
     scanner.window.refill(&mut tokens, 0);
     let is_whole = scanner.window.is_whole();
@@ -129,22 +129,23 @@ impl<'b> Scanner<'_, 'b> {
     fn document(&mut self, open: &mut Vec<Frame>, tokens: &mut Tokens<'_>) -> Result<(), Failed> {
         let mut next = 0;
         let node = self.trie.root();
-        let place = Place { shape: Shape::Document, node, fields: self.trie.mark(node), element: 0 };
+        let context =
+            ValueContext { shape: Shape::Document, node, fields: self.trie.fields_at(node), element: 0 };
         let ahead = self.ahead(tokens, &mut next);
-        match self.value(&place, ahead, 0)? {
+        match self.value(&context, ahead, 0)? {
             Value::Scalar { tokens: count } => next += count,
-            Value::Bracket(shape) => self.open(open, shape, place, 0, ahead.at(0))?,
+            Value::Bracket(shape) => self.open(open, shape, context, 0, ahead.at(0))?,
         }
         while let Some(frame) = open.last_mut() {
-            let step = match frame.place.shape {
+            let step = match frame.context.shape {
                 Shape::Object => self.members(frame, tokens, &mut next)?,
                 Shape::Array | Shape::Document => self.elements(frame, tokens, &mut next)?,
             };
             let at = tokens.ahead(next).at(0);
             match step {
-                Step::Open(shape, place) => {
+                Step::Open(shape, context) => {
                     let array = frame.array;
-                    self.open(open, shape, place, array, at)?;
+                    self.open(open, shape, context, array, at)?;
                 }
                 Step::Close => {
                     self.close(frame, at)?;
@@ -222,8 +223,8 @@ impl<'b> Scanner<'_, 'b> {
                 before = Before::COMMA;
                 let node = self.key(frame, ahead.at(1), ahead.at(2));
                 if node != NONE {
-                    let place = Place { node, fields: self.trie.mark(node), ..frame.place };
-                    self.string(&place, ahead.at(4), ahead.at(5));
+                    let context = ValueContext { node, fields: self.trie.fields_at(node), ..frame.context };
+                    self.string(&context, ahead.at(4), ahead.at(5));
                 }
                 *next += 6;
                 continue;
@@ -242,12 +243,12 @@ impl<'b> Scanner<'_, 'b> {
             }
             before = Before::COMMA;
             let node = self.key(frame, ahead.at(1), ahead.at(2));
-            let place = Place { node, fields: self.trie.mark(node), ..frame.place };
-            match self.value(&place, ahead, 4)? {
+            let context = ValueContext { node, fields: self.trie.fields_at(node), ..frame.context };
+            match self.value(&context, ahead, 4)? {
                 Value::Scalar { tokens: count } => *next += 4 + count,
                 Value::Bracket(shape) => {
                     *next += 4;
-                    return Ok(Step::Open(shape, place));
+                    return Ok(Step::Open(shape, context));
                 }
             }
         }
@@ -274,11 +275,11 @@ impl<'b> Scanner<'_, 'b> {
                 first if first == before => before = b',',
                 _ => return self.fail_behind(Shape::Array, ahead.at(0) as usize),
             }
-            match self.value(&frame.place, ahead, 1)? {
+            match self.value(&frame.context, ahead, 1)? {
                 Value::Scalar { tokens: count } => *next += 1 + count,
                 Value::Bracket(shape) => {
                     *next += 1;
-                    return Ok(Step::Open(shape, frame.place));
+                    return Ok(Step::Open(shape, frame.context));
                 }
             }
         }
@@ -286,9 +287,9 @@ impl<'b> Scanner<'_, 'b> {
 
     /// The value at the next token but `index`.
     #[inline(always)]
-    fn value(&mut self, place: &Place, ahead: Ahead<'_>, index: usize) -> Result<Value, Failed> {
+    fn value(&mut self, context: &ValueContext, ahead: Ahead<'_>, index: usize) -> Result<Value, Failed> {
         if ahead.is_string(index) {
-            self.string(place, ahead.at(index), ahead.at(index + 1));
+            self.string(context, ahead.at(index), ahead.at(index + 1));
             return Ok(Value::Scalar { tokens: 2 });
         }
         match ahead.kind(index) {
@@ -297,8 +298,8 @@ impl<'b> Scanner<'_, 'b> {
             b'"' => return self.fail(ErrorKind::UnexpectedEnd, ahead.at(index + 1) as usize),
             _ => {}
         }
-        let (end, kind) = self.scalar(place.shape, ahead, index)?;
-        self.record(place, ahead.at(index) as usize, end, kind);
+        let (end, kind) = self.scalar(context.shape, ahead, index)?;
+        self.record(context, ahead.at(index) as usize, end, kind);
         Ok(Value::Scalar { tokens: 1 })
     }
 
@@ -329,7 +330,7 @@ impl<'b> Scanner<'_, 'b> {
         }
         let mut node = NONE;
         if frame.below & probe.bit() != 0 {
-            node = self.trie.child(frame.place.node, &probe, None);
+            node = self.trie.child(frame.context.node, &probe, None);
             if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
                 self.keys.see(&mut frame.keys, node, quote);
                 return node;
@@ -344,7 +345,7 @@ impl<'b> Scanner<'_, 'b> {
     fn any_key(&mut self, frame: &mut Frame, quote: u32, end: usize) -> NodeId {
         let (probe, unescaped) = self.keys.probe(self.body, self.trie.seeds(), quote as usize + 1, end);
         let key = Key::new(quote, &probe, unescaped, self.leaves.len());
-        let node = self.trie.child(frame.place.node, &probe, Some(self.keys.text(self.body, &key)));
+        let node = self.trie.child(frame.context.node, &probe, Some(self.keys.text(self.body, &key)));
         if node != NONE && self.options.duplicate_keys == DuplicateKeys::Error {
             self.keys.see(&mut frame.keys, node, quote);
         } else {
@@ -353,26 +354,26 @@ impl<'b> Scanner<'_, 'b> {
         node
     }
 
-    /// Records the string between two quotes, if its place is tracked.
+    /// Records the string between two quotes, if its path is tracked.
     #[inline(always)]
-    fn string(&mut self, place: &Place, quote: u32, end: u32) {
-        if place.fields.0 > 0 {
+    fn string(&mut self, context: &ValueContext, quote: u32, end: u32) {
+        if context.fields.0 > 0 {
             let (start, end) = (quote as usize + 1, end as usize);
             let escaped = self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end);
             *self.has_escapes |= escaped;
-            self.record(place, start, end, if escaped { Kind::EscapedString } else { Kind::String });
+            self.record(context, start, end, if escaped { Kind::EscapedString } else { Kind::String });
         }
     }
 
-    /// Records a value, if its place is tracked.
+    /// Records a value, if its path is tracked.
     #[inline(always)]
-    fn record(&mut self, place: &Place, start: usize, end: usize, kind: Kind) {
-        let (count, field) = place.fields;
+    fn record(&mut self, context: &ValueContext, start: usize, end: usize, kind: Kind) {
+        let (count, field) = context.fields;
         if count > 0 {
             let (start, end) = (narrow(start), narrow(end));
-            self.leaves.push(Leaf { field, element: place.element, start, end, kind });
+            self.leaves.push(Leaf { field, element: context.element, start, end, kind });
             if count > 1 {
-                self.record_others(place.node);
+                self.record_others(context.node);
             }
         }
     }
@@ -385,27 +386,27 @@ impl<'b> Scanner<'_, 'b> {
         self.leaves.extend(self.trie.fields(node).iter().skip(1).map(|&field| Leaf { field, ..leaf }));
     }
 
-    /// Enters the container at a place whose bracket is at `at`, in an array of that number if in one.
+    /// Enters the container whose bracket is at `at`, in an array of that number if in one.
     #[inline(always)]
     fn open(
         &mut self,
         open: &mut Vec<Frame>,
         shape: Shape,
-        outer: Place,
+        outer: ValueContext,
         array: u32,
         at: u32,
     ) -> Result<(), Failed> {
         if open.len() >= self.options.depth {
             return self.fail_with(Error { kind: ErrorKind::TooDeep, offset: at as usize });
         }
-        let mut place = Place { shape, ..outer };
+        let mut context = ValueContext { shape, ..outer };
         let (leaf, mut number, mut below, mut is_element) = (narrow(self.leaves.len()), 0, 0, false);
         if outer.node != NONE {
             below = self.trie.below(outer.node);
             if outer.shape == Shape::Array {
                 is_element = true;
-                place.element = narrow(self.elements.len());
-                self.elements.push(Element { parent: outer.element, array, end: place.element });
+                context.element = narrow(self.elements.len());
+                self.elements.push(Element { parent: outer.element, array, end: context.element });
             }
             let kind = if shape == Shape::Array {
                 self.arrays += 1;
@@ -415,12 +416,12 @@ impl<'b> Scanner<'_, 'b> {
                 Kind::Object
             };
             // The end is not known yet.
-            self.record(&place, at as usize, at as usize, kind);
+            self.record(&context, at as usize, at as usize, kind);
         }
         open.push(Frame {
             fresh: true,
             is_element,
-            place,
+            context,
             below,
             array: number,
             leaf,
@@ -432,17 +433,17 @@ impl<'b> Scanner<'_, 'b> {
     /// Leaves the innermost container, whose closing bracket is at `at`.
     #[inline(always)]
     fn close(&mut self, frame: &mut Frame, at: u32) -> Result<(), Failed> {
-        if frame.place.shape == Shape::Object {
+        if frame.context.shape == Shape::Object {
             self.keys
                 .close(self.body, &mut frame.keys, self.options.duplicate_keys)
                 .or_else(|offset| self.fail_with(Error { kind: ErrorKind::DuplicateKey, offset }))?;
         }
-        if frame.place.node != NONE {
-            let (count, _) = frame.place.fields;
+        if frame.context.node != NONE {
+            let (count, _) = frame.context.fields;
             self.end_leaves(frame.leaf, count, at);
             if frame.is_element {
                 let end = narrow(self.elements.len());
-                if let Some(element) = self.elements.get_mut(frame.place.element as usize) {
+                if let Some(element) = self.elements.get_mut(frame.context.element as usize) {
                     element.end = end;
                 }
             }

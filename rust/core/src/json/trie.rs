@@ -31,7 +31,7 @@ pub struct PathTrie {
     number: u64,
     nodes: Vec<Node>,
     /// For each node, what is asked for of most values.
-    marks: Vec<Mark>,
+    tracked: Vec<Tracked>,
     /// All nodes but the root: open addressing with linear probing, at most a quarter of it taken.
     slots: Vec<Slot>,
     seeds: Seeds,
@@ -46,7 +46,7 @@ struct Node {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Mark {
+struct Tracked {
     /// The bits of the children's probes: most keys that are tracked nowhere are ruled out by them.
     bits: u64,
     /// How many fields there are, and the first of them.
@@ -74,8 +74,8 @@ impl PathTrie {
     #[must_use]
     pub fn new() -> Self {
         let root = Node::new(NONE, "", Probe::default());
-        let (nodes, marks) = (vec![root], vec![Mark::default()]);
-        Self { number: new_number(), nodes, marks, slots: Vec::new(), seeds: Seeds::new() }
+        let (nodes, tracked) = (vec![root], vec![Tracked::default()]);
+        Self { number: new_number(), nodes, tracked, slots: Vec::new(), seeds: Seeds::new() }
     }
 
     /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
@@ -92,12 +92,12 @@ impl PathTrie {
             };
         }
         if let Some(node) = self.nodes.get_mut(id as usize)
-            && let Some(mark) = self.marks.get_mut(id as usize)
+            && let Some(tracked) = self.tracked.get_mut(id as usize)
             && !node.fields.contains(&field)
         {
             node.fields.push(field);
-            let (count, first) = mark.fields;
-            mark.fields = (count + 1, if count == 0 { field } else { first });
+            let (count, first) = tracked.fields;
+            tracked.fields = (count + 1, if count == 0 { field } else { first });
         }
     }
 
@@ -105,23 +105,23 @@ impl PathTrie {
         // Four billion paths do not fit in memory.
         let id = narrow(self.nodes.len());
         self.nodes.push(Node::new(parent, key, probe));
-        self.marks.push(Mark::default());
-        if let Some(mark) = self.marks.get_mut(parent as usize) {
-            mark.bits |= probe.bit();
+        self.tracked.push(Tracked::default());
+        if let Some(tracked) = self.tracked.get_mut(parent as usize) {
+            tracked.bits |= probe.bit();
         }
         if self.nodes.len() * 4 <= self.slots.len() {
-            self.place(id);
+            self.put_in_slot(id);
         } else {
             let size = (self.nodes.len() * 8).next_power_of_two();
             self.slots.clear();
             self.slots.resize(size, Slot::EMPTY);
-            (1..=id).for_each(|id| self.place(id));
+            (1..=id).for_each(|id| self.put_in_slot(id));
         }
         id
     }
 
     /// Puts a node into the first empty slot from where it is looked for.
-    fn place(&mut self, id: NodeId) {
+    fn put_in_slot(&mut self, id: NodeId) {
         let Some(&Node { parent, probe, .. }) = self.nodes.get(id as usize) else { return };
         let mask = self.slots.len() - 1;
         let mut at = first_slot(parent, &probe) & mask;
@@ -176,13 +176,13 @@ impl PathTrie {
     /// The bits of the probes of a node's children; no key that has another one is below it.
     #[inline(always)]
     pub(super) fn below(&self, node: NodeId) -> u64 {
-        self.marks.get(node as usize).map_or(0, |mark| mark.bits)
+        self.tracked.get(node as usize).map_or(0, |tracked| tracked.bits)
     }
 
     /// How many fields are recorded at a node, and the first of them.
     #[inline(always)]
-    pub(super) fn mark(&self, node: NodeId) -> (u32, u32) {
-        self.marks.get(node as usize).map_or((0, 0), |mark| mark.fields)
+    pub(super) fn fields_at(&self, node: NodeId) -> (u32, u32) {
+        self.tracked.get(node as usize).map_or((0, 0), |tracked| tracked.fields)
     }
 
     /// The fields recorded at a node.

@@ -91,12 +91,12 @@ fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
     }
     out.family("waypost_cluster_refused_total", Kind::Counter, "Messages that the queue refused, by why.");
     for cluster in clusters {
-        let refused = &cluster.refused;
+        let shed = &cluster.shed;
         for (why, count) in [
-            ("queue_full", refused.queue_full),
-            ("deadline_too_short", refused.deadline_too_short),
-            ("displaced", refused.displaced),
-            ("expired", refused.expired),
+            ("queue_full", shed.queue_full),
+            ("deadline_too_short", shed.deadline_too_short),
+            ("displaced", shed.displaced),
+            ("expired", shed.expired),
         ] {
             out.sample(&[("cluster", &cluster.name), ("why", why)], count);
         }
@@ -139,7 +139,7 @@ fn attempts(out: &mut Exposition, clusters: &[ClusterView]) {
             ("unreachable", counts.unreachable),
             ("timed_out", counts.timed_out),
             ("broken", counts.broken),
-            ("refused", counts.refused),
+            ("refused", counts.error_status),
             ("cancelled", counts.cancelled),
         ] {
             let labels = [("cluster", &*cluster.name), ("endpoint", &endpoint.url), ("outcome", outcome)];

@@ -15,11 +15,11 @@ pub(crate) struct Bound {
 
 /// A range of numbers, open or closed at either end.
 ///
-/// Most bounds are short numbers in plain writing. A range of such is two places on the number line: a number's place is twice
-/// its [rank](Decimal::rank), and right beside it is the place of what lies between it and the next.
+/// Most bounds are short numbers in plain writing. A range of such is two points on the number line: a number's point is twice
+/// its [rank](Decimal::rank), and right beside it is the point of what lies between it and the next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Range {
-    /// The first place of the range, and the last.
+    /// The first point of the range, and the last.
     first: u64,
     last: u64,
     /// Its ends, if places do not tell all of them.
@@ -35,24 +35,24 @@ impl Bound {
         Self { at, inclusive, text }
     }
 
-    /// Its place, where that tells all of it.
-    fn place(&self) -> Option<u64> {
+    /// Its point, where that tells all of it.
+    fn point(&self) -> Option<u64> {
         let (rank, is_exact) = self.at.rank();
         (is_exact && self.text.is_none()).then(|| 2 * (rank - LOWEST))
     }
 
-    fn of_place(place: u64, inclusive: bool) -> Self {
-        Self { at: Decimal::of_rank(place / 2 + LOWEST), inclusive, text: None }
+    fn of_point(point: u64, inclusive: bool) -> Self {
+        Self { at: Decimal::of_rank(point / 2 + LOWEST), inclusive, text: None }
     }
 }
 
 impl Range {
     /// Without a bound at either end, where there is none.
     pub(crate) fn new(bottom: Option<Bound>, top: Option<Bound>) -> Self {
-        let place = |bound: &Option<Bound>, open: u64| {
-            bound.as_ref().map_or(Some((open, true)), |bound| Some((bound.place()?, bound.inclusive)))
+        let point = |bound: &Option<Bound>, open: u64| {
+            bound.as_ref().map_or(Some((open, true)), |bound| Some((bound.point()?, bound.inclusive)))
         };
-        match (place(&bottom, 0), place(&top, u64::MAX)) {
+        match (point(&bottom, 0), point(&top, u64::MAX)) {
             (Some((first, from)), Some((last, to))) => {
                 Self { first: first + u64::from(!from), last: last - u64::from(!to), exact: None }
             }
@@ -65,9 +65,9 @@ impl Range {
         if let Some(exact) = &self.exact {
             return (**exact).clone();
         }
-        // The place beside a bound that is not in the range is odd.
-        let bottom = || Bound::of_place(self.first, self.first.is_multiple_of(2));
-        let top = || Bound::of_place(self.last.next_multiple_of(2), self.last.is_multiple_of(2));
+        // The point beside a bound that is not in the range is odd.
+        let bottom = || Bound::of_point(self.first, self.first.is_multiple_of(2));
+        let top = || Bound::of_point(self.last.next_multiple_of(2), self.last.is_multiple_of(2));
         [(self.first > 0).then(bottom), (self.last < u64::MAX).then(top)]
     }
 
@@ -81,14 +81,14 @@ impl Range {
             return above && below;
         }
         let (rank, is_exact) = number.rank();
-        let place = 2 * (rank - LOWEST);
+        let point = 2 * (rank - LOWEST);
         // A number that is not exact is a little further from 0.
-        let place = match (is_exact, number.is_negative()) {
-            (true, _) => place,
-            (false, false) => place + 1,
-            (false, true) => place - 1,
+        let point = match (is_exact, number.is_negative()) {
+            (true, _) => point,
+            (false, false) => point + 1,
+            (false, true) => point - 1,
         };
-        (self.first..=self.last).contains(&place)
+        (self.first..=self.last).contains(&point)
     }
 }
 

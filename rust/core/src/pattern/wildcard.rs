@@ -127,7 +127,7 @@ impl Wildcard {
     }
 
     /// What is behind the head of one without escapes, from the star on; nothing where there is no star.
-    pub(crate) fn plain_rest(&self) -> Option<&str> {
+    pub(crate) fn plain_tail(&self) -> Option<&str> {
         match &self.0 {
             Form::Plain(source) => source.get(self.head().len()..),
             Form::Escaped(_) => None,

@@ -51,7 +51,7 @@ fn a_hundred_times_the_rules_are_no_more_work() {
         let (of_many, _) = steps(&many, &asking(subject));
         assert!(of_many <= of_few * 3 / 2 + 20, "{subject}: {of_few} steps, then {of_many}");
     }
-    assert!(many.cost().dear.is_empty(), "{:?}", many.cost());
+    assert!(many.cost().linear.is_empty(), "{:?}", many.cost());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn overlapping_wildcards_are_as_many_steps_as_wildcards_that_may_match() {
     let (work, found) = steps(&thousand, &json!({"text": "x7y, x77y and x777y, ".repeat(100) + "z"}));
     assert_eq!(found, [7, 77, 777]);
     assert!(work < 100, "{work}");
-    assert!(thousand.cost().dear.is_empty());
+    assert!(thousand.cost().linear.is_empty());
 }
 
 #[test]
@@ -142,9 +142,9 @@ fn rules_that_only_say_no_are_tried_until_one_matches() {
     assert_eq!(first, Some(1));
     assert!(work < 40, "{work}");
     // All of them in vain: that is what `cost` is for.
-    let dear = set.cost().dear;
+    let linear = set.cost().linear;
     assert_eq!(
-        dear.iter().map(|dear| (dear.when.as_str(), dear.rules.len())).collect::<Vec<_>>(),
+        linear.iter().map(|linear| (linear.when.as_str(), linear.rules.len())).collect::<Vec<_>>(),
         [("tenant is any value", 10_000)]
     );
 }
@@ -156,9 +156,9 @@ fn what_nothing_tells_apart_is_named() {
     let ranges = (0..300).map(|i| json!({"size": [{"numeric": [">", i]}]}));
     let cost = matcher(same.chain(regexes).chain(ranges)).cost();
     let named: Vec<(&str, usize)> =
-        cost.dear.iter().map(|dear| (dear.when.as_str(), dear.rules.len())).collect();
+        cost.linear.iter().map(|linear| (linear.when.as_str(), linear.rules.len())).collect();
     assert_eq!(named, [("kind is \"chat\"", 1_000), ("size is a number", 300), ("text is a string", 200)]);
-    assert_eq!((cost.rules, cost.dear[0].rules[999], cost.dear[2].rules[0]), (1_500, 999, 1_000));
+    assert_eq!((cost.rules, cost.linear[0].rules[999], cost.linear[2].rules[0]), (1_500, 999, 1_000));
 }
 
 #[test]

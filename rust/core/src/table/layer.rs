@@ -11,8 +11,8 @@ use super::rules::{Builder, Rules};
 pub struct Found {
     /// Its number.
     pub number: usize,
-    /// Its mark, if that was at hand; or 0.
-    pub mark: usize,
+    /// Its handle, if that was at hand; or 0.
+    pub handle: usize,
 }
 
 /// Rules with numbers, of which some may have been taken out.
@@ -24,13 +24,13 @@ pub(crate) struct Layer {
     /// By rank, a bit for each rule that was taken out.
     out: Arc<[u64]>,
     /// How many rules are left.
-    left: usize,
+    remaining: usize,
 }
 
 impl Layer {
     /// Rules whose ranks are their numbers.
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { left: rules.len(), rules: Arc::new(rules), numbers: None, out: Arc::default() }
+        Self { remaining: rules.len(), rules: Arc::new(rules), numbers: None, out: Arc::default() }
     }
 
     /// The rules that are left in some layers, their numbers ascending. `field` gives each field's new number.
@@ -62,12 +62,12 @@ impl Layer {
 
     /// How many rules are left.
     pub(crate) fn len(&self) -> usize {
-        self.left
+        self.remaining
     }
 
     /// How many were taken out.
     pub(crate) fn missing(&self) -> usize {
-        self.rules.len() - self.left
+        self.rules.len() - self.remaining
     }
 
     /// The ranks of the rules that are left, ascending.
@@ -105,22 +105,22 @@ impl Layer {
         if let Some(word) = out.get_mut(rank / 64) {
             *word |= 1 << (rank % 64);
         }
-        Self { out: out.into(), left: self.left - 1, ..self.clone() }
+        Self { out: out.into(), remaining: self.remaining - 1, ..self.clone() }
     }
 
     /// The first rule that matches.
     pub(crate) fn first(&self, view: &View<'_>) -> Option<Found> {
-        let (rank, mark) = self.rules.first(view, |rank| self.has(rank))?;
-        Some(Found { number: self.number(rank), mark })
+        let (rank, handle) = self.rules.first(view, |rank| self.has(rank))?;
+        Some(Found { number: self.number(rank), handle })
     }
 
-    /// Gives each rule its mark, by number; nothing, where others have this layer as well.
-    pub(crate) fn set_marks(&mut self, mark: impl Fn(usize) -> usize) {
+    /// Gives each rule its handle, by number; nothing, where others have this layer as well.
+    pub(crate) fn set_handles(&mut self, handle: impl Fn(usize) -> usize) {
         let numbers = self.numbers.clone();
         if let Some(rules) = Arc::get_mut(&mut self.rules) {
-            rules.set_marks(|rank| match &numbers {
-                None => mark(rank),
-                Some(numbers) => numbers.get(rank).map_or(0, |number| mark(*number)),
+            rules.set_handles(|rank| match &numbers {
+                None => handle(rank),
+                Some(numbers) => numbers.get(rank).map_or(0, |number| handle(*number)),
             });
         }
     }

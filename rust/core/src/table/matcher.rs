@@ -9,7 +9,7 @@ use super::layer::{Found, Layer};
 use super::message::fields::Fields;
 use super::message::view::View;
 use super::message::workspace::Workspace;
-use super::or_limit::check;
+use super::or_limit;
 use super::rules;
 use crate::json::{self, Options, PathTrie};
 use crate::pattern::{Pattern, Problem, Value};
@@ -93,7 +93,7 @@ impl Matcher {
     /// Every problem in it.
     pub fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
         let pattern = Pattern::parse(value)?;
-        match check(&pattern) {
+        match or_limit::check(&pattern) {
             Some(problem) => Err(vec![problem]),
             None => Ok(pattern),
         }
@@ -213,15 +213,15 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn first(&self, body: &[u8]) -> Result<Option<usize>, json::Refused> {
-        Ok(self.first_marked(body)?.map(|found| found.number))
+    pub fn first(&self, body: &[u8]) -> Result<Option<usize>, json::InvalidDocument> {
+        Ok(self.first_with_handle(body)?.map(|found| found.number))
     }
 
-    /// [`Self::first`], and the rule's mark where that is at hand.
+    /// [`Self::first`], and the rule's handle where that is at hand.
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn first_marked(&self, body: &[u8]) -> Result<Option<Found>, json::Refused> {
+    pub fn first_with_handle(&self, body: &[u8]) -> Result<Option<Found>, json::InvalidDocument> {
         self.with_view(body, |view| {
             let [base, over @ ..] = &self.layers;
             let mut found = base.as_ref().and_then(|layer| layer.first(view));
@@ -235,14 +235,14 @@ impl Matcher {
         })
     }
 
-    /// Gives each rule a mark, by its number: the address of what one will look at once the rule was found. It is kept
+    /// Gives each rule a handle, by its number: the address of what one will look at once the rule was found. It is kept
     /// where rules are looked for, for all those that are found in one step; so that what is there can come from memory
     /// while the rule is being tried, and nobody has to look for the address. Rules of later changes have none, and a copy
     /// of this matcher that was made before keeps what it had.
     #[must_use]
-    pub fn marked(mut self, mark: impl Fn(usize) -> usize) -> Self {
+    pub fn with_handles(mut self, handle: impl Fn(usize) -> usize) -> Self {
         if let [Some(base), ..] = &mut self.layers {
-            base.set_marks(mark);
+            base.set_handles(handle);
         }
         self
     }
@@ -251,7 +251,7 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn matches(&self, body: &[u8]) -> Result<Vec<usize>, json::Refused> {
+    pub fn matches(&self, body: &[u8]) -> Result<Vec<usize>, json::InvalidDocument> {
         self.with_view(body, |view| {
             let mut found: Vec<usize> = self.layers().flat_map(|layer| layer.matches(view)).collect();
             found.sort_unstable();
@@ -263,7 +263,7 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn explain(&self, body: &[u8]) -> Result<Vec<(usize, Verdict)>, json::Refused> {
+    pub fn explain(&self, body: &[u8]) -> Result<Vec<(usize, Verdict)>, json::InvalidDocument> {
         self.with_view(body, |view| {
             let mut all: Vec<(usize, Verdict)> = Vec::with_capacity(self.len());
             for layer in self.layers() {
@@ -279,7 +279,7 @@ impl Matcher {
     ///
     /// # Errors
     /// Where `body` is not valid JSON.
-    pub fn explain_one(&self, body: &[u8], number: usize) -> Result<Option<Verdict>, json::Refused> {
+    pub fn explain_one(&self, body: &[u8], number: usize) -> Result<Option<Verdict>, json::InvalidDocument> {
         self.with_view(body, |view| {
             self.layers().find_map(|layer| {
                 let rank = layer.rank(number)?;
@@ -288,25 +288,29 @@ impl Matcher {
         })
     }
 
-    /// What makes matching dear, rules by their numbers.
+    /// The rules that are tried one by one, by their numbers.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        let mut dear = Vec::new();
+        let mut linear = Vec::new();
         for layer in self.layers() {
-            dear.extend(
+            linear.extend(
                 layer
                     .rules()
-                    .dear(&self.fields)
+                    .linear(&self.fields)
                     .into_iter()
-                    .filter_map(|dear| dear.map(|rank| layer.has(rank).then(|| layer.number(rank)))),
+                    .filter_map(|linear| linear.map(|rank| layer.has(rank).then(|| layer.number(rank)))),
             );
         }
-        Cost { rules: self.len(), dear }
+        Cost { rules: self.len(), linear }
     }
 
     #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
     #[inline(always)]
-    fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, json::Refused> {
+    fn with_view<T>(
+        &self,
+        body: &[u8],
+        decide: impl FnOnce(&View<'_>) -> T,
+    ) -> Result<T, json::InvalidDocument> {
         Workspace::lend(|workspace| {
             let (document, chains) = workspace.read(body, &self.trie, self.options)?;
             // A document that is no object has no fields.

@@ -21,7 +21,7 @@
 //!   that do not depend on each other wait together. On a virtual Zen 4, of whose third cache 4 to 8 megabytes are ours, an
 //!   access that waits for another one takes 13 ns where that cache holds it and 130 to 170 ns where it does not, as long as
 //!   reading half a kilobyte of the message. So what one look-up leads to is one line, with the address of what the host keeps
-//!   of the rule ([`Matcher::marked`]), which what prefixes, literals and address blocks are looked up by has as well, so that
+//!   of the rule ([`Matcher::with_handles`]), which what prefixes, literals and address blocks are looked up by has as well, so that
 //!   both come at once; what stands beside the row of a sorted list that is being searched is fetched meanwhile;
 //!   and a value to be equal to costs a document two lines that it does not share with others, the name included. What brought
 //!   nothing: look-ups that begin while the document is still being read (they made the scanner 10 % slower), and comparing a
@@ -46,7 +46,7 @@ mod rules;
 mod scope;
 mod work;
 
-pub use cost::{Cost, Dear};
+pub use cost::{Cost, Linear};
 pub use explain::Verdict;
 pub use layer::Found;
 pub use matcher::{Builder as MatcherBuilder, Matcher};

@@ -1,19 +1,19 @@
-//! How much work `$or` can make.
+//! A limit on the work that `$or`s can make together.
 
 use hashbrown::HashMap;
 
 use crate::pattern::{Node, Pattern, Problem};
 
-/// How many ways through `$or`s that share fields one rule may have, see [`ways`].
-const MAX_WAYS: usize = 128;
+/// How many combinations of branches of `$or`s that share fields one rule may have, see [`combinations`].
+const MAX_COMBINATIONS: usize = 128;
 
 /// What the parser of patterns cannot see: `$or`s that would take too long together.
 pub(crate) fn check(pattern: &Pattern) -> Option<Problem> {
     let nodes: Vec<&Node> = pattern.root.iter().collect();
-    (ways(&nodes, 0) > MAX_WAYS).then(|| Problem {
+    (combinations(&nodes, 0) > MAX_COMBINATIONS).then(|| Problem {
         path: Vec::new(),
         message: format!(
-            "its `$or`s share fields and multiply to more than {MAX_WAYS} combinations; split it into several rules"
+            "its `$or`s share fields and multiply to more than {MAX_COMBINATIONS} combinations; split it into several rules"
         ),
     })
 }
@@ -25,16 +25,18 @@ pub(crate) fn check(pattern: &Pattern) -> Option<Problem> {
 /// element below that key. But an `$or` of several keys ties their arrays together: which element of one is meant then
 /// depends on the branch, and deciding that is satisfiability. So its branches are tried, and where another node shares
 /// one of the keys, with all the branches of that.
-fn ways(nodes: &[&Node], depth: usize) -> usize {
+fn combinations(nodes: &[&Node], depth: usize) -> usize {
     if nodes.iter().all(|node| matches!(node, Node::Field(_))) {
         return 1;
     }
     let of_group = |group: &Group<'_>| match group.nodes.as_slice() {
         _ if group.keys == 0 => 1,
-        nodes if group.keys == 1 => ways(nodes, depth + 1),
-        [Node::Or(branches)] => {
-            branches.iter().map(|branch| ways(&branch.iter().collect::<Vec<_>>(), depth)).max().unwrap_or(1)
-        }
+        nodes if group.keys == 1 => combinations(nodes, depth + 1),
+        [Node::Or(branches)] => branches
+            .iter()
+            .map(|branch| combinations(&branch.iter().collect::<Vec<_>>(), depth))
+            .max()
+            .unwrap_or(1),
         nodes => nodes.iter().map(|node| expansions(node)).fold(1, usize::saturating_mul),
     };
     groups(nodes, depth).iter().map(of_group).max().unwrap_or(1)
@@ -84,7 +86,7 @@ fn groups<'p>(nodes: &[&'p Node], depth: usize) -> Vec<Group<'p>> {
     groups.into_values().collect()
 }
 
-/// The first node of a group. Ways there are shortened as they are gone.
+/// The first node of a group. Paths are shortened on the way (path halving).
 fn head(before: &mut [usize], mut index: usize) -> usize {
     while let Some(&next) = before.get(index)
         && next != index

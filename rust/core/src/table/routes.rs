@@ -5,7 +5,7 @@ use std::fmt;
 use super::cost::Cost;
 use super::explain::Verdict;
 use super::message::fields::Fields;
-use super::message::layout::{Lens, base_fields};
+use super::message::layout::{DialectLayout, base_fields};
 use super::message::read::{Envelope, Message, MessageError, open};
 use super::message::view::{Entry, View};
 use super::message::workspace::Workspace;
@@ -86,7 +86,7 @@ pub struct RouteTable {
     patterns: Vec<Pattern>,
     /// By rank, whether the pattern tests the path.
     by_path: Vec<bool>,
-    lenses: [Lens; Dialect::ALL.len()],
+    layouts: [DialectLayout; Dialect::ALL.len()],
     options: Options,
 }
 
@@ -124,7 +124,7 @@ impl RouteTable {
         }
         let rules = builder.finish();
         let content = parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
-        let lenses = Dialect::ALL.map(|dialect| Lens::new(dialect, &fields, content));
+        let layouts = Dialect::ALL.map(|dialect| DialectLayout::new(dialect, &fields, content));
         let by_path = parsed.iter().map(|(_, _, pattern)| pattern.tests("path")).collect();
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),
@@ -138,7 +138,7 @@ impl RouteTable {
             fields,
             rules,
             by_path,
-            lenses,
+            layouts,
             options,
         })
     }
@@ -223,10 +223,10 @@ impl RouteTable {
         })
     }
 
-    /// What makes deciding dear, routes by their ranks.
+    /// The routes that are tried one by one, by their ranks.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        Cost { rules: self.len(), dear: self.rules.dear(&self.fields) }
+        Cost { rules: self.len(), linear: self.rules.linear(&self.fields) }
     }
 
     /// Rank of the first route that takes a message.
@@ -248,13 +248,13 @@ impl RouteTable {
         message: &Message<'_>,
         decide: impl FnOnce(Envelope, &View<'_>) -> T,
     ) -> Result<T, MessageError> {
-        let [envelope, json, openai] = &self.lenses;
-        let lens = match message.dialect {
+        let [envelope, json, openai] = &self.layouts;
+        let layout = match message.dialect {
             Dialect::Envelope => envelope,
             Dialect::Json => json,
             Dialect::OpenAi => openai,
         };
-        Workspace::lend(|workspace| open(message, lens, self.options, workspace, decide))
+        Workspace::lend(|workspace| open(message, layout, self.options, workspace, decide))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules in the order in which they are tried.
 
-use super::cost::Dear;
+use super::cost::Linear;
 use super::explain::Verdict;
 use super::ids::FieldId;
 use super::index::facts::Facts;
@@ -61,14 +61,14 @@ impl Rules {
         self.program.len()
     }
 
-    /// Gives each rule its mark, by rank.
-    pub(crate) fn set_marks(&mut self, mark: impl Fn(usize) -> usize) {
+    /// Gives each rule its handle, by rank.
+    pub(crate) fn set_handles(&mut self, handle: impl Fn(usize) -> usize) {
         let Self { predicates, program, index } = self;
-        predicates.set_marks(|below| below.alone().map_or(0, |at| mark(program.rule_at(at).rank)));
-        index.set_marks(predicates);
+        predicates.set_handles(|below| below.alone().map_or(0, |at| handle(program.rule_at(at).rank)));
+        index.set_handles(predicates);
     }
 
-    /// Rank of the first rule that matches, of those that count, and its mark if that is at hand, or 0.
+    /// Rank of the first rule that matches, of those that count, and its handle if that is at hand, or 0.
     pub(crate) fn first(&self, view: &View<'_>, counts: impl Fn(usize) -> bool) -> Option<(usize, usize)> {
         self.index.first(&self.program, &mut Facts::new(view, &self.predicates), counts)
     }
@@ -89,8 +89,8 @@ impl Rules {
         ranks.into_iter().map(|rank| Verdict::of(self.program.rule(rank), fields, &facts)).collect()
     }
 
-    /// What makes matching dear.
-    pub(crate) fn dear(&self, fields: &Fields) -> Vec<Dear> {
-        self.index.dear(&self.program, &self.predicates, fields)
+    /// The rules that are tried one by one.
+    pub(crate) fn linear(&self, fields: &Fields) -> Vec<Linear> {
+        self.index.linear(&self.program, &self.predicates, fields)
     }
 }

@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use ipnet::IpNet;
 
 use super::message::read::{MAX_DEADLINE_MS, MAX_ID};
-use super::or_limit::check;
+use super::or_limit;
 use crate::dialect::{Attribute, Dialect, Kind, OWN_HEADERS, Type};
 use crate::pattern::{Decimal, Field, Pattern, Predicate, Problem, Scalar, Seen, Value};
 use crate::text::near::near;
@@ -14,7 +14,7 @@ const RESERVED: [&str; 6] = ["headers", "path", "method", "dialect", "client", "
 /// Parses a route's pattern and checks that each field can exist.
 pub(crate) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
     let (pattern, mut problems) = Pattern::parse_partly(value);
-    problems.extend(check(&pattern));
+    problems.extend(or_limit::check(&pattern));
     for field in pattern.fields() {
         match problem(field) {
             Some(problem) => problems.push(problem),

@@ -63,9 +63,9 @@ pub(super) struct Rule {
     quota: Quota,
 }
 
-/// An account's place.
+/// What finds an account: its set, and what tells it from others there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct AccountKey {
     fingerprint: u64,
     /// Of the first number of its set.
     set: usize,
@@ -120,19 +120,19 @@ impl Accounts {
         }
     }
 
-    /// The place of the account of `name`, or of those that have none.
-    pub(super) fn place(&self, rule: &Rule, name: Option<&str>) -> Place {
+    /// The key of the account of `name`, or of those that have none.
+    pub(super) fn key(&self, rule: &Rule, name: Option<&str>) -> AccountKey {
         let name = name.map_or(0, |name| seeded_hash(mix(rule.hash), name.as_bytes()) | 1);
         let fingerprint = mix(rule.hash ^ mix(name));
         let (from, most) = self.range(rule.of_cluster);
         let set = from + (rule.first + mix(fingerprint) % rule.sets) % most;
-        Place { fingerprint: fingerprint.max(1), set: usize::try_from(set).unwrap_or_default() * SET }
+        AccountKey { fingerprint: fingerprint.max(1), set: usize::try_from(set).unwrap_or_default() * SET }
     }
 
     /// Whether there is a token, and how long until there is where not.
-    pub(super) fn look(&self, rule: &Rule, place: Place, now: Instant) -> Result<(), Duration> {
-        let account = self.find(rule, place);
-        let word = account.and_then(|account| account.word_of(place.fingerprint)).unwrap_or_default();
+    pub(super) fn look(&self, rule: &Rule, key: AccountKey, now: Instant) -> Result<(), Duration> {
+        let account = self.find(rule, key);
+        let word = account.and_then(|account| account.word_of(key.fingerprint)).unwrap_or_default();
         rule.quota.take(word, now).map(drop)
     }
 
@@ -140,11 +140,11 @@ impl Accounts {
     ///
     /// # Errors
     /// There is none; how long until there is one.
-    pub(super) fn take(&self, rule: &Rule, place: Place, now: Instant) -> Result<(), Duration> {
+    pub(super) fn take(&self, rule: &Rule, key: AccountKey, now: Instant) -> Result<(), Duration> {
         // Others may take the account's place before it is charged, but hardly ever, and not for long.
         for _ in 0..64 {
-            let Some(account) = self.find(rule, place).or_else(|| self.open(rule, place, now)) else { break };
-            while let Some(word) = account.word_of(place.fingerprint) {
+            let Some(account) = self.find(rule, key).or_else(|| self.open(rule, key, now)) else { break };
+            while let Some(word) = account.word_of(key.fingerprint) {
                 let next = rule.quota.take(word, now)?;
                 if account.word.compare_exchange_weak(word, next, AcqRel, Relaxed).is_ok() {
                     account.full.fetch_max(rule.quota.full_at(next).nanos(), Relaxed);
@@ -156,9 +156,9 @@ impl Accounts {
     }
 
     /// Gives back a token that was taken.
-    pub(super) fn give_back(&self, rule: &Rule, place: Place) {
-        let Some(account) = self.find(rule, place) else { return };
-        while let Some(word) = account.word_of(place.fingerprint) {
+    pub(super) fn give_back(&self, rule: &Rule, key: AccountKey) {
+        let Some(account) = self.find(rule, key) else { return };
+        while let Some(word) = account.word_of(key.fingerprint) {
             let before = rule.quota.give_back(word);
             if account.word.compare_exchange_weak(word, before, AcqRel, Relaxed).is_ok() {
                 return;
@@ -188,17 +188,17 @@ impl Accounts {
         accounts.iter().map(|[fingerprint, rule, word, full]| Account { fingerprint, rule, word, full })
     }
 
-    fn find(&self, rule: &Rule, place: Place) -> Option<Account<'_>> {
-        self.set(place.set)
-            .find(|account| account.fingerprint.load(Acquire) == place.fingerprint && account.is_of(rule))
+    fn find(&self, rule: &Rule, key: AccountKey) -> Option<Account<'_>> {
+        self.set(key.set)
+            .find(|account| account.fingerprint.load(Acquire) == key.fingerprint && account.is_of(rule))
     }
 
     /// Finds an account, or begins one.
-    fn open(&self, rule: &Rule, place: Place, now: Instant) -> Option<Account<'_>> {
-        let lock = self.cells().get(place.set)?;
+    fn open(&self, rule: &Rule, key: AccountKey, now: Instant) -> Option<Account<'_>> {
+        let lock = self.cells().get(key.set)?;
         let held = acquire(lock);
-        let account = self.find(rule, place).or_else(|| {
-            let set = self.set(place.set);
+        let account = self.find(rule, key).or_else(|| {
+            let set = self.set(key.set);
             let own = set.clone().filter(|account| account.is_of(rule));
             let first = if u32::try_from(own.clone().count()).is_ok_and(|count| count < rule.ways) {
                 set.min_by_key(Account::worth)
@@ -211,7 +211,7 @@ impl Accounts {
             account.word.store(0, Release);
             account.rule.store(rule.hash, Release);
             account.full.store(now.nanos(), Release);
-            account.fingerprint.store(place.fingerprint, Release);
+            account.fingerprint.store(key.fingerprint, Release);
             Some(account)
         });
         // Not by one from whom it was taken over.
@@ -304,7 +304,7 @@ mod tests {
                     let rule = accounts.rule("models", &rate, 0);
                     let take = |n: u32| {
                         let name = (n % names).to_string();
-                        u32::from(accounts.take(&rule, accounts.place(&rule, Some(&name)), NOW).is_ok())
+                        u32::from(accounts.take(&rule, accounts.key(&rule, Some(&name)), NOW).is_ok())
                     };
                     (0..names * messages).map(take).sum::<u32>()
                 })
@@ -325,18 +325,18 @@ mod tests {
             for accounts in &views {
                 scope.spawn(move || {
                     let rule = accounts.rule("models", &rate, 0);
-                    let place = accounts.place(&rule, None);
+                    let key = accounts.key(&rule, None);
                     for _ in 0..10_000 {
-                        if accounts.take(&rule, place, NOW).is_ok() {
-                            accounts.give_back(&rule, place);
+                        if accounts.take(&rule, key, NOW).is_ok() {
+                            accounts.give_back(&rule, key);
                         }
                     }
                 });
             }
         });
         let rule = views[0].rule("models", &rate, 0);
-        let place = views[0].place(&rule, None);
-        let taken = (0..10).filter(|_| views[0].take(&rule, place, NOW).is_ok()).count();
+        let key = views[0].key(&rule, None);
+        let taken = (0..10).filter(|_| views[0].take(&rule, key, NOW).is_ok()).count();
         assert_eq!(taken, 3);
     }
 
@@ -344,11 +344,11 @@ mod tests {
     fn a_lock_whose_owner_died_is_taken_over() {
         let accounts = Accounts::on_heap(3);
         let rule = accounts.rule("models", &rate(Per::Tenant, 1, 100), 0);
-        let place = accounts.place(&rule, Some("a"));
-        let lock = &accounts.cells()[place.set];
+        let key = accounts.key(&rule, Some("a"));
+        let lock = &accounts.cells()[key.set];
         lock.store(41, Relaxed);
-        assert_eq!(accounts.take(&rule, place, NOW), Ok(()));
-        assert!(accounts.take(&rule, place, NOW).is_err());
+        assert_eq!(accounts.take(&rule, key, NOW), Ok(()));
+        assert!(accounts.take(&rule, key, NOW).is_err());
         assert_eq!(lock.load(Relaxed), 44, "and free again");
     }
 
@@ -358,12 +358,12 @@ mod tests {
         let slow = accounts.rule("models", &rate(Per::Cluster, 1, 1), 0);
         let quick = Rate { every: Duration::from_secs(1), ..rate(Per::Tenant, 1, 100) };
         let spent = accounts.rule("models", &rate(Per::Key, 1, 100), 0);
-        let (cluster, key) = (accounts.place(&slow, None), accounts.place(&spent, Some("k")));
+        let (cluster, key) = (accounts.key(&slow, None), accounts.key(&spent, Some("k")));
         assert!(accounts.take(&slow, cluster, NOW).is_ok() && accounts.take(&spent, key, NOW).is_ok());
         for n in 0..20_000 {
             let rule = accounts.rule(&format!("c{}", n % 100), &quick, 0);
-            let place = accounts.place(&rule, Some(&n.to_string()));
-            assert_eq!(accounts.take(&rule, place, NOW), Ok(()));
+            let key = accounts.key(&rule, Some(&n.to_string()));
+            assert_eq!(accounts.take(&rule, key, NOW), Ok(()));
         }
         assert!(accounts.take(&slow, cluster, NOW).is_err() && accounts.take(&spent, key, NOW).is_err());
     }
@@ -374,8 +374,8 @@ mod tests {
             let accounts = Accounts::on_heap(3);
             let rule = accounts.rule("models", &rate(Per::Tenant, 1, keys), 0);
             for n in 0..5000 {
-                let place = accounts.place(&rule, Some(&n.to_string()));
-                accounts.take(&rule, place, NOW).unwrap();
+                let key = accounts.key(&rule, Some(&n.to_string()));
+                accounts.take(&rule, key, NOW).unwrap();
             }
             assert_eq!(accounts.count(&rule), (keys.div_ceil(WAYS) * keys.min(WAYS)) as usize);
         }

@@ -10,7 +10,7 @@ use crate::cluster::time::{Instant, float, nanos, whole};
 
 /// A cluster's concurrency limit with the queue in front of it.
 ///
-/// A message comes with [`enter`](Self::enter). It is admitted, or waits, or is refused at once because it could not be
+/// A message comes with [`enter`](Self::enter). It is admitted, or waits, or is shed: answered at once because it could not be
 /// served in time. Whoever was admitted leaves with [`leave`](Self::leave). After that, and whenever the limit may have
 /// grown, [`turn`](Self::turn) says whose turn it is, until it says nobody's.
 ///
@@ -24,7 +24,7 @@ pub struct Gate {
     queue: Queue,
     /// Nanoseconds; 0 before anything has left.
     holding: f64,
-    refused: Refusals,
+    shed: ShedCounts,
     share: Share,
 }
 
@@ -54,9 +54,9 @@ impl Share {
     }
 }
 
-/// How many messages a gate has refused, by why.
+/// How many messages a gate has shed, by why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refusals {
+pub struct ShedCounts {
     /// The queue was full.
     pub queue_full: u64,
     /// They could not have been served in time.
@@ -85,15 +85,15 @@ pub enum Entry {
         /// Its place.
         ticket: Ticket,
         /// A less urgent message whose place it took, and what that one is answered.
-        displaced: Option<(Ticket, Refusal)>,
+        displaced: Option<(Ticket, Shed)>,
     },
     /// It is answered at once.
-    Refused(Refusal),
+    Shed(Shed),
 }
 
-/// Why a message is not served.
+/// A message that is not served (load shedding), and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Shed {
     /// The stable error code: `queue_full` or `deadline_too_short`.
     pub code: &'static str,
     /// For a `Retry-After`: when a message like it might find room. At least a second.
@@ -119,7 +119,7 @@ impl Gate {
             gradient: None,
             queue: Queue::new(),
             holding: 0.0,
-            refused: Refusals::default(),
+            shed: ShedCounts::default(),
             share: Share::default(),
         };
         gate.adapt(policy, now);
@@ -165,10 +165,10 @@ impl Gate {
         self.queue.lengths()
     }
 
-    /// Messages refused so far.
+    /// Messages shed so far.
     #[must_use]
-    pub fn refused(&self) -> Refusals {
-        self.refused
+    pub fn shed(&self) -> ShedCounts {
+        self.shed
     }
 
     /// How long a message of this priority that came now would wait for its turn, as far as one can tell.
@@ -186,8 +186,8 @@ impl Gate {
     /// A message comes. `priority` 0 to 9, `deadline` when its exchange has to be over.
     ///
     /// Who finds room goes on, unless others wait that are as urgent. Who would have to wait longer than its deadline or
-    /// the policy allows is refused with `deadline_too_short`; where the queue is full, a more urgent message takes the
-    /// place of the least urgent, of those the one that came last, and others are refused with `queue_full`.
+    /// the policy allows is shed with `deadline_too_short`; where the queue is full, a more urgent message takes the
+    /// place of the least urgent, of those the one that came last, and others are shed with `queue_full`.
     pub fn enter(
         &mut self,
         priority: u8,
@@ -203,18 +203,18 @@ impl Gate {
         let wait = self.wait(priority, concurrency);
         let until = deadline.map_or(now + queue.wait, |deadline| deadline.min(now + queue.wait));
         if now + wait >= until {
-            self.refused.deadline_too_short += 1;
-            return Entry::Refused(Refusal::new("deadline_too_short", wait));
+            self.shed.deadline_too_short += 1;
+            return Entry::Shed(Shed::new("deadline_too_short", wait));
         }
         let mut displaced = None;
         if self.queue.len() >= queue.length {
-            let Some(left) = self.queue.evict(priority) else {
-                self.refused.queue_full += 1;
-                return Entry::Refused(Refusal::new("queue_full", wait));
+            let Some(departed) = self.queue.evict(priority) else {
+                self.shed.queue_full += 1;
+                return Entry::Shed(Shed::new("queue_full", wait));
             };
-            self.refused.displaced += 1;
-            let refusal = Refusal::new("queue_full", self.wait(left.priority, concurrency));
-            displaced = Some((left.ticket, refusal));
+            self.shed.displaced += 1;
+            let shed = Shed::new("queue_full", self.wait(departed.priority, concurrency));
+            displaced = Some((departed.ticket, shed));
         }
         Entry::Waits { ticket: self.queue.push(priority, until, now), displaced }
     }
@@ -224,12 +224,12 @@ impl Gate {
         if !self.has_room(policy) {
             return None;
         }
-        let left = self.queue.pop()?;
-        if left.deadline <= now {
-            self.refused.expired += 1;
-            return Some(Turn::Expired(left.ticket));
+        let departed = self.queue.pop()?;
+        if departed.deadline <= now {
+            self.shed.expired += 1;
+            return Some(Turn::Expired(departed.ticket));
         }
-        Some(Turn::Admitted(left.ticket, self.admit(now)))
+        Some(Turn::Admitted(departed.ticket, self.admit(now)))
     }
 
     /// A message does not want to wait any longer. False: it does not wait (any more).
@@ -240,7 +240,7 @@ impl Gate {
     /// A message that waits has waited as long as it could. False: it does not wait (any more).
     pub fn expire(&mut self, ticket: Ticket) -> bool {
         let expired = self.cancel(ticket);
-        self.refused.expired += u64::from(expired);
+        self.shed.expired += u64::from(expired);
         expired
     }
 
@@ -276,7 +276,7 @@ impl Gate {
     }
 }
 
-impl Refusal {
+impl Shed {
     fn new(code: &'static str, wait: Duration) -> Self {
         Self { code, retry_after: wait.max(Duration::from_secs(1)) }
     }
@@ -375,14 +375,14 @@ mod tests {
         let (mut gate, _permits) = busy();
         // 100 ms each, two at a time: 50 ms for each one ahead and itself.
         assert_eq!(gate.wait(5, &TWO), 50 * MS);
-        let refused = Entry::Refused(Refusal { code: "deadline_too_short", retry_after: 1000 * MS });
-        assert_eq!(gate.enter(5, Some(at(150)), &TWO, &queue(9), at(100)), refused);
+        let shed = Entry::Shed(Shed { code: "deadline_too_short", retry_after: 1000 * MS });
+        assert_eq!(gate.enter(5, Some(at(150)), &TWO, &queue(9), at(100)), shed);
         waits(gate.enter(5, Some(at(151)), &TWO, &queue(9), at(100)));
-        assert_eq!(gate.enter(5, Some(at(200)), &TWO, &queue(9), at(100)), refused, "one is ahead");
+        assert_eq!(gate.enter(5, Some(at(200)), &TWO, &queue(9), at(100)), shed, "one is ahead");
         waits(gate.enter(6, Some(at(200)), &TWO, &queue(9), at(100)));
         let short = policy::Queue { length: 9, wait: 150 * MS };
-        assert_eq!(gate.enter(5, None, &TWO, &short, at(100)), refused, "longer than the policy allows");
-        assert_eq!(gate.refused().deadline_too_short, 3);
+        assert_eq!(gate.enter(5, None, &TWO, &short, at(100)), shed, "longer than the policy allows");
+        assert_eq!(gate.shed().deadline_too_short, 3);
     }
 
     #[test]
@@ -391,17 +391,17 @@ mod tests {
         let mut enter = |priority| waits(gate.enter(priority, None, &TWO, &queue(3), at(100)));
         let [_, _, newest] = [3, 2, 2].map(&mut enter);
         let full = gate.enter(2, None, &TWO, &queue(3), at(100));
-        assert_eq!(full, Entry::Refused(Refusal { code: "queue_full", retry_after: 1000 * MS }));
-        let Entry::Waits { displaced: Some((displaced, refusal)), .. } =
+        assert_eq!(full, Entry::Shed(Shed { code: "queue_full", retry_after: 1000 * MS }));
+        let Entry::Waits { displaced: Some((displaced, shed)), .. } =
             gate.enter(9, None, &TWO, &queue(3), at(100))
         else {
             panic!()
         };
-        assert_eq!((displaced, refusal.code), (newest, "queue_full"));
+        assert_eq!((displaced, shed.code), (newest, "queue_full"));
         assert!(!gate.cancel(newest));
         assert_eq!(gate.waiting().iter().sum::<u32>(), 3);
         let none = gate.enter(2, None, &TWO, &queue(0), at(100));
-        assert!(matches!(none, Entry::Refused(Refusal { code: "queue_full", .. })), "no queue");
+        assert!(matches!(none, Entry::Shed(Shed { code: "queue_full", .. })), "no queue");
     }
 
     #[test]
@@ -414,7 +414,7 @@ mod tests {
         let _permits = [(); 2].map(|()| admitted(gate.enter(5, None, &TWO, &queue(9), at(4000))));
         waits(gate.enter(5, None, &TWO, &queue(1), at(4000)));
         let full = gate.enter(5, None, &TWO, &queue(1), at(4000));
-        assert_eq!(full, Entry::Refused(Refusal { code: "queue_full", retry_after: 4000 * MS }));
+        assert_eq!(full, Entry::Shed(Shed { code: "queue_full", retry_after: 4000 * MS }));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::accounts::{Accounts, Place, Rule};
+use super::accounts::{AccountKey, Accounts, Rule};
 use crate::cluster::policy::{Per, Rate};
 use crate::cluster::time::Instant;
 
@@ -64,13 +64,13 @@ impl Meter {
         for meter in meters {
             meter
                 .accounts
-                .look(&meter.rule, meter.place(caller), now)
+                .look(&meter.rule, meter.account_key(caller), now)
                 .map_err(|wait| exceeded(meter, wait))?;
         }
         for (taken, meter) in meters.iter().enumerate() {
-            if let Err(wait) = meter.accounts.take(&meter.rule, meter.place(caller), now) {
+            if let Err(wait) = meter.accounts.take(&meter.rule, meter.account_key(caller), now) {
                 for meter in meters.iter().take(taken) {
-                    meter.accounts.give_back(&meter.rule, meter.place(caller));
+                    meter.accounts.give_back(&meter.rule, meter.account_key(caller));
                 }
                 return Err(exceeded(meter, wait));
             }
@@ -78,14 +78,14 @@ impl Meter {
         Ok(())
     }
 
-    fn place(&self, caller: &Caller<'_>) -> Place {
+    fn account_key(&self, caller: &Caller<'_>) -> AccountKey {
         let name = match self.rate.per {
             Per::Cluster => None,
             Per::Tenant => caller.tenant,
             Per::Agent => caller.agent,
             Per::Key => caller.key,
         };
-        self.accounts.place(&self.rule, name)
+        self.accounts.key(&self.rule, name)
     }
 }
 

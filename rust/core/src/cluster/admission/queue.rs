@@ -60,7 +60,7 @@ struct Node {
 
 /// A message that has left a [`Queue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Departed {
     /// Which.
     pub ticket: Ticket,
     /// Its priority.
@@ -130,24 +130,24 @@ impl Queue {
     }
 
     /// Takes out the most urgent message, of those the one that came first.
-    pub fn pop(&mut self) -> Option<Left> {
+    pub fn pop(&mut self) -> Option<Departed> {
         let slot = self.lists.iter().rev().find_map(|list| list.first)?;
         self.unlink(slot)
     }
 
     /// Takes out the least urgent message, of those the one that came last, if it is less urgent than `priority`.
-    pub fn evict(&mut self, priority: u8) -> Option<Left> {
+    pub fn evict(&mut self, priority: u8) -> Option<Departed> {
         let slot = self.lists.iter().take(usize::from(priority)).find_map(|list| list.last)?;
         self.unlink(slot)
     }
 
     /// Takes out a message that does not want to wait any longer; `None` where it has left already.
-    pub fn cancel(&mut self, ticket: Ticket) -> Option<Left> {
+    pub fn cancel(&mut self, ticket: Ticket) -> Option<Departed> {
         let node = self.get(ticket.slot)?;
         if node.waits && node.turn == ticket.turn { self.unlink(ticket.slot) } else { None }
     }
 
-    fn unlink(&mut self, slot: u32) -> Option<Left> {
+    fn unlink(&mut self, slot: u32) -> Option<Departed> {
         let node = *self.get(slot)?;
         match node.previous.and_then(|previous| self.get_mut(previous)) {
             Some(previous) => previous.next = node.next,
@@ -165,7 +165,7 @@ impl Queue {
             node.next = free;
         }
         let ticket = Ticket { slot, turn: node.turn };
-        Some(Left { ticket, priority: node.priority, deadline: node.deadline, since: node.since })
+        Some(Departed { ticket, priority: node.priority, deadline: node.deadline, since: node.since })
     }
 
     fn get(&self, slot: u32) -> Option<&Node> {
@@ -228,21 +228,21 @@ mod tests {
                     }
                     Step::Pop => {
                         let first = list.iter().copied().max_by_key(|(p, n, _)| (*p, std::cmp::Reverse(*n)));
-                        let left = queue.pop();
-                        prop_assert_eq!(left.map(|left| left.ticket), first.map(|first| first.2));
-                        prop_assert_eq!(left.map(|left| left.since.nanos()), first.map(|first| first.1));
+                        let departed = queue.pop();
+                        prop_assert_eq!(departed.map(|departed| departed.ticket), first.map(|first| first.2));
+                        prop_assert_eq!(departed.map(|departed| departed.since.nanos()), first.map(|first| first.1));
                         list.retain(|entry| Some(entry.2) != first.map(|first| first.2));
                     }
                     Step::Evict(priority) => {
                         let last = list.iter().copied().filter(|(p, ..)| *p < priority)
                             .min_by_key(|(p, n, _)| (*p, std::cmp::Reverse(*n)));
-                        let left = queue.evict(priority);
-                        prop_assert_eq!(left.map(|left| left.ticket), last.map(|last| last.2));
+                        let departed = queue.evict(priority);
+                        prop_assert_eq!(departed.map(|departed| departed.ticket), last.map(|last| last.2));
                         list.retain(|entry| Some(entry.2) != last.map(|last| last.2));
                     }
                     Step::Cancel(index) if !list.is_empty() => {
                         let (priority, _, ticket) = list.remove(index.index(list.len()));
-                        prop_assert_eq!(queue.cancel(ticket).map(|left| left.priority), Some(priority));
+                        prop_assert_eq!(queue.cancel(ticket).map(|departed| departed.priority), Some(priority));
                         prop_assert_eq!(queue.cancel(ticket), None, "once");
                     }
                     Step::Cancel(_) => (),

@@ -63,11 +63,11 @@ pub fn two_choices(weights: &[u32], unit: u32, rng: &mut Rng, load: impl Fn(usiz
     let total = total(weights);
     let first = draw(weights, None, rng.below(total))?;
     let reduced = weights.get(first.0).map_or(0, |weight| (*weight).min(unit));
-    let left = total - u64::from(reduced);
-    if left == 0 {
+    let remaining = total - u64::from(reduced);
+    if remaining == 0 {
         return Some(first.0);
     }
-    let second = draw(weights, Some((first.0, reduced)), rng.below(left))?;
+    let second = draw(weights, Some((first.0, reduced)), rng.below(remaining))?;
     if first.0 == second.0 {
         return Some(first.0);
     }

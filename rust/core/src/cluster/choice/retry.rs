@@ -183,16 +183,16 @@ impl Budget {
 
     /// Pays for a retry, if it can.
     pub fn withdraw(&mut self, policy: &policy::Retry, now: Instant) -> bool {
-        let left = self.left(policy, now) > 0;
-        if left {
+        let can_pay = self.remaining(policy, now) > 0;
+        if can_pay {
             self.window.add(now, 0, 1);
         }
-        left
+        can_pay
     }
 
     /// Retries that are left now.
     #[must_use]
-    pub fn left(&self, policy: &policy::Retry, now: Instant) -> u64 {
+    pub fn remaining(&self, policy: &policy::Retry, now: Instant) -> u64 {
         let (messages, retries) = self.window.peek(now);
         let share = messages.saturating_mul(u64::from(policy.budget_percent)) / 100;
         let minimum = policy.window.as_millis() * u128::from(policy.budget_minimum) / 1000;

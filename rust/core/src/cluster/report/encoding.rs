@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::view::{ClusterView, Condition, EndpointView};
-use crate::cluster::admission::gate::Refusals;
+use crate::cluster::admission::gate::ShedCounts;
 use crate::cluster::state::{Counts, Totals};
 use crate::cluster::time::{Instant, nanos};
 
@@ -31,7 +31,7 @@ fn cluster(out: &mut Vec<u64>, view: &ClusterView) {
         limit,
         waiting,
         wait,
-        refused: Refusals { queue_full, deadline_too_short, displaced, expired },
+        shed: ShedCounts { queue_full, deadline_too_short, displaced, expired },
         retries_left,
         latency,
         rates: _,
@@ -63,7 +63,7 @@ fn endpoint(out: &mut Vec<u64>, view: &EndpointView) {
         check,
         in_flight,
         latency,
-        counts: Counts { attempts, succeeded, unreachable, timed_out, broken, refused, cancelled },
+        counts: Counts { attempts, succeeded, unreachable, timed_out, broken, error_status, cancelled },
     } = view;
     text(out, url);
     optional(out, weight.map(u64::from));
@@ -79,7 +79,7 @@ fn endpoint(out: &mut Vec<u64>, view: &EndpointView) {
     optional(out, check.map(u64::from));
     out.push(u64::from(*in_flight));
     optional(out, latency.map(nanos));
-    out.extend([attempts, succeeded, unreachable, timed_out, broken, refused, cancelled]);
+    out.extend([attempts, succeeded, unreachable, timed_out, broken, error_status, cancelled]);
 }
 
 fn text(out: &mut Vec<u64>, text: &str) {
@@ -152,7 +152,7 @@ impl Numbers<'_> {
                 waiting
             },
             wait: self.length()?,
-            refused: Refusals {
+            shed: ShedCounts {
                 queue_full: self.next()?,
                 deadline_too_short: self.next()?,
                 displaced: self.next()?,
@@ -195,7 +195,7 @@ impl Numbers<'_> {
                 unreachable: self.next()?,
                 timed_out: self.next()?,
                 broken: self.next()?,
-                refused: self.next()?,
+                error_status: self.next()?,
                 cancelled: self.next()?,
             },
         })
@@ -240,7 +240,7 @@ mod tests {
             limit: small().is_multiple_of(2).then(&mut small),
             waiting: std::array::from_fn(|_| small()),
             wait: Duration::from_nanos(u64::from(small())),
-            refused: Refusals { queue_full: u64::from(small()), expired: 2, ..Refusals::default() },
+            shed: ShedCounts { queue_full: u64::from(small()), expired: 2, ..ShedCounts::default() },
             retries_left: u64::from(small()),
             latency: small().is_multiple_of(2).then_some([1, 2, 3].map(Duration::from_millis)),
             rates: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::admission::gate::Refusals;
+use crate::cluster::admission::gate::ShedCounts;
 use crate::cluster::admission::queue::ORDINARY;
 use crate::cluster::health::breaker::State as Breaker;
 use crate::cluster::health::checker::Checker;
@@ -26,8 +26,8 @@ pub struct ClusterView {
     pub waiting: [u32; 10],
     /// How long one of [ordinary](ORDINARY) priority would wait if it came now.
     pub wait: Duration,
-    /// Messages refused so far, by why.
-    pub refused: Refusals,
+    /// Messages shed so far, by why.
+    pub shed: ShedCounts,
     /// Retries that the budget has left.
     pub retries_left: u64,
     /// Time to the first byte, of about the last 4000 attempts: 50th, 95th and 99th percentile.
@@ -142,8 +142,8 @@ impl ClusterView {
             limit: state.gate.limit(&policy.concurrency),
             waiting: state.gate.waiting(),
             wait: state.gate.wait(ORDINARY, &policy.concurrency),
-            refused: state.gate.refused(),
-            retries_left: state.budget.left(&policy.retry, now),
+            shed: state.gate.shed(),
+            retries_left: state.budget.remaining(&policy.retry, now),
             latency: quantile(50).zip(quantile(95)).zip(quantile(99)).map(|((a, b), c)| [a, b, c]),
             rates: (state.meters.iter())
                 .map(|meter| (*meter.rate(), if accounts { meter.accounts() } else { 0 }))
@@ -212,11 +212,11 @@ impl ClusterView {
         totals.retries += more.retries;
         totals.hedges += more.hedges;
         totals.rate_limited += more.rate_limited;
-        let (refused, more) = (&mut self.refused, other.refused);
-        refused.queue_full += more.queue_full;
-        refused.deadline_too_short += more.deadline_too_short;
-        refused.displaced += more.displaced;
-        refused.expired += more.expired;
+        let (shed, more) = (&mut self.shed, other.shed);
+        shed.queue_full += more.queue_full;
+        shed.deadline_too_short += more.deadline_too_short;
+        shed.displaced += more.displaced;
+        shed.expired += more.expired;
         for theirs in other.endpoints {
             match self.endpoints.iter_mut().find(|own| own.url == theirs.url) {
                 Some(own) => own.counts += theirs.counts,

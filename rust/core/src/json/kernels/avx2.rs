@@ -9,7 +9,8 @@ use std::arch::x86_64::{
 use std::cell::Cell;
 
 use super::masks::{
-    Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, mark, pad,
+    Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, pad,
+    positions,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled, Look};
@@ -48,7 +49,7 @@ pub(super) fn fill(
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        mark,
+        positions,
     };
     let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm256_movemask_epi8(any.get()) == 0 }

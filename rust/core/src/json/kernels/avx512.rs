@@ -48,7 +48,7 @@ pub(super) fn fill(
         controls: |bytes| controls(bytes),
         parity: |mask| parity(mask),
         list: |_: &[u8; BLOCK], bytes, mask, at, room: &mut Room<'_>| list(bytes, mask, at, room),
-        mark: |mask, at, offsets: &mut [u32; ROOM]| mark(mask, at, offsets),
+        positions: |mask, at, offsets: &mut [u32; ROOM]| positions(mask, at, offsets),
     };
     let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm512_movepi8_mask(any.get()) == 0 }
@@ -118,17 +118,17 @@ pub(super) fn controls(bytes: __m512i) -> u64 {
     _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20))
 }
 
-/// Each byte is its own place.
-const PLACES: [u8; BLOCK] = {
-    let mut places = [0; BLOCK];
-    let mut place = 0u8;
-    let mut rest: &mut [u8] = &mut places;
+/// Each byte is its own index.
+const INDICES: [u8; BLOCK] = {
+    let mut indices = [0; BLOCK];
+    let mut index = 0u8;
+    let mut rest: &mut [u8] = &mut indices;
     while let Some((first, others)) = rest.split_first_mut() {
-        *first = place;
-        place += 1;
+        *first = index;
+        index += 1;
         rest = others;
     }
-    places
+    indices
 };
 
 /// Lists the bytes of a mask: what is stored too much is overwritten.
@@ -137,8 +137,8 @@ const PLACES: [u8; BLOCK] = {
 pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: &mut Room<'_>) -> usize {
     let count = mask.count_ones() as usize;
     let kinds = _mm512_maskz_compress_epi8(mask, bytes);
-    let places = _mm512_maskz_compress_epi8(mask, load(&PLACES));
-    store(places, count, at, room.offsets);
+    let indices = _mm512_maskz_compress_epi8(mask, load(&INDICES));
+    store(indices, count, at, room.offsets);
     // Most blocks have few: what is stored across lines of the cache takes time, whether it is needed or not.
     if count <= 16 {
         if let Some(to) = room.kinds.first_chunk_mut::<16>() {
@@ -152,36 +152,36 @@ pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: &mut Room<'_>) -> u
     count
 }
 
-/// Lists the places of a mask, as [`list`] does.
+/// Lists the indices of a mask, as [`list`] does.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
-fn mark(mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
+fn positions(mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
     let count = mask.count_ones() as usize;
-    store(_mm512_maskz_compress_epi8(mask, load(&PLACES)), count, at, offsets);
+    store(_mm512_maskz_compress_epi8(mask, load(&INDICES)), count, at, offsets);
     count
 }
 
-/// Stores so many places in the block at `at` as offsets, sixteen at a time.
+/// Stores so many indices in the block at `at` as offsets, sixteen at a time.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store(places: __m512i, count: usize, at: u32, offsets: &mut [u32; ROOM]) {
+fn store(indices: __m512i, count: usize, at: u32, offsets: &mut [u32; ROOM]) {
     let (chunks, _) = offsets.as_chunks_mut::<16>();
     let [a, b, c, d, ..] = chunks else { return };
-    widen(_mm512_castsi512_si128(places), at, a);
+    widen(_mm512_castsi512_si128(indices), at, a);
     if count > 16 {
-        widen(_mm512_extracti32x4_epi32::<1>(places), at, b);
+        widen(_mm512_extracti32x4_epi32::<1>(indices), at, b);
         if count > 32 {
-            widen(_mm512_extracti32x4_epi32::<2>(places), at, c);
-            widen(_mm512_extracti32x4_epi32::<3>(places), at, d);
+            widen(_mm512_extracti32x4_epi32::<2>(indices), at, c);
+            widen(_mm512_extracti32x4_epi32::<3>(indices), at, d);
         }
     }
 }
 
-/// Stores sixteen places in the block at `at` as offsets.
+/// Stores sixteen indices in the block at `at` as offsets.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn widen(places: __m128i, at: u32, to: &mut [u32; 16]) {
-    let offsets = _mm512_add_epi32(_mm512_cvtepu8_epi32(places), _mm512_set1_epi32(at.cast_signed()));
+fn widen(indices: __m128i, at: u32, to: &mut [u32; 16]) {
+    let offsets = _mm512_add_epi32(_mm512_cvtepu8_epi32(indices), _mm512_set1_epi32(at.cast_signed()));
     // SAFETY: 64 bytes can be written there, and an unaligned store asks for no more.
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), offsets) };
 }

@@ -84,7 +84,7 @@ pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W, M> {
     /// Writes the offset and the byte of each bit of a mask that is at an offset; returns how many.
     pub(super) list: W,
     /// Writes the offsets alone.
-    pub(super) mark: M,
+    pub(super) positions: M,
 }
 
 impl<L, F, Q, S, T, E, U, C, P, W, M> Classify<L, F, Q, S, T, E, U, C, P, W, M> {
@@ -215,7 +215,7 @@ where
     let mut padded = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
     let mut backslashes = carry.backslashes;
-    let (list, listed) = tokens.places();
+    let (list, listed) = tokens.list_mut();
     let (mut passed, mut written) = (0, listed);
     while passed < MOST
         && let Some(offsets) = list.offsets.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
@@ -341,9 +341,9 @@ pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: &mut Room<
     let (offsets, kinds) = (room.offsets.as_chunks_mut::<8>().0, room.kinds.as_chunks_mut::<8>().0);
     for (offsets, kinds) in offsets.iter_mut().zip(kinds) {
         for (offset, kind) in offsets.iter_mut().zip(kinds) {
-            let place = mask.trailing_zeros();
-            *offset = at.wrapping_add(place);
-            *kind = block.get(place as usize % BLOCK).copied().unwrap_or_default();
+            let bit = mask.trailing_zeros();
+            *offset = at.wrapping_add(bit);
+            *kind = block.get(bit as usize % BLOCK).copied().unwrap_or_default();
             mask &= mask.wrapping_sub(1);
         }
         if mask == 0 {
@@ -355,7 +355,7 @@ pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: &mut Room<
 
 /// Writes the offset of each bit of a mask that is at `at`, as [`list`] does; returns how many.
 #[inline(always)]
-pub(super) fn mark(mut mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
+pub(super) fn positions(mut mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
     let count = mask.count_ones() as usize;
     for offsets in offsets.as_chunks_mut::<8>().0 {
         for offset in offsets {

@@ -37,7 +37,7 @@ use std::sync::OnceLock;
 
 pub(super) use digits::{SPAN, others};
 use masks::Carry;
-pub(super) use tokens::{Ahead, Before, EARLY, Places, Tokens};
+pub(super) use tokens::{Ahead, Before, EARLY, TokenBuffer, Tokens};
 pub(super) use window::Window;
 
 /// Bytes in a block: one for each bit of a mask.

@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use super::masks::{
     Carry, Classify, ESCAPE, OPERATOR, Room, SPACE, Strings, Structure, Unicode, fill as fill_with, list,
-    mark, pad, parity,
+    pad, parity, positions,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled, Look};
@@ -41,7 +41,7 @@ pub(super) fn fill(
         controls: |bytes| controls(bytes),
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        mark,
+        positions,
     };
     let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: vmaxvq_u8(any.get()) < 0x80 }
@@ -149,8 +149,8 @@ fn least(bytes: [uint8x16_t; 4]) -> u8 {
 #[target_feature(enable = "neon")]
 pub(super) fn mask(bytes: [uint8x16_t; 4]) -> u64 {
     // Each byte keeps the bit of its place among eight; adding neighbours three times gathers them.
-    let places = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
-    let [a, b, c, d] = bytes.map(|bytes| vandq_u8(bytes, places));
+    let bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+    let [a, b, c, d] = bytes.map(|bytes| vandq_u8(bytes, bits));
     let quarters = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));
     vgetq_lane_u64::<0>(vreinterpretq_u64_u8(vpaddq_u8(quarters, quarters)))
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::masks::{
-    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, mark, pad, parity,
+    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity, positions,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled, Look};
@@ -32,7 +32,7 @@ pub(super) fn fill(
         controls,
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        mark,
+        positions,
     };
     let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: any.get() < 0x80 }

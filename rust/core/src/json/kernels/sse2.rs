@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 use std::cell::Cell;
 
 use super::masks::{
-    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, mark, pad, parity,
+    Carry, Classify, Room, Strings, Structure, Unicode, fill as fill_with, list, pad, parity, positions,
 };
 use super::tokens::Tokens;
 use super::{BLOCK, Filled, Look};
@@ -39,7 +39,7 @@ pub(super) fn fill(
         controls: |bytes| controls(bytes),
         parity,
         list: |block: &[u8; BLOCK], _, mask, at, room: &mut Room<'_>| list(block, mask, at, room),
-        mark,
+        positions,
     };
     let (blocks, tokens) = fill_with(look, body, from, carry, tokens, &classify);
     Filled { blocks, tokens, ascii: _mm_movemask_epi8(any.get()) == 0 }

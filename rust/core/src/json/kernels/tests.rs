@@ -130,16 +130,16 @@ fn parity_counts_the_bits_up_to_each_one() {
 fn all(look: Look, kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Carry) {
     let (mut carry, mut at, mut all) = (Carry::default(), 0, Vec::new());
     while at < body.len() && carry.fault.is_none() {
-        let mut places = Places::default();
-        let mut list = places.clear();
+        let mut buffer = TokenBuffer::default();
+        let mut list = buffer.clear();
         let listed = list.fill_up(room);
         let filled = kernel.fill(look, body, at, &mut carry, &mut list);
         list.add(filled.tokens);
         let end = body.len().min(at + filled.blocks * BLOCK);
         assert!(filled.blocks > 0);
         assert_eq!(filled.ascii, body[at..end].is_ascii());
-        let (places, count) = list.places();
-        let (kinds, offsets) = (&places.kinds[listed..count], &places.offsets[listed..count]);
+        let (listing, count) = list.list_mut();
+        let (kinds, offsets) = (&listing.kinds[listed..count], &listing.offsets[listed..count]);
         if look == Look::Tokens {
             assert!(kinds.iter().zip(offsets).all(|(&kind, &offset)| body[offset as usize] == kind));
         }

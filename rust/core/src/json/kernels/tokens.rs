@@ -7,20 +7,20 @@ use crate::json::narrow;
 pub(in crate::json) const AHEAD: usize = 8;
 
 /// How many tokens there can be in the list: the body's end has room behind those of a block.
-const PLACES: usize = EARLY + ROOM + 2 * AHEAD;
+const CAPACITY: usize = EARLY + ROOM + 2 * AHEAD;
 
 /// How many tokens [`Tokens::early`] can tell.
 pub(in crate::json) const EARLY: usize = 4096;
 
 /// Where tokens are listed, document after document.
 #[derive(Debug, Default)]
-pub(in crate::json) struct Places(Option<Box<List>>);
+pub(in crate::json) struct TokenBuffer(Option<Box<List>>);
 
-/// The places of tokens.
+/// Where tokens are, and their bytes.
 #[derive(Debug)]
 pub(super) struct List {
-    pub(super) offsets: [u32; PLACES],
-    pub(super) kinds: [u8; PLACES],
+    pub(super) offsets: [u32; CAPACITY],
+    pub(super) kinds: [u8; CAPACITY],
 }
 
 /// The tokens that have been listed last: where each is, and the byte that is there.
@@ -33,11 +33,11 @@ pub(in crate::json) struct Tokens<'p> {
     end: usize,
 }
 
-impl Places {
+impl TokenBuffer {
     /// No tokens yet.
     pub(in crate::json) fn clear(&mut self) -> Tokens<'_> {
         #[expect(clippy::large_stack_arrays)] // Once for a scan.
-        let empty = || Box::new(List { offsets: [0; PLACES], kinds: [0; PLACES] });
+        let empty = || Box::new(List { offsets: [0; CAPACITY], kinds: [0; CAPACITY] });
         Tokens { list: self.0.get_or_insert_with(empty), end: 0 }
     }
 }
@@ -46,12 +46,12 @@ impl Tokens<'_> {
     /// Leaves room for so many tokens; returns how many there are then.
     #[cfg(test)]
     pub(super) fn fill_up(&mut self, room: usize) -> usize {
-        self.end = PLACES.saturating_sub(room);
+        self.end = CAPACITY.saturating_sub(room);
         self.end
     }
 
     /// Where tokens can be written, and how many there are.
-    pub(super) fn places(&mut self) -> (&mut List, usize) {
+    pub(super) fn list_mut(&mut self) -> (&mut List, usize) {
         (self.list, self.end)
     }
 
@@ -75,7 +75,7 @@ impl Tokens<'_> {
 
     /// Whether there is no room for those of another block.
     pub(super) fn is_full(&self) -> bool {
-        self.end + ROOM > PLACES
+        self.end + ROOM > CAPACITY
     }
 
     /// The offset of a token.
@@ -100,8 +100,8 @@ impl Tokens<'_> {
     /// Sets one of the first [`EARLY`] offsets.
     #[inline(always)]
     pub(in crate::json) fn set(&mut self, token: u32, offset: u32) {
-        if let Some(place) = self.list.offsets.get_mut(token as usize % EARLY) {
-            *place = offset;
+        if let Some(listed) = self.list.offsets.get_mut(token as usize % EARLY) {
+            *listed = offset;
         }
     }
 
@@ -132,7 +132,7 @@ impl Tokens<'_> {
     #[inline(always)]
     pub(in crate::json) fn ahead(&self, first: usize) -> Ahead<'_> {
         // There are never more tokens than places; the compiler cannot know.
-        let first = first.min(PLACES - AHEAD);
+        let first = first.min(CAPACITY - AHEAD);
         let kinds = self.list.kinds.get(first..).and_then(<[u8]>::first_chunk);
         let offsets = self.list.offsets.get(first..).and_then(<[u32]>::first_chunk);
         Ahead {

@@ -73,7 +73,7 @@ impl Index {
         };
         let start = |rank| Travelling { guard: PredicateId::MAX, rank, used: 0 };
         let all: Vec<Travelling> = (0..).take(program.len()).map(start).collect();
-        builder.place(&all, 0);
+        builder.build_node(&all, 0);
         let Builder { mut index, mut guards, top, .. } = builder;
         for (id, below) in top {
             let code = below.alone().map_or(&[][..], |at| program.code_at(at));
@@ -167,7 +167,7 @@ fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
 
 impl Builder<'_> {
     /// Makes the place for these rules, in rank order, and those below it.
-    fn place(&mut self, rules: &[Travelling], depth: usize) -> NodeId {
+    fn build_node(&mut self, rules: &[Travelling], depth: usize) -> NodeId {
         let program = self.program;
         let at = |rank: u32| program.at(rank as usize);
         let node = self.index.grow(rules.first().map_or(RuleAt::MAX, |rule| at(rule.rank)));
@@ -182,7 +182,7 @@ impl Builder<'_> {
             self.guards.push(guard);
             let below = match below {
                 [_] => Below::rule(at(rank)),
-                _ => Below::node(self.place(below, depth + 1)),
+                _ => Below::node(self.build_node(below, depth + 1)),
             };
             if node == ROOT {
                 self.top.push((guard, below));
@@ -205,7 +205,7 @@ impl Builder<'_> {
             let wanted = choice
                 .iter()
                 .map(|id| u64::from(wanted.get(predicates.position(*id)).copied().unwrap_or_default()));
-            // Of those that as few rules want: how dear it is to find out whether one holds, and how likely it will.
+            // Of those that as few rules want: how much it costs to find out whether one holds, and how likely it will.
             (wanted.sum::<u64>(), choice.iter().map(|id| predicates.price(*id)).max())
         };
         let (mut listed, mut parted) = (Vec::new(), Vec::with_capacity(rules.len()));

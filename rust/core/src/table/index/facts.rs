@@ -62,7 +62,7 @@ impl<'v, 'a> Facts<'v, 'a> {
     pub(crate) fn may_be_in_arrays(&self, field: FieldId) -> bool {
         let bit = |field: FieldId| 1_u64 << (field % 64);
         let fields = self.in_arrays.get_or_init(|| {
-            let in_arrays = self.view.places().filter(|(_, element)| *element != 0);
+            let in_arrays = self.view.fields_and_elements().filter(|(_, element)| *element != 0);
             in_arrays.fold(0, |bits, (field, _)| bits | bit(field))
         });
         fields & bit(field) != 0

@@ -65,12 +65,12 @@ struct Guards {
     longest_folded: usize,
     blocks: Blocks,
     /// Whatever has to be tried one by one.
-    rest: Vec<PredicateId>,
+    one_by_one: Vec<PredicateId>,
     /// Those that are found by the same as many others.
     crowded: Vec<PredicateId>,
 }
 
-/// A string, by whose place in a text a predicate is found, and whether the predicate holds wherever it is.
+/// A string by which a predicate is found, and whether finding it is enough for the predicate to hold.
 type Part = (Vec<u8>, PredicateId, bool);
 
 /// By what the guards of one field are found in texts.
@@ -89,19 +89,19 @@ struct Parts<'p> {
 impl<'p> Parts<'p> {
     /// Finds each wildcard by that literal of it which the fewest others have, where there are several.
     fn sort_wildcards(&mut self) {
-        let mut wanted: HashMap<(Place, &[u8]), usize> = HashMap::new();
+        let mut wanted: HashMap<(Anchor, &[u8]), usize> = HashMap::new();
         for literal in self.wildcards.iter().flat_map(|(wildcard, _)| literals(wildcard)) {
             *wanted.entry(literal).or_default() += 1;
         }
         for (wildcard, id) in std::mem::take(&mut self.wildcards) {
-            let literal: Option<(Place, &'p [u8])> = literals(wildcard).min_by_key(|literal| {
+            let literal: Option<(Anchor, &'p [u8])> = literals(wildcard).min_by_key(|literal| {
                 (wanted.get(literal).copied(), literal.0, std::cmp::Reverse(literal.1.len()))
             });
             let enough = wildcard.is_affix();
             match literal {
-                Some((Place::Start, text)) => self.prefixes.push((text.to_vec(), id, enough)),
-                Some((Place::End, text)) => self.suffixes.push((reversed(text), id, enough)),
-                Some((Place::Inside, text)) => self.inner.push((text, id)),
+                Some((Anchor::Start, text)) => self.prefixes.push((text.to_vec(), id, enough)),
+                Some((Anchor::End, text)) => self.suffixes.push((reversed(text), id, enough)),
+                Some((Anchor::Inside, text)) => self.inner.push((text, id)),
                 // It matches every string.
                 None => self.inner.push((&[], id)),
             }
@@ -110,20 +110,20 @@ impl<'p> Parts<'p> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Place {
+enum Anchor {
     Start,
     End,
     Inside,
 }
 
 /// What every text that matches has where.
-fn literals(wildcard: &Wildcard) -> impl Iterator<Item = (Place, &[u8])> {
-    let inside = wildcard.inside().map(|piece| (Place::Inside, piece));
-    let ends = [(Place::Start, wildcard.head()), (Place::End, wildcard.tail())];
+fn literals(wildcard: &Wildcard) -> impl Iterator<Item = (Anchor, &[u8])> {
+    let inside = wildcard.inside().map(|piece| (Anchor::Inside, piece));
+    let ends = [(Anchor::Start, wildcard.head()), (Anchor::End, wildcard.tail())];
     ends.into_iter()
         .chain(inside)
         .filter(|(_, text)| !text.is_empty())
-        .map(|(place, text)| (place, text.as_bytes()))
+        .map(|(anchor, text)| (anchor, text.as_bytes()))
 }
 
 fn reversed(text: &[u8]) -> Vec<u8> {
@@ -188,17 +188,17 @@ impl Forward {
                     guards.longest_folded = guards.longest_folded.max(folded.len());
                     // Two spellings of one string are two predicates: the second is tried by itself.
                     if guards.ignoring_case.contains_key(&folded) {
-                        guards.rest.push(id);
+                        guards.one_by_one.push(id);
                     } else {
                         guards.ignoring_case.insert(folded, id);
                     }
                 }
                 Predicate::Cidr(block) => {
                     if !guards.blocks.insert(*block, id) {
-                        guards.rest.push(id);
+                        guards.one_by_one.push(id);
                     }
                 }
-                _ => guards.rest.push(id),
+                _ => guards.one_by_one.push(id),
             }
         }
         for (guards, field) in forward.fields.iter_mut().zip(0..) {
@@ -215,7 +215,7 @@ impl Forward {
             // A few are found faster one by one.
             match Inner::build(inner).filter(|_| ids.len() > FEW) {
                 Some(inner) => guards.inner = inner,
-                None => guards.rest.extend(ids),
+                None => guards.one_by_one.extend(ids),
             }
             let ranges = ranges.remove(&field).unwrap_or_default();
             guards.numeric =
@@ -229,7 +229,7 @@ impl Forward {
                 || !guards.inner.is_empty()
                 || !guards.ignoring_case.is_empty()
                 || !guards.blocks.is_empty()
-                || !guards.rest.is_empty();
+                || !guards.one_by_one.is_empty();
             guards.only_equalities = guards.numeric.is_empty() && guards.prefixes.is_empty() && !for_strings;
             guards.only_prefixes = guards.present.is_none() && !for_strings;
         }
@@ -254,17 +254,17 @@ impl Forward {
         self.fields.get_mut(index).map(|guards| &mut **guards.get_or_insert_default())
     }
 
-    /// Sets marks, by predicate.
-    pub(crate) fn set_marks(&mut self, predicates: &Predicates) {
-        let mark = |id| predicates.mark(id);
+    /// Sets handles, by predicate.
+    pub(crate) fn set_handles(&mut self, predicates: &Predicates) {
+        let handle = |id| predicates.handle(id);
         for guards in self.fields.iter_mut().flatten() {
             let Guards { prefixes, suffixes, folded_prefixes, folded_suffixes, inner, blocks, .. } =
                 &mut **guards;
             for affixes in [prefixes, suffixes, folded_prefixes, folded_suffixes] {
-                affixes.set_marks(mark);
+                affixes.set_handles(handle);
             }
-            inner.set_marks(mark);
-            blocks.set_marks(mark);
+            inner.set_handles(handle);
+            blocks.set_handles(handle);
         }
     }
 
@@ -275,7 +275,7 @@ impl Forward {
         fields.flat_map(|(field, guards)| {
             let overlapping =
                 if guards.numeric.depth() < MANY { Vec::new() } else { guards.numeric.ids().collect() };
-            let tried = guards.rest.iter().chain(&guards.crowded).copied().collect();
+            let tried = guards.one_by_one.iter().chain(&guards.crowded).copied().collect();
             [(field, "a string", tried), (field, "a number", overlapping)]
         })
     }
@@ -302,7 +302,7 @@ impl Forward {
                     let before = known.len();
                     guards.find(&entry, predicates, known);
                     for id in known.iter().skip(before) {
-                        predicates.fetch(*id);
+                        predicates.prefetch(*id);
                         if has_elements {
                             known_in.push((*id, entry.element));
                         }
@@ -346,7 +346,7 @@ impl Guards {
 
     #[inline(never)]
     fn find_any(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Holding) {
-        work::step(1 + self.rest.len());
+        work::step(1 + self.one_by_one.len());
         if let Some(present) = self.present {
             out.push(present);
         }
@@ -356,13 +356,13 @@ impl Guards {
         if entry.kind == Kind::Number {
             self.numeric.find(entry.text, out);
             // What is tried one by one asks for the number itself.
-            if self.rest.is_empty() {
+            if self.one_by_one.is_empty() {
                 return;
             }
         }
         let Some(seen) = entry.seen() else { return };
         let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(&seen));
-        for id in &self.rest {
+        for id in &self.one_by_one {
             if holds(*id) {
                 out.push(*id);
             }
@@ -411,7 +411,7 @@ fn candidate(
 ) {
     work::step(1);
     if !enough {
-        predicates.fetch(id);
+        predicates.prefetch(id);
     }
     if enough || holds() {
         out.push(id);

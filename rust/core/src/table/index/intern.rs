@@ -5,10 +5,10 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::predicates::{Key, Other, Predicates, Record, Sort, Test};
+use super::predicates::{Key, Other, Predicates, Record, Test, ValueKind};
 use crate::pattern::{Predicate, Scalar};
 use crate::table::ids::{FieldId, OTHER, PredicateId, narrow};
-use crate::table::lookup::hash_order::Values;
+use crate::table::lookup::hash_order::HashOrder;
 use crate::table::lookup::slots::Slots;
 
 /// Predicates of rules that are being collected. Their numbers are not those they have in the end.
@@ -66,37 +66,37 @@ impl Collected {
     pub(crate) fn intern(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
         let Predicate::Equals(scalar) = predicate else { return self.others.intern(field, predicate) };
         let mut key = Key::new();
-        let (sort, value): (Sort, &[u8]) = match scalar {
-            Scalar::Null => (Sort::Null, &[]),
-            Scalar::Bool(false) => (Sort::False, &[]),
-            Scalar::Bool(true) => (Sort::True, &[]),
+        let (kind, value): (ValueKind, &[u8]) = match scalar {
+            Scalar::Null => (ValueKind::Null, &[]),
+            Scalar::Bool(false) => (ValueKind::False, &[]),
+            Scalar::Bool(true) => (ValueKind::True, &[]),
             Scalar::Number(number) => {
                 number.0.key(&mut key);
-                (Sort::Number, &key)
+                (ValueKind::Number, &key)
             }
-            Scalar::String(text) => (Sort::String, text.as_bytes()),
+            Scalar::String(text) => (ValueKind::String, text.as_bytes()),
         };
-        self.intern_value(field, sort, value)
+        self.intern_value(field, kind, value)
     }
 
     /// The number here of a predicate of a finished set, whose field has this number here.
     pub(crate) fn adopt(&mut self, from: &Predicates, id: PredicateId, field: FieldId) -> PredicateId {
         match from.get(id) {
-            Some(Test::Equality(_, value)) => self.intern_value(field, value.sort, value.bytes),
+            Some(Test::Equality(_, value)) => self.intern_value(field, value.kind, value.bytes),
             Some(Test::Other(_, predicate)) => self.others.intern(field, predicate),
             None => PredicateId::MAX,
         }
     }
 
-    fn intern_value(&mut self, field: FieldId, sort: Sort, value: &[u8]) -> PredicateId {
+    fn intern_value(&mut self, field: FieldId, kind: ValueKind, value: &[u8]) -> PredicateId {
         let Self { records, long, slots, hasher, .. } = self;
-        let new = hash(hasher, field, sort, value);
-        let is = |id: u32| records.get(id as usize).is_some_and(|record| record.is(field, sort, value, long));
+        let new = hash(hasher, field, kind, value);
+        let is = |id: u32| records.get(id as usize).is_some_and(|record| record.is(field, kind, value, long));
         if let Some(found) = slots.find(new, is) {
             return found;
         }
         let id = narrow(records.len());
-        records.push(Record::new(field, sort, value, long));
+        records.push(Record::new(field, kind, value, long));
         slots.insert(new, id, |id| records.get(id as usize).map_or(0, |record| record.hash(hasher, long)));
         id
     }
@@ -106,7 +106,7 @@ impl Collected {
         let Self { mut records, long, slots, others, hasher } = self;
         drop(slots);
         let hashes: Vec<u64> = records.iter().map(|record| record.hash(&hasher, &long)).collect();
-        let (places, ages) = Values::build(&hashes);
+        let (order, ages) = HashOrder::build(&hashes);
         drop(hashes);
         let mut ids = vec![0; ages.len()];
         for (number, id) in ages.iter().zip(0..) {
@@ -115,23 +115,23 @@ impl Collected {
             }
         }
         // In place: there may be many.
-        let mut left = ids.clone();
-        for at in 0..left.len() {
-            while let Some(&to) = left.get(at)
+        let mut pending = ids.clone();
+        for at in 0..pending.len() {
+            while let Some(&to) = pending.get(at)
                 && to as usize != at
             {
-                left.swap(at, to as usize);
+                pending.swap(at, to as usize);
                 records.swap(at, to as usize);
             }
         }
-        (Predicates::new(records, ages, long, places, others, hasher), ids)
+        (Predicates::new(records, ages, long, order, others, hasher), ids)
     }
 }
 
 #[inline]
-pub(super) fn hash(hasher: &RandomState, field: FieldId, sort: Sort, value: &[u8]) -> u64 {
+pub(super) fn hash(hasher: &RandomState, field: FieldId, kind: ValueKind, value: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
     state.write(value);
-    state.write_u32(field << 3 | sort as u32);
+    state.write_u32(field << 3 | kind as u32);
     state.finish()
 }

@@ -18,12 +18,12 @@ use super::tree::Below;
 use crate::json::Kind;
 use crate::pattern::{Decimal, Predicate, Seen, in_order, quote};
 use crate::table::ids::{FieldId, OTHER, PredicateId, narrow};
-use crate::table::lookup::hash_order::{Search, Values};
-use crate::table::lookup::prefetch::{fetch, fetch_mark};
+use crate::table::lookup::hash_order::{HashOrder, Search};
+use crate::table::lookup::prefetch::{prefetch, prefetch_handle};
 use crate::table::message::view;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(super) enum ValueKind {
     Null,
     False,
     True,
@@ -31,7 +31,7 @@ pub(super) enum Sort {
     String,
 }
 
-impl Sort {
+impl ValueKind {
     /// The upper bits of [`Record::what`].
     const fn bits(self) -> u8 {
         (self as u8) << 5
@@ -51,7 +51,7 @@ const RULE: usize = 8;
 pub(super) struct Record {
     /// The value; of a longer one, where it begins among those, and its length.
     value: [u8; SHORT],
-    /// Its length, or [`LONG`], and in the upper three bits its sort.
+    /// Its length, or [`LONG`], and in the upper three bits its kind.
     what: u8,
     field: FieldId,
     leads_to: Leads,
@@ -64,8 +64,8 @@ struct Leads {
     below: Below,
     /// If that is a short rule, a copy of it, see [`Program`](super::program::Program); else zeros.
     rule: [u32; RULE],
-    /// If that is a rule, its mark; else 0.
-    mark: usize,
+    /// If that is a rule, its handle; else 0.
+    handle: usize,
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
@@ -85,7 +85,7 @@ const _: () = assert!(size_of::<Other>() == 40);
 struct Lead {
     leads_to: Leads,
     field: FieldId,
-    rest: Rest,
+    tail: WildcardTail,
 }
 
 const _: () = assert!(size_of::<Lead>() == 64);
@@ -93,22 +93,22 @@ const _: () = assert!(size_of::<Lead>() == 64);
 /// A short wildcard, but for the literal before its first star: of texts that are known to begin with that, this says which
 /// match, without a look at the wildcard itself.
 #[derive(Clone, Copy, Debug, Default)]
-struct Rest {
+struct WildcardTail {
     /// 0: it is none.
     length: u8,
     head: u8,
     bytes: [u8; 14],
 }
 
-impl Rest {
+impl WildcardTail {
     fn of(predicate: &Predicate) -> Self {
         let mut out = Self::default();
         if let Predicate::Wildcard(wildcard) = predicate
-            && let Some(rest) = wildcard.plain_rest()
-            && let Some(bytes) = out.bytes.get_mut(..rest.len())
-            && let (Ok(length), Ok(head)) = (u8::try_from(rest.len()), u8::try_from(wildcard.head().len()))
+            && let Some(tail) = wildcard.plain_tail()
+            && let Some(bytes) = out.bytes.get_mut(..tail.len())
+            && let (Ok(length), Ok(head)) = (u8::try_from(tail.len()), u8::try_from(wildcard.head().len()))
         {
-            bytes.copy_from_slice(rest.as_bytes());
+            bytes.copy_from_slice(tail.as_bytes());
             (out.length, out.head) = (length, head);
         }
         out
@@ -117,8 +117,8 @@ impl Rest {
     /// Whether a text matches, which begins as it should; `None` where that is not said here.
     #[inline]
     fn matches(&self, text: &[u8]) -> Option<bool> {
-        let rest = self.bytes.get(..usize::from(self.length)).filter(|rest| !rest.is_empty())?;
-        Some(in_order(rest.split(|byte| *byte == b'*'), text.get(usize::from(self.head)..)?))
+        let tail = self.bytes.get(..usize::from(self.length)).filter(|tail| !tail.is_empty())?;
+        Some(in_order(tail.split(|byte| *byte == b'*'), text.get(usize::from(self.head)..)?))
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) struct Predicates {
     /// The values that are not in their records.
     long: Vec<u8>,
     /// Where each record is.
-    places: Values,
+    order: HashOrder,
     others: Others,
     /// By number among the others.
     leads: Vec<Lead>,
@@ -152,7 +152,7 @@ pub(crate) enum Test<'p> {
 /// A value to be equal to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'p> {
-    pub(super) sort: Sort,
+    pub(super) kind: ValueKind,
     pub(super) bytes: &'p [u8],
 }
 
@@ -161,10 +161,12 @@ impl Value<'_> {
     #[inline]
     pub(crate) fn is(&self, seen: &view::Entry<'_>) -> bool {
         let mut key = Key::new();
-        match (self.sort, seen.kind) {
-            (Sort::String, Kind::String) => seen.text.as_bytes() == self.bytes,
-            (Sort::Null, Kind::Null) | (Sort::False, Kind::False) | (Sort::True, Kind::True) => true,
-            (Sort::Number, Kind::Number) => {
+        match (self.kind, seen.kind) {
+            (ValueKind::String, Kind::String) => seen.text.as_bytes() == self.bytes,
+            (ValueKind::Null, Kind::Null)
+            | (ValueKind::False, Kind::False)
+            | (ValueKind::True, Kind::True) => true,
+            (ValueKind::Number, Kind::Number) => {
                 canonical(seen, &mut key).is_some_and(|(_, bytes)| bytes == self.bytes)
             }
             _ => false,
@@ -173,14 +175,14 @@ impl Value<'_> {
 }
 
 impl Leads {
-    const NOWHERE: Self = Self { below: Below::NOTHING, rule: [0; RULE], mark: 0 };
+    const NOWHERE: Self = Self { below: Below::NOTHING, rule: [0; RULE], handle: 0 };
 
     fn to(below: Below, code: &[u32]) -> Self {
         let mut rule = [0; RULE];
         if code.len() <= RULE {
             rule.iter_mut().zip(code).for_each(|(to, from)| *to = *from);
         }
-        Self { below, rule, mark: 0 }
+        Self { below, rule, handle: 0 }
     }
 }
 
@@ -192,7 +194,7 @@ impl Other {
 
 impl Record {
     /// Of a value at a field; a long one is appended to those.
-    pub(super) fn new(field: FieldId, sort: Sort, value: &[u8], long: &mut Vec<u8>) -> Self {
+    pub(super) fn new(field: FieldId, kind: ValueKind, value: &[u8], long: &mut Vec<u8>) -> Self {
         let mut held = [0; SHORT];
         let length = match u8::try_from(value.len()) {
             Ok(length) if value.len() <= SHORT => {
@@ -200,18 +202,20 @@ impl Record {
                 length
             }
             _ => {
-                let place = [narrow(long.len()), narrow(value.len())].into_iter().flat_map(u32::to_le_bytes);
-                held.iter_mut().zip(place).for_each(|(to, from)| *to = from);
+                let location =
+                    [narrow(long.len()), narrow(value.len())].into_iter().flat_map(u32::to_le_bytes);
+                held.iter_mut().zip(location).for_each(|(to, from)| *to = from);
                 long.extend_from_slice(value);
                 LONG
             }
         };
-        Self { value: held, what: sort.bits() | length, field, leads_to: Leads::NOWHERE }
+        Self { value: held, what: kind.bits() | length, field, leads_to: Leads::NOWHERE }
     }
 
-    fn sort(&self) -> Sort {
-        const SORTS: [Sort; 5] = [Sort::Null, Sort::False, Sort::True, Sort::Number, Sort::String];
-        SORTS.get(usize::from(self.what >> 5)).copied().unwrap_or(Sort::Null)
+    fn kind(&self) -> ValueKind {
+        const KINDS: [ValueKind; 5] =
+            [ValueKind::Null, ValueKind::False, ValueKind::True, ValueKind::Number, ValueKind::String];
+        KINDS.get(usize::from(self.what >> 5)).copied().unwrap_or(ValueKind::Null)
     }
 
     #[inline]
@@ -228,12 +232,12 @@ impl Record {
 
     /// Under the seed by which records are ordered.
     pub(super) fn hash(&self, hasher: &RandomState, long: &[u8]) -> u64 {
-        hash(hasher, self.field, self.sort(), self.value(long))
+        hash(hasher, self.field, self.kind(), self.value(long))
     }
 
     #[inline]
-    pub(super) fn is(&self, field: FieldId, sort: Sort, value: &[u8], long: &[u8]) -> bool {
-        self.field == field && self.what & !31 == sort.bits() && self.value(long) == value
+    pub(super) fn is(&self, field: FieldId, kind: ValueKind, value: &[u8], long: &[u8]) -> bool {
+        self.field == field && self.what & !31 == kind.bits() && self.value(long) == value
     }
 }
 
@@ -242,7 +246,7 @@ impl Predicates {
         records: Vec<Record>,
         ages: Vec<u32>,
         long: Vec<u8>,
-        places: Values,
+        order: HashOrder,
         others: Others,
         hasher: RandomState,
     ) -> Self {
@@ -254,11 +258,11 @@ impl Predicates {
             }
             if let Some(longest) = longest.get_mut(index) {
                 let length =
-                    if record.sort() == Sort::String { narrow(record.value(&long).len()) } else { 0 };
+                    if record.kind() == ValueKind::String { narrow(record.value(&long).len()) } else { 0 };
                 *longest = Some(longest.unwrap_or_default().max(length));
             }
         }
-        Self { records, long, places, others, leads: Vec::new(), hasher, longest, ages }
+        Self { records, long, order, others, leads: Vec::new(), hasher, longest, ages }
     }
 
     /// The number of any predicate but equality at a field, a new one if it has none yet.
@@ -279,13 +283,13 @@ impl Predicates {
     pub(crate) fn begin(&self, seen: &view::Entry<'_>) -> Option<Search> {
         let longest = (*self.longest.get(seen.field as usize)?)?;
         let mut key = Key::new();
-        let (sort, value) = canonical(seen, &mut key)?;
-        if sort == Sort::String && value.len() > longest as usize {
+        let (kind, value) = canonical(seen, &mut key)?;
+        if kind == ValueKind::String && value.len() > longest as usize {
             return None;
         }
-        let search = self.places.search(hash(&self.hasher, seen.field, sort, value))?;
+        let search = self.order.search(hash(&self.hasher, seen.field, kind, value))?;
         if let Some(record) = self.records.get(search.likely()) {
-            fetch(record);
+            prefetch(record);
         }
         Some(search)
     }
@@ -294,19 +298,19 @@ impl Predicates {
     #[inline]
     pub(crate) fn end(&self, seen: &view::Entry<'_>, search: Search) -> Option<PredicateId> {
         let mut key = Key::new();
-        let (sort, value) = canonical(seen, &mut key)?;
-        let found = self.places.find(search, |place| {
-            let record = self.records.get(place as usize);
-            record.is_some_and(|record| record.is(seen.field, sort, value, &self.long))
+        let (kind, value) = canonical(seen, &mut key)?;
+        let found = self.order.find(search, |position| {
+            let record = self.records.get(position as usize);
+            record.is_some_and(|record| record.is(seen.field, kind, value, &self.long))
         })?;
-        self.fetch(found);
+        self.prefetch(found);
         Some(found)
     }
 
-    /// A predicate may hold: what it leads to will be needed, and what the mark is the address of.
+    /// Asks for the memory that is needed if a predicate holds: what its rule's handle points to.
     #[inline]
-    pub(crate) fn fetch(&self, id: PredicateId) {
-        fetch_mark(self.mark(id));
+    pub(crate) fn prefetch(&self, id: PredicateId) {
+        prefetch_handle(self.handle(id));
     }
 
     /// A predicate, in the way in which it is evaluated.
@@ -316,7 +320,7 @@ impl Predicates {
             return self.other_at(id).map(|other| Test::Other(other.field, &other.predicate));
         }
         let record = self.records.get(id as usize)?;
-        Some(Test::Equality(record.field, Value { sort: record.sort(), bytes: record.value(&self.long) }))
+        Some(Test::Equality(record.field, Value { kind: record.kind(), bytes: record.value(&self.long) }))
     }
 
     #[inline]
@@ -367,24 +371,24 @@ impl Predicates {
     /// it wants at the beginning.
     #[inline]
     pub(crate) fn goes_on(&self, id: PredicateId, text: &str) -> bool {
-        let said = self.leads.get((id ^ OTHER) as usize).and_then(|lead| lead.rest.matches(text.as_bytes()));
+        let said = self.leads.get((id ^ OTHER) as usize).and_then(|lead| lead.tail.matches(text.as_bytes()));
         said.unwrap_or_else(|| {
             let seen = Seen::String(Cow::Borrowed(text));
             self.other(id).is_some_and(|predicate| predicate.matches(&seen))
         })
     }
 
-    /// The mark of the rule that is all there is below a predicate at the top, if it is at hand; or 0.
+    /// The handle of the rule that is all there is below a predicate at the top, if it is at hand; or 0.
     #[inline]
-    pub(crate) fn mark(&self, id: PredicateId) -> usize {
-        self.leads_to(id).map_or(0, |leads_to| leads_to.mark)
+    pub(crate) fn handle(&self, id: PredicateId) -> usize {
+        self.leads_to(id).map_or(0, |leads_to| leads_to.handle)
     }
 
-    /// Sets marks, by what is below.
-    pub(crate) fn set_marks(&mut self, mark: impl Fn(Below) -> usize) {
+    /// Sets handles, by what is below.
+    pub(crate) fn set_handles(&mut self, handle: impl Fn(Below) -> usize) {
         let records = self.records.iter_mut().map(|record| &mut record.leads_to);
         for leads_to in records.chain(self.leads.iter_mut().map(|lead| &mut lead.leads_to)) {
-            leads_to.mark = mark(leads_to.below);
+            leads_to.handle = handle(leads_to.below);
         }
     }
 
@@ -414,7 +418,7 @@ impl Predicates {
             let lead = |other: &Other| Lead {
                 leads_to: Leads::NOWHERE,
                 field: other.field,
-                rest: Rest::of(&other.predicate),
+                tail: WildcardTail::of(&other.predicate),
             };
             self.leads.extend(missing.iter().map(lead));
         }
@@ -429,7 +433,7 @@ impl Predicates {
         self.leads_to(id).map_or(&[], |leads_to| &leads_to.rule)
     }
 
-    /// How dear it is to find out whether a predicate holds by way of an index, and how likely it will: 0 to 4.
+    /// How much it costs to find out whether a predicate holds by way of an index, and how likely it will: 0 to 4.
     pub(crate) fn price(&self, id: PredicateId) -> u8 {
         match self.other(id) {
             None => 0,
@@ -449,15 +453,17 @@ impl Predicates {
 
     /// A predicate in words.
     pub(crate) fn describe(&self, id: PredicateId) -> String {
-        let Some(Test::Equality(_, Value { sort, bytes })) = self.get(id) else {
+        let Some(Test::Equality(_, Value { kind, bytes })) = self.get(id) else {
             return self.other(id).map_or_else(String::new, ToString::to_string);
         };
-        match sort {
-            Sort::Null => "null".to_owned(),
-            Sort::False => "false".to_owned(),
-            Sort::True => "true".to_owned(),
-            Sort::Number => Decimal::from_key(bytes).map_or_else(String::new, |number| number.to_string()),
-            Sort::String => {
+        match kind {
+            ValueKind::Null => "null".to_owned(),
+            ValueKind::False => "false".to_owned(),
+            ValueKind::True => "true".to_owned(),
+            ValueKind::Number => {
+                Decimal::from_key(bytes).map_or_else(String::new, |number| number.to_string())
+            }
+            ValueKind::String => {
                 let mut out = String::new();
                 // Writing to a String cannot fail.
                 let _ = quote(std::str::from_utf8(bytes).unwrap_or_default(), &mut out);
@@ -475,16 +481,16 @@ impl Predicates {
 
 /// A scalar as equalities know it; a number's text is written to `key`. `None` for an object or an array.
 #[inline]
-fn canonical<'s>(seen: &'s view::Entry<'_>, key: &'s mut Key) -> Option<(Sort, &'s [u8])> {
+fn canonical<'s>(seen: &'s view::Entry<'_>, key: &'s mut Key) -> Option<(ValueKind, &'s [u8])> {
     Some(match seen.kind {
-        Kind::Null => (Sort::Null, &[]),
-        Kind::False => (Sort::False, &[]),
-        Kind::True => (Sort::True, &[]),
+        Kind::Null => (ValueKind::Null, &[]),
+        Kind::False => (ValueKind::False, &[]),
+        Kind::True => (ValueKind::True, &[]),
         Kind::Number => {
             Decimal::parse(seen.text)?.key(key);
-            (Sort::Number, key)
+            (ValueKind::Number, key)
         }
-        Kind::String | Kind::EscapedString => (Sort::String, seen.text.as_bytes()),
+        Kind::String | Kind::EscapedString => (ValueKind::String, seen.text.as_bytes()),
         Kind::Object | Kind::Array => return None,
     })
 }

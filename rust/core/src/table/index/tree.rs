@@ -31,7 +31,7 @@ use super::forward::Forward;
 use super::predicates::Predicates;
 use super::program::{self, Program, Rule, RuleAt};
 use crate::pattern::format_keys;
-use crate::table::cost::{Dear, MANY};
+use crate::table::cost::{Linear, MANY};
 use crate::table::ids::{PredicateId, narrow};
 use crate::table::message::fields::Fields;
 use crate::table::work;
@@ -50,7 +50,7 @@ enum Child {
 }
 
 #[derive(Clone, Debug)]
-struct Place {
+struct IndexNode {
     /// The rules listed here, in `lists`, ascending.
     start: u32,
     end: u32,
@@ -63,7 +63,7 @@ struct Place {
 /// The tree. What is below each guard at its top is kept with the [`Predicates`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
-    places: Vec<Place>,
+    nodes: Vec<IndexNode>,
     lists: Vec<RuleAt>,
     /// Of all nodes but the root.
     children: HashMap<(NodeId, PredicateId), Below, RandomState>,
@@ -105,8 +105,8 @@ impl Below {
 impl Index {
     /// A new node without rules or children. `first` is the first rule that will be here or below.
     pub(crate) fn grow(&mut self, first: RuleAt) -> NodeId {
-        let node = narrow(self.places.len());
-        self.places.push(Place { start: 0, end: 0, first, parted: false });
+        let node = narrow(self.nodes.len());
+        self.nodes.push(IndexNode { start: 0, end: 0, first, parted: false });
         node
     }
 
@@ -115,15 +115,15 @@ impl Index {
         let start = narrow(self.lists.len());
         self.lists.extend(rules);
         let end = narrow(self.lists.len());
-        if let Some(place) = self.places.get_mut(node as usize) {
-            (place.start, place.end) = (start, end);
+        if let Some(node) = self.nodes.get_mut(node as usize) {
+            (node.start, node.end) = (start, end);
         }
     }
 
     /// Puts something below a node that is not the root, by a guard.
     pub(crate) fn put_below(&mut self, node: NodeId, guard: PredicateId, below: Below) {
-        if let Some(place) = self.places.get_mut(node as usize) {
-            place.parted = true;
+        if let Some(node) = self.nodes.get_mut(node as usize) {
+            node.parted = true;
         }
         self.children.insert((node, guard), below);
     }
@@ -131,17 +131,17 @@ impl Index {
     /// Gives back what only building needed.
     pub(crate) fn finish(&mut self, forward: Forward) {
         self.forward = forward;
-        self.places.shrink_to_fit();
+        self.nodes.shrink_to_fit();
         self.lists.shrink_to_fit();
         self.children.shrink_to_fit();
     }
 
-    /// Sets marks, by predicate.
-    pub(crate) fn set_marks(&mut self, predicates: &Predicates) {
-        self.forward.set_marks(predicates);
+    /// Sets handles, by predicate.
+    pub(crate) fn set_handles(&mut self, predicates: &Predicates) {
+        self.forward.set_handles(predicates);
     }
 
-    /// Rank of the first rule that matches, of those that count, which is asked before a rule is tried; and its mark if that
+    /// Rank of the first rule that matches, of those that count, which is asked before a rule is tried; and its handle if that
     /// is at hand, or 0.
     pub(crate) fn first(
         &self,
@@ -159,8 +159,8 @@ impl Index {
                 let code = guard.map_or(&[][..], |guard| facts.predicates.rule(guard));
                 let rule = program::read(code).unwrap_or_else(|| program.rule_at(at));
                 if counts(rule.rank) && matches(&rule, facts) {
-                    let mark = guard.map_or(0, |guard| facts.predicates.mark(guard));
-                    best.set((at, Some((rule.rank, mark))));
+                    let handle = guard.map_or(0, |guard| facts.predicates.handle(guard));
+                    best.set((at, Some((rule.rank, handle))));
                 }
             },
         );
@@ -195,27 +195,27 @@ impl Index {
             Child::Node(node) => todo.push(node),
             Child::Nothing | Child::Rule(_) => {}
         };
-        if self.places.get(ROOT as usize).is_some_and(|root| root.start < root.end) {
+        if self.nodes.get(ROOT as usize).is_some_and(|root| root.start < root.end) {
             todo.push(ROOT);
         }
         for id in guards {
             visit(facts.predicates.below(*id).child(), Some(*id), &mut todo);
         }
-        while let Some(node) = todo.pop() {
+        while let Some(id) = todo.pop() {
             work::step(1);
-            let Some(place) = self.places.get(node as usize).filter(|place| wanted(place.first)) else {
+            let Some(node) = self.nodes.get(id as usize).filter(|node| wanted(node.first)) else {
                 continue;
             };
-            for &at in self.list(place) {
+            for &at in self.list(node) {
                 if !wanted(at) {
                     break;
                 }
                 visit(Child::Rule(at), None, &mut todo);
             }
-            if place.parted {
+            if node.parted {
                 work::step(guards.len());
-                for id in guards {
-                    if let Some(child) = self.children.get(&(node, *id)) {
+                for guard in guards {
+                    if let Some(child) = self.children.get(&(id, *guard)) {
                         visit(child.child(), None, &mut todo);
                     }
                 }
@@ -224,10 +224,10 @@ impl Index {
     }
 
     /// The rules that are tried one by one, where those are many.
-    pub(crate) fn dear(&self, program: &Program, predicates: &Predicates, fields: &Fields) -> Vec<Dear> {
-        let mut out: Vec<Dear> = Vec::new();
+    pub(crate) fn linear(&self, program: &Program, predicates: &Predicates, fields: &Fields) -> Vec<Linear> {
+        let mut out: Vec<Linear> = Vec::new();
         let tried: Vec<_> = self.forward.tried().filter(|(.., tried)| !tried.is_empty()).collect();
-        if tried.is_empty() && self.places.iter().all(|place| self.list(place).len() < MANY) {
+        if tried.is_empty() && self.nodes.iter().all(|node| self.list(node).len() < MANY) {
             return out;
         }
         let top = predicates.ids().map(|id| (predicates.below(id), (ROOT, id)));
@@ -245,20 +245,20 @@ impl Index {
             let field = format_keys(fields.path(predicates.field(id)));
             format!("{field} is {}", predicates.describe(id))
         };
-        for (node, place) in (0..).zip(&self.places) {
-            let list = self.list(place);
+        for (id, node) in (0..).zip(&self.nodes) {
+            let list = self.list(node);
             if list.len() < MANY {
                 continue;
             }
             let mut guards = Vec::new();
-            let mut at = node;
+            let mut at = id;
             while let Some((parent, id)) = above.get(&at) {
                 guards.push(guard(*id));
                 at = *parent;
             }
             guards.reverse();
             let when = if guards.is_empty() { "every message".to_owned() } else { guards.join(", ") };
-            out.push(Dear { when, rules: list.iter().map(rank).collect() });
+            out.push(Linear { when, rules: list.iter().map(rank).collect() });
         }
         for (field, what, tried) in tried {
             let mut todo: Vec<Child> = tried.iter().map(|id| predicates.below(*id).child()).collect();
@@ -268,7 +268,7 @@ impl Index {
                     Child::Nothing => {}
                     Child::Rule(at) => rules.push(rank(&at)),
                     Child::Node(node) => {
-                        let list = self.places.get(node as usize).map_or(&[][..], |place| self.list(place));
+                        let list = self.nodes.get(node as usize).map_or(&[][..], |node| self.list(node));
                         rules.extend(list.iter().map(rank));
                         todo.extend(below.get(&node).into_iter().flatten());
                     }
@@ -277,15 +277,15 @@ impl Index {
             rules.sort_unstable();
             rules.dedup();
             if rules.len() >= MANY {
-                out.push(Dear { when: format!("{} is {what}", format_keys(fields.path(field))), rules });
+                out.push(Linear { when: format!("{} is {what}", format_keys(fields.path(field))), rules });
             }
         }
-        out.sort_by_key(|dear| std::cmp::Reverse(dear.rules.len()));
+        out.sort_by_key(|linear| std::cmp::Reverse(linear.rules.len()));
         out
     }
 
-    fn list(&self, place: &Place) -> &[u32] {
-        self.lists.get(place.start as usize..place.end as usize).unwrap_or_default()
+    fn list(&self, node: &IndexNode) -> &[u32] {
+        self.lists.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 }
 

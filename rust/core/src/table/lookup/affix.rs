@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::by_length::{ByLength, last};
 use super::sorted::Sorted;
-use crate::table::ids::PredicateId;
+use crate::table::ids::{PredicateId, narrow};
 
 /// Prefixes (or reversed suffixes) with their predicates.
 #[derive(Clone, Debug, Default)]
@@ -38,16 +38,15 @@ const ENOUGH: PredicateId = 1 << 30;
 impl Affixes {
     /// Each with its predicate, and whether that holds wherever the string is found.
     pub(crate) fn build(strings: Vec<(Vec<u8>, PredicateId, bool)>) -> Self {
-        let marked = |(bytes, id, enough)| (bytes, if enough { id | ENOUGH } else { id });
-        let mut strings: Vec<(Vec<u8>, PredicateId)> = strings.into_iter().map(marked).collect();
+        let flagged = |(bytes, id, enough)| (bytes, if enough { id | ENOUGH } else { id });
+        let mut strings: Vec<(Vec<u8>, PredicateId)> = strings.into_iter().map(flagged).collect();
         strings.sort_unstable();
         let (Some((first, id)), Some((last, _))) = (strings.first(), strings.last()) else {
             return Self::default();
         };
         let common = common(first, last).to_vec();
         let length = common.len();
-        let mask =
-            u64::MAX.checked_shr(64 - 8 * crate::table::ids::narrow(length.min(8))).unwrap_or_default();
+        let mask = u64::MAX.checked_shr(64 - 8 * narrow(length.min(8))).unwrap_or_default();
         let begin = (start(&common) & mask, mask);
         let longest = strings.iter().map(|(bytes, _)| bytes.len()).max().unwrap_or_default();
         let strings = if strings.len() == 1 {
@@ -60,10 +59,10 @@ impl Affixes {
         Self { common, begin, longest, strings }
     }
 
-    /// Sets marks, by predicate.
-    pub(crate) fn set_marks(&mut self, mark: impl Fn(PredicateId) -> usize) {
+    /// Sets handles, by predicate.
+    pub(crate) fn set_handles(&mut self, handle: impl Fn(PredicateId) -> usize) {
         if let Strings::ByLength(strings) = &mut self.strings {
-            strings.set_marks(|id| mark(id & !ENOUGH));
+            strings.set_handles(|id| handle(id & !ENOUGH));
         }
     }
 

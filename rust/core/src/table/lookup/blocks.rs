@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use ipnet::IpNet;
 
-use super::prefetch::fetch_mark;
+use super::prefetch::prefetch_handle;
 use crate::table::ids::PredicateId;
 
 /// Blocks with their predicates.
@@ -28,8 +28,8 @@ struct OfLength<B> {
 
 #[derive(Clone, Copy, Debug)]
 struct Block<B> {
-    /// See [`Predicates::mark`](crate::table::index::predicates::Predicates::mark).
-    mark: usize,
+    /// See [`Predicates::handle`](crate::table::index::predicates::Predicates::handle).
+    handle: usize,
     id: PredicateId,
     bits: B,
 }
@@ -69,12 +69,12 @@ impl Blocks {
         }
     }
 
-    /// Sets marks, by predicate.
-    pub(crate) fn set_marks(&mut self, mark: impl Fn(PredicateId) -> usize) {
+    /// Sets handles, by predicate.
+    pub(crate) fn set_handles(&mut self, handle: impl Fn(PredicateId) -> usize) {
         let v4 = self.v4.iter_mut().flat_map(|same| same.blocks.iter_mut());
-        v4.for_each(|block| block.mark = mark(block.id));
+        v4.for_each(|block| block.handle = handle(block.id));
         let v6 = self.v6.iter_mut().flat_map(|same| same.blocks.iter_mut());
-        v6.for_each(|block| block.mark = mark(block.id));
+        v6.for_each(|block| block.handle = handle(block.id));
     }
 }
 
@@ -82,7 +82,7 @@ impl<B: Copy + Eq + Hash> OfLength<B> {
     #[inline]
     fn find(&self, hasher: &RandomState, bits: B, found: &mut impl FnMut(PredicateId)) {
         if let Some(block) = self.blocks.find(hasher.hash_one(bits), |block| block.bits == bits) {
-            fetch_mark(block.mark);
+            prefetch_handle(block.handle);
             found(block.id);
         }
     }
@@ -103,8 +103,8 @@ fn add<B: Copy + Eq + Hash>(
     let hash = |bits: &B| hasher.hash_one(bits);
     match same.blocks.entry(hash(&bits), |block| block.bits == bits, |block| hash(&block.bits)) {
         Entry::Occupied(_) => false,
-        Entry::Vacant(place) => {
-            place.insert(Block { mark: 0, id, bits });
+        Entry::Vacant(entry) => {
+            entry.insert(Block { handle: 0, id, bits });
             true
         }
     }

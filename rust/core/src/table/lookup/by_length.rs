@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 
-use super::hash_order::Values;
-use super::prefetch::fetch_mark;
+use super::hash_order::HashOrder;
+use super::prefetch::prefetch_handle;
 use crate::table::ids::{PredicateId, narrow};
 
 /// How long the strings may be.
@@ -20,11 +20,11 @@ const LONGEST: u8 = 64;
 pub(crate) struct ByLength {
     lengths: Vec<Length>,
     hasher: RandomState,
-    places: Values,
+    order: HashOrder,
     strings: Vec<Stored>,
     /// Of the strings that have several.
     ids: Vec<PredicateId>,
-    /// Of the strings that are too long for their places.
+    /// Of the strings that are longer than their heads.
     bytes: Vec<u8>,
 }
 
@@ -40,8 +40,8 @@ struct Length {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]
 struct Stored {
-    /// Of its only predicate, see [`Predicates::mark`](crate::table::index::predicates::Predicates::mark); or 0.
-    mark: usize,
+    /// Of its only predicate, see [`Predicates::handle`](crate::table::index::predicates::Predicates::handle); or 0.
+    handle: usize,
     head: Head,
     length: u8,
     /// Whether it has one predicate.
@@ -96,12 +96,12 @@ impl ByLength {
             }
             let head = Head::of(bytes, 0).first(bytes.len());
             let hash = out.hash(bytes, head);
-            stored.push((hash, Stored { mark: 0, head, length, is_lone, bytes: at, id }));
+            stored.push((hash, Stored { handle: 0, head, length, is_lone, bytes: at, id }));
         }
         out.lengths.sort_unstable_by_key(|length| length.length);
         let hashes: Vec<u64> = stored.iter().map(|(hash, _)| *hash).collect();
-        let (places, order) = Values::build(&hashes);
-        out.places = places;
+        let (hash_order, order) = HashOrder::build(&hashes);
+        out.order = hash_order;
         out.strings = Vec::with_capacity(stored.len());
         out.strings.extend(order.iter().filter_map(|at| stored.get(*at as usize)).map(|(_, stored)| *stored));
         out.lengths.shrink_to_fit();
@@ -149,13 +149,13 @@ impl ByLength {
                 continue;
             }
             let head = whole.first(bytes.len());
-            if let Some(search) = self.places.search(self.hash(bytes, head))
-                && let Some(place) = self.places.find(search, |place| self.is(place, bytes, head))
+            if let Some(search) = self.order.search(self.hash(bytes, head))
+                && let Some(position) = self.order.find(search, |position| self.is(position, bytes, head))
             {
-                if let Some(mark) = self.strings.get(place as usize).map(|stored| stored.mark) {
-                    fetch_mark(mark);
+                if let Some(handle) = self.strings.get(position as usize).map(|stored| stored.handle) {
+                    prefetch_handle(handle);
                 }
-                found(place);
+                found(position);
             }
         }
     }
@@ -183,10 +183,10 @@ impl ByLength {
         ids.for_each(|id| found(*id));
     }
 
-    /// Sets marks, by predicate.
-    pub(super) fn set_marks(&mut self, mark: impl Fn(PredicateId) -> usize) {
+    /// Sets handles, by predicate.
+    pub(super) fn set_handles(&mut self, handle: impl Fn(PredicateId) -> usize) {
         for stored in self.strings.iter_mut().filter(|stored| stored.is_lone) {
-            stored.mark = mark(stored.id);
+            stored.handle = handle(stored.id);
         }
     }
 }

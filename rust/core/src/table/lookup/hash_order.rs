@@ -15,10 +15,10 @@ const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 /// Set beside the start of a group that has more values than tags.
 const MORE: u32 = 1 << 31;
 
-/// Values by hash: those of one group, three to six on average, stand one after the other. Whoever looks one up says whether
-/// that at a place is the right one.
+/// Positions of values in an order of their hashes: those of one group, three to six on average, are neighbours. The caller of a
+/// look-up says whether the value at a position is the right one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Values {
+pub(crate) struct HashOrder {
     /// And an empty one.
     groups: Vec<Group>,
 }
@@ -44,14 +44,14 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// The place where it is most likely.
+    /// The position where it is most likely.
     #[inline]
     pub(crate) fn likely(&self) -> usize {
         self.start as usize + self.like.trailing_zeros() as usize / 8
     }
 }
 
-impl Values {
+impl HashOrder {
     /// Orders values by these hashes; says which of them comes at each place.
     pub(crate) fn build(hashes: &[u64]) -> (Self, Vec<u32>) {
         let count = (hashes.len() / FILL + 1).next_power_of_two();
@@ -94,14 +94,14 @@ impl Values {
         Some(Search { group: narrow(group), start: start & !MORE, like })
     }
 
-    /// The place that `is` accepts.
+    /// The position that `is` accepts.
     #[inline]
     pub(crate) fn find(&self, search: Search, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let Search { group, start, mut like } = search;
         while like != 0 {
-            let place = start + like.trailing_zeros() / 8;
-            if is(place) {
-                return Some(place);
+            let position = start + like.trailing_zeros() / 8;
+            if is(position) {
+                return Some(position);
             }
             like &= like - 1;
         }
@@ -114,7 +114,7 @@ impl Values {
         if group.start & MORE == 0 {
             return None;
         }
-        ((group.start & !MORE) + narrow(TAGS)..next.start & !MORE).find(|place| is(*place))
+        ((group.start & !MORE) + narrow(TAGS)..next.start & !MORE).find(|position| is(*position))
     }
 }
 
@@ -143,14 +143,14 @@ mod tests {
         fn finds_what_is_there(hashes in prop::collection::vec(0_u64..200, 0..300)) {
             // Few hashes, so that many clash.
             let of = |value: u64| ((value % 5) << 56) | (value % 7);
-            let (values, order) = Values::build(&hashes.iter().map(|value| of(*value)).collect::<Vec<u64>>());
+            let (values, order) = HashOrder::build(&hashes.iter().map(|value| of(*value)).collect::<Vec<u64>>());
             for value in 0..200 {
                 let search = values.search(of(value));
-                let at = |place: u32| order.get(place as usize).map(|value| hashes[*value as usize]);
-                let is = |place: u32| at(place) == Some(value);
-                let place = search.and_then(|search| values.find(search, is));
-                prop_assert_eq!(place.is_some(), hashes.contains(&value));
-                prop_assert!(place.is_none_or(is));
+                let at = |position: u32| order.get(position as usize).map(|value| hashes[*value as usize]);
+                let is = |position: u32| at(position) == Some(value);
+                let position = search.and_then(|search| values.find(search, is));
+                prop_assert_eq!(position.is_some(), hashes.contains(&value));
+                prop_assert!(position.is_none_or(is));
             }
         }
     }

@@ -48,10 +48,10 @@ impl Inner {
         Some(Self::Any { automaton, strings })
     }
 
-    /// Sets marks, by predicate.
-    pub(crate) fn set_marks(&mut self, mark: impl Fn(PredicateId) -> usize) {
+    /// Sets handles, by predicate.
+    pub(crate) fn set_handles(&mut self, handle: impl Fn(PredicateId) -> usize) {
         if let Self::Few { strings, .. } = self {
-            strings.set_marks(mark);
+            strings.set_handles(handle);
         }
     }
 

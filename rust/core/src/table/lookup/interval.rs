@@ -51,12 +51,12 @@ impl Intervals {
         bounds.sort_unstable();
         bounds.dedup();
         bounds.shrink_to_fit();
-        let place = |at: &Decimal| point(bounds.partition_point(|bound| bound < at), true);
+        let point_of = |at: &Decimal| point(bounds.partition_point(|bound| bound < at), true);
         let mut ranges: Vec<Interval> = ranges
             .into_iter()
             .map(|([bottom, top], id)| {
-                let first = bottom.map_or(0, |b| place(&b.at) + u32::from(!b.inclusive));
-                let last = top.map_or(u32::MAX, |b| place(&b.at) - u32::from(!b.inclusive));
+                let first = bottom.map_or(0, |b| point_of(&b.at) + u32::from(!b.inclusive));
+                let last = top.map_or(u32::MAX, |b| point_of(&b.at) - u32::from(!b.inclusive));
                 Interval { first, last, reach: last, id }
             })
             .collect();
@@ -176,13 +176,13 @@ fn listed(ranges: &[Interval], points: usize) -> Option<(Vec<u32>, Vec<u32>)> {
     for range in ranges {
         for at in on(range, last) {
             let Some(there) = starts.get_mut(at as usize) else { continue };
-            let Some((filled, places)) =
+            let Some((filled, listed)) =
                 (*there as usize).checked_sub(1).and_then(|list| lists.get_mut(list..)?.split_first_mut())
             else {
                 *there = range.id;
                 continue;
             };
-            if let Some(free) = places.get_mut(*filled as usize) {
+            if let Some(free) = listed.get_mut(*filled as usize) {
                 *free = range.id;
                 *filled += 1;
             }

@@ -1,6 +1,6 @@
 //! Sorted numbers, of which those around one are found by a few accesses to memory.
 
-use super::prefetch::fetch;
+use super::prefetch::prefetch;
 use crate::table::ids::narrow;
 
 /// How many numbers are compared at once.
@@ -207,7 +207,7 @@ impl Levels {
 #[inline]
 fn fetch_if<T>(thing: Option<&T>) {
     if let Some(thing) = thing {
-        fetch(thing);
+        prefetch(thing);
     }
 }
 

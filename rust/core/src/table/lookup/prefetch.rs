@@ -2,7 +2,7 @@
 
 /// Has the processor fetch the line at an address, while it goes on. No more than a hint: nothing has to be there.
 #[inline]
-pub(crate) fn fetch<T>(address: *const T) {
+pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
     // SAFETY: every processor of this kind has the instruction, which changes nothing that a program can see and takes any address.
@@ -23,10 +23,10 @@ pub(crate) fn fetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// The same for what the mark of a rule is the address of, if it has one.
+/// The same for the address that is the handle of a rule, if it has one.
 #[inline]
-pub(crate) fn fetch_mark(mark: usize) {
-    if mark != 0 {
-        fetch(std::ptr::without_provenance::<u8>(mark));
+pub(crate) fn prefetch_handle(handle: usize) {
+    if handle != 0 {
+        prefetch(std::ptr::without_provenance::<u8>(handle));
     }
 }

@@ -43,14 +43,14 @@ impl Slots {
             let size = (self.slots.len() * 2).max(8);
             let old = std::mem::replace(&mut self.slots, vec![(0, EMPTY); size]);
             for (_, number) in old.into_iter().filter(|(_, number)| *number != EMPTY) {
-                self.place(hash_of(number), number);
+                self.put(hash_of(number), number);
             }
         }
-        self.place(hash, number);
+        self.put(hash, number);
         self.taken += 1;
     }
 
-    fn place(&mut self, hash: u64, number: u32) {
+    fn put(&mut self, hash: u64, number: u32) {
         let mask = self.slots.len() - 1;
         let (mut at, half) = split(hash);
         while self.slots.get(at & mask).is_some_and(|(_, other)| *other != EMPTY) {

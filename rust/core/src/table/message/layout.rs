@@ -10,9 +10,9 @@ use crate::table::ids::FieldId;
 /// Fields of a context reference, which every table tracks: their types are checked.
 const REFERENCE: [&str; 2] = ["type", "ref"];
 
-/// One dialect's way to every field.
+/// Where one dialect has every field.
 #[derive(Clone, Debug)]
-pub(crate) struct Lens {
+pub(crate) struct DialectLayout {
     /// Paths in the body.
     pub(crate) trie: PathTrie,
     /// Header fields that patterns name.
@@ -39,10 +39,10 @@ pub(crate) fn base_fields() -> Fields {
     fields
 }
 
-impl Lens {
+impl DialectLayout {
     /// `content`: whether some pattern tests the content itself, not only what is in it.
     pub(crate) fn new(dialect: Dialect, fields: &Fields, content: bool) -> Self {
-        let mut lens = Self {
+        let mut layout = Self {
             trie: PathTrie::new(),
             headers: HashMap::new(),
             path: None,
@@ -53,7 +53,7 @@ impl Lens {
             labels: HashMap::new(),
             whole_body: None,
         };
-        lens.carriers.extend(Attribute::headers(dialect));
+        layout.carriers.extend(Attribute::headers(dialect));
         for (id, path) in fields.iter() {
             // Nothing is asked of the content but what patterns ask, and it may be large.
             if id == Attribute::Content as FieldId && !content {
@@ -62,34 +62,34 @@ impl Lens {
             let Some((first, rest)) = path.split_first() else { continue };
             match (&**first, rest) {
                 ("body", rest) => {
-                    lens.trie.insert(rest, id);
+                    layout.trie.insert(rest, id);
                     if rest.is_empty() {
-                        lens.whole_body = Some(id);
+                        layout.whole_body = Some(id);
                     }
                 }
                 ("headers", [name]) => {
-                    lens.headers.insert(name.clone(), id);
+                    layout.headers.insert(name.clone(), id);
                 }
-                ("path", []) => lens.path = Some(id),
-                ("method", []) => lens.method = Some(id),
-                ("dialect", []) => lens.dialect = Some(id),
-                ("client", [_address]) => lens.client = Some(id),
+                ("path", []) => layout.path = Some(id),
+                ("method", []) => layout.method = Some(id),
+                ("dialect", []) => layout.dialect = Some(id),
+                ("client", [_address]) => layout.client = Some(id),
                 (name, rest) => {
                     if name == Attribute::Labels.name()
                         && let [label] = rest
                     {
-                        lens.labels.insert(label.clone(), id);
+                        layout.labels.insert(label.clone(), id);
                     }
                     let Some(Source::Body(key)) = Attribute::parse(name).map(|a| a.source(dialect)) else {
                         continue;
                     };
                     let mut at = vec![key];
                     at.extend(rest.iter().map(|key| &**key));
-                    lens.trie.insert(&at, id);
+                    layout.trie.insert(&at, id);
                 }
             }
         }
-        lens
+        layout
     }
 
     /// The field of a label, where a pattern names it.

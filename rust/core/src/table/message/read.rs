@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::layout::{Lens, attribute};
+use super::layout::{DialectLayout, attribute};
 use super::view::{Entries, Entry, View};
 use super::workspace::{Document, Workspace};
 use crate::auth::Identity;
@@ -71,7 +71,7 @@ pub struct Envelope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageError {
     /// Its body is not acceptable JSON.
-    Json(json::Refused),
+    Json(json::InvalidDocument),
     /// Its body or headers are no message of its dialect.
     Envelope {
         /// The attribute at fault, as the dialect calls it.
@@ -105,7 +105,7 @@ impl MessageError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Json(refused) => refused.error.code(),
+            Self::Json(invalid) => invalid.error.code(),
             Self::Envelope { .. } => "invalid_envelope",
             Self::IdentityConflict { .. } => "identity_conflict",
         }
@@ -115,7 +115,7 @@ impl MessageError {
 impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Json(refused) => refused.fmt(f),
+            Self::Json(invalid) => invalid.fmt(f),
             Self::Envelope { message, .. } => f.write_str(message),
             Self::IdentityConflict { field } => {
                 write!(
@@ -132,7 +132,7 @@ impl std::error::Error for MessageError {}
 /// Reads a message and lays it open to `decide`.
 pub(crate) fn open<'a, T>(
     message: &Message<'a>,
-    lens: &'a Lens,
+    layout: &'a DialectLayout,
     options: Options,
     workspace: &'a mut Workspace,
     decide: impl FnOnce(Envelope, &View<'_>) -> T,
@@ -140,18 +140,18 @@ pub(crate) fn open<'a, T>(
     let mut envelope = Envelope { kind: message.kind, ..Envelope::default() };
     let mut entries = Entries::new();
     let (document, chains) = match message.body {
-        Some(body) => workspace.read(body, &lens.trie, options).map_err(MessageError::Json)?,
+        Some(body) => workspace.read(body, &layout.trie, options).map_err(MessageError::Json)?,
         None => workspace.nothing(),
     };
     if message.body.is_some() {
-        body_entries(message, &document, lens, &mut entries, &mut envelope)?;
+        body_entries(message, &document, layout, &mut entries, &mut envelope)?;
     }
-    header_entries(message, lens, &mut entries, &mut envelope).map_err(|fault| fault.with_id(&envelope))?;
+    header_entries(message, layout, &mut entries, &mut envelope).map_err(|fault| fault.with_id(&envelope))?;
     for (field, text) in [
-        (lens.path, Some(message.path)),
-        (lens.method, Some(message.method)),
-        (lens.dialect, Some(message.dialect.name())),
-        (lens.client, message.client),
+        (layout.path, Some(message.path)),
+        (layout.method, Some(message.method)),
+        (layout.dialect, Some(message.dialect.name())),
+        (layout.client, message.client),
     ] {
         entries.extend(field.zip(text).map(|(field, text)| Entry::text(field, text)));
     }
@@ -159,7 +159,7 @@ pub(crate) fn open<'a, T>(
         entries.push(Entry::text(Attribute::Kind as FieldId, kind.name()));
     }
     if let Some(identity) = message.identity {
-        identify(identity, message.dialect, lens, options, &mut entries)?;
+        identify(identity, message.dialect, layout, options, &mut entries)?;
         envelope.tenant = identity.tenant.clone().or(envelope.tenant);
     }
     Ok(decide(envelope, &View::new(document.without_leaves(), &entries, chains)))
@@ -178,14 +178,14 @@ fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageErro
 fn body_entries<'a>(
     message: &Message<'a>,
     document: &Document<'a>,
-    lens: &Lens,
+    layout: &DialectLayout,
     entries: &mut Entries<'a>,
     envelope: &mut Envelope,
 ) -> Result<(), MessageError> {
     let dialect = message.dialect;
     if !document.is_object() {
         if dialect == Dialect::Json || (dialect == Dialect::OpenAi && message.kind.is_none()) {
-            let whole = document.leaves.iter().filter(|leaf| lens.is_whole_body(leaf.field));
+            let whole = document.leaves.iter().filter(|leaf| layout.is_whole_body(leaf.field));
             entries.extend(whole.map(|leaf| document.entry(leaf)));
             return Ok(());
         }
@@ -302,17 +302,17 @@ fn accepts(
 /// The entries that come from header fields: those that patterns name, and attributes that the dialect carries there.
 fn header_entries<'a>(
     message: &Message<'a>,
-    lens: &Lens,
+    layout: &DialectLayout,
     entries: &mut Entries<'a>,
     envelope: &mut Envelope,
 ) -> Result<(), MessageError> {
     let mut given = [false; Attribute::ALL.len()];
     for (name, value) in message.headers {
-        if let Some(field) = lens.headers.get(&**name) {
+        if let Some(field) = layout.headers.get(&**name) {
             let secret = SECRETS.contains(&&**name);
             entries.push(Entry { secret, ..Entry::text(*field, value) });
         }
-        let Some(&(_, attribute)) = lens.carriers.iter().find(|(carrier, _)| carrier == name) else {
+        let Some(&(_, attribute)) = layout.carriers.iter().find(|(carrier, _)| carrier == name) else {
             if name.starts_with(OWN_HEADERS) {
                 check_own(name, message.dialect)?;
             }
@@ -385,7 +385,7 @@ fn carried_as(attribute: Attribute, dialect: Dialect) -> &'static str {
 fn identify<'a>(
     identity: &'a Identity,
     dialect: Dialect,
-    lens: &Lens,
+    layout: &DialectLayout,
     options: Options,
     entries: &mut Entries<'a>,
 ) -> Result<(), MessageError> {
@@ -419,7 +419,7 @@ fn identify<'a>(
         }
     }
     for (name, proved) in &identity.labels {
-        if let Some(field) = lens.label(name) {
+        if let Some(field) = layout.label(name) {
             entries.retain(|entry| entry.field != field);
             entries.push(Entry::text(field, proved.as_str()));
         }

@@ -64,7 +64,7 @@ struct Head {
 impl Chains {
     #[inline(never)]
     fn link(&mut self, document: Document<'_>, entries: &[Entry<'_>]) {
-        let fields = places(document, entries).map(|(field, _)| field);
+        let fields = fields_and_elements(document, entries).map(|(field, _)| field);
         self.message = self.message.wrapping_add(1);
         if self.message == 0 {
             self.heads.clear();
@@ -157,8 +157,8 @@ impl<'a> View<'a> {
     }
 
     /// The field and the element of each value, containers included, in the order of the message.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (FieldId, u32)> {
-        places(self.document, self.entries)
+    pub(crate) fn fields_and_elements(&self) -> impl Iterator<Item = (FieldId, u32)> {
+        fields_and_elements(self.document, self.entries)
     }
 
     /// Visits all values, containers included, at fields that are asked for, in the order of the message.
@@ -243,7 +243,7 @@ impl<'a> View<'a> {
     }
 }
 
-fn places<'a>(
+fn fields_and_elements<'a>(
     document: Document<'a>,
     entries: &'a [Entry<'a>],
 ) -> impl Iterator<Item = (FieldId, u32)> + use<'a> {

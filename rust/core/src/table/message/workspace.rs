@@ -54,10 +54,10 @@ impl Workspace {
         body: &'a [u8],
         trie: &PathTrie,
         options: Options,
-    ) -> Result<(Document<'a>, &'a mut Chains), json::Refused> {
+    ) -> Result<(Document<'a>, &'a mut Chains), json::InvalidDocument> {
         let Self { scan, text, chains } = self;
         let body = json::scan(body, trie, options, scan)
-            .map_err(|error| json::Refused::new(error, body, options))?;
+            .map_err(|error| json::InvalidDocument::new(error, body, options))?;
         if scan.has_escapes || !text.ends.is_empty() {
             text.fill(&scan.leaves, body);
         }

@@ -31,7 +31,7 @@ where
     let mut padded = [b' '; BLOCK];
     let mut escaped = carry.escaped;
     let mut backslashes = carry.backslashes;
-    let (list, listed) = tokens.places();
+    let (list, listed) = tokens.list_mut();
     let (mut passed, mut written, mut was_text) = (0, listed, false);
     while passed < MOST
         && let Some(offsets) = list.offsets.get_mut(written..).and_then(<[u32]>::first_chunk_mut::<ROOM>)
@@ -65,7 +65,7 @@ where
             }
         }
         was_text = quotes == 0;
-        written += (classify.mark)(quotes, narrow(at), offsets);
+        written += (classify.positions)(quotes, narrow(at), offsets);
     }
     carry.escaped = escaped;
     carry.backslashes = backslashes;
