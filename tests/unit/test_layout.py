@@ -1,4 +1,7 @@
-"""The shape of the project: which module may import which, how long files may be, what an import costs."""
+"""The shape of the project: which module may import which, how long files may be, what an import costs.
+
+`rust_paths.py` beside this file reads the paths that Rust sources name.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import waypost
+
+from .rust_paths import Module, module_of, paths_named
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "waypost"
@@ -41,6 +46,42 @@ LONGEST = {"python": 500, "rust": 500, "benches": 500, "tests": 600, "rust/core/
 """Lines that a file may have, by the directory that it is in; tables of cases make tests long."""
 REASON = "500 lines"
 """A longer file says, in its first twelve lines, why it has more than these."""
+
+CRATE = ROOT / "rust" / "core" / "src"
+
+ROOMS: dict[Module, tuple[tuple[str, ...], ...]] = {
+    (): (
+        ("hash", "text"),
+        ("auth", "dialect", "http1", "json", "log", "pattern"),
+        ("table",),
+        ("cluster",),
+        ("metrics",),
+        ("engine",),
+    ),
+    ("table",): (
+        ("cost", "ids", "or_limit", "work"),
+        ("lookup", "message"),
+        ("index", "scope"),
+        ("explain",),
+        ("rules",),
+        ("layer",),
+        ("matcher", "routes"),
+        ("cliffs",),
+    ),
+    ("cluster",): (
+        ("endpoint", "failure", "time"),
+        ("policy", "rng", "window"),
+        ("admission", "choice", "health"),
+        ("state",),
+        ("group", "report"),
+        ("registry",),
+        ("tests",),
+    ),
+}
+"""The rooms of the Rust core, by their module path: `()` is the crate. Of each, the modules in it, lowest first.
+
+A module may name those of lower floors, and none through what the room's own `mod.rs` gives out again.
+"""
 
 RUNTIME_PACKAGES = 15
 
@@ -106,6 +147,75 @@ def late():
     from waypost.upstream import pool
 """
     assert set(imported(ast.parse(source))) == {"app", "", "errors", "entry.asgi", "upstream.pool"}
+
+
+RUST_MODULES = {module_of(path, CRATE): path for path in sorted(CRATE.rglob("*.rs"))}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids="::".join)
+def test_every_module_of_a_room_has_a_floor(room: Module) -> None:
+    inside = {module[len(room)] for module in RUST_MODULES if len(module) > len(room) and module[: len(room)] == room}
+    assert sorted(part for floor in ROOMS[room] for part in floor) == sorted(inside)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids="::".join)
+def test_rust_modules_name_only_what_is_on_lower_floors(room: Module) -> None:
+    floors = {part: number for number, floor in enumerate(ROOMS[room]) for part in floor}
+    depth = len(room)
+    wrong = []
+    seen = 0
+    for module, path in RUST_MODULES.items():
+        if len(module) == depth or module[:depth] != room:
+            continue
+        own = module[depth]
+        for named in paths_named(path.read_text(encoding="utf-8"), module):
+            if named[:depth] != room or (len(named) > depth and named[depth] == own):
+                continue
+            other = named[depth] if len(named) > depth else "*"
+            seen += 1
+            if floors.get(other, len(floors)) >= floors[own]:
+                wrong.append(f"{'::'.join(module)} names {'::'.join(named)}")
+    assert seen > 0
+    assert wrong == []
+
+
+def test_rust_paths_are_seen_wherever_they_stand() -> None:
+    source = """
+//! [`crate::comment`], "a quote that is left open
+use std::fmt;
+use crate::json::{self, Kind, keys::{Keys as K, *}};
+pub(crate) use super::rules::Rules;
+use super::{
+    ids, // two of the room
+    super::pattern::Pattern,
+};
+/* use crate::gone; /* and */ use crate::gone; */
+fn first<'a>(text: &'a str, quote: char) -> crate::table::Found {
+    let text = ("use crate::text;", r#"use crate::"raw""#, b'"', '\\'', '"');
+    super::work::step(1)
+}
+mod tests {
+    use super::*;
+    use super::super::layer;
+    mod inner { use super::super::super::cost::Cost; }
+}
+pub(in crate::visible) fn last() { super::explain::explain() }
+"""
+    assert set(paths_named(source, ("table", "matcher"))) == {
+        ("json",),
+        ("json", "Kind"),
+        ("json", "keys", "Keys"),
+        ("json", "keys"),
+        ("table", "rules", "Rules"),
+        ("table", "ids"),
+        ("pattern", "Pattern"),
+        ("table", "Found"),
+        ("table", "work", "step"),
+        ("table", "matcher"),
+        ("table", "layer"),
+        ("table", "cost", "Cost"),
+        ("table", "explain", "explain"),
+    }
 
 
 def source_files() -> Iterator[tuple[Path, int]]:

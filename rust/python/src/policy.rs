@@ -17,8 +17,8 @@ const PER: [(&str, Per); 4] =
 
 /// The policy of a cluster whose keys have the right shape. A key that is left out, or `None`, has its default.
 ///
-/// In a draft, an ellipsis stands for what is not known. It becomes something of which there is nothing to say, beside
-/// what is known.
+/// In a partial configuration, an ellipsis stands for what is not known. It becomes something of which there is nothing to
+/// say, beside what is known.
 pub(crate) fn read(cluster: &Bound<'_, PyDict>) -> PyResult<Policy> {
     let cluster = Keys(Some(cluster.clone()));
     let rate = match cluster.get("rate")? {

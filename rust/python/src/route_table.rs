@@ -41,10 +41,10 @@ impl RouteTable {
     }
 }
 
-/// Reads routes from mappings; whatever has the wrong shape is a problem at its place. For `draft` see [`value::read`].
+/// Reads routes from mappings; whatever has the wrong shape is a problem at its place. For `partial` see [`value::read`].
 pub(crate) fn read_routes(
     routes: &Bound<'_, PyAny>,
-    draft: bool,
+    partial: bool,
     problems: &mut Vec<Problem>,
 ) -> PyResult<Vec<RouteSpec>> {
     let mut out = Vec::new();
@@ -75,7 +75,7 @@ pub(crate) fn read_routes(
                     Err(_) => problem(key("name"), "a route's name is a string"),
                 },
                 "match" => {
-                    let (pattern, found) = value::read(&object, draft)?;
+                    let (pattern, found) = value::read(&object, partial)?;
                     spec.pattern = pattern;
                     for each in found {
                         problem(key("match").into_iter().chain(each.path).collect(), &each.message);

@@ -257,10 +257,10 @@ fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
     Ok(out)
 }
 
-/// Reads a configuration whose shape was checked; only what Python cannot know is checked again. For `draft` see
+/// Reads a configuration whose shape was checked; only what Python cannot know is checked again. For `partial` see
 /// [`value::read`](crate::value::read).
-fn read_config(config: &Bound<'_, PyDict>, draft: bool, problems: &mut Vec<Problem>) -> PyResult<Config> {
-    let routes = read_routes(&item(config, "routes")?, draft, problems)?;
+fn read_config(config: &Bound<'_, PyDict>, partial: bool, problems: &mut Vec<Problem>) -> PyResult<Config> {
+    let routes = read_routes(&item(config, "routes")?, partial, problems)?;
     let limits = item(config, "limits")?.cast_into::<PyDict>()?;
     let depth: usize = item(config, "depth")?.extract()?;
     let header: usize = item(&limits, "header")?.extract()?;

@@ -12,11 +12,11 @@ const DEPTH: usize = 4 * MAX_NESTING;
 const VALUES: usize = 1 << 20;
 
 /// Reads a pattern from Python objects: mappings, lists, tuples, str, int, float, `decimal.Decimal`, bool, None.
-/// Floats count as their `repr`. In a `draft`, an ellipsis stands for what is not known.
+/// Floats count as their `repr`. If `partial`, an ellipsis stands for what is not known.
 ///
 /// Gives what could be read and, with paths within the pattern, what could not.
-pub(crate) fn read(object: &Bound<'_, PyAny>, draft: bool) -> PyResult<(Value, Vec<Problem>)> {
-    let mut reader = Reader { path: Vec::new(), remaining: VALUES + 1, draft, problems: Vec::new() };
+pub(crate) fn read(object: &Bound<'_, PyAny>, partial: bool) -> PyResult<(Value, Vec<Problem>)> {
+    let mut reader = Reader { path: Vec::new(), remaining: VALUES + 1, partial, problems: Vec::new() };
     Ok((reader.convert(object)?, reader.problems))
 }
 
@@ -28,7 +28,7 @@ struct Reader {
     path: Vec<Step>,
     /// How many more values there may be.
     remaining: usize,
-    draft: bool,
+    partial: bool,
     problems: Vec<Problem>,
 }
 
@@ -89,7 +89,7 @@ impl Reader {
             let pairs: PyResult<Vec<Pair<'_>>> = items.iter().map(|pair| pair.extract()).collect();
             return self.mapping(pairs?);
         }
-        if self.draft && object.is_instance_of::<PyEllipsis>() {
+        if self.partial && object.is_instance_of::<PyEllipsis>() {
             return Ok(Value::Unknown);
         }
         let kind = object.get_type().qualname()?.to_string();

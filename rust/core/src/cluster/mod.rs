@@ -1,11 +1,15 @@
 //! Clusters: named endpoints that speak one dialect, and what is known of them.
 //!
-//! [`Cluster`] and [`Endpoint`] are configuration, part of a snapshot. Everything else here is state and what is decided
-//! by it: which endpoint to try ([`choice::balance`]), whether it is fit ([`Health`]), whether to try again ([`choice::retry`]), how many
-//! messages at a time ([`Gate`]) and over time ([`Meter`]). A [`Registry`] holds the state, by cluster name and URL, beside
-//! the snapshots; a [`Group`] is what an exchange asks.
+//! [`Cluster`], [`Endpoint`] and [`policy`] are configuration, part of a snapshot. The other modules hold state and decide by it:
 //!
-//! None of it looks at a clock or at a source of randomness: `now` is passed in, and a seed.
+//! - `health`: whether an endpoint is fit ([`Health`]);
+//! - `admission`: how many messages a cluster takes at a time ([`Gate`]) and over time ([`Meter`]);
+//! - [`choice`]: which endpoint to try, whether to hedge, whether to try again;
+//! - `report`: what is known, for people, metrics and other processes ([`ClusterView`]).
+//!
+//! A [`Registry`] holds the state beside the snapshots, by cluster name and URL; an exchange asks a [`Group`].
+//!
+//! No module looks at a clock or at a source of randomness: callers pass `now` and a seed.
 
 mod admission;
 pub mod choice;

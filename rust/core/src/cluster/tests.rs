@@ -4,8 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::admission::accounts::Accounts;
+use super::admission::gate::{Entry, Share};
+use super::choice::balance::Tried;
+use super::failure::{Failure, Outcome};
+use super::group::Group;
 use super::policy::{self, Policy};
-use super::{Accounts, Board, Failure, Group, Instant, Outcome, Registry, Share, Tried};
+use super::registry::Registry;
+use super::report::board::Board;
+use super::time::Instant;
 
 struct Same(Arc<[AtomicU64]>);
 
@@ -32,7 +39,7 @@ fn worker(board: Board, worker: u32) -> (Registry, Group) {
 fn succeed(group: &Group) {
     let now = Instant::default();
     let permit = match group.enter(5, None, now) {
-        super::Entry::Admitted(permit) => permit,
+        Entry::Admitted(permit) => permit,
         other => panic!("{other:?}"),
     };
     let attempt = group.attempt(&mut Tried::new(), None, false, now).unwrap();

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::course::{CallerNames, ClusterTry, Course, Terms};
+use super::course::Course;
 use super::fault::Fault;
 use super::field::Field;
 use super::intake::Intake;
 use super::snapshot::{Plan, Snapshot};
+use super::terms::{CallerNames, ClusterTry, Terms};
 use crate::cluster::policy::Balance;
 use crate::cluster::{Group, Instant, ORDINARY, Registry};
 use crate::hash::hash;

@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 use super::fault::Fault;
 use super::snapshot::EndpointAt;
 use super::step::{Delivery, Step};
+use super::terms::{CallerNames, ClusterTry, Terms};
 use crate::cluster::{
-    Attempt, Caller, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason, Shed,
-    Ticket, Tried, Turn, policy::Per,
+    Attempt, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason, Shed, Ticket,
+    Tried, Turn, policy::Per,
 };
 
 /// One exchange on its way through the clusters of its decision: the one of `to`, then each `fallback`.
@@ -46,41 +47,6 @@ pub struct Course {
 
 /// Whoever rests for no longer than this is waited for.
 const MOMENT: Duration = Duration::from_millis(100);
-
-/// A cluster that the message may go to.
-#[derive(Clone, Debug)]
-pub struct ClusterTry {
-    /// Its position in the snapshot.
-    pub position: usize,
-    /// Its state and policy.
-    pub group: Arc<Group>,
-    /// The [`hash`](crate::hash::hash) of the field by which the cluster's endpoints are chosen.
-    pub key: Option<u64>,
-}
-
-/// What a message asks for.
-#[derive(Clone, Debug, Default)]
-pub struct Terms {
-    /// When its exchange began.
-    pub began: Instant,
-    /// How long it may take, as the message says.
-    pub deadline: Option<Duration>,
-    /// Urgency, 0 to 9.
-    pub priority: u8,
-    /// It may be executed twice.
-    pub idempotent: bool,
-    /// Whose accounts it is charged to, where a cluster has rates.
-    pub caller: Option<Box<CallerNames>>,
-}
-
-/// Who a message is from: see [`Caller`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // As there.
-pub struct CallerNames {
-    pub tenant: Option<String>,
-    pub agent: Option<String>,
-    pub key: Option<String>,
-}
 
 #[derive(Debug)]
 enum Admission {
@@ -490,11 +456,5 @@ impl Course {
             deadline: self.deadline(),
         };
         cluster.group.retry(&failed, &self.tried, now)
-    }
-}
-
-impl CallerNames {
-    fn caller(&self) -> Caller<'_> {
-        Caller { tenant: self.tenant.as_deref(), agent: self.agent.as_deref(), key: self.key.as_deref() }
     }
 }

@@ -6,27 +6,30 @@ use super::fault::Fault;
 use super::snapshot::EndpointAt;
 use crate::cluster::{Reason, Shed, Ticket};
 
+#[cfg(doc)]
+use super::course::Course;
+
 /// What the host does next.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Step {
-    /// Make an attempt there; [`Course::responded`](super::Course::responded), [`responded_retryable`](super::Course::responded_retryable) or [`failed`](super::Course::failed) follows,
-    /// with the number that is now [`Course::made`](super::Course::made).
+    /// Make an attempt there. Report it by [`Course::responded`], [`Course::responded_retryable`] or [`Course::failed`], with the
+    /// number that [`Course::made`] gives now.
     Attempt {
         /// The endpoint.
         at: EndpointAt,
         /// Over a new connection.
         fresh: bool,
     },
-    /// Wait so long, then [`Course::resume`](super::Course::resume).
+    /// Wait so long, then call [`Course::resume`].
     Pause(Duration),
-    /// Wait for its turn: [`Course::admitted`](super::Course::admitted) or [`Course::dropped`](super::Course::dropped), or after that time [`Course::expired`](super::Course::expired).
+    /// Wait for its turn. Call [`Course::admitted`] or [`Course::dropped`], or [`Course::expired`] once `patience` is over.
     Wait {
         /// Its place in the cluster's queue.
         ticket: Ticket,
         /// The longest that it waits.
         patience: Duration,
-        /// Another exchange, which lost its place to this one: [`Course::dropped`](super::Course::dropped) is for that one.
+        /// Another exchange, which lost its place to this one: call [`Course::dropped`] of that one.
         displaced: Option<(Ticket, Shed)>,
     },
     /// What the endpoint said is the answer: the response that has just begun.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::Matcher;
+use super::matcher::Matcher;
 use super::work;
 use crate::json::Options;
 use crate::pattern::Pattern;

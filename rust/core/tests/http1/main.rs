@@ -1,0 +1,7 @@
+//! HTTP/1.1 framing: what is read and written, and what is not.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)] // Tests.
+
+mod properties;
+mod request;
+mod response;
