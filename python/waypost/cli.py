@@ -14,12 +14,12 @@ import click
 from click.core import ParameterSource
 
 from waypost import __version__
-from waypost.errors import ConfigError, EnvelopeError, Problem, WaypostError, counted
+from waypost.errors import STATUS, ConfigError, EnvelopeError, Problem, WaypostError, counted
 
 # Commands import what they need when they run: `waypost schema` does not wait for a web server.
 if TYPE_CHECKING:
     from waypost import Explanation, Verdict
-    from waypost._native import Intake, Snapshot
+    from waypost._native import Intake, Reply, Snapshot
     from waypost.config import Config
 
 
@@ -332,6 +332,11 @@ def _document(explanation: Explanation, verdicts: list[Verdict]) -> dict[str, An
         "route": explanation.route,
         "cluster": decision.cluster if decision else None,
         "fallback": list(decision.fallback) if decision else [],
+        "action": decision.action if decision else None,
+        "reply": None if decision is None or decision.reply is None else _reply(decision.reply),
+        "mirror": None
+        if decision is None or decision.mirror is None
+        else dict(zip(("to", "share"), decision.mirror, strict=True)),
         "fields": explanation.fields,
         "verdicts": [
             {
@@ -347,6 +352,21 @@ def _document(explanation: Explanation, verdicts: list[Verdict]) -> dict[str, An
     }
 
 
+def _reply(reply: Reply) -> dict[str, Any]:
+    headers = {name.decode(): value.decode() for name, value in reply.headers}
+    status = reply.status if reply.error is None else STATUS[reply.error]
+    return {"status": status, "error": reply.error, "headers": headers, "bytes": len(reply.body)}
+
+
+def _reply_text(reply: Reply) -> str:
+    """What a route answers, in words."""
+    if reply.error is not None:
+        return f"{STATUS[reply.error]} {reply.error}"
+    content_type = dict(reply.headers).get(b"content-type", b"").decode()
+    size = f", {len(reply.body)} bytes of {content_type}" if reply.body else ""
+    return f"{reply.status}{size}"
+
+
 def _print_explanation(explanation: Explanation, verdicts: list[Verdict], refusal: WaypostError | None) -> None:
     """The chosen route first, then each other one of the verdicts with the first thing that failed."""
     seen = ", ".join(f"{name} {shown}" for name, shown in explanation.fields.items())
@@ -356,7 +376,11 @@ def _print_explanation(explanation: Explanation, verdicts: list[Verdict], refusa
         click.echo("route    none matches: the message would be refused with 404 no_route")
     else:
         fallback = f", then {', '.join(decision.fallback)}" if decision.fallback else ""
-        click.echo(f"route    {decision.route} → {decision.cluster}{fallback}")
+        where = decision.cluster if decision.reply is None else f"replies with {_reply_text(decision.reply)}"
+        click.echo(f"route    {decision.route} → {where}{fallback}")
+        if decision.mirror is not None:
+            cluster, share = decision.mirror
+            click.echo(f"mirror   {share}% of its messages also go to {cluster}")
         chosen = next(verdict for verdict in explanation.verdicts if verdict.matched)
         click.echo(f"because  {chosen.reason}")
         if refusal is not None:

@@ -117,5 +117,4 @@ def _native_route(route: Route) -> dict[str, Any]:
 
 
 def _native_reply(reply: Reply) -> dict[str, Any]:
-    fields = [(name.encode(), value.encode()) for name, value in reply.fields]
-    return {"status": reply.status, "headers": fields, "body": reply.body, "error": reply.error}
+    return {"status": reply.status, "headers": reply.fields, "body": reply.body, "error": reply.error}

@@ -63,8 +63,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
         pattern,
         to: Some(["openai", "native"][index % 2].to_owned()),
         fallback: vec!["native".to_owned(), "openai".to_owned()],
-        precedence: 0,
-    });
+        precedence: 0, ..RouteSpec::default() });
     let cluster = |name: &str, speaks, credential| Cluster {
         name: name.to_owned(),
         speaks,

@@ -190,13 +190,14 @@ mod tests {
             total: Duration::from_micros(2750),
             why: Why::Ok,
             trace: Some("0af7651916cd43dd8448eb211c80319c"),
+            call: Some("mirror"),
         };
         let expected = concat!(
             r#"{"time":"2026-11-23T03:24:05.678Z","id":"m-1","client":"10.0.0.7","key":"planner","tenant":"acme","#,
             r#""agent":"a","method":"POST","path":"/v1/chat/completions","kind":"model","model":"llama-3","#,
             r#""route":"gold","cluster":"cloud","endpoint":"http://127.0.0.1:9100","attempts":2,"status":200,"#,
             r#""bytes_in":1024,"bytes_out":300,"queue_ms":0.000,"first_byte_ms":1.500,"total_ms":2.750,"why":"ok","#,
-            r#""trace":"0af7651916cd43dd8448eb211c80319c"}"#,
+            r#""trace":"0af7651916cd43dd8448eb211c80319c","call":"mirror"}"#,
             "\n",
         );
         assert_eq!(line(&record), expected);
@@ -243,6 +244,7 @@ mod tests {
                 total: Duration::MAX,
                 why: Why::Aborted(&long),
                 trace: Some(&long),
+                call: Some(&long),
             };
             let found = document(&record);
             assert!(found["model"].as_str().is_some_and(|model| model.ends_with('…')), "{hostile:?}");

@@ -37,6 +37,7 @@ impl Site {
             to: Some("c".to_owned()),
             fallback: Vec::new(),
             precedence: 0,
+            ..RouteSpec::default()
         };
         let limits = Limits { header: 4096, json: Options::default() };
         let trusted = Trusted::default();

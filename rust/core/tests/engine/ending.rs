@@ -48,6 +48,7 @@ fn snapshot(keys: Keys) -> Snapshot {
         to: Some("first".to_owned()),
         fallback: vec!["second".to_owned()],
         precedence: 0,
+        ..RouteSpec::default()
     };
     Snapshot::compile(Config {
         routes: vec![route],

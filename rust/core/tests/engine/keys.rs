@@ -45,6 +45,7 @@ fn snapshot(keys: Keys) -> Snapshot {
         to: Some("natives".to_owned()),
         fallback: vec!["models".to_owned()],
         precedence: 0,
+        ..RouteSpec::default()
     };
     let near = json!({"client": {"address": [{"cidr": "203.0.113.0/24"}]}});
     let forged = json!({"headers": {"x-forwarded-for": [{"exists": true}]}});

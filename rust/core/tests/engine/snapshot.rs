@@ -35,6 +35,7 @@ fn route(name: &str, pattern: &Json, to: Option<&str>, fallback: &[&str]) -> Rou
         to: to.map(str::to_owned),
         fallback: fallback.iter().map(|name| (*name).to_owned()).collect(),
         precedence: 0,
+        ..RouteSpec::default()
     }
 }
 

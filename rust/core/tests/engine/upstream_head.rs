@@ -111,6 +111,7 @@ impl Setup {
             to: Some("c".to_owned()),
             fallback: vec![],
             precedence: 0,
+            ..RouteSpec::default()
         }];
         let limits = Limits { header: 1 << 16, json: Options::default() };
         Snapshot::compile(Config {

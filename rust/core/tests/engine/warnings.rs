@@ -30,6 +30,7 @@ fn route(name: &str, pattern: &Json, to: &str, fallback: &[&str]) -> RouteSpec {
         to: Some(to.to_owned()),
         fallback: fallback.iter().map(|name| (*name).to_owned()).collect(),
         precedence: 0,
+        ..RouteSpec::default()
     }
 }
 

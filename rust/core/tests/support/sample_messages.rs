@@ -31,6 +31,7 @@ pub fn spec(name: &str, pattern: &Json, precedence: i64) -> RouteSpec {
         to: Some("c".to_owned()),
         fallback: vec!["d".to_owned()],
         precedence,
+        ..RouteSpec::default()
     }
 }
 
