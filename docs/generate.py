@@ -88,6 +88,8 @@ def _type(info: inspect.Type, structs: list[tuple[str, inspect.StructType]]) -> 
     known = UNITS.get(extra.get("format")) or PARSED.get(extra.get("parse"))
     if known is not None:
         return known
+    if "json" in extra:
+        return "any JSON value"
     if "pattern" in extra:
         return "[pattern](../routing/patterns.md)"
     if "output" in extra:
