@@ -13,7 +13,7 @@ RUST := Cargo.toml Cargo.lock $(shell find rust/core rust/python -name '*.rs' -o
 
 .PHONY: help
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.installed: requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -100,6 +100,21 @@ deny: ## Check licences, bans and sources of the Rust dependencies (builds cargo
 	@command -v target/tools/bin/cargo-deny > /dev/null || cargo install --quiet --locked --root target/tools cargo-deny
 	target/tools/bin/cargo-deny check bans licenses sources
 
+$(VENV)-docs/.installed: requirements/docs.txt
+	@echo "== The generator of the site into $(VENV)-docs"
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $@
+
+# The theme announces the successor of its generator with each build, unless told not to.
+.PHONY: docs
+docs: $(VENV)-docs/.installed ## Build the site of docs/ into target/site/, with all links checked
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --strict
+
+.PHONY: docs-generate
+docs-generate: build ## Write the pages of docs/reference/ that are made from the code anew
+	$(BIN)/python docs/generate.py
+
 .PHONY: lock
 lock: ## Write the lock files anew
 	cargo update --workspace
@@ -109,6 +124,8 @@ lock: ## Write the lock files anew
 		pyproject.toml -o requirements/runtime.txt
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		--extra http2 pyproject.toml requirements/dev.in -o requirements/dev.txt
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		requirements/docs.in -o requirements/docs.txt
 	rm -rf $(VENV)-lock
 
 .PHONY: clean
