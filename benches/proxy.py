@@ -28,7 +28,7 @@ _BARS = (0.75, 0.9)
 
 
 def run(*, quick: bool, against: Revision | None = None) -> list[Table]:
-    number, seconds = (1, 1.0) if quick else (6, 3.0)
+    number, seconds = (1, 1.0) if quick else (18, 1.0) if against else (6, 3.0)
     core, other = cores()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -68,7 +68,7 @@ def run(*, quick: bool, against: Revision | None = None) -> list[Table]:
     else:
         table.notes.append("The time at one connection is not measured: wrk is not installed here (Debian: wrk).")
     if against:
-        beside = _beside(against, (fast, asgi), (their_fast, their_asgi), 1 if quick else 7)
+        beside = _beside(against, (fast, asgi), (their_fast, their_asgi), 1 if quick else 15)
         if nginx is not None:
             multiples = ", ".join(f"{one.name} {one.least / nginx.least:.2f}" for one in (bare, fast, their_fast))
             beside.notes.append(f"Times nginx: {multiples}. Processor: {processor()}.")
@@ -99,8 +99,7 @@ def _beside(against: Revision, ours: Sequence[Contestant], theirs: Sequence[Cont
         rows.append(revision.compare(f"{path}: CPU µs per request", one.cost, other.cost, bar))
         if one.p50:
             rows.append(revision.compare(f"{path}: ms at one connection, p50", one.p50, other.p50))
-        held = [one.resident], [other.resident]
-        rows.append(revision.compare(f"{path}: resident after the load, MB", *held, startup.NO_WORSE))
+        rows.append(revision.compare(f"{path}: resident after the load, MB", [one.resident], [other.resident]))
     begun = startup.starts([sys.executable, against.python], number)[1]
     return revision.table(against, [*rows, *startup.compare(*begun)])
 

@@ -49,16 +49,19 @@ def build(revision: str) -> Revision:
 def table(other: Revision, rows: Sequence[Sequence[object]]) -> Table:
     """What `compare` gave of both builds."""
     this = _run(["git", "describe", "--always", "--dirty"], _ROOT).decode().strip()
-    columns = ("what", f"this ({this})", other.name, f"this ÷ {other.name}", "median ratio", "bar", "")
-    about = "The least round of each counts; the median is that of the ratios, round by round."
+    columns = ("what", f"this ({this})", other.name, "ratio", "median ratio", "bar", "")
+    about = (
+        "Least rounds and their ratio, then the median of the ratios round by round. The median counts: one quiet round"
+        " decides the other."
+    )
     return Table(f"This build beside {other.name}", columns, list(rows), [about])
 
 
 def compare(what: str, ours: Sequence[float], theirs: Sequence[float], bar: float | None = None) -> Sequence[object]:
-    """A row of `table`: figures of both builds by round, of which less is better, and the ratio that is allowed."""
+    """A row of `table`: figures of both builds by round, of which less is better, and the median ratio allowed."""
     ratio = min(ours) / min(theirs)
     median = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
-    bars = ("", "") if bar is None else (f"≤ {bar:g}", verdict(ratio <= bar))
+    bars = ("", "") if bar is None else (f"≤ {bar:g}", verdict(median <= bar))
     return (what, min(ours), min(theirs), ratio, median, *bars)
 
 

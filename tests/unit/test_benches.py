@@ -196,8 +196,9 @@ def test_two_builds_are_compared_on_both_paths_in_turn(
     assert {"exec to first routed answer, s", "resident after that answer, MB"} <= set(figures)
 
 
-def test_the_least_and_the_ratios_of_rounds_are_compared(revision: ModuleType) -> None:
-    assert revision.compare("a", [30, 10, 20], [40, 20, 10], 0.9) == ("a", 10, 10, 1.0, 0.75, "≤ 0.9", "MISSED")
+def test_the_median_of_the_ratios_of_rounds_counts(revision: ModuleType) -> None:
+    assert revision.compare("a", [30, 10, 20], [40, 20, 10], 0.75) == ("a", 10, 10, 1.0, 0.75, "≤ 0.75", "ok")
+    assert revision.compare("a", [3, 3, 1], [4, 2, 1], 0.9) == ("a", 1, 1, 1.0, 1.0, "≤ 0.9", "MISSED")
     assert revision.compare("a", [1], [2]) == ("a", 1, 2, 0.5, 0.5, "", "")
 
 
