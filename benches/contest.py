@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ class Contestant:
     """CPU microseconds per request at `CONNECTIONS`, by round."""
     p50: list[float] = field(default_factory=list)
     """Milliseconds that half of the requests take at one connection, by round; nothing where wrk is missing."""
+    resident: float = 0.0
+    """MB after the load; nothing where it is not looked at."""
     answered: int = 0
     failed: int = 0
 
@@ -54,10 +57,17 @@ class Contestant:
 
 
 def waypost(
-    stack: ExitStack, name: str, directory: Path, upstream: int, *arguments: str, core: int | None, routes: int
+    stack: ExitStack,
+    name: str,
+    directory: Path,
+    upstream: int,
+    *arguments: str,
+    core: int | None,
+    routes: int,
+    python: str = sys.executable,
 ) -> Contestant:
-    """`waypost serve` with so many routes, and with keys, an access log and metrics."""
-    process, port = gateway.serve(directory, upstream, *arguments, core=core, routes=routes)
+    """`waypost serve` of that interpreter with so many routes, and with keys, an access log and metrics."""
+    process, port = gateway.serve(directory, upstream, *arguments, core=core, routes=routes, python=python)
     stack.enter_context(process).wait_for("listening on", patience=120)
     return Contestant(name, process, port)
 

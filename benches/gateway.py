@@ -42,11 +42,14 @@ def callers(routes: int) -> list[tuple[str, str]]:
     return [(f"key-of-tenant-{subject}", f"rule-{subject}") for subject in subjects]
 
 
-def serve(directory: Path, *arguments: int | str, core: int | None = None, routes: int = 0) -> tuple[Process, int]:
+def serve(
+    directory: Path, *arguments: int | str, core: int | None = None, routes: int = 0, python: str = sys.executable
+) -> tuple[Process, int]:
     """Start it: the process, which is not ready yet, and the port on which it will listen.
 
     Of the arguments, numbers are the ports of its endpoints, and all else is for the command. With `routes` it has so
     many, 8 or more, and the keys of `callers`; without, one route that takes every model's message from everybody.
+    `python` is the interpreter whose Waypost is started.
     """
     directory.mkdir(exist_ok=True)
     config = directory / "waypost.yaml"
@@ -62,6 +65,6 @@ def serve(directory: Path, *arguments: int | str, core: int | None = None, route
             text += f'  - {{name: {tenant}, hash: "sha256:{digest}", tenant: {tenant}}}\n'
     config.write_text(text, "utf-8")
     port = free_port()
-    command = [sys.executable, "-m", "waypost", "serve", str(config), "--port", str(port)]
+    command = [python, "-m", "waypost", "serve", str(config), "--port", str(port)]
     command += [argument for argument in arguments if isinstance(argument, str)]
     return Process(command, core=core), port

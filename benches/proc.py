@@ -156,8 +156,9 @@ class Process:
     def _read(self) -> None:
         stream = self._popen.stdout
         assert stream is not None
-        for line in stream:
-            self._lines.put(line.decode(errors="replace"))
+        with stream:
+            for line in stream:
+                self._lines.put(line.decode(errors="replace"))
         self._lines.put(None)
 
 

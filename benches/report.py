@@ -14,7 +14,7 @@ from pathlib import Path
 
 import waypost
 
-__all__ = ["Table", "environment", "render", "store", "verdict"]
+__all__ = ["Table", "environment", "processor", "render", "store", "verdict"]
 
 _PACKAGES = ("uvicorn", "uvloop", "httptools", "starlette", "orjson", "msgspec")
 _HEAD = """\
@@ -65,9 +65,19 @@ def environment() -> str:
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in _PACKAGES)
     today = dt.datetime.now(dt.UTC).date()
     return (
-        f"{today}: {_cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
+        f"{today}: {processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "
         f"{platform.python_implementation()} {platform.python_version()}, waypost {waypost.__version__}; {packages}"
     )
+
+
+def processor() -> str:
+    """Its name, and whether it has AVX-512, on which the speed of the JSON scanner depends."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        text = ""
+    model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return f"{model[1] if model else platform.machine()}{' with AVX-512' if ' avx512' in text else ''}"
 
 
 def render(about: str, tables: Iterable[Table], made_in: str) -> str:
@@ -84,14 +94,6 @@ def store(path: Path, name: str, section: str, order: Sequence[str]) -> None:
     sections[name] = section
     known = [name for name in order if name in sections]
     path.write_text("\n".join([_HEAD, *(f"## {name}\n\n{sections[name].strip()}\n" for name in known)]), "utf-8")
-
-
-def _cpu() -> str:
-    try:
-        model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE)
-    except OSError:
-        model = None
-    return model[1] if model else platform.machine()
 
 
 def _cell(value: object) -> str:

@@ -9,35 +9,46 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from benches import answering, gateway
+from benches import answering, gateway, revision
 from benches.corpus import REPLY
 from benches.load import REQUEST
 from benches.proc import Process
 from benches.report import Table, verdict
+from benches.revision import Revision
 
+NO_WORSE = 1.05
+"""Times what another build takes; less cannot be told from chance."""
 _ROOT = Path(__file__).parents[1]
 
 
-def run(*, quick: bool) -> list[Table]:
+@dataclass
+class Starts:
+    """Of one build, by round."""
+
+    seconds: list[float] = field(default_factory=list)
+    """From exec to the first routed answer."""
+    resident: list[float] = field(default_factory=list)
+    """MB after that answer."""
+
+
+def run(*, quick: bool, against: Revision | None = None) -> list[Table]:
     table = Table("Figures of the first release", ("what", "measured", "bar", ""))
-    seconds, python, resident = [], [], []
-    with tempfile.TemporaryDirectory() as name, answering.upstream(Path(name)) as (kind, upstream):
-        for _ in range(2 if quick else 7):
-            python.append(_bare_python())
-            process, port = gateway.serve(Path(name), upstream)
-            with process:
-                seconds.append(_first_answer(process, port) - process.started)
-                resident.append(process.rss())
-    runs, median, least = len(seconds), statistics.median(seconds), min(seconds)
-    memory, packages = max(resident), _packages()
+    number = 2 if quick else 15 if against else 7
+    python = [_bare_python() for _ in range(number)]
+    kind, begun = starts([sys.executable, *([against.python] if against else [])], number)
+    ours = begun[0]
+    median, least = statistics.median(ours.seconds), min(ours.seconds)
+    memory, packages = max(ours.resident), _packages()
     wheel = _wheel()
     size = wheel.stat().st_size / 1e6
     table.rows += [
-        (f"exec to first routed answer, median of {runs}", f"{median:.2f} s", "≤ 0.6 s", verdict(median <= 0.6)),
+        (f"exec to first routed answer, median of {number}", f"{median:.2f} s", "≤ 0.6 s", verdict(median <= 0.6)),
         ("the same, fastest", f"{least:.2f} s", "", ""),
         ("`python -c pass`, fastest, for comparison", f"{min(python):.3f} s", "", ""),
         ("resident after that answer, highest of all", f"{memory:.1f} MB", "< 60 MB", verdict(memory < 60)),
@@ -49,7 +60,34 @@ def run(*, quick: bool) -> list[Table]:
         f"Packages, by requirements/runtime.txt as it applies here: {', '.join(packages)}.",
         f"Wheel: {wheel.name}.",
     ]
-    return [table]
+    return [table, revision.table(against, compare(*begun))] if against else [table]
+
+
+def starts(pythons: Sequence[str], number: int) -> tuple[str, list[Starts]]:
+    """Start Waypost by each interpreter in turn, so many times: what the upstream is, and how each did.
+
+    A round before them, for the page cache and bytecode, does not count.
+    """
+    found = [Starts() for _ in pythons]
+    with tempfile.TemporaryDirectory() as name, answering.upstream(Path(name)) as (kind, upstream):
+        for at in range(number + 1):
+            for python, one in zip(pythons, found, strict=True):
+                process, port = gateway.serve(Path(name), upstream, python=python)
+                with process:
+                    seconds = _first_answer(process, port) - process.started
+                    resident = process.rss()
+                if at:
+                    one.seconds.append(seconds)
+                    one.resident.append(resident)
+    return kind, found
+
+
+def compare(ours: Starts, theirs: Starts) -> list[Sequence[object]]:
+    """Rows of `revision.table`."""
+    return [
+        revision.compare("exec to first routed answer, s", ours.seconds, theirs.seconds, NO_WORSE),
+        revision.compare("resident after that answer, MB", ours.resident, theirs.resident, NO_WORSE),
+    ]
 
 
 def _first_answer(process: Process, port: int) -> float:

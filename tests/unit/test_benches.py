@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import xml.etree.ElementTree as ET
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -112,3 +114,112 @@ def test_callers_are_spread_over_the_routes(monkeypatch: pytest.MonkeyPatch, rou
         assert patterns[route]["tenant"] == [key.removeprefix("key-of-")]
         assert patterns[route]["model"] == [{"prefix": "llama-"}]
     assert len(callers) == 1 or int(callers[-1][1].removeprefix("rule-")) > routes * 0.85
+
+
+@pytest.fixture
+def revision(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT))
+    return importlib.import_module("benches.revision")
+
+
+def git(directory: Path, *arguments: str) -> str:
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", *author, *arguments]
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def checkout(revision: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout whose commit `old` builds an interpreter that says `old`, and counts how often it is built."""
+    monkeypatch.setattr(revision, "_ROOT", tmp_path)
+    monkeypatch.setattr(revision, "_BUILDS", tmp_path / ".venv-bench")
+    python = ".venv/bin/python"
+    build = f"@mkdir -p .venv/bin && cp program {python} && chmod +x {python} && touch .venv/.built && echo >> ../built"
+    (tmp_path / "Makefile").write_text(f"build:\n\t{build}\n", "utf-8")
+    (tmp_path / "program").write_text("#!/bin/sh\necho old\n", "utf-8")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--message", "old")
+    git(tmp_path, "tag", "old")
+    (tmp_path / "program").write_text("#!/bin/sh\necho new\n", "utf-8")
+    git(tmp_path, "commit", "--quiet", "--all", "--message", "new")
+    return tmp_path
+
+
+def test_another_revision_is_built_once_and_the_checkout_stays(revision: ModuleType, checkout: Path) -> None:
+    for _ in range(2):
+        other = revision.build("old")
+        assert other.name == git(checkout, "rev-parse", "--short", "old")
+        assert subprocess.run([other.python], capture_output=True, check=True).stdout == b"old\n"
+    assert (checkout / ".venv-bench" / "built").read_text("utf-8") == "\n"
+    assert git(checkout, "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_a_revision_that_is_not_there_or_does_not_build_says_so(revision: ModuleType, checkout: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"git rev-parse .* younger"):
+        revision.build("younger")
+    (checkout / "Makefile").write_text("build:\n\t@echo it is broken; false\n", "utf-8")
+    git(checkout, "commit", "--quiet", "--all", "--message", "broken")
+    with pytest.raises(RuntimeError, match=r"make build .*it is broken"):
+        revision.build("HEAD")
+
+
+def test_two_builds_are_compared_on_both_paths_in_turn(
+    revision: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = importlib.import_module("benches.proxy")
+    costs = {"uvicorn": 40.0, "fast": 15.0, "asgi": 50.0, "their fast": 20.0, "their asgi": 100.0, "nginx": 10.0}
+    turns: list[str] = []
+
+    def rounds(contestants: list[Any], *_: object, **__: object) -> None:
+        for one in contestants:
+            path = "asgi" if "--no-fast-path" in one.name else "fast"
+            what = f"their {path}" if "of old" in one.name else path if "waypost" in one.name else one.name.split()[0]
+            turns.append(what)
+            one.cost, one.p50 = [costs[what], costs[what] * 2], [costs[what]]
+
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/started\nexec {sys.executable} "$@"\n', "utf-8")
+    program.chmod(0o755)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(proxy.contest, "rounds", rounds)
+    table = proxy.run(quick=True, against=revision.Revision("old", str(program)))[-1]
+    assert turns[:5] == ["uvicorn", "asgi", "their asgi", "fast", "their fast"]
+    started = (tmp_path / "started").read_text("utf-8").splitlines()
+    assert len(started) == 2 + 2  # both paths; one start for the page cache, one that counts
+    assert sum("--no-fast-path" in line for line in started) == 1
+    figures = {row[0]: row[1:] for row in table.rows}
+    assert figures["fast path: CPU µs per request"] == (15, 20, 0.75, 0.75, "≤ 0.75", "ok")
+    assert figures["ASGI path: CPU µs per request"] == (50, 100, 0.5, 0.5, "≤ 0.9", "ok")
+    assert {"exec to first routed answer, s", "resident after that answer, MB"} <= set(figures)
+
+
+def test_the_median_of_the_ratios_of_rounds_counts(revision: ModuleType) -> None:
+    assert revision.compare("a", [30, 10, 20], [40, 20, 10], 0.75) == ("a", 10, 10, 1.0, 0.75, "≤ 0.75", "ok")
+    assert revision.compare("a", [3, 3, 1], [4, 2, 1], 0.9) == ("a", 1, 1, 1.0, 1.0, "≤ 0.9", "MISSED")
+    assert revision.compare("a", [1], [2]) == ("a", 1, 2, 0.5, 0.5, "", "")
+
+
+def test_a_plain_run_leaves_what_was_measured_against_another_revision(revision: ModuleType, tmp_path: Path) -> None:
+    main = importlib.import_module("benches.__main__")
+    path = tmp_path / "RESULTS.md"
+    for name in ("proxy --against", "streams", "proxy", "proxy"):
+        main.store(path, name, f"of {name}", main.SECTIONS)
+    sections = re.findall(r"^## (.+)\n\nof (.+)$", path.read_text("utf-8"), re.MULTILINE)
+    assert sections == [(name, name) for name in ("proxy", "proxy --against", "streams")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cost", "--against", "HEAD"], "there is no bench that takes --against 'cost'; benches: startup, proxy"),
+        (["proxy", "--against", "no-such-revision"], "--against: git rev-parse"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_usage_error(arguments: list[str], said: str) -> None:
+    command = [sys.executable, "-m", "benches", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert said in done.stderr

@@ -43,7 +43,7 @@ class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description=(
                 "From the first attempt until the response ends, attempts in a `fallback` included. The value "
-                "of the cluster in use counts. A stream (`text/event-stream`) that has begun has `stream_total` instead."
+                "of the cluster in use counts. A stream (`text/event-stream`) that has begun has `stream_total`."
             )
         ),
     ] = 600.0
