@@ -35,16 +35,16 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--once", is_flag=True, help="End after the messages instead of serving on.")
+@click.option("--once", is_flag=True, help="Stop after the messages instead of serving.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the proxy on loopback. [default: a free one]")
 @click.option(
     "--upstreams",
     type=click.IntRange(1, 65235),
     metavar="PORT",
-    help="Start the upstreams alone: the model on PORT, retriever, memory and tools each 100 above the one before.",
+    help="Start the upstreams alone: the model on PORT; retriever, memory and tools 100, 200 and 300 above it.",
 )
 def demo(*, once: bool, port: int | None, upstreams: int | None) -> None:
-    """Start a proxy with built-in upstreams, send it one message of each kind and show where each went and why."""
+    """Start a proxy with built-in upstreams, send one message of each kind, and show where each went and why."""
     if upstreams is not None and (once or port is not None):
         raise click.UsageError("--upstreams starts no proxy, so it goes with neither --once nor --port")
     import uvloop  # noqa: PLC0415
@@ -56,17 +56,21 @@ def demo(*, once: bool, port: int | None, upstreams: int | None) -> None:
 
 @main.command()
 @click.argument("config", default=DEFAULT_CONFIG)
-@click.option("--host", help="Address to listen on, instead of listen.host.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on, instead of listen.port; 0: a free one.")
+@click.option("--host", help="Address to listen on. [default: listen.host of CONFIG]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: a free one. [default: listen.port of CONFIG]"
+)
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to serve with.")
-@click.option("--uds", metavar="PATH", help="Listen on a Unix domain socket instead.")
-@click.option("--ssl-certfile", metavar="FILE", help="Certificate chain (PEM): serve HTTPS.")
-@click.option("--ssl-keyfile", metavar="FILE", help="Private key (PEM), where the certificate file does not hold it.")
-@click.option("--no-fast-path", is_flag=True, help="Handle every message as an ASGI application.")
+@click.option("--uds", metavar="PATH", help="Unix domain socket to listen on, instead of an address and a port.")
+@click.option("--ssl-certfile", metavar="FILE", help="PEM file of the certificate chain: serve HTTPS.")
+@click.option(
+    "--ssl-keyfile", metavar="FILE", help="PEM file of the private key, where the certificate file does not hold it."
+)
+@click.option("--no-fast-path", is_flag=True, help="Give every message to the ASGI application.")
 @click.option(
     "--insecure-no-auth",
     is_flag=True,
-    help="Listen on other addresses than loopback although the configuration has no keys.",
+    help="Listen on addresses other than loopback although CONFIG has no keys.",
 )
 def serve(
     *,
@@ -80,7 +84,7 @@ def serve(
     no_fast_path: bool,
     insecure_no_auth: bool,
 ) -> None:
-    """Serve CONFIG. SIGHUP or a changed file reloads it, SIGTERM drains."""
+    """Serve CONFIG (default: waypost.yaml). SIGHUP or a changed file reloads it; SIGTERM drains, then stops."""
     if uds is not None and (host is not None or port is not None):
         raise click.UsageError("--uds goes with neither --host nor --port")
     if ssl_keyfile is not None and ssl_certfile is None:
@@ -106,9 +110,10 @@ def serve(
 @main.command()
 @click.argument("config", default=DEFAULT_CONFIG)
 def check(config: str) -> None:
-    """Print every problem of CONFIG with its place, then warnings. Does all that serving does, but for serving.
+    """Print every problem of CONFIG with its place, then warnings.
 
-    CONFIG is waypost.yaml where it is not given.
+    CONFIG is waypost.yaml if not given. It is read and compiled as `waypost serve` does it. Exit code 1 if there is a
+    problem.
     """
     from waypost.app import create_app  # noqa: PLC0415
     from waypost.table import read_config  # noqa: PLC0415
@@ -127,12 +132,12 @@ def check(config: str) -> None:
 @main.command()
 @click.argument("config", default=DEFAULT_CONFIG)
 @click.argument("file", default="-")
-@click.option("--path", "target", default="/v1/envelopes", show_default=True, help="Path the message is sent to.")
+@click.option("--path", "target", default="/v1/envelopes", show_default=True, help="Path that the message is sent to.")
 @click.option("--method", help="HTTP method. [default: POST, or GET where the path has no POST or there is no body]")
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header field; may be repeated.")
-@click.option("--client", metavar="ADDRESS", help="IP address that the message comes from, for client.address.")
-@click.option("--key", metavar="NAME", help="Name of the key that its sender has, where the configuration has keys.")
-@click.option("--route", metavar="NAME", help="Say of no other route why it does not take the message.")
+@click.option("--client", metavar="ADDRESS", help="IP address of the sender, for client.address.")
+@click.option("--key", metavar="NAME", help="Name of the sender's key, where CONFIG has keys.")
+@click.option("--route", metavar="NAME", help="Print the verdict of this route only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def explain(
     *,
@@ -146,12 +151,12 @@ def explain(
     route: str | None,
     as_json: bool,
 ) -> None:
-    """Show which route of CONFIG takes the message in FILE (- or none: standard input), and why each other does not.
+    """Show which route of CONFIG takes the message in FILE, and why each other route does not.
 
-    CONFIG is waypost.yaml where it is not given. With GET, HEAD and DELETE there need be no message: standard input is
-    read only where FILE says so.
+    CONFIG is waypost.yaml if not given. FILE is standard input if it is - or not given; with GET, HEAD and DELETE,
+    which need no message, standard input is read only if FILE is -.
 
-    Exit code 1 if no route does, or if the message would be refused for another reason.
+    Exit code 1 if no route takes the message, or if the message would be refused for another reason.
     """
     fields = [_header(header) for header in headers]
     method = method and method.upper()

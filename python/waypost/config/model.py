@@ -50,25 +50,31 @@ MiB: Final = 2**20
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where Waypost listens."""
 
-    host: Annotated[Host, Meta(description="Address or name to listen at.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 takes any free one.")] = 8080
+    host: Annotated[Host, Meta(description="Address or host name to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 takes any free port.")] = 8080
     trusted: Annotated[
         list[Annotated[str, Meta(extra={"parse": check_trusted}, extra_json_schema={"pattern": TRUSTED_PATTERN})]],
         Meta(
-            description="Proxies whose X-Forwarded-* and Forwarded are believed: addresses, blocks such as 10.0.0.0/8, "
-            "and `unix` for whoever connects to a Unix socket."
+            description=(
+                "Proxies in front of Waypost whose X-Forwarded-* and Forwarded fields are believed: "
+                "addresses, blocks such as 10.0.0.0/8, and `unix` for connections to a Unix socket."
+            )
         ),
     ] = field(default_factory=list)
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bounds on what one message, and all of them together, may use."""
+    """Bounds on what one message, and all messages together, may use."""
 
-    body: Annotated[Size, Meta(description="Largest request body that is read whole to be routed.")] = 16 * MiB
-    header: Annotated[Size, Meta(description="Largest request head: request line and header fields.")] = 32 * 1024
-    buffered: Annotated[Size, Meta(description="Request bodies held at one time by one process.")] = 256 * MiB
-    depth: Annotated[int, Meta(ge=1, le=1024, description="How deep the JSON of a message may be nested.")] = 128
-    drain: Annotated[Duration, Meta(description="How long a stop (SIGTERM) waits for what is in flight.")] = 30.0
+    body: Annotated[Size, Meta(description="Largest request body that is read whole.")] = 16 * MiB
+    header: Annotated[Size, Meta(description="Largest request head: request line and header fields together.")] = (
+        32 * 1024
+    )
+    buffered: Annotated[Size, Meta(description="Most bytes of request bodies that one process holds at one time.")] = (
+        256 * MiB
+    )
+    depth: Annotated[int, Meta(ge=1, le=1024, description="Deepest nesting of a message's JSON.")] = 128
+    drain: Annotated[Duration, Meta(description="How long a stop (SIGTERM) waits for the messages in flight.")] = 30.0
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
         """What is wrong between keys: (path below this struct, message)."""
@@ -80,23 +86,26 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An API key: who presents it is who it says, and messages that say otherwise are refused."""
+    """An API key. It decides who its caller is; a message that says otherwise is refused."""
 
-    name: Annotated[Name, Meta(description="Unique. For those who run Waypost; no client is told.")]
+    name: Annotated[Name, Meta(description="Unique name of the key, for operators. No client sees it.")]
     hash: Annotated[
         str,
         Meta(
-            description="`sha256:` and the SHA-256 of the key in 64 hexadecimal digits. The key itself stands nowhere.",
+            description=(
+                "`sha256:` and the SHA-256 of the key in 64 hexadecimal digits. The key itself is not in the "
+                "configuration."
+            ),
             extra={"parse": check_hash, "secret": True},
             extra_json_schema={"pattern": HASH_PATTERN},
         ),
     ]
-    tenant: Annotated[Text | None, Meta(description="The tenant of all its messages.")] = None
-    agent: Annotated[Text | None, Meta(description="The agent of all its messages.")] = None
-    labels: Annotated[dict[str, str], Meta(description="Labels of all its messages, by name.")] = field(
+    tenant: Annotated[Text | None, Meta(description="Tenant of all messages sent with this key.")] = None
+    agent: Annotated[Text | None, Meta(description="Agent of all messages sent with this key.")] = None
+    labels: Annotated[dict[str, str], Meta(description="Labels of all messages sent with this key, by name.")] = field(
         default_factory=dict
     )
-    admin: Annotated[bool, Meta(description="Whether it opens /metrics and what is below /-/.")] = False
+    admin: Annotated[bool, Meta(description="Whether the key opens /metrics and the paths below /-/.")] = False
 
     def __repr__(self) -> str:
         return f"Key(name={self.name!r}, hash=<secret>)"
@@ -108,13 +117,17 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: Annotated[
         str,
         Meta(
-            description="http or https, a host, maybe a port and a path. "
-            "The path replaces the leading /v1 of the request's path.",
+            description=(
+                "http or https, a host, and optionally a port and a path. The path replaces the leading /v1 "
+                "of the request's path; without a path, the request's path stays."
+            ),
             extra={"parse": check_url},
             extra_json_schema={"pattern": URL_PATTERN},
         ),
     ]
-    weight: Annotated[int, Meta(ge=1, le=1000, description="Share of the messages, against the other endpoints.")] = 1
+    weight: Annotated[
+        int, Meta(ge=1, le=1000, description="Share of the messages, relative to the other endpoints.")
+    ] = 1
 
     @property
     def https(self) -> bool:
@@ -132,12 +145,12 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A header field that proves to a cluster who calls. It replaces what the client sent."""
+    """A header field that authenticates Waypost to a cluster. It replaces the client's credentials."""
 
     header: Annotated[
         str,
         Meta(
-            description="Name of the header field: authorization, x-api-key, …",
+            description="Name of the header field, such as authorization or x-api-key.",
             extra={"parse": check_header_name},
             extra_json_schema={"pattern": HEADER_PATTERN},
         ),
@@ -145,7 +158,7 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     value: Annotated[
         str,
         Meta(
-            description="Its whole value. Keep secrets out of the file: Bearer ${NAME}, or ${file:PATH}.",
+            description="Whole value of the field. Keep the secret out of the file: Bearer ${NAME}, or ${file:PATH}.",
             extra={"parse": check_header_value, "secret": True},
             extra_json_schema={"minLength": 1},
         ),
@@ -159,14 +172,19 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS towards a cluster's https endpoints."""
 
     ca: Annotated[
-        FileName | None, Meta(description="PEM file of the authorities to trust instead of the system's.")
+        FileName | None,
+        Meta(description="PEM file of the certificate authorities to trust. Default: those of the system."),
     ] = None
     client_certificate: Annotated[
-        FileName | None, Meta(description="PEM file of the certificate to show, with its chain, maybe with its key.")
+        FileName | None,
+        Meta(description="PEM file of the certificate that Waypost presents, with its chain and optionally its key."),
     ] = None
-    client_key: Annotated[FileName | None, Meta(description="PEM file of the certificate's key.")] = None
+    client_key: Annotated[
+        FileName | None,
+        Meta(description="PEM file of the certificate's key, where the certificate's file does not hold it."),
+    ] = None
     server_name: Annotated[
-        Host | None, Meta(description="Name to ask for and to verify, instead of the URL's host.")
+        Host | None, Meta(description="Host name to ask for and to verify. Default: the host of the URL.")
     ] = None
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
@@ -178,56 +196,75 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Named endpoints that speak one dialect and share one policy."""
 
-    speaks: Annotated[Literal["envelope", "openai"], Meta(description="The dialect of the cluster's endpoints.")]
+    speaks: Annotated[Literal["envelope", "openai"], Meta(description="Dialect of the cluster's endpoints.")]
     endpoints: Annotated[
         list[Annotated[Endpoint, Meta(extra={"shorthand": "url"})]],
-        Meta(min_length=1, description="URLs, or mappings of url and weight."),
+        Meta(min_length=1, description="URLs, or mappings of `url` and `weight`."),
     ]
-    timeout: Annotated[Timeout, Meta(description="How long things may take.")] = field(default_factory=Timeout)
+    timeout: Annotated[Timeout, Meta(description="How long each phase of a message may take.")] = field(
+        default_factory=Timeout
+    )
     retry: Annotated[
-        Retry | Literal["off"], Meta(description="When to try again within the cluster; `off`: never.")
+        Retry | Literal["off"],
+        Meta(description="When a failed attempt is repeated within the cluster; with `off`, never."),
     ] = field(default_factory=Retry)
     balance: Annotated[
         HashBalance | Literal["least_load", "weighted", "round_robin"],
         Meta(
-            description="Which endpoint to try. `least_load`: of two drawn by weight, the one with less to do; "
-            "`weighted`: at random by weight; `round_robin`: in turns by weight; or `{hash: FIELD}`."
+            description=(
+                "How an endpoint is chosen. `least_load`: of two endpoints drawn by weight, the one with the "
+                "smaller product of latency and messages in flight; `weighted`: at random, by weight; "
+                "`round_robin`: in turn, by weight; `{hash: FIELD}`: by the value of a field."
+            )
         ),
     ] = "least_load"
-    health: Annotated[Health, Meta(description="Which endpoints are fit for messages.")] = field(default_factory=Health)
+    health: Annotated[Health, Meta(description="Which endpoints are fit to receive messages.")] = field(
+        default_factory=Health
+    )
     breaker: Annotated[
-        Breaker | Literal["off"], Meta(description="When to leave an endpoint alone because it fails; `off`: never.")
+        Breaker | Literal["off"],
+        Meta(description="When an endpoint is left alone because attempts at it fail; with `off`, never."),
     ] = field(default_factory=Breaker)
     concurrency: Annotated[
         Count | AdaptiveConcurrency | Literal["adaptive", "unlimited"],
         Meta(
-            description="How many messages at a time the cluster gets: a number (divided among workers), `unlimited`, "
-            "`adaptive` (by latency), or `{adaptive: …}`."
+            description=(
+                "Messages that the cluster gets at a time: a number (divided among workers), `unlimited`, "
+                "`adaptive` (follows latency), or `{adaptive: …}`."
+            )
         ),
     ] = "unlimited"
-    queue: Annotated[Queue, Meta(description="How many messages wait when `concurrency` is reached.")] = field(
+    queue: Annotated[Queue, Meta(description="Messages that wait while `concurrency` is reached.")] = field(
         default_factory=Queue
     )
     rate: Annotated[
         list[Rate],
         Meta(
-            description="How many messages over time: one rule, or a list of up to 8 that hold together.",
+            description="Messages over time: one rule, or a list of up to 8 rules that all hold.",
             extra={"single": True},
         ),
     ] = field(default_factory=list)
     hedge: Annotated[
         Annotated[Hedge, Meta(extra={"shorthand": "after"})] | None,
         Meta(
-            description="For messages that may be sent twice: a second attempt elsewhere, paid from the retry budget. "
-            "`p95`, or a mapping. Without it there is none."
+            description=(
+                "A second attempt at another endpoint while the first is slow, for messages that may be sent "
+                "twice: `p95`, or a mapping. The retry budget pays for it. Default: no second attempt."
+            )
         ),
     ] = None
     credential: Annotated[
         Credential | Literal["pass"] | None,
-        Meta(description="What proves to the cluster who calls; `pass` hands on what the client sent."),
+        Meta(
+            description=(
+                "How Waypost authenticates to the cluster; `pass` forwards the client's own credentials. "
+                "Default: no credentials are sent."
+            )
+        ),
     ] = None
     model: Annotated[
-        Annotated[str, Meta(min_length=1)] | None, Meta(description="Model for envelopes that name none.")
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="Model for envelopes that name none. A model that the client names is sent unchanged."),
     ] = None
     tls: Annotated[Tls | None, Meta(description="TLS towards https endpoints.")] = None
     proxy: Annotated[
@@ -240,8 +277,11 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ]
         | None,
         Meta(
-            description="Proxy that connects to its endpoints by CONNECT: http://HOST:PORT, or "
-            "http://USER:PASSWORD@HOST:PORT; `none` for none. Otherwise the environment's (HTTPS_PROXY) counts."
+            description=(
+                "Proxy through which the endpoints are reached by CONNECT: http://HOST:PORT, "
+                "http://USER:PASSWORD@HOST:PORT, or `none`. Default: the environment's (HTTPS_PROXY, "
+                "HTTP_PROXY, NO_PROXY)."
+            )
         ),
     ] = None
 
@@ -263,23 +303,33 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which messages, and where they go."""
+    """A pattern, and where the messages that match it go."""
 
-    name: Annotated[RouteName, Meta(description="Unique. Sent with every response as x-waypost-route.")]
+    name: Annotated[RouteName, Meta(description="Unique name. Responses carry it in x-waypost-route.")]
     match: Annotated[
         dict[str, Any],
         Meta(
-            description="Pattern of the messages that this route takes; without one it takes all.",
+            description="Pattern of the route's messages. Default: every message matches.",
             extra={"pattern": True},
         ),
     ] = field(default_factory=dict)
-    to: Annotated[ClusterName, Meta(description="The cluster that should have the message.")]
-    fallback: Annotated[list[ClusterName], Meta(description="Clusters to try, in order, when that one fails.")] = field(
-        default_factory=list
-    )
+    to: Annotated[ClusterName, Meta(description="Cluster that receives the message.")]
+    fallback: Annotated[
+        list[ClusterName],
+        Meta(
+            description=(
+                "Clusters to try, in this order, when `to` fails. Each gets the client's `model` unchanged, "
+                "so they should serve the same names."
+            )
+        ),
+    ] = field(default_factory=list)
     precedence: Annotated[
         int,
-        Meta(ge=-(2**31), le=2**31 - 1, description="Routes with a higher one are tried first, else as written."),
+        Meta(
+            ge=-(2**31),
+            le=2**31 - 1,
+            description="Routes with a higher number are tried first, equal ones in the order written.",
+        ),
     ] = 0
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
@@ -294,17 +344,20 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Fragment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an included file may hold."""
+    """The keys of an included file."""
 
-    clusters: Annotated[dict[Name, Cluster], Meta(description="The clusters, by name.")] = field(default_factory=dict)
+    clusters: Annotated[dict[Name, Cluster], Meta(description="Clusters by name.")] = field(default_factory=dict)
     routes: Annotated[
-        list[Route], Meta(description="Tried by precedence, then in the order written; the first that matches decides.")
+        list[Route],
+        Meta(description="Routes, tried by precedence and then in the order written. The first that matches decides."),
     ] = field(default_factory=list)
     include: Annotated[
         list[Annotated[str, Meta(min_length=1)]],
         Meta(
-            description="More routes and clusters: paths or globs of .yaml, .yml and .json files, and of .jsonl files "
-            "that hold one route a line. Relative to this file."
+            description=(
+                "More files with routes and clusters, relative to this file: paths or globs of .yaml, .yml "
+                "and .json files, and of .jsonl files with one route a line."
+            )
         ),
     ] = field(default_factory=list)
 
@@ -316,9 +369,9 @@ class Document(Fragment, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limits: Annotated[Limits, Meta(description="Bounds on what messages may use.")] = field(default_factory=Limits)
     access_log: Annotated[
         Output,
-        Meta(description="Where the access log goes: stdout, stderr, off, or a file (its name has a `/` or a `.`)."),
+        Meta(description="Where the access log goes: stdout, stderr, off, or a file, whose name has a `/` or a `.`."),
     ] = "stdout"
     keys: Annotated[
         list[Key],
-        Meta(min_length=1, description="Who may call. Without this key, everybody who can connect."),
+        Meta(min_length=1, description="API keys of those who may call. Default: everyone who can connect may call."),
     ] = field(default_factory=list)
