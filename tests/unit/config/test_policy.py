@@ -244,7 +244,7 @@ hedge: p49
         "2:39: retry.statuses[1]: 200 is no status of a failure: 400 to 599",
         "2:44: retry.statuses[2]: must be an integer from 100 to 599, not a string",
         "2:47: retry.statuses[3]: 503 is there twice",
-        "2:61: retry.budget: `20`: not a percentage; write whole per cent with the sign, such as 20%",
+        "2:61: retry.budget: `20`: not a percentage; write a whole number with a percent sign, such as 20%",
         (
             "2:65: retry: unknown key `backof`; did you mean `backoff`? Allowed: attempts, statuses, budget, "
             "budget_minimum, window, backoff, backoff_max"
@@ -267,7 +267,7 @@ hedge: p49
         ),
         "6:37: concurrency.adaptive.tolerance: must be from 1 to 10, not 0.5",
         "6:47: concurrency.adaptive.min: `1.5`: not a count; write a whole number, such as 3",
-        "7:17: queue.length: `2000000`: a count may be 1000000 at most",
+        "7:17: queue.length: `2000000`: a count can be at most 1000000",
         "7:32: queue.wait: must be greater than zero",
         (
             "9:11: rate[0].per: unknown value `tenants`; did you mean `tenant`? Allowed: `agent`, `cluster`, "
@@ -297,7 +297,7 @@ hedge: p49
             ],
         ),
         ("balance: {}", ["1:10: balance: key `hash` is missing"]),
-        ("balance: {hash: ''}", ["1:17: balance.hash: ``: empty"]),
+        ("balance: {hash: ''}", ["1:17: balance.hash: must not be empty"]),
         (
             "balance: {hash: labels}",
             ["1:17: balance.hash: `labels` has several values: name one, such as labels.session"],
@@ -324,7 +324,7 @@ hedge: p49
         ),
         ("concurrency: ${X}", ["1:14: concurrency: `${X}`: not a count; write a whole number, such as 3"]),
         ("concurrency: {}", ["1:14: concurrency: key `adaptive` is missing"]),
-        ("rate: 5", ["1:7: rate: must be a mapping or a list of them, not an integer"]),
+        ("rate: 5", ["1:7: rate: must be a mapping or a list of mappings, not an integer"]),
         ("rate: {per: key, messages: 0, every: 1s}", ["1:28: rate[0].messages: must be from 1 to 1000000, not 0"]),
         ("rate: {per: key, every: 1s}", ["1:7: rate[0]: key `messages` is missing"]),
         ("rate: [" + "{per: key, messages: 1, every: 1s}, " * 9 + "]", ["1:7: rate: too many: at most 8"]),
