@@ -105,7 +105,10 @@ def test_who_is_trusted_is_an_address_or_a_block(written: object) -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("10.0.0.1/8", "10.0.0.0/8 for the block, or 10.0.0.1 for that address alone"), ("2001:db8::7/32", "2001:db8::/32 for the block, or 2001:db8::7 for that address alone")],
+    [
+        ("10.0.0.1/8", "10.0.0.0/8 for the block, or 10.0.0.1 for that address alone"),
+        ("2001:db8::7/32", "2001:db8::/32 for the block, or 2001:db8::7 for that address alone"),
+    ],
 )
 def test_a_block_that_says_more_than_its_address_may_be_meant_otherwise(written: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=meant):

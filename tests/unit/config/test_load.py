@@ -368,7 +368,7 @@ routes:
             "c.yaml:6:13: clusters.lo cal.speaks: unknown value `openia`; did you mean `openai`? "
             "Allowed: `envelope` or `openai`"
         ),
-        "c.yaml:7:16: clusters.lo cal.endpoints: an empty list; at least one item is needed",
+        "c.yaml:7:16: clusters.lo cal.endpoints: the list is empty; write at least one item",
         (
             "c.yaml:10:17: clusters.cloud.endpoints[0]: `http://…@x`: a URL cannot contain a user name or password; "
             "use `credential`"
