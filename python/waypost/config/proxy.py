@@ -42,7 +42,7 @@ class Proxy:
     def __str__(self) -> str:
         """The proxy without its credential."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        source = f" (from {self.source})" if self.source else ""
+        source = f" from {self.source}" if self.source else ""
         return f"proxy http://{host}:{self.port}{source}" if self else "none"
 
 
