@@ -11,7 +11,7 @@ from waypost import ConfigError
 from waypost._native import Snapshot
 from waypost.config import parse_config
 from waypost.config.policy import POLICY_KEYS
-from waypost.table import _meaning, compile_config
+from waypost.table import _problems_of_meaning, compile_config
 
 BASE = """\
 routes: [{name: a, to: c}]
@@ -35,7 +35,7 @@ def policy(text: str, **environ: str) -> dict[str, Any]:
 def problems(text: str, **environ: str) -> list[str]:
     """The problems of a cluster with these keys, whose first line is 1 and first column 1."""
     with pytest.raises(ConfigError) as caught:
-        compile_config(parse_config(BASE + indented(text), environ=environ, meaning=_meaning))
+        compile_config(parse_config(BASE + indented(text), environ=environ, meaning=_problems_of_meaning))
     return [f"{each.line - 5}:{each.column - 4}: {str(each).split('clusters.c.')[1]}" for each in caught.value.problems]
 
 
