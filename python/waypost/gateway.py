@@ -45,6 +45,8 @@ class Generation:
     """`limits.body`, in bytes."""
     buffered_limit: int
     """`limits.buffered`, in bytes."""
+    spare: int
+    """Bytes that may be held so that there is room for any body of one message."""
 
     @property
     def summary(self) -> str:
@@ -213,6 +215,7 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
         ),
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,
+        spare=config.limits.buffered - config.limits.body,
     )
 
 

@@ -86,7 +86,7 @@ class DataPath:
         else:
             return
         with contextlib.suppress(_Disconnected):
-            await request.refuse(refusal)
+            await request.reject(refusal)
 
 
 class _Request:
@@ -158,7 +158,7 @@ class _Request:
         finally:
             self._release()
 
-    async def refuse(self, error: WaypostError) -> None:
+    async def reject(self, error: WaypostError) -> None:
         """Answer with `error`. What is left of the request is read and thrown away, for a bounded time."""
         request_id = self.id or error.message_id or ""
         dialect = self.dialect or error.dialect or "envelope"

@@ -26,7 +26,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from waypost._native import RequestReader
-from waypost.entry.http1_sink import Http1Sink
+from waypost.entry.http1_sink import ClientClock, Http1Sink
 from waypost.entry.listener import ListenerState
 from waypost.entry.negotiation import OFFERED, agreed_on_http2, begins_http2, switch
 from waypost.entry.uvicorn_http1 import HEAD_SLACK, StrictHttp1
@@ -37,7 +37,7 @@ from waypost.loop.descriptors import Descriptors
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost._native import Intake
+    from waypost._native import Endpoint, Intake, Plan, Step
     from waypost.exchange.runtime import Runtime
     from waypost.gateway import Gateway, Generation
 
@@ -64,6 +64,7 @@ class Http1(StrictHttp1):
     __slots__ = (
         "_bare",
         "_body_remaining",
+        "_clock",
         "_fast",
         "_generation",
         "_held",
@@ -77,6 +78,7 @@ class Http1(StrictHttp1):
         "_whole",
         "gateway",
         "runtime",
+        "unsent",
     )  # fmt: skip
 
     listener: ListenerState
@@ -91,6 +93,7 @@ class Http1(StrictHttp1):
         self._fast = listener.fast and self.limit_concurrency is None
         self.gateway = listener.gateway
         self.runtime: Runtime = self.gateway.runtime()
+        self._clock = ClientClock(self)
         self._sink = Http1Sink(self)
         self._reader = cast(RequestReader, None)
         self._state: _State = "new"
@@ -102,6 +105,8 @@ class Http1(StrictHttp1):
         self._body_remaining = 0  # bytes of a fast message's body that are still to come
         self._surplus = b""  # what came behind a fast message
         self._stopping = False
+        self.unsent = False
+        """A response waits in the outbox."""
         self._bare = listener.serves_directly(self.app)
 
     # The event loop's calls.
@@ -118,12 +123,43 @@ class Http1(StrictHttp1):
             self._expect(_HEAD_TIME)
 
     def data_received(self, data: bytes) -> None:
+        if self.unsent:
+            self.runtime.outbox.flush()
         state = self._state
         if state == "boundary":
             if self.flow.write_paused:
                 self._keep(data)
-            else:
-                self._offer(data)
+                return
+            # As `_offer`, in one function: nearly every fast message comes here.
+            gateway = self.gateway
+            generation = gateway.generation
+            budget = gateway.budget
+            held = budget.held
+            room = -1
+            if self._fast and not budget.waiting and held <= generation.spare:
+                room = generation.body_limit
+            try:
+                found = self._reader.feed(generation.snapshot, data, room)
+            except WaypostError as error:
+                self._forget()
+                self.reject(error)
+                return
+            if not found or len(found) != 5:
+                self._take(generation, found, data)
+                return
+            plan, size, surplus, step, request = found
+            budget.held = held + size
+            if surplus or self._stopping or step is None:
+                self._begin_decided(generation, plan, size, surplus, step, request)
+                return
+            self._state = "exchange"
+            self._body_remaining = 0
+            self._clock.deadline = math.inf  # it stays on the wheel
+            sink = self._sink
+            sink.plan = plan
+            sink.size = size
+            sink.sent = 0
+            sink.send(generation.settings, plan, step, request)
         elif state == "uvicorn":
             self._to_uvicorn(data)
         elif state == "exchange" or state == "skip":  # noqa: PLR1714 - a tuple is slower
@@ -137,6 +173,8 @@ class Http1(StrictHttp1):
             self._begin(data)
 
     def eof_received(self) -> None:
+        if self.unsent:
+            self.runtime.outbox.flush()
         # Nobody is answered who has hung up halfway, and closing would first wait until all is sent.
         if self._sink.busy:
             self._sink.cancel()
@@ -145,6 +183,7 @@ class Http1(StrictHttp1):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._sink.close()
+        self.runtime.wheel.cancel(self._clock)
         if self._intake is not None:
             self.gateway.recorder.record_rejection(
                 None, 0, intake=self._intake, id=self._intake.id, bytes_in=self._body_came()
@@ -171,6 +210,8 @@ class Http1(StrictHttp1):
 
     def shutdown(self) -> None:
         """Finish what is in flight, and what waits behind it, then close."""
+        if self.unsent:
+            self.runtime.outbox.flush()
         self._stopping = True
         self._sink.closing = not self._surplus
         if self._state == "uvicorn":
@@ -180,6 +221,8 @@ class Http1(StrictHttp1):
 
     def cut(self) -> None:
         """The time that a drain may take is over."""
+        if self.unsent:
+            self.runtime.outbox.flush()
         if self._state == "exchange":
             self._sink.fail(WaypostError("draining", "this process is stopping: send messages elsewhere"))
         if self._state != "uvicorn":
@@ -204,21 +247,55 @@ class Http1(StrictHttp1):
         try:
             switch(self, self.gateway, data)
         except WaypostError as error:
-            self.refuse(error)
+            self.reject(error)
         else:
             self._sink.close()
+        self.runtime.wheel.cancel(self._clock)
 
     # A boundary, and what is offered there.
 
     def _offer(self, data: bytes) -> None:
-        generation, fast = self.gateway.generation, self._fast
-        room = min(self.gateway.budget.room(generation.buffered_limit), generation.body_limit) if fast else -1
+        """Offer bytes at a boundary, or behind the part of a head that was offered before."""
+        generation = self.gateway.generation
+        room = min(self.gateway.budget.room(generation.buffered_limit), generation.body_limit) if self._fast else -1
         try:
             found = self._reader.feed(generation.snapshot, data, room)
         except WaypostError as error:
             self._forget()
-            self.refuse(error)
+            self.reject(error)
             return
+        if found and len(found) == 5:
+            self.gateway.budget.hold(found[1])
+            if self._state != "boundary":
+                self._raw.clear()
+            self._begin_decided(generation, *found)
+        else:
+            self._take(generation, found, data)
+
+    def _begin_decided(
+        self,
+        generation: Generation,
+        plan: Plan,
+        size: int,
+        surplus: bytes,
+        step: Endpoint | Step | None,
+        request: bytes | None,
+    ) -> None:
+        """Carry a message that was decided; `surplus` came behind it."""
+        self._leave_boundary(surplus)
+        sink = self._sink
+        if step is None:
+            sink.carry(generation, plan, size)
+        else:
+            sink.plan = plan
+            sink.size = size
+            sink.sent = 0
+            sink.send(generation.settings, plan, step, request)
+
+    def _take(
+        self, generation: Generation, found: tuple[Intake, bytes, bytes] | Literal[False] | None, data: bytes
+    ) -> None:
+        """Go on with what was offered and is not decided."""
         if not found:
             if found is not None:
                 self._fall_back(data)
@@ -227,17 +304,9 @@ class Http1(StrictHttp1):
                 self._raw += data
                 self._expect(_HEAD_TIME)
             return
-        if len(found) == 5:
-            plan, size, surplus, step, request = found
-            self.gateway.budget.hold(size)
-            if self._state != "boundary":
-                self._raw.clear()
-            self._leave_boundary(surplus)
-            self._sink.begin(generation, plan, size, departure=None if step is None else (step, request))
-            return
         intake, body, surplus = found
         length = intake.length
-        if not fast:
+        if not self._fast:
             self._start(generation, intake, data, body, surplus)
         elif length is not None and len(body) < length:
             self._begin_body(generation, intake, data, body, length)
@@ -254,12 +323,11 @@ class Http1(StrictHttp1):
         """A message is carried from here on; `surplus` came behind it."""
         self._state = "exchange"
         self._body_remaining = 0
-        sink = self._sink
-        sink.deadline = math.inf  # it stays on the wheel
+        self._clock.deadline = math.inf  # it stays on the wheel
         if surplus:
             self._keep(surplus)
         if self._stopping:
-            sink.closing = not surplus
+            self._sink.closing = not surplus
 
     def _whole_message(self, generation: Generation, intake: Intake, body: bytes, surplus: bytes, raw: bytes) -> None:
         """A message of which everything is here, not decided yet: `raw` is all of its bytes and `surplus`."""
@@ -274,12 +342,12 @@ class Http1(StrictHttp1):
         except WaypostError as error:
             self.gateway.budget.give(size)
             self._leave_boundary(surplus)
-            self._sink.refuse(intake, error, size)
+            self._sink.reject(intake, error, size)
             return
         if not intake.buffered:
             plan.attach(body)
         self._leave_boundary(surplus)
-        self._sink.begin(generation, plan, size)
+        self._sink.carry(generation, plan, size)
 
     def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
         if intake.buffered:
@@ -305,7 +373,7 @@ class Http1(StrictHttp1):
         self._forget()
         self._state = "exchange"
         self._body_remaining = length
-        self._sink.begin(generation, plan, 0, Upload(length))
+        self._sink.carry(generation, plan, 0, Upload(length))
         exchange = self._sink.take_exchange()
         if exchange is not None:
             exchange.on_writable = self._writable
@@ -354,7 +422,7 @@ class Http1(StrictHttp1):
                 if not self._sink.busy:
                     return  # it is over
                 if not writable or not remaining:
-                    self._sink.deadline = math.inf
+                    self._clock.deadline = math.inf
                 if not remaining:
                     exchange.upload_complete()
                 elif not writable:
@@ -377,16 +445,26 @@ class Http1(StrictHttp1):
 
     # The end of a message.
 
-    def message_done(self) -> None:
-        """A fast message was answered."""
+    def message_done(self, response: bytes = b"") -> None:
+        """A fast message was answered, but for `response`, which is to be written now."""
         self.server_state.total_requests += 1
         sink = self._sink
         if sink.persistent and not self._body_remaining and not self._surplus and not self._stopping:
+            if response:
+                outbox = self.runtime.outbox
+                if outbox.collecting:
+                    outbox.put(self, response)
+                else:
+                    self.transport.write(response)
             self._state = "boundary"
-            sink.deadline = deadline = self.loop.time() + self.timeout_keep_alive
-            if deadline <= sink.inspected_at:
-                self.runtime.wheel.schedule(sink, deadline)
-        elif not sink.persistent:
+            clock = self._clock
+            clock.deadline = deadline = self.loop.time() + self.timeout_keep_alive
+            if deadline <= clock.inspected_at:
+                self.runtime.wheel.schedule(clock, deadline)
+            return
+        if response:
+            self.transport.write(response)
+        if not sink.persistent:
             if self._body_remaining:
                 self.linger()
             else:
@@ -423,7 +501,7 @@ class Http1(StrictHttp1):
             return
         self._state = "uvicorn"
         self._raw.clear()
-        self._sink.deadline = math.inf
+        self._clock.deadline = math.inf
         self.start(intake, body, (generation, intake) if self._bare else None)
         if surplus:
             self.feed(surplus)
@@ -439,7 +517,7 @@ class Http1(StrictHttp1):
 
     def _give_to_uvicorn(self, raw: bytes) -> None:
         self._state = "uvicorn"
-        self._sink.deadline = math.inf
+        self._clock.deadline = math.inf
         self._heading = -1
         self.feed(raw)
         if self._stopping:
@@ -457,7 +535,7 @@ class Http1(StrictHttp1):
         self._expect(_HEAD_TIME)
 
     def head_ends(self) -> None:
-        self._sink.deadline = math.inf
+        self._clock.deadline = math.inf
 
     # The end of a connection.
 
@@ -473,6 +551,8 @@ class Http1(StrictHttp1):
 
     def timed_out(self, now: float) -> None:
         """The client took too long."""
+        if self.unsent:
+            self.runtime.outbox.flush()
         if self.transport.is_closing():
             self.transport.abort()
             return
@@ -483,19 +563,19 @@ class Http1(StrictHttp1):
         elif heading:
             self._forget()
             message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
-            self.refuse(WaypostError("bad_framing", message))
+            self.reject(WaypostError("bad_framing", message))
         elif state == "body" or state == "exchange":  # noqa: PLR1714
             message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
             error = WaypostError("bad_framing", message)
             if not self._sink.fail(error) and self._intake is not None:
                 intake, came = self._intake, self._body_came()
                 self._forget()
-                self._sink.refuse(intake, error, came)
+                self._sink.reject(intake, error, came)
         elif state != "uvicorn":
             self.transport.close()
-            self.runtime.wheel.schedule(self._sink, now + _STUCK)
+            self.runtime.wheel.schedule(self._clock, now + _STUCK)
 
-    def refused(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
+    def record_rejection(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
         self.gateway.recorder.record_rejection(
             error.code, status, id=request_id, client=self._address(), bytes_out=size
         )
@@ -509,7 +589,7 @@ class Http1(StrictHttp1):
         return max(0, len(self._raw) - (self._whole - length))
 
     def _expect(self, seconds: float) -> None:
-        self.runtime.wheel.schedule(self._sink, self.loop.time() + seconds)
+        self.runtime.wheel.schedule(self._clock, self.loop.time() + seconds)
 
     def _forget(self) -> None:
         """Nothing is being collected."""

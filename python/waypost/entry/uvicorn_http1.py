@@ -51,13 +51,14 @@ class StrictHttp1(HttpToolsProtocol):
 
     __slots__ = (
         "_behind",
-        "_defaults",
         "_flow",
         "_heading",
         "_heads",
         "_joined",
         "_upgraded",
         "_within",
+        "default_bytes",
+        "default_headers",
         "running",
         "shortcut",
     )  # fmt: skip
@@ -73,7 +74,8 @@ class StrictHttp1(HttpToolsProtocol):
         self.running: RequestResponseCycle | None = None  # the message that the application has
         self.shortcut: AsgiShortcut | None = None  # its shortcut
         self._joined: _Joined | None = None  # what it writes to
-        self._defaults: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+        self.default_headers: list[tuple[bytes, bytes]] = []
+        self.default_bytes = b""
 
     # For the class that decides whose the bytes are.
 
@@ -107,7 +109,7 @@ class StrictHttp1(HttpToolsProtocol):
             if self.answering():
                 self.transport.close()  # in the middle of another response nothing can be said
             else:
-                self.refuse(
+                self.reject(
                     WaypostError("header_too_large", "the request's head is longer than `limits.header` allows")
                 )
 
@@ -118,7 +120,7 @@ class StrictHttp1(HttpToolsProtocol):
         if descriptors.room(descriptor):
             return False
         message = "this process has no connection left for another client: try again later, or elsewhere"
-        self.refuse(WaypostError("overloaded", message))
+        self.reject(WaypostError("overloaded", message))
         if descriptors.hurry(descriptor):
             self.transport.close()
         return True
@@ -129,7 +131,7 @@ class StrictHttp1(HttpToolsProtocol):
     def head_ends(self) -> None:
         """The parser has read a head."""
 
-    def refused(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
+    def record_rejection(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
         """What cannot be read as a request is answered with `error`, in a body of `size` bytes."""
 
     def linger(self) -> None:
@@ -268,9 +270,9 @@ class StrictHttp1(HttpToolsProtocol):
                 extensions[REJECTED] = error
             cycle.disconnected = True
             cycle.message_event.set()
-        self.refuse(error, begun=begun)
+        self.reject(error, begun=begun)
 
-    def refuse(self, error: WaypostError, *, begun: bool = False) -> None:
+    def reject(self, error: WaypostError, *, begun: bool = False) -> None:
         """Answer what cannot be read as a request, and end the connection. `begun`: the application has it already."""
         if self.transport.is_closing():
             return
@@ -283,7 +285,7 @@ class StrictHttp1(HttpToolsProtocol):
             headers.append((b"connection", b"close"))
         lines = [b"%b: %b\r\n" % field for field in headers]
         if not begun:
-            self.refused(error, status, request_id, len(body))
+            self.record_rejection(error, status, request_id, len(body))
         self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
         self.linger()
 
@@ -292,9 +294,10 @@ class StrictHttp1(HttpToolsProtocol):
     def default_fields(self) -> bytes:
         """The fields that uvicorn puts in front of every response's, as its settings say."""
         fields = self.server_state.default_headers
-        if fields is not self._defaults[0]:
-            self._defaults = (fields, b"".join([b"%b: %b\r\n" % field for field in fields]))
-        return self._defaults[1]
+        if fields is not self.default_headers:
+            self.default_headers = fields
+            self.default_bytes = b"".join([b"%b: %b\r\n" % field for field in fields])
+        return self.default_bytes
 
 
 class _Joined:

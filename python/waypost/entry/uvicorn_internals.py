@@ -21,7 +21,7 @@ else:
     HTTP2 = True
     """The extra `http2` is installed: `StreamCycle` and `ZttpH2Protocol` are there."""
 
-__all__ = ["HTTP2", "STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle"]
+__all__ = ["HTTP2", "STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle", "ServerState"]
 
 _METHODS: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (

@@ -168,6 +168,13 @@ class Attempt(Timed):
         except Exception as exc:  # noqa: BLE001 - reported, and the client gets an answer
             exchange.defect(exc)
 
+    def unasked(self) -> None:
+        """The connection from the pool spoke, or ended, before the request was sent: take another one."""
+        self.sent = False
+        self.close()
+        if self._exchange.awaits(self):
+            self._exchange.attempt_failed(self, "stale", failures.closed(self.endpoint, None, False))
+
     def eof(self) -> None:
         """The endpoint will send nothing more: legal where closing ends the response (RFC 9112, section 6.3)."""
         if self.connection is None:

@@ -50,7 +50,7 @@ class Direct(Timed):
     def __init__(self, runtime: Runtime, sink: DirectSink) -> None:
         super().__init__()
         self.runtime = runtime
-        self.sink = sink
+        self.sink: DirectSink = sink
         """Takes the responses."""
         self.exchange: Exchange | None = None
         """The exchange under way, where the message has one."""
@@ -77,16 +77,24 @@ class Direct(Timed):
         """Go on with a message whose plan has departed: `step` and `request` are what `Plan.depart` said."""
         runtime = self.runtime
         if request is not None:
-            dial = settings.dial(cast(Endpoint, step))
+            endpoint = cast(Endpoint, step)
+            dial = settings.dials.get(endpoint) or settings.dial(endpoint)
             now = runtime.loop.time()
             connection = runtime.pool.take(dial.key, now)
             if connection is not None and connection.transport is not None:
-                self._pending = (settings, plan, cast(Endpoint, step), connection)
+                self._pending = (settings, plan, endpoint, connection)
                 connection.attempt = self
                 self.deadline = deadline = now + dial.first_read_timeout
                 if deadline <= self.inspected_at:
                     runtime.wheel.schedule(self, deadline)
-                connection.transport.write(request)
+                outbox = runtime.outbox
+                if outbox.collecting:
+                    outbox.put(connection, request)
+                else:
+                    connection.transport.write(request)
+                    outbox.countdown = countdown = outbox.countdown - 1
+                    if countdown <= 0:
+                        outbox.measure()
                 return
         self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, self)
         exchange.begin(step)
@@ -142,15 +150,10 @@ class Direct(Timed):
         try:
             reusable = self.sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
-            self._pending = pending
-            exchange = self.take_exchange()
-            if exchange is not None:
-                exchange.defect(exc)
+            self._break(pending, exc)
             return
         if reusable is None:
-            self._pending = pending
-            self.take_exchange()
-            connection.data_received(data)
+            self._go_on(pending, data)
             return
         self.deadline = math.inf  # it stays on the wheel
         runtime = self.runtime
@@ -158,8 +161,29 @@ class Direct(Timed):
             runtime.pool.give(connection)
         else:
             connection.close()
-        runtime.waiting_room.notify(plan)
+        room = runtime.waiting_room
+        if room.waiting or room.shared:
+            room.notify(plan)
         self.sink.done()  # outside of the `try`: the client has its answer, and must not get another
+
+    def _break(self, pending: _Pending, exc: Exception) -> None:
+        """A defect ended the message."""
+        self._pending = pending
+        exchange = self.take_exchange()
+        if exchange is not None:
+            exchange.defect(exc)
+
+    def _go_on(self, pending: _Pending, data: bytes) -> None:
+        """`data` is anything but a whole response that the client should get: it is for an exchange."""
+        self._pending = pending
+        self.take_exchange()
+        pending[3].data_received(data)
+
+    def unasked(self) -> None:
+        pending = self._pending
+        exchange = self.take_exchange()
+        if exchange is not None and pending is not None and pending[3].attempt is not None:
+            pending[3].attempt.unasked()
 
     def eof(self) -> None:
         pending = self._pending

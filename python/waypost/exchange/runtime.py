@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from waypost._native import Recorder, Snapshot
 from waypost.exchange.waiting_room import WaitingRoom
+from waypost.loop.outbox import Outbox
 from waypost.loop.wheel import Wheel
 from waypost.upstream.checks import Checks
 from waypost.upstream.pool import Pool
@@ -31,7 +32,7 @@ class Reusable(Protocol):
 class Runtime:
     """Timers, connections, the waiting room and active checks of one event loop. Survives reloads, until `close`."""
 
-    __slots__ = ("checks", "loop", "pool", "spare", "waiting_room", "wheel")
+    __slots__ = ("checks", "loop", "outbox", "pool", "spare", "waiting_room", "wheel")
 
     def __init__(
         self,
@@ -43,6 +44,8 @@ class Runtime:
         self.loop = loop
         self.waiting_room = WaitingRoom(loop, [] if waiting_rooms is None else waiting_rooms)
         self.wheel = Wheel(loop)
+        self.outbox = Outbox(loop)
+        """Takes the writes of messages that go the direct way."""
         self.pool = Pool(loop, self.wheel, recorder)
         self.checks = Checks(loop, self.wheel, self.pool)
         self.spare: list[Reusable] = []

@@ -25,18 +25,21 @@ class Waiter(Protocol):
 class WaitingRoom:
     """The exchanges of one event loop that wait. All event loops of a gateway share its clusters and their turns."""
 
-    __slots__ = ("_loop", "_rooms", "waiting")
+    __slots__ = ("_loop", "_rooms", "shared", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, rooms: list[WaitingRoom]) -> None:
         """`rooms` lists those of all event loops that share their clusters; this one is added."""
         self.waiting: dict[QueueTicket, Waiter] = {}
+        self.shared = False
+        """Exchanges of other event loops may wait for the same clusters."""
         self._loop = loop
         self._rooms = rooms
         rooms.append(self)
+        self._tell()
 
     def notify(self, plan: Plan) -> None:
         """There may be room in the clusters of this message: offer it to those that wait."""
-        if self.waiting or len(self._rooms) > 1:  # on other event loops, too
+        if self.waiting or self.shared:
             self.announce(plan.turns())
 
     def announce(self, turns: Iterable[Turn]) -> None:
@@ -52,6 +55,12 @@ class WaitingRoom:
     def close(self) -> None:
         """No exchange waits on this event loop any more."""
         self._rooms.remove(self)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell every room whether it is the only one."""
+        for room in self._rooms:
+            room.shared = len(self._rooms) > 1
 
     def _offer(self, turn: Turn, others: list[WaitingRoom]) -> None:
         waiter = self.waiting.pop((turn.cluster, turn.ticket), None)

@@ -17,22 +17,22 @@ PATIENCE: Final = 1.0
 class Budget:
     """The bytes held at this moment. Requests that find no room wait in one line, each in its own event loop."""
 
-    __slots__ = ("_line", "held")
+    __slots__ = ("held", "waiting")
 
     def __init__(self) -> None:
         self.held = 0
-        self._line: deque[_Waiter] = deque()
+        self.waiting: deque[_Waiter] = deque()
 
     def take(self, size: int, limit: int) -> bool:
         """Hold `size` more bytes. Returns false if that would exceed `limit` or others wait already: then `wait`."""
-        if self._line or self.held + size > limit:
+        if self.waiting or self.held + size > limit:
             return False
         self.held += size
         return True
 
     def room(self, limit: int) -> int:
         """How many more bytes may be held without waiting; negative where others wait already."""
-        return -1 if self._line else limit - self.held
+        return -1 if self.waiting else limit - self.held
 
     def hold(self, size: int) -> None:
         """Hold `size` more bytes, for which `room` said there is room."""
@@ -42,7 +42,7 @@ class Budget:
         """Hold `size` more bytes as soon as there is room. Returns false if there was none within `PATIENCE`."""
         loop = asyncio.get_running_loop()
         waiter = _Waiter(size, limit, loop)
-        self._line.append(waiter)
+        self.waiting.append(waiter)
         wheel.schedule(waiter, loop.time() + PATIENCE)
         try:
             return await waiter.outcome
@@ -53,17 +53,18 @@ class Budget:
         finally:
             wheel.cancel(waiter)
             if not waiter.admitted:
-                self._line.remove(waiter)
-                self._admit()  # a waiter behind this one may need less
+                self.waiting.remove(waiter)
+                self.admit()  # a waiter behind this one may need less
 
     def give(self, size: int) -> None:
         """Release `size` bytes."""
         self.held -= size
-        if self._line:
-            self._admit()
+        if self.waiting:
+            self.admit()
 
-    def _admit(self) -> None:
-        line = self._line
+    def admit(self) -> None:
+        """Let those in that there is room for now."""
+        line = self.waiting
         while line and self.held + line[0].size <= line[0].limit:
             waiter = line.popleft()
             self.held += waiter.size

@@ -143,6 +143,9 @@ class _Check(Timed):
         if head is not None:
             self._end(200 <= head.status < 300, f"status {head.status}")
 
+    def unasked(self) -> None:
+        """A check writes at once."""
+
     def eof(self) -> None:
         self._end(False, "the connection was closed without an answer")
 

@@ -27,6 +27,9 @@ class ConnectionUser(Protocol):
     """The reader and writer of a connection: an attempt, or an active check."""
 
     def received(self, data: bytes) -> None: ...
+    def unasked(self) -> None:
+        """The endpoint spoke, or hung up, before the request was sent to it."""
+
     def eof(self) -> None: ...
     def lost(self, exc: Exception | None) -> None: ...
     def writing_paused(self) -> None: ...
@@ -36,8 +39,18 @@ class ConnectionUser(Protocol):
 class Connection(asyncio.Protocol):
     """The protocol of one connection to an endpoint, with the state that the pool keeps for it."""
 
-    __slots__ = ("_fault", "_gone", "_poll", "_pool", "address", "attempt", "idle_since", "key",
-                 "reading", "transport", "writable")  # fmt: skip
+    __slots__ = (
+        "_fault",
+        "_gone",
+        "_pool",
+        "address",
+        "attempt",
+        "idle_since",
+        "key",
+        "poll",
+        "reading",
+        "transport", "unsent", "writable",
+    )  # fmt: skip
 
     def __init__(self, pool: ConnectionOwner, key: Key, address: Address | None = None) -> None:
         self.key = key
@@ -46,11 +59,13 @@ class Connection(asyncio.Protocol):
         self.attempt: ConnectionUser | None = None
         self.idle_since = 0.0
         self.writable = True
+        self.unsent = False
+        """A request waits in the outbox: the endpoint has not been asked."""
         self._pool = pool
         self.reading = True
         self.transport: asyncio.Transport | None = None
         """`None` once the connection is gone."""
-        self._poll: select.poll | None = None
+        self.poll: select.poll | None = None
         self._gone: Callable[[Exception | None], None] | None = None
         self._fault: Exception | None = None
 
@@ -91,7 +106,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once, and drop what is still unsent."""
         self.attempt = None
-        self._poll = None
+        self.poll = None
         if self.transport is not None:
             self.transport.abort()
 
@@ -102,7 +117,7 @@ class Connection(asyncio.Protocol):
         twice must not go into a closed connection. Unsolicited bytes condemn a connection too, because a message would
         get them as its answer; not so under TLS, where they may belong to TLS itself.
         """
-        if self._poll is None:
+        if self.poll is None:
             transport = self.transport
             if transport is None or transport.is_closing():
                 return False
@@ -110,9 +125,9 @@ class Connection(asyncio.Protocol):
                 fd = transport.get_extra_info("socket").fileno()
             except (AttributeError, OSError):
                 return True
-            self._poll = select.poll()
-            self._poll.register(fd, _HANGUP if self.key[2] is not None else _HANGUP | select.POLLIN)
-        return not self._poll.poll(0)
+            self.poll = select.poll()
+            self.poll.register(fd, _HANGUP if self.key[2] is not None else _HANGUP | select.POLLIN)
+        return not self.poll.poll(0)
 
     # Called by the event loop.
 
@@ -126,6 +141,8 @@ class Connection(asyncio.Protocol):
         attempt = self.attempt
         if attempt is None:
             self._pool.drop(self)
+        elif self.unsent:
+            attempt.unasked()
         else:
             attempt.received(data)
 
@@ -134,14 +151,17 @@ class Connection(asyncio.Protocol):
         attempt = self.attempt
         if attempt is None:
             self._pool.drop(self)
+        elif self.unsent:
+            attempt.unasked()
         else:
             attempt.eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         attempt = self.attempt
+        unsent = self.unsent
         self.attempt = None
         self.transport = None
-        self._poll = None
+        self.poll = None
         if self.address is not None:
             self.address.closed()
         if attempt is None:
@@ -149,6 +169,8 @@ class Connection(asyncio.Protocol):
             self._pool.drop(self)
             if self._gone is not None:
                 self._gone(exc)
+        elif unsent:
+            attempt.unasked()
         else:
             attempt.lost(exc)
 

@@ -100,7 +100,9 @@ class Pool(Timed):
         oldest = now - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            if connection.idle_since > oldest and connection.alive():
+            poll = connection.poll
+            # As `Connection.alive`, without the call where the socket is known.
+            if connection.idle_since > oldest and (connection.alive() if poll is None else not poll.poll(0)):
                 return connection
             connection.close()
         return None

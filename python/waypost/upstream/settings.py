@@ -49,11 +49,12 @@ class UpstreamSettings:
     """How many mirrors may be under way in a process at one time: `limits.mirrors`."""
     proxies: Mapping[tuple[str, str], Proxy] = field(default_factory=dict)
     """By cluster name and URL; only endpoints behind a proxy."""
-    _dial_settings: dict[Endpoint, DialSettings] = field(default_factory=dict)
+    dials: dict[Endpoint, DialSettings] = field(default_factory=dict)
+    """Those that were asked for, for who cannot afford the call of `dial`."""
 
     def dial(self, endpoint: Endpoint) -> DialSettings:
         """The `DialSettings` of an endpoint of this configuration's snapshot."""
-        found = self._dial_settings.get(endpoint)
+        found = self.dials.get(endpoint)
         if found is None:
-            found = self._dial_settings[endpoint] = DialSettings(endpoint, self.tls, self.proxies)
+            found = self.dials[endpoint] = DialSettings(endpoint, self.tls, self.proxies)
         return found

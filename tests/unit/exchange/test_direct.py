@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +17,14 @@ from typing import Any
 
 import pytest
 import uvicorn
+import waypost
 from starlette.applications import Starlette
 from waypost import create_app
 from waypost.config import from_dict
+from waypost.entry import http1_sink
 from waypost.entry.asgi_shortcut import AsgiShortcut
 from waypost.entry.asgi_sink import AsgiSink
-from waypost.entry.http1 import fast_path
-from waypost.entry.http1_sink import Http1Sink
+from waypost.entry.http1 import Http1, fast_path
 from waypost.exchange.exchange import Exchange
 from waypost.upstream.settings import UpstreamSettings
 
@@ -321,6 +323,10 @@ def test_a_defect_is_answered_unless_there_was_an_answer(run, scripts, monkeypat
     def defect(*_: Any) -> None:
         raise ValueError("a defect")
 
+    def broken_behind_the_write(protocol: Http1, response: bytes) -> None:
+        protocol.transport.write(response)
+        defect()
+
     async def main(world):
         up = await world.upstream(scripts.reply())
         async with gateway(way, up) as (gate, connect):
@@ -328,8 +334,13 @@ def test_a_defect_is_answered_unless_there_was_an_answer(run, scripts, monkeypat
             await client.ask()
             asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # says what is behind the write
             with monkeypatch.context() as patch:
-                sink = Http1Sink if way == "fast" else AsgiShortcut if way == "shortcut" and not before else AsgiSink
-                patch.setattr(sink, "answer" if before else "done", defect)
+                if way == "fast" and before:
+                    patch.setattr(http1_sink, "STATUS_LINE", {500: http1_sink.STATUS_LINE[500]})
+                elif way == "fast":
+                    patch.setattr(Http1, "message_done", broken_behind_the_write)
+                else:
+                    sink = AsgiShortcut if way == "shortcut" and not before else AsgiSink
+                    patch.setattr(sink, "answer" if before else "done", defect)
                 reply = await client.ask()
             if before:
                 assert (reply.status, b'"internal"' in reply.body) == (500, True)
@@ -505,3 +516,41 @@ def _protocols(gate: Any) -> list[Any]:
 def _applications(gate: Any) -> list[Any]:
     found = [each for each in gc.get_objects() if isinstance(each, Starlette)]
     return [each for each in found if getattr(each.state, "gateway", None) is gate]
+
+
+def test_a_plain_message_takes_few_functions_and_two_native_calls(run, scripts):
+    """From the read of its request to the write of its response, connections kept: what its cost comes from."""
+
+    async def main(world):
+        up = await world.upstream(scripts.reply())
+        async with gateway("fast", up) as (_, connect):
+            client = await connect()
+            await client.ask()
+            await client.ask()
+            called: list[str] = []
+            package = os.path.dirname(waypost.__file__)  # noqa: PTH120
+
+            def profile(frame: types.FrameType, event: str, arg: Any) -> None:
+                if event == "call" and frame.f_code.co_filename.startswith(package):
+                    called.append(frame.f_code.co_qualname)
+                elif event == "c_call" and type(getattr(arg, "__self__", None)).__module__ == "waypost._native":
+                    called.append(f"native {arg.__name__}")
+
+            sys.setprofile(profile)
+            try:
+                await client.ask()
+            finally:
+                sys.setprofile(None)
+            assert called == [
+                "Http1.data_received",
+                "native feed",
+                "Direct.send",
+                "Pool.take",
+                "Connection.data_received",
+                "Http1Sink.received",
+                "native answer",
+                "Pool.give",
+                "Http1.message_done",
+            ]
+
+    run(main)
