@@ -20,7 +20,7 @@ PACKAGE = ROOT / "python" / "waypost"
 FLOORS = (
     ("errors", "_native"),
     ("config", "loop"),
-    ("sink",),
+    ("sink", "stores"),
     ("upstream", "dialects"),
     ("exchange",),
     ("table", "access_log", "workers"),
