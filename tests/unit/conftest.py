@@ -183,6 +183,39 @@ def _counted() -> Callable[..., float]:
     return counted
 
 
+def _ask(app, path, method="GET", headers=()):
+    """Status, headers and JSON of a request without a body."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"waypost"), *headers],
+        "client": None,
+    }
+    asyncio.run(app(scope, receive, send))
+    body = b"".join(message["body"] for message in sent[1:])
+    return sent[0]["status"], dict(sent[0]["headers"]), orjson.loads(body) if body else None
+
+
+@pytest.fixture
+def ask() -> Callable[..., tuple[int, dict[bytes, bytes], Any]]:
+    """Asks an ASGI application, on an event loop of its own."""
+    return _ask
+
+
 class World:
     """Starts upstreams and clients, and closes them."""
 

@@ -25,7 +25,7 @@ FLOORS = (
     ("exchange",),
     ("table", "access_log", "workers"),
     ("gateway",),
-    ("entry",),
+    ("entry", "admin"),
     ("app",),
     ("",),
     ("watch", "demo"),
