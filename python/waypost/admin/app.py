@@ -50,6 +50,9 @@ def admin_app(gateway: Gateway, otherwise: ASGIApp) -> ASGIApp:
     async def clusters(_: Scope) -> Response:
         return _json({"clusters": model.clusters()})
 
+    async def decisions(_: Scope) -> Response:
+        return _json(model.decisions())
+
     async def configuration(_: Scope) -> Response:
         # In a thread: 100,000 routes take a while to write down, and messages go on meanwhile.
         return Response(await asyncio.to_thread(lambda: _encode(model.configuration())), media_type="application/json")
@@ -63,6 +66,7 @@ def admin_app(gateway: Gateway, otherwise: ASGIApp) -> ASGIApp:
             Route("/readyz", _Page(readyz)),
             Route("/metrics", guarded(_Page(metrics))),
             Route("/-/clusters", guarded(_Page(clusters))),
+            Route("/-/decisions", guarded(_Page(decisions))),
             Route("/-/config", guarded(_Page(configuration))),
             # Nothing else is there, and only those who may see what is there are told.
             Route("/-/{rest:path}", guarded(otherwise)),

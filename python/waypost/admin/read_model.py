@@ -26,6 +26,10 @@ class ReadModel:
         """How clusters and endpoints fare, those of other workers included, by name. Times are in seconds."""
         return self._gateway.registry.view()
 
+    def decisions(self) -> dict[str, Any]:
+        """What became of this worker's latest messages: `decisions`, newest first, as `Recorder.recent` has them."""
+        return {**self._speaker(), "decisions": self._gateway.recorder.recent()}
+
     def configuration(self) -> dict[str, Any]:
         """The configuration in force: `loaded` (when, RFC 3339), its `summary`, the `files` that were read, `warnings`,
         and all of its keys in `configuration`, as `waypost.config.shown` has them.

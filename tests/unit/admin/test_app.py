@@ -27,7 +27,7 @@ KEYS = [
     {"name": "admin", "hash": f"sha256:{hashlib.sha256(SECRET.encode()).hexdigest()}", "admin": True},
     {"name": "plain", "hash": f"sha256:{hashlib.sha256(b'wp-plain').hexdigest()}"},
 ]
-GUARDED = ("/metrics", "/-/clusters", "/-/config")
+GUARDED = ("/metrics", "/-/clusters", "/-/decisions", "/-/config")
 OPEN = ("/healthz", "/readyz")
 
 
@@ -92,3 +92,15 @@ def test_pages_work_below_the_path_where_the_application_is_mounted(ask):
     assert ask(outer, "/gate/-/clusters")[2]["clusters"][0]["name"] == "c"
     assert ask(outer, "/gate/-/config")[2]["summary"] == "1 route, 1 cluster"
     assert ask(outer, "/gate/healthz")[0] == 200
+
+
+def test_the_latest_decisions_are_shown(ask):
+    app = create_app(from_dict({**CONFIG, "keys": KEYS}))
+    assert ask(app, "/-/decisions", headers=key(SECRET))[2] == {"worker": 0, "workers": 1, "decisions": []}
+    # What administration answers is no message; what is refused is one.
+    assert ask(app, "/v1/models?token=hunter2", headers=key(SECRET))[0] == 404
+    assert ask(app, "/v1/envelopes", headers=key("nobody"))[0] == 401
+    refused, unrouted = ask(app, "/-/decisions", headers=key(SECRET))[2]["decisions"]
+    assert (refused["path"], refused["status"], refused["why"]) == ("/v1/envelopes", 401, "unauthorized")
+    assert (unrouted["path"], unrouted["status"], unrouted["why"]) == ("/v1/models", 404, "no_route")
+    assert (unrouted["dialect"], unrouted["route"], unrouted["attempts"]) == ("openai", None, 0)

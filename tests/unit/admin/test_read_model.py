@@ -81,5 +81,19 @@ def test_a_worker_says_which_it_is():
     gateway = Gateway(from_dict(CONFIG))
     gateway.divide(3)
     gateway.become_worker(2, 3)
-    told = ReadModel(gateway).configuration()
-    assert (told["worker"], told["workers"]) == (2, 3)
+    model = ReadModel(gateway)
+    for told in (model.configuration(), model.decisions()):
+        assert (told["worker"], told["workers"]) == (2, 3)
+
+
+def test_decisions_are_told_of_all_generations_newest_first():
+    gateway = Gateway(from_dict(CONFIG))
+    model = ReadModel(gateway)
+    assert model.decisions()["decisions"] == []
+    gateway.recorder.refused("bad_framing", 400, method="GET", target=b"/1?secret")
+    gateway.replace(from_dict(CONFIG))
+    gateway.recorder.refused("bad_framing", 400, method="GET", target=b"/2")
+    decisions = model.decisions()["decisions"]
+    assert [decision["path"] for decision in decisions] == ["/2", "/1"]
+    assert time.time() - 60 < seconds(decisions[0]["time"]) <= time.time()
+    json.dumps(decisions)
