@@ -696,6 +696,8 @@ class Recorder:
 
     SIZE: Final[int]
     """Bytes of memory that it counts in."""
+    RECENT: Final[int]
+    """How many messages `recent` gives at most."""
 
     def __new__(cls, codes: list[str], memory: Buffer | None = None) -> Recorder:
         """Count errors by these codes, 64 at most.
@@ -731,6 +733,14 @@ class Recorder:
         """
     def take_lines(self) -> tuple[bytes, int]:
         """The lines that wait, and how many they are. Each is a JSON object of at most 4096 bytes, its end included."""
+    def recent(self) -> list[dict[str, Any]]:
+        """The latest messages that are over in this process, newest first. There are at most `RECENT`.
+
+        Each has `time` (RFC 3339, when it was over), `id`, `method`, `path` (without the query), `dialect`, `kind`,
+        `model`, `tenant`, `route`, `cluster`, `endpoint`, `attempts`, `status`, `ms` (milliseconds from the request's
+        head to the end of the response), and `why` and `error` as the access log has them. What is not known is
+        `None`. A text of more than 256 bytes is cut and ends in `…`.
+        """
     def lines_written(self, written: int, dropped: int) -> None:
         """So many lines were written, or could not be."""
     def record_rejection(

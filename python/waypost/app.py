@@ -1,22 +1,21 @@
-"""`create_app`: a Starlette application around the data path."""
+"""`create_app`: a Starlette application around the data path and administration."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from waypost.admin.app import admin_app
 from waypost.config import Config
-from waypost.dialects.errors import error_object
 from waypost.entry.asgi import DataPath
-from waypost.errors import ConfigError, WaypostError
+from waypost.errors import ConfigError
 from waypost.gateway import Gateway
 from waypost.table import read_config
 
@@ -32,79 +31,16 @@ def create_app(config: Config) -> Starlette:
         raise TypeError(f"create_app takes a Config, not {type(config).__name__}: create_app(load_config(path))")
     gateway = Gateway(config)
 
-    def healthz(_: Scope) -> Response:
-        return JSONResponse({"status": "ok"})
-
-    def readyz(_: Scope) -> Response:
-        if gateway.draining:
-            error = {"code": "draining", "message": "this process is stopping: send messages elsewhere"}
-            return JSONResponse({"status": "draining", "error": error}, 503, {"retry-after": "1"})
-        return JSONResponse({"status": "ready"})
-
-    def metrics(scope: Scope) -> Response:
-        gateway.publish()
-        accepts = b"".join(value for name, value in scope["headers"] if name == b"accept")
-        openmetrics = b"application/openmetrics-text" in accepts
-        text, media_type = gateway.recorder.render(gateway.registry, openmetrics=openmetrics)
-        return Response(text, media_type=media_type)
-
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         gateway.runtime()  # endpoints are checked before the first message comes
         yield
         gateway.close()
 
-    def clusters(_: Scope) -> Response:
-        return JSONResponse({"clusters": gateway.registry.view()})
-
     data_path = DataPath(gateway)
-    app = _App(
-        data_path,
-        routes=[
-            Route("/healthz", _Probe(healthz)),
-            Route("/readyz", _Probe(readyz)),
-            Route("/-/clusters", _Admin(gateway, _Probe(clusters))),
-            Route("/metrics", _Admin(gateway, _Probe(metrics))),
-            # Nothing is there yet.
-            Route("/-/{rest:path}", _Admin(gateway, data_path)),
-            Mount("/", data_path),
-        ],
-        lifespan=lifespan,
-    )
+    app = _App(data_path, routes=[Mount("/", admin_app(gateway, data_path))], lifespan=lifespan)
     app.state.gateway = gateway
     return app
-
-
-class _Probe:
-    """A path that is asked with GET or HEAD: an ASGI application, so that other methods reach it and get an error."""
-
-    def __init__(self, answer: Callable[[Scope], Response]) -> None:
-        self._answer = answer
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._answer(scope)
-        if scope["method"] not in ("GET", "HEAD"):
-            error = WaypostError("method_not_allowed", f"{scope['path']} takes GET, HEAD, not {scope['method']}")
-            response = JSONResponse({"error": error_object(error)}, error.status, {"allow": "GET, HEAD"})
-        await response(scope, receive, send)
-
-
-class _Admin:
-    """An ASGI application behind the check of who may see what administration shows."""
-
-    def __init__(self, gateway: Gateway, app: ASGIApp) -> None:
-        self._gateway = gateway
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                self._gateway.admit(scope["headers"])
-            except WaypostError as error:
-                headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
-                await JSONResponse({"error": error_object(error)}, error.status, headers)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class _App(Starlette):

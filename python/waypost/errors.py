@@ -16,6 +16,7 @@ __all__ = [
     "EnvelopeError",
     "PatternError",
     "Problem",
+    "StoreError",
     "UpstreamError",
     "WaypostError",
 ]
@@ -47,6 +48,11 @@ STATUS: Final[dict[str, int]] = {
     "overloaded": 503,
     "upstream_timeout": 504,
     "deadline_exceeded": 504,
+    # Raised by a store. No message is answered with them yet.
+    "store_too_large": 413,
+    "store_full": 503,
+    "store_unavailable": 503,
+    "store_unknown": 504,
     # Never sent to a client: raised while a configuration or a pattern is read.
     "invalid_config": 500,
     "invalid_pattern": 500,
@@ -127,6 +133,13 @@ class UpstreamError(WaypostError):
     def __init__(self, code: str, message: str, retryable: bool = False) -> None:
         super().__init__(code, message)
         self.retryable = retryable
+
+
+class StoreError(WaypostError):
+    """A store refused or failed: `store_too_large`, `store_full`, `store_unavailable`, `store_unknown`.
+
+    After `store_unknown` a write may have happened. After the others it has not.
+    """
 
 
 class PatternError(WaypostError):

@@ -8,6 +8,7 @@ import logging
 import mmap
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,6 +42,8 @@ class Generation:
     config: Config
     snapshot: Snapshot
     settings: UpstreamSettings
+    loaded: float
+    """When it came into force, in seconds since 1970."""
     body_limit: int
     """`limits.body`, in bytes."""
     buffered_limit: int
@@ -88,6 +91,9 @@ class Gateway:
         """Other hosts can connect, and nobody said that this is fine without keys."""
         self.client_connections: Callable[[], int] = lambda: 0
         """How many connections clients have open, as far as the server tells."""
+        self.worker = 0
+        """Which worker this process is, from 0, of `workers`."""
+        self.workers = 1
         self.draining = False
         """The process is about to stop: not ready for new messages, though those that come are still served."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
@@ -170,6 +176,7 @@ class Gateway:
 
     def become_worker(self, worker: int, workers: int) -> None:
         """From now on this process is this worker, from 0, of so many."""
+        self.worker, self.workers = worker, workers
         self.recorder.become_worker(worker)
         self.recorder.loaded(good=True, first=True)
         self.registry.become_worker(worker, workers)
@@ -210,6 +217,7 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
     return Generation(
         config=config,
         snapshot=snapshot,
+        loaded=time.time(),
         settings=UpstreamSettings(
             tls=tls, reply_limit=config.limits.body, mirrors=config.limits.mirrors, proxies=proxies
         ),

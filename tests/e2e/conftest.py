@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from .support.site import PATHS, Launcher
+from .support.site import PATHS, Launcher, Site
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,7 +24,17 @@ def path(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def launch(path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     """Starts proxies and upstreams for one test."""
-    launcher = Launcher(path, tmp_path_factory.mktemp("site"))
+    yield from _launcher(path, tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def shared(path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """Starts proxies and upstreams for all tests of a module."""
+    yield from _launcher(path, tmp_path_factory.mktemp("shared"))
+
+
+def _launcher(path: str, directory: Path) -> Iterator[Launcher]:
+    launcher = Launcher(path, directory)
     try:
         yield launcher
     finally:
@@ -31,13 +42,18 @@ def launch(path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laun
 
 
 @pytest.fixture(scope="module")
-def shared(path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    """Starts proxies and upstreams for all tests of a module."""
-    launcher = Launcher(path, tmp_path_factory.mktemp("shared"))
-    try:
-        yield launcher
-    finally:
-        launcher.close()
+def site(shared: Launcher) -> Site:
+    """An upstream for each dialect. A module that needs other ones has a fixture of its own."""
+    return Site(shared, {"native": {"speaks": "envelope"}, "model": {}}, {"limits": {"depth": 100}})
+
+
+@pytest.fixture
+def nothing_passes(request: pytest.FixtureRequest, site: Site) -> Iterator[None]:
+    """No message of the test may reach an endpoint, unless it is marked `passes`."""
+    yield
+    if "passes" not in request.keywords:
+        assert site["native"].untouched()
+        assert site["model"].untouched()
 
 
 @pytest.fixture(autouse=True)

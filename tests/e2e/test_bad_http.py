@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from .support.dialects import GOOD, TARGET, Dialect, fields_for, refused
@@ -15,18 +13,8 @@ MiB = 1024 * 1024
 both = pytest.mark.parametrize("dialect", ["envelope", "openai"])
 
 
-@pytest.fixture(scope="module")
-def site(shared: Launcher) -> Site:
-    return Site(shared, {"native": {"speaks": "envelope"}, "model": {}}, {"limits": {"depth": 100}})
-
-
-@pytest.fixture(autouse=True)
-def _upstreams_saw_nothing(request: pytest.FixtureRequest, site: Site) -> Iterator[None]:
-    """Unless a test says so, nothing in here may reach an endpoint."""
-    yield
-    if "passes" not in request.keywords:
-        assert site["native"].untouched()
-        assert site["model"].untouched()
+pytestmark = pytest.mark.usefixtures("nothing_passes")
+"""Unless a test says so, nothing in here may reach an endpoint."""
 
 
 # HTTP itself: what is refused is answered in the client's dialect where that is known, and the connection ends.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from .support.client import Client, Response
 from .support.dialects import CLUSTER, GOOD, TARGET, Dialect, fields_for, post, refused, usable
-from .support.site import Launcher, Site
+from .support.site import Site
 from .support.wire import chunk, head
 
 MiB = 1024 * 1024
@@ -20,18 +19,8 @@ MiB = 1024 * 1024
 both = pytest.mark.parametrize("dialect", ["envelope", "openai"])
 
 
-@pytest.fixture(scope="module")
-def site(shared: Launcher) -> Site:
-    return Site(shared, {"native": {"speaks": "envelope"}, "model": {}}, {"limits": {"depth": 100}})
-
-
-@pytest.fixture(autouse=True)
-def _upstreams_saw_nothing(request: pytest.FixtureRequest, site: Site) -> Iterator[None]:
-    """Unless a test says so, nothing in here may reach an endpoint."""
-    yield
-    if "passes" not in request.keywords:
-        assert site["native"].untouched()
-        assert site["model"].untouched()
+pytestmark = pytest.mark.usefixtures("nothing_passes")
+"""Unless a test says so, nothing in here may reach an endpoint."""
 
 
 # The body as JSON. (body, code, byte offset)

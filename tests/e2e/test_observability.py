@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from .support.client import Client
 from .support.metrics import Metrics
 from .support.proxy import Proxy, command, environment, wait_until
 from .support.site import Launcher, Site
@@ -197,19 +196,9 @@ def test_who_has_no_key_is_counted(launch: Launcher) -> None:
     assert Metrics(site.proxy, headers={"x-api-key": "admin"})("errors_total", code="unauthorized") == 1
 
 
-def _begin(site: Site) -> tuple[Client, Any, Any]:
-    client = site.chat("model", STREAM)
-    peer, _ = site["model"].request()
-    peer.start()
-    peer.send(chunk(b"data: 1\n\n"))
-    response = client.response()
-    assert response.stream.exactly(9) == b"data: 1\n\n"
-    return client, peer, response
-
-
 def test_a_client_that_leaves_mid_stream(place: Place) -> None:
     site, log = place
-    client, peer, _ = _begin(site)
+    client, peer, _ = site.begun_stream("model")
     client.close()
     assert peer.closed()
     line = log.line(why="client_gone")
@@ -252,7 +241,7 @@ def test_a_body_that_cannot_be_read_on(place: Place, target: str) -> None:
 
 def test_an_endpoint_that_dies_mid_stream(place: Place) -> None:
     site, log = place
-    _, peer, response = _begin(site)
+    _, peer, response = site.begun_stream("model")
     peer.close()
     with pytest.raises(Truncated):
         response.stream.rest()
@@ -380,7 +369,7 @@ def test_a_log_that_cannot_be_opened_is_an_error_of_the_configuration(launch: La
 
 def test_what_waits_is_written_at_the_end(place: Place) -> None:
     site, log = place
-    _, peer, response = _begin(site)
+    _, peer, response = site.begun_stream("model")
     site.proxy.signal(signal.SIGTERM)
     peer.send(chunk(b""))
     assert response.stream.rest() == b""
@@ -391,7 +380,7 @@ def test_what_waits_is_written_at_the_end(place: Place) -> None:
 def test_a_stream_that_outlasts_the_drain(launch: Launcher) -> None:
     file = launch.directory / "access.log"
     site = Site(launch, {"model": {}}, {"access_log": str(file), "limits": {"drain": "100ms"}})
-    client, _, _ = _begin(site)
+    client, _, _ = site.begun_stream("model")
     site.proxy.signal(signal.SIGTERM)
     assert site.proxy.exit_code() == 0
     assert not client.silent()

@@ -263,12 +263,7 @@ def test_sigterm_drains(launch: Launcher, workers: str) -> None:
     """A stream in flight is finished, a kept connection hears that this process is not ready, nobody new is let in."""
     site = Site(launch, {"model": {}}, args=("--workers", workers))
     proxy = site.proxy
-    client = site.chat("model", STREAM)
-    peer, _ = site["model"].request()
-    peer.start()
-    peer.send(chunk(b"data: 1\n\n"))
-    response = client.response()
-    assert response.stream.exactly(9) == b"data: 1\n\n"
+    client, peer, response = site.begun_stream("model")
     proxy.signal(signal.SIGTERM)
     wait_until(lambda: not proxy.accepts(), "no new connection is accepted")
     assert proxy.popen.poll() is None
@@ -296,12 +291,7 @@ def test_readyz_says_that_it_drains(launch: Launcher) -> None:
 
 def test_a_drain_is_bounded(launch: Launcher) -> None:
     site = Site(launch, {"model": {}}, {"limits": {"drain": "1s"}})
-    client = site.chat("model", STREAM)
-    peer, _ = site["model"].request()
-    peer.start()
-    peer.send(chunk(b"data: 1\n\n"))
-    response = client.response()
-    assert response.stream.exactly(9) == b"data: 1\n\n"
+    _, peer, response = site.begun_stream("model")
     site.proxy.signal(signal.SIGTERM)
     assert site.proxy.exit_code() == 0
     with pytest.raises(Truncated):

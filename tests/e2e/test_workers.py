@@ -161,3 +161,21 @@ def test_ids_of_workers_differ(launch: Launcher) -> None:
             ids += [site.chat("model").response().get("x-request-id") for _ in range(5)]
     assert None not in ids
     assert len(set(ids)) == len(ids)
+
+
+def test_each_worker_tells_of_its_own_messages(launch: Launcher) -> None:
+    site = Site(launch, {"model": {"endpoints": [launch.server().url]}}, args=TWO)
+    told = {}
+    for worker in workers(site.proxy):
+        with only(site.proxy, worker):
+            response = site.chat("model", x_request_id=f"of-{worker}").response()
+            assert response.status == 200
+            assert response.body
+            told[worker] = site.proxy.ask("GET", "/-/decisions").json
+            found = site.proxy.ask("GET", "/-/config").json
+            assert (found["worker"], found["workers"]) == (told[worker]["worker"], 2)
+    assert sorted(each["worker"] for each in told.values()) == [0, 1]
+    for worker, each in told.items():
+        assert each["workers"] == 2
+        (decision,) = each["decisions"]
+        assert (decision["id"], decision["status"], decision["cluster"]) == (f"of-{worker}", 200, "model")

@@ -93,6 +93,22 @@ class Answer:
         return orjson.loads(self.body)
 
 
+def http_scope(method: str, path: str, headers: list[tuple[str, str]]) -> dict[str, Any]:
+    """The scope of a request by HTTP/1.1 (ASGI 3.0)."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "client": ("127.0.0.1", 50000),
+        "headers": [(name.encode(), value.encode()) for name, value in headers],
+    }
+
+
 class Client:
     """Sends messages through a gateway's data path."""
 
@@ -154,19 +170,7 @@ class Client:
                     answer.complete = True
                     done.set()
 
-        full = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "client": ("127.0.0.1", 50000),
-            "headers": [(name.encode(), value.encode()) for name, value in {"host": "waypost", **fields}.items()],
-            **(scope or {}),
-        }
+        full = http_scope(method, path, list({"host": "waypost", **fields}.items())) | (scope or {})
         await self._path(full, receive, send)
         return answer
 
@@ -181,6 +185,31 @@ def counted(gateway: Gateway, name: str, **labels: str) -> float:
 @pytest.fixture(name="counted")
 def _counted() -> Callable[..., float]:
     return counted
+
+
+def _ask(app, path, method="GET", headers=()):
+    """Status, header fields and JSON, where it is that, of the answer to a request without a body."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = http_scope(method, path, [("host", "waypost")])
+    scope["headers"] += headers
+    asyncio.run(app(scope, receive, send))
+    body = b"".join(message["body"] for message in sent[1:])
+    fields = dict(sent[0]["headers"])
+    is_json = fields.get(b"content-type") == b"application/json"
+    return sent[0]["status"], fields, orjson.loads(body) if is_json else None
+
+
+@pytest.fixture
+def ask() -> Callable[..., tuple[int, dict[bytes, bytes], Any]]:
+    """Asks an ASGI application, on an event loop of its own."""
+    return _ask
 
 
 class World:
@@ -296,6 +325,16 @@ class Scripts:
             writer.write(data)
             if close:
                 writer.close()
+
+        return script
+
+    @staticmethod
+    def held(until: asyncio.Event) -> Script:
+        """Replies once `until` is set."""
+
+        async def script(request: Request, writer: asyncio.StreamWriter) -> None:
+            await until.wait()
+            await Scripts.reply()(request, writer)
 
         return script
 

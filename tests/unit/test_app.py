@@ -1,9 +1,7 @@
 """The Starlette application around the data path."""
 
-import asyncio
 import os
 
-import orjson
 import pytest
 from waypost.app import create_app, from_env
 from waypost.config import from_dict
@@ -15,34 +13,7 @@ CONFIG = {
 }
 
 
-def ask(app, path, method="GET"):
-    """Status, headers and JSON of a request without a body."""
-    sent = []
-
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"waypost")],
-        "client": None,
-    }
-    asyncio.run(app(scope, receive, send))
-    body = b"".join(message["body"] for message in sent[1:])
-    return sent[0]["status"], dict(sent[0]["headers"]), orjson.loads(body) if body else None
-
-
-def test_health_and_readiness_until_the_drain_begins():
+def test_health_and_readiness_until_the_drain_begins(ask):
     app = create_app(from_dict(CONFIG))
     assert ask(app, "/healthz")[0] == 200
     assert ask(app, "/readyz")[0] == 200
@@ -54,14 +25,14 @@ def test_health_and_readiness_until_the_drain_begins():
     assert ask(app, "/healthz")[0] == 200
 
 
-def test_unknown_paths_are_native_errors():
+def test_unknown_paths_are_native_errors(ask):
     app = create_app(from_dict(CONFIG))
     for path in ("/", "/nowhere", "/v2/x"):
         status, _, document = ask(app, path)
         assert (status, document["error"]["code"]) == (404, "not_found")
 
 
-def test_middleware_that_a_user_adds_sees_messages_too():
+def test_middleware_that_a_user_adds_sees_messages_too(ask):
     seen = []
 
     class Watch:

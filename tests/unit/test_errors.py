@@ -20,7 +20,7 @@ from waypost import (
     _native,
     create_app,
 )
-from waypost.errors import STATUS
+from waypost.errors import STATUS, StoreError
 
 # Documents.
 
@@ -194,6 +194,7 @@ def one_of_each() -> list[WaypostError]:
         EnvelopeError("invalid_envelope", "bad", 3, "kind"),
         UpstreamError("upstream_timeout", "late", retryable=True),
         PatternError("bad", "rule", ("a", 0)),
+        StoreError("store_full", "no room"),
         ConfigError([Problem(("routes", 0), "bad", "w.yaml", 3, 4)]),
     ]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from waypost import ConfigError, WaypostError, create_app
 from waypost._native import Snapshot
 from waypost.config import Config, from_dict, parse_config
 from waypost.gateway import Gateway
+
+Ask = Callable[..., tuple[int, dict[bytes, bytes], Any]]
 
 
 def hashed(key: str) -> str:
@@ -129,55 +131,30 @@ def test_ipv4_within_ipv6_is_to_be_written_as_ipv4() -> None:
 # An application.
 
 
-def call(app: Any, path: str, *headers: tuple[bytes, bytes], method: str = "GET") -> tuple[int, dict[bytes, bytes]]:
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"h"), *headers],
-        "client": ("127.0.0.1", 5),
-        "server": ("127.0.0.1", 8080),
-    }
-    asyncio.run(app(scope, receive, send))
-    return sent[0]["status"], dict(sent[0]["headers"])
-
-
 ADMIN = {"name": "root", "hash": hashed("root"), "admin": True}
 OTHER = {"name": "other", "hash": hashed("other")}
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/-/", "/-/clusters"])
 @pytest.mark.parametrize("prefix", ["", "/ai"])
-def test_administration_needs_an_admin_key_where_the_listener_is_not_known_as_loopback(path: str, prefix: str) -> None:
+def test_administration_needs_an_admin_key_where_the_listener_is_not_known_as_loopback(
+    ask: Ask, path: str, prefix: str
+) -> None:
     app = create_app(keyed(ADMIN, OTHER))
     outer = Starlette(routes=[Mount(prefix, app)]) if prefix else app
 
-    def ask(*headers: tuple[bytes, bytes]) -> int:
-        status, fields = call(outer, prefix + path, *headers)
+    def status_with(*headers: tuple[bytes, bytes]) -> int:
+        status, fields, _ = ask(outer, prefix + path, headers=headers)
         assert (b"www-authenticate" in fields) == (status == 401)
         return status
 
-    assert ask() == 401
-    assert ask((b"x-api-key", b"nobody")) == 401
-    assert ask((b"x-api-key", b"other")) == 403
+    assert status_with() == 401
+    assert status_with((b"x-api-key", b"nobody")) == 401
+    assert status_with((b"x-api-key", b"other")) == 403
     there = 404 if path == "/-/" else 200
-    assert ask((b"authorization", b"Bearer root")) == there
+    assert status_with((b"authorization", b"Bearer root")) == there
     app.state.gateway.loopback = True
-    assert ask((b"x-api-key", b"other")) == there
+    assert status_with((b"x-api-key", b"other")) == there
 
 
 def test_without_an_admin_key_nobody_is_admitted() -> None:
@@ -188,11 +165,11 @@ def test_without_an_admin_key_nobody_is_admitted() -> None:
         assert caught.value.code == "unauthorized"
 
 
-def test_probes_need_no_key() -> None:
+def test_probes_need_no_key(ask: Ask) -> None:
     app = create_app(keyed(OTHER))
-    assert [call(app, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
+    assert [ask(app, path)[0] for path in ("/healthz", "/readyz")] == [200, 200]
     for path in ("/", "/nowhere", "/v1/models", "/v1/envelopes"):
-        status, fields = call(app, path)
+        status, fields, _ = ask(app, path)
         assert (status, fields[b"www-authenticate"]) == (401, b"Bearer")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import watchfiles
 from waypost import server, watch
 from waypost.app import create_app
 from waypost.config import load_config
+
+from .support import until
 
 CLUSTER = "clusters:\n  c: {speaks: envelope, endpoints: [http://127.0.0.1:9]}\n"
 ROUTE = "routes: [{name: %s, match: {tenant: %s}, to: c}]\n"
@@ -33,12 +35,6 @@ class Running:
     @property
     def routes(self) -> int:
         return len(self.gateway.generation.snapshot.table)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - files change without a word
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -71,11 +67,11 @@ def test_an_include_directory_may_come_and_go(tmp_path: Path, main: Path) -> Non
         async with watching(running):
             for _ in range(2):
                 write(extra, ROUTE % ("extra", "x"))
-                await until(lambda: running.routes == 2)
+                await until(lambda: running.routes == 2, 0.01)
                 extra.unlink()
                 extra.parent.rmdir()
                 extra.parent.parent.rmdir()
-                await until(lambda: running.routes == 1)
+                await until(lambda: running.routes == 1, 0.01)
 
     asyncio.run(body())
 
@@ -109,9 +105,9 @@ def test_files_that_cannot_be_watched_are_looked_at_and_it_is_said_once(
 
     async def body() -> None:
         async with watching(running):
-            await until(lambda: tries > 3)
+            await until(lambda: tries > 3, 0.01)
             write(main, CLUSTER + "routes: [{name: a, to: c}, {name: b, match: {tenant: x}, to: c}]\n")
-            await until(lambda: running.routes == 2)
+            await until(lambda: running.routes == 2, 0.01)
 
     asyncio.run(body())
     assert sum("cannot be watched (no more watches)" in text for text in running.said) == 1
@@ -168,7 +164,7 @@ def test_a_task_that_breaks_is_reported(main: Path, caplog: pytest.LogCaptureFix
 
     async def body() -> None:
         running.server._spawn(broken())
-        await until(lambda: not running.server._tasks)
+        await until(lambda: not running.server._tasks, 0.01)
 
     asyncio.run(body())
     (record,) = caplog.records

@@ -9,9 +9,9 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyDict};
 use waypost_core::engine::{self, Ending};
-use waypost_core::log::{Pushed, Record, Why};
+use waypost_core::log::{Outcome, Pushed, RECENT, Record, Why, rfc3339};
 use waypost_core::metrics::{CELLS, CODES, Format, Gauge, Memory, Metrics, Total};
 
 use crate::intake::Intake;
@@ -30,6 +30,10 @@ impl Recorder {
     /// Bytes of memory that a recorder counts in.
     #[classattr]
     const SIZE: usize = CELLS * size_of::<u64>();
+
+    /// How many messages `recent` gives at most.
+    #[classattr]
+    const RECENT: usize = RECENT;
 
     #[new]
     #[pyo3(signature = (codes, memory = None))]
@@ -147,6 +151,11 @@ impl Recorder {
         (PyBytes::new(py, &bytes), lines)
     }
 
+    /// The latest messages that are over in this process, newest first.
+    fn recent<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.inner.recent().iter().map(|outcome| described(py, outcome)).collect()
+    }
+
     /// So many lines were written, or could not be.
     fn lines_written(&self, written: u64, dropped: u64) {
         self.inner.metrics.add(Total::LinesWritten, written);
@@ -218,6 +227,21 @@ impl Recorder {
         }
         Ok(())
     }
+}
+
+/// A message that is over, as administration shows it.
+fn described<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyDict>> {
+    let shown = PyDict::new(py);
+    let mut time = Vec::new();
+    rfc3339(outcome.time, &mut time);
+    shown.set_item("time", String::from_utf8_lossy(&time))?;
+    for (name, text) in outcome.texts() {
+        shown.set_item(name, text)?;
+    }
+    shown.set_item("attempts", outcome.attempts)?;
+    shown.set_item("status", Some(outcome.status).filter(|status| *status != 0))?;
+    shown.set_item("ms", outcome.total.as_secs_f64() * 1000.0)?;
+    Ok(shown)
 }
 
 /// Milliseconds since 1970.

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from .wire import TIMEOUT, Body, Fields, Wire, head
+from .wire import TIMEOUT, Body, Fields, Message, Wire, head
 
 Address = tuple[str, int] | str
 """Host and port, or the path of a Unix socket."""
 
 
-class Response:
-    """A response. `body` is everything unless the head alone was asked for; then `stream` gives the body."""
+class Response(Message):
+    """What the proxy answered."""
 
     def __init__(self, status: int, fields: Fields, stream: Body) -> None:
+        super().__init__(fields, stream)
         self.status = status
-        self.fields = fields
-        self.stream = stream
-        self._body: bytes | None = None
-
-    @property
-    def body(self) -> bytes:
-        if self._body is None:
-            self._body = self.stream.rest()
-        return self._body
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
     @property
     def error(self) -> dict[str, Any]:
@@ -40,9 +27,6 @@ class Response:
         assert set(document) in ({"error"}, {"id", "error"}), document
         error: dict[str, Any] = document["error"]
         return error
-
-    def get(self, name: str) -> str | None:
-        return self.fields.get(name)
 
     def __repr__(self) -> str:
         return f"Response({self.status}, {self.fields!r})"

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from .client import Client
+from .client import Client, Response
 from .proxy import Proxy, environment
 from .tunnels import ConnectProxy
-from .upstream import Answer, Server, Upstream, plain
+from .upstream import Answer, Peer, Server, Upstream, plain
+from .wire import chunk
 
 PATHS = ("fast", "asgi")
 """The ways in through which every test of the corpus goes."""
@@ -137,6 +138,16 @@ class Site:
         return self._post(
             "/v1/chat/completions", cluster, {"model": "m", "messages": []} if body is None else body, headers
         )
+
+    def begun_stream(self, cluster: str) -> tuple[Client, Peer, Response]:
+        """A streamed response of a cluster, of which the client has `data: 1`: the client, its endpoint and that."""
+        client = self.chat(cluster, {"model": "m", "messages": [], "stream": True})
+        peer, _ = self[cluster].request()
+        peer.start()
+        peer.send(chunk(b"data: 1\n\n"))
+        response = client.response()
+        assert response.stream.exactly(9) == b"data: 1\n\n"
+        return client, peer, response
 
     def envelope(self, cluster: str, body: bytes | Mapping[str, Any] | None = None, **headers: str) -> Client:
         """Send an envelope for a cluster."""

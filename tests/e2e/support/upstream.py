@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from .wire import TIMEOUT, Body, Fields, Truncated, Wire, head
+from .wire import TIMEOUT, Body, Fields, Message, Truncated, Wire, head
 
 OK = b'{"ok": true}'
 
 
-class Request:
+class Request(Message):
     """What an upstream was sent."""
 
     def __init__(self, line: str, fields: Fields, stream: Body) -> None:
+        super().__init__(fields, stream)
         self.method, self.target, version = line.split(" ")
         assert version == "HTTP/1.1", line
-        self.fields = fields
-        self.stream = stream
-        """The body, where it is to be read in pieces."""
-        self._body: bytes | None = None
-
-    @property
-    def body(self) -> bytes:
-        if self._body is None:
-            self._body = self.stream.rest()
-        return self._body
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def get(self, name: str) -> str | None:
-        return self.fields.get(name)
 
 
 class Peer(Wire):

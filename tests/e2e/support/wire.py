@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import select
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final, Self
+from typing import Any, Final, Self
 
 TIMEOUT: Final = 10.0
 """Seconds that any one wait may take. Nothing here waits for time to pass: this is how long until a test gives up."""
@@ -200,3 +201,26 @@ def head(first: str, fields: Iterable[tuple[str, str]]) -> bytes:
 def chunk(data: bytes) -> bytes:
     """`data` as one chunk; empty data is the last one."""
     return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+class Message:
+    """A request or a response. `body` reads all of it, unless the head alone was asked for: then `stream` gives it."""
+
+    def __init__(self, fields: Fields, stream: Body) -> None:
+        self.fields = fields
+        self.stream = stream
+        """The body, where it is to be read in pieces."""
+        self._body: bytes | None = None
+
+    @property
+    def body(self) -> bytes:
+        if self._body is None:
+            self._body = self.stream.rest()
+        return self._body
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def get(self, name: str) -> str | None:
+        return self.fields.get(name)

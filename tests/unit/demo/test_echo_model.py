@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
-import queue
-import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,28 +16,21 @@ from waypost.demo.echo import MAX_PIECES, Echo
 from waypost.demo.echo_model import create_app
 from waypost.demo.server import Server, bind
 
+from .support import in_a_thread
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
+    @asynccontextmanager
+    async def serving() -> AsyncIterator[str]:
         sock = bind()
-        port = sock.getsockname()[1]
         server = Server(create_app(), sock)
         await server.start()
-        ready.put((asyncio.get_running_loop(), stop, f"http://127.0.0.1:{port}"))
-        await stop.wait()
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
         await server.stop()
 
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    loop, stop, url = ready.get(timeout=10)
-    yield url
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-    assert not thread.is_alive()
+    with in_a_thread(serving()) as url:
+        yield url
 
 
 @pytest.fixture

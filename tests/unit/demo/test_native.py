@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
-import queue
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,26 +15,15 @@ from waypost.demo.memory import TEXT_LIMIT, Memory
 from waypost.demo.retriever import Corpus, bundled_documents
 from waypost.demo.upstreams import Upstreams
 
+from .support import in_a_thread
+
 Ask = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture(scope="module")
 def urls() -> Iterator[dict[str, str]]:
-    ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with Upstreams() as upstreams:
-            ready.put((asyncio.get_running_loop(), stop, upstreams.urls))
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    loop, stop, urls = ready.get(timeout=10)
-    yield urls
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-    assert not thread.is_alive()
+    with in_a_thread(Upstreams()) as upstreams:
+        yield upstreams.urls
 
 
 def post(url: str, body: bytes, path: str = "/v1/envelopes", method: str = "POST") -> tuple[int, bytes]:

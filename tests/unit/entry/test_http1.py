@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from waypost import create_app
 from waypost.config import from_dict
@@ -14,14 +13,11 @@ from waypost.entry import http1, uvicorn_internals
 from waypost.entry.asgi import DataPath
 from waypost.entry.http1 import fast_path
 
+from ..support import until  # noqa: TID252
+from .support import running
+
 PLAIN = b'POST /v1/envelopes HTTP/1.1\r\nhost: h\r\ncontent-length: 27\r\n\r\n{"id":"q1","kind":"query" }'
 SLOW = PLAIN.replace(b"host: h", b"host: h\r\nexpect: 100-continue")
-
-
-async def until(condition):
-    """Wait for what nothing announces."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0)
 
 
 def config(url, speaks="envelope", **more):
@@ -33,23 +29,8 @@ def config(url, speaks="envelope", **more):
 @contextlib.asynccontextmanager
 async def serving(app, *, fast=True, **settings):
     """A running uvicorn; gives its port."""
-    settings = {
-        "log_config": None,
-        "ws": "none",
-        "lifespan": "off",
-        "access_log": False,
-        "proxy_headers": False,
-        **settings,
-    }
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=fast_path(app, fast=fast), **settings))
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup()
-    await server.on_tick(0)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        await server.shutdown()
+    async with running(app, fast_path(app, fast=fast), **settings) as (_, port):
+        yield port
 
 
 async def exchange(port, *pieces):

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 
 import pytest
-import uvicorn
 from waypost import create_app
 from waypost.config import from_dict
 from waypost.entry import http1, uvicorn_http1
 from waypost.entry.http1 import fast_path
+
+from .support import running
 
 BODY = b'{"id":"q1","kind":"query"}'
 
@@ -27,15 +28,8 @@ ALL = {"path": [{"prefix": "/"}]}
 @contextlib.asynccontextmanager
 async def serving(app, http, **settings):
     """A running uvicorn; gives its port."""
-    how = {"log_config": None, "ws": "none", "lifespan": "off", "access_log": False, "proxy_headers": False}
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=http, **{**how, **settings}))
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    await server.startup()
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        await server.shutdown()
+    async with running(app, http, **settings) as (_, port):
+        yield port
 
 
 async def ask(port, *requests):

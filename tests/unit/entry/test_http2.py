@@ -7,11 +7,12 @@ import contextlib
 import struct
 
 import pytest
-import uvicorn
 from waypost import create_app
 from waypost.config import from_dict
 from waypost.entry import http2, negotiation, uvicorn_internals
 from waypost.entry.http1 import fast_path
+
+from .support import running
 
 OPENING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 GOAWAY = 7
@@ -38,19 +39,12 @@ async def serving(url, **settings):
     clusters = {"one": {"speaks": "openai", "endpoints": [url]}}
     routes = [{"name": "all", "match": {"path": [{"prefix": "/"}]}, "to": "one"}]
     app = create_app(from_dict({"clusters": clusters, "routes": routes, "access_log": "off"}))
-    settings = {"log_config": None, "ws": "none", "lifespan": "off", "access_log": False, **settings}
-    how = uvicorn.Config(app, port=0, http=fast_path(app), proxy_headers=False, **settings)
-    server = uvicorn.Server(how)
-    how.load()
-    server.lifespan = how.lifespan_class(how)
-    await server.startup()
-    await server.on_tick(0)
-    reader, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname()[:2])
-    try:
-        yield server, reader, writer
-    finally:
-        writer.close()
-        await server.shutdown()
+    async with running(app, fast_path(app), **settings) as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield server, reader, writer
+        finally:
+            writer.close()
 
 
 @pytest.mark.parametrize("rest", [b"", b"\0\0\xff\1"], ids=["nothing", "half a head"])

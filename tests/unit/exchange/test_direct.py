@@ -11,7 +11,6 @@ import gc
 import os
 import sys
 import types
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +27,11 @@ from waypost.entry.http1 import Http1, fast_path
 from waypost.exchange.exchange import Exchange
 from waypost.upstream.settings import UpstreamSettings
 
+from ..support import until  # noqa: TID252
+
 BODY = b'{"id":"q1","kind":"query"}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
 WAYS = ["fast", "shortcut", "asgi"]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what nothing announces."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0)
 
 
 @dataclass

@@ -6,6 +6,8 @@ import threading
 from waypost.exchange.waiting_room import WaitingRoom
 from waypost.gateway import Gateway
 
+from ..support import until  # noqa: TID252
+
 QUERY = {"id": "q1", "kind": "query", "content": "x"}
 
 
@@ -18,11 +20,6 @@ def limited(world, up):
     return type(client)(document)
 
 
-async def until(condition):
-    while not condition():  # noqa: ASYNC110 - nothing announces it
-        await asyncio.sleep(0)
-
-
 def waiting(gateway: Gateway) -> int:
     (found,) = gateway.registry.view()
     return found["waiting"]
@@ -31,12 +28,7 @@ def waiting(gateway: Gateway) -> int:
 def test_turns_go_to_whichever_event_loop_waits(run, scripts):
     async def body(world):
         first = asyncio.Event()
-
-        async def held(request, writer):
-            await first.wait()
-            await scripts.reply()(request, writer)
-
-        up = await world.upstream(held, scripts.reply())
+        up = await world.upstream(scripts.held(first), scripts.reply())
         client = limited(world, up)
         holds = asyncio.ensure_future(client.send(QUERY))
         await up.asked.wait()
@@ -68,12 +60,7 @@ def test_a_turn_that_nobody_takes_is_the_next_ones(run, scripts):
 
     async def body(world):
         first, gone = asyncio.Event(), asyncio.Event()
-
-        async def held(request, writer):
-            await first.wait()
-            await scripts.reply()(request, writer)
-
-        up = await world.upstream(held, scripts.reply())
+        up = await world.upstream(scripts.held(first), scripts.reply())
         client = limited(world, up)
         holds = asyncio.ensure_future(client.send(QUERY))
         await up.asked.wait()

@@ -18,6 +18,8 @@ from waypost.upstream import dial as dial_module
 from waypost.upstream import resolver as resolver_module
 from waypost.upstream.connection import Connection
 
+from ..support import until  # noqa: TID252
+
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def run_on(request):
@@ -30,7 +32,7 @@ def run_on(request):
                 runtime = Runtime(asyncio.get_running_loop())
                 await body(runtime)
                 runtime.close()
-                await until(lambda: sockets() <= before)
+                await until(lambda: sockets() <= before, 0.005)
 
         with asyncio.Runner(loop_factory=request.param) as runner:
             runner.run(bounded())
@@ -92,9 +94,23 @@ def sockets():
     return sum(str(link).startswith("socket:") for link in links)
 
 
-async def until(condition):
-    while not condition():  # noqa: ASYNC110 - nothing announces it
-        await asyncio.sleep(0.005)
+@pytest.fixture
+def no_ipv6(monkeypatch):
+    """While it is entered, this host cannot make IPv6 sockets."""
+    real = socket.socket
+
+    def without(family, *rest):
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *rest)
+
+    @contextmanager
+    def entered():
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socket", without)
+            yield
+
+    return entered
 
 
 def test_of_many_addresses_the_first_that_answers_is_used_and_the_others_are_closed(run_on, names):
@@ -107,7 +123,7 @@ def test_of_many_addresses_the_first_that_answers_is_used_and_the_others_are_clo
                 assert isinstance(connection, Connection)
                 assert connection.address.ip == "127.0.0.2"
                 connection.close()
-            await until(lambda: sockets() <= before)
+            await until(lambda: sockets() <= before, 0.005)
             silent = [address for address in await runtime.pool.resolver.resolve("many") if address.avoid > 0]
             assert {address.ip for address in silent} <= {"127.0.0.3", "127.0.0.4"}
             assert silent, "who was overtaken is not tried first"
@@ -137,9 +153,9 @@ def test_giving_up_leaves_no_socket_and_remembers_who_was_silent(run_on, names):
             names["many"] = ["127.0.0.3", "127.0.0.4"]
             before = sockets()
             outcome, connecting = connect(runtime, "many", port, within=0.03)
-            await until(lambda: sockets() == before + 2)
+            await until(lambda: sockets() == before + 2, 0.005)
             connecting.cancel()
-            await until(lambda: sockets() <= before)
+            await until(lambda: sockets() <= before, 0.005)
             assert not outcome.done()
             assert any(address.avoid > 0 for address in await runtime.pool.resolver.resolve("many"))
 
@@ -152,9 +168,9 @@ def test_a_client_that_leaves_at_once_says_nothing_of_the_address(run_on, names)
             names["many"] = ["127.0.0.3"]
             before = sockets()
             _, connecting = connect(runtime, "many", port)
-            await until(lambda: sockets() == before + 1)
+            await until(lambda: sockets() == before + 1, 0.005)
             connecting.cancel()
-            await until(lambda: sockets() <= before)
+            await until(lambda: sockets() <= before, 0.005)
             (address,) = await runtime.pool.resolver.resolve("many")
             assert address.avoid == -math.inf
 
@@ -193,7 +209,7 @@ def test_of_two_that_answer_in_the_same_moment_one_is_closed(run_on, names, monk
         until_both = runtime.loop.time() + 0.02
         addresses = await runtime.pool.resolver.resolve("many")
         connecting = asyncio.ensure_future(dial_module._connect(runtime.loop, addresses, 1, until_both))
-        await until(lambda: len(opened) == 2)
+        await until(lambda: len(opened) == 2, 0.005)
         now.set()
         sock, address = await connecting
         assert address.ip == "127.0.0.1"
@@ -204,20 +220,12 @@ def test_of_two_that_answer_in_the_same_moment_one_is_closed(run_on, names, monk
     run_on(body)
 
 
-def test_the_error_of_many_addresses_is_the_one_that_tells_most(run_on, names, monkeypatch):
-    real = socket.socket
-
-    def without(family, *rest):
-        if family == socket.AF_INET6:
-            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
-        return real(family, *rest)
-
+def test_the_error_of_many_addresses_is_the_one_that_tells_most(run_on, names, no_ipv6):
     async def body(runtime):
         names["many"] = ["::1", "127.0.0.1"]
         with listener("127.0.0.1") as port:
             pass
-        with monkeypatch.context() as patch:
-            patch.setattr(socket, "socket", without)
+        with no_ipv6():
             outcome = await connect(runtime, "many", port)[0]
         assert outcome.errno == errno.ECONNREFUSED
         assert "::1: Address family not supported by protocol; 127.0.0.1: Connection refused" in str(outcome)
@@ -234,28 +242,20 @@ def test_a_name_stays_known_as_long_as_a_connection_to_it_is_open(run_on, names,
             names["kept"] = ["127.0.0.1"]
             connection = await connect(runtime, "kept", port)[0]
             names["kept"] = ["127.0.0.2"]
-            await until(lambda: connection.address.retire_at != math.inf)
+            await until(lambda: connection.address.retire_at != math.inf, 0.005)
             assert len(runtime.pool.resolver) == 1
             connection.close()
-            await until(lambda: len(runtime.pool.resolver) == 0)
+            await until(lambda: len(runtime.pool.resolver) == 0, 0.005)
 
     run_on(body)
 
 
-def test_a_host_without_ipv6_uses_the_other_addresses(run_on, names, monkeypatch):
-    real = socket.socket
-
-    def without(family, *rest):
-        if family == socket.AF_INET6:
-            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
-        return real(family, *rest)
-
+def test_a_host_without_ipv6_uses_the_other_addresses(run_on, names, no_ipv6):
     async def body(runtime):
         names["many"] = ["::1", "127.0.0.1"]
         with listener("127.0.0.1") as port:
             for _ in range(2):
-                with monkeypatch.context() as patch:
-                    patch.setattr(socket, "socket", without)
+                with no_ipv6():
                     connection = await connect(runtime, "many", port)[0]
                 assert connection.address.ip == "127.0.0.1"
                 connection.close()
@@ -312,7 +312,7 @@ def test_connections_to_an_address_that_left_are_not_kept_for_long(run_on, names
             assert pool.take(key, asyncio.get_running_loop().time()) is connection
             names["moved"] = ["127.0.0.2"]
             now = asyncio.get_running_loop().time
-            await until(lambda: connection.address.retire_at <= now())
+            await until(lambda: connection.address.retire_at <= now(), 0.005)
             pool.give(connection)
             assert pool.take(key, now()) is None
             assert not connection.open

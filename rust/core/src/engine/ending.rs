@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::call::Purpose;
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
-use crate::log::{Buffer, Pushed, Record, Why};
+use crate::log::{Buffer, Outcome, Pushed, Recent, Record, Why};
 use crate::metrics::{Gauge, Message, Metrics, Slots, Total};
 
 /// Bytes of lines that wait to be written, at most. That is about a tenth of a second of the most that there can be, ten
@@ -91,6 +91,7 @@ impl<'a> Ending<'a> {
             agent: None,
             method: b"",
             target: b"",
+            dialect: None,
             kind: None,
             model: None,
             route: None,
@@ -124,6 +125,7 @@ impl Intake {
             agent: identity.and_then(|identity| identity.agent.as_deref()),
             method: self.request.method.as_bytes(),
             target: self.request.target.as_bytes(),
+            dialect: Some(self.dialect.name()),
             kind: envelope.and_then(|envelope| envelope.kind).or(self.kind).map(crate::dialect::Kind::name),
             model: envelope.and_then(|envelope| envelope.model.as_deref()),
             trace: Some(self.trace.id()),
@@ -133,11 +135,12 @@ impl Intake {
     }
 }
 
-/// Counts messages that are over, and keeps their lines for the access log. One for each process.
+/// Counts messages that are over, keeps their lines for the access log, and the latest of them. One for each process.
 pub struct Recorder {
     /// What was counted.
     pub metrics: Metrics,
     lines: Mutex<Buffer>,
+    recent: Mutex<Recent>,
     logging: AtomicBool,
     worker: AtomicUsize,
     nowhere: Slots,
@@ -156,6 +159,7 @@ impl Recorder {
         Self {
             metrics,
             lines: Mutex::new(Buffer::new(WAITING)),
+            recent: Mutex::default(),
             logging: AtomicBool::new(false),
             worker: AtomicUsize::new(0),
             nowhere: Slots::new(0, 0),
@@ -260,6 +264,7 @@ impl Recorder {
     }
 
     fn keep(&self, record: &Record<'_>) -> Pushed {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         if !self.logging.load(Relaxed) {
             return Pushed::Waits;
         }
@@ -268,6 +273,12 @@ impl Recorder {
             self.metrics.add(Total::LinesDropped, 1);
         }
         pushed
+    }
+
+    /// The latest messages that are over in this process, newest first.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Outcome> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).list()
     }
 
     /// Takes the lines that wait, and how many they are.

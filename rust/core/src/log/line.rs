@@ -1,6 +1,6 @@
 //! One line of the access log.
 
-use super::record::{Record, Why};
+use super::record::Record;
 use super::time::{millis, rfc3339};
 use crate::text::digits;
 
@@ -36,8 +36,7 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     text(b",\"tenant\":\"", record.tenant.map(str::as_bytes), room::TENANT, out);
     text(b",\"agent\":\"", record.agent.map(str::as_bytes), room::TENANT, out);
     text(b",\"method\":\"", Some(record.method).filter(|method| !method.is_empty()), room::METHOD, out);
-    let path = record.target.split(|byte| *byte == b'?').next().filter(|path| !path.is_empty());
-    text(b",\"path\":\"", path, room::PATH, out);
+    text(b",\"path\":\"", record.path(), room::PATH, out);
     text(b",\"kind\":\"", record.kind.map(str::as_bytes), room::NAME, out);
     text(b",\"model\":\"", record.model.map(str::as_bytes), room::MODEL, out);
     text(b",\"route\":\"", record.route.map(str::as_bytes), room::NAME, out);
@@ -61,12 +60,7 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b",\"total_ms\":");
     millis(record.total, out);
-    let (why, error) = match record.why {
-        Why::Ok => ("ok", None),
-        Why::Error(code) => (code, None),
-        Why::ClientGone => ("client_gone", None),
-        Why::Aborted(code) => ("aborted", Some(code)),
-    };
+    let (why, error) = record.why.words();
     text(b",\"why\":\"", Some(why.as_bytes()), room::NAME, out);
     text(b",\"error\":\"", error.map(str::as_bytes), room::NAME, out);
     text(b",\"trace\":\"", record.trace.map(str::as_bytes), room::NAME, out);
@@ -146,7 +140,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::record::tests::NOTHING;
+    use super::super::record::{Why, tests::NOTHING};
     use super::*;
 
     fn line(record: &Record<'_>) -> String {
@@ -176,6 +170,7 @@ mod tests {
             agent: Some("a"),
             method: b"POST",
             target: b"/v1/chat/completions?token=secret",
+            dialect: Some("openai"),
             kind: Some("model"),
             model: Some("llama-3"),
             route: Some("gold"),
@@ -230,6 +225,7 @@ mod tests {
                 agent: Some(&long),
                 method: long.as_bytes(),
                 target: long.as_bytes(),
+                dialect: Some(&long),
                 kind: Some(&long),
                 model: Some(&long),
                 route: Some(&long),

@@ -16,6 +16,17 @@ pub enum Why<'a> {
 }
 
 impl<'a> Why<'a> {
+    /// How it is written: `why`, and the code that it comes with where `why` is not that code.
+    #[must_use]
+    pub fn words(self) -> (&'a str, Option<&'a str>) {
+        match self {
+            Self::Ok => ("ok", None),
+            Self::Error(code) => (code, None),
+            Self::ClientGone => ("client_gone", None),
+            Self::Aborted(code) => ("aborted", Some(code)),
+        }
+    }
+
     /// The code of the error, where one was to blame.
     #[must_use]
     pub fn code(self) -> Option<&'a str> {
@@ -45,6 +56,8 @@ pub struct Record<'a> {
     pub method: &'a [u8],
     /// The request's target. What follows a `?` may hold secrets, and is left out.
     pub target: &'a [u8],
+    /// The dialect in which the message came.
+    pub dialect: Option<&'a str>,
     /// What the message asks for.
     pub kind: Option<&'a str>,
     /// The model that it names.
@@ -77,6 +90,13 @@ pub struct Record<'a> {
     pub call: Option<&'a str>,
 }
 
+impl<'a> Record<'a> {
+    /// The target's path.
+    pub(super) fn path(&self) -> Option<&'a [u8]> {
+        self.target.split(|byte| *byte == b'?').next().filter(|path| !path.is_empty())
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -90,6 +110,7 @@ pub(super) mod tests {
         agent: None,
         method: b"",
         target: b"",
+        dialect: None,
         kind: None,
         model: None,
         route: None,

@@ -24,7 +24,7 @@ pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
 
 /// Appends a moment, in milliseconds since 1970, as RFC 3339 has it: `2026-11-23T03:24:05.678Z`. From the year 10000 on
 /// there are more digits.
-pub(super) fn rfc3339(millis: u64, out: &mut Vec<u8>) {
+pub fn rfc3339(millis: u64, out: &mut Vec<u8>) {
     let (days, rest) = (millis / 86_400_000, millis % 86_400_000);
     let (year, month, day) = date(days);
     if year < 10_000 {

@@ -12,7 +12,7 @@ use waypost_core::engine::{
     Config, Ending, EndpointAt, Ids, Intake, Limits, Recorder, Request, Snapshot, Trusted,
 };
 use waypost_core::json::Options;
-use waypost_core::log::{Pushed, Why};
+use waypost_core::log::{Outcome, Pushed, Why};
 use waypost_core::metrics::{Format, Metrics, Total};
 use waypost_core::pattern::Value;
 use waypost_core::table::RouteSpec;
@@ -210,4 +210,43 @@ fn lines_that_nobody_writes_are_dropped_and_counted() {
     assert!(bytes.len() <= 4 << 20 && bytes.ends_with(b"}\n"));
     assert_eq!((count, recorder.metrics.total(Total::LinesDropped)), (pushed, 10));
     assert_eq!(recorder.record_rejection(&intake, "m", &ENDING), Pushed::First);
+}
+
+#[test]
+fn the_latest_messages_are_kept_without_a_log() {
+    let recorder = recorder();
+    recorder.log(false);
+    let snapshot = snapshot(keys());
+    let intake = accept(&snapshot, &[("x-api-key", b"k")]);
+    let body = json!({"id": "m-1", "kind": "model", "model": "llama", "agent": "robot"}).to_string();
+    let plan = snapshot.plan(&intake, Some(body.as_bytes())).unwrap();
+    recorder.ended(&snapshot, &snapshot.slots(), &intake, &plan, &ENDING);
+    let refused = Ending { at: None, attempts: 0, status: 400, why: Why::Error("invalid_json"), ..ENDING };
+    recorder.record_rejection(&intake, "m-7", &refused);
+    let texts = |outcome: &Outcome| {
+        outcome.texts().filter_map(|(name, text)| Some((name, text?.into_owned()))).collect::<Vec<_>>()
+    };
+    let [refusal, whole] = &recorder.recent()[..] else { panic!("two") };
+    assert_eq!((whole.time, whole.attempts, whole.status), (ENDING.time, 2, 200));
+    assert_eq!(whole.total, ENDING.total);
+    let of = |pairs: &[(&'static str, &str)]| {
+        pairs.iter().map(|(name, text)| (*name, (*text).to_owned())).collect::<Vec<_>>()
+    };
+    let expected = [
+        ("id", "m-1"),
+        ("method", "POST"),
+        ("path", "/v1/envelopes"),
+        ("dialect", "envelope"),
+        ("kind", "model"),
+        ("model", "llama"),
+        ("tenant", "acme"),
+        ("route", "all"),
+        ("cluster", "second"),
+        ("endpoint", "http://b"),
+        ("why", "ok"),
+    ];
+    assert_eq!(texts(whole), of(&expected));
+    assert_eq!((refusal.attempts, refusal.status), (0, 400));
+    assert_eq!(texts(refusal)[0], ("id", "m-7".to_owned()));
+    assert_eq!(texts(refusal).last().unwrap(), &("why", "invalid_json".to_owned()));
 }

@@ -1,0 +1,1 @@
+"""What administration may see of a process, and the HTTP paths that show it."""

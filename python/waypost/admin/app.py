@@ -1,0 +1,113 @@
+"""The HTTP paths of administration, as an ASGI application.
+
+`/healthz` and `/readyz` are for everybody. `/metrics` and everything below `/-/` is for those whom `Gateway.admit` lets
+see it. Each path takes GET and HEAD.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from waypost.admin.read_model import ReadModel
+from waypost.dialects.errors import error_object
+from waypost.errors import WaypostError
+from waypost.gateway import Gateway
+
+__all__ = ["admin_app"]
+
+_encode: Final = msgspec.json.Encoder(decimal_format="number").encode
+
+_Answer = Callable[[Scope], Awaitable[Response]]
+
+
+def admin_app(gateway: Gateway, otherwise: ASGIApp) -> ASGIApp:
+    """Answers the paths of administration; every other request is for `otherwise`."""
+    model = ReadModel(gateway)
+
+    async def healthz(_: Scope) -> Response:
+        return _json({"status": "ok"})
+
+    async def readyz(_: Scope) -> Response:
+        if gateway.draining:
+            error = {"code": "draining", "message": "this process is stopping: send messages elsewhere"}
+            return _json({"status": "draining", "error": error}, 503, {"retry-after": "1"})
+        return _json({"status": "ready"})
+
+    async def metrics(scope: Scope) -> Response:
+        gateway.publish()
+        accepts = b"".join(value for name, value in scope["headers"] if name == b"accept")
+        openmetrics = b"application/openmetrics-text" in accepts
+        text, media_type = gateway.recorder.render(gateway.registry, openmetrics=openmetrics)
+        return Response(text, media_type=media_type)
+
+    async def clusters(_: Scope) -> Response:
+        return _json({"clusters": model.clusters()})
+
+    async def decisions(_: Scope) -> Response:
+        return _json(model.decisions())
+
+    async def configuration(_: Scope) -> Response:
+        # In a thread: 100,000 routes take a while to write down, and messages go on meanwhile.
+        return Response(await asyncio.to_thread(lambda: _encode(model.configuration())), media_type="application/json")
+
+    def guarded(app: ASGIApp) -> ASGIApp:
+        return _Guarded(gateway, app)
+
+    return Router(
+        [
+            Route("/healthz", _Page(healthz)),
+            Route("/readyz", _Page(readyz)),
+            Route("/metrics", guarded(_Page(metrics))),
+            Route("/-/clusters", guarded(_Page(clusters))),
+            Route("/-/decisions", guarded(_Page(decisions))),
+            Route("/-/config", guarded(_Page(configuration))),
+            # Nothing else is there, and only those who may see what is there are told.
+            Route("/-/{rest:path}", guarded(otherwise)),
+        ],
+        redirect_slashes=False,
+        default=otherwise,
+    )
+
+
+class _Page:
+    """A path that is asked with GET or HEAD: an ASGI application, so that other methods reach it and get an error."""
+
+    def __init__(self, answer: _Answer) -> None:
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in ("GET", "HEAD"):
+            response = await self._answer(scope)
+        else:
+            error = WaypostError("method_not_allowed", f"{scope['path']} takes GET, HEAD, not {scope['method']}")
+            response = _json({"error": error_object(error)}, error.status, {"allow": "GET, HEAD"})
+        await response(scope, receive, send)
+
+
+class _Guarded:
+    """An ASGI application behind the check of who may see what administration shows."""
+
+    def __init__(self, gateway: Gateway, app: ASGIApp) -> None:
+        self._gateway = gateway
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                self._gateway.admit(scope["headers"])
+            except WaypostError as error:
+                headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
+                await _json({"error": error_object(error)}, error.status, headers)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse(content, status, headers)
