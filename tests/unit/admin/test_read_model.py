@@ -90,9 +90,9 @@ def test_decisions_are_told_of_all_generations_newest_first():
     gateway = Gateway(from_dict(CONFIG))
     model = ReadModel(gateway)
     assert model.decisions()["decisions"] == []
-    gateway.recorder.refused("bad_framing", 400, method="GET", target=b"/1?secret")
+    gateway.recorder.record_rejection("bad_framing", 400, method="GET", target=b"/1?secret")
     gateway.replace(from_dict(CONFIG))
-    gateway.recorder.refused("bad_framing", 400, method="GET", target=b"/2")
+    gateway.recorder.record_rejection("bad_framing", 400, method="GET", target=b"/2")
     decisions = model.decisions()["decisions"]
     assert [decision["path"] for decision in decisions] == ["/2", "/1"]
     assert time.time() - 60 < seconds(decisions[0]["time"]) <= time.time()
