@@ -83,6 +83,11 @@ class Http1(StrictHttp1):
 
     listener: ListenerState
     """The same for all of a class."""
+    descriptor = -1
+    """A client may speak whenever it likes."""
+
+    def spoke(self) -> None:
+        """Part of `Writer`, for endpoints' connections."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
@@ -227,6 +232,16 @@ class Http1(StrictHttp1):
             self._sink.fail(WaypostError("draining", "this process is stopping: send messages elsewhere"))
         if self._state != "uvicorn":
             self.transport.close()
+
+    def write_answer(self, response: bytes, persistent: bool) -> None:
+        outbox = self.runtime.outbox
+        if persistent and outbox.collecting and not (self.pipeline or self._behind):
+            self.unsent = True
+            if not outbox.waiting:
+                outbox.arm()
+            outbox.waiting.append((self, response))
+        else:
+            self.transport.write(response)
 
     # A connection's first bytes.
 
@@ -453,7 +468,11 @@ class Http1(StrictHttp1):
             if response:
                 outbox = self.runtime.outbox
                 if outbox.collecting:
-                    outbox.put(self, response)
+                    self.unsent = True
+                    waiting = outbox.waiting
+                    if not waiting:
+                        outbox.arm()
+                    waiting.append((self, response))
                 else:
                     self.transport.write(response)
             self._state = "boundary"

@@ -46,7 +46,7 @@ class Runtime:
         self.wheel = Wheel(loop)
         self.outbox = Outbox(loop)
         """Takes the writes of messages that go the direct way."""
-        self.pool = Pool(loop, self.wheel, recorder)
+        self.pool = Pool(loop, self.wheel, self.outbox, recorder)
         self.checks = Checks(loop, self.wheel, self.pool)
         self.spare: list[Reusable] = []
         """Objects that carry no message now, for the next ones."""
@@ -69,5 +69,6 @@ class Runtime:
         self.checks.close()
         for each in self.spare:
             each.discard()
+        self.outbox.close()
         self.pool.close()
         self.waiting_room.close()
