@@ -70,7 +70,7 @@ fn message<'a>(path: &'a str, headers: &'a [Header<'a>], body: &'a [u8]) -> Mess
     let found = entry(path);
     Message {
         dialect: found.map_or(Dialect::Json, |found| found.dialect),
-        kind: found.and_then(|found| found.kind),
+        kind: found.and_then(|found| found.kind("POST")),
         method: "POST",
         path,
         headers,
