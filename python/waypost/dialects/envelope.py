@@ -15,7 +15,7 @@ class Envelope:
 
 
 def error_object(error: WaypostError) -> dict[str, object]:
-    """The `error` member of a native reply: `code`, `message`; `offset` (bytes), `field`, `upstream` where known."""
+    """The `error` member of a native reply: `code`, `message` and, if known, `offset` (bytes), `field`, `upstream`."""
     out: dict[str, object] = {"code": error.code, "message": error.message}
     if isinstance(error, EnvelopeError):
         if error.offset is not None:

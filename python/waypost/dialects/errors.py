@@ -1,4 +1,4 @@
-"""An error as a response in the client's own dialect."""
+"""Renders an error as a response in the client's own dialect."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _RETRY_AFTER = frozenset({429, 503})
 
 
 def render_error(dialect: str, error: WaypostError, message_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, header fields and body that tell a client of `dialect` about `error`.
+    """Status, header fields and body of the response that reports `error` in `dialect`.
 
-    `message_id` is the envelope's or request's id, which the native dialect repeats.
+    `message_id` is the id of the envelope or request, which a native reply repeats.
     """
     body = orjson.dumps(DIALECTS[dialect].render_error(error, message_id))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
