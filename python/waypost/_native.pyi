@@ -29,6 +29,7 @@ __all__ = [
     "Cluster",
     "Cost",
     "Decision",
+    "Dialect",
     "Endpoint",
     "Explanation",
     "Intake",
@@ -48,10 +49,32 @@ __all__ = [
     "Turn",
     "Verdict",
     "__version__",
+    "dialects",
     "encode_chunk",
+    "translations",
 ]
 
 __version__: str
+
+@final
+class Dialect:
+    """A wire format that carries an envelope."""
+
+    @property
+    def name(self) -> _Dialect:
+        """Its name in configurations and patterns."""
+    @property
+    def clusters(self) -> bool:
+        """Clusters can speak it."""
+    @property
+    def paths(self) -> list[str]:
+        """The paths to which its messages are sent. One that ends in `/*` stands for what is below."""
+
+def dialects() -> list[Dialect]:
+    """Every dialect."""
+
+def translations() -> list[tuple[_Dialect, _Dialect, list[str]]]:
+    """Which messages can be translated: the client's dialect, the cluster's, and the kinds."""
 
 @final
 class Matcher:

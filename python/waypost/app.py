@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from waypost._native import dialects
 from waypost.admin.app import admin_app
 from waypost.config import Config
 from waypost.entry.asgi import DataPath
@@ -20,6 +21,11 @@ from waypost.gateway import Gateway
 from waypost.table import read_config
 
 __all__ = ["create_app", "from_env"]
+
+_PLACES: Final = {path for dialect in dialects() for path in dialect.paths}
+_PATHS: Final = frozenset(path for path in _PLACES if not path.endswith("*"))
+_BELOW: Final = tuple(path.removesuffix("*") for path in _PLACES if path.endswith("*"))
+"""The paths to which messages are sent: single ones, and what others begin with."""
 
 
 def create_app(config: Config) -> Starlette:
@@ -47,7 +53,7 @@ class _App(Starlette):
     """Starlette, with a short way to the data path for messages.
 
     Starlette's error layers and router cost about a quarter of what a bare request does. The data path needs neither:
-    it answers its own errors, and every path below `/v1/` is its. Middleware that a user adds sees these as well, but
+    it answers its own errors, and every path of a dialect is its. Middleware that a user adds sees these as well, but
     stands outside of Starlette's `ServerErrorMiddleware` there: what it raises on such a path goes to the server (a
     bare 500 and a traceback in its log), past `exception_handlers` and `debug`.
     """
@@ -67,8 +73,10 @@ class _App(Starlette):
         data_path = self._data_path
 
         def choose(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            if scope["type"] == "http" and scope["path"].startswith(scope.get("root_path", "") + "/v1/"):
-                return data_path(scope, receive, send)
+            if scope["type"] == "http":
+                path, root = scope["path"], scope.get("root_path", "")
+                if path.startswith(root) and (path.startswith(_BELOW, len(root)) or path[len(root) :] in _PATHS):
+                    return data_path(scope, receive, send)
             return rest(scope, receive, send)
 
         app: ASGIApp = choose

@@ -10,6 +10,7 @@ mod cluster_config;
 mod compiled;
 mod cost;
 mod course;
+mod dialects;
 mod endpoint;
 mod errors;
 mod explanation;
@@ -37,6 +38,8 @@ mod _native {
     use crate::cost::{Cost, LinearRules};
     #[pymodule_export]
     use crate::course::{Step, Turn};
+    #[pymodule_export]
+    use crate::dialects::{Dialect, dialects, translations};
     #[pymodule_export]
     use crate::endpoint::{Cluster, Endpoint};
     #[pymodule_export]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::intake::{Intake, Request};
-use super::join;
 use super::snapshot::{Plan, Snapshot};
 use crate::dialect::{Dialect, Kind};
 use crate::http1::Fields;
@@ -87,7 +86,7 @@ impl Snapshot {
             idempotent = kind.idempotent();
         }
         let speaks = self.clusters().get(position)?.speaks;
-        if !join::joins(intake.dialect, envelope.kind, speaks) {
+        if !intake.dialect.joins(envelope.kind, speaks) {
             return None;
         }
         let clusters: SmallVec<[usize; 4]> = SmallVec::from_slice(&[position]);

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::intake::Intake;
-use crate::dialect::{Attribute, Dialect, Source};
-use crate::json::{self, Kind, Options, PathTrie, Scan};
+use crate::dialect::{Attribute, ByDialect, Computed, Dialect, Source};
+use crate::json::{self, Kind, Leaf, Options, PathTrie, Scan};
 use crate::table::Envelope;
 
 thread_local! {
@@ -16,7 +16,15 @@ thread_local! {
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
     source: FieldSource,
-    bodies: Vec<(Dialect, PathTrie)>,
+    bodies: ByDialect<Option<InBody>>,
+}
+
+/// Where a dialect has a field in the body.
+#[derive(Clone, Debug)]
+struct InBody {
+    trie: PathTrie,
+    /// What the trie's values, by their numbers, say together.
+    computed: Option<&'static Computed>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,18 +59,24 @@ impl Field {
             }
             [] => return None,
         };
-        let within = |dialect| {
+        let within = |dialect: Dialect| {
+            let mut trie = PathTrie::new();
             let mut path: Vec<&str> = Vec::new();
             if let FieldSource::Attribute(attribute, _) = &source {
-                let Source::Body(key) = attribute.source(dialect) else { return None };
-                path.push(key);
+                match dialect.spec().source(*attribute) {
+                    Source::Body(keys) => path.extend(keys),
+                    Source::Computed(computed) => {
+                        (0..).zip(computed.from).for_each(|(number, path)| trie.insert(path, number));
+                        return Some(InBody { trie, computed: Some(computed) });
+                    }
+                    Source::Header(_) | Source::Absent => return None,
+                }
             }
             path.extend(rest?);
-            let mut trie = PathTrie::new();
             trie.insert(&path, 0);
-            Some((dialect, trie))
+            Some(InBody { trie, computed: None })
         };
-        let bodies = Dialect::ALL.into_iter().filter_map(within).collect();
+        let bodies = ByDialect::new(within);
         Some(Self { source, bodies })
     }
 
@@ -97,9 +111,9 @@ impl Field {
                     (Attribute::Kind, _) => envelope.kind.map(crate::dialect::Kind::name),
                     _ => None,
                 };
-                proved.map(Cow::Borrowed).or_else(|| match attribute.source(intake.dialect) {
+                proved.map(Cow::Borrowed).or_else(|| match intake.dialect.spec().source(*attribute) {
                     Source::Header(name) => header(name),
-                    Source::Body(_) => self.in_body(intake.dialect, body?, options),
+                    Source::Body(_) | Source::Computed(_) => self.in_body(intake.dialect, body?, options),
                     Source::Absent => None,
                 })
             }
@@ -107,16 +121,27 @@ impl Field {
     }
 
     fn in_body<'m>(&self, dialect: Dialect, body: &'m [u8], options: Options) -> Option<Cow<'m, str>> {
-        let (_, trie) = self.bodies.iter().find(|(of, _)| *of == dialect)?;
+        let InBody { trie, computed } = self.bodies.of(dialect).as_ref()?;
         let mut scan = IDLE.take().unwrap_or_default();
         let found = json::scan(body, trie, options, &mut scan).ok().and_then(|text| {
-            let leaf = scan.leaves.first()?;
-            let value = text.get(leaf.span())?;
-            match leaf.kind {
-                Kind::EscapedString => Some(json::unescape(value)),
-                Kind::Null | Kind::Object | Kind::Array => None,
-                _ => Some(value.into()),
-            }
+            let value = |leaf: &Leaf| {
+                let value = text.get(leaf.span())?;
+                match leaf.kind {
+                    Kind::EscapedString => Some(json::unescape(value)),
+                    Kind::Null | Kind::Object | Kind::Array => None,
+                    _ => Some(value.into()),
+                }
+            };
+            let Some(computed) = computed else { return value(scan.leaves.first()?) };
+            let part = |number: u32| {
+                let leaf = scan.leaves.iter().find(|leaf| leaf.field == number)?;
+                let is_text = leaf.element == 0 && matches!(leaf.kind, Kind::String | Kind::EscapedString);
+                value(leaf).filter(|_| is_text)
+            };
+            let parts: Vec<Option<Cow<'_, str>>> =
+                (0..).zip(computed.from).map(|(number, _)| part(number)).collect();
+            let parts: Vec<Option<&str>> = parts.iter().map(Option::as_deref).collect();
+            (computed.compute)(&parts).map(|text| Cow::Owned(text.to_owned()))
         });
         IDLE.set(Some(scan));
         found

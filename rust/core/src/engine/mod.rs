@@ -21,6 +21,8 @@ mod shadowed;
 mod snapshot;
 mod step;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod upstream_head;
 

@@ -7,13 +7,13 @@ use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::id::{Ids, header_safe};
-use super::intake::{Intake, Rejection, Request};
+use super::intake::{Intake, Rejection, Request, path_of};
 use super::origin::Trusted;
 use super::shadowed::shadowed_routes;
 use super::{join, upstream_head};
 use crate::auth::keys::{Caller, Denied, Keys};
 use crate::cluster::{Cluster, Credential};
-use crate::dialect::Kind;
+use crate::dialect::{self, Entry, Kind};
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step};
@@ -190,18 +190,20 @@ impl Snapshot {
     /// # Errors
     /// Where it can be refused without reading on.
     pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Rejection> {
-        self.accept_read(request, false, ids)
+        let entry = dialect::entry(path_of(&request.target));
+        self.accept_read(request, entry, false, ids)
     }
 
-    /// The same, `checked` or not as [`Intake::accept`] has it.
+    /// The same, with `entry` and `checked` as [`Intake::accept`] has them.
     pub(super) fn accept_read(
         &self,
         request: Request,
+        entry: Option<Entry>,
         checked: bool,
         ids: &Ids,
     ) -> Result<Intake, Rejection> {
         let identify = |request: &Request| self.keys.caller(&request.headers).map(Option::<&Arc<_>>::cloned);
-        Intake::accept(request, checked, self.limits.header, &self.trusted, identify, ids)
+        Intake::accept(request, entry, checked, self.limits.header, &self.trusted, identify, ids)
     }
 
     /// The same for a request of a known caller, whatever key it presents.
@@ -209,7 +211,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::accept`].
     pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Rejection> {
-        Intake::accept(request, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
+        let entry = dialect::entry(path_of(&request.target));
+        Intake::accept(request, entry, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
     }
 
     /// The caller whose key has this name.
@@ -251,7 +254,7 @@ impl Snapshot {
         let mut passed_over = Vec::new();
         for &position in self.clusters_of(rank) {
             let Some(cluster) = self.clusters.get(position) else { continue };
-            if !join::joins(intake.dialect, envelope.kind, cluster.speaks) {
+            if !intake.dialect.joins(envelope.kind, cluster.speaks) {
                 passed_over.push(format!("`{}` speaks {}", cluster.name, cluster.speaks));
                 continue;
             }
@@ -294,7 +297,7 @@ impl Snapshot {
         let mirror = self.table.decision(rank)?.mirror.as_ref()?;
         let position = self.clusters.iter().position(|cluster| cluster.name == mirror.to)?;
         let speaks = self.clusters.get(position)?.speaks;
-        (mirror.takes(id) && join::joins(intake.dialect, envelope.kind, speaks)).then_some(position)
+        (mirror.takes(id) && intake.dialect.joins(envelope.kind, speaks)).then_some(position)
     }
 
     /// The name of what a message gets: `reply`, `forward`, or `translate` where an endpoint that it may go to needs that.
@@ -317,7 +320,7 @@ impl Snapshot {
     /// Whether a message must be translated for the cluster at a position.
     #[must_use]
     pub fn translates(&self, intake: &Intake, cluster: usize) -> bool {
-        self.clusters.get(cluster).is_some_and(|c| join::translates(intake.dialect, c.speaks))
+        self.clusters.get(cluster).is_some_and(|c| c.speaks != intake.dialect)
     }
 }
 

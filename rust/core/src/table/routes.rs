@@ -13,7 +13,7 @@ use super::message::view::{Entry, View};
 use super::message::workspace::Workspace;
 use super::rules::{Builder, Rules};
 use super::scope;
-use crate::dialect::{Attribute, Dialect, near_path};
+use crate::dialect::{Attribute, ByDialect, near_path};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step, Value};
 
@@ -111,7 +111,7 @@ pub struct RouteTable {
     patterns: Vec<Pattern>,
     /// By rank, whether the pattern tests the path.
     by_path: Vec<bool>,
-    layouts: [DialectLayout; Dialect::ALL.len()],
+    layouts: ByDialect<DialectLayout>,
     options: Options,
 }
 
@@ -149,7 +149,7 @@ impl RouteTable {
         }
         let rules = builder.finish();
         let content = parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
-        let layouts = Dialect::ALL.map(|dialect| DialectLayout::new(dialect, &fields, content));
+        let layouts = ByDialect::new(|dialect| DialectLayout::new(dialect, &fields, content));
         let by_path = parsed.iter().map(|(_, _, pattern)| pattern.tests("path")).collect();
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),
@@ -258,16 +258,16 @@ impl RouteTable {
 
     /// Rank of the first route that takes a message.
     fn first(&self, message: &Message<'_>, view: &View<'_>) -> Option<usize> {
-        if is_listed(message) {
+        if message.is_listed() {
             return self.rules.first(view, |_| true).map(|(rank, _)| rank);
         }
         self.rules.matches(view).into_iter().find(|rank| self.takes(message, *rank))
     }
 
-    /// Whether a route that matches may have a message. A request to a path of the OpenAI API that is not listed (it may
-    /// delete things, or cost money) only goes where the author of a route has thought of its path.
+    /// Whether a route that matches may have a message. One that came on a path that its dialect does not list only goes
+    /// where the author of a route has thought of its path.
     fn takes(&self, message: &Message<'_>, rank: usize) -> bool {
-        is_listed(message) || self.by_path.get(rank).copied().unwrap_or_default()
+        message.is_listed() || self.by_path.get(rank).copied().unwrap_or_default()
     }
 
     fn with_view<T>(
@@ -275,12 +275,7 @@ impl RouteTable {
         message: &Message<'_>,
         decide: impl FnOnce(Envelope, &View<'_>) -> T,
     ) -> Result<T, MessageError> {
-        let [envelope, json, openai] = &self.layouts;
-        let layout = match message.dialect {
-            Dialect::Envelope => envelope,
-            Dialect::Json => json,
-            Dialect::OpenAi => openai,
-        };
+        let layout = self.layouts.of(message.dialect);
         Workspace::lend(|workspace| open(message, layout, self.options, workspace, decide))
     }
 }
@@ -288,7 +283,7 @@ impl RouteTable {
 impl NoRoute {
     fn of(message: &Message<'_>, view: &View<'_>) -> Self {
         let mut seen = seen(view);
-        let unlisted = !is_listed(message);
+        let unlisted = !message.is_listed();
         if unlisted {
             let head = [("path", message.path), ("method", message.method)];
             seen.extend(head.map(|(name, text)| (name, Entry::text(0, text).shown())));
@@ -314,11 +309,6 @@ impl fmt::Display for NoRoute {
 
 /// The rule of [`RouteTable::takes`], for a person.
 const BY_PATH: &str = "Requests of this path only go to routes that test `path`";
-
-/// Whether a message came on a path that any route may serve.
-fn is_listed(message: &Message<'_>) -> bool {
-    message.dialect != Dialect::OpenAi || message.kind.is_some()
-}
 
 /// The attributes that the message has, in the order of the envelope.
 fn seen(view: &View<'_>) -> Vec<(&'static str, String)> {
