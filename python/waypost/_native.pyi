@@ -49,6 +49,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "encode_chunk",
+    "policy_keys",
 ]
 
 __version__: str
@@ -839,3 +840,10 @@ class ResponseReader:
 
 def encode_chunk(data: bytes) -> bytes:
     """`data` as one chunk (RFC 9112, section 7.1). Empty data gives the last chunk and ends the body."""
+
+def policy_keys() -> dict[str, dict[str, tuple[str, Any]]]:
+    """The keys of each mapping in a cluster's policy: by the mapping's path from the cluster, with dots, and the key's
+    name, the description and the default.
+
+    Times are in seconds, percentages and percentiles whole numbers. Defaults of `rate` stand for what is not known.
+    """
