@@ -72,6 +72,8 @@ impl Snapshot {
             ..plan.envelope.clone()
         };
         let mut idempotent = plan.idempotent;
+        // A request of its own has a body of its own.
+        let answers = plan.answers.clone().filter(|_| request.is_none());
         if let Some(OwnRequest { dialect, kind, stream }) = request {
             let mut headers = Fields::default();
             headers.push(b"content-type", b"application/json");
@@ -91,8 +93,15 @@ impl Snapshot {
             return None;
         }
         let clusters: SmallVec<[usize; 4]> = SmallVec::from_slice(&[position]);
-        let plan =
-            Plan { rank: plan.rank, envelope, id: plan.id.clone(), idempotent, clusters, mirror: None };
+        let plan = Plan {
+            rank: plan.rank,
+            envelope,
+            id: plan.id.clone(),
+            idempotent,
+            clusters,
+            mirror: None,
+            answers,
+        };
         Some((Arc::new(intake), plan))
     }
 }
