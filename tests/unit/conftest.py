@@ -14,6 +14,8 @@ from waypost.config import from_dict
 from waypost.entry.asgi import DataPath
 from waypost.gateway import Gateway
 
+from .asgi import http_scope
+
 Script = Callable[["Request", asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -154,19 +156,8 @@ class Client:
                     answer.complete = True
                     done.set()
 
-        full = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "client": ("127.0.0.1", 50000),
-            "headers": [(name.encode(), value.encode()) for name, value in {"host": "waypost", **fields}.items()],
-            **(scope or {}),
-        }
+        sent = [(name.encode(), value.encode()) for name, value in {"host": "waypost", **fields}.items()]
+        full = http_scope(path, method, sent, **(scope or {}))
         await self._path(full, receive, send)
         return answer
 

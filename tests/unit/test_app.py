@@ -1,6 +1,5 @@
 """The Starlette application around the data path."""
 
-import asyncio
 import os
 
 import orjson
@@ -8,6 +7,8 @@ import pytest
 from waypost.app import create_app, from_env
 from waypost.config import from_dict
 from waypost.errors import ConfigError
+
+from . import asgi
 
 CONFIG = {
     "clusters": {"c": {"speaks": "envelope", "endpoints": ["http://127.0.0.1:9"]}},
@@ -17,29 +18,8 @@ CONFIG = {
 
 def ask(app, path, method="GET"):
     """Status, headers and JSON of a request without a body."""
-    sent = []
-
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"waypost")],
-        "client": None,
-    }
-    asyncio.run(app(scope, receive, send))
-    body = b"".join(message["body"] for message in sent[1:])
-    return sent[0]["status"], dict(sent[0]["headers"]), orjson.loads(body) if body else None
+    status, headers, body = asgi.ask(app, path, method, client=None)
+    return status, headers, orjson.loads(body) if body else None
 
 
 def test_health_and_readiness_until_the_drain_begins():

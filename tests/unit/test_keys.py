@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from waypost import ConfigError, WaypostError, create_app
 from waypost._native import Snapshot
 from waypost.config import Config, from_dict, parse_config
 from waypost.gateway import Gateway
+
+from .asgi import ask
 
 
 def hashed(key: str) -> str:
@@ -127,30 +128,8 @@ def test_ipv4_within_ipv6_is_to_be_written_as_ipv4() -> None:
 
 
 def call(app: Any, path: str, *headers: tuple[bytes, bytes], method: str = "GET") -> tuple[int, dict[bytes, bytes]]:
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"h"), *headers],
-        "client": ("127.0.0.1", 5),
-        "server": ("127.0.0.1", 8080),
-    }
-    asyncio.run(app(scope, receive, send))
-    return sent[0]["status"], dict(sent[0]["headers"])
+    status, fields, _ = ask(app, path, method, headers)
+    return status, fields
 
 
 ADMIN = {"name": "root", "hash": hashed("root"), "admin": True}
