@@ -62,13 +62,12 @@ class Exchange:
         "_resume_at",
         "_settings",
         "_sink",
-        "_streams",
         "_ticket",
         "_timer",
+        "_total",
         "_translator",
         "_tried",
         "_until",
-        "_until_deadline",
         "_upload",
         "attempt",
         "attempts",
@@ -119,8 +118,7 @@ class Exchange:
         self._translator = translator
         self._phase: _Phase = "connect"
         self._until = math.inf  # when all of it has to be over: the course says so
-        self._until_deadline = False  # the message's own deadline says so
-        self._streams = False  # the response is a stream of events
+        self._total: float | None = None  # the total timeout that says so, if not the message's own deadline
         self._idle = 0.0  # seconds that may pass between two pieces of the response
         self._resume_at = 0.0  # when a pause ends
         self._paused = False
@@ -146,7 +144,7 @@ class Exchange:
         attempt.take_up(connection)
         self.endpoint = endpoint
         self.request_sent = True
-        self._bound(self.plan.time_left())
+        self._bound()
         self._phase = "wait"
 
     def write(self, chunk: bytes) -> bool:
@@ -243,7 +241,7 @@ class Exchange:
             attempt = self.attempt = self.attempt_at(endpoint)
             dial = attempt.dial
             self.endpoint = endpoint
-            self._bound(self.plan.time_left())
+            self._bound()
             self.request_sent = False
             self._head = None
         except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
@@ -458,8 +456,7 @@ class Exchange:
         if head.stream:
             # Only its own limits end a stream that flows.
             self._idle = dial.stream_idle_timeout
-            self._streams = True
-            self._bound(plan.stream_time_left())
+            self._bound(stream=True)
         if not self._paused:
             self._expect(self._idle)
         out.forward(head, plan, endpoint, self.attempts)
@@ -538,19 +535,18 @@ class Exchange:
         self.attempt_failed(attempt, failure, error)
 
     def _out_of_time(self, attempt: Attempt) -> None:
-        if self._until_deadline:
+        total = self._total
+        if total is None:
             ms = self.plan.deadline_ms
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
             self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only to be counted
-            dial = attempt.dial
-            total = dial.stream_total_timeout if self._streams else dial.total_timeout
             self.fail(failures.timed_out(attempt.endpoint, "no whole response", total))
 
-    def _bound(self, seconds: float) -> None:
-        """All of the exchange has to be over within `seconds`, as the course says."""
+    def _bound(self, stream: bool = False) -> None:
+        """Ask the plan how long all of the exchange may take."""
+        seconds, self._total = self.plan.time_left(stream)
         self._until = self.runtime.loop.time() + seconds
-        self._until_deadline = self.plan.message_time_left() <= seconds
 
     def _expect(self, seconds: float) -> None:
         """Something has to happen within `seconds`, and all of it before the deadline."""

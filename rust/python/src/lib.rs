@@ -53,6 +53,8 @@ mod _native {
     #[pymodule_export]
     use crate::plan::Plan;
     #[pymodule_export]
+    use crate::policy::policy_keys;
+    #[pymodule_export]
     use crate::recorder::Recorder;
     #[pymodule_export]
     use crate::registry::Registry;

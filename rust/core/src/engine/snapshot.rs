@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
+use super::asked::{Answers, Questions};
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Rejection, Request, path_of};
 use super::origin::Trusted;
@@ -18,8 +19,8 @@ use crate::http1::{self, BodyLength};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step};
 use crate::table::{
-    Action, Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute, RouteSpec,
-    RouteTable, parse,
+    Action, Asked, Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute,
+    RouteSpec, RouteTable, parse,
 };
 
 /// What a snapshot is compiled from.
@@ -57,6 +58,7 @@ pub struct Snapshot {
     keys: Keys,
     trusted: Trusted,
     pub(super) limits: Limits,
+    pub(super) questions: Questions,
     /// What is legal but probably not meant: where, and why.
     pub warnings: Vec<Problem>,
 }
@@ -85,6 +87,8 @@ pub struct Plan {
     pub clusters: SmallVec<[usize; 4]>,
     /// The position of the cluster that gets a copy of it.
     pub mirror: Option<usize>,
+    /// What the clusters of its route, and of its mirror, ask of it.
+    pub(super) answers: Option<Box<Answers>>,
 }
 
 impl Plan {
@@ -124,7 +128,8 @@ impl Snapshot {
     pub fn compile(config: Config) -> Result<Self, Vec<Problem>> {
         let names = positions(&config);
         let mut problems = unknown_clusters(&config, &names);
-        let Ok(table) = RouteTable::compile(&config.routes, config.limits.json) else {
+        let (questions, asked) = Questions::of(&config.clusters);
+        let Ok(table) = RouteTable::compile_asking(&config.routes, config.limits.json, &asked) else {
             // The patterns are parsed once more, for which only a configuration that is wrong has to wait.
             problems.extend(Self::problems(&config));
             return Err(problems);
@@ -150,7 +155,7 @@ impl Snapshot {
         let decided = table.decisions().iter().map(decided).collect();
         drop(names);
         let Config { clusters, keys, trusted, limits, .. } = config;
-        Ok(Self { table: Arc::new(table), clusters, decided, keys, trusted, limits, warnings })
+        Ok(Self { table: Arc::new(table), clusters, decided, keys, trusted, limits, questions, warnings })
     }
 
     /// Every problem in a configuration of which a part is not known: patterns may hold [`Value::Unknown`], and
@@ -242,8 +247,17 @@ impl Snapshot {
     /// # Errors
     /// Where the message is not acceptable, or no route takes it.
     pub fn plan(&self, intake: &Intake, body: Option<&[u8]>) -> Result<Plan, NoPlan> {
-        let decided =
-            self.table.decide(&message(intake, &intake.headers(), body)).map_err(NoPlan::Message)?;
+        let headers = intake.headers();
+        let ask = |rank, asked: Asked<'_>| {
+            let clusters = self.clusters_of(rank).iter().copied();
+            if self.questions.is_empty() {
+                None
+            } else {
+                self.questions.answer(clusters.chain(self.mirror_of(rank)), &asked)
+            }
+        };
+        let (decided, answers) =
+            self.table.decide_asking(&message(intake, &headers, body), ask).map_err(NoPlan::Message)?;
         let envelope = decided.envelope;
         let id = envelope.id.clone().unwrap_or_else(|| intake.id.clone());
         let rank = match decided.decision {
@@ -271,7 +285,7 @@ impl Snapshot {
         let safe_method = matches!(&*intake.request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
         let mirror = self.mirror(rank, intake, &envelope, &id);
-        Ok(Plan { rank, envelope, id, idempotent, clusters, mirror })
+        Ok(Plan { rank, envelope, id, idempotent, clusters, mirror, answers: answers.flatten() })
     }
 
     /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.
@@ -295,9 +309,15 @@ impl Snapshot {
     /// The cluster that gets a copy of a message, where one does.
     fn mirror(&self, rank: usize, intake: &Intake, envelope: &Envelope, id: &str) -> Option<usize> {
         let mirror = self.table.decision(rank)?.mirror.as_ref()?;
-        let position = self.clusters.iter().position(|cluster| cluster.name == mirror.to)?;
+        let position = self.mirror_of(rank)?;
         let speaks = self.clusters.get(position)?.speaks;
         (mirror.takes(id) && intake.dialect.joins(envelope.kind, speaks)).then_some(position)
+    }
+
+    /// The cluster that gets copies of a route's messages.
+    fn mirror_of(&self, rank: usize) -> Option<usize> {
+        let mirror = self.table.decision(rank)?.mirror.as_ref()?;
+        self.clusters.iter().position(|cluster| cluster.name == mirror.to)
     }
 
     /// The name of what a message gets: `reply`, `forward`, or `translate` where an endpoint that it may go to needs that.
@@ -325,7 +345,11 @@ impl Snapshot {
 }
 
 /// What a decision may depend on.
-fn message<'a>(intake: &'a Intake, headers: &'a [Header<'a>], body: Option<&'a [u8]>) -> Message<'a> {
+pub(super) fn message<'a>(
+    intake: &'a Intake,
+    headers: &'a [Header<'a>],
+    body: Option<&'a [u8]>,
+) -> Message<'a> {
     Message {
         dialect: intake.dialect,
         kind: intake.kind,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::action::{Action, Mirror, Reply};
 use super::cost::Cost;
 use super::explain::Verdict;
+use super::ids::FieldId;
+use super::message::asked::Asked;
 use super::message::fields::Fields;
 use super::message::layout::{DialectLayout, base_fields};
 use super::message::read::{Envelope, Message, MessageError, open};
@@ -112,6 +114,8 @@ pub struct RouteTable {
     /// By rank, whether the pattern tests the path.
     by_path: Vec<bool>,
     layouts: ByDialect<DialectLayout>,
+    /// The fields that are asked for beside the routes.
+    asked: Vec<FieldId>,
     options: Options,
 }
 
@@ -121,6 +125,19 @@ impl RouteTable {
     /// # Errors
     /// Every problem in any of them; paths begin with the route's position and `match`.
     pub fn compile(specs: &[RouteSpec], options: Options) -> Result<Self, Vec<Problem>> {
+        Self::compile_asking(specs, options, &[])
+    }
+
+    /// Compiles routes, and what messages are asked for besides: the values at fields that patterns can name, by their
+    /// paths. Values are read in the same pass as what routes ask for; without such fields, nothing costs more.
+    ///
+    /// # Errors
+    /// As [`RouteTable::compile`].
+    pub fn compile_asking(
+        specs: &[RouteSpec],
+        options: Options,
+        asked: &[Vec<Box<str>>],
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut parsed = Vec::with_capacity(specs.len());
         for (index, spec) in specs.iter().enumerate() {
@@ -143,12 +160,14 @@ impl RouteTable {
         // Stable: equal precedence keeps the order written.
         parsed.sort_by_key(|(_, spec, _)| std::cmp::Reverse(spec.precedence));
         let mut fields = base_fields();
+        let asked: Vec<FieldId> = asked.iter().map(|path| fields.intern(path)).collect();
         let mut builder = Builder::default();
         for (_, _, pattern) in &parsed {
             builder.push(pattern, &mut |path| fields.intern(path));
         }
         let rules = builder.finish();
-        let content = parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
+        let content = asked.contains(&(Attribute::Content as FieldId))
+            || parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
         let layouts = ByDialect::new(|dialect| DialectLayout::new(dialect, &fields, content));
         let by_path = parsed.iter().map(|(_, _, pattern)| pattern.tests("path")).collect();
         let decide = |spec: &RouteSpec| Decision {
@@ -166,6 +185,7 @@ impl RouteTable {
             rules,
             by_path,
             layouts,
+            asked,
             options,
         })
     }
@@ -209,10 +229,31 @@ impl RouteTable {
     /// # Errors
     /// Where the message cannot be routed by anybody.
     pub fn decide(&self, message: &Message<'_>) -> Result<Decided, MessageError> {
-        self.with_view(message, |envelope, view| Decided {
-            envelope,
-            decision: self.first(message, view).ok_or_else(|| NoRoute::of(message, view)),
+        self.decide_asking(message, |_, _| ()).map(|(decided, _)| decided)
+    }
+
+    /// [`decide`](Self::decide), and with the rank of the route what `ask` makes of the values that the table is asked for.
+    ///
+    /// # Errors
+    /// As [`RouteTable::decide`].
+    pub fn decide_asking<T>(
+        &self,
+        message: &Message<'_>,
+        ask: impl FnOnce(usize, Asked<'_>) -> T,
+    ) -> Result<(Decided, Option<T>), MessageError> {
+        self.with_view(message, |envelope, view| {
+            let decision = self.first(message, view).ok_or_else(|| NoRoute::of(message, view));
+            let answer = decision.as_ref().ok().map(|rank| ask(*rank, Asked::new(view, &self.asked)));
+            (Decided { envelope, decision }, answer)
         })
+    }
+
+    /// What `ask` makes of the values that the table is asked for, of a message that is not to be decided on.
+    ///
+    /// # Errors
+    /// As [`RouteTable::decide`].
+    pub fn ask<T>(&self, message: &Message<'_>, ask: impl FnOnce(Asked<'_>) -> T) -> Result<T, MessageError> {
+        self.with_view(message, |_, view| ask(Asked::new(view, &self.asked)))
     }
 
     /// Ranks of all routes that match, ascending.
