@@ -219,6 +219,7 @@ fn a_method_or_a_path_rules_kinds_of_message_out() {
         json!({"method": "GET", "path": "/v1/envelopes"}),
         json!({"method": "POST", "path": "/v1/models"}),
         json!({"method": "BREW"}),
+        json!({"path": [{"prefix": "/v2/"}]}),
     ] {
         let found = warnings(&[("c", Dialect::OpenAi)], vec![route("r", &pattern, "c", &[])]);
         assert!(found[0].contains("no message can match"), "{pattern}: {found:?}");
