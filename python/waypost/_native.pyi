@@ -1,9 +1,10 @@
 """The Rust extension: matching, routing decisions, HTTP/1.1 framing.
 
-Pure functions and state machines: nothing in here opens a socket or reads a file, and only two things come from a
-clock: what the course of an exchange depends on (`Plan.begin` and what follows it, `Registry`, checks), and what a
-`Recorder` tells of messages: when a request's head was there, a response's head, and the end. All classes are
-immutable unless they say otherwise and may be shared between threads.
+Pure functions and state machines: nothing in here opens a socket or reads a file, and only three things come from a
+clock: what the course of an exchange depends on (`Plan.begin` and what follows it, `Registry`, checks), what a
+`Recorder` tells of messages (when a request's head was there, a response's head, and the end), and whether the proof of
+a caller's identity is still good (`Snapshot.accept`, `RequestReader.feed`). All classes are immutable unless they say
+otherwise and may be shared between threads.
 
 More than 500 lines, because the contract of one module is one file.
 """
@@ -26,6 +27,7 @@ _Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"
 _Dialect: TypeAlias = Literal["envelope", "json", "openai"]
 
 __all__ = [
+    "Certificate",
     "Cluster",
     "Cost",
     "Decision",
@@ -569,6 +571,19 @@ class Plan:
         """
 
 @final
+class Certificate:
+    """A client's certificate that TLS has verified."""
+
+    def __new__(cls, subject: str, der: bytes) -> Certificate:
+        """`der` is the whole certificate, DER encoded (`ssl.SSLSocket.getpeercert(binary_form=True)`)."""
+    @property
+    def subject(self) -> str:
+        """Its subject, as it was given."""
+    @property
+    def fingerprint(self) -> bytes:
+        """The SHA-256 of its DER encoding."""
+
+@final
 class Snapshot:
     """One compiled configuration. A reload makes another and swaps it whole."""
 
@@ -615,6 +630,7 @@ class Snapshot:
         client: str | None = None,
         scheme: str = "http",
         http_version: str = "1.1",
+        certificate: Certificate | None = None,
         key: str | None = None,
     ) -> Intake:
         """Look at a request's head.
@@ -622,14 +638,18 @@ class Snapshot:
         `target` is the raw path with its query; `client` the address of the connection's other end, `None` on a Unix
         socket; `scheme` that of the connection. What trusted proxies tell of the request is in `headers`.
 
+        `certificate` is that of the connection's other end. Keys are the only proof that a configuration asks for yet.
+
         With `keys` in the configuration the request has to present one. `key` is the name of the key that counts as
         presented, whatever `headers` hold: for explanations. `KeyError` where there is no such key.
 
         Raises `WaypostError` with `dialect` and `message_id`: `unauthorized`, `not_found`, `method_not_allowed` (with
         `allow`), `unsupported_media_type`, `header_too_large`, `bad_framing`.
         """
-    def admit(self, headers: _Headers) -> None:
+    def admit(self, headers: _Headers, *, client: str | None = None, certificate: Certificate | None = None) -> None:
         """Whether a request with these header fields may see what administration shows: it presents an `admin` key.
+
+        `client` and `certificate` as `accept` takes them.
 
         Raises `WaypostError`: `unauthorized` where it presents no key of this configuration, `forbidden` where its key
         is no `admin` key.
@@ -791,8 +811,10 @@ class RequestReader:
     of a body has to be known to read it: no chunks, `Upgrade` or `Expect`, no other form of target than a path.
     """
 
-    def __new__(cls, *, client: str | None = None, scheme: str = "http") -> RequestReader:
-        """`client` is the client's address."""
+    def __new__(
+        cls, *, client: str | None = None, scheme: str = "http", certificate: Certificate | None = None
+    ) -> RequestReader:
+        """`client`, `scheme` and `certificate` as `Snapshot.accept` takes them."""
 
     def feed(
         self, snapshot: Snapshot, data: bytes, room: int

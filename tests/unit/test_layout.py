@@ -52,7 +52,8 @@ CRATE = ROOT / "rust" / "core" / "src"
 ROOMS: dict[Module, tuple[tuple[str, ...], ...]] = {
     (): (
         ("hash", "text"),
-        ("auth", "dialect", "http1", "json", "log", "pattern"),
+        ("dialect", "http1", "json", "log", "pattern"),
+        ("auth",),
         ("table",),
         ("cluster",),
         ("metrics",),

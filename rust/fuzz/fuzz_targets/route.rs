@@ -12,7 +12,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use waypost_core::auth::Identity;
+use waypost_core::auth::{Identity, UnixTime};
 use waypost_core::auth::keys::{Caller, FIELDS, Keys, hash};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
@@ -83,7 +83,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let limits = Limits { header: 1 << 14, json: Options::default() };
     let trusted = Trusted { blocks: vec!["10.0.0.0/8".parse().unwrap()], unix: false };
     let keys = Keys::default();
-    Snapshot::compile(Config { routes: routes.collect(), clusters, keys, trusted, limits }).unwrap()
+    Snapshot::compile(Config { routes: routes.collect(), clusters, identities: keys.into(), trusted, limits }).unwrap()
 });
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
@@ -175,10 +175,11 @@ fuzz_target!(|data: &[u8]| {
         target: if choice & 8 != 0 { format!("{path}?{}", latin(head)) } else { path.to_owned() },
         headers: fields.into_iter().collect(),
         client: Some(peer.into()),
+        certificate: None,
         scheme: "http".into(),
         version: if choice & 16 != 0 { "1.1" } else { "2" }.into(),
     };
-    let Ok(intake) = SNAPSHOT.accept(request, &ids) else { return };
+    let Ok(intake) = SNAPSHOT.accept(request, UnixTime(0), &ids) else { return };
     assert!((1..=128).contains(&intake.id.len()));
     let plan = match SNAPSHOT.plan(&intake, intake.buffered.then_some(body)) {
         Ok(plan) => plan,

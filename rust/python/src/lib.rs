@@ -5,6 +5,7 @@
 
 mod account;
 mod body;
+mod certificate;
 mod clock;
 mod cluster_config;
 mod compiled;
@@ -34,6 +35,8 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _native {
+    #[pymodule_export]
+    use crate::certificate::Certificate;
     #[pymodule_export]
     use crate::cost::{Cost, LinearRules};
     #[pymodule_export]

@@ -9,10 +9,11 @@ use waypost_core::engine::{Boundary, Peer};
 use waypost_core::http1;
 
 use crate::account::Held;
-use crate::errors;
+use crate::certificate::Certificate;
 use crate::intake::Intake;
 use crate::plan::Plan;
 use crate::snapshot::{IDS, Snapshot, known};
+use crate::{clock, errors};
 
 /// Reads the requests of one client connection, as far as they are plain.
 ///
@@ -26,9 +27,11 @@ pub(crate) struct RequestReader {
 #[pymethods]
 impl RequestReader {
     #[new]
-    #[pyo3(signature = (*, client = None, scheme = "http"))]
-    fn new(client: Option<&str>, scheme: &str) -> Self {
-        Self { peer: Peer { client: client.map(Arc::from), scheme: known(scheme) }, reader: Mutex::new(None) }
+    #[pyo3(signature = (*, client = None, scheme = "http", certificate = None))]
+    fn new(client: Option<&str>, scheme: &str, certificate: Option<&Certificate>) -> Self {
+        let certificate = certificate.map(Certificate::shared);
+        let peer = Peer { client: client.map(Arc::from), certificate, scheme: known(scheme) };
+        Self { peer, reader: Mutex::new(None) }
     }
 
     /// Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
@@ -45,7 +48,7 @@ impl RequestReader {
         let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reader = held.take().unwrap_or_else(|| shared.snapshot.reader());
         let bytes = data.as_bytes();
-        let found_at = shared.snapshot.at_boundary(&mut reader, bytes, &self.peer, &IDS);
+        let found_at = shared.snapshot.at_boundary(&mut reader, bytes, &self.peer, clock::unix(), &IDS);
         match found_at.map_err(|rejection| errors::rejection(py, &rejection))? {
             Boundary::Partial => {
                 *held = Some(reader);

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
+use waypost_core::auth::Presented;
 use waypost_core::auth::keys::{self, Caller, Keys};
 use waypost_core::cluster;
 use waypost_core::engine::{self, BoundClusters, Config, EndpointAt, Ids, Limits, Request, Trusted};
@@ -15,6 +16,7 @@ use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::metrics::Slots;
 use waypost_core::pattern::Problem;
 
+use crate::certificate::Certificate;
 use crate::cluster_config::read_cluster;
 use crate::course::Turn;
 use crate::endpoint::{Cluster, Endpoint};
@@ -183,7 +185,7 @@ impl Snapshot {
     }
 
     /// Look at a request's head.
-    #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1", key = None))]
+    #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1", certificate = None, key = None))]
     #[allow(clippy::too_many_arguments)] // One per part of a request's head.
     fn accept(
         &self,
@@ -194,6 +196,7 @@ impl Snapshot {
         client: Option<&str>,
         scheme: &str,
         http_version: &str,
+        certificate: Option<&Certificate>,
         key: Option<&str>,
     ) -> PyResult<Intake> {
         let Ok(target) = std::str::from_utf8(target) else {
@@ -208,12 +211,13 @@ impl Snapshot {
             target: target.to_owned(),
             headers: read_fields(headers)?,
             client: client.map(Arc::from),
+            certificate: certificate.map(Certificate::shared),
             scheme: known(scheme),
             version: known(http_version),
         };
         let snapshot = &self.shared.snapshot;
         let accepted = match key {
-            None => snapshot.accept(request, &IDS),
+            None => snapshot.accept(request, clock::unix(), &IDS),
             Some(name) => {
                 let caller = snapshot.caller(name).ok_or_else(|| PyKeyError::new_err(name.to_owned()))?;
                 snapshot.accept_of(request, caller, &IDS)
@@ -224,8 +228,18 @@ impl Snapshot {
     }
 
     /// Whether a request with these header fields may see what administration shows: it presents an `admin` key.
-    fn admit(&self, py: Python<'_>, headers: &Bound<'_, PyAny>) -> PyResult<()> {
-        let admitted = self.shared.snapshot.admit(&read_fields(headers)?);
+    #[pyo3(signature = (headers, *, client = None, certificate = None))]
+    fn admit(
+        &self,
+        py: Python<'_>,
+        headers: &Bound<'_, PyAny>,
+        client: Option<&str>,
+        certificate: Option<&Certificate>,
+    ) -> PyResult<()> {
+        let certificate = certificate.map(Certificate::shared);
+        let fields = read_fields(headers)?;
+        let presented = Presented { fields: &fields, certificate: certificate.as_deref(), address: client };
+        let admitted = self.shared.snapshot.admit(&presented, clock::unix());
         admitted.map_err(|denied| errors::waypost(py, denied.code(), &denied.to_string()))
     }
 }
@@ -273,7 +287,7 @@ fn read_config(config: &Bound<'_, PyDict>, partial: bool, problems: &mut Vec<Pro
     let callers = item(config, "keys")?.try_iter()?.map(|key| read_key(key?.cast::<PyDict>()?));
     let keys = Keys::new(callers.collect::<PyResult<Vec<_>>>()?);
     let trusted = read_trusted(&item(config, "trusted")?)?;
-    Ok(Config { routes, clusters, keys, trusted, limits: Limits { header, json } })
+    Ok(Config { routes, clusters, identities: keys.into(), trusted, limits: Limits { header, json } })
 }
 
 fn read_key(key: &Bound<'_, PyDict>) -> PyResult<(keys::Hash, Caller)> {

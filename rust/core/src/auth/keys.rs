@@ -20,10 +20,10 @@ const PREFIX: &str = "sha256:";
 /// The SHA-256 of a key.
 pub type Hash = [u8; 32];
 
-/// What a key stands for.
+/// What a key, or another proof, stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The key's name, which no client is told.
+    /// The name of the key or the other proof, which no client is told.
     pub name: String,
     /// What it proves: messages that say otherwise are refused.
     pub identity: Identity,
@@ -52,6 +52,18 @@ pub enum Denied {
     NotAdmin,
     /// There is no `admin` key.
     NoAdmin,
+    /// Nothing was presented of what proves an identity where there are no keys.
+    Unproven,
+    /// Two proofs are those of different callers.
+    Conflict,
+    /// The certificate is none that is known.
+    UnknownCertificate,
+    /// The address is none that is known.
+    UnknownAddress,
+    /// What was presented was good once.
+    Expired,
+    /// What was presented is not good. The text says why, in words for its owner.
+    Rejected(&'static str),
 }
 
 impl Denied {
@@ -59,8 +71,8 @@ impl Denied {
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
-            Self::Missing | Self::Unknown | Self::Several | Self::NoAdmin => "unauthorized",
             Self::NotAdmin => "forbidden",
+            _ => "unauthorized",
         }
     }
 }
@@ -80,6 +92,12 @@ impl fmt::Display for Denied {
                 "administration needs an `admin` key, and `keys` in the configuration has none: add one, or listen on \
                  loopback only"
             }
+            Self::Unproven => "nothing proves who this caller is: present a token or a certificate that is known here",
+            Self::Conflict => "this request proves two different identities: present what proves one of them",
+            Self::UnknownCertificate => "unknown certificate: use one that the configuration knows",
+            Self::UnknownAddress => "unknown address: connect from one that the configuration knows",
+            Self::Expired => "what proves this caller has expired: get a new one",
+            Self::Rejected(why) => why,
         })
     }
 }
@@ -109,7 +127,7 @@ impl Keys {
         if self.is_empty() {
             return Ok(None);
         }
-        let key = presented(fields)?;
+        let key = presented(fields)?.ok_or(Denied::Missing)?;
         let caller = self.callers.get(&hash(key)).ok_or(Denied::Unknown)?;
         Ok(Some(caller))
     }
@@ -162,8 +180,13 @@ pub fn parse_hash(text: &str) -> Option<Hash> {
     Some(out)
 }
 
-/// The one key that a request presents, in however many fields. A field that holds nothing presents none.
-fn presented<'f>(fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Result<&'f [u8], Denied> {
+/// The one key or other token that a request presents, in however many fields. A field that holds nothing presents none.
+///
+/// # Errors
+/// [`Denied::Several`] where two differ.
+pub fn presented<'f>(
+    fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
+) -> Result<Option<&'f [u8]>, Denied> {
     let mut found: Option<&[u8]> = None;
     for (name, value) in fields {
         let Some(field) = FIELDS.iter().find(|field| name.eq_ignore_ascii_case(field.as_bytes())) else {
@@ -177,7 +200,7 @@ fn presented<'f>(fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Resu
             (None, _) => {}
         }
     }
-    found.ok_or(Denied::Missing)
+    Ok(found)
 }
 
 /// What follows the scheme `Bearer`; `None` for other schemes, which present no key.

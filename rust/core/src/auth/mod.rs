@@ -1,6 +1,10 @@
-//! Who a caller is: API keys, and the identity that a key proves.
+//! Who a caller is: API keys and other sources of identities, and the identity that they prove.
 
+mod identities;
 mod identity;
 pub mod keys;
+mod source;
 
+pub use identities::Identities;
 pub use identity::Identity;
+pub use source::{Answer, Certificate, IdentitySource, Presented, Proof, UnixTime};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::id::Ids;
 use super::intake::{Intake, Rejection, Request, path_of};
 use super::snapshot::Snapshot;
+use crate::auth::{Certificate, UnixTime};
 use crate::dialect::{self, Dialect};
 use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
 
@@ -14,6 +15,8 @@ use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
 pub struct Peer {
     /// The client's address.
     pub client: Option<Arc<str>>,
+    /// The client's certificate, where TLS has verified one.
+    pub certificate: Option<Arc<Certificate>>,
     /// `http` or `https`.
     pub scheme: Cow<'static, str>,
 }
@@ -45,6 +48,7 @@ impl Snapshot {
         reader: &mut RequestReader,
         data: &'a [u8],
         peer: &Peer,
+        now: UnixTime,
         ids: &Ids,
     ) -> Result<Boundary<'a>, Rejection> {
         let (head, surplus) = match reader.feed(data) {
@@ -59,11 +63,12 @@ impl Snapshot {
             target,
             headers: fields,
             client: peer.client.clone(),
+            certificate: peer.certificate.clone(),
             scheme: peer.scheme.clone(),
             version: if old { "1.0" } else { "1.1" }.into(),
         };
         Ok(self
-            .accept_read(request, Some(entry), true, ids)
+            .accept_read(request, Some(entry), true, now, ids)
             .map_or(Boundary::Other, |intake| Boundary::Plain(Arc::new(intake), surplus)))
     }
 }

@@ -10,6 +10,7 @@ use super::id::{Ids, is_usable};
 use super::origin::{Origin, Trusted};
 use super::trace::Trace;
 use crate::auth::keys::{Caller, Denied};
+use crate::auth::{Certificate, Presented};
 use crate::dialect::{self, Body, Dialect, Entry, Kind};
 use crate::http1::{self, Fields};
 use crate::table::Header;
@@ -25,6 +26,8 @@ pub struct Request {
     pub headers: Fields,
     /// The address of the connection's other end; `None` on a Unix domain socket.
     pub client: Option<Arc<str>>,
+    /// The certificate of the connection's other end, where TLS has verified one.
+    pub certificate: Option<Arc<Certificate>>,
     /// `http` or `https`, as the connection is.
     pub scheme: Cow<'static, str>,
     /// `1.0`, `1.1`, `2`, `3`.
@@ -36,7 +39,7 @@ pub struct Request {
 pub struct Intake {
     pub(super) request: Request,
     pub(super) origin: Origin,
-    /// Who sent it, where there are keys.
+    /// Who sent it, where there are keys or other sources of identities.
     pub caller: Option<Arc<Caller>>,
     /// The wire format of its body.
     pub dialect: Dialect,
@@ -220,6 +223,15 @@ enum MediaType {
 }
 
 impl Request {
+    /// What it presents of its caller.
+    pub(super) fn presented(&self) -> Presented<'_> {
+        Presented {
+            fields: &self.headers,
+            certificate: self.certificate.as_deref(),
+            address: self.client.as_deref(),
+        }
+    }
+
     /// The values of a field.
     pub(super) fn fields<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
         let named = move |(field, _): &(&[u8], &[u8])| field.eq_ignore_ascii_case(name.as_bytes());

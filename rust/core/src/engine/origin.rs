@@ -300,6 +300,7 @@ mod tests {
             target: "/".to_owned(),
             headers: headers.collect(),
             client: client.map(Into::into),
+            certificate: None,
             scheme: "http".into(),
             version: "1.1".into(),
         };

@@ -12,7 +12,8 @@ use super::intake::{Intake, Rejection, Request, path_of};
 use super::origin::Trusted;
 use super::shadowed::shadowed_routes;
 use super::{join, upstream_head};
-use crate::auth::keys::{Caller, Denied, Keys};
+use crate::auth::keys::{Caller, Denied};
+use crate::auth::{Identities, Presented, UnixTime};
 use crate::cluster::{Cluster, Credential};
 use crate::dialect::{self, Entry, Kind};
 use crate::http1::{self, BodyLength};
@@ -31,7 +32,7 @@ pub struct Config {
     /// Clusters, names unique.
     pub clusters: Vec<Cluster>,
     /// Who may call.
-    pub keys: Keys,
+    pub identities: Identities,
     /// Whose word is taken for where a request comes from.
     pub trusted: Trusted,
     /// Bounds on messages.
@@ -55,7 +56,7 @@ pub struct Snapshot {
     clusters: Vec<Cluster>,
     /// By rank, the clusters of the decision, first to last.
     decided: Vec<Vec<usize>>,
-    keys: Keys,
+    identities: Identities,
     trusted: Trusted,
     pub(super) limits: Limits,
     pub(super) questions: Questions,
@@ -154,8 +155,9 @@ impl Snapshot {
         };
         let decided = table.decisions().iter().map(decided).collect();
         drop(names);
-        let Config { clusters, keys, trusted, limits, .. } = config;
-        Ok(Self { table: Arc::new(table), clusters, decided, keys, trusted, limits, questions, warnings })
+        let Config { clusters, identities, trusted, limits, .. } = config;
+        let table = Arc::new(table);
+        Ok(Self { table, clusters, decided, identities, trusted, limits, questions, warnings })
     }
 
     /// Every problem in a configuration of which a part is not known: patterns may hold [`Value::Unknown`], and
@@ -190,13 +192,13 @@ impl Snapshot {
         self.decided.get(rank).map_or(&[], Vec::as_slice)
     }
 
-    /// Looks at a request's head.
+    /// Looks at a request's head, at a time by the wall clock: what proves its caller may have expired.
     ///
     /// # Errors
     /// Where it can be refused without reading on.
-    pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Rejection> {
+    pub fn accept(&self, request: Request, now: UnixTime, ids: &Ids) -> Result<Intake, Rejection> {
         let entry = dialect::entry(path_of(&request.target));
-        self.accept_read(request, entry, false, ids)
+        self.accept_read(request, entry, false, now, ids)
     }
 
     /// The same, with `entry` and `checked` as [`Intake::accept`] has them.
@@ -205,13 +207,14 @@ impl Snapshot {
         request: Request,
         entry: Option<Entry>,
         checked: bool,
+        now: UnixTime,
         ids: &Ids,
     ) -> Result<Intake, Rejection> {
-        let identify = |request: &Request| self.keys.caller(&request.headers).map(Option::<&Arc<_>>::cloned);
+        let identify = |request: &Request| self.identities.identify(&request.presented(), now);
         Intake::accept(request, entry, checked, self.limits.header, &self.trusted, identify, ids)
     }
 
-    /// The same for a request of a known caller, whatever key it presents.
+    /// The same for a request of a known caller, whatever it presents.
     ///
     /// # Errors
     /// As [`Snapshot::accept`].
@@ -223,15 +226,15 @@ impl Snapshot {
     /// The caller whose key has this name.
     #[must_use]
     pub fn caller(&self, name: &str) -> Option<Arc<Caller>> {
-        self.keys.named(name).cloned()
+        self.identities.keys().named(name).cloned()
     }
 
-    /// Whether a request with these header fields may see what administration shows.
+    /// Whether a request that presents this may see what administration shows.
     ///
     /// # Errors
-    /// Where it presents no `admin` key.
-    pub fn admit<'f>(&self, fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Result<(), Denied> {
-        self.keys.admit(fields)
+    /// Where its caller is no `admin`.
+    pub fn admit(&self, presented: &Presented<'_>, now: UnixTime) -> Result<(), Denied> {
+        self.identities.admit(presented, now)
     }
 
     /// Why each route does or does not take a message: what [`Snapshot::plan`] decides by.

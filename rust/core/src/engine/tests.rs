@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::field::Field;
 use super::{
     Boundary, Config, EndpointAt, Ids, Intake, Limits, NoPlan, Peer, Plan, Rejection, Request, Snapshot,
     Trusted,
 };
-use crate::auth::Identity;
-use crate::auth::keys::{Caller, Keys};
-use crate::cluster::policy::Policy;
+use crate::auth::keys::Caller;
+use crate::auth::{Identities, Identity, UnixTime};
+use crate::cluster::policy::{Balance, Policy};
 use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Dialect, Kind};
+use crate::hash::hash;
 use crate::http1::{BodyLength, Fields};
 use crate::json::Options;
 use crate::pattern::Value;
@@ -57,7 +57,7 @@ fn config(routes: &[(Json, &str)]) -> Config {
             cluster("models", Dialect::OpenAi, "http://h/api/v1"),
             cluster("natives", Dialect::Envelope, "http://h"),
         ],
-        keys: Keys::default(),
+        identities: Identities::default(),
         trusted: Trusted::default(),
         limits: Limits { header: 32 << 10, json: Options::default() },
     }
@@ -74,13 +74,14 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
         target: target.to_owned(),
         headers: [(b"host".to_vec(), b"h".to_vec())].into_iter().chain(fields).collect::<Fields>(),
         client: None,
+        certificate: None,
         scheme: "http".into(),
         version: "1.1".into(),
     }
 }
 
 fn accept(snapshot: &Snapshot, method: &str, target: &str) -> Result<Intake, Rejection> {
-    snapshot.accept(request(method, target, &[]), &Ids::new(1))
+    snapshot.accept(request(method, target, &[]), UnixTime(0), &Ids::new(1))
 }
 
 fn plan(snapshot: &Snapshot, target: &str, body: &Json) -> Result<(Intake, Plan), NoPlan> {
@@ -190,13 +191,14 @@ fn each_method_has_its_own_way_to_be_read() {
 #[test]
 fn the_reader_of_connections_takes_paths_of_any_dialect() {
     let snapshot = snapshot(&[(json!({"dialect": "sample"}), "calls")]);
-    let peer = Peer { client: None, scheme: "http".into() };
+    let peer = Peer { client: None, certificate: None, scheme: "http".into() };
     for (target, plain) in
         [("/rpc", true), ("/rpc/a?b", true), ("/v1/talk", true), ("/rpcs", false), ("/", false)]
     {
         let head = format!("POST {target} HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n");
-        let found =
-            snapshot.at_boundary(&mut snapshot.reader(), head.as_bytes(), &peer, &Ids::new(1)).unwrap();
+        let found = snapshot
+            .at_boundary(&mut snapshot.reader(), head.as_bytes(), &peer, UnixTime(0), &Ids::new(1))
+            .unwrap();
         assert_eq!(matches!(found, Boundary::Plain(..)), plain, "{target}");
     }
 }
@@ -212,7 +214,7 @@ fn errors_speak_the_dialects_own_words() {
     assert_eq!(hint("/x"), format!("there is nothing at `/x`: {all}"));
 
     let refusal = |target, body: &[u8], headers: &[(&str, &str)]| {
-        let intake = snapshot.accept(request("POST", target, headers), &Ids::new(1)).unwrap();
+        let intake = snapshot.accept(request("POST", target, headers), UnixTime(0), &Ids::new(1)).unwrap();
         match snapshot.plan(&intake, Some(body)) {
             Err(NoPlan::Message(MessageError::Envelope { field, message, .. })) => (field, message),
             other => panic!("{other:?}"),
@@ -307,7 +309,7 @@ fn requests_go_where_the_dialect_has_them_go() {
         (json!({"dialect": "sample"}), "calls"),
     ]);
     let first_line = |target, body: &Json, headers: &[(&str, &str)]| {
-        let intake = snapshot.accept(request("POST", target, headers), &Ids::new(1)).unwrap();
+        let intake = snapshot.accept(request("POST", target, headers), UnixTime(0), &Ids::new(1)).unwrap();
         let plan = snapshot.plan(&intake, Some(body.to_string().as_bytes())).unwrap();
         let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
         let ids = Ids::new(1);
@@ -333,18 +335,14 @@ fn requests_go_where_the_dialect_has_them_go() {
 
 #[test]
 fn endpoints_can_be_chosen_by_what_is_computed() {
-    let snapshot = snapshot(&[(json!({"dialect": "sample"}), "calls")]);
     let of = |field: &str, body: &Json| {
+        let mut config = config(&[(json!({"dialect": "sample"}), "calls")]);
+        config.clusters[0].policy.balance = Balance::Hash(field.to_owned());
+        let snapshot = Snapshot::compile(config).unwrap();
         let body = body.to_string();
         let intake = accept(&snapshot, "POST", "/rpc").unwrap();
         let plan = snapshot.plan(&intake, Some(body.as_bytes())).unwrap();
-        let found = Field::parse(field).unwrap().value(
-            &intake,
-            &plan.envelope,
-            Some(body.as_bytes()),
-            Options::default(),
-        )?;
-        Some(found.into_owned())
+        snapshot.key(0, &intake, &plan, Some(body.as_bytes()))
     };
     let mut body = call("tools/call", &json!({"name": "a\nb"}));
     body["metadata"] = json!({"user_id": "ann", "team": "red"});
@@ -356,7 +354,7 @@ fn endpoints_can_be_chosen_by_what_is_computed() {
         ("task", Some("tools/call")),
         ("content", None),
     ] {
-        assert_eq!(of(field, &body).as_deref(), wanted, "{field}");
+        assert_eq!(of(field, &body), wanted.map(|text: &str| hash(text.as_bytes())), "{field}");
     }
     assert_eq!(of("tool", &call("tools/call", &json!({"name": ["a"]}))), None);
     assert_eq!(of("tool", &call("tools/call", &json!([{"name": "a"}]))), None);

@@ -2,8 +2,8 @@
 
 use crate::sample_messages::convert;
 use serde_json::{Value as Json, json};
-use waypost_core::auth::Identity;
 use waypost_core::auth::keys::{Caller, Keys, hash};
+use waypost_core::auth::{Identity, UnixTime};
 use waypost_core::cluster::policy::{Balance, Per, Policy, Rate};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, Instant, Outcome, Registry};
 use waypost_core::dialect::{Dialect, Kind};
@@ -43,7 +43,8 @@ impl Site {
         };
         let limits = Limits { header: 4096, json: Options::default() };
         let trusted = Trusted::default();
-        let config = Config { routes: vec![route], clusters: vec![cluster], keys, trusted, limits };
+        let config =
+            Config { routes: vec![route], clusters: vec![cluster], identities: keys.into(), trusted, limits };
         let snapshot = Snapshot::compile(config).unwrap();
         let mut registry = Registry::new(1);
         let bound = snapshot.join(&mut registry, NOW);
@@ -63,10 +64,11 @@ impl Site {
             target: target.to_owned(),
             headers: fields.map(|(n, v)| (n.as_bytes().to_vec(), v.as_bytes().to_vec())).collect(),
             client: Some("192.0.2.7".into()),
+            certificate: None,
             scheme: "http".into(),
             version: "1.1".into(),
         };
-        self.snapshot.accept(request, &Ids::new(1)).unwrap()
+        self.snapshot.accept(request, UnixTime(0), &Ids::new(1)).unwrap()
     }
 
     /// The first step for a message.

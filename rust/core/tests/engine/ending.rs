@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
-use waypost_core::auth::Identity;
 use waypost_core::auth::keys::{Caller, Keys, hash};
+use waypost_core::auth::{Identity, UnixTime};
 use waypost_core::cluster::policy::Policy;
 use waypost_core::cluster::{Cluster, Credential, Endpoint};
 use waypost_core::dialect::Dialect;
@@ -53,7 +53,7 @@ fn snapshot(keys: Keys) -> Snapshot {
     Snapshot::compile(Config {
         routes: vec![route],
         clusters: vec![cluster("first", "http://a"), cluster("second", "http://b")],
-        keys,
+        identities: keys.into(),
         trusted: Trusted::default(),
         limits: Limits { header: 10_000, json: Options::default() },
     })
@@ -74,10 +74,11 @@ fn accept(snapshot: &Snapshot, fields: &[(&str, &[u8])]) -> Intake {
         target: "/v1/envelopes?key=secret".to_owned(),
         headers: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect(),
         client: Some("192.0.2.7".into()),
+        certificate: None,
         scheme: "http".into(),
         version: "1.1".into(),
     };
-    snapshot.accept(request, &Ids::new(1)).unwrap()
+    snapshot.accept(request, UnixTime(0), &Ids::new(1)).unwrap()
 }
 
 fn recorder() -> Recorder {

@@ -4,8 +4,8 @@ use crate::sample_messages::convert;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
-use waypost_core::auth::Identity;
 use waypost_core::auth::keys::{Caller, Keys, hash};
+use waypost_core::auth::{Identity, UnixTime};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{
@@ -61,7 +61,7 @@ fn snapshot(keys: Keys) -> Snapshot {
     Snapshot::compile(Config {
         routes,
         clusters: vec![cluster("natives", Dialect::Envelope), cluster("models", Dialect::OpenAi)],
-        keys,
+        identities: keys.into(),
         trusted: Trusted { blocks: vec!["10.0.0.0/8".parse().unwrap()], unix: false },
         limits: Limits { header: 1 << 14, json: Options::default() },
     })
@@ -75,6 +75,7 @@ fn request(target: &str, client: &str, fields: &[(&str, &str)]) -> Request {
         target: target.to_owned(),
         headers: fields.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect(),
         client: Some(client.into()),
+        certificate: None,
         scheme: "http".into(),
         version: "1.1".into(),
     }
@@ -84,7 +85,7 @@ const TARGETS: [(&str, &str); 2] =
     [("/v1/envelopes", r#"{"id": "1", "kind": "model"}"#), ("/v1/chat/completions", r#"{"model": "m"}"#)];
 
 fn accept(snapshot: &Snapshot, target: &str, fields: &[(&str, &str)]) -> Result<Intake, Rejection> {
-    snapshot.accept(request(target, "192.0.2.7", fields), &Ids::new(1))
+    snapshot.accept(request(target, "192.0.2.7", fields), UnixTime(0), &Ids::new(1))
 }
 
 fn route_of(snapshot: &Snapshot, intake: &Intake, body: &str) -> String {
@@ -174,7 +175,7 @@ fn the_address_that_routes_see_is_that_of_the_client() {
     let snapshot = snapshot(Keys::default());
     let (target, body) = TARGETS[0];
     let at = |client: &str, fields: &[(&str, &str)]| {
-        let intake = snapshot.accept(request(target, client, fields), &Ids::new(1)).unwrap();
+        let intake = snapshot.accept(request(target, client, fields), UnixTime(0), &Ids::new(1)).unwrap();
         route_of(&snapshot, &intake, body)
     };
     let told = [("X-Forwarded-For", "203.0.113.9")];
@@ -187,7 +188,7 @@ fn the_address_that_routes_see_is_that_of_the_client() {
     assert_eq!(at("10.0.0.1", &[("X-Forwarded-For", "203.0.113.9, 192.0.2.7")]), "forged");
     let asked =
         request(target, "10.0.0.1", &[("X-Forwarded-For", "192.0.2.7"), ("Forwarded", "for=203.0.113.9")]);
-    assert_eq!(snapshot.accept(asked, &Ids::new(1)).unwrap_err().code, "bad_framing");
+    assert_eq!(snapshot.accept(asked, UnixTime(0), &Ids::new(1)).unwrap_err().code, "bad_framing");
 }
 
 /// Fields of which some could change who a caller is, if anything could.

@@ -6,6 +6,7 @@ mod bound_clusters;
 mod course;
 mod course_properties;
 mod ending;
+mod identities;
 mod keys;
 mod snapshot;
 mod upstream_head;

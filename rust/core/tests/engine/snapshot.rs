@@ -2,7 +2,7 @@
 
 use crate::sample_messages::convert;
 use serde_json::{Value as Json, json};
-use waypost_core::auth::keys::Keys;
+use waypost_core::auth::{Identities, UnixTime};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, Kind};
 use waypost_core::engine::{
@@ -46,7 +46,13 @@ fn compile(routes: Vec<RouteSpec>) -> Result<Snapshot, Vec<Problem>> {
         cluster("pair", Dialect::OpenAi, &[1, 3]),
     ];
     let limits = Limits { header: HEADER, json: Options::default() };
-    Snapshot::compile(Config { routes, clusters, keys: Keys::default(), trusted: Trusted::default(), limits })
+    Snapshot::compile(Config {
+        routes,
+        clusters,
+        identities: Identities::default(),
+        trusted: Trusted::default(),
+        limits,
+    })
 }
 
 fn snapshot(routes: Vec<RouteSpec>) -> Snapshot {
@@ -76,13 +82,14 @@ fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Request {
             .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
             .collect(),
         client: Some("192.0.2.7".into()),
+        certificate: None,
         scheme: "https".into(),
         version: "1.1".into(),
     }
 }
 
 fn accept(method: &str, target: &str, headers: &[(&str, &str)]) -> Result<Intake, Rejection> {
-    snapshot(vec![]).accept(request(method, target, headers), &Ids::new(1))
+    snapshot(vec![]).accept(request(method, target, headers), UnixTime(0), &Ids::new(1))
 }
 
 fn code(method: &str, target: &str, headers: &[(&str, &str)]) -> &'static str {
@@ -96,7 +103,7 @@ fn plan(
     body: &str,
 ) -> Result<(Intake, Plan), NoPlan> {
     let ids = Ids::new(1);
-    let intake = snapshot.accept(request("POST", target, headers), &ids).unwrap();
+    let intake = snapshot.accept(request("POST", target, headers), UnixTime(0), &ids).unwrap();
     let plan = snapshot.plan(&intake, Some(body.as_bytes()))?;
     Ok((intake, plan))
 }
@@ -466,7 +473,7 @@ fn ids_come_from_the_client_where_they_are_usable() {
     }
     let ids = Ids::new(1);
     let snapshot = snapshot(vec![]);
-    let fresh = || snapshot.accept(request("GET", "/v1/models", &[]), &ids).unwrap().id;
+    let fresh = || snapshot.accept(request("GET", "/v1/models", &[]), UnixTime(0), &ids).unwrap().id;
     assert_ne!(fresh(), fresh());
 }
 
@@ -521,7 +528,7 @@ fn a_body_that_should_be_there_must_be() {
     let snapshot = snapshot(vec![route("r", &json!({}), None, &[])]);
     let ids = Ids::new(1);
     for target in ["/v1/envelopes", "/v1/chat/completions"] {
-        let intake = snapshot.accept(request("POST", target, &[]), &ids).unwrap();
+        let intake = snapshot.accept(request("POST", target, &[]), UnixTime(0), &ids).unwrap();
         for body in [None, Some(&b""[..]), Some(b" ")] {
             let Err(NoPlan::Message(error)) = snapshot.plan(&intake, body) else {
                 panic!("{target} {body:?}")
@@ -529,7 +536,7 @@ fn a_body_that_should_be_there_must_be() {
             assert_eq!(error.code(), "invalid_json");
         }
     }
-    let intake = snapshot.accept(request("GET", "/v1/models", &[]), &ids).unwrap();
+    let intake = snapshot.accept(request("GET", "/v1/models", &[]), UnixTime(0), &ids).unwrap();
     assert!(snapshot.plan(&intake, None).is_ok());
 }
 
@@ -572,7 +579,7 @@ fn only_what_changes_nothing_may_be_sent_again() {
         ("POST", false),
         ("PATCH", false),
     ] {
-        let intake = snapshot.accept(request(method, "/v1/files/1", &[]), &ids).unwrap();
+        let intake = snapshot.accept(request(method, "/v1/files/1", &[]), UnixTime(0), &ids).unwrap();
         assert_eq!(snapshot.plan(&intake, None).unwrap().idempotent, idempotent, "{method}");
     }
 }
@@ -587,6 +594,6 @@ fn patterns_see_the_head_as_it_came() {
     let ids = Ids::new(1);
     let mut head = request("POST", "/v1/files?x=1", &[("X-Tier", "gold")]);
     head.headers.push(b"X-RAW", b"\xff"); // Not UTF-8: seen as Latin-1.
-    let intake = snapshot.accept(head, &ids).unwrap();
+    let intake = snapshot.accept(head, UnixTime(0), &ids).unwrap();
     assert!(snapshot.plan(&intake, None).is_ok());
 }

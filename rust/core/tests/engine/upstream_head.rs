@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use serde_json::json;
-use waypost_core::auth::Identity;
 use waypost_core::auth::keys::{Caller, Keys, hash};
+use waypost_core::auth::{Identity, UnixTime};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
 use waypost_core::engine::{Config, EndpointAt, Ids, Limits, Request, Snapshot, Trusted};
@@ -117,7 +117,7 @@ impl Setup {
         Snapshot::compile(Config {
             routes,
             clusters,
-            keys: self.keys.clone(),
+            identities: self.keys.clone().into(),
             trusted: self.trusted.clone(),
             limits,
         })
@@ -138,10 +138,11 @@ impl Setup {
             target: self.target.to_owned(),
             headers: fields.collect(),
             client: self.client.map(Into::into),
+            certificate: None,
             scheme: "https".into(),
             version: "1.1".into(),
         };
-        let intake = snapshot.accept(request, &ids).unwrap();
+        let intake = snapshot.accept(request, UnixTime(0), &ids).unwrap();
         let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes)).unwrap();
         let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
         let head = snapshot.head(&intake, &plan, at, self.length, self.remaining, &ids).unwrap().unwrap();
@@ -463,8 +464,8 @@ proptest! {
     ) {
         let snapshot = Setup::default().snapshot();
         let ids = Ids::new(1);
-        let request = Request { method: method.into(), target, headers: fields.into_iter().collect(), client: Some("192.0.2.7".into()), scheme: "http".into(), version: "2".into() };
-        if let Ok(intake) = snapshot.accept(request, &ids)
+        let request = Request { method: method.into(), target, headers: fields.into_iter().collect(), client: Some("192.0.2.7".into()), certificate: None, scheme: "http".into(), version: "2".into() };
+        if let Ok(intake) = snapshot.accept(request, UnixTime(0), &ids)
             && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"))
         {
             let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::sample_messages::convert;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use waypost_core::auth::keys::Keys;
+use waypost_core::auth::Identities;
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::{Dialect, entry};
 use waypost_core::engine::{Config, Limits, Snapshot, Trusted};
@@ -38,7 +38,7 @@ fn warnings(clusters: &[(&str, Dialect)], routes: Vec<RouteSpec>) -> Vec<String>
     let config = Config {
         routes,
         clusters: clusters.iter().map(|(name, speaks)| cluster(name, *speaks)).collect(),
-        keys: Keys::default(),
+        identities: Identities::default(),
         trusted: Trusted::default(),
         limits: Limits { header: 32 << 10, json: Options::default() },
     };
@@ -146,7 +146,7 @@ proptest! {
         let config = Config {
             routes: routes.collect(),
             clusters: Vec::new(),
-            keys: Keys::default(),
+            identities: Identities::default(),
             trusted: Trusted::default(),
             limits,
         };
@@ -219,6 +219,7 @@ fn a_method_or_a_path_rules_kinds_of_message_out() {
         json!({"method": "GET", "path": "/v1/envelopes"}),
         json!({"method": "POST", "path": "/v1/models"}),
         json!({"method": "BREW"}),
+        json!({"path": [{"prefix": "/v2/"}]}),
     ] {
         let found = warnings(&[("c", Dialect::OpenAi)], vec![route("r", &pattern, "c", &[])]);
         assert!(found[0].contains("no message can match"), "{pattern}: {found:?}");

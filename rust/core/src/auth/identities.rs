@@ -1,0 +1,107 @@
+//! All sources of identities of a configuration.
+//!
+//! Each is asked, the key table first. The request is denied
+//! - at the first source that denies it,
+//! - where two sources name different callers: what is one caller to this reader must not be another one to the next,
+//! - where something was presented that every source which judges its like does not know, even if another proof is good,
+//! - where there are sources, and none names a caller.
+//!
+//! Where several name the same identity, the first one's caller counts.
+
+use std::sync::Arc;
+
+use super::keys::{Caller, Denied, Keys};
+use super::source::{Answer, IdentitySource, Presented, Proof, UnixTime};
+
+/// The sources of a configuration. Without any, every caller is let in and proves nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Identities {
+    keys: Keys,
+    others: Vec<Arc<dyn IdentitySource>>,
+}
+
+impl From<Keys> for Identities {
+    fn from(keys: Keys) -> Self {
+        Self { keys, others: Vec::new() }
+    }
+}
+
+impl Identities {
+    /// The same, with a source that is asked after the others.
+    #[must_use]
+    pub fn with(mut self, source: Arc<dyn IdentitySource>) -> Self {
+        self.others.push(source);
+        self
+    }
+
+    /// The key table.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The caller who sent a request; `None` where there are no sources.
+    ///
+    /// # Errors
+    /// Where there are, and the request does not prove to be one caller's.
+    pub fn identify(&self, presented: &Presented<'_>, now: UnixTime) -> Result<Option<Arc<Caller>>, Denied> {
+        if self.others.is_empty() {
+            return Ok(self.keys.caller(presented.fields)?.map(Arc::clone));
+        }
+        let keys: &dyn IdentitySource = &self.keys;
+        let sources = || [keys].into_iter().chain(self.others.iter().map(|source| &**source));
+        let mut caller: Option<Arc<Caller>> = None;
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for source in sources() {
+            match source.identify(presented, now) {
+                Answer::Nothing => {}
+                Answer::Unknown => unknown.push(source.proof()),
+                Answer::Denied(why) => return Err(why),
+                Answer::Caller(found) => {
+                    known.push(source.proof());
+                    let first = caller.get_or_insert_with(|| Arc::clone(&found));
+                    if (&first.identity, first.admin) != (&found.identity, found.admin) {
+                        return Err(Denied::Conflict);
+                    }
+                }
+            }
+        }
+        match unknown.into_iter().find(|proof| !known.contains(proof)) {
+            Some(Proof::Token) => Err(Denied::Unknown),
+            Some(Proof::Certificate) => Err(Denied::UnknownCertificate),
+            Some(Proof::Address) => Err(Denied::UnknownAddress),
+            None if caller.is_some() => Ok(caller),
+            None if self.keys.is_empty() => Err(Denied::Unproven),
+            None => Err(Denied::Missing),
+        }
+    }
+
+    /// Whether a request may see what administration shows: its caller is an `admin`.
+    ///
+    /// # Errors
+    /// Where it is not.
+    pub fn admit(&self, presented: &Presented<'_>, now: UnixTime) -> Result<(), Denied> {
+        if self.others.is_empty() {
+            return self.keys.admit(presented.fields);
+        }
+        match self.identify(presented, now)? {
+            Some(caller) if caller.admin => Ok(()),
+            _ => Err(Denied::NotAdmin),
+        }
+    }
+}
+
+impl IdentitySource for Keys {
+    fn proof(&self) -> Proof {
+        Proof::Token
+    }
+
+    fn identify(&self, presented: &Presented<'_>, _: UnixTime) -> Answer {
+        match self.caller(presented.fields) {
+            Ok(Some(caller)) => Answer::Caller(Arc::clone(caller)),
+            Ok(None) | Err(Denied::Missing) => Answer::Nothing,
+            Err(Denied::Unknown) => Answer::Unknown,
+            Err(denied) => Answer::Denied(denied),
+        }
+    }
+}
