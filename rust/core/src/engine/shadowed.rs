@@ -6,7 +6,7 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate};
+use crate::pattern::{PatternKey, PredicateKey};
 use crate::table::RouteTable;
 
 /// How many alternatives, or pairs of them, a route is found by. Those that have more are not looked at as the earlier one.
@@ -19,24 +19,25 @@ const MOST_ROUTES: usize = 4;
 const MOST_FIELDS: usize = 8;
 
 /// A field and one of its alternatives.
-type Key = (String, String);
+type Key<'k> = (&'k [Box<str>], &'k PredicateKey);
 
-/// The fields of a pattern outside of `$or`: the path of each, and its alternatives as texts.
-type Shape = Vec<(String, HashSet<String>)>;
+/// The fields of a pattern outside of `$or`: the path of each, and its alternatives in order.
+type Shape<'k> = Vec<(&'k [Box<str>], &'k [PredicateKey])>;
 
 /// Each route that is never reached, by the position in which it was written, and why.
 pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    let mut same: HashSet<String> = HashSet::new();
+    let keys: Vec<PatternKey<'_>> = table.patterns().map(|(_, pattern)| PatternKey::of(pattern)).collect();
+    let mut same: HashSet<&PatternKey<'_>> = HashSet::new();
     let mut broader = Broader::default();
     let mut all: Option<&str> = None;
-    for ((index, pattern), decision) in table.patterns().zip(table.decisions()) {
+    for (((index, pattern), decision), key) in table.patterns().zip(table.decisions()).zip(&keys) {
         // Requests to unlisted paths pass by routes that do not test the path, whatever these match.
         let by_path = pattern.tests("path");
-        let shape = shape(pattern);
+        let shape: Shape<'_> = key.fields().collect();
         if let Some(all) = all.filter(|_| !by_path) {
             found.push((index, format!("never reached: route `{all}`, tried before, matches every message")));
-        } else if !same.insert(canonical(&pattern.root)) {
+        } else if !same.insert(key) {
             found.push((index, "never reached: a route tried before has the same pattern".to_owned()));
         } else if let Some(earlier) = broader.find(&shape, by_path) {
             let message =
@@ -45,7 +46,7 @@ pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
         }
         if pattern.root.is_empty() {
             all = all.or(Some(&decision.route));
-        } else if shape.len() == pattern.root.len() {
+        } else if key.is_plain() {
             broader.add(shape, by_path, &decision.route);
         }
     }
@@ -54,15 +55,15 @@ pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
 
 /// Routes of one or two fields, by each of their alternatives.
 #[derive(Default)]
-struct Broader<'t> {
-    routes: Vec<(Shape, bool, &'t str)>,
-    by_one: HashMap<Key, Vec<usize>>,
-    by_two: HashMap<(Key, Key), Vec<usize>>,
+struct Broader<'k> {
+    routes: Vec<(Shape<'k>, bool, &'k str)>,
+    by_one: HashMap<Key<'k>, Vec<usize>>,
+    by_two: HashMap<(Key<'k>, Key<'k>), Vec<usize>>,
 }
 
-impl<'t> Broader<'t> {
+impl<'k> Broader<'k> {
     /// Takes in a route that has no other fields than those of `shape`.
-    fn add(&mut self, shape: Shape, by_path: bool, route: &'t str) {
+    fn add(&mut self, shape: Shape<'k>, by_path: bool, route: &'k str) {
         let number = self.routes.len();
         let insert = |numbers: &mut Vec<usize>| {
             if numbers.len() < MOST_ROUTES {
@@ -71,14 +72,14 @@ impl<'t> Broader<'t> {
         };
         match shape.as_slice() {
             [(path, tests)] if tests.len() <= MOST_KEYS => {
-                for test in tests {
-                    insert(self.by_one.entry((path.clone(), test.clone())).or_default());
+                for test in *tests {
+                    insert(self.by_one.entry((*path, test)).or_default());
                 }
             }
             [(path, tests), (other, others)] if tests.len() * others.len() <= MOST_KEYS => {
                 for (test, with) in tests.iter().flat_map(|test| others.iter().map(move |with| (test, with)))
                 {
-                    let pair = ordered((path.clone(), test.clone()), (other.clone(), with.clone()));
+                    let pair = ordered((*path, test), (*other, with));
                     insert(self.by_two.entry(pair).or_default());
                 }
             }
@@ -88,17 +89,19 @@ impl<'t> Broader<'t> {
     }
 
     /// The first route found that matches whatever has the fields of `shape`.
-    fn find(&self, shape: &Shape, by_path: bool) -> Option<&'t str> {
+    fn find(&self, shape: &Shape<'k>, by_path: bool) -> Option<&'k str> {
         // The route that is looked for has all alternatives of a field, so any one leads to it.
-        let keys: Vec<Key> = shape
+        let keys: Vec<Key<'k>> = shape
             .iter()
             .take(MOST_FIELDS)
-            .filter_map(|(path, tests)| Some((path.clone(), tests.iter().min()?.clone())))
+            .filter_map(|(path, tests)| Some((*path, tests.first()?)))
             .collect();
         let implied = |number: &&usize| {
             let Some((fields, their_path, _)) = self.routes.get(**number) else { return false };
-            let holds = |(path, tests): &(String, HashSet<String>)| {
-                shape.iter().any(|(own, alternatives)| own == path && alternatives.is_subset(tests))
+            let holds = |(path, tests): &(&[Box<str>], &[PredicateKey])| {
+                shape.iter().any(|(own, alternatives)| {
+                    own == path && alternatives.iter().all(|test| tests.binary_search(test).is_ok())
+                })
             };
             (*their_path || !by_path) && fields.iter().all(holds)
         };
@@ -107,38 +110,12 @@ impl<'t> Broader<'t> {
             .iter()
             .enumerate()
             .flat_map(|(at, key)| keys.iter().skip(at + 1).map(move |with| (key, with)));
-        let two = pairs.filter_map(|(key, with)| self.by_two.get(&ordered(key.clone(), with.clone())));
+        let two = pairs.filter_map(|(key, with)| self.by_two.get(&ordered(*key, *with)));
         let number = one.chain(two).flatten().find(implied)?;
         self.routes.get(*number).map(|(_, _, route)| *route)
     }
 }
 
-fn ordered(one: Key, other: Key) -> (Key, Key) {
+fn ordered<'k>(one: Key<'k>, other: Key<'k>) -> (Key<'k>, Key<'k>) {
     if one <= other { (one, other) } else { (other, one) }
-}
-
-fn shape(pattern: &Pattern) -> Shape {
-    let fields = pattern.root.iter().filter_map(|node| match node {
-        Node::Field(field) => Some(field),
-        Node::Or(_) => None,
-    });
-    let text = |test: &Predicate| format!("{test:?}");
-    fields.map(|Field { path, tests, .. }| (format!("{path:?}"), tests.iter().map(text).collect())).collect()
-}
-
-/// A text that equal patterns share.
-fn canonical(nodes: &Conjunction) -> String {
-    let mut parts: Vec<String> = nodes
-        .iter()
-        .map(|node| match node {
-            Node::Field(field) => {
-                let mut tests: Vec<String> = field.tests.iter().map(|test| format!("{test:?}")).collect();
-                tests.sort_unstable();
-                format!("{:?}{tests:?}", field.path)
-            }
-            Node::Or(branches) => format!("or{:?}", branches.iter().map(canonical).collect::<Vec<_>>()),
-        })
-        .collect();
-    parts.sort_unstable();
-    parts.join("&")
 }

@@ -16,6 +16,7 @@
 mod decimal;
 mod deserialize;
 mod fold;
+mod key;
 mod parse;
 mod predicate;
 mod range;
@@ -28,6 +29,7 @@ use std::fmt;
 pub use decimal::{Decimal, MAX_EXPONENT};
 pub use fold::Folded;
 pub(crate) use fold::fold;
+pub use key::{PatternKey, PredicateKey};
 pub use predicate::{Exclusion, Pattern as RegexPattern, Predicate, Scalar, Seen};
 pub(crate) use predicate::{parse_address, quote};
 pub(crate) use range::Bound;

@@ -104,6 +104,11 @@ impl Wildcard {
         }
     }
 
+    /// The same, each by itself.
+    pub(super) fn literals(&self) -> impl Iterator<Item = SmolStr> {
+        self.pieces().map(SmolStr::from)
+    }
+
     /// What every text that matches starts with.
     pub(crate) fn head(&self) -> &str {
         self.pieces().next().unwrap_or_default()

@@ -359,7 +359,7 @@ fn the_nearer_of_deadline_and_total_is_the_bound() {
         let deadline = deadline.map(|seconds| seconds * SECOND);
         let course = site.exchange(Terms { began: at(0), deadline, ..Terms::default() });
         assert_eq!((course.bound(false), course.bound(true)), (plain, stream), "{deadline:?}");
-        assert_eq!(course.message_time_left(at(500)), deadline.map(|length| length - SECOND / 2));
+        assert_eq!(course.message_time_left(at(500)).map(|left| left + 500 * MS), deadline);
     }
     let course = endless.message(at(0));
     assert_eq!(course.time_left(Bound::Total(10 * SECOND), at(4000)), 6 * SECOND);

@@ -81,6 +81,12 @@ fn a_route_behind_a_broader_one_is_never_reached() {
         (json!({"labels": {"region": "eu"}}), json!({"labels": {"region": "eu", "tier": "gold"}})),
         (json!({"path": "/v1/models"}), json!({"path": "/v1/models", "method": "GET"})),
         (json!({"tenant": [{"exists": false}]}), json!({"tenant": [{"exists": false}], "kind": "model"})),
+        // Written in two ways.
+        (json!({"tenant": [{"wildcard": "a*"}]}), json!({"tenant": [{"prefix": "a"}], "kind": "model"})),
+        (
+            json!({"body": {"n": [7.0, {"anything-but": ["b", "a"]}]}}),
+            json!({"body": {"n": [{"anything-but": ["a", "b"]}, 7]}, "kind": "model"}),
+        ),
     ] {
         assert_eq!(
             pair(&earlier, &later),
