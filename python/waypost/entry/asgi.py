@@ -340,7 +340,7 @@ class _Request:
         finally:
             self.started = sink.began
             if self._gateway.draining:
-                exchange = direct.take_exchange()
+                exchange = direct.ensure_exchange()
                 if exchange is not None and not exchange.done:
                     exchange.fail(_stopping())  # the time that a drain may take is over
             sink.client_gone()

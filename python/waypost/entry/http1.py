@@ -194,13 +194,13 @@ class Http1(StrictHttp1):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        exchange = self._sink.take_exchange()
+        exchange = self._sink.ensure_exchange()
         if exchange is not None:
             exchange.pause_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        exchange = self._sink.take_exchange()
+        exchange = self._sink.ensure_exchange()
         if exchange is not None:
             exchange.resume_reading()
         elif self._surplus and self._state == "boundary":
@@ -374,7 +374,7 @@ class Http1(StrictHttp1):
         self._state = "exchange"
         self._body_remaining = length
         self._sink.carry(generation, plan, 0, Upload(length))
-        exchange = self._sink.take_exchange()
+        exchange = self._sink.ensure_exchange()
         if exchange is not None:
             exchange.on_writable = self._writable
         self._more(body)
@@ -415,7 +415,7 @@ class Http1(StrictHttp1):
                 self._keep(data[remaining:])
                 data = data[:remaining]
             self._body_remaining = remaining = remaining - len(data)
-            exchange = self._sink.take_exchange()
+            exchange = self._sink.ensure_exchange()
             if exchange is not None:
                 self._expect(_BODY_IDLE)
                 writable = not data or exchange.write(data)

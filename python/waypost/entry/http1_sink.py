@@ -114,7 +114,7 @@ class Http1Sink(Direct):
 
     def fail(self, error: WaypostError) -> bool:
         """End the message under way with `error`. False: no message is under way."""
-        exchange = self.take_exchange()
+        exchange = self.ensure_exchange()
         if exchange is not None:
             exchange.fail(error)
         return exchange is not None
@@ -144,10 +144,10 @@ class Http1Sink(Direct):
         try:
             answer = plan.answer(endpoint, data, STATUS_LINE, host.default_bytes, self.closing)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
-            self._break(pending, exc)
+            self._fail_internally(pending, exc)
             return
         if answer is None:
-            self._go_on(pending, data)
+            self._pass_to_exchange(pending, data)
             return
         response, self.persistent, reusable = answer
         self.deadline = math.inf  # it stays on the wheel
@@ -243,13 +243,13 @@ class Http1Sink(Direct):
             self._head = b""
             self._host.transport.write(rest)
         self.plan = self._intake = None
-        self.forget()
+        self.exchange_done()
         self._host.message_done()
 
     def abort(self, error: WaypostError) -> None:
         _logger.info("a response stopped short: %s", error.message)
         self.flush()
-        self.forget()
+        self.exchange_done()
         transport = self._host.transport
         if self._body and not self._chunked and not self.persistent:
             # Perhaps only the connection's end ends this body: a clean one would look whole.

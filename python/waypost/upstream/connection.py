@@ -27,7 +27,7 @@ class ConnectionUser(Protocol):
     """The reader and writer of a connection: an attempt, or an active check."""
 
     def received(self, data: bytes) -> None: ...
-    def unasked(self) -> None:
+    def unsolicited(self) -> None:
         """The endpoint spoke, or hung up, before the request was sent to it."""
 
     def eof(self) -> None: ...
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         if attempt is None:
             self._pool.drop(self)
         elif self.unsent:
-            attempt.unasked()
+            attempt.unsolicited()
         else:
             attempt.received(data)
 
@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
         if attempt is None:
             self._pool.drop(self)
         elif self.unsent:
-            attempt.unasked()
+            attempt.unsolicited()
         else:
             attempt.eof()
 
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
             if self._gone is not None:
                 self._gone(exc)
         elif unsent:
-            attempt.unasked()
+            attempt.unsolicited()
         else:
             attempt.lost(exc)
 
