@@ -212,7 +212,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             if isinstance(connection, http1.Http1):
-                connection.cut()
+                connection.drain_expired()
         await asyncio.sleep(0)  # what was written then is sent
         await asyncio.to_thread(self._gateway.access_log.stop)
 

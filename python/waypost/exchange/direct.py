@@ -146,7 +146,7 @@ class Direct(Timed):
         if pending is None:
             return
         _, plan, endpoint, connection = pending
-        self._pending = None  # from here on, nothing that the client does concerns this message
+        self._pending = None  # from here on, the client cannot end this message
         try:
             reusable = self.sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
@@ -155,7 +155,7 @@ class Direct(Timed):
         if reusable is None:
             self._pass_to_exchange(pending, data)
             return
-        self.deadline = math.inf  # it stays on the wheel
+        self.deadline = math.inf  # the timer stays on the wheel
         runtime = self.runtime
         if reusable:
             runtime.pool.give(connection)
