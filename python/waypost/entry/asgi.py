@@ -73,7 +73,7 @@ class DataPath:
         except asyncio.CancelledError:
             if not self._gateway.draining:
                 raise
-            # The drain has run out of time. To return before the response ends tells the client.
+            # The drain has run out of time. Returning before the end of the response tells the client.
             if request.started:
                 return
             rejection = _draining_error()
@@ -81,7 +81,7 @@ class DataPath:
             if request.started:
                 raise
             _logger.exception("a defect ended request %s", request.id)
-            rejection = WaypostError("internal", "a defect in Waypost ended this request; its log says more")
+            rejection = WaypostError("internal", "a defect in Waypost ended this request: see the log of Waypost")
         else:
             return
         with contextlib.suppress(_Disconnected):
@@ -364,7 +364,7 @@ class _Request:
     async def _stream(self, exchange: Exchange | None, sink: AsgiSink, chunk: bytes) -> None:
         """Pass the request body on as it arrives, then listen."""
         if exchange is None:
-            return  # cannot be: an upload always has an exchange
+            return  # the route replies by itself, and needs no body
         writable = asyncio.Event()
         exchange.on_writable = writable.set
         try:
@@ -393,7 +393,9 @@ def _draining_error() -> WaypostError:
 
 def too_large(limit: int) -> WaypostError:
     """The error for a request body of more than `limit` bytes."""
-    message = f"the request body is longer than limits.body, which is {format_size(limit)}: send less, or raise that"
+    message = (
+        f"the request body is longer than limits.body, which is {format_size(limit)}: send less, or raise the limit"
+    )
     return WaypostError("body_too_large", message)
 
 

@@ -314,7 +314,7 @@ class Http1(StrictHttp1):
         intake, body, surplus = result
         length = intake.length
         if not self._fast:
-            self._start_application(generation, intake, data, body, surplus)
+            self._pass_to_application(generation, intake, data, body, surplus)
         elif length is not None and len(body) < length:
             self._begin_body(generation, intake, data, body, length)
         else:
@@ -502,7 +502,7 @@ class Http1(StrictHttp1):
 
     # uvicorn's messages.
 
-    def _start_application(
+    def _pass_to_application(
         self, generation: Generation, intake: Intake, data: bytes, body: bytes, surplus: bytes
     ) -> None:
         """Give a plain message to the application without uvicorn's parser, if it is complete."""
@@ -519,7 +519,7 @@ class Http1(StrictHttp1):
             super().shutdown()
 
     def _fall_back(self, data: bytes) -> None:
-        """Give uvicorn everything since the boundary, `data` last."""
+        """Give uvicorn all bytes since the boundary. At a boundary, these are `data`."""
         if self._state != "boundary":
             data = bytes(self._buffer)
             self._drop_partial()
@@ -578,9 +578,9 @@ class Http1(StrictHttp1):
             message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
             error = WaypostError("bad_framing", message)
             if not self._sink.fail(error) and self._intake is not None:
-                intake, came = self._intake, self._body_received()
+                intake, received = self._intake, self._body_received()
                 self._drop_partial()
-                self._sink.reject(intake, error, came)
+                self._sink.reject(intake, error, received)
         elif state != "uvicorn":
             self.transport.close()
             self.runtime.wheel.schedule(self._clock, now + _CLOSE_TIME)

@@ -149,7 +149,7 @@ class Http2(ZttpH2Protocol):
 
     async def _reject_fields(self, scope: Any, _: Any, send: Any) -> None:
         """Answer a request with too many header fields, instead of the application."""
-        error = WaypostError("header_too_large", f"there are more than {_MAX_FIELDS} header fields")
+        error = WaypostError("header_too_large", f"the request has more than {_MAX_FIELDS} header fields")
         status, headers, body = render_error("json", error, "")
         self._gateway.recorder.record_rejection(
             error.code, status, client=self._address(), method=scope["method"], bytes_out=len(body)

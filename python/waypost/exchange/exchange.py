@@ -200,7 +200,7 @@ class Exchange:
     def defect(self, exc: Exception) -> None:
         """End the exchange with an `internal` error, because of a defect in Waypost. The log has the exception."""
         _logger.error("a defect ended exchange %s", self.plan.id, exc_info=exc)
-        self.fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
+        self.fail(WaypostError("internal", "a defect in Waypost ended this exchange: see the log of Waypost"))
 
     # The course.
 
