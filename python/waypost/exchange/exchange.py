@@ -42,7 +42,13 @@ from waypost.upstream.settings import UpstreamSettings
 
 __all__ = ["Exchange"]
 
-_Phase = Literal["queue", "pause", "connect", "send", "wait", "hold", "deliver", "discard"]
+_Phase = Literal["queue", "pause", "connect", "send", "wait", "hold_head", "deliver", "hold_response"]
+"""What an exchange waits for.
+
+`queue`: its turn in a cluster. `pause`: the end of a pause. `connect`: a connection. `send`: the rest of a streamed
+request. `wait`: a response. `hold_head`: the first byte of a model's body. `deliver`: more of a response that the sink
+gets. `hold_response`: more of a retryable response.
+"""
 
 _logger = logging.getLogger("waypost")
 
@@ -390,13 +396,13 @@ class Exchange:
         if head.retryable and self._response_sink is None:
             step = self.plan.retryable_response(attempt.number, head, self._replayable)
             if isinstance(step, Step) and step.kind == "pause":
-                self._phase = "discard"
+                self._phase = "hold_response"
                 self._partial_response = HeldResponse(attempt.endpoint, head)
                 self._resume_at = self.runtime.loop.time() + step.seconds
                 self._set_timeout(HOLD_TIME)
                 return
         if head.status == 200 and self.plan.kind == "model":
-            self._phase = "hold"  # the first-byte timeout goes on
+            self._phase = "hold_head"  # the first-byte timeout goes on
             self._held_head = head
         else:
             self._begin_response(attempt.endpoint, head)
@@ -421,7 +427,7 @@ class Exchange:
         if self._phase == "deliver":
             if not self._reading_paused:
                 self._set_timeout(self._idle_timeout)
-        elif self._phase == "discard":
+        elif self._phase == "hold_response":
             if self._partial_response is not None and not self._partial_response.add(chunk):
                 self._next_attempt(attempt, None)
             return
@@ -434,10 +440,10 @@ class Exchange:
 
     def response_end(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]]) -> None:
         """The response is complete. Raises the sink's `UpstreamError`."""
-        if self._phase == "discard":
+        if self._phase == "hold_response":
             self._next_attempt(attempt, trailers)
             return
-        if self._phase == "hold" and self._held_head is not None:
+        if self._phase == "hold_head" and self._held_head is not None:
             self._begin_response(attempt.endpoint, self._held_head)
         if self.attempt is attempt:
             self._end_response(trailers)
@@ -524,7 +530,7 @@ class Exchange:
             return
         elif now >= self._limit_at:
             self._limit_passed(self.attempt)
-        elif self._phase == "discard":
+        elif self._phase == "hold_response":
             self._next_attempt(self.attempt, None)
         else:
             self.attempt_expired(self.attempt)

@@ -112,7 +112,7 @@ def phase_expired(endpoint: Endpoint, dial: DialSettings, phase: str) -> tuple[F
         return "connect", timed_out(endpoint, "no connection", dial.connect_timeout, retryable=True)
     if phase == "wait":
         return "timeout", timed_out(endpoint, "no response", dial.first_byte_timeout)
-    if phase == "hold":
+    if phase == "hold_head":
         return "timeout", timed_out(endpoint, "no body after the response's head", dial.first_byte_timeout)
     what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
     return "timeout", timed_out(endpoint, what, dial.idle_timeout)
