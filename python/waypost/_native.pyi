@@ -29,6 +29,7 @@ __all__ = [
     "Cluster",
     "Cost",
     "Decision",
+    "Dialect",
     "Endpoint",
     "Explanation",
     "Intake",
@@ -48,10 +49,33 @@ __all__ = [
     "Turn",
     "Verdict",
     "__version__",
+    "dialects",
     "encode_chunk",
+    "policy_keys",
+    "translations",
 ]
 
 __version__: str
+
+@final
+class Dialect:
+    """A wire format that carries an envelope."""
+
+    @property
+    def name(self) -> _Dialect:
+        """Its name in configurations and patterns."""
+    @property
+    def clusters(self) -> bool:
+        """Clusters can speak it."""
+    @property
+    def paths(self) -> list[str]:
+        """The paths to which its messages are sent. One that ends in `/*` stands for what is below."""
+
+def dialects() -> list[Dialect]:
+    """Every dialect."""
+
+def translations() -> list[tuple[_Dialect, _Dialect, list[str]]]:
+    """Which messages can be translated: the client's dialect, the cluster's, and the kinds."""
 
 @final
 class Matcher:
@@ -322,9 +346,6 @@ class Cluster:
     @property
     def stream_idle_timeout(self) -> float: ...
     @property
-    def stream_total_timeout(self) -> float:
-        """Infinite: a stream may flow as long as it likes."""
-    @property
     def hedged(self) -> bool:
         """A slow attempt may get a second one beside it."""
     @property
@@ -448,12 +469,12 @@ class Plan:
         """The time of a `wait` is over."""
     def take_turn(self, turn: Turn) -> Endpoint | Step:
         """A `wait` is over, with this result."""
-    def time_left(self) -> float:
-        """Seconds that the exchange may still take, by the message's deadline and its cluster's total timeout."""
-    def stream_time_left(self) -> float:
-        """The same once a response has begun that is a stream; infinite: as long as it flows."""
-    def message_time_left(self) -> float:
-        """Seconds that the exchange may still take, by the message's deadline alone; infinite without one."""
+    def time_left(self, stream: bool = False) -> tuple[float, float | None]:
+        """Seconds that the exchange may still take, infinite where nothing bounds it, and what says so: the cluster's
+        total timeout in seconds, or `None` for the message's deadline.
+
+        `stream`: the response has begun, and is a stream.
+        """
     def turns(self) -> list[Turn]:
         """Who waits no longer for the clusters of this message: to be asked when room may have come about."""
     def reader(self, number: int) -> ResponseReader:
@@ -849,3 +870,10 @@ class ResponseReader:
 
 def encode_chunk(data: bytes) -> bytes:
     """`data` as one chunk (RFC 9112, section 7.1). Empty data gives the last chunk and ends the body."""
+
+def policy_keys() -> dict[str, dict[str, tuple[str, Any]]]:
+    """The keys of each mapping in a cluster's policy: by the mapping's path from the cluster, with dots, and the key's
+    name, the description and the default.
+
+    Times are in seconds, percentages and percentiles whole numbers. Defaults of `rate` stand for what is not known.
+    """

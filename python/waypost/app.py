@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from waypost._native import dialects
 from waypost.admin.app import admin_app
 from waypost.config import Config
 from waypost.entry.asgi import DataPath
@@ -20,6 +21,12 @@ from waypost.gateway import Gateway
 from waypost.table import read_config
 
 __all__ = ["create_app", "from_env"]
+
+_DIALECT_PATHS: Final = {path for dialect in dialects() for path in dialect.paths}
+_PATHS: Final = frozenset(path for path in _DIALECT_PATHS if not path.endswith("*"))
+"""The single paths of the dialects."""
+_PREFIXES: Final = tuple(path.removesuffix("*") for path in _DIALECT_PATHS if path.endswith("*"))
+"""The prefixes of the dialects' other paths."""
 
 
 def create_app(config: Config) -> Starlette:
@@ -47,7 +54,7 @@ class _App(Starlette):
     """Starlette with a short way to the data path.
 
     Starlette's error layers and router cost about a quarter of a bare request. The data path needs neither: it answers
-    its own errors, and owns every path below `/v1/`. Middleware that a user adds sees messages as well, but outside
+    its own errors, and owns every path of a dialect. Middleware that a user adds sees messages as well, but outside
     Starlette's `ServerErrorMiddleware`. An exception that it raises for a message therefore goes to the server (a bare
     500, and a traceback in the log), and bypasses `exception_handlers` and `debug`.
     """
@@ -67,8 +74,10 @@ class _App(Starlette):
         data_path = self._data_path
 
         def choose(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-            if scope["type"] == "http" and scope["path"].startswith(scope.get("root_path", "") + "/v1/"):
-                return data_path(scope, receive, send)
+            if scope["type"] == "http":
+                path, root = scope["path"], scope.get("root_path", "")
+                if path.startswith(root) and (path.startswith(_PREFIXES, len(root)) or path[len(root) :] in _PATHS):
+                    return data_path(scope, receive, send)
             return starlette_stack(scope, receive, send)
 
         app: ASGIApp = choose

@@ -136,6 +136,16 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     graph.prepare()  # raises CycleError, which names the cycle
 
 
+EXCHANGE_KNOWS = {"dialects.errors"}
+"""What the exchange and the ways in know of dialects: how an error is told. Translations are given to them."""
+
+
+def test_the_exchange_knows_no_translation() -> None:
+    modules = [module for module in MODULES if part_of(module) in ("exchange", "entry")]
+    known = {other for module in modules for other in imports_of(module) if part_of(other) == "dialects"}
+    assert known == EXCHANGE_KNOWS
+
+
 def test_the_rules_see_imports_wherever_they_stand() -> None:
     source = """
 from typing import TYPE_CHECKING

@@ -7,6 +7,7 @@ and counted, and so are mirrors of a message whose body is streamed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from waypost._native import Plan, Recorder
@@ -17,6 +18,8 @@ from waypost.sink import Headers, Sink
 from waypost.upstream.settings import UpstreamSettings
 
 __all__ = ["Mirrors"]
+
+_logger = logging.getLogger("waypost")
 
 
 class Mirrors:
@@ -39,7 +42,14 @@ class Mirrors:
         self._under_way += 1
         # The child keeps the body from now on. Its exchange begins after the message itself was sent.
         child = plan.child(cluster, "mirror")
-        runtime.loop.call_soon(call, runtime, settings, child, _DiscardSink(self._done))
+        runtime.loop.call_soon(self._call, runtime, settings, child)
+
+    def _call(self, runtime: Runtime, settings: UpstreamSettings, child: Plan) -> None:
+        try:
+            call(runtime, settings, child, _DiscardSink(self._done))
+        except Exception:
+            _logger.exception("a defect ended the mirror of message %s", child.id)
+            self._done()
 
     def _done(self) -> None:
         self._under_way -= 1

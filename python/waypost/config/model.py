@@ -18,11 +18,12 @@ express:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
+from waypost._native import dialects
 from waypost.config.answer import Mirror, Reply
 from waypost.config.caller import HASH_PATTERN, TRUSTED_PATTERN, check_hash, check_trusted
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
@@ -47,6 +48,12 @@ __all__ = [
 ]
 
 MiB: Final = 2**20
+
+if TYPE_CHECKING:
+    _Speaks = str
+else:
+    # The core says which dialects a cluster can speak.
+    _Speaks = Literal[tuple(dialect.name for dialect in dialects() if dialect.clusters)]
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,7 +209,7 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Named endpoints that speak one dialect and share one policy."""
 
-    speaks: Annotated[Literal["envelope", "openai"], Meta(description="Dialect of the cluster's endpoints.")]
+    speaks: Annotated[_Speaks, Meta(description="Dialect of the cluster's endpoints.")]
     endpoints: Annotated[
         list[Annotated[Endpoint, Meta(extra={"shorthand": "url"})]],
         Meta(min_length=1, description="URLs, or mappings of `url` and `weight`."),

@@ -1,4 +1,4 @@
-"""The translations that exist, by the client's dialect and the cluster's."""
+"""The dialects, by name, and the translations between them, by the client's dialect and the cluster's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from waypost._native import Cluster, Endpoint, Plan
+from waypost.dialects.envelope import Envelope
+from waypost.dialects.json import Json
+from waypost.dialects.openai import OpenAi
 from waypost.dialects.pairs.envelope_openai import EnvelopeOpenAi
+from waypost.errors import WaypostError
 from waypost.sink import Sink
 
-__all__ = ["PAIRS", "Pair", "find_pair"]
+__all__ = ["DIALECTS", "PAIRS", "Dialect", "Pair", "find_pair"]
+
+
+class Dialect(Protocol):
+    """What Waypost itself says to clients of a dialect."""
+
+    def render_error(self, error: WaypostError, message_id: str) -> Mapping[str, object]:
+        """The JSON document that tells a client about `error`. `message_id` is the envelope's or request's id."""
+
+
+DIALECTS: Final[Mapping[str, Dialect]] = {"envelope": Envelope(), "json": Json(), "openai": OpenAi()}
+"""By name. The core has a spec of each: what the dialect's messages look like, and where they are sent."""
 
 
 class Pair(Protocol):
@@ -30,7 +45,8 @@ class Pair(Protocol):
 
 
 PAIRS: Final[Mapping[tuple[str, str], Pair]] = {("envelope", "openai"): EnvelopeOpenAi()}
-"""By the client's dialect, then the cluster's. The core knows the same pairs: it refuses routes that need another."""
+"""By the client's dialect, then the cluster's. The core has the same (`translations`): it refuses routes that need
+another."""
 
 
 def find_pair(client: str, cluster: str) -> Pair | None:

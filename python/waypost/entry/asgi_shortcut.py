@@ -28,6 +28,7 @@ class ShortcutHost(Protocol):
     transport: asyncio.Transport
 
     def default_fields(self) -> bytes: ...
+    def write_answer(self, response: bytes, persistent: bool) -> None: ...
 
 
 class AsgiShortcut:
@@ -90,7 +91,7 @@ class AsgiShortcut:
         self._on_disconnect = None
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
-        protocol.transport.write(response)
+        protocol.write_answer(response, cycle.keep_alive)
         return reusable
 
     def done(self) -> None:

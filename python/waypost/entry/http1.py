@@ -90,6 +90,11 @@ class Http1(StrictHttp1):
 
     listener: ListenerState
     """The state of all connections of the application. Set by `fast_path`."""
+    descriptor = -1
+    """Part of `Writer`. A client may send bytes at any time, so its connection is never checked for them."""
+
+    def spoke(self) -> None:
+        """Part of `Writer`, for endpoints' connections."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
@@ -234,6 +239,16 @@ class Http1(StrictHttp1):
             self._sink.fail(WaypostError("draining", "this process is stopping: send messages elsewhere"))
         if self._state != "uvicorn":
             self.transport.close()
+
+    def write_answer(self, response: bytes, persistent: bool) -> None:
+        outbox = self.runtime.outbox
+        if persistent and outbox.collecting and not (self.pipeline or self._unparsed):
+            self.unsent = True
+            if not outbox.waiting:
+                outbox.arm()
+            outbox.waiting.append((self, response))
+        else:
+            self.transport.write(response)
 
     # A connection's first bytes.
 
@@ -461,7 +476,11 @@ class Http1(StrictHttp1):
             if response:
                 outbox = self.runtime.outbox
                 if outbox.collecting:
-                    outbox.put(self, response)
+                    self.unsent = True
+                    waiting = outbox.waiting
+                    if not waiting:
+                        outbox.arm()
+                    waiting.append((self, response))
                 else:
                     self.transport.write(response)
             self._state = "boundary"

@@ -292,6 +292,10 @@ class StrictHttp1(HttpToolsProtocol):
         self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
         self.linger()
 
+    def write_answer(self, response: bytes, persistent: bool) -> None:  # noqa: ARG002 - for the class that can wait
+        """Write the whole response of a message. `persistent` says that the connection stays open behind it."""
+        self.transport.write(response)
+
     # The fields that uvicorn adds.
 
     def default_fields(self) -> bytes:

@@ -80,16 +80,20 @@ class Direct(Timed):
             endpoint = cast(Endpoint, step)
             dial = settings.dials.get(endpoint) or settings.dial(endpoint)
             now = runtime.loop.time()
-            connection = runtime.pool.take(dial.key, now)
+            outbox = runtime.outbox
+            connection = runtime.pool.take(dial.key, now, watched=outbox.collecting)
             if connection is not None and connection.transport is not None:
                 self._pending = (settings, plan, endpoint, connection)
                 connection.attempt = self
                 self.deadline = deadline = now + dial.first_read_timeout
                 if deadline <= self.inspected_at:
                     runtime.wheel.schedule(self, deadline)
-                outbox = runtime.outbox
                 if outbox.collecting:
-                    outbox.put(connection, request)
+                    connection.unsent = True
+                    waiting = outbox.waiting
+                    if not waiting:
+                        outbox.arm()
+                    waiting.append((connection, request))
                 else:
                     connection.transport.write(request)
                     outbox.countdown = countdown = outbox.countdown - 1

@@ -63,7 +63,6 @@ class Exchange:
         "_held_response",
         "_idle_timeout",
         "_limit_at",
-        "_limit_is_deadline",
         "_partial_response",
         "_phase",
         "_reading_paused",
@@ -71,9 +70,9 @@ class Exchange:
         "_resume_at",
         "_settings",
         "_sink",
-        "_streaming",
         "_ticket",
         "_timer",
+        "_total",
         "_translator",
         "_upload",
         "attempt",
@@ -124,8 +123,7 @@ class Exchange:
         self._translator = translator
         self._phase: _Phase = "connect"
         self._limit_at = math.inf  # when the whole exchange has to be over, in event-loop time
-        self._limit_is_deadline = False  # that moment is the message's own deadline
-        self._streaming = False  # the response is a stream of events
+        self._total: float | None = None  # the total timeout behind `_limit_at`; `None`: the message's own deadline
         self._idle_timeout = 0.0  # longest silence within the response, in seconds
         self._resume_at = 0.0  # when a pause ends, in event-loop time
         self._reading_paused = False
@@ -151,7 +149,7 @@ class Exchange:
         attempt.adopt(connection)
         self.endpoint = endpoint
         self.request_sent = True
-        self._limit(self.plan.time_left())
+        self._limit()
         self._phase = "wait"
 
     def write(self, chunk: bytes) -> bool:
@@ -248,7 +246,7 @@ class Exchange:
             attempt = self.attempt = self.new_attempt(endpoint)
             dial = attempt.dial
             self.endpoint = endpoint
-            self._limit(self.plan.time_left())
+            self._limit()
             self.request_sent = False
             self._held_head = None
         except Exception as exc:  # noqa: BLE001 - the caller could not tell the client
@@ -463,8 +461,7 @@ class Exchange:
         if head.stream:
             # Only the timeouts of streams apply from now on.
             self._idle_timeout = dial.stream_idle_timeout
-            self._streaming = True
-            self._limit(plan.stream_time_left())
+            self._limit(stream=True)
         if not self._reading_paused:
             self._set_timeout(self._idle_timeout)
         sink.forward(head, plan, endpoint, self.attempts)
@@ -543,19 +540,18 @@ class Exchange:
         self.attempt_failed(attempt, failure, error)
 
     def _limit_passed(self, attempt: Attempt) -> None:
-        if self._limit_is_deadline:
+        total = self._total
+        if total is None:
             ms = self.plan.deadline_ms
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
             self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only counts the failure
-            dial = attempt.dial
-            total = dial.stream_total_timeout if self._streaming else dial.total_timeout
             self.fail(failures.timed_out(attempt.endpoint, "no whole response", total))
 
-    def _limit(self, seconds: float) -> None:
-        """End the exchange unless it is over within `seconds`."""
+    def _limit(self, stream: bool = False) -> None:
+        """Limit the whole exchange to the time that its plan gives it. `stream` says that the response is a stream."""
+        seconds, self._total = self.plan.time_left(stream)
         self._limit_at = self.runtime.loop.time() + seconds
-        self._limit_is_deadline = self.plan.message_time_left() <= seconds
 
     def _set_timeout(self, seconds: float) -> None:
         """Expire in `seconds`, or earlier when the exchange has to be over."""

@@ -46,7 +46,7 @@ class Runtime:
         self.wheel = Wheel(loop)
         self.outbox = Outbox(loop)
         """Collects the writes of messages that need no exchange."""
-        self.pool = Pool(loop, self.wheel, recorder)
+        self.pool = Pool(loop, self.wheel, self.outbox, recorder)
         self.checks = Checks(loop, self.wheel, self.pool)
         self.spare: list[Reusable] = []
         """Carriers that carry no message now, kept for the next messages."""
@@ -69,5 +69,6 @@ class Runtime:
         self.checks.close()
         for carrier in self.spare:
             carrier.discard()
+        self.outbox.close()
         self.pool.close()
         self.waiting_room.close()

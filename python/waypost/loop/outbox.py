@@ -8,10 +8,12 @@ are collected only while enough of them come in a turn; while they are not, a tu
 from __future__ import annotations
 
 import asyncio
+import select
 from typing import Final, Protocol
 
 __all__ = ["Outbox", "Writer"]
 
+_NO_EPOLL: Final = not hasattr(select, "epoll")
 _ENOUGH: Final = 8
 """Writes in a turn from which collecting them pays."""
 _PATIENCE: Final = 4
@@ -24,56 +26,85 @@ class Writer(Protocol):
     """Has a transport, and knows whether bytes for it wait in the outbox."""
 
     unsent: bool
+    descriptor: int
+    """Of the socket, where it must be silent until the bytes are written; otherwise -1."""
 
     @property
     def transport(self) -> asyncio.Transport | None: ...
+
+    def spoke(self) -> None:
+        """The socket was not silent: the bytes were not written."""
 
 
 class Outbox:
     """Collects the writes of one event loop. Not thread-safe.
 
-    Nothing but the outbox may write to a transport, and nobody may close it, while its writer is `unsent`: call `flush`
-    first.
+    While `collecting`, a writer sets `unsent`, calls `arm` if `waiting` is empty, and appends itself and its bytes to
+    `waiting`. Otherwise the writer writes at once and counts `countdown` down; at 0 the writer calls `measure`. Nothing
+    but the outbox may write to a transport, or close it, while its writer is `unsent`: call `flush` first.
     """
 
-    __slots__ = ("_few", "_loop", "_waiting", "collecting", "countdown")
+    __slots__ = ("_few", "_loop", "_poll", "collecting", "countdown", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.collecting = False
-        """Give writes to `put`. False: write at once, and count `countdown` down; call `measure` when it reaches 0."""
+        """Writes wait for the end of the turn."""
         self.countdown = _INTERVAL
+        """Writes until the next turn is measured."""
+        self.waiting: list[tuple[Writer, bytes]] = []
+        """What is written at the end of this turn, in this order."""
         self._loop = loop
         self._few = 0
-        self._waiting: list[tuple[Writer, bytes]] = []
+        self._poll = None if _NO_EPOLL else select.epoll()
 
-    def put(self, writer: Writer, data: bytes) -> None:
-        """Write `data` at the end of this turn."""
-        writer.unsent = True
-        waiting = self._waiting
-        if not waiting:
-            self._loop.call_soon(self._end_turn)
-        waiting.append((writer, data))
+    def watch(self, descriptor: int, *, tls: bool) -> None:
+        """Know from now on, until the socket is closed, whether it has spoken or ended. TLS may speak by itself."""
+        if self._poll is not None:
+            events = select.EPOLLRDHUP if tls else select.EPOLLRDHUP | select.EPOLLIN
+            try:
+                self._poll.register(descriptor, events)
+            except FileExistsError:  # the number of a socket that is gone
+                self._poll.modify(descriptor, events)
+
+    def arm(self) -> None:
+        """Bytes wait: write them when this turn ends."""
+        self._loop.call_soon(self._end_turn)
 
     def measure(self) -> None:
         """Collect the writes of the next turn, to see how many they are."""
-        self.collecting = True
-        self._few = _PATIENCE - 1
+        self.countdown = _INTERVAL
+        if self._poll is not None:  # without it nobody could tell that a socket is silent
+            self.collecting = True
+            self._few = _PATIENCE - 1
 
     def flush(self) -> None:
         """Write everything now, in the order in which it was put."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self.waiting = self.waiting, []
+        loud = {descriptor for descriptor, _ in self._poll.poll(0)} if waiting and self._poll is not None else ()
         for writer, data in waiting:
             writer.unsent = False
             transport = writer.transport
-            if transport is not None and not transport.is_closing():
-                transport.write(data)
+            if loud and writer.descriptor in loud:
+                writer.spoke()
+            elif transport is not None:
+                # A transport that closes meanwhile takes nothing more, and says so.
+                try:  # noqa: SIM105 - costs nothing where nothing is raised
+                    transport.write(data)
+                except RuntimeError:
+                    pass
+
+    def close(self) -> None:
+        """Write what waits, and watch nothing more."""
+        self.flush()
+        if self._poll is not None:
+            self._poll.close()
+            self._poll = None
 
     def _end_turn(self) -> None:
-        if len(self._waiting) >= _ENOUGH:
+        if len(self.waiting) >= _ENOUGH:
             self._few = 0
         else:
             self._few += 1
             if self._few >= _PATIENCE:
                 self.collecting = False
-                self.countdown = _INTERVAL
         self.flush()

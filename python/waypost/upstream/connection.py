@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
+    from waypost.loop.outbox import Outbox
     from waypost.upstream.dial import Key
     from waypost.upstream.resolver import Address
 
@@ -18,6 +19,8 @@ _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLE
 
 class ConnectionOwner(Protocol):
     """The keeper of idle connections: the pool."""
+
+    outbox: Outbox
 
     def made(self) -> None: ...
     def drop(self, connection: Connection) -> None: ...
@@ -42,14 +45,17 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_fault",
         "_gone",
+        "_poll",
         "_pool",
         "address",
         "attempt",
+        "descriptor",
         "idle_since",
         "key",
-        "poll",
         "reading",
-        "transport", "unsent", "writable",
+        "transport",
+        "unsent",
+        "writable",
     )  # fmt: skip
 
     def __init__(self, pool: ConnectionOwner, key: Key, address: Address | None = None) -> None:
@@ -61,11 +67,13 @@ class Connection(asyncio.Protocol):
         self.writable = True
         self.unsent = False
         """A request waits in the outbox: the endpoint has not been asked."""
+        self.descriptor = -1
+        """Of the socket, once there is one."""
         self._pool = pool
         self.reading = True
         self.transport: asyncio.Transport | None = None
         """`None` once the connection is gone."""
-        self.poll: select.poll | None = None
+        self._poll: select.poll | None = None
         self._gone: Callable[[Exception | None], None] | None = None
         self._fault: Exception | None = None
 
@@ -106,7 +114,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once, and drop what is still unsent."""
         self.attempt = None
-        self.poll = None
+        self._poll = None
         if self.transport is not None:
             self.transport.abort()
 
@@ -117,7 +125,7 @@ class Connection(asyncio.Protocol):
         twice must not go into a closed connection. Unsolicited bytes condemn a connection too, because a message would
         get them as its answer; not so under TLS, where they may belong to TLS itself.
         """
-        if self.poll is None:
+        if self._poll is None:
             transport = self.transport
             if transport is None or transport.is_closing():
                 return False
@@ -125,15 +133,24 @@ class Connection(asyncio.Protocol):
                 fd = transport.get_extra_info("socket").fileno()
             except (AttributeError, OSError):
                 return True
-            self.poll = select.poll()
-            self.poll.register(fd, _HANGUP if self.key[2] is not None else _HANGUP | select.POLLIN)
-        return not self.poll.poll(0)
+            self._poll = select.poll()
+            self._poll.register(fd, _HANGUP if self.key[2] is not None else _HANGUP | select.POLLIN)
+        return not self._poll.poll(0)
+
+    def spoke(self) -> None:
+        """The endpoint spoke, or hung up, before it was asked."""
+        if self.attempt is not None:
+            self.attempt.unsolicited()
 
     # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self._pool.made()
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            self.descriptor = sock.fileno()
+            self._pool.outbox.watch(self.descriptor, tls=self.key[2] is not None)
         if self.address is not None:
             self.address.opened()
 
@@ -161,7 +178,7 @@ class Connection(asyncio.Protocol):
         unsent = self.unsent
         self.attempt = None
         self.transport = None
-        self.poll = None
+        self._poll = None
         if self.address is not None:
             self.address.closed()
         if attempt is None:

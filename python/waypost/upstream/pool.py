@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from waypost._native import Recorder
+from waypost.loop.outbox import Outbox
 from waypost.loop.wheel import Timed, Wheel
 from waypost.upstream.connection import Connection
 from waypost.upstream.dial import Key, dial
@@ -76,19 +77,23 @@ class Connecting:
 class Pool(Timed):
     """Idle connections by key, most recently used first. Belongs to one event loop."""
 
-    __slots__ = ("_closed", "_idle", "_loop", "_recorder", "_wheel", "resolver")
+    __slots__ = ("_closed", "_idle", "_loop", "_recorder", "_wheel", "outbox", "resolver")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, wheel: Wheel, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, wheel: Wheel, outbox: Outbox, recorder: Recorder | None = None
+    ) -> None:
         super().__init__()
         self._loop = loop
         self._recorder = recorder
         self._wheel = wheel
+        self.outbox = outbox
+        """Watches connections, so that none is asked that is not silent."""
         self._idle: dict[Key, list[Connection]] = {}
         self._closed = False
         self.resolver = Resolver(loop, wheel)
         """Resolves the host names of endpoints."""
 
-    def take(self, key: Key, now: float) -> Connection | None:
+    def take(self, key: Key, now: float, *, watched: bool = False) -> Connection | None:
         """An idle connection that is still open and has received nothing, or `None`. `now` is event-loop time.
 
         Every message needs this check of the socket: it would take unsolicited bytes for its answer, and each later
@@ -100,9 +105,7 @@ class Pool(Timed):
         oldest = now - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            poll = connection.poll
-            # As `Connection.alive`, without the call where the socket is known.
-            if connection.idle_since > oldest and (connection.alive() if poll is None else not poll.poll(0)):
+            if connection.idle_since > oldest and (watched or connection.alive()):
                 return connection
             connection.close()
         return None

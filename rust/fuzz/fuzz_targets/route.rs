@@ -146,7 +146,7 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     let mut message = Message {
         dialect,
-        kind: entry(path).and_then(|entry| entry.kind),
+        kind: entry(path).and_then(|entry| entry.kind("POST")),
         method: "POST",
         path,
         headers: &headers,

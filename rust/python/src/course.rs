@@ -173,14 +173,17 @@ impl Exchange {
         told.unwrap_or(false)
     }
 
-    /// How long it may still take, as the message and its cluster say.
-    pub(crate) fn time_left(&self) -> Option<Duration> {
-        self.change(|course, now| course.time_left(now)).flatten()
-    }
-
-    /// The same once its response has begun and is a stream.
-    pub(crate) fn stream_time_left(&self) -> Option<Duration> {
-        self.change(|course, now| course.stream_time_left(now)).flatten()
+    /// How many seconds it may still take, and the total timeout where that says so.
+    pub(crate) fn time_left(&self, stream: bool) -> (f64, Option<f64>) {
+        let found = self.change(|course, now| {
+            let bound = course.bound(stream)?;
+            Some((bound, course.time_left(bound, now).as_secs_f64()))
+        });
+        match found.flatten() {
+            None => (f64::INFINITY, None),
+            Some((engine::Bound::Deadline(_), left)) => (left, None),
+            Some((engine::Bound::Total(total), left)) => (left, Some(total.as_secs_f64())),
+        }
     }
 
     /// How long it may still take, as the message alone says.

@@ -63,12 +63,6 @@ impl Cluster {
         self.policy.timeout.stream_idle.as_secs_f64()
     }
 
-    /// Infinite: a stream may flow as long as it likes.
-    #[getter]
-    fn stream_total_timeout(&self) -> f64 {
-        self.policy.timeout.stream_total.map_or(f64::INFINITY, |length| length.as_secs_f64())
-    }
-
     /// A slow attempt may get a second one beside it.
     #[getter]
     fn hedged(&self) -> bool {

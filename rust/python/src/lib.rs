@@ -10,6 +10,7 @@ mod cluster_config;
 mod compiled;
 mod cost;
 mod course;
+mod dialects;
 mod endpoint;
 mod errors;
 mod explanation;
@@ -38,6 +39,8 @@ mod _native {
     #[pymodule_export]
     use crate::course::{Step, Turn};
     #[pymodule_export]
+    use crate::dialects::{Dialect, dialects, translations};
+    #[pymodule_export]
     use crate::endpoint::{Cluster, Endpoint};
     #[pymodule_export]
     use crate::explanation::{Decision, Explanation, Reply, Verdict};
@@ -49,6 +52,8 @@ mod _native {
     use crate::matcher::Matcher;
     #[pymodule_export]
     use crate::plan::Plan;
+    #[pymodule_export]
+    use crate::policy::policy_keys;
     #[pymodule_export]
     use crate::recorder::Recorder;
     #[pymodule_export]

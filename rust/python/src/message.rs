@@ -52,7 +52,7 @@ impl<'a> Owned<'a> {
         let entry = dialect::entry(&self.path).filter(|entry| entry.dialect == self.dialect);
         Message {
             dialect: self.dialect,
-            kind: entry.and_then(|entry| entry.kind),
+            kind: entry.and_then(|entry| entry.kind(&self.method)),
             method: &self.method,
             path: &self.path,
             headers: &self.headers,

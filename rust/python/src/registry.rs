@@ -157,7 +157,7 @@ fn cluster_view<'py>(py: Python<'py>, view: &ClusterView, now: Instant) -> PyRes
     out.set_item("latency", latency.transpose()?)?;
     let rates = PyList::empty(py);
     for (rate, accounts) in &view.rates {
-        let rate = policy::rate_view(py, rate)?;
+        let rate = policy::view(py, rate)?;
         rate.set_item("accounts", accounts)?;
         rates.append(rate)?;
     }

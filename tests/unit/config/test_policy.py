@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec import Struct
 from waypost import ConfigError
-from waypost._native import Snapshot
+from waypost._native import Snapshot, policy_keys
 from waypost.config import parse_config
+from waypost.config import policy as shapes
 from waypost.config.policy import POLICY_KEYS
 from waypost.table import _problems_of_meaning, compile_config
 
@@ -68,6 +70,37 @@ def test_defaults_are_those_of_the_extension() -> None:
     rate = {"per": "key", "messages": 7, "every": 1.0}
     assert policy(every) == native(health={"check": {}}, concurrency="adaptive", hedge={}, rate=[rate])
     assert set(policy("")) == set(POLICY_KEYS)
+
+
+SECTIONS: dict[str, type[Struct]] = {
+    "timeout": shapes.Timeout,
+    "retry": shapes.Retry,
+    "health": shapes.Health,
+    "health.check": shapes.Check,
+    "breaker": shapes.Breaker,
+    "concurrency.adaptive": shapes.Adaptive,
+    "queue": shapes.Queue,
+    "rate": shapes.Rate,
+    "hedge": shapes.Hedge,
+}
+
+
+def test_shapes_have_the_keys_of_the_extension() -> None:
+    keys = {path: tuple(section) for path, section in policy_keys().items()}
+    assert keys == {path: section.__struct_fields__ for path, section in SECTIONS.items()}
+
+
+def test_a_description_says_which_bounds_are_unusual() -> None:
+    descriptions = {f"{path}.{key}": text for path, keys in policy_keys().items() for key, (text, _) in keys.items()}
+    assert all(text.endswith(".") and text == text.strip() for text in descriptions.values())
+    assert descriptions["retry.attempts"].endswith(", the first included; 1 to 16.")
+    assert descriptions["retry.budget"].endswith("; up to 1000%.")
+    assert descriptions["health.check.interval"].endswith("; at least 100ms.")
+    assert descriptions["health.aggression"].endswith("; 0.1 to 10.")
+    assert descriptions["hedge.after"].endswith("; p50 to p99.")
+    assert descriptions["hedge.samples"].endswith("; at least 10.")
+    assert descriptions["queue.length"].endswith(" is refused.")
+    assert descriptions["timeout.idle"] == "Between two pieces of a response."
 
 
 EVERY_KEY = """\

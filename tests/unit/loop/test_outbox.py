@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -30,17 +31,21 @@ class Writer:
     def __init__(self, written: list[tuple[Writer, bytes]]) -> None:
         self.unsent = False
         self.closing = False
+        self.loud = False
+        self.descriptor = -1
         self._written = written
 
     @property
     def transport(self) -> Any:
         return self
 
-    def is_closing(self) -> bool:
-        return self.closing
+    def spoke(self) -> None:
+        self.loud = True
 
     def write(self, data: bytes) -> None:
         assert not self.unsent
+        if self.closing:
+            raise RuntimeError("the handler is closed")
         self._written.append((self, data))
 
 
@@ -50,12 +55,20 @@ def world() -> tuple[Loop, Any, list[tuple[Writer, bytes]]]:
     return loop, Outbox(loop), []  # type: ignore[arg-type]
 
 
+def put(outbox: Outbox, writer: Writer, data: bytes) -> None:
+    """What a writer does while writes are collected."""
+    writer.unsent = True
+    if not outbox.waiting:
+        outbox.arm()
+    outbox.waiting.append((writer, data))
+
+
 def turn(world: Any, writers: list[Writer]) -> None:
     """What a user does: writes go to the outbox, or at once and are counted."""
     loop, outbox, _ = world
     for writer in writers:
         if outbox.collecting:
-            outbox.put(writer, b"x")
+            put(outbox, writer, b"x")
         else:
             writer.write(b"x")
             outbox.countdown -= 1
@@ -68,13 +81,13 @@ def test_what_is_put_is_written_at_the_end_of_the_turn_in_order(world: Any) -> N
     loop, outbox, written = world
     first, second = Writer(written), Writer(written)
     for writer, data in ((first, b"1"), (second, b"2"), (first, b"3")):
-        outbox.put(writer, data)
+        put(outbox, writer, data)
         assert writer.unsent
     assert (written, len(loop.soon)) == ([], 1)
     loop.end_turn()
     assert written == [(first, b"1"), (second, b"2"), (first, b"3")]
     assert not first.unsent
-    outbox.put(first, b"4")
+    put(outbox, first, b"4")
     loop.end_turn()
     assert written[3:] == [(first, b"4")]
 
@@ -82,7 +95,7 @@ def test_what_is_put_is_written_at_the_end_of_the_turn_in_order(world: Any) -> N
 def test_a_flush_writes_at_once_and_the_end_of_the_turn_nothing_more(world: Any) -> None:
     loop, outbox, written = world
     writer = Writer(written)
-    outbox.put(writer, b"1")
+    put(outbox, writer, b"1")
     outbox.flush()
     assert written == [(writer, b"1")]
     loop.end_turn()
@@ -92,7 +105,7 @@ def test_a_flush_writes_at_once_and_the_end_of_the_turn_nothing_more(world: Any)
 def test_nothing_is_written_to_a_transport_that_closes(world: Any) -> None:
     loop, outbox, written = world
     writer = Writer(written)
-    outbox.put(writer, b"1")
+    put(outbox, writer, b"1")
     writer.closing = True
     loop.end_turn()
     assert (written, writer.unsent) == ([], False)
@@ -124,3 +137,48 @@ def test_few_writes_are_measured_once_in_a_while_only(world: Any) -> None:
     assert collected <= 10
     assert len(written) == 10 * module._INTERVAL
     assert loop.soon == []
+
+
+def test_who_spoke_before_being_asked_is_told_and_not_written_to(world: Any) -> None:
+    loop, outbox, written = world
+    near, far = socket.socketpair()
+    with near, far:
+        asked, other = Writer(written), Writer(written)
+        asked.descriptor = near.fileno()
+        outbox.watch(asked.descriptor, tls=False)
+        put(outbox, asked, b"1")
+        put(outbox, other, b"2")
+        loop.end_turn()
+        assert written == [(asked, b"1"), (other, b"2")]
+        put(outbox, asked, b"3")
+        put(outbox, other, b"4")
+        far.send(b"!")
+        loop.end_turn()
+        assert (written[2:], asked.loud, other.loud) == ([(other, b"4")], True, False)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_is_said_under_tls_may_be_tls_itself_but_an_end_is_an_end(world: Any, tls: bool) -> None:
+    loop, outbox, written = world
+    near, far = socket.socketpair()
+    with near:
+        writer = Writer(written)
+        writer.descriptor = near.fileno()
+        outbox.watch(writer.descriptor, tls=tls)
+        far.send(b"a session ticket")
+        put(outbox, writer, b"1")
+        loop.end_turn()
+        assert writer.loud == (not tls)
+        writer.loud = False
+        far.close()
+        put(outbox, writer, b"2")
+        loop.end_turn()
+        assert writer.loud
+
+
+def test_a_socket_may_have_the_number_of_one_that_is_gone(world: Any) -> None:
+    _, outbox, _ = world
+    near, far = socket.socketpair()
+    with near, far:
+        outbox.watch(near.fileno(), tls=False)
+        outbox.watch(near.fileno(), tls=True)

@@ -168,8 +168,8 @@ def test_the_latest_messages_are_kept_without_a_log() -> None:
     recorder = Recorder(CODES)
     assert recorder.recent() == []
     message(recorder)
-    recorder.refused("bad_framing", 400, method="GET", target=b"/x?y", client="192.0.2.7")
-    recorder.refused(None, 0)
+    recorder.record_rejection("bad_framing", 400, method="GET", target=b"/x?y", client="192.0.2.7")
+    recorder.record_rejection(None, 0)
     left, refused, whole = recorder.recent()
     assert (whole["id"], whole["method"], whole["path"]) == ("m-1", "POST", "/v1/envelopes")
     assert (whole["dialect"], whole["kind"], whole["model"], whole["tenant"]) == ("envelope", "query", None, None)
@@ -184,14 +184,14 @@ def test_the_latest_messages_are_kept_without_a_log() -> None:
 def test_as_many_messages_are_kept_as_there_is_room_for() -> None:
     recorder = Recorder(CODES)
     for number in range(Recorder.RECENT + 10):
-        recorder.refused("no_route", 404, id=str(number))
+        recorder.record_rejection("no_route", 404, id=str(number))
     ids = [int(each["id"]) for each in recorder.recent()]
     assert ids == list(range(Recorder.RECENT + 9, 9, -1))
 
 
 def test_long_texts_are_cut() -> None:
     recorder = Recorder(CODES)
-    recorder.refused("no_route", 404, id="x" * 10_000, target=b"/" + b"\xff" * 10_000)
+    recorder.record_rejection("no_route", 404, id="x" * 10_000, target=b"/" + b"\xff" * 10_000)
     (found,) = recorder.recent()
     assert len(found["id"].encode()) == 256
     assert found["id"].endswith("x…")

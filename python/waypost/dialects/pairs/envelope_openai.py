@@ -27,7 +27,7 @@ import msgspec
 import orjson
 
 from waypost._native import Cluster, Endpoint, Plan
-from waypost.dialects.errors import error_object
+from waypost.dialects.envelope import error_object
 from waypost.dialects.sse import SseReader
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
 from waypost.sink import CollectSink, Headers, Sink

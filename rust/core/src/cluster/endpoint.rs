@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Target};
 
 /// Where to send messages: an `http` or `https` URL with a weight.
 ///
@@ -111,12 +111,12 @@ impl Endpoint {
         self.weight
     }
 
-    /// The target of an upstream request: the URL's path replaces the leading `/v1` of `target`, a URL without a path
-    /// keeps it. An endpoint that speaks `envelope` is always asked at the URL's path, else at `/v1/envelopes`.
+    /// The target of an upstream request, as the endpoint's dialect has it ([`Target`]): the URL's path replaces the leading
+    /// `/v1` of `target`, and a URL without a path keeps it; or it is always the URL's path, else the dialect's own.
     #[must_use]
     pub fn target<'t>(&'t self, speaks: Dialect, target: &'t str) -> Cow<'t, str> {
-        if speaks == Dialect::Envelope {
-            let path = if self.path.is_empty() { Dialect::Envelope.default_path() } else { &self.path };
+        if speaks.spec().target == Target::Url {
+            let path = if self.path.is_empty() { speaks.default_path() } else { &self.path };
             return path.into();
         }
         match target.strip_prefix("/v1") {

@@ -1,7 +1,5 @@
 //! The envelope's attributes.
 
-use super::Dialect;
-
 /// An attribute of the envelope. Its number is also its field's number in every route table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -47,17 +45,6 @@ pub enum Type {
     Object,
     /// A boolean.
     Boolean,
-}
-
-/// Where a dialect carries an attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// At this key of the body.
-    Body(&'static str),
-    /// In this request header (lower case).
-    Header(&'static str),
-    /// Nowhere.
-    Absent,
 }
 
 impl Attribute {
@@ -120,36 +107,6 @@ impl Attribute {
             Self::Labels => Type::Object,
             Self::Stream => Type::Boolean,
         }
-    }
-
-    /// Where a dialect carries it.
-    #[must_use]
-    pub fn source(self, dialect: Dialect) -> Source {
-        match (dialect, self) {
-            (Dialect::Envelope, attribute) => Source::Body(attribute.name()),
-            (Dialect::OpenAi, Self::Model | Self::Stream) => Source::Body(self.name()),
-            (Dialect::OpenAi, Self::Agent) => Source::Body("user"),
-            (Dialect::OpenAi, Self::Labels) => Source::Body("metadata"),
-            (Dialect::OpenAi, Self::Tenant) => Source::Header("x-waypost-tenant"),
-            (Dialect::OpenAi, Self::Task) => Source::Header("x-waypost-task"),
-            (Dialect::OpenAi, Self::Priority) => Source::Header("x-waypost-priority"),
-            (Dialect::OpenAi, Self::DeadlineMs) => Source::Header("x-waypost-deadline-ms"),
-            (Dialect::OpenAi | Dialect::Json, _) => Source::Absent,
-        }
-    }
-
-    /// The header fields that carry attributes in a dialect.
-    pub fn headers(dialect: Dialect) -> impl Iterator<Item = (&'static str, Self)> {
-        Self::ALL.into_iter().filter_map(move |attribute| match attribute.source(dialect) {
-            Source::Header(name) => Some((name, attribute)),
-            Source::Body(_) | Source::Absent => None,
-        })
-    }
-
-    /// Whether a native envelope must have it.
-    #[must_use]
-    pub fn required(self) -> bool {
-        matches!(self, Self::Id | Self::Kind)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Which dialect is spoken at a path, and with which methods.
 
+use std::fmt::Write;
+
+use super::spec::{At, DialectSpec, PathSpec, Requests};
 use super::{Dialect, Kind};
 use crate::text::near::near;
 
@@ -8,25 +11,34 @@ use crate::text::near::near;
 pub struct Entry {
     /// The dialect of the messages sent there.
     pub dialect: Dialect,
-    /// What they ask for, where the path says it.
-    pub kind: Option<Kind>,
-    /// Methods that are allowed; empty where all are.
-    pub methods: &'static [&'static str],
-    /// How a request body is read.
-    pub body: Body,
+    /// Which of the dialect's paths it is.
+    pub path: &'static PathSpec,
 }
 
-/// How a request body is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// It must be JSON, is read whole and validated.
-    Json,
-    /// JSON is read whole and validated, anything else streams past.
-    Any,
+impl Entry {
+    /// How requests of a method are read; `None` where the method is not allowed.
+    #[must_use]
+    pub fn requests(self, method: &str) -> Option<&'static Requests> {
+        self.path.requests.iter().find(|requests| requests.methods.contains(&method))
+    }
+
+    /// What the path says that a request asks for; with a method that is not allowed, what others ask for.
+    #[must_use]
+    pub fn kind(self, method: &str) -> Option<Kind> {
+        self.requests(method).or(self.path.requests.first())?.kind()
+    }
+
+    /// Methods that are allowed.
+    pub fn methods(self) -> impl Iterator<Item = &'static str> {
+        self.path.requests.iter().flat_map(|requests| requests.methods.iter().copied())
+    }
 }
 
-const POST: &[&str] = &["POST"];
-const GET: &[&str] = &["GET", "HEAD"];
+pub(super) const POST: &[&str] = &["POST"];
+pub(super) const GET: &[&str] = &["GET", "HEAD"];
+
+/// What may be asked of a path of which nothing more is known: TRACE would show what is added on the way.
+pub(super) const ANY_METHOD: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Whether everybody reads `path` (without query) alike: no `.`, `..` or empty segment (a slash at the end is fine), `%`
 /// before two hexadecimal digits only and for nothing that may stand as it is, no control character. Some endpoints
@@ -63,15 +75,19 @@ pub fn is_canonical(path: &str) -> bool {
     !only_dots
 }
 
-/// Paths at which messages of a known kind, or envelopes, are sent.
-pub const LISTED: [&str; 6] = [
-    "/v1/envelopes",
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/embeddings",
-    "/v1/models",
-];
+/// Every path of every dialect.
+fn paths() -> impl Iterator<Item = Entry> {
+    let of = |dialect: Dialect| dialect.spec().paths.iter().map(move |path| Entry { dialect, path });
+    Dialect::ALL.into_iter().flat_map(of)
+}
+
+/// Single paths at which any route may take messages.
+fn listed() -> impl Iterator<Item = &'static str> {
+    paths().filter(|entry| entry.path.listed).filter_map(|entry| match entry.path.at {
+        At::Exactly(path) => Some(path),
+        At::Below(_) => None,
+    })
+}
 
 /// The listed path that was probably meant by one that is not: misspelt, in other case, with a slash at the end, without
 /// `/v1` or with it twice.
@@ -81,9 +97,9 @@ pub fn near_path(path: &str) -> Option<&'static str> {
     let rest = lower.trim_end_matches('/').trim_start_matches('/');
     let rest = rest.strip_prefix("v1").map_or(rest, |rest| rest.trim_start_matches('/'));
     let rest = rest.strip_prefix("v1/").unwrap_or(rest);
-    let known = LISTED.iter().filter_map(|path| path.strip_prefix("/v1/"));
-    let near = near(rest, known)?;
-    LISTED.into_iter().find(|listed| listed.strip_prefix("/v1/") == Some(near) && *listed != path)
+    let name = |listed: &'static str| listed.strip_prefix("/v1/").or(listed.strip_prefix('/'));
+    let near = near(rest, listed().filter_map(name))?;
+    listed().find(|listed| name(listed) == Some(near) && *listed != path)
 }
 
 /// Characters of a path that are looked at.
@@ -92,19 +108,36 @@ const LONGEST: usize = 100;
 /// What Waypost has at `path` (without query); `None` where it has nothing, or the path is not canonical.
 #[must_use]
 pub fn entry(path: &str) -> Option<Entry> {
-    let openai = |methods, kind, body| Entry { dialect: Dialect::OpenAi, kind, methods, body };
-    Some(match path {
-        "/v1/envelopes" => Entry { dialect: Dialect::Envelope, kind: None, methods: POST, body: Body::Json },
-        "/v1/chat/completions" | "/v1/completions" | "/v1/responses" | "/v1/embeddings" => {
-            openai(POST, Some(Kind::Model), Body::Json)
+    if let Some(found) = paths().find(|entry| matches!(entry.path.at, At::Exactly(exact) if exact == path)) {
+        return Some(found);
+    }
+    let below = paths().filter_map(|entry| match entry.path.at {
+        At::Below(begin) if path.len() > begin.len() && path.starts_with(begin) => Some((begin.len(), entry)),
+        At::Below(_) | At::Exactly(_) => None,
+    });
+    let (_, found) = below.max_by_key(|(length, _)| *length)?;
+    is_canonical(path).then_some(found)
+}
+
+/// Where messages are sent, for a person: `envelopes go to /v1/envelopes, OpenAI requests to …`.
+#[must_use]
+pub fn describe_paths() -> String {
+    let mut out = String::new();
+    let below = |spec: &DialectSpec| {
+        spec.paths.iter().find_map(|path| match path.at {
+            At::Below(begin) if !path.listed => Some(begin),
+            At::Below(_) | At::Exactly(_) => None,
+        })
+    };
+    for spec in Dialect::ALL.map(Dialect::spec).into_iter().filter(|spec| !spec.paths.is_empty()) {
+        let (comma, go) = if out.is_empty() { ("", " go") } else { (", ", "") };
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{comma}{}{go} to {}", spec.words.many, spec.default_path);
+        if let Some(begin) = below(spec) {
+            let _ = write!(out, " and other paths below {begin}");
         }
-        "/v1/models" => openai(GET, Some(Kind::Model), Body::Any),
-        // Anything else of the API goes where a route sends it; it is of no kind.
-        path if path.starts_with("/v1/") && path.len() > "/v1/".len() && is_canonical(path) => {
-            openai(&[], None, Body::Any)
-        }
-        _ => return None,
-    })
+    }
+    out
 }
 
 #[cfg(test)]
@@ -117,8 +150,8 @@ mod tests {
             ("/v1/envelopes", Some((Dialect::Envelope, None, POST))),
             ("/v1/chat/completions", Some((Dialect::OpenAi, Some(Kind::Model), POST))),
             ("/v1/models", Some((Dialect::OpenAi, Some(Kind::Model), GET))),
-            ("/v1/models/llama", Some((Dialect::OpenAi, None, &[]))),
-            ("/v1/audio/speech", Some((Dialect::OpenAi, None, &[]))),
+            ("/v1/models/llama", Some((Dialect::OpenAi, None, ANY_METHOD))),
+            ("/v1/audio/speech", Some((Dialect::OpenAi, None, ANY_METHOD))),
             ("/v1/", None),
             ("/v1", None),
             ("/", None),
@@ -127,7 +160,12 @@ mod tests {
             ("/v2/chat/completions", None),
             ("/v1/../admin", None),
         ] {
-            assert_eq!(entry(path).map(|e| (e.dialect, e.kind, e.methods)), found, "{path}");
+            let found = found.map(|(dialect, kind, methods)| (dialect, kind, methods.to_vec()));
+            assert_eq!(
+                entry(path).map(|e| (e.dialect, e.kind("GET"), e.methods().collect())),
+                found,
+                "{path}"
+            );
         }
     }
 
@@ -154,11 +192,9 @@ mod tests {
         ] {
             assert_eq!(near_path(path), meant, "{path}");
         }
-        assert!(
-            LISTED
-                .iter()
-                .all(|path| entry(path).is_some_and(|e| e.dialect == Dialect::Envelope || e.kind.is_some()))
-        );
+        assert!(listed().all(|path| {
+            entry(path).is_some_and(|e| e.dialect != Dialect::OpenAi || e.kind("POST").is_some())
+        }));
     }
 
     #[test]

@@ -1,35 +1,24 @@
-//! The clusters of a snapshot in force: each bound to its state, and to the field of a message by which its endpoints are chosen.
+//! The clusters of a snapshot in force: each bound to its state.
 
 use std::sync::Arc;
 
 use super::course::Course;
 use super::fault::Fault;
-use super::field::Field;
 use super::intake::Intake;
 use super::snapshot::{Plan, Snapshot};
 use super::terms::{CallerNames, ClusterTry, Terms};
-use crate::cluster::policy::Balance;
 use crate::cluster::{Group, Instant, ORDINARY, Registry};
-use crate::hash::hash;
 
 /// A snapshot's clusters in force.
 #[derive(Debug)]
 pub struct BoundClusters {
-    clusters: Vec<BoundCluster>,
-    agent: Option<Field>,
-}
-
-#[derive(Debug)]
-struct BoundCluster {
-    group: Arc<Group>,
-    /// What its endpoints are chosen by.
-    key: Option<Field>,
+    groups: Vec<Arc<Group>>,
 }
 
 impl BoundClusters {
     /// The state of each cluster, by position.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
-        self.clusters.iter().map(|bound_cluster| &bound_cluster.group)
+        self.groups.iter()
     }
 }
 
@@ -45,18 +34,10 @@ impl Snapshot {
         let clusters = clusters.map(|(cluster, endpoints)| {
             (cluster.name.as_str(), endpoints.as_slice(), Arc::new(cluster.policy.clone()))
         });
-        let groups = registry.apply(clusters, now);
-        let bind = |group: Group| {
-            let key = match &group.policy().balance {
-                Balance::Hash(field) => Field::parse(field),
-                Balance::LeastLoad | Balance::Weighted | Balance::RoundRobin => None,
-            };
-            BoundCluster { group: Arc::new(group), key }
-        };
-        BoundClusters { clusters: groups.into_iter().map(bind).collect(), agent: Field::parse("agent") }
+        BoundClusters { groups: registry.apply(clusters, now).into_iter().map(Arc::new).collect() }
     }
 
-    /// The course of a message's exchange. `body` as it was planned with.
+    /// The course of a message's exchange. `body` as it was planned with; an internal call's own body.
     ///
     /// # Errors
     /// Where its route leads to no cluster.
@@ -73,13 +54,11 @@ impl Snapshot {
             return Err(Fault::nowhere(route));
         }
         let envelope = &plan.envelope;
-        let value = |field: &Field| field.value(intake, envelope, body, self.limits.json);
         let mut metered = false;
-        let tries = plan.clusters.iter().filter_map(|&cluster| {
-            let bound_cluster = bound.clusters.get(cluster)?;
-            metered |= !bound_cluster.group.policy().rate.is_empty();
-            let key = bound_cluster.key.as_ref().and_then(value).map(|text| hash(text.as_bytes()));
-            Some(ClusterTry { position: cluster, group: Arc::clone(&bound_cluster.group), key })
+        let tries = plan.clusters.iter().filter_map(|&position| {
+            let group = Arc::clone(bound.groups.get(position)?);
+            metered |= !group.policy().rate.is_empty();
+            Some(ClusterTry { position, group, key: self.key(position, intake, plan, body) })
         });
         let mut course = Course::new(
             tries,
@@ -96,7 +75,7 @@ impl Snapshot {
         } else if metered {
             course.charge(CallerNames {
                 tenant: envelope.tenant.clone(),
-                agent: bound.agent.as_ref().and_then(value).map(std::borrow::Cow::into_owned),
+                agent: plan.answers.as_ref().and_then(|answers| answers.agent.clone()),
                 key: intake.caller.as_ref().map(|caller| caller.name.clone()),
                 internal: false,
             });

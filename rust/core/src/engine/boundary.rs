@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::id::Ids;
-use super::intake::{Intake, Rejection, Request};
+use super::intake::{Intake, Rejection, Request, path_of};
 use super::snapshot::Snapshot;
 use crate::dialect::{self, Dialect};
 use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
@@ -25,7 +25,7 @@ pub enum Boundary<'a> {
     Partial,
     /// A message of which nothing needs more than a decision and forwarding, and the bytes behind its head.
     Plain(Arc<Intake>, &'a [u8]),
-    /// Legal so far, but not plain, not below `/v1/`, or to be refused by [`Snapshot::accept`].
+    /// Legal so far, but not plain, at no dialect's path, or to be refused by [`Snapshot::accept`].
     Other,
 }
 
@@ -52,10 +52,8 @@ impl Snapshot {
             Ok(Some((head, surplus))) => (head, surplus),
             Err(error) => return Err(rejection(&error, data, ids)),
         };
-        let Some(PlainHead { method, target, old, fields }) = head.filter(|h| h.target.starts_with("/v1/"))
-        else {
-            return Ok(Boundary::Other);
-        };
+        let Some(PlainHead { method, target, old, fields }) = head else { return Ok(Boundary::Other) };
+        let Some(entry) = dialect::entry(path_of(&target)) else { return Ok(Boundary::Other) };
         let request = Request {
             method: method.into(),
             target,
@@ -65,14 +63,14 @@ impl Snapshot {
             version: if old { "1.0" } else { "1.1" }.into(),
         };
         Ok(self
-            .accept_read(request, true, ids)
+            .accept_read(request, Some(entry), true, ids)
             .map_or(Boundary::Other, |intake| Boundary::Plain(Arc::new(intake), surplus)))
     }
 }
 
 /// The answer to what is no request head; `data` is the last that came of it.
 fn rejection(error: &http1::Error, data: &[u8], ids: &Ids) -> Rejection {
-    let path = target_of(data).split('?').next().unwrap_or_default();
+    let path = path_of(target_of(data));
     let code = match error.kind {
         ErrorKind::RequestTooLarge | ErrorKind::TooManyFields => "header_too_large",
         _ => "bad_framing",

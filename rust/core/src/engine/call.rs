@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::course_time::whole_milliseconds;
 use super::intake::{Intake, Request};
-use super::join;
 use super::snapshot::{Plan, Snapshot};
 use crate::dialect::{Dialect, Kind};
 use crate::http1::Fields;
@@ -67,11 +67,11 @@ impl Snapshot {
     ) -> Option<(Arc<Intake>, Plan)> {
         let position = self.clusters().iter().position(|found| found.name == cluster)?;
         let mut intake = Intake { purpose: Some(purpose), ..parent.clone() };
-        let mut envelope = Envelope {
-            deadline_ms: remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)),
-            ..plan.envelope.clone()
-        };
+        let mut envelope =
+            Envelope { deadline_ms: remaining.map(whole_milliseconds), ..plan.envelope.clone() };
         let mut idempotent = plan.idempotent;
+        // A request of its own has a body of its own.
+        let answers = plan.answers.clone().filter(|_| request.is_none());
         if let Some(OwnRequest { dialect, kind, stream }) = request {
             let mut headers = Fields::default();
             headers.push(b"content-type", b"application/json");
@@ -87,12 +87,19 @@ impl Snapshot {
             idempotent = kind.idempotent();
         }
         let speaks = self.clusters().get(position)?.speaks;
-        if !join::joins(intake.dialect, envelope.kind, speaks) {
+        if !intake.dialect.joins(envelope.kind, speaks) {
             return None;
         }
         let clusters: SmallVec<[usize; 4]> = SmallVec::from_slice(&[position]);
-        let plan =
-            Plan { rank: plan.rank, envelope, id: plan.id.clone(), idempotent, clusters, mirror: None };
+        let plan = Plan {
+            rank: plan.rank,
+            envelope,
+            id: plan.id.clone(),
+            idempotent,
+            clusters,
+            mirror: None,
+            answers,
+        };
         Some((Arc::new(intake), plan))
     }
 }

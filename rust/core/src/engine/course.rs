@@ -129,7 +129,7 @@ impl Course {
             _ if self.over || !self.under_way.is_empty() => Step::Stay,
             AfterPause::NextCluster => self.next_cluster(now),
             AfterPause::Attempt if self.deadline().is_none_or(|deadline| now < deadline) => self.attempt(now),
-            AfterPause::Attempt => self.out_of_time(),
+            AfterPause::Attempt => Step::Fail(self.out_of_time()),
         }
     }
 
@@ -157,7 +157,7 @@ impl Course {
         self.admission = Admission::Outside;
         let fault = match displaced {
             Some(shed) => Fault::shed(cluster.group.name(), shed),
-            None if by_deadline => return self.out_of_time(),
+            None if by_deadline => return Step::Fail(self.out_of_time()),
             None => {
                 Fault::waited(cluster.group.name(), cluster.group.policy().queue.wait, cluster.group.wait())
             }
@@ -264,7 +264,7 @@ impl Course {
                 if after.is_zero() { self.attempt(now) } else { Step::Pause(after) }
             }
             Next::NextCluster => self.next_cluster(now),
-            Next::GiveUp(Reason::Deadline) => self.out_of_time(),
+            Next::GiveUp(Reason::Deadline) => Step::Fail(self.out_of_time()),
             Next::GiveUp(reason) => Step::GiveUp(reason),
         }
     }
@@ -331,16 +331,6 @@ impl Course {
         self.at + 1 < self.clusters.len()
     }
 
-    fn out_of_time(&self) -> Step {
-        let total =
-            self.cluster().map(|cluster| (cluster.group.name(), cluster.group.policy().timeout.total));
-        Step::Fail(match (self.terms.deadline, total) {
-            (Some(deadline), Some((_, total))) if deadline <= total => Fault::deadline(deadline),
-            (_, Some((name, total))) => Fault::total(name, total),
-            (deadline, None) => Fault::deadline(deadline.unwrap_or_default()),
-        })
-    }
-
     /// Into the current cluster, or past it.
     fn enter(&mut self, now: Instant) -> Step {
         let Some(cluster) = self.cluster() else { return Step::Stay };
@@ -350,7 +340,7 @@ impl Course {
             return Step::Stay;
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
-            return self.out_of_time();
+            return Step::Fail(self.out_of_time());
         }
         if let Some(names) = &self.terms.caller
             && let Err(exceeded) = group.spend(&names.caller(), now)

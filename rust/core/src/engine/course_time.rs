@@ -1,35 +1,72 @@
-//! The one place that says how long an exchange may take.
+//! The one place that says how long an exchange may take, and what says so.
 
 use std::time::Duration;
 
 use super::course::Course;
+use super::fault::Fault;
 use crate::cluster::Instant;
 
-impl Course {
-    /// How long the exchange may still take, as the message and the cluster say; `None`: as long as it likes.
+/// What bounds an exchange: a length from its beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The message's own deadline.
+    Deadline(Duration),
+    /// The cluster's `timeout.total`, or its `timeout.stream_total` for a stream.
+    Total(Duration),
+}
+
+impl Bound {
+    /// From the exchange's beginning.
     #[must_use]
-    pub fn time_left(&self, now: Instant) -> Option<Duration> {
-        self.deadline().map(|deadline| deadline.since(now))
+    pub fn length(self) -> Duration {
+        match self {
+            Self::Deadline(length) | Self::Total(length) => length,
+        }
+    }
+}
+
+impl Course {
+    /// What bounds the exchange, the nearer of both; `None` where nothing does. `stream`: its response has begun, and is one.
+    #[must_use]
+    pub fn bound(&self, stream: bool) -> Option<Bound> {
+        let timeout = self.cluster().map(|cluster| cluster.group.policy().timeout);
+        let total =
+            timeout.and_then(|timeout| if stream { timeout.stream_total } else { Some(timeout.total) });
+        match (self.terms.deadline, total) {
+            (Some(deadline), Some(total)) if deadline > total => Some(Bound::Total(total)),
+            (Some(deadline), _) => Some(Bound::Deadline(deadline)),
+            (None, total) => total.map(Bound::Total),
+        }
     }
 
-    /// The same once its response has begun and is a stream.
+    /// How long the exchange may still take within a bound.
     #[must_use]
-    pub fn stream_time_left(&self, now: Instant) -> Option<Duration> {
-        let total = self.cluster().and_then(|found| found.group.policy().timeout.stream_total);
-        let least = self.terms.deadline.into_iter().chain(total).min();
-        least.map(|length| (self.terms.began + length).since(now))
+    pub fn time_left(&self, bound: Bound, now: Instant) -> Duration {
+        (self.terms.began + bound.length()).since(now)
     }
 
     /// How long the exchange may still take, as the message alone says.
     #[must_use]
     pub fn message_time_left(&self, now: Instant) -> Option<Duration> {
-        self.terms.deadline.map(|length| (self.terms.began + length).since(now))
+        self.terms.deadline.map(|length| self.time_left(Bound::Deadline(length), now))
     }
 
-    /// When the exchange has to be over: as the message and the cluster say.
+    /// When the exchange has to be over, before its response begins.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let total = self.cluster().map(|cluster| cluster.group.policy().timeout.total);
-        let least = self.terms.deadline.into_iter().chain(total).min();
-        least.map(|length| self.terms.began + length)
+        self.bound(false).map(|bound| self.terms.began + bound.length())
     }
+
+    /// The time is over.
+    pub(super) fn out_of_time(&self) -> Fault {
+        match (self.bound(false), self.cluster()) {
+            (Some(Bound::Total(total)), Some(cluster)) => Fault::total(cluster.group.name(), total),
+            (bound, _) => Fault::deadline(bound.map(Bound::length).unwrap_or_default()),
+        }
+    }
+}
+
+/// A time that is left, in whole milliseconds: at least one, as a deadline of none would be no deadline.
+#[must_use]
+pub fn whole_milliseconds(left: Duration) -> u64 {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
 use crate::http1::{Fields, ResponseHead};
-use crate::text::digits;
+use crate::text::digits::Digits;
 
 /// The fields that say whose message it is and where it went; an endpoint's own of these names are dropped.
 const OWN: [&[u8]; 4] = [b"x-request-id", b"x-waypost-route", b"x-waypost-attempts", b"x-waypost-cluster"];
@@ -64,23 +64,32 @@ impl Snapshot {
     /// cluster of `at`, which answered or was tried last (else that of the decision).
     #[must_use]
     pub fn own_fields(&self, plan: &Plan, at: Option<EndpointAt>, attempts: u32) -> Fields {
-        let decision = self.table.decision(plan.rank);
-        let tried = at.and_then(|at| self.clusters().get(at.cluster)).map(|cluster| cluster.name.as_str());
-        let cluster = tried.or_else(|| decision.and_then(|decision| decision.cluster.as_deref()));
-        let values = [
-            Some(plan.request_id()),
-            Some(printable(decision.map_or("", |decision| decision.route.as_str()))),
-            Some(attempts.to_string().into()),
-            cluster.map(printable),
-        ];
-        let fields = OWN.into_iter().zip(values);
         let mut out = Fields::default();
-        for (name, value) in fields {
+        self.each_own(plan, at, attempts, |name, value| out.push(name, value));
+        out
+    }
+
+    fn each_own(
+        &self,
+        plan: &Plan,
+        at: Option<EndpointAt>,
+        attempts: u32,
+        mut field: impl FnMut(&[u8], &[u8]),
+    ) {
+        let attempts = Digits::new(attempts.into());
+        let cluster = self.cluster_of(plan, at).map(|(_, cluster)| printable(&cluster.name));
+        let (id, route) = (plan.request_id(), printable(self.route_of(plan)));
+        let values = [
+            Some(id.as_bytes()),
+            Some(route.as_bytes()),
+            Some(attempts.as_bytes()),
+            cluster.as_deref().map(str::as_bytes),
+        ];
+        for (name, value) in OWN.into_iter().zip(values) {
             if let Some(value) = value {
-                out.push(name, value.as_bytes());
+                field(name, value);
             }
         }
-        out
     }
 
     /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line, then what the server adds to
@@ -104,7 +113,7 @@ impl Snapshot {
         for part in begin {
             head.extend_from_slice(part);
         }
-        for (name, value) in &response.headers {
+        for (name, value) in sent_on(response) {
             if name == b"content-length" {
                 chunked = false;
                 // With 304 it says what a body would have been; servers take it for a promise of one.
@@ -112,24 +121,9 @@ impl Snapshot {
                     continue;
                 }
             }
-            if !is_own(name) {
-                write_field(&mut head, name, value);
-            }
+            write_field(&mut head, name, value);
         }
-        let decision = self.table.decision(plan.rank);
-        write_field(&mut head, OWN[0], plan.request_id().as_bytes());
-        write_field(
-            &mut head,
-            OWN[1],
-            printable(decision.map_or("", |decision| decision.route.as_str())).as_bytes(),
-        );
-        head.extend_from_slice(OWN[2]);
-        head.extend_from_slice(b": ");
-        digits::push(attempts.into(), &mut head);
-        head.extend_from_slice(b"\r\n");
-        if let Some(cluster) = self.clusters().get(at.cluster) {
-            write_field(&mut head, OWN[3], printable(&cluster.name).as_bytes());
-        }
+        self.each_own(plan, Some(at), attempts, |name, value| write_field(&mut head, name, value));
         if !persistent {
             head.extend_from_slice(b"connection: close\r\n");
         }
@@ -141,10 +135,10 @@ impl Snapshot {
     }
 }
 
-/// Whether a response's field is one of those that Waypost sets itself.
-#[must_use]
-pub fn is_own(name: &[u8]) -> bool {
-    name.starts_with(b"x-") && OWN.contains(&name)
+/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself.
+pub fn sent_on(response: &ResponseHead) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let own = |name: &[u8]| name.starts_with(b"x-") && OWN.contains(&name);
+    response.headers.iter().filter(move |(name, _)| !own(name))
 }
 
 fn write_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {

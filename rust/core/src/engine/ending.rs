@@ -66,12 +66,16 @@ impl Snapshot {
         Slots::new(self.table.decisions().len(), self.clusters().len())
     }
 
-    fn route_of(&self, plan: &Plan) -> &str {
+    pub(super) fn route_of(&self, plan: &Plan) -> &str {
         self.table.decision(plan.rank).map_or("", |decision| decision.route.as_str())
     }
 
     /// The cluster of an endpoint, or else the one that should have had the message.
-    fn cluster_of(&self, plan: &Plan, at: Option<EndpointAt>) -> Option<(usize, &crate::cluster::Cluster)> {
+    pub(super) fn cluster_of(
+        &self,
+        plan: &Plan,
+        at: Option<EndpointAt>,
+    ) -> Option<(usize, &crate::cluster::Cluster)> {
         let position =
             at.map_or_else(|| self.clusters_of(plan.rank).first().copied(), |at| Some(at.cluster))?;
         Some((position, self.clusters().get(position)?))

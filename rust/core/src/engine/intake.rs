@@ -10,7 +10,7 @@ use super::id::{Ids, is_usable};
 use super::origin::{Origin, Trusted};
 use super::trace::Trace;
 use crate::auth::keys::{Caller, Denied};
-use crate::dialect::{self, Body, Dialect, Kind};
+use crate::dialect::{self, Body, Dialect, Entry, Kind};
 use crate::http1::{self, Fields};
 use crate::table::Header;
 
@@ -72,20 +72,20 @@ pub struct Rejection {
 }
 
 impl Intake {
-    /// Looks at a request's head. `identify` finds out who sent it. `ids` has one where the client sent no usable
-    /// `x-request-id`.
+    /// Looks at a request's head. `entry` is what there is at its path. `identify` finds out who sent it. `ids` has one
+    /// where the client sent no usable `x-request-id`.
     ///
     /// `checked`: [`http1::check_request`] has nothing to say of it, as a reader of heads has taken it in.
     pub(super) fn accept(
         request: Request,
+        entry: Option<Entry>,
         checked: bool,
         max_header: usize,
         trusted: &Trusted,
         identify: impl FnOnce(&Request) -> Result<Option<Arc<Caller>>, Denied>,
         ids: &Ids,
     ) -> Result<Self, Rejection> {
-        let path = request.target.split('?').next().unwrap_or_default();
-        let entry = dialect::entry(path);
+        let path = path_of(&request.target);
         let dialect = entry.map_or(Dialect::Json, |entry| entry.dialect);
         let sent = request.fields("x-request-id").find(|id| is_usable(id));
         let id = sent.map_or_else(|| ids.id(), |id| String::from_utf8_lossy(id).into_owned());
@@ -106,8 +106,7 @@ impl Intake {
             let hint = if let Some(near) = dialect::near_path(path) {
                 format!("did you mean `{near}`?")
             } else if dialect::is_canonical(path) {
-                "envelopes go to /v1/envelopes, OpenAI requests to /v1/chat/completions and other paths below /v1/"
-                    .to_owned()
+                dialect::describe_paths()
             } else {
                 "a path has no empty, `.` or `..` segments, no control characters, and percent-encodes only what has \
                  to be"
@@ -124,19 +123,18 @@ impl Intake {
             Origin::of(&request, trusted).map_err(|message| reject("bad_framing", message.to_owned()))?;
         let (framed, length) =
             request.framing().map_err(|message| reject("bad_framing", message.to_owned()))?;
-        let methods = if entry.methods.is_empty() { METHODS } else { entry.methods };
-        if !methods.contains(&&*request.method) {
-            let allow = methods.join(", ");
+        let Some(requests) = entry.requests(&request.method) else {
+            let allow = entry.methods().collect::<Vec<_>>().join(", ");
             let message = format!("{path} takes {allow}, not {}", request.method);
             return Err(Rejection { allow: Some(allow), ..reject("method_not_allowed", message) });
-        }
+        };
         // Only HTTP/1 says in the head whether there is a body.
         let has_body = if framed { length != Some(0) } else { !request.is_http1() };
         let json = match request.media_type() {
             MediaType::Absent | MediaType::Json => true,
             MediaType::Other => false,
         };
-        let buffered = entry.body == Body::Json || (has_body && json);
+        let buffered = requests.body == Body::Json || (has_body && json);
         if buffered {
             if !json {
                 let message = "a message is JSON: send `content-type: application/json`".to_owned();
@@ -148,8 +146,8 @@ impl Intake {
                 return Err(reject("unsupported_media_type", message.to_owned()));
             }
         }
-        let kind = entry.kind;
-        let json = entry.body == Body::Json;
+        let kind = requests.kind();
+        let json = requests.body == Body::Json;
         let trace = Trace::of(&request, ids);
         Ok(Self {
             request,
@@ -206,12 +204,14 @@ impl Intake {
     }
 
     pub(super) fn path(&self) -> &str {
-        self.request.target.split('?').next().unwrap_or_default()
+        path_of(&self.request.target)
     }
 }
 
-/// What may be asked of a path of which nothing more is known: TRACE would show what is added on the way.
-pub(super) const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+/// A request target without its query.
+pub(super) fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
+}
 
 enum MediaType {
     Absent,

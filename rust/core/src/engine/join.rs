@@ -1,42 +1,40 @@
 //! Which messages can be sent to a cluster that speaks another dialect, and whether a route's messages are among them.
 
-use super::intake::METHODS;
-use crate::dialect::{Attribute, Dialect, Kind, LISTED, Source, entry};
+use crate::dialect::{At, Attribute, Dialect, Entry, Kind, Kinds, PathSpec, Source, entry};
 use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Scalar, Seen};
 
 /// A sort of message: its dialect and what it asks for.
 type Sort = (Dialect, Option<Kind>);
 
-/// Whether a message can be sent to a cluster that speaks `speaks`: in its own dialect byte for byte, an envelope of
-/// kind `model` translated to OpenAI's.
-pub(super) fn joins(dialect: Dialect, kind: Option<Kind>, speaks: Dialect) -> bool {
-    dialect == speaks
-        || (dialect == Dialect::Envelope && kind == Some(Kind::Model) && speaks == Dialect::OpenAi)
-}
-
-/// Whether a message has to be translated for a cluster that it can be sent to.
-pub(super) fn translates(dialect: Dialect, speaks: Dialect) -> bool {
-    dialect != speaks
-}
-
-/// Every sort of message that a listener takes, with the heads that its requests have. Those without a path stand for all
-/// paths that are not named.
-fn sorts() -> impl Iterator<Item = (Sort, Vec<Head>)> {
-    let heads =
-        |path, methods: &'static [&'static str]| methods.iter().map(move |&method| Head { path, method });
-    let listed = |path: &'static str| heads(Some(path), entry(path).map_or(&[][..], |entry| entry.methods));
-    let envelopes =
-        Kind::ALL.map(|kind| ((Dialect::Envelope, Some(kind)), listed("/v1/envelopes").collect()));
-    let models = LISTED.into_iter().filter(|path| entry(path).is_some_and(|entry| entry.kind.is_some()));
-    let models = ((Dialect::OpenAi, Some(Kind::Model)), models.flat_map(listed).collect());
-    let others = ((Dialect::OpenAi, None), heads(None, METHODS).collect());
-    envelopes.into_iter().chain([models, others])
+/// Every sort of message that a listener takes, with the heads that its requests have.
+fn sorts() -> Vec<(Sort, Vec<Head>)> {
+    let mut sorts: Vec<(Sort, Vec<Head>)> = Vec::new();
+    for dialect in Dialect::ALL {
+        for path in dialect.spec().paths {
+            for requests in path.requests {
+                let kinds = match requests.kinds {
+                    Kinds::Path(kind) => &[Some(kind)],
+                    Kinds::Body(kinds) => kinds,
+                    Kinds::Nothing => &[None],
+                };
+                let heads = requests.methods.iter().map(|&method| Head { path, method });
+                for kind in kinds {
+                    let sort = (dialect, *kind);
+                    match sorts.iter_mut().find(|(found, _)| *found == sort) {
+                        Some((_, found)) => found.extend(heads.clone()),
+                        None => sorts.push((sort, heads.clone().collect())),
+                    }
+                }
+            }
+        }
+    }
+    sorts
 }
 
 /// What patterns see of a request's first line.
 #[derive(Clone, Copy)]
 struct Head {
-    path: Option<&'static str>,
+    path: &'static PathSpec,
     method: &'static str,
 }
 
@@ -45,26 +43,31 @@ struct Head {
 pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
     // Requests to unlisted paths only go to routes that test the path.
     let by_path = pattern.tests("path");
-    let reached = |(_, kind): &Sort| kind.is_some() || by_path;
     let matches = |(sort, heads): &(Sort, Vec<Head>)| {
-        reached(sort) && heads.iter().any(|head| all(&pattern.root, *sort, *head))
+        heads.iter().any(|head| (head.path.listed || by_path) && all(&pattern.root, *sort, *head))
     };
-    let matching = sorts().filter(matches).map(|(sort, _)| sort);
-    matching.partition(|(dialect, kind)| joins(*dialect, *kind, speaks))
+    let matching = sorts().into_iter().filter(matches).map(|(sort, _)| sort);
+    matching.partition(|(dialect, kind)| dialect.joins(*kind, speaks))
 }
 
 /// `envelopes of kind query, tool and OpenAI requests` and the like.
 pub(super) fn describe(sorts: &[Sort]) -> String {
-    let kinds = sorts.iter().filter(|(dialect, _)| *dialect == Dialect::Envelope);
-    let kinds: Vec<&str> = kinds.filter_map(|(_, kind)| kind.map(Kind::name)).collect();
-    let mut parts = Vec::new();
-    if !kinds.is_empty() {
-        parts.push(format!("envelopes of kind {}", kinds.join(", ")));
-    }
-    if sorts.iter().any(|(dialect, _)| *dialect == Dialect::OpenAi) {
-        parts.push("OpenAI requests".to_owned());
-    }
-    parts.join(" and ")
+    let of = |dialect: Dialect| {
+        let kinds: Vec<Option<Kind>> =
+            sorts.iter().filter(|(of, _)| *of == dialect).map(|(_, kind)| *kind).collect();
+        let many = dialect.spec().words.many;
+        // Where the path says the kind, there is no need to.
+        let told = matches!(dialect.spec().source(Attribute::Kind), Source::Body(_) | Source::Computed(_));
+        let names: Vec<&str> = kinds.iter().flatten().filter(|_| told).map(|kind| kind.name()).collect();
+        match (kinds.as_slice(), names.as_slice(), told && kinds.contains(&None)) {
+            ([], ..) => None,
+            (_, [], false) => Some(many.to_owned()),
+            (_, [], true) => Some(format!("{many} of no kind")),
+            (_, names, false) => Some(format!("{many} of kind {}", names.join(", "))),
+            (_, names, true) => Some(format!("{many} of kind {} or none", names.join(", "))),
+        }
+    };
+    Dialect::ALL.into_iter().filter_map(of).collect::<Vec<_>>().join(" and ")
 }
 
 fn all(nodes: &Conjunction, sort: Sort, head: Head) -> bool {
@@ -76,7 +79,7 @@ fn all(nodes: &Conjunction, sort: Sort, head: Head) -> bool {
 
 fn may_hold(field: &Field, (dialect, kind): Sort, head: Head) -> bool {
     let Some((name, inner)) = field.path.split_first() else { return true };
-    let absent = |attribute: Attribute| attribute.source(dialect) == Source::Absent;
+    let absent = |attribute: Attribute| matches!(dialect.spec().source(attribute), Source::Absent);
     // Nothing in such a message, be it body or headers, can give it this attribute.
     if name.as_ref() != "kind" && Attribute::parse(name).is_some_and(absent) {
         return field.tests.iter().any(Predicate::wants_absence);
@@ -92,13 +95,14 @@ fn may_hold(field: &Field, (dialect, kind): Sort, head: Head) -> bool {
             None => field.tests.iter().any(Predicate::wants_absence),
         },
         "method" => holds(head.method),
-        "path" => match head.path {
-            Some(path) => holds(path),
-            // A path that is none of the named ones: only an exact one that is can be ruled out.
-            None => field.tests.iter().any(|test| match test {
+        "path" => match head.path.at {
+            At::Exactly(path) => holds(path),
+            // A path that is none of the named ones.
+            At::Below(begin) => field.tests.iter().any(|test| match test {
                 Predicate::Equals(Scalar::String(path)) => {
-                    entry(path).is_some_and(|entry| entry.dialect == dialect && entry.kind.is_none())
+                    entry(path) == Some(Entry { dialect, path: head.path })
                 }
+                Predicate::Prefix(text) => text.starts_with(begin) || begin.starts_with(&**text),
                 _ => true,
             }),
         },

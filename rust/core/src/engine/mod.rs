@@ -3,6 +3,7 @@
 //! In between, a [`Course`] says which attempts there are, by the state of the clusters that [`Snapshot::join`] brings into
 //! force. A server that reads HTTP/1 itself begins with [`Snapshot::at_boundary`] and ends with [`Snapshot::relay`].
 
+mod asked;
 mod bound_clusters;
 mod boundary;
 mod call;
@@ -11,7 +12,6 @@ mod course_time;
 mod downstream_head;
 mod ending;
 mod fault;
-mod field;
 mod id;
 mod intake;
 mod join;
@@ -21,6 +21,8 @@ mod shadowed;
 mod snapshot;
 mod step;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod upstream_head;
 
@@ -28,7 +30,8 @@ pub use bound_clusters::BoundClusters;
 pub use boundary::{Boundary, Peer};
 pub use call::{OwnRequest, Purpose};
 pub use course::Course;
-pub use downstream_head::{Relay, is_own};
+pub use course_time::{Bound, whole_milliseconds};
+pub use downstream_head::{Relay, sent_on};
 pub use ending::{Ending, Recorder};
 pub use fault::Fault;
 pub use id::{Ids, header_safe};

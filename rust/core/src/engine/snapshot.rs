@@ -6,20 +6,21 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
+use super::asked::{Answers, Questions};
 use super::id::{Ids, header_safe};
-use super::intake::{Intake, Rejection, Request};
+use super::intake::{Intake, Rejection, Request, path_of};
 use super::origin::Trusted;
 use super::shadowed::shadowed_routes;
 use super::{join, upstream_head};
 use crate::auth::keys::{Caller, Denied, Keys};
 use crate::cluster::{Cluster, Credential};
-use crate::dialect::Kind;
+use crate::dialect::{self, Entry, Kind};
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step};
 use crate::table::{
-    Action, Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute, RouteSpec,
-    RouteTable, parse,
+    Action, Asked, Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute,
+    RouteSpec, RouteTable, parse,
 };
 
 /// What a snapshot is compiled from.
@@ -57,6 +58,7 @@ pub struct Snapshot {
     keys: Keys,
     trusted: Trusted,
     pub(super) limits: Limits,
+    pub(super) questions: Questions,
     /// What is legal but probably not meant: where, and why.
     pub warnings: Vec<Problem>,
 }
@@ -85,6 +87,8 @@ pub struct Plan {
     pub clusters: SmallVec<[usize; 4]>,
     /// The position of the cluster that gets a copy of it.
     pub mirror: Option<usize>,
+    /// What the clusters of its route, and of its mirror, ask of it.
+    pub(super) answers: Option<Box<Answers>>,
 }
 
 impl Plan {
@@ -124,7 +128,8 @@ impl Snapshot {
     pub fn compile(config: Config) -> Result<Self, Vec<Problem>> {
         let names = positions(&config);
         let mut problems = unknown_clusters(&config, &names);
-        let Ok(table) = RouteTable::compile(&config.routes, config.limits.json) else {
+        let (questions, asked) = Questions::of(&config.clusters);
+        let Ok(table) = RouteTable::compile_asking(&config.routes, config.limits.json, &asked) else {
             // The patterns are parsed once more, for which only a configuration that is wrong has to wait.
             problems.extend(Self::problems(&config));
             return Err(problems);
@@ -150,7 +155,7 @@ impl Snapshot {
         let decided = table.decisions().iter().map(decided).collect();
         drop(names);
         let Config { clusters, keys, trusted, limits, .. } = config;
-        Ok(Self { table: Arc::new(table), clusters, decided, keys, trusted, limits, warnings })
+        Ok(Self { table: Arc::new(table), clusters, decided, keys, trusted, limits, questions, warnings })
     }
 
     /// Every problem in a configuration of which a part is not known: patterns may hold [`Value::Unknown`], and
@@ -190,18 +195,20 @@ impl Snapshot {
     /// # Errors
     /// Where it can be refused without reading on.
     pub fn accept(&self, request: Request, ids: &Ids) -> Result<Intake, Rejection> {
-        self.accept_read(request, false, ids)
+        let entry = dialect::entry(path_of(&request.target));
+        self.accept_read(request, entry, false, ids)
     }
 
-    /// The same, `checked` or not as [`Intake::accept`] has it.
+    /// The same, with `entry` and `checked` as [`Intake::accept`] has them.
     pub(super) fn accept_read(
         &self,
         request: Request,
+        entry: Option<Entry>,
         checked: bool,
         ids: &Ids,
     ) -> Result<Intake, Rejection> {
         let identify = |request: &Request| self.keys.caller(&request.headers).map(Option::<&Arc<_>>::cloned);
-        Intake::accept(request, checked, self.limits.header, &self.trusted, identify, ids)
+        Intake::accept(request, entry, checked, self.limits.header, &self.trusted, identify, ids)
     }
 
     /// The same for a request of a known caller, whatever key it presents.
@@ -209,7 +216,8 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::accept`].
     pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Rejection> {
-        Intake::accept(request, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
+        let entry = dialect::entry(path_of(&request.target));
+        Intake::accept(request, entry, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
     }
 
     /// The caller whose key has this name.
@@ -239,8 +247,17 @@ impl Snapshot {
     /// # Errors
     /// Where the message is not acceptable, or no route takes it.
     pub fn plan(&self, intake: &Intake, body: Option<&[u8]>) -> Result<Plan, NoPlan> {
-        let decided =
-            self.table.decide(&message(intake, &intake.headers(), body)).map_err(NoPlan::Message)?;
+        let headers = intake.headers();
+        let ask = |rank, asked: Asked<'_>| {
+            let clusters = self.clusters_of(rank).iter().copied();
+            if self.questions.is_empty() {
+                None
+            } else {
+                self.questions.answer(clusters.chain(self.mirror_of(rank)), &asked)
+            }
+        };
+        let (decided, answers) =
+            self.table.decide_asking(&message(intake, &headers, body), ask).map_err(NoPlan::Message)?;
         let envelope = decided.envelope;
         let id = envelope.id.clone().unwrap_or_else(|| intake.id.clone());
         let rank = match decided.decision {
@@ -251,7 +268,7 @@ impl Snapshot {
         let mut passed_over = Vec::new();
         for &position in self.clusters_of(rank) {
             let Some(cluster) = self.clusters.get(position) else { continue };
-            if !join::joins(intake.dialect, envelope.kind, cluster.speaks) {
+            if !intake.dialect.joins(envelope.kind, cluster.speaks) {
                 passed_over.push(format!("`{}` speaks {}", cluster.name, cluster.speaks));
                 continue;
             }
@@ -268,7 +285,7 @@ impl Snapshot {
         let safe_method = matches!(&*intake.request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
         let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
         let mirror = self.mirror(rank, intake, &envelope, &id);
-        Ok(Plan { rank, envelope, id, idempotent, clusters, mirror })
+        Ok(Plan { rank, envelope, id, idempotent, clusters, mirror, answers: answers.flatten() })
     }
 
     /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.
@@ -292,9 +309,15 @@ impl Snapshot {
     /// The cluster that gets a copy of a message, where one does.
     fn mirror(&self, rank: usize, intake: &Intake, envelope: &Envelope, id: &str) -> Option<usize> {
         let mirror = self.table.decision(rank)?.mirror.as_ref()?;
-        let position = self.clusters.iter().position(|cluster| cluster.name == mirror.to)?;
+        let position = self.mirror_of(rank)?;
         let speaks = self.clusters.get(position)?.speaks;
-        (mirror.takes(id) && join::joins(intake.dialect, envelope.kind, speaks)).then_some(position)
+        (mirror.takes(id) && intake.dialect.joins(envelope.kind, speaks)).then_some(position)
+    }
+
+    /// The cluster that gets copies of a route's messages.
+    fn mirror_of(&self, rank: usize) -> Option<usize> {
+        let mirror = self.table.decision(rank)?.mirror.as_ref()?;
+        self.clusters.iter().position(|cluster| cluster.name == mirror.to)
     }
 
     /// The name of what a message gets: `reply`, `forward`, or `translate` where an endpoint that it may go to needs that.
@@ -317,12 +340,16 @@ impl Snapshot {
     /// Whether a message must be translated for the cluster at a position.
     #[must_use]
     pub fn translates(&self, intake: &Intake, cluster: usize) -> bool {
-        self.clusters.get(cluster).is_some_and(|c| join::translates(intake.dialect, c.speaks))
+        self.clusters.get(cluster).is_some_and(|c| c.speaks != intake.dialect)
     }
 }
 
 /// What a decision may depend on.
-fn message<'a>(intake: &'a Intake, headers: &'a [Header<'a>], body: Option<&'a [u8]>) -> Message<'a> {
+pub(super) fn message<'a>(
+    intake: &'a Intake,
+    headers: &'a [Header<'a>],
+    body: Option<&'a [u8]>,
+) -> Message<'a> {
     Message {
         dialect: intake.dialect,
         kind: intake.kind,

@@ -4,13 +4,12 @@ use smallvec::SmallVec;
 
 use super::id::{Ids, header_safe};
 use super::intake::Intake;
-use super::join;
 use super::origin::is_x_forwarded;
 use super::snapshot::Plan;
 use super::trace;
 use crate::auth::keys;
 use crate::cluster::{Cluster, Credential, Endpoint};
-use crate::dialect::{Attribute, Dialect, Source};
+use crate::dialect::{Attribute, Dialect, own_headers};
 use crate::http1::{Added, BodyLength, Error, RequestHead, write_request_head};
 
 /// The fields in which clients present credentials: keys, and cookies.
@@ -42,7 +41,7 @@ pub(super) fn write(
     ids: &Ids,
 ) -> Result<Vec<u8>, Error> {
     let request = &intake.request;
-    let translated = join::translates(intake.dialect, cluster.speaks);
+    let translated = cluster.speaks != intake.dialect;
     let target = if translated { cluster.speaks.default_path() } else { &request.target };
     let target = endpoint.target(cluster.speaks, target);
     let method = if translated { "POST" } else { &request.method };
@@ -55,7 +54,7 @@ pub(super) fn write(
     let tenant = intake.caller.as_ref().and_then(|caller| caller.identity.tenant.as_deref()).map(header_safe);
     let request_id = plan.request_id();
     let parent = intake.trace.parent(ids);
-    let carried = if translated { carriers(plan) } else { Vec::new() };
+    let carried = if translated { carriers(plan, cluster.speaks) } else { Vec::new() };
     let own: String; // in lower case
     let mut extra: SmallVec<[(Added<'_>, &[u8]); 12]> = SmallVec::new();
     extra.push((const { Added::known("x-request-id") }, request_id.as_bytes()));
@@ -89,7 +88,7 @@ pub(super) fn write(
     }
     if translated {
         // What the client's fields say beside the envelope was not looked at.
-        remove.extend(carriers_of(cluster.speaks).map(|(name, _)| name.as_bytes()));
+        remove.extend(own_headers().map(|(name, _)| name.as_bytes()));
         for (name, value) in &carried {
             extra.push((Added::new(name.as_bytes())?, value.as_bytes()));
         }
@@ -121,17 +120,9 @@ pub(super) fn write(
     Ok(out)
 }
 
-/// The header fields in which a dialect carries attributes.
-fn carriers_of(dialect: Dialect) -> impl Iterator<Item = (&'static str, Attribute)> {
-    Attribute::ALL.into_iter().filter_map(move |attribute| match attribute.source(dialect) {
-        Source::Header(name) => Some((name, attribute)),
-        _ => None,
-    })
-}
-
-/// What an envelope says that the body of a chat completion has no place for, so that another Waypost can route by it.
-/// Its deadline is not among it: every attempt has its own.
-fn carriers(plan: &Plan) -> Vec<(&'static str, String)> {
+/// What a message says that the body of its translation has no place for, in the header fields of a dialect, so that
+/// another Waypost can route by it. Its deadline is not among it: every attempt has its own.
+fn carriers(plan: &Plan, dialect: Dialect) -> Vec<(&'static str, String)> {
     let envelope = &plan.envelope;
     let safe = |text| header_safe(text).into_owned();
     let value = |attribute| match attribute {
@@ -140,5 +131,6 @@ fn carriers(plan: &Plan) -> Vec<(&'static str, String)> {
         Attribute::Priority => envelope.priority.map(|priority| priority.to_string()),
         _ => None,
     };
-    carriers_of(Dialect::OpenAi).filter_map(|(name, attribute)| Some((name, value(attribute)?))).collect()
+    let carriers = dialect.spec().headers();
+    carriers.filter_map(|(name, attribute)| Some((name, value(attribute)?))).collect()
 }

@@ -14,6 +14,7 @@
 //! ```
 
 mod decimal;
+mod deserialize;
 mod fold;
 mod parse;
 mod predicate;

@@ -33,6 +33,13 @@ impl Value {
             Self::Unknown => "something unknown",
         }
     }
+
+    /// What a mapping has at a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Self::Map(pairs) = self else { return None };
+        pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
 }
 
 /// One step of the way from the root of a pattern to a place in it.

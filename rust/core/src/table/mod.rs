@@ -52,6 +52,7 @@ pub use cost::{Cost, Linear};
 pub use explain::Verdict;
 pub use layer::Found;
 pub use matcher::{Builder as MatcherBuilder, Matcher};
+pub use message::asked::Asked;
 pub(crate) use message::read::MAX_ID;
 pub use message::read::{Envelope, Header, Message, MessageError};
 pub use routes::{Decided, Decision, Explanation, NoRoute, RouteSpec, RouteTable};

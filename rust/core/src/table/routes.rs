@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::action::{Action, Mirror, Reply};
 use super::cost::Cost;
 use super::explain::Verdict;
+use super::ids::FieldId;
+use super::message::asked::Asked;
 use super::message::fields::Fields;
 use super::message::layout::{DialectLayout, base_fields};
 use super::message::read::{Envelope, Message, MessageError, open};
@@ -13,7 +15,7 @@ use super::message::view::{Entry, View};
 use super::message::workspace::Workspace;
 use super::rules::{Builder, Rules};
 use super::scope;
-use crate::dialect::{Attribute, Dialect, near_path};
+use crate::dialect::{Attribute, ByDialect, near_path};
 use crate::json::Options;
 use crate::pattern::{Pattern, Problem, Step, Value};
 
@@ -111,7 +113,9 @@ pub struct RouteTable {
     patterns: Vec<Pattern>,
     /// By rank, whether the pattern tests the path.
     by_path: Vec<bool>,
-    layouts: [DialectLayout; Dialect::ALL.len()],
+    layouts: ByDialect<DialectLayout>,
+    /// The fields that are asked for beside the routes.
+    asked: Vec<FieldId>,
     options: Options,
 }
 
@@ -121,6 +125,19 @@ impl RouteTable {
     /// # Errors
     /// Every problem in any of them; paths begin with the route's position and `match`.
     pub fn compile(specs: &[RouteSpec], options: Options) -> Result<Self, Vec<Problem>> {
+        Self::compile_asking(specs, options, &[])
+    }
+
+    /// Compiles routes, and what messages are asked for besides: the values at fields that patterns can name, by their
+    /// paths. Values are read in the same pass as what routes ask for; without such fields, nothing costs more.
+    ///
+    /// # Errors
+    /// As [`RouteTable::compile`].
+    pub fn compile_asking(
+        specs: &[RouteSpec],
+        options: Options,
+        asked: &[Vec<Box<str>>],
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut parsed = Vec::with_capacity(specs.len());
         for (index, spec) in specs.iter().enumerate() {
@@ -143,13 +160,15 @@ impl RouteTable {
         // Stable: equal precedence keeps the order written.
         parsed.sort_by_key(|(_, spec, _)| std::cmp::Reverse(spec.precedence));
         let mut fields = base_fields();
+        let asked: Vec<FieldId> = asked.iter().map(|path| fields.intern(path)).collect();
         let mut builder = Builder::default();
         for (_, _, pattern) in &parsed {
             builder.push(pattern, &mut |path| fields.intern(path));
         }
         let rules = builder.finish();
-        let content = parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
-        let layouts = Dialect::ALL.map(|dialect| DialectLayout::new(dialect, &fields, content));
+        let content = asked.contains(&(Attribute::Content as FieldId))
+            || parsed.iter().any(|(_, _, pattern)| pattern.tests("content"));
+        let layouts = ByDialect::new(|dialect| DialectLayout::new(dialect, &fields, content));
         let by_path = parsed.iter().map(|(_, _, pattern)| pattern.tests("path")).collect();
         let decide = |spec: &RouteSpec| Decision {
             route: spec.name.clone(),
@@ -166,6 +185,7 @@ impl RouteTable {
             rules,
             by_path,
             layouts,
+            asked,
             options,
         })
     }
@@ -209,10 +229,31 @@ impl RouteTable {
     /// # Errors
     /// Where the message cannot be routed by anybody.
     pub fn decide(&self, message: &Message<'_>) -> Result<Decided, MessageError> {
-        self.with_view(message, |envelope, view| Decided {
-            envelope,
-            decision: self.first(message, view).ok_or_else(|| NoRoute::of(message, view)),
+        self.decide_asking(message, |_, _| ()).map(|(decided, _)| decided)
+    }
+
+    /// [`decide`](Self::decide), and with the rank of the route what `ask` makes of the values that the table is asked for.
+    ///
+    /// # Errors
+    /// As [`RouteTable::decide`].
+    pub fn decide_asking<T>(
+        &self,
+        message: &Message<'_>,
+        ask: impl FnOnce(usize, Asked<'_>) -> T,
+    ) -> Result<(Decided, Option<T>), MessageError> {
+        self.with_view(message, |envelope, view| {
+            let decision = self.first(message, view).ok_or_else(|| NoRoute::of(message, view));
+            let answer = decision.as_ref().ok().map(|rank| ask(*rank, Asked::new(view, &self.asked)));
+            (Decided { envelope, decision }, answer)
         })
+    }
+
+    /// What `ask` makes of the values that the table is asked for, of a message that is not to be decided on.
+    ///
+    /// # Errors
+    /// As [`RouteTable::decide`].
+    pub fn ask<T>(&self, message: &Message<'_>, ask: impl FnOnce(Asked<'_>) -> T) -> Result<T, MessageError> {
+        self.with_view(message, |_, view| ask(Asked::new(view, &self.asked)))
     }
 
     /// Ranks of all routes that match, ascending.
@@ -258,16 +299,16 @@ impl RouteTable {
 
     /// Rank of the first route that takes a message.
     fn first(&self, message: &Message<'_>, view: &View<'_>) -> Option<usize> {
-        if is_listed(message) {
+        if message.is_listed() {
             return self.rules.first(view, |_| true).map(|(rank, _)| rank);
         }
         self.rules.matches(view).into_iter().find(|rank| self.takes(message, *rank))
     }
 
-    /// Whether a route that matches may have a message. A request to a path of the OpenAI API that is not listed (it may
-    /// delete things, or cost money) only goes where the author of a route has thought of its path.
+    /// Whether a route that matches may have a message. One that came on a path that its dialect does not list only goes
+    /// where the author of a route has thought of its path.
     fn takes(&self, message: &Message<'_>, rank: usize) -> bool {
-        is_listed(message) || self.by_path.get(rank).copied().unwrap_or_default()
+        message.is_listed() || self.by_path.get(rank).copied().unwrap_or_default()
     }
 
     fn with_view<T>(
@@ -275,12 +316,7 @@ impl RouteTable {
         message: &Message<'_>,
         decide: impl FnOnce(Envelope, &View<'_>) -> T,
     ) -> Result<T, MessageError> {
-        let [envelope, json, openai] = &self.layouts;
-        let layout = match message.dialect {
-            Dialect::Envelope => envelope,
-            Dialect::Json => json,
-            Dialect::OpenAi => openai,
-        };
+        let layout = self.layouts.of(message.dialect);
         Workspace::lend(|workspace| open(message, layout, self.options, workspace, decide))
     }
 }
@@ -288,7 +324,7 @@ impl RouteTable {
 impl NoRoute {
     fn of(message: &Message<'_>, view: &View<'_>) -> Self {
         let mut seen = seen(view);
-        let unlisted = !is_listed(message);
+        let unlisted = !message.is_listed();
         if unlisted {
             let head = [("path", message.path), ("method", message.method)];
             seen.extend(head.map(|(name, text)| (name, Entry::text(0, text).shown())));
@@ -314,11 +350,6 @@ impl fmt::Display for NoRoute {
 
 /// The rule of [`RouteTable::takes`], for a person.
 const BY_PATH: &str = "Requests of this path only go to routes that test `path`";
-
-/// Whether a message came on a path that any route may serve.
-fn is_listed(message: &Message<'_>) -> bool {
-    message.dialect != Dialect::OpenAi || message.kind.is_some()
-}
 
 /// The attributes that the message has, in the order of the envelope.
 fn seen(view: &View<'_>) -> Vec<(&'static str, String)> {

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 
 use super::message::read::{MAX_DEADLINE_MS, MAX_ID};
 use super::or_limit;
-use crate::dialect::{Attribute, Dialect, Kind, OWN_HEADERS, Type};
+use crate::dialect::{Attribute, Dialect, Kind, OWN_HEADERS, Type, own_headers};
 use crate::pattern::{Decimal, Field, Pattern, Predicate, Problem, Scalar, Seen, Value};
 use crate::text::near::near;
 
@@ -35,8 +35,8 @@ fn problem(field: &Field) -> Option<Problem> {
             let lower = name.to_ascii_lowercase();
             if **name != lower {
                 format!("header names are matched in lower case: write `{lower}`")
-            } else if name.starts_with(OWN_HEADERS) && !own_headers().any(|own| own == &**name) {
-                let known: Vec<&str> = own_headers().collect();
+            } else if name.starts_with(OWN_HEADERS) && !own_headers().any(|(own, _)| own == &**name) {
+                let known: Vec<&str> = own_headers().map(|(own, _)| own).collect();
                 format!("no message has a header `{name}`; those that begin so: {}", known.join(", "))
             } else {
                 return None;
@@ -59,10 +59,6 @@ fn problem(field: &Field) -> Option<Problem> {
         }
     };
     Some(Problem { path: field.at.clone(), message })
-}
-
-fn own_headers() -> impl Iterator<Item = &'static str> {
-    Attribute::headers(Dialect::OpenAi).map(|(name, _)| name)
 }
 
 fn unknown(field: &Field, name: &str) -> Problem {

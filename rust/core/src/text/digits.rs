@@ -1,18 +1,34 @@
 //! Numbers as text, without an allocation.
 
-/// Appends the decimal digits of a number.
-pub(crate) fn push(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 20];
-    let mut begin = digits.len();
-    for (at, digit) in digits.iter_mut().enumerate().rev() {
-        *digit = of(number % 10);
-        number /= 10;
-        begin = at;
-        if number == 0 {
-            break;
+/// The decimal digits of a number.
+pub(crate) struct Digits {
+    digits: [u8; 20],
+    begin: usize,
+}
+
+impl Digits {
+    pub(crate) fn new(mut number: u64) -> Self {
+        let mut digits = [b'0'; 20];
+        let mut begin = digits.len();
+        for (at, digit) in digits.iter_mut().enumerate().rev() {
+            *digit = of(number % 10);
+            number /= 10;
+            begin = at;
+            if number == 0 {
+                break;
+            }
         }
+        Self { digits, begin }
     }
-    out.extend_from_slice(digits.get(begin..).unwrap_or_default());
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.begin..).unwrap_or_default()
+    }
+}
+
+/// Appends the decimal digits of a number.
+pub(crate) fn push(number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(Digits::new(number).as_bytes());
 }
 
 /// The digit for a number below ten.

@@ -6,8 +6,10 @@ use waypost_core::auth::Identity;
 use waypost_core::auth::keys::{Caller, Keys, hash};
 use waypost_core::cluster::policy::{Balance, Per, Policy, Rate};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, Instant, Outcome, Registry};
-use waypost_core::dialect::Dialect;
-use waypost_core::engine::{BoundClusters, Config, Ids, Limits, Request, Snapshot, Step, Trusted};
+use waypost_core::dialect::{Dialect, Kind};
+use waypost_core::engine::{
+    BoundClusters, Config, Ids, Intake, Limits, OwnRequest, Plan, Purpose, Request, Snapshot, Step, Trusted,
+};
 use waypost_core::json::Options;
 use waypost_core::table::RouteSpec;
 
@@ -54,8 +56,7 @@ impl Site {
         Self::new(speaks, policy, Keys::default())
     }
 
-    /// The first step for a message.
-    fn begin(&self, target: &str, headers: &[(&str, &str)], body: &Json) -> Step {
+    fn intake(&self, target: &str, headers: &[(&str, &str)]) -> Intake {
         let fields = [("host", "h")].iter().chain(headers);
         let request = Request {
             method: "POST".into(),
@@ -65,10 +66,29 @@ impl Site {
             scheme: "http".into(),
             version: "1.1".into(),
         };
-        let intake = self.snapshot.accept(request, &Ids::new(1)).unwrap();
+        self.snapshot.accept(request, &Ids::new(1)).unwrap()
+    }
+
+    /// The first step for a message.
+    fn begin(&self, target: &str, headers: &[(&str, &str)], body: &Json) -> Step {
+        let intake = self.intake(target, headers);
         let body = body.to_string();
         let plan = self.snapshot.plan(&intake, Some(body.as_bytes())).unwrap();
-        let course = self.snapshot.course(&self.bound, &intake, &plan, Some(body.as_bytes()), NOW);
+        self.first_step(&intake, &plan, &body)
+    }
+
+    /// The first step for an internal call on behalf of a message.
+    fn begin_child(&self, headers: &[(&str, &str)], body: &Json, own: Option<(OwnRequest, Json)>) -> Step {
+        let intake = self.intake("/v1/envelopes", headers);
+        let body = body.to_string();
+        let plan = self.snapshot.plan(&intake, Some(body.as_bytes())).unwrap();
+        let (own, body) = own.map_or((None, body), |(own, body)| (Some(own), body.to_string()));
+        let (intake, plan) = self.snapshot.child(&intake, &plan, "c", Purpose::Step, own, None).unwrap();
+        self.first_step(&intake, &plan, &body)
+    }
+
+    fn first_step(&self, intake: &Intake, plan: &Plan, body: &str) -> Step {
+        let course = self.snapshot.course(&self.bound, intake, plan, Some(body.as_bytes()), NOW);
         let mut course = course.unwrap();
         let step = course.begin(NOW);
         course.end(Outcome::Cancelled, NOW);
@@ -76,10 +96,14 @@ impl Site {
     }
 
     fn home(&self, target: &str, headers: &[(&str, &str)], body: &Json) -> usize {
-        match self.begin(target, headers, body) {
-            Step::Attempt { at, .. } => at.endpoint,
-            other => panic!("{other:?}"),
-        }
+        endpoint(&self.begin(target, headers, body))
+    }
+}
+
+fn endpoint(step: &Step) -> usize {
+    match step {
+        Step::Attempt { at, .. } => at.endpoint,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -180,4 +204,26 @@ fn what_a_key_proves_counts_and_not_what_a_message_says() {
     let homes: std::collections::HashSet<usize> =
         (0..20).map(|_| site.home("/v1/envelopes", &[("x-api-key", "k2")], &body("x"))).collect();
     assert_eq!(homes.len(), 1);
+}
+
+#[test]
+fn an_internal_call_goes_where_its_own_body_says_and_its_parents_tenant() {
+    let message = |n: &str| json!({"id": "i", "kind": "query", "tenant": n, "n": n});
+    let own = |n: &str| {
+        let request = OwnRequest { dialect: Dialect::Envelope, kind: Kind::Query, stream: false };
+        Some((request, json!({"id": "i", "kind": "query", "n": n})))
+    };
+    let site = Site::hashing(Dialect::Envelope, "body.n");
+    assert!(sticks(|n| endpoint(&site.begin_child(&[], &message(n), None))));
+    assert!(sticks(|n| endpoint(&site.begin_child(&[], &message("parent"), own(n)))));
+    let home = |n: &str| site.home("/v1/envelopes", &[], &message(n));
+    for n in ["v1", "v2", "v3", "v4", "v5"] {
+        assert_eq!(endpoint(&site.begin_child(&[], &message(n), None)), home(n));
+        assert_eq!(endpoint(&site.begin_child(&[], &message("parent"), own(n))), home(n));
+    }
+    let site = Site::hashing(Dialect::Envelope, "tenant");
+    for n in ["v1", "v2", "v3", "v4", "v5"] {
+        let home = site.home("/v1/envelopes", &[], &message(n));
+        assert_eq!(endpoint(&site.begin_child(&[], &message(n), own("x"))), home);
+    }
 }

@@ -7,7 +7,7 @@ use waypost_core::cluster::policy::{
     Breaker, Concurrency, Health, Hedge, Per, Policy, Queue, Rate, Retry, Timeout,
 };
 use waypost_core::cluster::{Condition, Failure, Outcome, Reason, Ticket, Turn};
-use waypost_core::engine::{CallerNames, Course, Delivery, Step, Terms};
+use waypost_core::engine::{Bound, CallerNames, Course, Delivery, Step, Terms};
 
 fn once(now: waypost_core::cluster::Instant) -> Terms {
     Terms { began: now, priority: 5, idempotent: false, ..Terms::default() }
@@ -340,6 +340,30 @@ fn the_clusters_total_bounds_it_too() {
         (fault.code, &*fault.message),
         ("upstream_timeout", "cluster c0: no whole response within 1 s")
     );
+}
+
+#[test]
+fn the_nearer_of_deadline_and_total_is_the_bound() {
+    let timeout = Timeout { total: 10 * SECOND, ..Timeout::default() };
+    let endless = Site::new(&[(1, Policy { timeout, ..calm() })]);
+    let timeout = Timeout { stream_total: Some(20 * SECOND), ..timeout };
+    let ending = Site::new(&[(1, Policy { timeout, ..calm() })]);
+    for (site, deadline, plain, stream) in [
+        (&endless, None, Some(Bound::Total(10 * SECOND)), None),
+        (&endless, Some(9), Some(Bound::Deadline(9 * SECOND)), Some(Bound::Deadline(9 * SECOND))),
+        (&endless, Some(10), Some(Bound::Deadline(10 * SECOND)), Some(Bound::Deadline(10 * SECOND))),
+        (&endless, Some(11), Some(Bound::Total(10 * SECOND)), Some(Bound::Deadline(11 * SECOND))),
+        (&ending, None, Some(Bound::Total(10 * SECOND)), Some(Bound::Total(20 * SECOND))),
+        (&ending, Some(30), Some(Bound::Total(10 * SECOND)), Some(Bound::Total(20 * SECOND))),
+    ] {
+        let deadline = deadline.map(|seconds| seconds * SECOND);
+        let course = site.exchange(Terms { began: at(0), deadline, ..Terms::default() });
+        assert_eq!((course.bound(false), course.bound(true)), (plain, stream), "{deadline:?}");
+        assert_eq!(course.message_time_left(at(500)), deadline.map(|length| length - SECOND / 2));
+    }
+    let course = endless.message(at(0));
+    assert_eq!(course.time_left(Bound::Total(10 * SECOND), at(4000)), 6 * SECOND);
+    assert_eq!(course.time_left(Bound::Total(10 * SECOND), at(11_000)), Duration::ZERO);
 }
 
 // Rates.

@@ -169,7 +169,7 @@ proptest! {
                 word(tenant).map(|word| ("x-waypost-tenant".into(), (*word).into())).into_iter().collect();
             let message = Message {
                 dialect: Dialect::OpenAi,
-                kind: entry(path).and_then(|entry| entry.kind),
+                kind: entry(path).and_then(|entry| entry.kind("POST")),
                 method: "POST",
                 path,
                 headers: &headers,

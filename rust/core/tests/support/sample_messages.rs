@@ -100,7 +100,9 @@ impl Sent {
     pub fn message(&self) -> Message<'_> {
         Message {
             dialect: self.dialect,
-            kind: entry(self.path).filter(|found| found.dialect == self.dialect).and_then(|found| found.kind),
+            kind: entry(self.path)
+                .filter(|found| found.dialect == self.dialect)
+                .and_then(|found| found.kind(self.method)),
             method: self.method,
             path: self.path,
             headers: &self.headers,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)] // Tests.
 
+mod asked;
 mod consistency;
 mod identity;
 mod index;

@@ -22,8 +22,7 @@ impl Plan {
     ) -> PyResult<Bound<'py, PyList>> {
         self.responds(response, endpoint, attempts);
         let own = self.shared.snapshot.own_fields(&self.inner, Some(endpoint.at), attempts);
-        let kept = response.head.headers.iter().filter(|(name, _)| !engine::is_own(name));
-        list(py, kept.chain(&own))
+        list(py, engine::sent_on(&response.head).chain(&own))
     }
 
     pub(crate) fn relay(

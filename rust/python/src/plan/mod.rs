@@ -68,8 +68,7 @@ impl Plan {
     }
 
     fn write_head(&self, py: Python<'_>, at: EndpointAt, body: BodyLength) -> PyResult<Vec<u8>> {
-        let remaining = self.exchange.message_time_left();
-        let remaining_ms = remaining.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1));
+        let remaining_ms = self.exchange.message_time_left().map(engine::whole_milliseconds);
         let head = self.shared.snapshot.head(&self.intake, &self.inner, at, body, remaining_ms, &IDS);
         // What cannot be written came from the client: its configuration was checked.
         let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
@@ -305,19 +304,11 @@ impl Plan {
         self.exchange.change(|course, now| course.end(outcome, now));
     }
 
-    /// Seconds that the exchange may still take, by the message's deadline and its cluster's total timeout.
-    fn time_left(&self) -> f64 {
-        self.exchange.time_left().map_or(f64::INFINITY, |left| left.as_secs_f64())
-    }
-
-    /// The same once a response has begun that is a stream; infinite: as long as it flows.
-    fn stream_time_left(&self) -> f64 {
-        self.exchange.stream_time_left().map_or(f64::INFINITY, |left| left.as_secs_f64())
-    }
-
-    /// Seconds that the exchange may still take, by the message's deadline alone; infinite without one.
-    fn message_time_left(&self) -> f64 {
-        self.exchange.message_time_left().map_or(f64::INFINITY, |left| left.as_secs_f64())
+    /// Seconds that the exchange may still take, infinite where nothing bounds it, and what says so: the cluster's total
+    /// timeout in seconds, or `None` for the message's deadline.
+    #[pyo3(signature = (stream = false))]
+    fn time_left(&self, stream: bool) -> (f64, Option<f64>) {
+        self.exchange.time_left(stream)
     }
 
     /// The request head for one attempt, through the empty line (RFC 9112, section 3).

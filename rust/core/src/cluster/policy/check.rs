@@ -1,234 +1,136 @@
 //! What a policy may say. Paths and messages are those of a configuration.
 
-use std::time::Duration;
-
 use hashbrown::HashSet;
 
-use super::{Adaptive, Balance, Breaker, Concurrency, Health, Hedge, Policy, Queue, Rate, Retry, Timeout};
+use super::keys::{Bounds as _, Count, MOST, Section};
+use super::{Adaptive, Balance, Breaker, Check, Concurrency, Policy, Retry};
 use crate::pattern::{Problem, Step, Value};
 
-/// The longest time that any key takes: a day.
-const LONGEST: Duration = Duration::from_secs(86_400);
-/// The most that any number of messages, attempts or keys may be.
-const MOST: u32 = 1_000_000;
-
 impl Policy {
+    /// Rules that `rate` may have.
+    pub const RATES: usize = 8;
+
     /// Everything wrong with it, with paths from the cluster.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Found(Vec::new());
-        self.timeout.check(&mut found);
+        found.section(&self.timeout);
+        found.section(&self.retry);
         self.retry.check(&mut found);
         if let Balance::Hash(field) = &self.balance
             && let Some(message) = no_value(field)
         {
-            found.add(["balance", "hash"], message);
+            found.add("balance.hash", message);
         }
-        self.health.check(&mut found);
+        if let Some(check) = &self.health.check {
+            check.check(&mut found);
+            found.section(check);
+        }
+        found.section(&self.health);
+        found.section(&self.breaker);
         self.breaker.check(&mut found);
         match &self.concurrency {
             Concurrency::Unlimited => (),
             Concurrency::Fixed(limit) => {
-                found.number(["concurrency"], *limit, 1, MOST);
+                if let Some(message) = Count(1, MOST).problem(limit) {
+                    found.add("concurrency", message);
+                }
             }
-            Concurrency::Adaptive(adaptive) => adaptive.check(&mut found),
+            Concurrency::Adaptive(adaptive) => {
+                found.section(adaptive);
+                adaptive.check(&mut found);
+            }
         }
-        self.queue.check(&mut found);
+        found.section(&self.queue);
         if self.rate.len() > Policy::RATES {
-            found.add(["rate"], format!("too many: at most {}", Policy::RATES));
+            found.add("rate", format!("too many: at most {}", Policy::RATES));
         }
         for (index, rate) in self.rate.iter().enumerate() {
-            rate.check(index, &mut found);
+            for (name, message) in rate.out_of_bounds() {
+                found.0.push(Problem { path: vec![key("rate"), Step::Index(index), key(name)], message });
+            }
         }
         if let Some(hedge) = &self.hedge {
-            hedge.check(&mut found);
+            found.section(hedge);
         }
         found.0
-    }
-
-    /// Rules that `rate` may have.
-    pub const RATES: usize = 8;
-}
-
-impl Timeout {
-    fn check(&self, found: &mut Found) {
-        for (key, length) in [
-            ("connect", self.connect),
-            ("first_byte", self.first_byte),
-            ("idle", self.idle),
-            ("total", self.total),
-            ("stream_idle", self.stream_idle),
-        ] {
-            found.length(["timeout", key], length, Duration::from_millis(1));
-        }
-        if let Some(length) = self.stream_total {
-            found.length(["timeout", "stream_total"], length, Duration::from_millis(1));
-        }
     }
 }
 
 impl Retry {
     fn check(&self, found: &mut Found) {
-        found.number(["retry", "attempts"], self.attempts, 1, 16);
         let mut seen = HashSet::new();
         for (index, status) in self.statuses.iter().enumerate() {
-            if !(400..=599).contains(status) {
-                let path = vec![key("retry"), key("statuses"), Step::Index(index)];
-                found.at(path, format!("{status} is no status of a failure: 400 to 599"));
+            let message = if !(400..=599).contains(status) {
+                format!("{status} is no status of a failure: 400 to 599")
             } else if !seen.insert(status) {
-                let path = vec![key("retry"), key("statuses"), Step::Index(index)];
-                found.at(path, format!("{status} is there twice"));
-            }
+                format!("{status} is there twice")
+            } else {
+                continue;
+            };
+            found.0.push(Problem { path: vec![key("retry"), key("statuses"), Step::Index(index)], message });
         }
-        found.percentage(["retry", "budget"], self.budget_percent, 1000);
-        found.number(["retry", "budget_minimum"], self.budget_minimum, 0, MOST);
-        found.length(["retry", "window"], self.window, Duration::from_secs(1));
-        found.length(["retry", "backoff"], self.backoff, Duration::ZERO);
-        if found.length(["retry", "backoff_max"], self.backoff_max, Duration::ZERO)
-            && self.backoff_max < self.backoff
-        {
-            found.add(["retry", "backoff_max"], format!("less than retry.backoff ({:?})", self.backoff));
+        if self.backoff_max < self.backoff && !found.has("retry.backoff_max") {
+            found.add("retry.backoff_max", format!("less than retry.backoff ({:?})", self.backoff));
         }
     }
 }
 
-impl Health {
+impl Check {
     fn check(&self, found: &mut Found) {
-        if let Some(check) = &self.check {
-            let path = |last| ["health", "check", last];
-            if !check.path.starts_with('/') || !check.path.bytes().all(|byte| byte.is_ascii_graphic()) {
-                found.add(path("path"), "must begin with `/` and hold no spaces or controls".to_owned());
-            } else if check.path.len() > 2048 {
-                found.add(path("path"), "longer than 2048 bytes".to_owned());
-            }
-            found.length(path("interval"), check.interval, Duration::from_millis(100));
-            found.length(path("timeout"), check.timeout, Duration::from_millis(1));
-            found.number(path("healthy"), check.healthy, 1, 100);
-            found.number(path("unhealthy"), check.unhealthy, 1, 100);
-            found.percentage(path("jitter"), check.jitter_percent, 100);
+        if !self.path.starts_with('/') || !self.path.bytes().all(|byte| byte.is_ascii_graphic()) {
+            found.add("health.check.path", "must begin with `/` and hold no spaces or controls".to_owned());
+        } else if self.path.len() > 2048 {
+            found.add("health.check.path", "longer than 2048 bytes".to_owned());
         }
-        found.percentage(["health", "panic"], self.panic_percent, 100);
-        found.length(["health", "slow_start"], self.slow_start, Duration::ZERO);
-        found.factor(["health", "aggression"], self.aggression, 0.1, 10.0);
-        found.length(["health", "rest_max"], self.rest_max, Duration::ZERO);
     }
 }
 
 impl Breaker {
     fn check(&self, found: &mut Found) {
-        found.number(["breaker", "consecutive"], self.consecutive, 0, MOST);
-        found.percentage(["breaker", "failures"], self.failure_percent, 100);
-        found.number(["breaker", "minimum"], self.minimum, 1, MOST);
-        found.length(["breaker", "window"], self.window, Duration::from_millis(100));
-        found.length(["breaker", "open"], self.open, Duration::from_millis(1));
-        if found.length(["breaker", "open_max"], self.open_max, Duration::from_millis(1))
-            && self.open_max < self.open
-        {
-            found.add(["breaker", "open_max"], format!("less than breaker.open ({:?})", self.open));
+        if self.open_max < self.open && !found.has("breaker.open_max") {
+            found.add("breaker.open_max", format!("less than breaker.open ({:?})", self.open));
         }
-        found.percentage(["breaker", "jitter"], self.jitter_percent, 100);
-        found.number(["breaker", "trials"], self.trials, 1, 1000);
     }
 }
 
 impl Adaptive {
     fn check(&self, found: &mut Found) {
-        let path = |last| ["concurrency", "adaptive", last];
-        let min = found.number(path("min"), self.min, 1, MOST);
-        let max = found.number(path("max"), self.max, 1, MOST);
-        if !(min && max) {
-            // Nothing can be said of how they go together.
-        } else if self.max < self.min {
-            found.add(path("max"), format!("less than concurrency.adaptive.min ({})", self.min));
+        if found.has("concurrency.adaptive.min") || found.has("concurrency.adaptive.max") {
+            return; // Nothing can be said of how they go together.
+        }
+        if self.max < self.min {
+            let message = format!("less than concurrency.adaptive.min ({})", self.min);
+            found.add("concurrency.adaptive.max", message);
         } else if !(self.min..=self.max).contains(&self.initial) {
-            found.add(path("initial"), format!("must be from min to max: {} to {}", self.min, self.max));
-        }
-        found.factor(path("tolerance"), self.tolerance, 1.0, 10.0);
-        found.length(path("window"), self.window, Duration::from_millis(10));
-        found.length(path("remeasure"), self.remeasure, Duration::from_secs(1));
-    }
-}
-
-impl Queue {
-    fn check(&self, found: &mut Found) {
-        found.number(["queue", "length"], self.length, 0, MOST);
-        found.length(["queue", "wait"], self.wait, Duration::from_millis(1));
-    }
-}
-
-impl Rate {
-    fn check(&self, index: usize, found: &mut Found) {
-        let path = |last| vec![key("rate"), Step::Index(index), key(last)];
-        for (last, number) in [("messages", self.messages), ("burst", self.burst), ("keys", self.keys)] {
-            if !(1..=MOST).contains(&number) {
-                found.at(path(last), out_of_range(number, 1, MOST));
-            }
-        }
-        if !(Duration::from_millis(1)..=LONGEST).contains(&self.every) {
-            found.at(
-                path("every"),
-                format!("must be from 1ms to {}, not {}", shown(LONGEST), shown(self.every)),
-            );
+            let message = format!("must be from min to max: {} to {}", self.min, self.max);
+            found.add("concurrency.adaptive.initial", message);
         }
     }
 }
 
-impl Hedge {
-    fn check(&self, found: &mut Found) {
-        if !(50..=99).contains(&self.percentile) {
-            found.add(["hedge", "after"], format!("must be from p50 to p99, not p{}", self.percentile));
-        }
-        found.length(["hedge", "minimum"], self.minimum, Duration::ZERO);
-        found.number(["hedge", "samples"], self.samples, 10, MOST);
-    }
-}
-
+/// Problems, by path from the cluster. A path as text has dots between its keys.
 struct Found(Vec<Problem>);
 
 impl Found {
-    fn at(&mut self, path: Vec<Step>, message: String) {
-        self.0.push(Problem { path, message });
+    fn add(&mut self, path: &str, message: String) {
+        self.0.push(Problem { path: steps(path).collect(), message });
     }
 
-    fn add<const N: usize>(&mut self, path: [&str; N], message: String) {
-        self.at(path.map(key).to_vec(), message);
+    fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|problem| problem.path.iter().cloned().eq(steps(path)))
     }
 
-    /// Whether it is in range.
-    fn number<const N: usize>(&mut self, path: [&str; N], number: u32, least: u32, most: u32) -> bool {
-        let good = (least..=most).contains(&number);
-        if !good {
-            self.add(path, out_of_range(number, least, most));
-        }
-        good
-    }
-
-    fn percentage<const N: usize>(&mut self, path: [&str; N], percent: u32, most: u32) {
-        if percent > most {
-            self.add(path, format!("must be from 0% to {most}%, not {percent}%"));
+    /// What is out of bounds.
+    fn section<T: Section>(&mut self, section: &T) {
+        for (name, message) in section.out_of_bounds() {
+            self.0.push(Problem { path: steps(T::PATH).chain([key(name)]).collect(), message });
         }
     }
+}
 
-    fn factor<const N: usize>(&mut self, path: [&str; N], factor: f64, least: f64, most: f64) {
-        // Neither is no number.
-        if !(least..=most).contains(&factor) {
-            self.add(path, format!("must be from {least} to {most}, not {factor}"));
-        }
-    }
-
-    /// Whether it is in range.
-    fn length<const N: usize>(&mut self, path: [&str; N], length: Duration, least: Duration) -> bool {
-        let good = (least..=LONGEST).contains(&length);
-        if !good {
-            let message = if length.is_zero() {
-                "must be greater than zero".to_owned()
-            } else {
-                format!("must be from {} to {}, not {}", shown(least), shown(LONGEST), shown(length))
-            };
-            self.add(path, message);
-        }
-        good
-    }
+fn steps(path: &str) -> impl Iterator<Item = Step> {
+    path.split('.').map(key)
 }
 
 /// Why a field, written as `labels.session`, has no value that messages could be sorted by. It is one that patterns see.
@@ -267,23 +169,12 @@ fn key(name: &str) -> Step {
     Step::Key(name.to_owned())
 }
 
-/// A length as a configuration has it.
-fn shown(length: Duration) -> String {
-    let (seconds, part) = (length.as_secs(), length.subsec_nanos());
-    if seconds > 0 && seconds.is_multiple_of(3600) && part == 0 {
-        format!("{}h", seconds / 3600)
-    } else {
-        format!("{length:?}")
-    }
-}
-
-fn out_of_range(number: u32, least: u32, most: u32) -> String {
-    format!("must be from {least} to {most}, not {number}")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Check, Per};
+    use std::time::Duration;
+
+    use super::super::keys::LONGEST;
+    use super::super::{Health, Hedge, Per, Queue, Rate, Timeout};
     use super::*;
 
     fn said(policy: &Policy) -> Vec<String> {
@@ -346,10 +237,10 @@ mod tests {
                 "health.check.healthy: must be from 1 to 100, not 0",
                 "health.panic: must be from 0% to 100%, not 101%",
                 "health.aggression: must be from 0.1 to 10, not NaN",
-                "breaker.open_max: less than breaker.open (1s)",
                 "breaker.trials: must be from 1 to 1000, not 0",
-                "concurrency.adaptive.initial: must be from min to max: 4 to 1000",
+                "breaker.open_max: less than breaker.open (1s)",
                 "concurrency.adaptive.tolerance: must be from 1 to 10, not 0.5",
+                "concurrency.adaptive.initial: must be from min to max: 4 to 1000",
                 "queue.length: must be from 0 to 1000000, not 1000001",
                 "queue.wait: must be greater than zero",
                 "rate[1].messages: must be from 1 to 1000000, not 0",

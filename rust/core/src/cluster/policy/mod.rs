@@ -1,19 +1,37 @@
 //! What a cluster's configuration says about how it is used: types, defaults and what is allowed.
 //!
-//! Each struct is one key of a cluster. A default is what suits a cluster of model servers that nobody has looked at
-//! yet: it protects, and never refuses what would have worked. What needs to be known about the endpoints (how much
-//! they take at a time, what may be asked twice) is off until it is said.
+//! Each struct is one key of a cluster, each field a key within it. A field has everything of its key: the description
+//! that users read, the default and the bounds. Reading ([`Policy::read`]), checking ([`Policy::problems`]), the reference
+//! and the schema follow from it ([`Section`]).
+//!
+//! A default is what suits a cluster of model servers that nobody has looked at yet: it protects, and never refuses what
+//! would have worked. What needs to be known about the endpoints (how much they take at a time, what may be asked twice)
+//! is off until it is said.
 
 mod check;
+mod keys;
+mod read;
 
 use std::time::Duration;
 
-const fn seconds(n: u64) -> Duration {
+use serde::{Deserialize, Serialize};
+
+pub use keys::Section;
+use keys::{
+    Any, AtLeast, Count, Factor, MOST, Percent, Percentile, key_name, optional_seconds, seconds, sections,
+};
+
+const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
 /// A cluster's policy.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)] // Other keys are those of the cluster that are not its policy.
 pub struct Policy {
     /// How long to wait.
     pub timeout: Timeout,
@@ -35,72 +53,161 @@ pub struct Policy {
     pub hedge: Option<Hedge>,
 }
 
-/// `timeout`: how long to wait for an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeout {
-    /// Until a connection stands, TLS included. Default 2 s: twice the time after which TCP repeats a lost SYN.
-    pub connect: Duration,
-    /// From the request's last byte to the response's first. Default 120 s: what a long prompt takes on a slow model.
-    pub first_byte: Duration,
-    /// Between two reads of a response. Default 60 s.
-    pub idle: Duration,
-    /// For a whole exchange, all its attempts together. Default 600 s, as the OpenAI clients wait. A stream that has
-    /// begun has `stream_total` instead.
-    pub total: Duration,
-    /// Between two reads of a stream (`text/event-stream`). Default 300 s: subscriptions and reasoning models are silent
-    /// for minutes.
-    pub stream_idle: Duration,
-    /// For a whole exchange whose response is a stream. Default: as long as the stream flows.
-    pub stream_total: Option<Duration>,
-}
-
-impl Default for Timeout {
-    fn default() -> Self {
-        Self {
-            connect: seconds(2),
-            first_byte: seconds(120),
-            idle: seconds(60),
-            total: seconds(600),
-            stream_idle: seconds(300),
-            stream_total: None,
-        }
+sections! {
+    /// `timeout`: how long to wait for an endpoint.
+    pub struct Timeout("timeout"): Copy, Eq {
+        /// Until a connection is established, TLS included.
+        // Twice the time after which TCP repeats a lost SYN.
+        connect: Duration as "seconds" = secs(2), AtLeast(1);
+        /// From the request until the response begins.
+        // What a long prompt takes on a slow model.
+        first_byte: Duration as "seconds" = secs(120), AtLeast(1);
+        /// Between two pieces of a response.
+        idle: Duration as "seconds" = secs(60), AtLeast(1);
+        /// From the first attempt until the response ends, attempts in a `fallback` included. The value of the cluster in
+        /// use counts. A stream (`text/event-stream`) that has begun has `stream_total`.
+        // As the OpenAI clients wait.
+        total: Duration as "seconds" = secs(600), AtLeast(1);
+        /// Between two pieces of a stream (a `text/event-stream` response).
+        // Subscriptions and reasoning models are silent for minutes.
+        stream_idle: Duration as "seconds" = secs(300), AtLeast(1);
+        /// From the first attempt until a stream ends. Without it, a stream has no such bound.
+        stream_total: Option<Duration> as "optional_seconds" = None, AtLeast(1);
     }
-}
 
-/// `retry`: when to try again within the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retry {
-    /// Attempts of one exchange in the cluster, the first included. 1: none again. Default 3: if a third of the
-    /// endpoints fail, 1 message of 27 finds no good one.
-    pub attempts: u32,
-    /// Statuses after which another attempt may be made. Default 429, 502, 503, 504: those that speak of the moment
-    /// rather than of the message, which a 500 may do.
-    pub statuses: Vec<u16>,
-    /// Retries in per cent of the messages of the last [`window`](Self::window). Default 20, as Finagle's: in an outage
-    /// of everything the endpoints get 1.2 times the messages, not 3 times.
-    pub budget_percent: u32,
-    /// Retries each second that are allowed besides, so that few messages can be retried too. Default 10.
-    pub budget_minimum: u32,
-    /// What "the last" means for the budget. Default 10 s.
-    pub window: Duration,
-    /// The pause before the first retry is random between zero and this; each further retry doubles it. Default 25 ms:
-    /// less than a model takes, more than a connection does.
-    pub backoff: Duration,
-    /// The most that doubling leads to. Default 1 s.
-    pub backoff_max: Duration,
-}
+    /// `retry`: when to try again within the cluster.
+    pub struct Retry("retry"): Eq {
+        /// Attempts of one message in the cluster, the first included.
+        // If a third of the endpoints fail, 1 message of 27 finds no good one.
+        attempts: u32 = 3, Count(1, 16);
+        /// Response statuses, from 400 to 599, after which another attempt may be made.
+        // Those that speak of the moment rather than of the message, which a 500 may do.
+        statuses: Vec<u16> = vec![429, 502, 503, 504], Any;
+        /// Most retries, as a percentage of the messages within `window`.
+        // As Finagle's: in an outage of everything the endpoints get 1.2 times the messages, not 3 times.
+        budget_percent["budget"]: u32 = 20, Percent(1000);
+        /// Retries per second that are allowed in addition to `budget`.
+        // So that few messages can be retried, too.
+        budget_minimum: u32 = 10, Count(0, MOST);
+        /// Period over which the budget is computed.
+        window: Duration as "seconds" = secs(10), AtLeast(1000);
+        /// Upper bound of the random pause before the first retry. Each further retry doubles it.
+        // Less than a model takes, more than a connection does.
+        backoff: Duration as "seconds" = millis(25), AtLeast(0);
+        /// Upper bound of that doubling.
+        backoff_max: Duration as "seconds" = secs(1), AtLeast(0);
+    }
 
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            attempts: 3,
-            statuses: vec![429, 502, 503, 504],
-            budget_percent: 20,
-            budget_minimum: 10,
-            window: seconds(10),
-            backoff: Duration::from_millis(25),
-            backoff_max: seconds(1),
-        }
+    /// `health`: which endpoints are fit for messages.
+    pub struct Health("health") {
+        /// Active check of each endpoint: a path, or a mapping. Default: only the results of messages count.
+        // What is there to ask?
+        check: Option<Check> = None, Any;
+        /// Share of fit endpoints below which all endpoints are used. All are used, too, once every fit endpoint has
+        /// failed a message that can go nowhere else. With 0%, never.
+        // As Envoy's: the rest could not carry the load, and so much failing at once is more likely a fault of the checks
+        // or of the network.
+        panic_percent["panic"]: u32 = 50, Percent(100);
+        /// How long a new endpoint, or one that is fit again, takes to grow to its whole share; 0s gives it all at once.
+        // Caches and connections have to be built.
+        slow_start: Duration as "seconds" = secs(10), AtLeast(0);
+        /// Shape of that growth. 1: even; more: fast, then slow; less: slow, then fast.
+        aggression: f64 = 1.0, Factor(0.1, 10.0);
+        /// Longest time for which a Retry-After keeps an endpoint out.
+        // It bounds what one wrong header can do.
+        rest_max: Duration as "seconds" = secs(30), AtLeast(0);
+    }
+
+    /// `health.check`: asking an endpoint how it is.
+    pub struct Check("health.check"): Eq {
+        /// Path to GET, from the root of the endpoint's host. Statuses 200 to 299 are good.
+        path: String = "/health".to_owned(), Any;
+        /// From one answer to the next check.
+        interval: Duration as "seconds" = secs(5), AtLeast(100);
+        /// How long an answer may take.
+        timeout: Duration as "seconds" = secs(2), AtLeast(1);
+        /// Good answers in a row after which an endpoint is fit again.
+        healthy: u32 = 2, Count(1, 100);
+        /// Bad answers in a row after which an endpoint is not fit.
+        // One lost packet is no illness.
+        unhealthy: u32 = 3, Count(1, 100);
+        /// Most by which `interval` is extended at random, so that proxies do not check at the same time.
+        jitter_percent["jitter"]: u32 = 20, Percent(100);
+    }
+
+    /// `breaker`: when to leave an endpoint alone because of how attempts at it end.
+    pub struct Breaker("breaker"): Copy, Eq {
+        /// Failures in a row that open the breaker; with 0, they do not.
+        consecutive: u32 = 5, Count(0, MOST);
+        /// Share of failures within `window` that opens the breaker; with 0%, it does not.
+        failure_percent["failures"]: u32 = 50, Percent(100);
+        /// Attempts within `window` before that share counts.
+        minimum: u32 = 20, Count(1, MOST);
+        /// Period over which the share is computed.
+        window: Duration as "seconds" = secs(10), AtLeast(100);
+        /// How long the breaker stays open; twice as long each time that it opens again soon.
+        open: Duration as "seconds" = secs(5), AtLeast(1);
+        /// Upper bound of that doubling.
+        open_max: Duration as "seconds" = secs(60), AtLeast(1);
+        /// Most by which open times are extended at random.
+        jitter_percent["jitter"]: u32 = 20, Percent(100);
+        /// Attempts that pass after the open time. All have to succeed to close the breaker.
+        trials: u32 = 3, Count(1, 1000);
+    }
+
+    /// `concurrency: {adaptive: …}`: see [`Gradient`](super::Gradient) for how the limit is found.
+    pub struct Adaptive("concurrency.adaptive"): Copy {
+        /// Lower bound of the limit.
+        min: u32 = 4, Count(1, MOST);
+        /// Upper bound of the limit.
+        max: u32 = 1000, Count(1, MOST);
+        /// Limit at the start. Default: 20, or the nearest value from `min` to `max`.
+        initial: u32 = 20, Any;
+        /// Multiple of the unloaded latency above which the limit falls.
+        tolerance: f64 = 1.5, Factor(1.0, 10.0);
+        /// Period over which latency is averaged.
+        window: Duration as "seconds" = secs(1), AtLeast(10);
+        /// How often the limit is lowered for one window to measure the unloaded latency.
+        // To a third, and only where latency was never that of endpoints at ease meanwhile.
+        remeasure: Duration as "seconds" = secs(30), AtLeast(1000);
+    }
+
+    /// `queue`: how many messages wait when `concurrency` is reached.
+    pub struct Queue("queue"): Copy, Eq {
+        /// Most messages that wait; with 0, a message that finds no room is refused.
+        length: u32 = 128, Count(0, MOST);
+        /// Longest wait of one message, whatever its own deadline.
+        // Later answers mostly find the client gone.
+        wait: Duration as "seconds" = secs(10), AtLeast(1);
+    }
+
+    /// `rate`: how many messages over time. `per`, `messages` and `every` have to be written: their defaults stand for
+    /// what is not known of a partial configuration.
+    pub struct Rate("rate"): Copy, Eq {
+        /// Which messages are counted together: those of one tenant, of one agent, of one key, or all of the cluster's.
+        per: Per = Per::Cluster, Any;
+        /// Messages that are allowed in each period.
+        messages: u32 = 1, Count(1, MOST);
+        /// Length of the period; at least 1ms.
+        every: Duration as "seconds" = secs(1), AtLeast(1);
+        /// Messages that are allowed at once after a pause. Default: as many as `messages`.
+        burst: u32 = 1, Count(1, MOST);
+        /// About how many tenants, agents or keys are tracked. Beyond that, and beyond some 240,000 of all rates
+        /// together, the one that is closest to a full burst is evicted.
+        keys: u32 = Rate::KEYS, Count(1, MOST);
+    }
+
+    /// `hedge`: a second attempt, elsewhere, while the first has not been answered. For idempotent messages, and paid from
+    /// the retry budget.
+    pub struct Hedge("hedge"): Copy, Eq {
+        /// Percentile of the time to the first byte, after which the second attempt begins.
+        // It adds at most about 5 % to the load, and mends what is slower than that.
+        percentile["after"]: u32 = 95, Percentile(50, 99);
+        /// Shortest time after which the second attempt begins.
+        minimum: Duration as "seconds" = millis(5), AtLeast(0);
+        /// Attempts that must have been measured before the percentile is used.
+        // Of fewer than 100, a 95th percentile is the luck of five.
+        samples: u32 = 100, Count(10, MOST);
     }
 }
 
@@ -112,8 +219,14 @@ impl Retry {
     }
 }
 
+impl Rate {
+    /// Accounts kept: at 34 bytes each, 2 MiB. See [`Meter`](super::Meter) for what a smaller number would mean.
+    pub const KEYS: u32 = 65_536;
+}
+
 /// `balance`: which endpoint to try.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// `least_load`: of two drawn at random by weight, the one with less latency × attempts in flight. The default: it
     /// finds slow and busy endpoints by itself, and several processes do not all run to the same one.
@@ -128,183 +241,23 @@ pub enum Balance {
     Hash(String),
 }
 
-/// `health`: which endpoints are fit for messages.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Health {
-    /// Ask each endpoint from time to time; `None`: judge by messages only. Off by default: what is there to ask?
-    pub check: Option<Check>,
-    /// When fewer than this per cent of the endpoints are fit, all of them are used. Default 50, as Envoy's: the rest
-    /// could not carry the load, and so much failing at once is more likely a fault of the checks or of the network.
-    pub panic_percent: u32,
-    /// How long an endpoint that became fit again (or is new) takes to reach its whole share. Default 10 s: caches and
-    /// connections have to be built. Zero: none.
-    pub slow_start: Duration,
-    /// 1: the share grows evenly; greater: fast, then slowly; less: slowly, then fast. Default 1.
-    pub aggression: f64,
-    /// The longest that a `Retry-After` keeps an endpoint out. Default 30 s: it bounds what one wrong header can do.
-    pub rest_max: Duration,
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self {
-            check: None,
-            panic_percent: 50,
-            slow_start: seconds(10),
-            aggression: 1.0,
-            rest_max: seconds(30),
-        }
-    }
-}
-
-/// `health.check`: asking an endpoint how it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// What to GET, from the root of the endpoint's host; a status of 200 to 299 is good. Default `/health`.
-    pub path: String,
-    /// From one answer to the next question, made longer by up to [`jitter_percent`](Self::jitter_percent). Default 5 s.
-    pub interval: Duration,
-    /// How long an answer may take. Default 2 s.
-    pub timeout: Duration,
-    /// Good answers in a row after which an endpoint is fit again. Default 2.
-    pub healthy: u32,
-    /// Bad answers in a row after which it is not. Default 3: one lost packet is no illness.
-    pub unhealthy: u32,
-    /// So that many proxies do not ask at the same moment. Default 20.
-    pub jitter_percent: u32,
-}
-
-impl Default for Check {
-    fn default() -> Self {
-        Self {
-            path: "/health".to_owned(),
-            interval: seconds(5),
-            timeout: seconds(2),
-            healthy: 2,
-            unhealthy: 3,
-            jitter_percent: 20,
-        }
-    }
-}
-
-/// `breaker`: when to leave an endpoint alone because of how attempts at it end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
-    /// Failures in a row that open it; 0: that is not looked at. Default 5.
-    pub consecutive: u32,
-    /// Failures in per cent of the attempts in the [`window`](Self::window) that open it; 0: that is not looked at.
-    /// Default 50.
-    pub failure_percent: u32,
-    /// Attempts that the window must hold before the share means anything. Default 20.
-    pub minimum: u32,
-    /// What the share is taken over. Default 10 s.
-    pub window: Duration,
-    /// How long it stays open the first time; twice as long each time that it opens again soon. Default 5 s.
-    pub open: Duration,
-    /// The most that doubling leads to. Default 60 s.
-    pub open_max: Duration,
-    /// Open times are made longer by up to this per cent. Default 20.
-    pub jitter_percent: u32,
-    /// When it was open: attempts that are let through, and that all must succeed to close it. Default 3.
-    pub trials: u32,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            consecutive: 5,
-            failure_percent: 50,
-            minimum: 20,
-            window: seconds(10),
-            open: seconds(5),
-            open_max: seconds(60),
-            jitter_percent: 20,
-            trials: 3,
-        }
-    }
-}
-
-impl Breaker {
-    /// `breaker: off`: nothing opens it.
-    #[must_use]
-    pub fn off() -> Self {
-        Self { consecutive: 0, failure_percent: 0, ..Self::default() }
-    }
-}
-
 /// `concurrency`: how many messages at a time a cluster gets: of several workers, each has a part of what is fixed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Concurrency {
     /// Any number. The default: nobody but the operator knows what the endpoints take.
     #[default]
     Unlimited,
-    /// So many.
-    Fixed(u32),
     /// As many as the endpoints answer without making each other wait.
     Adaptive(Adaptive),
-}
-
-/// `concurrency: {adaptive: …}`: see [`Gradient`](super::Gradient) for how the limit is found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Adaptive {
-    /// Never fewer. Default 4.
-    pub min: u32,
-    /// Never more. Default 1000.
-    pub max: u32,
-    /// At first. Default 20, or what of `min` and `max` is nearest to that.
-    pub initial: u32,
-    /// How much latency may exceed that of endpoints at ease before the limit falls, as a factor. Default 1.5.
-    pub tolerance: f64,
-    /// What latency is averaged over. Default 1 s.
-    pub window: Duration,
-    /// How often the limit is divided by three for a window, to see latency at ease, where it was never at ease meanwhile.
-    /// Default 30 s.
-    pub remeasure: Duration,
-}
-
-impl Default for Adaptive {
-    fn default() -> Self {
-        Self { min: 4, max: 1000, initial: 20, tolerance: 1.5, window: seconds(1), remeasure: seconds(30) }
-    }
-}
-
-/// `queue`: how many messages wait when `concurrency` is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Queue {
-    /// So many; 0: none, a message that finds no room is refused. Default 128.
-    pub length: u32,
-    /// So long at most, whatever their own deadlines. Default 10 s: later answers mostly find the client gone.
-    pub wait: Duration,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self { length: 128, wait: seconds(10) }
-    }
-}
-
-/// `rate`: how many messages over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Whose messages are counted together.
-    pub per: Per,
-    /// So many …
-    pub messages: u32,
-    /// … in this time.
-    pub every: Duration,
-    /// So many at once, after a pause. The same as `messages` where nothing else is said.
-    pub burst: u32,
-    /// Of how many tenants, agents or keys the account is kept. Default [`Rate::KEYS`].
-    pub keys: u32,
-}
-
-impl Rate {
-    /// Accounts kept: at 34 bytes each, 2 MiB. See [`Meter`](super::Meter) for what a smaller number would mean.
-    pub const KEYS: u32 = 65_536;
+    /// So many.
+    #[serde(untagged)]
+    Fixed(u32),
 }
 
 /// Whose messages a rate counts together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Per {
     /// All of the cluster's.
     Cluster,
@@ -314,24 +267,4 @@ pub enum Per {
     Agent,
     /// Those that came with one API key.
     Key,
-}
-
-/// `hedge`: a second attempt, elsewhere, while the first has not been answered. For idempotent messages, and paid from
-/// the retry budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hedge {
-    /// After the time within which this per cent of the attempts are answered. Default 95: it adds at most about 5 % to
-    /// the load, and mends what is slower than that.
-    pub percentile: u32,
-    /// Never sooner. Default 5 ms.
-    pub minimum: Duration,
-    /// Attempts that must have been seen before anything is known. Default 100: of fewer, a 95th percentile is the
-    /// luck of five.
-    pub samples: u32,
-}
-
-impl Default for Hedge {
-    fn default() -> Self {
-        Self { percentile: 95, minimum: Duration::from_millis(5), samples: 100 }
-    }
 }

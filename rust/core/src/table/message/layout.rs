@@ -3,9 +3,9 @@
 use hashbrown::HashMap;
 
 use super::fields::Fields;
-use crate::dialect::{Attribute, Dialect, Source};
+use crate::dialect::{Attribute, Computed, Dialect, Source};
 use crate::json::PathTrie;
-use crate::table::ids::FieldId;
+use crate::table::ids::{FieldId, narrow};
 
 /// Fields of a context reference, which every table tracks: their types are checked.
 const REFERENCE: [&str; 2] = ["type", "ref"];
@@ -23,6 +23,12 @@ pub(crate) struct DialectLayout {
     pub(crate) client: Option<FieldId>,
     /// Header fields that carry attributes in this dialect.
     pub(crate) carriers: Vec<(&'static str, Attribute)>,
+    /// Attributes that are computed. Each has its parts behind those of the ones before it.
+    pub(crate) computed: Vec<(Attribute, &'static Computed)>,
+    /// How many parts they have.
+    pub(crate) parts: usize,
+    /// The field of the first part, behind all fields of patterns.
+    first_part: FieldId,
     labels: HashMap<Box<str>, FieldId>,
     whole_body: Option<FieldId>,
 }
@@ -50,10 +56,19 @@ impl DialectLayout {
             dialect: None,
             client: None,
             carriers: Vec::new(),
+            computed: Vec::new(),
+            parts: 0,
+            first_part: FieldId::MAX,
             labels: HashMap::new(),
             whole_body: None,
         };
-        layout.carriers.extend(Attribute::headers(dialect));
+        let spec = dialect.spec();
+        layout.carriers.extend(spec.headers());
+        for (attribute, source) in spec.sources {
+            if let Source::Computed(computed) = source {
+                layout.compute(*attribute, computed, fields);
+            }
+        }
         for (id, path) in fields.iter() {
             // Nothing is asked of the content but what patterns ask, and it may be large.
             if id == Attribute::Content as FieldId && !content {
@@ -80,16 +95,30 @@ impl DialectLayout {
                     {
                         layout.labels.insert(label.clone(), id);
                     }
-                    let Some(Source::Body(key)) = Attribute::parse(name).map(|a| a.source(dialect)) else {
+                    let Some(Source::Body(path)) = Attribute::parse(name).map(|a| spec.source(a)) else {
                         continue;
                     };
-                    let mut at = vec![key];
-                    at.extend(rest.iter().map(|key| &**key));
+                    let at: Vec<&str> = path.iter().copied().chain(rest.iter().map(|key| &**key)).collect();
                     layout.trie.insert(&at, id);
                 }
             }
         }
         layout
+    }
+
+    /// Reads the parts of a computed attribute.
+    fn compute(&mut self, attribute: Attribute, computed: &'static Computed, fields: &Fields) {
+        self.first_part = narrow(fields.len());
+        for path in computed.from {
+            self.trie.insert(path, narrow(fields.len() + self.parts));
+            self.parts += 1;
+        }
+        self.computed.push((attribute, computed));
+    }
+
+    /// Which part of a computed attribute a field is.
+    pub(crate) fn part(&self, field: FieldId) -> Option<usize> {
+        field.checked_sub(self.first_part).map(|part| part as usize)
     }
 
     /// The field of a label, where a pattern names it.

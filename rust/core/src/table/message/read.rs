@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use smallvec::SmallVec;
+
 use super::layout::{DialectLayout, attribute};
 use super::view::{Entries, Entry, View};
 use super::workspace::{Document, Workspace};
 use crate::auth::Identity;
-use crate::dialect::{Attribute, Dialect, Kind as MessageKind, OWN_HEADERS, Source, Type};
+use crate::dialect::{Attribute, Dialect, Kind as MessageKind, OWN_HEADERS, Source, Type, own_headers};
 use crate::json::{self, Kind, Options, PathTrie};
 use crate::pattern::Seen;
 use crate::table::ids::FieldId;
@@ -18,6 +20,9 @@ pub(crate) const MAX_ID: usize = 128;
 
 /// The longest deadline: a day, in milliseconds.
 pub(crate) const MAX_DEADLINE_MS: u64 = 86_400_000;
+
+/// The element of a value around which there is no array of objects.
+const NO_ELEMENT: u32 = 0;
 
 /// Header fields whose values no explanation shows.
 const SECRETS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
@@ -30,7 +35,7 @@ pub type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
 pub struct Message<'a> {
     /// The wire format of `body`.
     pub dialect: Dialect,
-    /// What the message asks for, where its path says it. A native envelope says it itself.
+    /// What the message asks for, where its path says it. Otherwise the body may.
     pub kind: Option<MessageKind>,
     /// HTTP method.
     pub method: &'a str,
@@ -88,6 +93,13 @@ pub enum MessageError {
         /// The attribute at fault, as the dialect calls it.
         field: String,
     },
+}
+
+impl Message<'_> {
+    /// Whether the message came on a path that any route may serve.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.kind.is_some() || self.dialect.lists(self.path)
+    }
 }
 
 impl MessageError {
@@ -174,6 +186,10 @@ fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageErro
     }
 }
 
+/// What computed attributes depend on: for each part whether there is a value, and which, if it is a string outside of
+/// arrays.
+type Parts<'a> = SmallVec<[Option<Option<&'a str>>; 8]>;
+
 /// The entries of the body, each attribute checked against its type.
 fn body_entries<'a>(
     message: &Message<'a>,
@@ -182,14 +198,14 @@ fn body_entries<'a>(
     entries: &mut Entries<'a>,
     envelope: &mut Envelope,
 ) -> Result<(), MessageError> {
-    let dialect = message.dialect;
+    let spec = message.dialect.spec();
     if !document.is_object() {
-        if dialect == Dialect::Json || (dialect == Dialect::OpenAi && message.kind.is_none()) {
+        if !spec.object || !message.is_listed() {
             let whole = document.leaves.iter().filter(|leaf| layout.is_whole_body(leaf.field));
             entries.extend(whole.map(|leaf| document.entry(leaf)));
             return Ok(());
         }
-        let what = if dialect == Dialect::Envelope { "an envelope" } else { "a request of this API" };
+        let what = spec.words.one;
         return Err(MessageError::Envelope {
             field: String::new(),
             offset: Some(0),
@@ -199,14 +215,25 @@ fn body_entries<'a>(
     }
     let mut given = [false; Attribute::ALL.len()];
     let mut fault = None;
+    let mut parts = Parts::new();
+    parts.resize(layout.parts, None);
     for leaf in document.leaves {
         let entry = document.entry(leaf);
         let Some((attribute, inner)) = attribute(entry.field) else {
-            entries.push(entry);
+            match layout.part(entry.field) {
+                None => entries.push(entry),
+                Some(part) => {
+                    // Of an array, the array itself comes first.
+                    let is_text = entry.kind == Kind::String && entry.element == NO_ELEMENT;
+                    if let Some(part) = parts.get_mut(part) {
+                        part.get_or_insert(is_text.then_some(entry.text));
+                    }
+                }
+            }
             continue;
         };
         let again = given.get(attribute as usize).copied().unwrap_or_default();
-        if entry.kind == Kind::Null && !again && inner.is_none() && !attribute.required() {
+        if entry.kind == Kind::Null && !again && inner.is_none() && !spec.required.contains(&attribute) {
             continue;
         }
         // After a fault only the id still matters: the error carries it.
@@ -214,8 +241,8 @@ fn body_entries<'a>(
             && !accepts(attribute, inner, &entry, again, envelope)
         {
             let quote = usize::from(entry.kind == Kind::String);
-            let name = carried_as(attribute, dialect);
-            let name = inner.map_or(name.to_owned(), |inner| format!("{name}.{inner}"));
+            let name = spec.name_of(attribute);
+            let name = inner.map_or(name.clone(), |inner| format!("{name}.{inner}"));
             fault = fault.or_else(|| Some(wrong(attribute, &name, Some(leaf.span().start - quote))));
         }
         if inner.is_none()
@@ -230,22 +257,52 @@ fn body_entries<'a>(
     if let Some(fault) = fault {
         return Err(fault.with_id(envelope));
     }
-    let missing = |attribute: &Attribute| {
-        attribute.required() && !given.get(*attribute as usize).copied().unwrap_or_default()
-    };
-    match Attribute::ALL.into_iter().find(missing).filter(|_| dialect == Dialect::Envelope) {
+    if !layout.computed.is_empty() {
+        computed_entries(message, layout, &parts, entries, envelope)?;
+    }
+    let missing = |attribute: &&Attribute| !given.get(**attribute as usize).copied().unwrap_or_default();
+    match spec.required.iter().find(missing) {
         None => Ok(()),
         Some(attribute) => Err(MessageError::Envelope {
             field: attribute.name().to_owned(),
             offset: None,
             message: format!(
-                "`{}` is missing: every envelope has {}",
+                "`{}` is missing: every {} has {}",
                 attribute.name(),
+                spec.words.noun,
                 attribute.type_of().describe()
             ),
             id: envelope.id.clone(),
         }),
     }
+}
+
+/// The entries of computed attributes, from the strings at the places that they depend on.
+#[inline(never)]
+fn computed_entries<'a>(
+    message: &Message<'a>,
+    layout: &DialectLayout,
+    parts: &Parts<'a>,
+    entries: &mut Entries<'a>,
+    envelope: &mut Envelope,
+) -> Result<(), MessageError> {
+    let parts: SmallVec<[Option<&'a str>; 8]> = parts.iter().map(|part| part.flatten()).collect();
+    let mut parts = &parts[..];
+    for &(attribute, computed) in &layout.computed {
+        let (own, others) = parts.split_at_checked(computed.from.len()).unwrap_or((parts, &[]));
+        parts = others;
+        // What the path says is not asked of the body.
+        if attribute == Attribute::Kind && message.kind.is_some() {
+            continue;
+        }
+        let Some(text) = (computed.compute)(own) else { continue };
+        let entry = Entry::text(attribute as FieldId, text);
+        if !accepts(attribute, None, &entry, false, envelope) {
+            return Err(wrong(attribute, computed.name, None).with_id(envelope));
+        }
+        entries.push(entry);
+    }
+    Ok(())
 }
 
 /// Whether a value may stand at an attribute, and what the envelope learns from it. `inner` is the field of a context
@@ -346,39 +403,38 @@ fn header_entries<'a>(
 }
 
 /// Refuses a field that is named like those that carry attributes, where it carries none: what somebody meant to say
-/// with it must not go unheard. Plain JSON has no attributes that it could be about.
+/// with it must not go unheard. A dialect without attributes has none that it could be about.
 fn check_own(name: &str, dialect: Dialect) -> Result<(), MessageError> {
     const LENGTH: usize = 80;
-    let known = || Attribute::headers(Dialect::OpenAi);
-    let meant = known().find(|(carrier, _)| *carrier == name).map(|(_, attribute)| attribute);
+    let spec = dialect.spec();
+    if spec.sources.is_empty() {
+        return Ok(());
+    }
+    let carriers: Vec<&str> = spec.headers().map(|(carrier, _)| carrier).collect();
+    let meant = own_headers().find(|(carrier, _)| *carrier == name).map(|(_, attribute)| attribute);
+    let meant = meant.map(|attribute| (attribute, spec.source(attribute)));
     let shown: String = name.chars().take(LENGTH).collect();
-    let message = match (dialect, meant) {
-        // Beside an envelope it is what one Waypost tells the next; the envelope's own deadline is the one that counts.
-        (Dialect::Json, _) | (Dialect::Envelope, Some(Attribute::DeadlineMs)) => return Ok(()),
-        (_, Some(attribute)) => format!(
-            "header `{shown}` says nothing beside an envelope: say it in the envelope, as `{}`",
-            attribute.name()
+    let message = match meant {
+        // What one Waypost tells the next; the deadline that the body says is the one that counts.
+        Some((Attribute::DeadlineMs, Source::Body(_) | Source::Computed(_))) => return Ok(()),
+        Some((attribute, Source::Body(_) | Source::Computed(_))) => format!(
+            "header `{shown}` says nothing beside {}: say it in the {}, as `{}`",
+            spec.words.one,
+            spec.words.noun,
+            spec.name_of(attribute)
         ),
-        (Dialect::Envelope, None) => {
-            format!("there is no header `{shown}`: what there is to say is said in the envelope")
+        _ if carriers.is_empty() => {
+            let noun = spec.words.noun;
+            format!("there is no header `{shown}`: what there is to say is said in the {noun}")
         }
-        (_, None) => {
-            let names: Vec<&str> = known().map(|(carrier, _)| carrier).collect();
-            let hint = near(name, names.iter().copied());
+        _ => {
+            let hint = near(name, carriers.iter().copied());
             let hint = hint.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             let dot = if hint.is_empty() { "." } else { "" };
-            format!("there is no header `{shown}`{hint}{dot} Headers: {}", names.join(", "))
+            format!("there is no header `{shown}`{hint}{dot} Headers: {}", carriers.join(", "))
         }
     };
     Err(MessageError::Envelope { field: shown, offset: None, message, id: None })
-}
-
-/// What a dialect calls an attribute.
-fn carried_as(attribute: Attribute, dialect: Dialect) -> &'static str {
-    match attribute.source(dialect) {
-        Source::Body(name) | Source::Header(name) => name,
-        Source::Absent => attribute.name(),
-    }
 }
 
 /// Puts an identity in the place of what the message says of its caller, which must not contradict it.
@@ -389,13 +445,17 @@ fn identify<'a>(
     options: Options,
     entries: &mut Entries<'a>,
 ) -> Result<(), MessageError> {
+    let spec = dialect.spec();
     let conflict = |field: String| Err(MessageError::IdentityConflict { field });
+    let may_differ = |attribute: Attribute| {
+        spec.identity_replaces_body && !matches!(spec.source(attribute), Source::Header(_))
+    };
     for (attribute, proved) in [(Attribute::Tenant, &identity.tenant), (Attribute::Agent, &identity.agent)] {
         let Some(proved) = proved else { continue };
         let field = attribute as FieldId;
         let same = |entry: &Entry<'_>| matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved);
-        if entries.iter().any(|entry| entry.field == field && !same(entry)) {
-            return conflict(carried_as(attribute, dialect).to_owned());
+        if entries.iter().any(|entry| entry.field == field && !same(entry)) && !may_differ(attribute) {
+            return conflict(spec.name_of(attribute));
         }
         entries.retain(|entry| entry.field != field);
         entries.push(Entry::text(field, proved.as_str()));
@@ -403,7 +463,8 @@ fn identify<'a>(
     if identity.labels.is_empty() {
         return Ok(());
     }
-    if let Some(labels) = entries.iter().find(|entry| entry.field == Attribute::Labels as FieldId) {
+    let labels = entries.iter().find(|entry| entry.field == Attribute::Labels as FieldId);
+    if let Some(labels) = labels.filter(|_| !may_differ(Attribute::Labels)) {
         let mut trie = PathTrie::new();
         for (number, (name, _)) in (0..).zip(&identity.labels) {
             trie.insert(&[name], number);
@@ -414,7 +475,7 @@ fn identify<'a>(
         for entry in document.leaves.iter().map(|leaf| document.entry(leaf)) {
             let Some((name, proved)) = identity.labels.get(entry.field as usize) else { continue };
             if !matches!(entry.seen(), Some(Seen::String(text)) if *text == **proved) {
-                return conflict(format!("{}.{name}", carried_as(Attribute::Labels, dialect)));
+                return conflict(format!("{}.{name}", spec.name_of(Attribute::Labels)));
             }
         }
     }

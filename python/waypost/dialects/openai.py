@@ -1,0 +1,27 @@
+"""The OpenAI HTTP API: what Waypost itself says to its clients."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from waypost.errors import EnvelopeError, WaypostError
+
+__all__ = ["OpenAi"]
+
+_ERROR_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
+"""The `type` of an error object, by status."""
+
+
+class OpenAi:
+    """The OpenAI HTTP API."""
+
+    def render_error(self, error: WaypostError, message_id: str) -> dict[str, object]:  # noqa: ARG002 - a dialect's
+        """An OpenAI error object. It has no place for `message_id`."""
+        kind = _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
+        field = error.field if isinstance(error, EnvelopeError) else None
+        return {"error": {"message": error.message, "type": kind, "param": field, "code": error.code}}
