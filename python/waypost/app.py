@@ -1,4 +1,4 @@
-"""`create_app`: a Starlette application around the data path and administration."""
+"""`create_app`: the Starlette application with the data path and administration."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from waypost.table import read_config
 
 __all__ = ["create_app", "from_env"]
 
-_PLACES: Final = {path for dialect in dialects() for path in dialect.paths}
-_PATHS: Final = frozenset(path for path in _PLACES if not path.endswith("*"))
-_BELOW: Final = tuple(path.removesuffix("*") for path in _PLACES if path.endswith("*"))
-"""The paths to which messages are sent: single ones, and what others begin with."""
+_DIALECT_PATHS: Final = {path for dialect in dialects() for path in dialect.paths}
+_PATHS: Final = frozenset(path for path in _DIALECT_PATHS if not path.endswith("*"))
+"""The single paths of the dialects."""
+_PREFIXES: Final = tuple(path.removesuffix("*") for path in _DIALECT_PATHS if path.endswith("*"))
+"""The prefixes of the dialects' other paths."""
 
 
 def create_app(config: Config) -> Starlette:
-    """A Starlette application that serves `config`: run it, mount it, or test it.
+    """Make a Starlette application that serves `config`: run it, mount it, or test it.
 
     `app.state.gateway` is its `Gateway`. Raises `ConfigError` with every problem.
     """
@@ -39,7 +40,7 @@ def create_app(config: Config) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        gateway.runtime()  # endpoints are checked before the first message comes
+        gateway.runtime()  # so that endpoints are checked before the first message arrives
         yield
         gateway.close()
 
@@ -50,24 +51,24 @@ def create_app(config: Config) -> Starlette:
 
 
 class _App(Starlette):
-    """Starlette, with a short way to the data path for messages.
+    """Starlette with a short way to the data path.
 
-    Starlette's error layers and router cost about a quarter of what a bare request does. The data path needs neither:
-    it answers its own errors, and every path of a dialect is its. Middleware that a user adds sees these as well, but
-    stands outside of Starlette's `ServerErrorMiddleware` there: what it raises on such a path goes to the server (a
-    bare 500 and a traceback in its log), past `exception_handlers` and `debug`.
+    Starlette's error layers and router cost about a quarter of a bare request. The data path needs neither: it answers
+    its own errors, and owns every path of a dialect. Middleware that a user adds sees messages as well, but outside
+    Starlette's `ServerErrorMiddleware`. An exception that it raises for a message therefore goes to the server (a bare
+    500, and a traceback in the log), and bypasses `exception_handlers` and `debug`.
     """
 
     def __init__(self, data_path: DataPath, **settings: Any) -> None:
         super().__init__(**settings)
         self._data_path = data_path
-        # What no route is for, such as `OPTIONS *`, gets an error like any other.
+        # The data path also answers requests that no route takes, such as `OPTIONS *`.
         self.router.default = self._data_path
 
     def build_middleware_stack(self) -> ASGIApp:
         user, self.user_middleware = self.user_middleware, []
         try:
-            rest = super().build_middleware_stack()
+            starlette_stack = super().build_middleware_stack()
         finally:
             self.user_middleware = user
         data_path = self._data_path
@@ -75,9 +76,9 @@ class _App(Starlette):
         def choose(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             if scope["type"] == "http":
                 path, root = scope["path"], scope.get("root_path", "")
-                if path.startswith(root) and (path.startswith(_BELOW, len(root)) or path[len(root) :] in _PATHS):
+                if path.startswith(root) and (path.startswith(_PREFIXES, len(root)) or path[len(root) :] in _PATHS):
                     return data_path(scope, receive, send)
-            return rest(scope, receive, send)
+            return starlette_stack(scope, receive, send)
 
         app: ASGIApp = choose
         for cls, args, kwargs in reversed(user):
@@ -86,13 +87,13 @@ class _App(Starlette):
 
 
 def from_env() -> Starlette:
-    """The application for the file that `WAYPOST_CONFIG` names, or `waypost.yaml`.
+    """Make the application for the file that `WAYPOST_CONFIG` names; `waypost.yaml` by default.
 
-    Made for servers that call a factory: `uvicorn --factory waypost.app:from_env`. Problems go to standard error, and
-    the process exits with status 1.
+    For servers that call a factory: `uvicorn --factory waypost.app:from_env`. If the configuration has problems, they
+    are printed to standard error and the process exits with status 1.
     """
     try:
         return create_app(read_config(os.environ.get("WAYPOST_CONFIG", "waypost.yaml")))
     except ConfigError as error:
-        print(error.message, file=sys.stderr)  # noqa: T201 - there is no other way to tell
+        print(error.message, file=sys.stderr)  # noqa: T201 - logging may not be set up
         raise SystemExit(1) from None

@@ -1,4 +1,4 @@
-"""The `Gateway`: what one process serves. A configuration compiled, and a runtime for each event loop."""
+"""The `Gateway`: everything that one process serves with."""
 
 from __future__ import annotations
 
@@ -37,75 +37,76 @@ _logger = logging.getLogger("waypost")
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One configuration, compiled. A message that began with it ends with it."""
+    """One compiled configuration. A message that begins with a generation ends with it."""
 
     config: Config
     snapshot: Snapshot
     settings: UpstreamSettings
     loaded: float
-    """When it came into force, in seconds since 1970."""
+    """Time at which the generation came into force, in seconds since 1970."""
     body_limit: int
     """`limits.body`, in bytes."""
     buffered_limit: int
     """`limits.buffered`, in bytes."""
     spare: int
-    """Bytes that may be held so that there is room for any body of one message."""
+    """Bytes that may be held while one more body of any allowed size still finds room."""
 
     @property
     def summary(self) -> str:
-        """`3 routes, 1 cluster`"""
+        """The numbers of routes and clusters, such as `3 routes, 1 cluster`."""
         return f"{counted(len(self.snapshot.table), 'route')}, {counted(len(self.snapshot.clusters), 'cluster')}"
 
     @property
     def warnings(self) -> list[Problem]:
-        """What is legal but probably not meant, each with its place."""
+        """Warnings about parts of the configuration that are legal but probably unintended, with their places."""
         found = [Problem(path, f"warning: {message}") for path, message in self.snapshot.warnings]
         return [*self.config.warnings, *self.config.relocate(found)]
 
 
 class Gateway:
-    """What one process serves: the current generation, and a runtime for each event loop.
+    """The current generation, a runtime for each event loop, and the state that outlives generations.
 
-    `replace` may be called from any thread; everything else belongs to the event loops.
+    `replace` may be called from any thread, all other methods from an event loop.
     """
 
     def __init__(self, config: Config) -> None:
         """Raises `ConfigError` with every problem."""
-        # Shared with the processes that are forked from this one, so that any of them speaks for all.
+        # All forked workers share this memory, so that each worker can report the numbers of all.
         self.recorder = Recorder(list(STATUS), mmap.mmap(-1, Recorder.SIZE))
-        """Counts messages, and makes the lines of their log."""
+        """Counts messages and makes their lines of the access log."""
         self.generation = _compile(config, None, self.recorder)
-        """What new messages are handled with."""
+        """The generation that new messages begin with."""
         self.access_log = AccessLog(self.recorder, config.access_log)
-        """Writes these lines."""
+        """Writes the lines of the access log."""
         self.recorder.loaded(good=True, first=True)
         self.registry = Registry(mmap.mmap(-1, Registry.SIZE))
-        """What is known of clusters and endpoints, from one generation to the next."""
+        """The state of clusters and endpoints, which outlives generations."""
         self.dispatcher = Dispatcher(self.recorder)
-        """Carries out decisions."""
+        """Begins the actions of decided messages."""
         self.budget = Budget()
-        """Bytes of request bodies held at this moment, against `limits.buffered`."""
+        """Bytes of request bodies held at this moment, limited by `limits.buffered`."""
         self.loopback = False
-        """Only this host can connect: administration needs no key. Not known of other servers than `waypost serve`."""
+        """Whether only this host can connect, so that administration needs no key. Set by `waypost serve` only."""
         self.keys_needed = False
-        """Other hosts can connect, and nobody said that this is fine without keys."""
+        """Whether other hosts can connect and `--insecure-no-auth` was not given, so that keys are required."""
         self.client_connections: Callable[[], int] = lambda: 0
-        """How many connections clients have open, as far as the server tells."""
+        """Returns the number of open client connections. Set by `waypost serve`; otherwise 0."""
         self.worker = 0
-        """Which worker this process is, from 0, of `workers`."""
+        """The number of this worker, from 0."""
         self.workers = 1
+        """How many workers there are."""
         self.draining = False
-        """The process is about to stop: not ready for new messages, though those that come are still served."""
+        """Whether the process is stopping. It is then not ready, but still serves the messages that arrive."""
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
         self._waiting_rooms: list[WaitingRoom] = []
         self._lock = threading.Lock()
-        self._heard = True  # by other workers
+        self._board_has_room = True  # for the state of all clusters, by which workers inform each other
         self.registry.apply(self.generation.snapshot)
 
     def replace(self, config: Config) -> Generation:
-        """Serve `config` from the next message on. On `ConfigError` nothing has changed."""
+        """Serve `config` from the next message on. If it raises `ConfigError`, nothing has changed."""
         if self.keys_needed and not config.keys:
-            message = "without `keys` every host could use this: leave one in, or restart with --insecure-no-auth"
+            message = "without `keys`, other hosts could use this gateway: keep one, or restart with --insecure-no-auth"
             raise ConfigError(config.relocate([Problem(("keys",), message)]))
         with self._lock:
             generation = _compile(config, self.generation, self.recorder)
@@ -122,14 +123,14 @@ class Gateway:
         return generation
 
     def open_log(self) -> None:
-        """Open the access log. Raises `ConfigError` where that cannot be."""
+        """Open the access log. Raises `ConfigError` if it cannot be opened."""
         try:
             self.access_log.begin()
         except OSError as exc:
             raise _not_opened(self.generation.config, exc) from None
 
     def runtime(self) -> Runtime:
-        """The running event loop's runtime, made when first asked for: a mounted application has no lifespan."""
+        """The runtime of the running event loop, made on first use because a mounted application has no lifespan."""
         loop = asyncio.get_running_loop()
         runtime = self._runtimes.get(loop)
         if runtime is None:
@@ -145,18 +146,20 @@ class Gateway:
         try:
             self.access_log.start()
         except OSError as exc:
-            # Under another server than `waypost serve`: messages are worth more than their lines.
-            _logger.warning("there is no access log: %s", _not_opened(self.generation.config, exc).message)
+            # Under another server than `waypost serve`, messages matter more than their log lines.
+            _logger.warning(
+                "messages are served without an access log: %s", _not_opened(self.generation.config, exc).message
+            )
 
     def publish(self) -> None:
-        """Set the gauges of this process to what they are now, and tell others, and the log, how its clusters are."""
-        heard = self.registry.publish()
-        if self._heard and not heard:
+        """Update this process's gauges, show the state of its clusters to other workers, and log its changes."""
+        board_has_room = self.registry.publish()
+        if self._board_has_room and not board_has_room:
             _logger.warning(
-                "there are too many endpoints for workers to tell each other of: until there are fewer, /-/clusters "
-                "and /metrics show those of the worker that answers"
+                "workers cannot share the state of so many endpoints: /-/clusters and /metrics show only that of the "
+                "worker that answers, until there are fewer endpoints"
             )
-        self._heard = heard
+        self._board_has_room = board_has_room
         for cluster, url, out, condition, failures in self.registry.changes():
             if out:
                 broken = f"its breaker is open, {counted(failures, 'failure')} in a row"
@@ -171,32 +174,32 @@ class Gateway:
         )
 
     def divide(self, workers: int) -> None:
-        """There will be so many processes, forked from this one."""
+        """Prepare for `workers` processes that will be forked from this one."""
         self.registry.show(mmap.mmap(-1, Registry.SLOT * (workers + 1)))
 
     def become_worker(self, worker: int, workers: int) -> None:
-        """From now on this process is this worker, from 0, of so many."""
+        """Make this process worker number `worker`, from 0, of `workers`."""
         self.worker, self.workers = worker, workers
         self.recorder.become_worker(worker)
         self.recorder.loaded(good=True, first=True)
         self.registry.become_worker(worker, workers)
 
     def forget_worker(self, worker: int) -> None:
-        """A worker is gone, and what it said of itself with it."""
+        """Forget the gauges and the cluster state of a worker that has ended."""
         self.recorder.forget_worker(worker)
         self.registry.forget_worker(worker)
 
     def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raise `WaypostError` unless a request with these header fields may see what administration shows."""
+        """Raise `WaypostError` unless a request with these header fields may use administration."""
         if not self.loopback:
             self.generation.snapshot.admit(headers)
 
     def drain(self) -> None:
-        """Say on `/readyz` that this process takes no more work."""
+        """Begin to drain: `/readyz` says that the process takes no more messages."""
         self.draining = True
 
     def close(self) -> None:
-        """Close the running event loop's idle connections."""
+        """Close the runtime of the running event loop, and with the last one the access log."""
         runtime = self._runtimes.pop(asyncio.get_running_loop(), None)
         if runtime is not None:
             runtime.close()
@@ -228,23 +231,23 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
 
 
 def _not_opened(config: Config, exc: OSError) -> ConfigError:
-    message = f"{config.access_log}: cannot be opened to be written: {exc.strerror}"
+    message = f"{config.access_log}: cannot be opened for writing: {exc.strerror}"
     return ConfigError(config.relocate([Problem(("access_log",), message)]))
 
 
 def _tls(config: Config, old: Mapping[str, Tls]) -> tuple[dict[str, Tls], list[Problem]]:
-    """A context for each cluster that has an `https` endpoint; unchanged ones are kept, and with them connections."""
+    """TLS contexts of all clusters with an `https` endpoint. An unchanged context is kept, and with it connections."""
     settings = {name: cluster.tls for name, cluster in config.clusters.items() if cluster.https}
     if not settings:
         return {}, []
-    from waypost.upstream import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
+    from waypost.upstream import tls  # noqa: PLC0415 - importing ssl costs more than everything else
 
     contexts, wrong = tls.contexts(settings, old)
     return contexts, [Problem(path, message) for path, message in wrong]
 
 
 def _proxies(config: Config, environ: Mapping[str, str]) -> tuple[dict[tuple[str, str], Proxy], list[Problem]]:
-    """The proxy of each endpoint that has one, by cluster name and URL."""
+    """The proxies of all endpoints that have one, by cluster name and URL."""
     environment = Environment(environ)
     found: dict[tuple[str, str], Proxy] = {}
     wrong: dict[str, Problem] = {}

@@ -1,4 +1,4 @@
-"""`waypost serve`: uvicorn around the application, with reload, drain and errors that say what to do."""
+"""`waypost serve`: runs the application in uvicorn, with reload, drain and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _logger = logging.getLogger("waypost")
 
 
 class _CannotListenError(Exception):
-    """The address cannot be used; the text says why and what to do."""
+    """The address cannot be used. The text says why, and what to do."""
 
 
 def serve(
@@ -57,17 +57,17 @@ def serve(
     fast_path: bool = True,
     insecure_no_auth: bool = False,
 ) -> int:
-    """Serve the configuration in `config_path` until SIGTERM or SIGINT; gives the process's exit code.
+    """Serve the configuration in `config_path` until SIGTERM or SIGINT. Returns the exit code of the process.
 
-    `host`, `port` and `uds` (a Unix socket's path) override `listen`. `workers` is how many processes serve.
-    `ssl_certfile` (PEM, the whole chain) makes it HTTPS; `ssl_keyfile` holds the key where that file does not.
-    `fast_path`: plain messages pass by the ASGI application.
-    `insecure_no_auth` allows other addresses than loopback although there are no keys.
+    `host`, `port` and `uds` (the path of a Unix socket) override `listen`. `workers` is the number of processes.
+    `ssl_certfile` (PEM, the whole chain) enables HTTPS; `ssl_keyfile` has the key if that file does not. With
+    `fast_path`, plain messages bypass the ASGI application. `insecure_no_auth` allows addresses other than loopback
+    although the configuration has no keys.
 
-    0: stopped as asked. 1: the configuration, the address or the TLS files cannot be used. 2: refused, because the
-    listener would be open to other hosts without any keys.
+    0: stopped by a signal. 1: the configuration, the address or the TLS files cannot be used. 2: not started, because
+    the listener would be open to other hosts without keys.
     """
-    _tell()
+    _configure_logging()
     raise_limit()
     try:
         config = read_config(config_path)
@@ -83,9 +83,9 @@ def serve(
     keys_needed = not local and not insecure_no_auth
     if keys_needed and not config.keys:
         _say(
-            f"waypost: refused to listen on {listen_host}: other hosts could use it, and the configuration has no "
-            "`keys`. Add keys, listen on 127.0.0.1, or pass --insecure-no-auth if something in front of it checks its "
-            "callers."
+            f"waypost: refused to listen on {listen_host}: other hosts could use this gateway, and the configuration "
+            "has no `keys`. Add keys, listen on 127.0.0.1, or pass --insecure-no-auth if something in front of the "
+            "gateway checks its callers."
         )
         return 2
     try:
@@ -107,7 +107,7 @@ def serve(
         option, why = fault(exc, (("--ssl-certfile", ssl_certfile), ("--ssl-keyfile", ssl_keyfile)))
         _say(f"waypost: {option}: {why}" if option else f"waypost: {why}")
         return 1
-    # The data path ends a response short on purpose where its endpoint did; it is counted, and no defect.
+    # The data path ends a response short if its endpoint did. That is counted, and not an error of the application.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
     reloader = Reloader(gateway, path, _say, config.listen)
     reloader.warn()
@@ -118,7 +118,7 @@ def serve(
 
         def work(link: Link) -> int:
             gateway.become_worker(link.index, workers)
-            # All of them read the same file at the same time: one voice is enough.
+            # All workers read the same files at the same time, so only the first one reports problems.
             reloader = Reloader(gateway, path, _say if link.index == 0 else _keep_quiet, config.listen)
             if link.replaces:
                 reloader.load()
@@ -131,7 +131,7 @@ def serve(
             server = _Server(settings, gateway, reloader, started)
             return _run(server, sock)
 
-        # An open listener here would keep new connections waiting while the workers drain.
+        # If the supervisor kept the listener open, new connections would wait while the workers drain.
         started = f"{ready[:-1]}, {workers} workers)"
         gateway.divide(workers)
         return supervise(workers, work, lambda: _say(started), sock.close, gateway.forget_worker)
@@ -142,7 +142,7 @@ def serve(
 
 
 def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast: bool) -> uvicorn.Config:
-    """uvicorn's settings, loaded. Raises `OSError` where the TLS files cannot be used."""
+    """uvicorn's settings, loaded. Raises `OSError` if the TLS files cannot be used."""
     settings = uvicorn.Config(
         app,
         loop="uvloop",
@@ -164,13 +164,13 @@ def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast
 
 
 def _run(server: _Server, sock: socket.socket) -> int:
-    """Serve in this process until a signal says to stop."""
+    """Serve in this process until a signal stops it. Returns the exit code."""
 
     def stop(*_: object) -> None:
         server.should_exit = True
 
-    # Until uvicorn has handlers of its own, these stop it. It raises what stopped it again, once it is done: with these
-    # handlers that means exit code 0.
+    # These handlers stop uvicorn before it has its own. At its end, uvicorn raises the signal again, and these handlers
+    # make that an exit with code 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     server.run(sockets=[sock])
@@ -178,7 +178,7 @@ def _run(server: _Server, sock: socket.socket) -> int:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which also reloads and says when it is ready."""
+    """uvicorn's server, which also reloads, drains and reports that it is ready."""
 
     def __init__(
         self,
@@ -207,13 +207,13 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in self._tasks:
             task.cancel()
-        # Not before now: a reload may have changed it.
+        # Set only now, because a reload may have changed it.
         self.config.timeout_graceful_shutdown = math.ceil(self._gateway.generation.config.limits.drain)
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             if isinstance(connection, http1.Http1):
-                connection.cut()
-        await asyncio.sleep(0)  # what was written then is sent
+                connection.drain_expired()
+        await asyncio.sleep(0)  # lets the event loop send the last writes
         await asyncio.to_thread(self._gateway.access_log.stop)
 
     async def on_tick(self, counter: int) -> bool:
@@ -226,22 +226,22 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def orphaned(self, alive: int) -> None:
-        """The supervisor is gone, as its pipe `alive` tells: finish what is in flight and stop."""
+        """Drain and stop, because the pipe `alive` tells that the supervisor is gone."""
         asyncio.get_running_loop().remove_reader(alive)
         self.handle_exit(signal.SIGTERM, None)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._task_done)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             _logger.error("a defect ended a task of the server", exc_info=exc)
 
     def _hang_up(self) -> None:
-        """SIGHUP: open the log anew, and load the configuration again."""
+        """Handle SIGHUP: open the access log again, and load the configuration again."""
         self._reloader.reopen_log()
         self._spawn(self._reloader.reload())
 
@@ -262,9 +262,9 @@ def _bind(host: str, port: int) -> socket.socket:
         if exc.errno == errno.EADDRINUSE:
             text = f"port {port} of {host} is in use: stop what listens there, or choose another with --port"
         elif exc.errno == errno.EACCES:
-            text = f"no permission to listen on port {port}: choose one above 1023 with --port"
+            text = f"no permission to listen on port {port}: choose a port above 1023 with --port"
         elif exc.errno == errno.EADDRNOTAVAIL:
-            text = f"{host} is no address of this machine: choose another with --host"
+            text = f"{host} is not an address of this machine: choose another with --host"
         else:
             text = f"cannot listen on port {port} of {host}: {exc.strerror}"
         raise _CannotListenError(text) from None
@@ -291,9 +291,9 @@ def _bind_unix(name: str) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that was left behind by a process that is gone."""
+    """Remove the socket of a process that has ended."""
     if not path.is_socket():
-        raise _CannotListenError(f"{path} exists and is no socket: choose another path with --uds")
+        raise _CannotListenError(f"{path} exists and is not a socket: choose another path with --uds")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
@@ -317,8 +317,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _tell() -> None:
-    """What is logged goes to standard error, with its time and its level."""
+def _configure_logging() -> None:
+    """Send the log to standard error, with times and levels."""
     handler = logging.StreamHandler()
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
@@ -327,7 +327,7 @@ def _tell() -> None:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this module is the voice of a command
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - the output of a command
 
 
 def _keep_quiet(_: str) -> None:

@@ -1,8 +1,8 @@
-"""Where a response goes.
+"""The sink interface: a sink takes one response.
 
 A sink is called from the event loop, in this order: `start` or `forward` once, `data` any number of times, then exactly
-one of `end` and `abort`. `abort` only comes after the first: an error before it is answered as a response of its own.
-Sinks compose: one that rewrites a response holds the next one.
+one of `end` and `abort`. `abort` never comes first, because an earlier error is a response of its own. Sinks compose: a
+sink that rewrites a response holds the next sink.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ class Sink(Protocol):
     __slots__ = ()
 
     sent: int
-    """Bytes of the body that it was given, as the client gets them."""
+    """Bytes of the body so far, as the client gets them."""
 
     def start(self, status: int, headers: Headers) -> None:
-        """The head. May raise `UpstreamError`, as `data` may."""
+        """Take the head of the response. Raises `UpstreamError` as `data` does."""
 
     def data(self, chunk: bytes) -> None:
-        """A piece of the body, never empty.
+        """Take a piece of the body, which is never empty.
 
-        May raise `UpstreamError` where the response cannot be used; the upstream connection is then closed and
-        `abort` follows with that error.
+        Raises `UpstreamError` if the response cannot be used. The upstream connection is then closed, and `abort`
+        follows with that error.
         """
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        """The whole response was given. May raise `UpstreamError`, as `data` may."""
+        """End the response, which is whole. Raises `UpstreamError` as `data` does."""
 
     def abort(self, error: WaypostError) -> None:
-        """The response stops short: the client must be able to tell that it is not whole."""
+        """End the response, which stops short, so that the client can tell that it is not whole."""
 
-    # What a sink that writes bytes can do better.
+    # A sink that writes bytes overrides these.
 
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        """Instead of `start`, the head of the response of `endpoint` as it came."""
+        """Take the head of the response of `endpoint` as it arrived, instead of `start`."""
         self.start(head.status, head.fields(plan, endpoint, attempts))
 
     def flush(self) -> None:
-        """Nothing came with the head."""
+        """No body arrived together with the head."""
         return
 
 
 class CollectSink(Sink):
-    """Keeps a whole response in memory, up to `limit` bytes of body, and calls `done` once it is there.
+    """Collects a whole response in memory, and calls `done` at its end.
 
-    `error` says why there is none: the response was cut short, or longer than `limit`.
+    `error` is set if the response stopped short, or its body is longer than `limit` bytes.
     """
 
     __slots__ = ("_chunks", "_done", "_limit", "error", "headers", "sent", "status")

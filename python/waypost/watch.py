@@ -1,4 +1,4 @@
-"""Reloads the configuration when its files change, or when told to."""
+"""Reloads the configuration when its files change, and on demand."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from waypost.table import read_config
 __all__ = ["Reloader", "Say", "WatchedPaths"]
 
 _WATCHED_SUFFIXES: Final = (".yaml", ".yml", ".json", ".jsonl")
-LOOK = 1000
-"""Milliseconds between two looks at the files when no change is reported. The system reports no change while a watch is
-being set up, nor one on a network file system."""
+POLL_INTERVAL = 1000
+"""Time between two checks of the files while no change is reported, in milliseconds. The system reports no change while
+a watch is being set up, and none on a network file system."""
 
 Say = Callable[[str], None]
-"""Takes one message for the person who runs the command."""
+"""Prints one message for the user of the command."""
 
 _logger = logging.getLogger("waypost")
 
 
 class Reloader:
-    """Keeps one process's gateway up to date with its files. `watch` and `reload` belong to one event loop."""
+    """Keeps the gateway of one process up to date with its files. `watch` and `reload` belong to one event loop."""
 
     def __init__(self, gateway: Gateway, path: Path, say: Say, listen: Listen) -> None:
-        """`path` is the configuration's file. `listen` is the address that the process was started with."""
+        """`path` is the file of the configuration. `listen` is the address with which the process started."""
         self._gateway = gateway
         self._path = path
         self._say = say
         self._listen = listen
         self._reloading = asyncio.Lock()
-        self._seen = _fingerprint(gateway.generation.config, path)
+        self._loaded_state = _fingerprint(gateway.generation.config, path)
 
     def load(self) -> Config | None:
-        """Put into force what the files say now. A bad file is reported and changes nothing; the result is `None`."""
+        """Serve the current content of the files. Problems are reported, change nothing and return `None`."""
         try:
             config = read_config(self._path)
             self._gateway.replace(config)
@@ -48,53 +48,53 @@ class Reloader:
             self._gateway.recorder.loaded(good=False)
             self._say(error.message)
             problems = counted(len(error.problems), "problem")
-            self._say(f"waypost: not reloaded: {problems}; what ran before goes on running")
+            self._say(f"waypost: not reloaded: {problems}; the old configuration stays in force")
             return None
         self._gateway.recorder.loaded(good=True)
         return config
 
     def reopen_log(self) -> None:
-        """Open the access log anew: its file may have been moved away."""
+        """Open the access log again, because its file may have been moved."""
         gateway = self._gateway
         try:
             gateway.access_log.open(gateway.generation.config.access_log, anew=True)
         except OSError as exc:
-            self._say(f"waypost: the access log stays where it was: it cannot be opened anew: {exc.strerror}")
+            self._say(f"waypost: the access log cannot be reopened and stays where it was: {exc.strerror}")
 
     def warn(self) -> None:
-        """Report what is legal in the configuration but probably not meant."""
+        """Report the warnings of the configuration."""
         for warning in self._gateway.generation.warnings:
             self._say(str(warning))
 
     async def reload(self) -> None:
-        """Load the file again. A bad one is reported and changes nothing, and so is a defect on the way."""
+        """Load the configuration again. Problems and defects are reported and change nothing."""
         async with self._reloading:
             before = self._gateway.generation.config
             state = _fingerprint(before, self._path)
             try:
-                # In a thread: a table of 100,000 routes takes a while to read, and messages go on meanwhile.
+                # In a thread, because 100,000 routes take a while to read, and messages must not wait for that.
                 loaded = await asyncio.to_thread(self.load)
             except Exception:
-                _logger.exception("a defect ended a reload: what ran before goes on running")
+                _logger.exception("a defect ended a reload: the old configuration stays in force")
                 loaded = None
             if loaded is None:
-                self._seen = state
+                self._loaded_state = state
                 return
-            # As it was before they were read: what changed meanwhile is read again.
-            self._seen = {path: state.get(path, now) for path, now in _fingerprint(loaded, self._path).items()}
+            # The fingerprint from before the read, so that a file that changed meanwhile is read again.
+            self._loaded_state = {path: state.get(path, now) for path, now in _fingerprint(loaded, self._path).items()}
             self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
             self.warn()
-            # The rest of `listen` follows a reload.
+            # Only the address needs a restart; the other keys of `listen` follow a reload.
             if (loaded.listen.host, loaded.listen.port) != (self._listen.host, self._listen.port):
                 self._say(
-                    "waypost: warning: listen has changed since the start, which takes effect after a restart only"
+                    "waypost: warning: the address in `listen` has changed, which takes effect only after a restart"
                 )
 
     async def watch(self) -> None:
-        """Reload when a file of the configuration changes, or one appears beside them that it might include."""
-        from watchfiles import awatch  # noqa: PLC0415 - not before the first message can be answered
+        """Reload when a file of the configuration changes, or when one appears that it may include."""
+        from watchfiles import awatch  # noqa: PLC0415 - imported only after the server is ready
 
-        said = ""
+        last_warning = ""
         while True:
             places = WatchedPaths.of(self._gateway.generation.config, self._path)
             stop = asyncio.Event()
@@ -105,64 +105,64 @@ class Reloader:
                 step=50,
                 stop_event=stop,
                 recursive=False,
-                rust_timeout=LOOK,
+                rust_timeout=POLL_INTERVAL,
                 yield_on_timeout=True,
             )
             try:
                 async for found in changes:
-                    said = ""
+                    last_warning = ""
                     await self._check(changed=bool(found))
                     if WatchedPaths.of(self._gateway.generation.config, self._path) != places:
                         stop.set()
             except (OSError, RuntimeError, ExceptionGroup) as exc:
-                # A directory went just now, or the system has no more watches to give.
-                if said != str(exc):
-                    said = str(exc)
-                    self._say(f"waypost: warning: files cannot be watched ({exc}); they are looked at now and then")
-                await asyncio.sleep(LOOK / 1000)
+                # A directory has just been removed, or the system has no free watches.
+                if last_warning != str(exc):
+                    last_warning = str(exc)
+                    self._say(f"waypost: warning: files cannot be watched ({exc}); they are checked every second")
+                await asyncio.sleep(POLL_INTERVAL / 1000)
                 await self._check(changed=False)
 
     async def _check(self, *, changed: bool) -> None:
-        if changed or _fingerprint(self._gateway.generation.config, self._path) != self._seen:
+        if changed or _fingerprint(self._gateway.generation.config, self._path) != self._loaded_state:
             await self.reload()
 
 
 @dataclass(frozen=True)
 class WatchedPaths:
-    """Where the files of a configuration are, and where more can appear."""
+    """The paths at which the files of a configuration are, and at which further files can appear."""
 
     files: frozenset[Path]
     included: frozenset[Path]
-    """Directories in which a new file counts."""
-    steps: frozenset[Path]
-    """These, and what is missing on the way to them: that they come or go counts, too."""
+    """Directories in which a new file may be included."""
+    appearing: frozenset[Path]
+    """`included`, and the missing directories above them; that one appears or disappears matters."""
     directories: frozenset[Path]
-    """What to watch: all of these exist."""
+    """Directories to watch. All of them exist."""
 
     @classmethod
     def of(cls, config: Config, path: Path) -> WatchedPaths:
         files = {path, *config.files}
-        # Links are watched where they stand and where they lead; Kubernetes swaps one named ..data.
+        # Both the link and its target are watched. Kubernetes swaps a link named `..data`.
         files |= {path.resolve() for path in files}
-        steps: set[Path] = set(config.directories)
+        appearing: set[Path] = set(config.directories)
         directories: set[Path] = set()
         for directory in {path.parent for path in files} | set(config.directories):
             existing = directory
             while not existing.is_dir() and existing != existing.parent:
-                steps.add(existing)
+                appearing.add(existing)
                 existing = existing.parent
             directories.add(existing)
-        return cls(frozenset(files), frozenset(config.directories), frozenset(steps), frozenset(directories))
+        return cls(frozenset(files), frozenset(config.directories), frozenset(appearing), frozenset(directories))
 
     def concerns(self, _: object, name: str) -> bool:
-        """Whether a change of `name` may change the configuration."""
+        """Whether a change of the file `name` may change the configuration."""
         path = Path(name)
         new = path.parent in self.included and path.suffix in _WATCHED_SUFFIXES
-        return path in self.files or path in self.steps or new or path.name.startswith("..")
+        return path in self.files or path in self.appearing or new or path.name.startswith("..")
 
 
 def _fingerprint(config: Config, path: Path) -> dict[Path, object]:
-    """What tells that a file of the configuration was changed, or that one came or went beside those it includes."""
+    """A value that changes when a file of the configuration changes, or when one appears or disappears."""
     state: dict[Path, object] = {}
     for file in {path, *config.files}:
         try:

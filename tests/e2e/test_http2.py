@@ -453,7 +453,7 @@ def test_without_the_extra_the_preface_is_refused(launch: Launcher, tmp_path: Pa
     client.send(PREFACE + b"\0\0\0\4\0\0\0\0\0")
     response = client.response()
     assert (response.status, response.error["code"], response.get("connection")) == (400, "bad_framing", "close")
-    assert "HTTP/2 is not spoken here: use HTTP/1.1" in response.error["message"]
+    assert "this server does not speak HTTP/2: use HTTP/1.1" in response.error["message"]
     assert client.closed()
     tls = Site(launch, {"model": {}}, args=("--ssl-certfile", certificate, "--ssl-keyfile", key), env=hidden)
     context = ssl.create_default_context(cafile=authority.certificate)

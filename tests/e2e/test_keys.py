@@ -269,7 +269,7 @@ def test_with_keys_other_hosts_are_served(launch: Launcher) -> None:
     # A reload cannot take all keys away from under an open door.
     assert proxy.config is not None
     proxy.config.write_text(json.dumps(document("http://127.0.0.1:1")))
-    proxy.wait_for("without `keys` every host could use this.*\n.*not reloaded")
+    proxy.wait_for("without `keys`, other hosts could use this gateway.*\n.*not reloaded")
     assert (chat(proxy), chat(proxy, "wp-plain")) == (401, 200)
 
 

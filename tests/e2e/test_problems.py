@@ -100,7 +100,7 @@ def test_a_reload_reports_them_and_changes_nothing(launch: Launcher) -> None:
     assert proxy.ask("POST", "/v1/chat/completions", CHAT).get("x-waypost-route") == "first"
     write(proxy.config.parent)
     proxy.signal(signal.SIGHUP)
-    proxy.wait_for(r"waypost: not reloaded: \d+ problems; what ran before goes on running")
+    proxy.wait_for(r"waypost: not reloaded: \d+ problems; the old configuration stays in force")
     # The change of the file reloads as well: what the first of them said.
     report = proxy.output.partition("waypost: not reloaded")[0]
     lines = [line for line in report.splitlines() if not line.startswith("waypost: ")]

@@ -116,7 +116,7 @@ def test_hosts_that_are_none_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "waypost.yaml"
     path.write_text(_config("http://127.0.0.1:1"))
     done = command("serve", str(path), "--host", "192.0.2.1", "--port", "0", "--insecure-no-auth")
-    assert (done.returncode, b"no address of this machine" in done.stderr) == (1, True)
+    assert (done.returncode, b"not an address of this machine" in done.stderr) == (1, True)
     done = command("serve", str(path), "--host", "nowhere.invalid", "--port", "0", "--insecure-no-auth")
     assert (done.returncode, b"cannot be resolved" in done.stderr) == (1, True)
 
@@ -191,7 +191,7 @@ def test_reload_under_load(launch: Launcher, how: str) -> None:
         _write(proxy, "routes: [{name: broken, to: nowhere}]\n")
         if how == "SIGHUP":
             proxy.signal(signal.SIGHUP)
-        proxy.wait_for(r"not reloaded: .*what ran before goes on running")
+        proxy.wait_for(r"not reloaded: .*the old configuration stays in force")
         assert f"{proxy.config}:1:" in proxy.output
         wait_until(lambda: len(routes) > count + 20, "messages go on")
     assert set(routes) == {"first", "second"}
@@ -251,7 +251,7 @@ def test_a_change_of_listen_is_reported_and_waits_for_a_restart(launch: Launcher
     document["listen"] = {"port": 1}
     _write(proxy, json.dumps(document))
     proxy.signal(signal.SIGHUP)
-    proxy.wait_for("warning: listen has changed")
+    proxy.wait_for("warning: the address in `listen` has changed")
     assert proxy.ask("POST", "/v1/chat/completions", CHAT).status == 200
 
 

@@ -17,7 +17,7 @@ def endpoints(count: int) -> Config:
 
 def test_too_many_endpoints_to_tell_of_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
     def said() -> int:
-        return sum("too many endpoints" in record.message for record in caplog.records)
+        return sum("so many endpoints" in record.message for record in caplog.records)
 
     caplog.set_level(logging.WARNING, "waypost")
     many = endpoints(80_000)

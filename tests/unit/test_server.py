@@ -91,7 +91,7 @@ def test_what_is_missing_is_awaited_where_it_would_appear(tmp_path: Path, main: 
 def test_files_that_cannot_be_watched_are_looked_at_and_it_is_said_once(
     main: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "LOOK", 10)
+    monkeypatch.setattr(watch, "POLL_INTERVAL", 10)
     tries = 0
 
     async def refuse(*_: Any, **__: Any) -> AsyncIterator[Any]:
@@ -122,7 +122,7 @@ def test_a_reload_says_what_to_mind(main: Path) -> None:
     assert "waypost: reloaded: 2 routes, 1 cluster" in said
     assert "w.yaml:3:" in said
     assert "warning: never reached" in said
-    assert "listen has changed" in said
+    assert "the address in `listen` has changed" in said
 
 
 def test_a_bad_file_is_reported_and_the_same_one_not_again(main: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_reload_that_breaks_leaves_what_ran_before(
     monkeypatch.setattr(watch, "read_config", broken)
     asyncio.run(running.reloader.reload())
     assert running.routes == 1
-    assert "what ran before goes on running" in caplog.text
+    assert "the old configuration stays in force" in caplog.text
 
 
 def test_a_change_of_listen_is_told_as_long_as_it_waits(main: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_change_of_listen_is_told_as_long_as_it_waits(main: Path) -> None:
         running.said.clear()
         write(main, text + listen)
         asyncio.run(running.reloader.reload())
-        return any("listen has changed since the start" in line for line in running.said)
+        return any("the address in `listen` has changed" in line for line in running.said)
 
     assert reload("listen: {port: 9999}\n")
     assert reload("listen: {port: 9999}\nlimits: {body: 1MiB}\n"), "it still waits"
@@ -206,4 +206,4 @@ def test_a_bad_reload_says_how_many_problems_there_are(main: Path) -> None:
     running = Running(main)
     write(main, "nonsense: 1\n")
     asyncio.run(running.reloader.reload())
-    assert running.said[-1] == "waypost: not reloaded: 1 problem; what ran before goes on running"
+    assert running.said[-1] == "waypost: not reloaded: 1 problem; the old configuration stays in force"

@@ -1,1 +1,1 @@
-"""What administration may see of a process, and the HTTP paths that show it."""
+"""Administration: what it may see of a process, and the HTTP paths that show it."""

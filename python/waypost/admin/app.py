@@ -1,7 +1,7 @@
 """The HTTP paths of administration, as an ASGI application.
 
-`/healthz` and `/readyz` are for everybody. `/metrics` and everything below `/-/` is for those whom `Gateway.admit` lets
-see it. Each path takes GET and HEAD.
+`/healthz` and `/readyz` are open to everyone. `/metrics` and all paths below `/-/` are open to callers that
+`Gateway.admit` admits. Each path takes GET and HEAD.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _Answer = Callable[[Scope], Awaitable[Response]]
 
 
-def admin_app(gateway: Gateway, otherwise: ASGIApp) -> ASGIApp:
-    """Answers the paths of administration; every other request is for `otherwise`."""
+def admin_app(gateway: Gateway, default: ASGIApp) -> ASGIApp:
+    """An ASGI application that answers the paths of administration, and passes every other request to `default`."""
     model = ReadModel(gateway)
 
     async def healthz(_: Scope) -> Response:
@@ -54,7 +54,7 @@ def admin_app(gateway: Gateway, otherwise: ASGIApp) -> ASGIApp:
         return _json(model.decisions())
 
     async def configuration(_: Scope) -> Response:
-        # In a thread: 100,000 routes take a while to write down, and messages go on meanwhile.
+        # In a thread, because 100,000 routes take a while to encode, and messages must not wait for that.
         return Response(await asyncio.to_thread(lambda: _encode(model.configuration())), media_type="application/json")
 
     def guarded(app: ASGIApp) -> ASGIApp:
@@ -68,16 +68,16 @@ def admin_app(gateway: Gateway, otherwise: ASGIApp) -> ASGIApp:
             Route("/-/clusters", guarded(_Page(clusters))),
             Route("/-/decisions", guarded(_Page(decisions))),
             Route("/-/config", guarded(_Page(configuration))),
-            # Nothing else is there, and only those who may see what is there are told.
-            Route("/-/{rest:path}", guarded(otherwise)),
+            # Only admitted callers are told that any other path is not found.
+            Route("/-/{unknown:path}", guarded(default)),
         ],
         redirect_slashes=False,
-        default=otherwise,
+        default=default,
     )
 
 
 class _Page:
-    """A path that is asked with GET or HEAD: an ASGI application, so that other methods reach it and get an error."""
+    """The ASGI application of one path, which also answers methods other than GET and HEAD, with an error."""
 
     def __init__(self, answer: _Answer) -> None:
         self._answer = answer
@@ -92,7 +92,7 @@ class _Page:
 
 
 class _Guarded:
-    """An ASGI application behind the check of who may see what administration shows."""
+    """An ASGI application that only admitted callers reach."""
 
     def __init__(self, gateway: Gateway, app: ASGIApp) -> None:
         self._gateway = gateway

@@ -1,6 +1,6 @@
-"""What administration may see, as data: whoever shows it decides how.
+"""What administration may see of a process, as plain data that any interface can render.
 
-Everything here is made of mappings, lists, strings, numbers, booleans and `None`, and holds no secret. A number of a
+The data consists of mappings, lists, strings, numbers, booleans and `None`, and holds no secret. A number in the
 configuration that needs more than 64 bits is a `Decimal`.
 """
 
@@ -17,26 +17,28 @@ __all__ = ["ReadModel"]
 
 
 class ReadModel:
-    """Reads one process's gateway, and changes nothing. Any thread may ask."""
+    """Reads the gateway of one process and changes nothing. Safe to call from any thread."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     def clusters(self) -> list[dict[str, Any]]:
-        """How clusters and endpoints fare, those of other workers included, by name. Times are in seconds."""
+        """The state of all clusters and endpoints, as all workers see them, ordered by name. Times are in seconds."""
         return self._gateway.registry.view()
 
     def decisions(self) -> dict[str, Any]:
-        """What became of this worker's latest messages: `decisions`, newest first, as `Recorder.recent` has them."""
-        return {**self._speaker(), "decisions": self._gateway.recorder.recent()}
+        """The latest messages of this worker that are over: `decisions`, newest first, each as in `Recorder.recent`."""
+        return {**self._worker(), "decisions": self._gateway.recorder.recent()}
 
     def configuration(self) -> dict[str, Any]:
-        """The configuration in force: `loaded` (when, RFC 3339), its `summary`, the `files` that were read, `warnings`,
-        and all of its keys in `configuration`, as `waypost.config.shown` has them.
+        """The configuration in force, with all of its keys in `configuration`, as `waypost.config.shown` renders them.
+
+        `loaded` is the time at which it came into force (RFC 3339), `files` lists the files that were read. `summary`
+        and `warnings` are those of `Generation`.
         """
         generation = self._gateway.generation
         return {
-            **self._speaker(),
+            **self._worker(),
             "loaded": _time(generation.loaded),
             "summary": generation.summary,
             "files": [str(file) for file in generation.config.files],
@@ -44,8 +46,8 @@ class ReadModel:
             "configuration": shown(generation.config),
         }
 
-    def _speaker(self) -> dict[str, Any]:
-        """Which of how many workers answers: what follows is of this one alone."""
+    def _worker(self) -> dict[str, Any]:
+        """The number of the worker that answers, and how many there are. The data beside it is of that worker alone."""
         return {"worker": self._gateway.worker, "workers": self._gateway.workers}
 
 

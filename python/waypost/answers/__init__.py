@@ -1,1 +1,1 @@
-"""What becomes of a decided message: one module for each action, and the one table that leads to them."""
+"""What a decided message gets: one module for each action, and the table that finds it."""

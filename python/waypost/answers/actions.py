@@ -1,4 +1,4 @@
-"""The actions, by name. A new action is a module with one class, and a line here."""
+"""The actions by name. A new action is a module with one class, and a line in `ACTIONS`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["ACTIONS", "Action"]
 
 
 class Action(Protocol):
-    """Answers decided messages. Has no state of its own."""
+    """Answers decided messages. An action has no state."""
 
     def begin(self, carrier: Carrier, settings: UpstreamSettings, plan: Plan, upload: Upload | None) -> None:
         """Answer the message of `plan` through `carrier`, at once or by callbacks of the event loop.
 
-        `upload` brings a body that was not read whole.
+        `upload` is the body of a message that was not read whole.
         """
 
 
 ACTIONS: Final[Mapping[str, Action]] = {"forward": Forward(), "translate": Translate(), "reply": Reply()}
-"""By the name that `Plan.action` gives."""
+"""The actions by their names in `Plan.action`."""

@@ -1,8 +1,8 @@
-"""Internal calls: exchanges that Waypost begins itself, for a message that it carries.
+"""Internal calls: messages that Waypost sends itself, for a message that it carries.
 
-The called message has its parent's identity, trace, deadline and priority. The access log and the metrics show it as
-an internal call, never as a client's message. Its response goes to a sink: whole to a `CollectSink`, or streamed to any
-other.
+An internal call has the identity, trace, deadline and priority of its parent. The access log and the metrics show it as
+an internal call, never as a client's message. Its response goes to a sink: a `CollectSink` collects the response, any
+other sink gets it as it arrives.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Call", "call"]
 
 
 class Call:
-    """An internal call under way: carries one message. Used from its event loop only."""
+    """An internal call under way: the carrier of one message. Used from its event loop only."""
 
     __slots__ = ("_exchange", "runtime", "sink")
 
@@ -44,16 +44,16 @@ class Call:
         exchange.begin(plan.begin())
 
     def cancel(self) -> None:
-        """The response is not needed any more: end the exchange. The sink hears nothing more."""
+        """End the call, because its response is no longer needed. The sink gets no further call."""
         if self._exchange is not None:
             self._exchange.cancel()
 
 
 def call(runtime: Runtime, settings: UpstreamSettings, plan: Plan, sink: Sink) -> Call:
-    """Begin an internal call; `sink` gets its response, an error too.
+    """Begin an internal call. `sink` gets its response, even if that is an error.
 
-    `plan` comes from `Plan.child` of the message that the call is for, and `settings` from the same configuration.
+    `plan` comes from the parent's `Plan.child`, and `settings` from the parent's configuration.
     """
-    out = Call(runtime, sink)
-    ACTIONS[plan.action].begin(out, settings, plan, None)
-    return out
+    carrier = Call(runtime, sink)
+    ACTIONS[plan.action].begin(carrier, settings, plan, None)
+    return carrier

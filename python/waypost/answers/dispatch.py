@@ -1,6 +1,6 @@
-"""The one way from a decision to what is done about it.
+"""The only way from a decision to its action.
 
-Ways in (`waypost.entry`) hand each decided message to the `Dispatcher` and know none of the actions.
+The ways in (`waypost.entry`) give each decided message to the `Dispatcher`. They know none of the actions.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Dispatcher:
         self._mirrors = Mirrors(recorder)
 
     def begin(self, carrier: Carrier, settings: UpstreamSettings, plan: Plan, upload: Upload | None = None) -> None:
-        """Do what the decision says. The response, an error too, goes to the carrier's sink.
+        """Begin the action of a decided message, and its mirror if the decision has one.
 
-        `settings` come from the configuration that the message was decided by; `upload` brings a body that was not read
-        whole.
+        The response goes to the carrier's sink, even if it is an error. `settings` come from the configuration that
+        decided the message. `upload` is the body of a message that was not read whole.
         """
         mirror = plan.mirror
         if mirror is not None:

@@ -1,4 +1,4 @@
-"""The action `forward`: every endpoint speaks the client's dialect, so the message passes byte for byte."""
+"""The action `forward`: every endpoint speaks the client's dialect, so the body passes byte for byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Forward"]
 
 
 class Forward:
-    """Forwards messages as they came."""
+    """Forwards messages without a change to their bodies."""
 
     __slots__ = ()
 

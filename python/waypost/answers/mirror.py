@@ -1,8 +1,8 @@
-"""Mirrors: copies of messages for a second cluster. A copy never delays or fails its message.
+"""Mirrors: copies of messages for a second cluster. A mirror never delays or fails its message.
 
-A mirror is an internal call whose response is thrown away. The copy carries its cluster's credential and no other, and
-spends no caller's rates. Up to `limits.mirrors` copies are under way at one time in a process; further ones are dropped
-and counted, and so are copies of a body that streams past.
+A mirror is an internal call whose response is discarded. It carries its cluster's credential and no other, and spends
+no caller's rates. At most `limits.mirrors` mirrors are under way in a process at one time. Further mirrors are dropped
+and counted, and so are mirrors of a message whose body is streamed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _logger = logging.getLogger("waypost")
 
 
 class Mirrors:
-    """The mirrors under way in one process; its event loops share the limit."""
+    """The mirrors under way in one process. All event loops share the limit."""
 
     __slots__ = ("_recorder", "_under_way")
 
@@ -32,21 +32,21 @@ class Mirrors:
         self._under_way = 0
 
     def begin(self, runtime: Runtime, settings: UpstreamSettings, plan: Plan, cluster: str, *, streamed: bool) -> None:
-        """Send a copy of the message of `plan` to `cluster` soon, unless too many are under way.
+        """Send a copy of the message of `plan` to `cluster` soon, unless too many mirrors are under way.
 
-        `streamed`: the message's body streams past, so there is nothing to copy.
+        `streamed` says that the body is streamed, so that no copy of it is kept.
         """
         if streamed or self._under_way >= settings.mirrors:
             self._recorder.mirror_dropped()
             return
         self._under_way += 1
-        # The copy has the body from here on; its exchange begins once the message itself is on its way.
+        # The child keeps the body from now on. Its exchange begins after the message itself was sent.
         child = plan.child(cluster, "mirror")
         runtime.loop.call_soon(self._call, runtime, settings, child)
 
     def _call(self, runtime: Runtime, settings: UpstreamSettings, child: Plan) -> None:
         try:
-            call(runtime, settings, child, _Discard(self._done))
+            call(runtime, settings, child, _DiscardSink(self._done))
         except Exception:
             _logger.exception("a defect ended the mirror of message %s", child.id)
             self._done()
@@ -55,8 +55,8 @@ class Mirrors:
         self._under_way -= 1
 
 
-class _Discard(Sink):
-    """Throws a response away, and calls `done` at its end."""
+class _DiscardSink(Sink):
+    """Discards a response, and calls `done` at its end."""
 
     __slots__ = ("_done", "sent")
 

@@ -1,4 +1,4 @@
-"""The action `reply`: the route answers by itself, and no cluster is asked."""
+"""The action `reply`: the route answers by itself, without a cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Reply"]
 
 
 class Reply:
-    """Answers with what the configuration says, or with an error in the client's dialect."""
+    """Answers with the configured response, or with the configured error in the client's dialect."""
 
     __slots__ = ()
 
@@ -26,7 +26,7 @@ class Reply:
     ) -> None:
         reply = plan.decision.reply
         if reply is None:
-            raise RuntimeError("a route without `reply` was to reply")
+            raise RuntimeError("the action `reply` needs a route with `reply`")
         if upload is not None:
             upload.drop()
         if reply.error is None:

@@ -1,4 +1,4 @@
-"""The action `translate`: some endpoint of the decision speaks another dialect than the client."""
+"""The action `translate`: an endpoint that the message may go to speaks another dialect than the client."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Translate"]
 
 
 class Translate:
-    """Sends messages to endpoints in their dialects, and translates the responses back."""
+    """Sends messages to endpoints in their own dialects, and translates the responses back."""
 
     __slots__ = ()
 
     def begin(self, carrier: Carrier, settings: UpstreamSettings, plan: Plan, upload: Upload | None) -> None:
-        carrier.begin(settings, plan, upload, _Translation(plan, settings.reply_limit))
+        carrier.begin(settings, plan, upload, _PairTranslator(plan, settings.reply_limit))
 
 
-class _Translation:
-    """The translator of one message. A request is translated once for each cluster, however many attempts follow."""
+class _PairTranslator:
+    """The translator of one message. Translates the request once for each cluster, whatever the number of attempts."""
 
     __slots__ = ("_body", "_cluster", "_limit", "_plan")
 

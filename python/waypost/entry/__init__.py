@@ -1,1 +1,1 @@
-"""Ways in: the ASGI application, and the fast path under uvicorn beside it. Both carry the same messages alike."""
+"""Ways in: the ASGI application, and beside it the fast path under uvicorn. Both handle a message alike."""

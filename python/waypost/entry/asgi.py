@@ -1,10 +1,9 @@
 """The data path as a plain ASGI application.
 
-For each message: look at the head, read the body (whole where a dialect has to read it), decide, then let a `Direct`
-carry the message, with an `Exchange` where it takes one. Callbacks fill an `AsgiSink`, which the application's own task
-empties into `send`; one more task listens for the client leaving. Where the server lends a shortcut
-(`asgi_shortcut.py`), a complete body, a whole response and a client that leaves need no `receive`, no `send` and no
-other task.
+For each message, the application reads the head and the body (the whole body if its dialect needs it), decides, and
+lets a `Direct` carry the message. Callbacks fill an `AsgiSink`, which the application's task empties into `send`.
+Another task waits in `receive` for the client to leave. With the server's `AsgiShortcut`, a body that has arrived, a
+whole response and a client that leaves need no `receive`, no `send` and no other task.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _DISCARD_TIME: Final = 1.0
-"""Seconds for which input is read and thrown away after an early refusal: closing at once could lose the answer."""
-_DISCARD_FREELY: Final = 64 * 1024
-"""An unread body of no more bytes than this does not cost the client its connection."""
+"""Time for which input is discarded after an early rejection, in seconds; closing at once could lose the answer."""
+_DISCARD_LIMIT: Final = 64 * 1024
+"""Largest unread body after which the connection stays open, in bytes."""
 _logger = logging.getLogger("waypost")
 
 
@@ -49,7 +48,7 @@ class _Disconnected(Exception):  # noqa: N818 - an event, not an error
 
 
 class DataPath:
-    """Routes and forwards every message that reaches it."""
+    """The ASGI application that routes and answers messages."""
 
     __slots__ = ("_gateway",)
 
@@ -68,25 +67,25 @@ class DataPath:
             request.client_gone()
             return
         except WaypostError as error:
-            refusal = error
+            rejection = error
             if scope.get("root_path"):
-                refusal.message = _mounted(error, scope["root_path"])
+                rejection.message = _mounted(error, scope["root_path"])
         except asyncio.CancelledError:
             if not self._gateway.draining:
                 raise
-            # The time that a drain may take is over. Returning short of the end is how the client gets to know.
+            # The drain has run out of time. Returning before the end of the response tells the client.
             if request.started:
                 return
-            refusal = _stopping()
+            rejection = _draining_error()
         except Exception:
             if request.started:
                 raise
             _logger.exception("a defect ended request %s", request.id)
-            refusal = WaypostError("internal", "a defect in Waypost ended this request; its log says more")
+            rejection = WaypostError("internal", "a defect in Waypost ended this request: see the log of Waypost")
         else:
             return
         with contextlib.suppress(_Disconnected):
-            await request.reject(refusal)
+            await request.reject(rejection)
 
 
 class _Request:
@@ -95,7 +94,7 @@ class _Request:
     __slots__ = (
         "_budgeted",
         "_complete",
-        "_exchanged",
+        "_dispatched",
         "_extensions",
         "_gateway",
         "_generation",
@@ -116,25 +115,25 @@ class _Request:
         self.id = ""
         self.dialect = ""
         self.started = False
-        """The client was given the head of a response."""
+        """The client got the head of a response."""
         self._gateway = gateway
         self._runtime = gateway.runtime()
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._length: int | None = None  # of the body, as far as the head says
-        self._received = -1  # bytes of the body; -1: not even whether there is one
-        self._complete = False  # the request body was read to its end
-        self._budgeted = 0  # bytes taken from the gateway's budget
-        self._exchanged = False  # what becomes of it is its exchange's to tell
+        self._length: int | None = None  # of the body in bytes, if the head tells it
+        self._received = -1  # bytes of the body; -1 before anything was received
+        self._complete = False  # the request body was received to its end
+        self._budgeted = 0  # bytes held of the gateway's budget
+        self._dispatched = False  # the message has a plan, which records its end
         self._extensions: MutableMapping[str, Any] = scope.get("extensions") or {}
         self._shortcut: AsgiShortcut | None = (
             self._extensions[SHORTCUT]["shortcut"] if SHORTCUT in self._extensions else None
         )
         self._generation: Generation
         self._intake: Intake | None
-        taken = None if self._shortcut is None else self._shortcut.taken
-        self._generation, self._intake = (gateway.generation, None) if taken is None else taken
+        accepted = None if self._shortcut is None else self._shortcut.accepted
+        self._generation, self._intake = (gateway.generation, None) if accepted is None else accepted
 
     async def run(self) -> None:
         intake = self._intake
@@ -153,22 +152,24 @@ class _Request:
         self.dialect = intake.dialect
         self._length = intake.length
         try:
-            # Nobody here keeps the body: the plan has it, for as long as it is needed.
-            await self._exchange(intake, (self._given() or await self._read()) if intake.buffered else None)
+            # The body is not kept here: the plan has it for as long as it is needed.
+            await self._exchange(
+                intake, (self._take_whole_body() or await self._receive_body()) if intake.buffered else None
+            )
         finally:
             self._release()
 
     async def reject(self, error: WaypostError) -> None:
-        """Answer with `error`. What is left of the request is read and thrown away, for a bounded time."""
+        """Answer with `error`, and discard the rest of the request for at most `_DISCARD_TIME`."""
         request_id = self.id or error.message_id or ""
         dialect = self.dialect or error.dialect or "envelope"
         status, headers, body = render_error(dialect, error, error.message_id or request_id)
         if request_id:
             headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
         if self._received < 0 and not self._length:
-            await self._look()
-        rest = None if self._length is None else self._length - max(self._received, 0)
-        close = not self._complete and (rest is None or rest > _DISCARD_FREELY)
+            await self._peek()
+        remaining = None if self._length is None else self._length - max(self._received, 0)
+        close = not self._complete and (remaining is None or remaining > _DISCARD_LIMIT)
         if close and self._scope.get("http_version", "1.1").startswith("1") and error.code != "bad_framing":
             headers.append((b"connection", b"close"))
         self.started = True
@@ -186,15 +187,18 @@ class _Request:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def client_gone(self) -> None:
-        """The client left before its message was complete, or the server would not read on."""
-        refusal = self._refusal()
-        self._record(None if refusal is None else refusal.code, 0 if refusal is None else refusal.status, self.id, 0)
+        """Record that the client left before its request was complete, or that the server rejected the rest."""
+        rejection = self._server_rejection()
+        if rejection is None:
+            self._record(None, 0, self.id, 0)
+        else:
+            self._record(rejection.code, rejection.status, self.id, 0)
 
-    def _refusal(self) -> WaypostError | None:
+    def _server_rejection(self) -> WaypostError | None:
         return self._extensions.get(REJECTED)
 
     def _record(self, code: str | None, status: int, request_id: str, size: int) -> None:
-        if self._exchanged:
+        if self._dispatched:
             return
         scope = self._scope
         client = scope.get("client")
@@ -212,15 +216,15 @@ class _Request:
 
     # The request.
 
-    def _given(self) -> bytes | None:
-        """The whole body, where there is one, the server has it in shortcut, and there is room for it."""
+    def _take_whole_body(self) -> bytes | None:
+        """Take the whole body by the shortcut. Returns `None` if it has not arrived, is too long or finds no room."""
         length, generation = self._length, self._generation
         if self._shortcut is None or not length or length > generation.body_limit:
             return None
         budget = self._gateway.budget
         if not budget.take(length, generation.buffered_limit):
             return None
-        body = self._shortcut.body(self._receive)
+        body = self._shortcut.take_body(self._receive)
         if body is None:
             budget.give(length)
             return None
@@ -229,8 +233,8 @@ class _Request:
         self._complete = True
         return body
 
-    async def _read(self) -> bytes:
-        """The same, received."""
+    async def _receive_body(self) -> bytes:
+        """Receive the whole body."""
         limit = self._generation.body_limit
         if self._length is not None and self._length > limit:
             raise too_large(limit)
@@ -241,14 +245,14 @@ class _Request:
             size = len(body)
             whole = message["type"] == "http.request" and not message.get("more_body", False)
             if whole and size <= limit and self._gateway.budget.take(size, self._generation.buffered_limit):
-                # Most messages are there at once, and need no timer.
-                self._take(message)
+                # Most bodies have arrived already and need no timer.
+                self._note_message(message)
                 self._budgeted = size
                 self._check_length()
                 return body
         chunks: list[bytes] = []
         with Stall(self._runtime.wheel) as stall:
-            message = self._take(await begun)
+            message = self._note_message(await begun)
             while True:
                 chunk: bytes = message.get("body", b"")
                 if self._received > limit:
@@ -273,17 +277,17 @@ class _Request:
             raise WaypostError("overloaded", message)
 
     async def _next(self) -> MutableMapping[str, Any]:
-        return self._take(await self._receive())
+        return self._note_message(await self._receive())
 
-    def _take(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    def _note_message(self, message: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         if message["type"] == "http.disconnect":
             raise _Disconnected
         self._complete = not message.get("more_body", False)
         self._received = max(self._received, 0) + len(message.get("body", b""))
         return message
 
-    async def _look(self) -> None:
-        """Take what of the request is there already. Whether it has a body, only this tells for every version."""
+    async def _peek(self) -> None:
+        """Receive what has arrived. In every HTTP version, only this tells whether the request has a body."""
         try:
             async with asyncio.timeout(0):
                 await self._next()
@@ -291,7 +295,7 @@ class _Request:
             pass
 
     def _check_length(self) -> None:
-        """HTTP/1.1 servers cannot give another length than the head announced, others can (RFC 9113, section 8.1.1)."""
+        """Compare the body with its announced length, which HTTP/2 does not enforce (RFC 9113, section 8.1.1)."""
         if self._length is not None and self._received != self._length:
             message = f"the request body has {self._received} bytes, its Content-Length is {self._length}"
             raise WaypostError("bad_framing", message)
@@ -316,15 +320,15 @@ class _Request:
                 plan.attach(first)
             else:
                 upload = Upload(self._length)
-        body = None  # the plan has it, for as long as it is needed
+        body = None  # the plan has it for as long as it is needed
         sink = AsgiSink(runtime.loop)
         spare = runtime.spare
         direct = sink.direct = cast(Direct, spare.pop()) if spare else Direct(runtime, sink)
         direct.sink = sink
-        self._exchanged = True
+        self._dispatched = True
         sink.release = self._release
         shortcut = self._shortcut
-        if shortcut is not None and shortcut.answers(self._send):
+        if shortcut is not None and shortcut.can_answer(self._send):
             sink.shortcut = shortcut
         listener: asyncio.Task[None] | None = None
 
@@ -333,34 +337,34 @@ class _Request:
             if upload is not None:
                 listener = runtime.loop.create_task(self._stream(direct.exchange, sink, first))
             elif shortcut is not None and self._complete:
-                shortcut.when_gone(sink.client_gone)
+                shortcut.on_disconnect(sink.client_gone)
             else:
                 listener = runtime.loop.create_task(self._listen(sink))
             await sink.relay(self._send, trailers="http.response.trailers" in self._extensions)
         finally:
             self.started = sink.began
             if self._gateway.draining:
-                exchange = direct.take_exchange()
+                exchange = direct.ensure_exchange()
                 if exchange is not None and not exchange.done:
-                    exchange.fail(_stopping())  # the time that a drain may take is over
+                    exchange.fail(_draining_error())  # the drain has run out of time
             sink.client_gone()
-            sink.shortcut = sink.release = None  # a cycle would be the garbage collector's work
+            sink.shortcut = sink.release = None  # no reference cycle for the garbage collector
             if shortcut is not None:
-                shortcut.when_gone(None)
+                shortcut.on_disconnect(None)
             if listener is not None and not listener.done():
                 listener.cancel()
             runtime.recycle(direct)
 
     async def _listen(self, sink: AsgiSink) -> None:
-        """Wait for the client to leave."""
+        """Wait until the client leaves, then end the message."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
         sink.client_gone()
 
     async def _stream(self, exchange: Exchange | None, sink: AsgiSink, chunk: bytes) -> None:
-        """AsgiShortcut the request body on as it comes, then listen."""
+        """Pass the request body on as it arrives, then listen."""
         if exchange is None:
-            return  # an upload has one
+            return  # the route replies by itself, and needs no body
         writable = asyncio.Event()
         exchange.on_writable = writable.set
         try:
@@ -373,32 +377,34 @@ class _Request:
                     break
                 chunk = (await self._next()).get("body", b"")
         except _Disconnected:
-            refusal = self._refusal()
-            if refusal is not None:
-                exchange.fail(refusal)
+            rejection = self._server_rejection()
+            if rejection is not None:
+                exchange.fail(rejection)
             sink.client_gone()
             return
-        except Exception as exc:  # noqa: BLE001 - a task of its own: nobody else would tell the client
+        except Exception as exc:  # noqa: BLE001 - the task is not awaited: nobody else would tell the client
             exchange.defect(exc)
         await self._listen(sink)
 
 
-def _stopping() -> WaypostError:
+def _draining_error() -> WaypostError:
     return WaypostError("draining", "this process is stopping: send messages elsewhere")
 
 
 def too_large(limit: int) -> WaypostError:
-    """What a body of more than `limit` bytes is refused with."""
-    message = f"the request body is longer than limits.body, which is {format_size(limit)}: send less, or raise that"
+    """The error for a request body of more than `limit` bytes."""
+    message = (
+        f"the request body is longer than limits.body, which is {format_size(limit)}: send less, or raise the limit"
+    )
     return WaypostError("body_too_large", message)
 
 
 def _mounted(error: WaypostError, root: str) -> str:
-    """The message, with the paths that it names as clients see them: below the mount."""
+    """The text of `error`, with its paths below `root`, as clients see them."""
     if error.code in ("not_found", "method_not_allowed"):
         named = r"(?:^|(?<=[\s`]))/"
     elif error.code == "no_route":
-        named = r"(?<=Did you mean `)/"  # what else it names is what patterns see
+        named = r"(?<=Did you mean `)/"  # any other path in it is as patterns see it
     else:
         return error.message
     return re.sub(named, lambda _: f"{root.rstrip('/')}/", error.message)
@@ -408,7 +414,7 @@ def _target(scope: Scope) -> bytes:
     """The raw request target, relative to where the application is mounted."""
     raw: bytes | None = scope.get("raw_path")
     if raw is None:
-        # Optional in ASGI. The path as the server decoded it is the best there is.
+        # `raw_path` is optional in ASGI, so the decoded path has to do.
         from urllib.parse import quote  # noqa: PLC0415 - rare
 
         raw = quote(scope["path"], safe="/:@!$&'()*+,;=~").encode("ascii")

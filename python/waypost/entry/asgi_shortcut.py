@@ -1,7 +1,7 @@
-"""What the server does for Waypost's own application beside ASGI: an extension of the scope, for one message.
+"""The shortcut around ASGI between Waypost's server and its own application: an extension of the scope.
 
-It saves what ASGI costs between the two: events, messages, a head that is taken apart and put together again. Where
-middleware stands between, its `receive` and `send` are not the server's, and everything goes through them.
+The shortcut saves the cost of ASGI's events and messages, and of a head that is taken apart and put together again.
+Middleware passes its own `receive` and `send` to the application. The application then uses those, not the shortcut.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["AsgiShortcut", "ShortcutHost"]
 
 
 class ShortcutHost(Protocol):
-    """The server's side of one client connection."""
+    """The client connection of a shortcut."""
 
     flow: FlowControl
     transport: asyncio.Transport
@@ -32,29 +32,31 @@ class ShortcutHost(Protocol):
 
 
 class AsgiShortcut:
-    """The server's shortcut for one message."""
+    """The shortcut for one message."""
 
-    __slots__ = ("_gone", "_protocol", "cycle", "taken")
+    __slots__ = ("_on_disconnect", "_protocol", "accepted", "cycle")
 
-    def __init__(self, protocol: ShortcutHost, taken: tuple[Generation, Intake] | None = None) -> None:
-        self.taken = taken
-        """What the server has made of the head already, and by which configuration. Only where nothing stands between
-        the server and the application that could have changed the scope."""
+    def __init__(self, protocol: ShortcutHost, accepted: tuple[Generation, Intake] | None = None) -> None:
+        self.accepted = accepted
+        """The intake of the message, and the configuration that accepted it, if the server has already read the head.
+
+        `None` if anything between server and application could have changed the scope.
+        """
         self.cycle: RequestResponseCycle | None = None
-        """uvicorn's side of the message, while the application has the other one: it has this shortcut in its scope."""
+        """uvicorn's side of the message, as long as the message is under way."""
         self._protocol = protocol
-        self._gone: Callable[[], None] | None = None
+        self._on_disconnect: Callable[[], None] | None = None
 
     # The application's calls.
 
-    def when_gone(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` when the client has left, or nothing any more: no task has to wait in `receive` for that."""
-        self._gone = callback
+    def on_disconnect(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` once the client has left, so that no task has to wait in `receive`. `None` calls nothing."""
+        self._on_disconnect = callback
         if callback is not None and (self.cycle is None or self.cycle.disconnected):
-            self.gone()
+            self.disconnected()
 
-    def body(self, receive: Callable[[], Awaitable[Any]]) -> bytes | None:
-        """The whole body of the request, if it is there and has not been received."""
+    def take_body(self, receive: Callable[[], Awaitable[Any]]) -> bytes | None:
+        """Take the whole body of the request. Returns `None` unless all of it has arrived and none was received."""
         cycle = self.cycle
         if cycle is None or cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
@@ -65,20 +67,20 @@ class AsgiShortcut:
         self._protocol.flow.resume_reading()
         return body
 
-    def answers(self, send: Callable[[Any], Awaitable[None]]) -> bool:
-        """Whether `answer` may be used instead of `send`."""
+    def can_answer(self, send: Callable[[Any], Awaitable[None]]) -> bool:
+        """Whether `answer` may replace `send`."""
         cycle = self.cycle
         return cycle is not None and send == cycle.send and not cycle.access_log
 
     @property
-    def free(self) -> bool:
-        """Whether the client can be answered at this moment."""
+    def writable(self) -> bool:
+        """Whether the client can be answered now."""
         cycle = self.cycle
-        gone = cycle is None or cycle.disconnected or cycle.response_started
-        return not gone and not self._protocol.flow.write_paused
+        unanswered = cycle is not None and not cycle.disconnected and not cycle.response_started
+        return unanswered and not self._protocol.flow.write_paused
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        """As `DirectSink.answer`, for the HTTP/1 client; where it is `free`."""
+        """`DirectSink.answer` for the HTTP/1 client, which must be `writable`."""
         protocol, cycle = self._protocol, self.cycle
         if cycle is None:
             return None
@@ -86,14 +88,14 @@ class AsgiShortcut:
         if answer is None:
             return None
         response, cycle.keep_alive, reusable = answer
-        self._gone = None
+        self._on_disconnect = None
         cycle.response_started = cycle.response_complete = True
         cycle.message_event.set()
         protocol.write_answer(response, cycle.keep_alive)
         return reusable
 
     def done(self) -> None:
-        """The message that was answered is over."""
+        """The message is over; `answer` took its response."""
         cycle, self.cycle = self.cycle, None
         if cycle is not None:
             if not cycle.keep_alive:
@@ -102,9 +104,9 @@ class AsgiShortcut:
 
     # The server's call.
 
-    def gone(self) -> None:
+    def disconnected(self) -> None:
         """The client has left."""
         self.cycle = None
-        gone, self._gone = self._gone, None
-        if gone is not None:
-            gone()
+        callback, self._on_disconnect = self._on_disconnect, None
+        if callback is not None:
+            callback()

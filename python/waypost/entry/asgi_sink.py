@@ -1,4 +1,4 @@
-"""The response of a message of the ASGI path, between the event loop's callbacks and the application's task."""
+"""The sink of a message of the ASGI path: callbacks fill it, and the application's task empties it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["AsgiSink", "Send"]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _HIGH_WATER: Final = 256 * 1024
-"""Bytes of a response that wait for the client before reading from the endpoint pauses."""
+"""Bytes of a response that may wait for the client; with more, reading from the endpoint pauses."""
 
 _logger = logging.getLogger("waypost")
 
 
 class AsgiSink(DirectSink):
-    """Takes a response from callbacks and gives it to `send`, no faster than the client takes it."""
+    """Takes a response from callbacks and passes it to `send`, no faster than the client reads it."""
 
     __slots__ = (
         "_aborted",
+        "_answered_by_shortcut",
         "_chunks",
         "_ended",
-        "_handed",
         "_headers",
         "_loop",
         "_paused",
@@ -49,13 +49,13 @@ class AsgiSink(DirectSink):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.direct: Direct | None = None
-        """Whom to slow down."""
+        """The carrier of the message, to slow it down or to end it."""
         self.shortcut: AsgiShortcut | None = None
-        """By which the client is answered, if it can be."""
+        """The server's shortcut, if the client can be answered by it."""
         self.release: Callable[[], None] | None = None
-        """Called once the request's bytes are not needed any more."""
+        """Called once the bytes of the request are no longer needed."""
         self.began = False
-        """The client was given the head, or is about to be."""
+        """The client got the head of a response, or is about to get it."""
         self.sent = 0
         self._loop = loop
         self._status = 0
@@ -63,7 +63,7 @@ class AsgiSink(DirectSink):
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
-        self._handed = False  # the shortcut has answered
+        self._answered_by_shortcut = False
         self._aborted = False
         self._paused = False
         self._trailers: Sequence[tuple[bytes, bytes]] = ()
@@ -74,7 +74,7 @@ class AsgiSink(DirectSink):
     def start(self, status: int, headers: Headers) -> None:
         self._status = status
         if status == 304:
-            # Says what a body would have been; servers take it for a promise of one.
+            # The length is that of a body which is not sent (RFC 9110, section 8.6), but servers would wait for it.
             headers = [field for field in headers if field[0] != b"content-length"]
         self._headers = headers
         if self.release is not None:
@@ -104,10 +104,10 @@ class AsgiSink(DirectSink):
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
         shortcut = self.shortcut
-        if shortcut is not None and shortcut.free:
-            handed = shortcut.answer(plan, endpoint, data)
-            self._handed = self.began = self._ended = handed is not None
-            return handed
+        if shortcut is not None and shortcut.writable:
+            reusable = shortcut.answer(plan, endpoint, data)
+            self._answered_by_shortcut = self.began = self._ended = reusable is not None
+            return reusable
         answer = plan.answer_parts(endpoint, data)
         if answer is None:
             return None
@@ -120,14 +120,14 @@ class AsgiSink(DirectSink):
         return reusable
 
     def done(self) -> None:
-        if self._handed and self.shortcut is not None:
+        if self._answered_by_shortcut and self.shortcut is not None:
             if self.release is not None:
                 self.release()
             self._wake()
             self.shortcut.done()
 
     def client_gone(self) -> None:
-        """The client left: what is carried for it is not, any more."""
+        """End the message, because the client left."""
         direct, self.direct = self.direct, None
         if direct is not None:
             direct.cancel()
@@ -136,20 +136,20 @@ class AsgiSink(DirectSink):
     # The application's task.
 
     def disconnected(self) -> None:
-        """The client left."""
+        """Drop the response and wake the application's task, because the client left."""
         self._chunks.clear()
         self._aborted = True
         self._wake()
 
     async def relay(self, send: Send, *, trailers: bool) -> None:
-        """Give all of the response to `send`. Returns early where it stopped short.
+        """Pass the whole response to `send`. Returns early if the response stops short.
 
-        The server then sees an application that did not complete its response, and closes the connection without a
-        clean end, which is what tells the client. `trailers`: the server can send trailers.
+        The server then sees that the application did not complete its response, and closes the connection without a
+        clean end, which tells the client. `trailers` says whether the server can send trailers.
         """
         while not self._status:
             if self._aborted or self._ended:
-                return  # it is over, or the shortcut has given all of it
+                return  # the client left, or the shortcut has answered
             await self._wait()
         trailers = trailers and any(name == b"trailer" for name, _ in self._headers)
         start: dict[str, Any] = {"type": "http.response.start", "status": self._status, "headers": self._headers}

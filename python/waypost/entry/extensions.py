@@ -1,4 +1,4 @@
-"""Keys of the ASGI scope's `extensions`, by which Waypost's own server and application know each other."""
+"""Keys of the ASGI scope's `extensions` that Waypost's own server and application share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["REJECTED", "SHORTCUT"]
 
 SHORTCUT: Final = "waypost.shortcut"
-"""Its `shortcut` is the server's `AsgiShortcut` for this message."""
+"""A mapping whose `shortcut` is the server's `AsgiShortcut` for this message."""
 REJECTED: Final = "waypost.rejected"
-"""Present once the server has rejected the rest of the request: the error that it answered. The application then
-sees a client that has left."""
+"""The error with which the server rejected the rest of the request, once it has. To the application, the client has
+then left."""

@@ -1,4 +1,4 @@
-"""The response of a fast message on its way to the client: a sink that writes to the client's transport."""
+"""Carries fast messages: a `Direct` that is its own sink and writes to the client's transport."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Http1Host(Protocol):
     server_state: ServerState
     default_headers: list[tuple[bytes, bytes]]
     default_bytes: bytes
-    """`server_state.default_headers` as they were last, and what they are in a head."""
+    """The bytes of `default_headers` in a head; both are made anew when `server_state.default_headers` changes."""
 
     def default_fields(self) -> bytes: ...
     def message_done(self, response: bytes = b"") -> None: ...
@@ -48,7 +48,7 @@ class Http1Host(Protocol):
 
 
 class ClientClock(Timed):
-    """Bounds how long a client may take. Stays on the wheel from one message to the next."""
+    """Limits the time that a client may take. Stays on the wheel from one message to the next."""
 
     __slots__ = ("_host",)
 
@@ -61,47 +61,47 @@ class ClientClock(Timed):
 
 
 class Http1Sink(Direct):
-    """Carries the fast messages of one client connection, one after the other, and writes their responses."""
+    """Carries the fast messages of one client connection, one after another, and writes their responses."""
 
     __slots__ = (
-        "_body",
         "_chunked",
+        "_has_body",
         "_head",
         "_host",
         "_intake",
+        "budgeted",
         "closing",
         "persistent",
         "plan",
         "sent",
-        "size",
     )  # fmt: skip
 
     def __init__(self, host: Http1Host) -> None:
         super().__init__(host.runtime, self)
         self.closing = False
-        """The connection ends behind the response."""
+        """The connection ends after the response."""
         self.persistent = False
-        """The client was told that it may send another request."""
+        """The response tells the client that it may send another request."""
         self.sent = 0
         self._host = host
         self.plan: Plan | None = None
-        """Of the message under way, where it was decided."""
+        """The plan of the message under way, if it was decided."""
         self._intake: Intake | None = None
-        self.size = 0
-        """Bytes of the message under way that the gateway's budget holds."""
-        self._head = b""  # of a response, not yet written
+        self.budgeted = 0
+        """Bytes of the gateway's budget that the message under way holds."""
+        self._head = b""  # of the response, not written yet
         self._chunked = False
-        self._body = True
+        self._has_body = True
 
-    def carry(self, generation: Generation, plan: Plan, size: int, upload: Upload | None = None) -> None:
-        """Carry a message. `size` bytes go back to the budget once its body is not needed any more."""
+    def carry(self, generation: Generation, plan: Plan, budgeted: int, upload: Upload | None = None) -> None:
+        """Carry a message. Its `budgeted` bytes are released once its body is no longer needed."""
         self.plan = plan
-        self.size = size
+        self.budgeted = budgeted
         self.sent = 0
         self._host.gateway.dispatcher.begin(self, generation.settings, plan, upload)
 
     def reject(self, intake: Intake, error: WaypostError, received: int) -> None:
-        """Answer a message that is not carried. `received` bytes of its body have come."""
+        """Answer a message with `error` instead of carrying it. `received` bytes of its body have arrived."""
         self._intake = intake
         status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
         headers.append((b"x-request-id", intake.id.encode("ascii", "replace")))
@@ -113,8 +113,8 @@ class Http1Sink(Direct):
         self.end()
 
     def fail(self, error: WaypostError) -> bool:
-        """End the message under way with `error`. False: no message is under way."""
-        exchange = self.take_exchange()
+        """End the message under way with `error`. Returns false if no message is under way."""
+        exchange = self.ensure_exchange()
         if exchange is not None:
             exchange.fail(error)
         return exchange is not None
@@ -124,14 +124,14 @@ class Http1Sink(Direct):
         self._release()
 
     def close(self) -> None:
-        """The client's connection is gone."""
+        """End the message under way, because the client's connection is gone."""
         self.cancel()
         self.discard()
 
     # Direct.
 
     def received(self, data: bytes) -> None:
-        # As `Direct.received`, in one function: nearly every fast message's response comes here.
+        # The same as `Direct.received`, in one function, because nearly every response comes here.
         pending = self._pending
         if pending is None:
             return
@@ -140,23 +140,23 @@ class Http1Sink(Direct):
         fields = host.server_state.default_headers
         if fields is not host.default_headers:
             host.default_fields()
-        self._pending = None  # from here on, nothing that the client does concerns this message
+        self._pending = None  # from here on, the client cannot end this message
         try:
             answer = plan.answer(endpoint, data, STATUS_LINE, host.default_bytes, self.closing)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
-            self._break(pending, exc)
+            self._fail_internally(pending, exc)
             return
         if answer is None:
-            self._go_on(pending, data)
+            self._pass_to_exchange(pending, data)
             return
         response, self.persistent, reusable = answer
-        self.deadline = math.inf  # it stays on the wheel
+        self.deadline = math.inf  # the timer stays on the wheel
         self.plan = None
-        size = self.size
-        if size:
-            self.size = 0
+        budgeted = self.budgeted
+        if budgeted:
+            self.budgeted = 0
             budget = host.gateway.budget
-            budget.held -= size
+            budget.held -= budgeted
             if budget.waiting:
                 budget.admit()
         runtime = self.runtime
@@ -172,58 +172,58 @@ class Http1Sink(Direct):
     # Sink.
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        raise NotImplementedError  # `received` does it
+        raise NotImplementedError  # `received` does this
 
     def done(self) -> None:
-        raise NotImplementedError  # as above
+        raise NotImplementedError  # `received` does this
 
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
-        if self.size:
+        if self.budgeted:
             self._release()
         begin = STATUS_LINE[head.status] + self._host.default_fields()
-        # Written with the first piece of the body, which most often came with it: a write is a system call.
-        self._head, self._chunked, self._body, self.persistent = head.relay(
+        # The head is written with the first piece of the body, because each write is a system call.
+        self._head, self._chunked, self._has_body, self.persistent = head.relay(
             plan, endpoint, attempts, begin, self.closing
         )
 
     def start(self, status: int, headers: Headers) -> None:
-        """The head of a response that no endpoint sent so: an answer of Waypost's own, or a translated one."""
+        """The head of an answer of Waypost's own, or of a translated response."""
         protocol = self._host
         intake = self._intake if self.plan is None else self.plan.intake
         self._release()
         if intake is None:
             raise RuntimeError("a response begins without a message")
-        self._body = intake.method != "HEAD" and status not in _BODILESS
+        self._has_body = intake.method != "HEAD" and status not in _BODILESS
         self.persistent = intake.persistent and not self.closing
         sized = False
         lines = [STATUS_LINE[status], protocol.default_fields()]
         for name, value in headers:
             if name == b"content-length":
                 sized = True
-                if status == 304:  # says what a body would have been; servers take it for a promise of one
+                if status == 304:  # the length of a body that is not sent; servers would wait for it
                     continue
             elif name == b"connection":
                 self.persistent = False
             lines += (name, b": ", value, b"\r\n")
-        self._chunked = self._body and not sized and intake.http_version == "1.1"
+        self._chunked = self._has_body and not sized and intake.http_version == "1.1"
         if self._chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
-        elif self._body and not sized:
-            self.persistent = False  # the end of the connection ends the body
+        elif self._has_body and not sized:
+            self.persistent = False  # the body ends with the connection
         if not self.persistent and (b"connection", b"close") not in headers:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
         self._head = b"".join(lines)
 
     def flush(self) -> None:
-        """The head came without a body, which may take a while."""
+        """Write the head alone, because the body may take a while."""
         head = self._head
         if head:
             self._head = b""
             self._host.transport.write(head)
 
     def data(self, chunk: bytes) -> None:
-        if not self._body:
+        if not self._has_body:
             return
         self.sent += len(chunk)
         if self._chunked:
@@ -235,29 +235,29 @@ class Http1Sink(Direct):
         self._host.transport.write(chunk)
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
-        rest = self._head
+        last = self._head
         if self._chunked:
             fields = b"".join([b"%b: %b\r\n" % field for field in trailers])
-            rest += b"0\r\n%b\r\n" % fields
-        if rest:
+            last += b"0\r\n%b\r\n" % fields
+        if last:
             self._head = b""
-            self._host.transport.write(rest)
+            self._host.transport.write(last)
         self.plan = self._intake = None
-        self.forget()
+        self.exchange_done()
         self._host.message_done()
 
     def abort(self, error: WaypostError) -> None:
         _logger.info("a response stopped short: %s", error.message)
         self.flush()
-        self.forget()
+        self.exchange_done()
         transport = self._host.transport
-        if self._body and not self._chunked and not self.persistent:
-            # Perhaps only the connection's end ends this body: a clean one would look whole.
+        if self._has_body and not self._chunked and not self.persistent:
+            # The body may end with the connection, and would look whole after a clean end.
             transport.abort()
         else:
             transport.close()
 
     def _release(self) -> None:
-        if self.size:
-            self._host.gateway.budget.give(self.size)
-            self.size = 0
+        if self.budgeted:
+            self._host.gateway.budget.give(self.budgeted)
+            self.budgeted = 0

@@ -1,11 +1,12 @@
-"""uvicorn's HTTP/2 protocol, held to Waypost's manners. Its messages go to the ASGI application, each as a task.
+"""uvicorn's HTTP/2 protocol with Waypost's limits. Each message is a task of the ASGI application.
 
-- A response waits for the client's flow-control window here, and with it the endpoint; it ends once all of it was sent.
-- A connection without a stream under way is closed after uvicorn's `timeout_keep_alive` of silence, and after
-  `_HEAD_TIME` whatever comes. So is one that does not take what is left at its end, after `_STUCK`.
-- A drain refuses new streams with REFUSED_STREAM: nothing was done for them, and clients may send them again. GOAWAY
-  comes last: some clients give up the streams under way when they see one.
-- Only so much is read as can be answered: while the client takes nothing, nothing is read.
+- A response waits for the client's flow-control window, and reading from the endpoint waits with it. A stream ends only
+  after the whole response was sent.
+- A connection without a stream is closed after `timeout_keep_alive` of silence, and after `_HEAD_TIME` in any case.
+  A connection that is being closed is aborted after `_CLOSE_TIME` if its client does not read.
+- During a drain, new streams are refused with REFUSED_STREAM, which tells clients that they may send them again. GOAWAY
+  comes last, because some clients give up their streams when they see it.
+- While the client does not read, nothing is read from it.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["Http2"]
 
 _HEAD_TIME: Final = 30.0
-"""Seconds that a client may take for a head, where no other stream is under way."""
-_STUCK: Final = 30.0
-"""Seconds without progress after which what is left of a response, or of a connection, is given up."""
-_PARKED: Final = 64 * 1024
-"""Bytes of a response that may wait for the client's window before its application has to."""
+"""Time for a whole head while no other stream is under way, in seconds."""
+_CLOSE_TIME: Final = 30.0
+"""Time without progress at the end of a response or of a connection, after which it is given up, in seconds."""
+_BACKLOG_LIMIT: Final = 64 * 1024
+"""Bytes of a response that may wait for the client's window; with more, its application waits."""
 _MAX_FIELDS: Final = 128
-"""Header fields that a request may have, as over HTTP/1.1."""
+"""Largest number of header fields of a request, as over HTTP/1.1."""
 _TARGET: Final = re.compile(rb"/[!-~]*|\*")
-"""RFC 9113, section 8.3.1. What is something else cannot be forwarded as HTTP/1.1, and uvicorn fails at some of it."""
+"""A valid target (RFC 9113, section 8.3.1). Others cannot be forwarded as HTTP/1.1, and uvicorn fails at some."""
 _CONTROLS: Final = bytes(32 if octet < 32 or octet == 127 else octet for octet in range(256))
-"""A tab may stand within a value (RFC 9110, section 5.5), but not for zttp."""
+"""Maps control characters to spaces. zttp rejects even the tab, which RFC 9110, section 5.5 allows in a value."""
 
 
 class Http2(ZttpH2Protocol):
@@ -59,22 +60,22 @@ class Http2(ZttpH2Protocol):
         self._wheel = gateway.runtime().wheel
         self._clock = Timer()
         self._clock.owner = self
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiters: set[asyncio.Future[None]] = set()
 
     # The event loop's calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect(_HEAD_TIME)
+        self._set_timeout(_HEAD_TIME)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._wake()
         if self.transport.is_closing():
-            self._expect(_STUCK)
+            self._set_timeout(_CLOSE_TIME)
 
     def eof_received(self) -> None:
-        # Nobody is answered who has hung up halfway, and closing would first wait until all is sent.
+        # A client that has hung up gets no answer, and a close would first wait until everything is sent.
         if self.cycles:
             self.transport.abort()
 
@@ -98,7 +99,7 @@ class Http2(ZttpH2Protocol):
         try:
             super().handle_events()
         except zttp.RemoteProtocolError:
-            self._refused()
+            self._record_malformed()
             raise
 
     def handle_request(self, event: zttp.Request) -> None:
@@ -107,18 +108,18 @@ class Http2(ZttpH2Protocol):
             self.conn.stream(number).reset(zttp.H2ErrorCode.REFUSED_STREAM)
             return
         if event.method == b"CONNECT" or not _TARGET.fullmatch(event.target):
-            self._refused()
+            self._record_malformed()
             self.conn.stream(number).reset(zttp.H2ErrorCode.PROTOCOL_ERROR)
             return
         self._wheel.cancel(self._clock)
         app = self.app
         if len(event.headers) > _MAX_FIELDS:
-            self.app = self._refuse_fields
+            self.app = self._reject_fields
         super().handle_request(event)
         self.app = app
-        # Its task has not begun yet.
+        # The task of the new stream has not begun yet.
         cycle = self.cycles[number]
-        if event.end_stream:  # no event tells of it again
+        if event.end_stream:  # no further event reports the end
             cycle.more_body = False
             cycle.message_event.set()
         scope = cast(dict[str, Any], cycle.scope)
@@ -128,7 +129,7 @@ class Http2(ZttpH2Protocol):
     def on_response_complete(self, stream_id: int) -> None:
         cycle = self.cycles.get(stream_id)
         if cycle is not None and cycle.response_complete and cycle.more_body and not self.transport.is_closing():
-            # The rest of the request is of no use (RFC 9113, section 8.1).
+            # The rest of the request is not needed (RFC 9113, section 8.1).
             cycle.stream.reset(zttp.H2ErrorCode.NO_ERROR)
             self.flush()
         super().on_response_complete(stream_id)
@@ -136,7 +137,7 @@ class Http2(ZttpH2Protocol):
     def on_stream_closed(self) -> None:
         super().on_stream_closed()
         if not self.cycles and not self.transport.is_closing():
-            self._expect(_HEAD_TIME)
+            self._set_timeout(_HEAD_TIME)
 
     def resume_reading_if_idle(self) -> None:
         if not self.flow.write_paused:
@@ -144,11 +145,11 @@ class Http2(ZttpH2Protocol):
 
     def _close_connection(self) -> None:
         super()._close_connection()
-        self._expect(_STUCK)
+        self._set_timeout(_CLOSE_TIME)
 
-    async def _refuse_fields(self, scope: Any, _: Any, send: Any) -> None:
-        """Instead of the application, for a request with too many header fields."""
-        error = WaypostError("header_too_large", f"there are more than {_MAX_FIELDS} header fields")
+    async def _reject_fields(self, scope: Any, _: Any, send: Any) -> None:
+        """Answer a request with too many header fields, instead of the application."""
+        error = WaypostError("header_too_large", f"the request has more than {_MAX_FIELDS} header fields")
         status, headers, body = render_error("json", error, "")
         self._gateway.recorder.record_rejection(
             error.code, status, client=self._address(), method=scope["method"], bytes_out=len(body)
@@ -165,38 +166,38 @@ class Http2(ZttpH2Protocol):
         elif not self.cycles:
             self._close_connection()
 
-    async def sent(self, cycle: StreamCycle, most: int = 0) -> None:
-        """Wait until no more than `most` bytes of a response wait for the client's window, or the client has left."""
-        while not cycle.disconnected and (cycle.stream.pending_bytes or 0) > most:
+    async def wait_sent(self, cycle: StreamCycle, limit: int = 0) -> None:
+        """Wait until at most `limit` bytes of a response wait for the client's window, or the client has left."""
+        while not cycle.disconnected and (cycle.stream.pending_bytes or 0) > limit:
             waiter: asyncio.Future[None] = self.loop.create_future()
-            self._waiting.add(waiter)
+            self._waiters.add(waiter)
             try:
                 await waiter
             finally:
-                self._waiting.discard(waiter)
+                self._waiters.discard(waiter)
 
-    async def sent_to_the_end(self, cycle: StreamCycle) -> None:
-        """Wait until all that was said of a response is sent. A client that takes none of it loses the stream."""
-        left = cycle.stream.pending_bytes or 0
-        while left and not cycle.disconnected:
+    async def wait_all_sent(self, cycle: StreamCycle) -> None:
+        """Wait until all of the response so far is sent. A stream without progress for `_CLOSE_TIME` is aborted."""
+        pending = cycle.stream.pending_bytes or 0
+        while pending and not cycle.disconnected:
             try:
-                async with asyncio.timeout(_STUCK):
-                    await self.sent(cycle, left - 1)
+                async with asyncio.timeout(_CLOSE_TIME):
+                    await self.wait_sent(cycle, pending - 1)
             except TimeoutError:
                 cycle.abort_stream()
                 return
-            left = cycle.stream.pending_bytes or 0
+            pending = cycle.stream.pending_bytes or 0
 
     def _wake(self) -> None:
-        for waiter in self._waiting:
+        for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def _expect(self, seconds: float) -> None:
+    def _set_timeout(self, seconds: float) -> None:
         self._wheel.schedule(self._clock, self.loop.time() + seconds)
 
-    def _refused(self) -> None:
-        """What cannot be read as a request is answered by a frame: there is no status."""
+    def _record_malformed(self) -> None:
+        """Record a malformed request, whose answer is a frame without a status."""
         self._gateway.recorder.record_rejection("bad_framing", 0, client=self._address())
 
     def _address(self) -> str | None:
@@ -204,7 +205,7 @@ class Http2(ZttpH2Protocol):
 
 
 class _Sender:
-    """Takes one response from the application, no faster than its client."""
+    """Sends one response of the application, no faster than the client reads it."""
 
     __slots__ = ("_cycle", "_protocol", "_send")
 
@@ -220,19 +221,19 @@ class _Sender:
         if kind == "http.response.start":
             message = {**message, "headers": _sendable(message["headers"])}
         elif kind == "http.response.trailers":
-            await protocol.sent_to_the_end(cycle)
+            await protocol.wait_all_sent(cycle)
             message = {**message, "headers": _sendable(message["headers"])}
         elif not message.get("more_body", False) and not self._fits(message.get("body", b"")):
-            # uvicorn takes a stream for done once its end was said, and may close the connection then.
+            # Once uvicorn has been given the end, it considers the stream done and may close the connection.
             await self._send(cast(Any, {**message, "more_body": True}))
-            await protocol.sent_to_the_end(cycle)
+            await protocol.wait_all_sent(cycle)
             message = {**message, "body": b""}
         await self._send(message)
         if not cycle.response_complete:
-            await protocol.sent(cycle, _PARKED)
+            await protocol.wait_sent(cycle, _BACKLOG_LIMIT)
 
     def _fits(self, body: bytes) -> bool:
-        """The client's window has room for all that is left and `body`."""
+        """Whether the client's window has room for everything that waits, and for `body`."""
         stream = self._cycle.stream
         if stream.pending_bytes:
             return False
@@ -240,7 +241,7 @@ class _Sender:
 
 
 def _with_one_cookie(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Cookies may come as several fields, but not leave HTTP/2 that way (RFC 9113, section 8.2.3)."""
+    """`headers` with all cookies in one field, as they must be outside HTTP/2 (RFC 9113, section 8.2.3)."""
     cookies = [value for name, value in headers if name == b"cookie"]
     if len(cookies) < 2:
         return headers
@@ -248,5 +249,5 @@ def _with_one_cookie(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, by
 
 
 def _sendable(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Fields of a response as zttp takes them."""
+    """The fields of a response that zttp accepts, with values that it accepts."""
     return [(name, value.translate(_CONTROLS).strip(b" ")) for name, value in headers if name != b"te"]

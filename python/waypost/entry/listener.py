@@ -17,14 +17,14 @@ __all__ = ["ListenerState"]
 
 @dataclass(slots=True)
 class ListenerState:
-    """Shared by the connections of an application."""
+    """The state that all client connections of one application share."""
 
     application: Starlette
     gateway: Gateway
     descriptors: Descriptors
     fast: bool
-    """Carry plain messages. False: only judge heads, and give all messages to the application."""
+    """Whether the fast path is on. If not, heads are still checked, but every message goes to the application."""
 
     def serves_directly(self, app: Any) -> bool:
-        """Whether the server calls this application itself, so that no middleware stands between."""
+        """Whether `app` is the application itself, without middleware inside or around it."""
         return app is self.application and not self.application.user_middleware

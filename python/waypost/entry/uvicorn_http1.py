@@ -1,10 +1,10 @@
-"""uvicorn's HTTP/1 protocol, held to Waypost's manners.
+"""uvicorn's HTTP/1 protocol with Waypost's limits and errors.
 
-- What its parser refuses is answered as JSON, with a code; heads are bounded in length and time.
+- A request that uvicorn's parser rejects is answered with a JSON error. Heads are limited in length and time.
 - An HTTP/1.0 client gets no chunks.
-- A client that sends many requests at once has few of them read at a time.
-- Waypost's own application gets a shortcut (`shortcut.py`).
-- The head of a response goes out with what the application sends right behind it.
+- Of the requests that a client sends at once, few are parsed at a time.
+- Waypost's own application gets a shortcut (`asgi_shortcut.py`).
+- The head of a response is written together with the first piece of its body.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["HEAD_SLACK", "StrictHttp1"]
 
 HEAD_SLACK: Final = 256
-"""Bytes that a head may take beside what `limits.header` counts."""
+"""Bytes of a head that `limits.header` does not count."""
 
-_COPIED: Final = 16 * 1024
-"""Bytes of a body up to which a copy, to make it one buffer with the head, costs less than a list of two."""
+_COPY_LIMIT: Final = 16 * 1024
+"""Longest piece of a body that is copied behind the head, in bytes; longer ones are cheaper as a second buffer."""
 
 _SLICE: Final = 16 * 1024
-"""Bytes that are parsed before it is looked whether messages wait: each takes a hundred times its length in memory."""
+"""Bytes that are parsed at a time. A parsed message that waits takes a hundred times its length in memory."""
 
 
 class _Flow(FlowControl):
-    """uvicorn resumes reading whenever an application asks for a body: not while bytes wait that were read before."""
+    """Flow control that stays paused while `held`. uvicorn resumes it whenever an application asks for a body."""
 
     held = False
+    """Bytes that were read before wait to be parsed."""
 
     def resume_reading(self) -> None:
         if not self.held:
@@ -47,16 +48,16 @@ class _Flow(FlowControl):
 
 
 class StrictHttp1(HttpToolsProtocol):
-    """What is the same for fast messages and for those of uvicorn's."""
+    """The part of `Http1` that deals with uvicorn's parser and its messages."""
 
     __slots__ = (
-        "_behind",
         "_flow",
-        "_heading",
-        "_heads",
-        "_joined",
+        "_head_size",
+        "_heads_begun",
+        "_in_message",
+        "_response_transport",
+        "_unparsed",
         "_upgraded",
-        "_within",
         "default_bytes",
         "default_headers",
         "running",
@@ -65,56 +66,56 @@ class StrictHttp1(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
-        self._within = False  # the parser is inside of a message
-        self._heading = -1  # bytes of the head that the parser is in; -1: in none
-        self._heads = 0  # how many the parser has begun
+        self._in_message = False  # the parser is inside a message
+        self._head_size = -1  # bytes of the head that the parser is in; -1 outside a head
+        self._heads_begun = 0  # number of heads that the parser has begun
         self._upgraded = False
         self._flow = cast(_Flow, None)
-        self._behind = b""  # what came behind messages that wait, not parsed
+        self._unparsed = b""  # bytes behind messages that wait
         self.running: RequestResponseCycle | None = None  # the message that the application has
-        self.shortcut: AsgiShortcut | None = None  # its shortcut
-        self._joined: _Joined | None = None  # what it writes to
+        self.shortcut: AsgiShortcut | None = None  # of the running message
+        self._response_transport: _MergingTransport | None = None  # of the running message
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.default_bytes = b""
 
-    # For the class that decides whose the bytes are.
+    # For the subclass, which decides whether bytes belong to the fast path or to uvicorn.
 
     def between_messages(self) -> bool:
-        """No message is under way or waits, and the parser stands between messages."""
-        return not (self._within or self._upgraded or self._behind or self.pipeline or self.answering())
+        """Whether no message is under way or waits, and the parser stands between messages."""
+        return not (self._in_message or self._upgraded or self._unparsed or self.pipeline or self.is_answering())
 
-    def answering(self) -> bool:
-        """The last message that was read is not answered."""
+    def is_answering(self) -> bool:
+        """Whether the last message that was parsed is not yet answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def feed(self, data: bytes) -> None:
-        """Give the parser what came, as long as no message waits; the rest later."""
+        """Give `data` to the parser until a message waits. The rest follows once no message waits."""
         at = 0
-        while at < len(data) and not (self._behind or self.pipeline or self.transport.is_closing()):
+        while at < len(data) and not (self._unparsed or self.pipeline or self.transport.is_closing()):
             super().data_received(data if len(data) <= _SLICE else data[at : at + _SLICE])
             at += _SLICE
         if at < len(data) and not self.transport.is_closing():
-            self._behind += data[at:]
+            self._unparsed += data[at:]
             self._flow.held = True
             self.flow.pause_reading()
 
-    def feed_within(self, data: bytes, longest: int) -> None:
-        """As `feed`; but a head of more than `longest` bytes ends the connection."""
-        heads = self._heads
+    def feed_limited(self, data: bytes, limit: int) -> None:
+        """`feed`, but a head of more than `limit` bytes ends the connection."""
+        heads = self._heads_begun
         self.feed(data)
-        if self._heading < 0 or self._heads != heads or self._behind:
+        if self._head_size < 0 or self._heads_begun != heads or self._unparsed:
             return
-        self._heading += len(data)
-        if self._heading > longest:
-            if self.answering():
-                self.transport.close()  # in the middle of another response nothing can be said
+        self._head_size += len(data)
+        if self._head_size > limit:
+            if self.is_answering():
+                self.transport.close()  # no answer can stand in the middle of another response
             else:
                 self.reject(
                     WaypostError("header_too_large", "the request's head is longer than `limits.header` allows")
                 )
 
-    def turned_away(self, descriptors: Descriptors) -> bool:
-        """Whether the connection, which was made just now, was refused as one too many."""
+    def reject_if_full(self, descriptors: Descriptors) -> bool:
+        """Reject the new connection if file descriptors are scarce. Returns whether it was rejected."""
         sock = self.transport.get_extra_info("socket")
         descriptor = -1 if sock is None else sock.fileno()
         if descriptors.room(descriptor):
@@ -126,21 +127,23 @@ class StrictHttp1(HttpToolsProtocol):
         return True
 
     def head_begins(self) -> None:
-        """The parser is in a head."""
+        """The parser has begun a head."""
 
     def head_ends(self) -> None:
-        """The parser has read a head."""
+        """The parser has read a whole head."""
 
     def record_rejection(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
-        """What cannot be read as a request is answered with `error`, in a body of `size` bytes."""
+        """Record that a request which cannot be parsed is answered with `error`, in a body of `size` bytes."""
 
     def linger(self) -> None:
-        """A last answer was written: nothing that comes is looked at."""
+        """Discard all further input, because the last answer was written."""
         raise NotImplementedError
 
-    def start(self, intake: Intake, body: bytes, taken: tuple[Generation, Intake] | None) -> None:
-        """Give the application a message that uvicorn's parser has not seen: all of it is here, and its client may
-        send another one behind it."""
+    def start_application(self, intake: Intake, body: bytes, accepted: tuple[Generation, Intake] | None) -> None:
+        """Give a whole message, which did not pass uvicorn's parser, to the application.
+
+        The client must be allowed to send another message behind it. `accepted` is for `AsgiShortcut.accepted`.
+        """
         super().on_message_begin()
         path, _, query = intake.target.partition("?")
         scope = cast("dict[str, Any]", self.scope)
@@ -149,7 +152,7 @@ class StrictHttp1(HttpToolsProtocol):
         scope["raw_path"] = (self.root_path + path).encode("ascii")
         scope["query_string"] = query.encode("ascii")
         scope["headers"] = intake.fields()
-        scope["extensions"] = {SHORTCUT: {"shortcut": AsgiShortcut(self, taken)}}
+        scope["extensions"] = {SHORTCUT: {"shortcut": AsgiShortcut(self, accepted)}}
         event = asyncio.Event()
         event.set()
         cycle = self.cycle = RequestResponseCycle(
@@ -165,12 +168,12 @@ class StrictHttp1(HttpToolsProtocol):
             keep_alive=True,
             on_response=self.on_response_complete,
         )
-        cycle.body = cast(bytearray, body)  # is only read
+        cycle.body = cast(bytearray, body)  # only read
         cycle.more_body = False
         self._start_asgi_task(cycle, self.app)
 
-    def at_rest(self) -> None:
-        """The last message was answered, and the next one has not begun."""
+    def boundary_reached(self) -> None:
+        """The last message is answered, and the next one has not begun."""
 
     # uvicorn's calls.
 
@@ -183,69 +186,69 @@ class StrictHttp1(HttpToolsProtocol):
         extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
         shortcut = self.shortcut = cast(AsgiShortcut, extensions[SHORTCUT]["shortcut"])
         shortcut.cycle = cycle
-        self._joined = _Joined(self)
-        cycle.transport = cast("asyncio.Transport", self._joined)
+        self._response_transport = _MergingTransport(self)
+        cycle.transport = cast("asyncio.Transport", self._response_transport)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        if self._joined is not None:
-            self._joined.flush()  # it had no body: nothing may be written before it
+        if self._response_transport is not None:
+            self._response_transport.flush()  # a response without a body has not been written yet
         if self.shortcut is not None:
             self.shortcut.cycle = None
         if self.between_messages():
-            # As uvicorn does, without its timer: each message would set one, and take it back.
+            # As uvicorn does, but without the timer that uvicorn sets and cancels for each message.
             self.server_state.total_requests += 1
             if not self.transport.is_closing():
                 self.flow.resume_reading()
-                self.at_rest()
+                self.boundary_reached()
             return
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()
-        elif self._behind:
-            self.loop.call_soon(self._catch_up)
+        elif self._unparsed:
+            self.loop.call_soon(self._feed_unparsed)
 
-    def _catch_up(self) -> None:
-        """Nobody waits any more."""
+    def _feed_unparsed(self) -> None:
+        """Go on with the unparsed bytes, because no message waits."""
         if self.pipeline or self.transport.is_closing():
             return
-        data, self._behind = self._behind, b""
+        data, self._unparsed = self._unparsed, b""
         self._flow.held = False
         self.flow.resume_reading()
         if data:
             self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._behind = b""
+        self._unparsed = b""
         running = self.running
         if running is not None and not running.response_complete:
-            # uvicorn tells the last message only, which waits where several were sent at once.
+            # uvicorn tells only the last message that was parsed, which may be one that waits.
             running.disconnected = True
             running.message_event.set()
         super().connection_lost(exc)
         if self.shortcut is not None:
-            self.shortcut.gone()
+            self.shortcut.disconnected()
 
     def on_message_begin(self) -> None:
-        self._within = True
-        self._heading = 0
-        self._heads += 1
+        self._in_message = True
+        self._head_size = 0
+        self._heads_begun += 1
         self.head_begins()
         super().on_message_begin()
         self.scope["extensions"] = {SHORTCUT: {"shortcut": AsgiShortcut(self)}}
 
     def on_headers_complete(self) -> None:
-        self._heading = -1
+        self._head_size = -1
         self.head_ends()
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete and self.parser.get_http_version() == "1.0":
-            # Chunks are not for HTTP/1.0 (RFC 9112, section 6.1): what has no length ends with the connection.
+            # HTTP/1.0 has no chunks (RFC 9112, section 6.1): a body without a length ends with the connection.
             cycle.chunked_encoding = None if cycle.scope["method"] == "HEAD" else False
             cycle.expected_content_length = _UntilClose()
 
     def on_message_complete(self) -> None:
-        self._within = False
+        self._in_message = False
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
@@ -255,16 +258,16 @@ class StrictHttp1(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         self._upgraded = True
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - what uvicorn would say
-        """What uvicorn's parser refused."""
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
+        """Reject a request that uvicorn's parser cannot read."""
         cycle = self.cycle
         error = WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112")
         begun = False
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or self.pipeline:
-                self.transport.close()  # in the middle of another response nothing can be said
+                self.transport.close()  # no answer can stand in the middle of another response
                 return
-            if self._within:
+            if self._in_message:
                 begun = True
                 extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
                 extensions[REJECTED] = error
@@ -273,10 +276,10 @@ class StrictHttp1(HttpToolsProtocol):
         self.reject(error, begun=begun)
 
     def reject(self, error: WaypostError, *, begun: bool = False) -> None:
-        """Answer what cannot be read as a request, and end the connection. `begun`: the application has it already."""
+        """Answer with `error` and end the connection. `begun` says that the application already has the message."""
         if self.transport.is_closing():
             return
-        self._heading = -1
+        self._head_size = -1
         request_id = error.message_id or ""
         status, headers, body = render_error(error.dialect or "json", error, request_id)
         if request_id:
@@ -290,13 +293,13 @@ class StrictHttp1(HttpToolsProtocol):
         self.linger()
 
     def write_answer(self, response: bytes, persistent: bool) -> None:  # noqa: ARG002 - for the class that can wait
-        """Write the whole response of a message; `persistent`: the connection stays open behind it."""
+        """Write the whole response of a message. `persistent` says that the connection stays open behind it."""
         self.transport.write(response)
 
-    # What uvicorn adds.
+    # The fields that uvicorn adds.
 
     def default_fields(self) -> bytes:
-        """The fields that uvicorn puts in front of every response's, as its settings say."""
+        """The fields that uvicorn's settings put in front of every response's fields, as bytes of a head."""
         fields = self.server_state.default_headers
         if fields is not self.default_headers:
             self.default_headers = fields
@@ -304,32 +307,32 @@ class StrictHttp1(HttpToolsProtocol):
         return self.default_bytes
 
 
-class _Joined:
-    """The client's transport, for one response of uvicorn's.
+class _MergingTransport:
+    """The client's transport, for one response of uvicorn's. Writes the head together with the first piece of the body.
 
-    uvicorn writes the head by itself, and each write is a system call. Here it waits for the first piece of the body,
-    until the event loop's next turn at most.
+    uvicorn writes the head alone, and each write is a system call. Here the head waits for the body, at most until the
+    next iteration of the event loop.
     """
 
-    __slots__ = ("_head", "_held", "_protocol")
+    __slots__ = ("_head", "_head_given", "_protocol")
 
     def __init__(self, protocol: StrictHttp1) -> None:
         self._protocol = protocol
         self._head = b""
-        self._held = False  # the head is kept, or was
+        self._head_given = False
 
     def write(self, data: bytes) -> None:
         head = self._head
         if head:
             self._head = b""
-            if len(data) < _COPIED:
+            if len(data) < _COPY_LIMIT:
                 self._protocol.transport.write(head + data)
             else:
                 self._protocol.transport.writelines((head, data))
-        elif self._held:
+        elif self._head_given:
             self._protocol.transport.write(data)
         else:
-            self._held = True
+            self._head_given = True
             self._head = data
             self._protocol.loop.call_soon(self.flush)
 
@@ -349,7 +352,7 @@ class _Joined:
 
 
 class _UntilClose(int):
-    """The length of a body that ends with its connection, in uvicorn's bookkeeping: never exceeded, never short."""
+    """The length of a body that ends with the connection, for uvicorn: no body is longer or shorter than it."""
 
     def __lt__(self, other: object) -> bool:
         return False

@@ -1,7 +1,7 @@
-"""What the fast path uses of uvicorn beyond its public interface: all of it, in this one place, checked at import.
+"""Every private name of uvicorn and zttp that Waypost uses, checked at import.
 
-uvicorn and zttp are pinned to minor versions for these. A release that renames one of them fails here, and not on some
-message.
+uvicorn and zttp are pinned to minor versions because of these names. A release that renames one of them fails here, not
+in the middle of a message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ else:
     from uvicorn.protocols.http.zttp_h2_impl import ZttpH2Protocol
 
     HTTP2 = True
-    """The extra `http2` is installed: `StreamCycle` and `ZttpH2Protocol` are there."""
+    """Whether the extra `http2` is installed, which `StreamCycle` and `ZttpH2Protocol` need."""
 
 __all__ = ["HTTP2", "STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle", "ServerState"]
 
@@ -33,7 +33,7 @@ _METHODS: dict[type, tuple[str, ...]] = {
     FlowControl: ("pause_reading", "resume_reading"),
     RequestResponseCycle: ("receive", "send"),
 }  # fmt: skip
-"""Methods that are called or overridden."""
+"""Methods that Waypost calls or overrides."""
 
 _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
@@ -49,7 +49,7 @@ _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     ),
     ServerState: ("default_headers", "total_requests"),
 }  # fmt: skip
-"""Attributes that are read or set; their classes make them in `__init__`."""
+"""Attributes that Waypost reads or sets. Their classes create them in `__init__`."""
 
 _PARAMETERS: dict[type, tuple[str, ...]] = {
     RequestResponseCycle: (
@@ -57,7 +57,7 @@ _PARAMETERS: dict[type, tuple[str, ...]] = {
         "expect_100_continue", "keep_alive", "on_response",
     ),
 }  # fmt: skip
-"""Parameters of classes that are called."""
+"""Parameters of classes that Waypost calls."""
 
 if HTTP2:
     __all__ += ["StreamCycle", "ZttpH2Protocol"]
@@ -97,7 +97,7 @@ def _missing() -> list[str]:
     return methods + attributes + parameters
 
 
-if gone := _missing():
+if missing := _missing():
     raise ImportError(
-        f"this version of uvicorn or zttp has no {', '.join(gone)}: install the one that Waypost asks for"
+        f"this version of uvicorn or zttp has no {', '.join(missing)}: install the version that Waypost requires"
     )

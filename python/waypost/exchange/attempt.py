@@ -1,7 +1,7 @@
-"""One try of an exchange at one endpoint: gets a connection, reads the response off it, tells the exchange.
+"""One try of an exchange at one endpoint: gets a connection, reads the response from it, and tells the exchange.
 
-The exchange decides what is sent and what happens next. An attempt is over once the exchange has another one, or
-none; whatever still arrives for it then is dropped.
+The exchange decides what is sent and what happens next. An attempt is over once the exchange has another one, or none.
+Whatever arrives for an attempt that is over is dropped.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ __all__ = ["Attempt", "AttemptOwner"]
 
 
 _LINGER: Final = 1.0
-"""Seconds in which a response, all of which was given to the client, may end properly."""
+"""Time for a response to end properly after the client has all of it, in seconds."""
 
 
 class AttemptOwner(Protocol):
-    """Makes attempts and hears of them: an exchange."""
+    """The exchange that makes attempts and is told what becomes of them."""
 
     runtime: Runtime
     plan: Plan
     attempt: Attempt | None
     request_sent: bool
 
-    def awaits(self, attempt: Attempt) -> bool: ...
+    def is_current(self, attempt: Attempt) -> bool: ...
     def connected(self, attempt: Attempt, connection: Connection) -> None: ...
     def request_paused(self) -> None: ...
     def request_resumed(self) -> None: ...
@@ -71,10 +71,10 @@ class Attempt(Timed):
         self.endpoint = endpoint
         self.dial = dial
         self.number = number
-        """Which of its exchange it is, from 1."""
+        """The attempt's number in its exchange, from 1."""
         self.connection: Connection | None = None
         self.reused = False
-        """Its connection carried an attempt before, so that the endpoint may have been about to close it."""
+        """The connection has carried an attempt before, so the endpoint may have been about to close it."""
         self.sent = False
         """Bytes of the request may have reached the endpoint."""
         self.answered = False
@@ -84,7 +84,7 @@ class Attempt(Timed):
         self._reader = exchange.plan.reader(number)
 
     def reuse(self) -> Connection | None:
-        """Take a connection from the pool, if it has one."""
+        """Take an idle connection from the pool. Returns `None` if the pool has none."""
         runtime = self._exchange.runtime
         connection = runtime.pool.take(self.dial.key, runtime.loop.time())
         if connection is not None:
@@ -93,20 +93,20 @@ class Attempt(Timed):
             connection.attempt = self
         return connection
 
-    def take_up(self, connection: Connection) -> None:
-        """Go on with a connection from the pool that was given the whole request."""
+    def adopt(self, connection: Connection) -> None:
+        """Use `connection`, which came from the pool and was given the whole request."""
         self.reused = self.sent = True
         self.connection = connection
         connection.attempt = self
 
     def connect(self) -> None:
-        """Make a connection; `Exchange.connected` or `Exchange.attempt_failed` follows."""
+        """Make a connection. `AttemptOwner.connected` or `AttemptOwner.attempt_failed` follows."""
         self._connecting = self._exchange.runtime.pool.connect(
             self.dial.key, self._connect_done, self.dial.connect_timeout
         )
 
     def close(self) -> None:
-        """End the attempt; its connection cannot be used again."""
+        """End the attempt and close its connection."""
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
@@ -115,14 +115,14 @@ class Attempt(Timed):
             connection.close()
 
     def linger(self) -> None:
-        """The exchange is over without the end of the response: wait for it a little, for the connection's sake."""
+        """Wait for the end of the response after the exchange is over, so that the connection can be used again."""
         if self.connection is not None:
             self.connection.resume()
             runtime = self._exchange.runtime
             runtime.wheel.schedule(self, runtime.loop.time() + _LINGER)
 
     def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
-        if self._exchange.awaits(self):
+        if self._exchange.is_current(self):
             self._exchange.attempt_expired(self)
         else:
             self.close()
@@ -130,13 +130,13 @@ class Attempt(Timed):
     def _connect_done(self, outcome: Connection | BaseException) -> None:
         self._connecting = None
         if isinstance(outcome, Connection):
-            self._open(outcome)
+            self._use(outcome)
         elif shortage(outcome) and self._exchange.attempt is self:
-            self._exchange.fail(failures.short(outcome))  # no endpoint's fault, and elsewhere it would be no better
+            self._exchange.fail(failures.no_resources(outcome))  # not the endpoint's fault, so another would not help
         else:
             self._exchange.attempt_failed(self, "connect", failures.unreachable(self.endpoint, outcome))
 
-    def _open(self, connection: Connection) -> None:
+    def _use(self, connection: Connection) -> None:
         self.connection = connection
         connection.attempt = self
         self._exchange.connected(self, connection)
@@ -144,7 +144,7 @@ class Attempt(Timed):
     # Called by the connection.
 
     def received(self, data: bytes) -> None:
-        """What one read of the socket gave."""
+        """Take the bytes of one socket read."""
         self.answered = True
         exchange = self._exchange
         try:
@@ -164,45 +164,47 @@ class Attempt(Timed):
                 exchange.response_end(self, end.trailers)
         except UpstreamError as error:
             self.close()
-            exchange.attempt_failed(self, "protocol", failures.malformed(self.endpoint, error))
+            exchange.attempt_failed(self, "protocol", failures.bad_response(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - reported, and the client gets an answer
             exchange.defect(exc)
 
-    def unasked(self) -> None:
-        """The connection from the pool spoke, or ended, before the request was sent: take another one."""
+    def unsolicited(self) -> None:
+        """The pooled connection received bytes, or closed, before the request was sent: use another one."""
         self.sent = False
         self.close()
-        if self._exchange.awaits(self):
-            self._exchange.attempt_failed(self, "stale", failures.closed(self.endpoint, None, False))
+        if self._exchange.is_current(self):
+            self._exchange.attempt_failed(self, "stale", failures.connection_lost(self.endpoint, None, False))
 
     def eof(self) -> None:
-        """The endpoint will send nothing more: legal where closing ends the response (RFC 9112, section 6.3)."""
+        """The endpoint sends nothing more, which is legal where closing ends the response (RFC 9112, section 6.3)."""
         if self.connection is None:
             return
         self.close()
         exchange = self._exchange
-        if not exchange.awaits(self):
+        if not exchange.is_current(self):
             return
         try:
             end = self._reader.eof()
         except UpstreamError:
-            exchange.attempt_failed(self, self._loss(), failures.closed(self.endpoint, None, self.answered))
+            exchange.attempt_failed(
+                self, self._loss_failure(), failures.connection_lost(self.endpoint, None, self.answered)
+            )
             return
         try:
             exchange.response_end(self, end.trailers)
         except UpstreamError as error:
-            exchange.attempt_failed(self, "protocol", failures.malformed(self.endpoint, error))
+            exchange.attempt_failed(self, "protocol", failures.bad_response(self.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
             exchange.defect(exc)
 
     def lost(self, exc: Exception | None) -> None:
-        """The connection is gone without an end of stream before."""
+        """The connection was lost without an end of stream before."""
         if self.connection is None:
             return
         self.connection = None
-        if self._exchange.awaits(self):
-            error = failures.closed(self.endpoint, exc, self.answered)
-            self._exchange.attempt_failed(self, self._loss(), error)
+        if self._exchange.is_current(self):
+            error = failures.connection_lost(self.endpoint, exc, self.answered)
+            self._exchange.attempt_failed(self, self._loss_failure(), error)
 
     def writing_paused(self) -> None:
         self._exchange.request_paused()
@@ -210,8 +212,8 @@ class Attempt(Timed):
     def writing_resumed(self) -> None:
         self._exchange.request_resumed()
 
-    def _loss(self) -> failures.Failure:
-        """What it is that the connection ended: an idle one may have been about to."""
+    def _loss_failure(self) -> failures.Failure:
+        """The failure that a closed connection means: an idle connection may have been about to close."""
         return "stale" if self.reused and not self.answered else "reset"
 
     def _release(self, reusable: bool) -> None:

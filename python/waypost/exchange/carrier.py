@@ -1,4 +1,4 @@
-"""What carries a decided message to endpoints and its response to a sink."""
+"""The carrier interface: a carrier takes a decided message to endpoints and its response to a sink."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Carrier(Protocol):
 
     @property
     def runtime(self) -> Runtime:
-        """The parts of the event loop that the message belongs to."""
+        """The runtime of the event loop that the message belongs to."""
 
     @property
     def sink(self) -> Sink:
@@ -34,5 +34,6 @@ class Carrier(Protocol):
     ) -> None:
         """Send the message to the clusters of its plan.
 
-        `plan` has the whole body, or the body comes as `upload`. `translator`: some endpoint speaks another dialect.
+        `plan` has the whole body, or the body arrives as `upload`. `translator` is needed if an endpoint speaks another
+        dialect than the client.
         """

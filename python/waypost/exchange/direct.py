@@ -1,7 +1,7 @@
 """The common case, handled without an `Exchange`: one attempt over a pooled connection, and a response in one read.
 
-Everything else is an exchange's: a message that cannot go this way gets one at once, and so does a message on its way
-when anything unusual happens. The exchange then goes on with the attempt under way. `Direct` decides nothing.
+A message that cannot go this way gets an `Exchange` at once. A message under way gets one as soon as anything unusual
+happens; the exchange then adopts the attempt. `Direct` decides nothing.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ __all__ = ["Direct", "DirectSink"]
 
 
 class DirectSink(Sink, Protocol):
-    """Takes a response whole, or piece by piece as every sink does."""
+    """A sink that can also take a whole response at once."""
 
     __slots__ = ()
 
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
-        """Take `data`, the first read of the only attempt, if it is a whole response that the client should get.
+        """Take `data`, the first read of the only attempt, if it is a whole response for the client.
 
-        Returns whether the endpoint's connection can be used again; `None` where `data` is anything else, and nothing
-        was done.
+        Returns whether the endpoint's connection can be used again, or `None` if `data` is anything else. In that case
+        nothing has changed.
         """
 
     def done(self) -> None:
-        """The message that was answered is over."""
+        """The message is over; `answer` took its response."""
 
 
 _Pending = tuple[UpstreamSettings, Plan, Endpoint, Connection]
-"""A message that waits for its response."""
+"""A message that waits for its response: its settings, plan and endpoint, and the connection that it was sent over."""
 
 
 class Direct(Timed):
-    """Carries messages, one after the other. Used from its event loop only."""
+    """Carries one message after another. Used from its event loop only."""
 
     __slots__ = ("_pending", "exchange", "runtime", "sink")
 
@@ -51,9 +51,9 @@ class Direct(Timed):
         super().__init__()
         self.runtime = runtime
         self.sink: DirectSink = sink
-        """Takes the responses."""
+        """The receiver of the responses."""
         self.exchange: Exchange | None = None
-        """The exchange under way, where the message has one."""
+        """The message's exchange, if it has one."""
         self._pending: _Pending | None = None
 
     def begin(
@@ -74,7 +74,7 @@ class Direct(Timed):
         exchange.begin(plan.begin())
 
     def send(self, settings: UpstreamSettings, plan: Plan, step: Endpoint | Step, request: bytes | None) -> None:
-        """Go on with a message whose plan has departed: `step` and `request` are what `Plan.depart` said."""
+        """Carry a message whose plan has departed. `step` and `request` are the results of `Plan.depart`."""
         runtime = self.runtime
         if request is not None:
             endpoint = cast(Endpoint, step)
@@ -103,8 +103,8 @@ class Direct(Timed):
         self.exchange = exchange = Exchange(runtime, settings, plan, self.sink, self)
         exchange.begin(step)
 
-    def forget(self) -> None:
-        """The exchange is over."""
+    def exchange_done(self) -> None:
+        """Drop the exchange, which is over."""
         self.exchange = None
 
     def clear(self) -> None:
@@ -116,8 +116,8 @@ class Direct(Timed):
         self.runtime.wheel.cancel(self)
 
     def cancel(self) -> None:
-        """The client left, or nothing is to be carried any more."""
-        exchange = self.take_exchange()
+        """End the message under way, for example because the client left."""
+        exchange = self.ensure_exchange()
         if exchange is not None:
             exchange.cancel()
             self.exchange = None
@@ -127,19 +127,19 @@ class Direct(Timed):
         """A message is under way."""
         return self._pending is not None or self.exchange is not None
 
-    def take_exchange(self) -> Exchange | None:
-        """The exchange of the message under way, made now if it had none; `None` where no message is under way."""
+    def ensure_exchange(self) -> Exchange | None:
+        """The exchange of the message under way, made now if necessary; `None` if no message is under way."""
         pending, self._pending = self._pending, None
         if pending is not None:
             settings, plan, endpoint, connection = pending
             self.exchange = exchange = Exchange(self.runtime, settings, plan, self.sink, self)
-            exchange.take_up(endpoint, connection)
+            exchange.adopt(endpoint, connection)
         return self.exchange
 
     # Timed.
 
     def expired(self, now: float) -> None:
-        exchange = self.take_exchange()
+        exchange = self.ensure_exchange()
         if exchange is not None:
             exchange.expired(now)
 
@@ -150,16 +150,16 @@ class Direct(Timed):
         if pending is None:
             return
         _, plan, endpoint, connection = pending
-        self._pending = None  # from here on, nothing that the client does concerns this message
+        self._pending = None  # from here on, the client cannot end this message
         try:
             reusable = self.sink.answer(plan, endpoint, data)
         except Exception as exc:  # noqa: BLE001 - an event-loop callback: nobody else could tell the client
-            self._break(pending, exc)
+            self._fail_internally(pending, exc)
             return
         if reusable is None:
-            self._go_on(pending, data)
+            self._pass_to_exchange(pending, data)
             return
-        self.deadline = math.inf  # it stays on the wheel
+        self.deadline = math.inf  # the timer stays on the wheel
         runtime = self.runtime
         if reusable:
             runtime.pool.give(connection)
@@ -168,45 +168,45 @@ class Direct(Timed):
         room = runtime.waiting_room
         if room.waiting or room.shared:
             room.notify(plan)
-        self.sink.done()  # outside of the `try`: the client has its answer, and must not get another
+        self.sink.done()  # outside the `try`: the client has its answer and must not get another one
 
-    def _break(self, pending: _Pending, exc: Exception) -> None:
-        """A defect ended the message."""
+    def _fail_internally(self, pending: _Pending, exc: Exception) -> None:
+        """End the message because of a defect in Waypost."""
         self._pending = pending
-        exchange = self.take_exchange()
+        exchange = self.ensure_exchange()
         if exchange is not None:
             exchange.defect(exc)
 
-    def _go_on(self, pending: _Pending, data: bytes) -> None:
-        """`data` is anything but a whole response that the client should get: it is for an exchange."""
+    def _pass_to_exchange(self, pending: _Pending, data: bytes) -> None:
+        """Give the message and `data`, which is not simply a whole response, to an exchange."""
         self._pending = pending
-        self.take_exchange()
+        self.ensure_exchange()
         pending[3].data_received(data)
 
-    def unasked(self) -> None:
+    def unsolicited(self) -> None:
         pending = self._pending
-        exchange = self.take_exchange()
+        exchange = self.ensure_exchange()
         if exchange is not None and pending is not None and pending[3].attempt is not None:
-            pending[3].attempt.unasked()
+            pending[3].attempt.unsolicited()
 
     def eof(self) -> None:
         pending = self._pending
-        self.take_exchange()
+        self.ensure_exchange()
         if pending is not None:
             pending[3].eof_received()
 
     def lost(self, exc: Exception | None) -> None:
         pending = self._pending
-        self.take_exchange()
+        self.ensure_exchange()
         if pending is not None and pending[3].attempt is not None:
             pending[3].attempt.lost(exc)
 
     def writing_paused(self) -> None:
-        exchange = self.take_exchange()
+        exchange = self.ensure_exchange()
         if exchange is not None:
             exchange.request_paused()
 
     def writing_resumed(self) -> None:
-        exchange = self.take_exchange()
+        exchange = self.ensure_exchange()
         if exchange is not None:
             exchange.request_resumed()

@@ -1,19 +1,19 @@
-"""One message's life: decision made, attempts at endpoints, the response to a sink.
+"""Carries a decided message: makes attempts at endpoints, and gives the response to a sink.
 
 More than 500 lines, because the callbacks of one state machine belong together.
 
-Which endpoint is tried when, whether there is another attempt, and who waits for room is decided by the core (its
-`Course`, behind `Plan.begin`, `refused`, `failed` and the like): this is the side that has sockets and timers. Its own
-rules, all of them in this file:
+The core's `Course` decides which endpoint is tried when, whether another attempt follows, and which message waits for
+room. An exchange asks it by `Plan.begin`, `retryable_response`, `failed` and the like, and has the sockets and the
+timers. The exchange adds these rules:
 
-- An attempt that finds its pooled connection closed under it, although the pool has looked at the socket, goes to the
-  same endpoint once more, over a new connection, if its message may be sent twice.
-- A response with a status for which another attempt may be made is kept: if no endpoint does better, the last such
-  response is what the client gets.
-- The head of a model's 200 is held until its first body byte, so that a model that dies before it can be replaced.
-- The message's deadline and the cluster's total timeout bound all of it.
-- Of two attempts at once, the one whose response begins first goes on; the other is closed.
-- A response that stops short after the sink was given its head ends in `Sink.abort`, never in `Sink.end`.
+- If an attempt finds its pooled connection closed although the pool has checked the socket, the same endpoint is tried
+  once more over a new connection, if the message may be sent twice.
+- A retryable response is held. If no endpoint does better, the client gets the last such response.
+- The head of a model's 200 is held until the first byte of its body, so that a model that dies before it can be
+  replaced.
+- The message's deadline and the cluster's total timeout limit the whole exchange.
+- Of two attempts under way, the one whose response begins first goes on; the other is closed.
+- A response that stops short after the sink got its head ends in `Sink.abort`, never in `Sink.end`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,13 @@ from waypost.upstream.settings import UpstreamSettings
 
 __all__ = ["Exchange"]
 
-_Phase = Literal["queue", "pause", "connect", "send", "wait", "hold", "deliver", "discard"]
+_Phase = Literal["queue", "pause", "connect", "send", "wait", "hold_head", "deliver", "hold_response"]
+"""What an exchange waits for.
+
+`queue`: its turn in a cluster. `pause`: the end of a pause. `connect`: a connection. `send`: the rest of a streamed
+request. `wait`: a response. `hold_head`: the first byte of a model's body. `deliver`: more of a response that the sink
+gets. `hold_response`: more of a retryable response.
+"""
 
 _logger = logging.getLogger("waypost")
 
@@ -51,14 +57,16 @@ class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
     __slots__ = (
-        "_head",
+        "_failed_attempts",
         "_hedge",
-        "_held",
-        "_idle",
-        "_incoming",
-        "_out",
-        "_paused",
+        "_held_head",
+        "_held_response",
+        "_idle_timeout",
+        "_limit_at",
+        "_partial_response",
         "_phase",
+        "_reading_paused",
+        "_response_sink",
         "_resume_at",
         "_settings",
         "_sink",
@@ -66,8 +74,6 @@ class Exchange:
         "_timer",
         "_total",
         "_translator",
-        "_tried",
-        "_until",
         "_upload",
         "attempt",
         "attempts",
@@ -90,11 +96,10 @@ class Exchange:
         upload: Upload | None = None,
         translator: Translator | None = None,
     ) -> None:
-        """`plan` has the whole request body, or the body comes as `upload`, by `write` and `upload_complete`.
+        """`plan` has the whole request body, or the body arrives as `upload`, by `write` and `upload_complete`.
 
-        `translator`: some endpoint speaks another dialect than the client.
-
-        `timer` calls `expired`. It may serve one exchange after the other, and stays on the wheel in between.
+        `translator` is needed if an endpoint speaks another dialect than the client. `timer` calls `expired`; it may
+        serve one exchange after another, and stays on the wheel in between.
         """
         self._timer = timer
         self.runtime = runtime
@@ -102,67 +107,67 @@ class Exchange:
         self.attempt: Attempt | None = None
         """The attempt under way."""
         self.attempts = 0
-        """How many attempts were made."""
+        """Number of attempts so far."""
         self.endpoint: Endpoint | None = None
-        """The endpoint that answered, or else the one that was tried last."""
+        """The endpoint that answered, or the one that was tried last."""
         self.done = False
-        """The sink was given its end (or the exchange was cancelled)."""
+        """The sink got `end` or `abort`, or the exchange was cancelled."""
         self.request_sent = False
-        """The connection under way was given the whole request."""
+        """The attempt's connection was given the whole request."""
         self.on_writable: Callable[[], None] | None = None
         """Called when `write` may be used again after it returned false, and when the exchange is over."""
         self._settings = settings
         self._sink = sink
-        self._out: Sink | None = None  # what the response goes to, once it began: the sink, or a translation before it
+        self._response_sink: Sink | None = None  # once the response has begun: `_sink`, or a translation in front
         self._upload = upload
         self._translator = translator
         self._phase: _Phase = "connect"
-        self._until = math.inf  # when all of it has to be over: the course says so
-        self._total: float | None = None  # the total timeout that says so, if not the message's own deadline
-        self._idle = 0.0  # seconds that may pass between two pieces of the response
-        self._resume_at = 0.0  # when a pause ends
-        self._paused = False
-        self._ticket: QueueTicket | None = None  # what it waits by
+        self._limit_at = math.inf  # when the whole exchange has to be over, in event-loop time
+        self._total: float | None = None  # the total timeout behind `_limit_at`; `None`: the message's own deadline
+        self._idle_timeout = 0.0  # longest silence within the response, in seconds
+        self._resume_at = 0.0  # when a pause ends, in event-loop time
+        self._reading_paused = False
+        self._ticket: QueueTicket | None = None  # while the exchange waits in a queue
         self._hedge: Hedge | None = None
-        self._head: ResponseHead | None = None
-        self._incoming: HeldResponse | None = None  # what is being kept
-        self._held: HeldResponse | None = None  # what was
-        self._tried: list[Attempt] | None = None  # attempts that failed
+        self._held_head: ResponseHead | None = None  # of a model's 200, until its body begins
+        self._partial_response: HeldResponse | None = None  # a retryable response that is still arriving
+        self._held_response: HeldResponse | None = None  # the last retryable response that arrived whole
+        self._failed_attempts: list[Attempt] | None = None
 
-    # Used by whoever has the client.
+    # Used by the owner of the client.
 
     def begin(self, step: Endpoint | Step) -> None:
-        """Make the first attempt, or wait for room: `step` is what `Plan.begin` said."""
-        self._go(step)
+        """Make the first attempt, or wait for room. `step` is the result of `Plan.begin`."""
+        self._take_step(step)
 
-    def take_up(self, endpoint: Endpoint, connection: Connection) -> None:
-        """Go on with a first attempt that was made without an exchange. Its timer runs.
+    def adopt(self, endpoint: Endpoint, connection: Connection) -> None:
+        """Go on with a first attempt that was made without an exchange, and whose timer runs.
 
-        `connection` comes from the pool, and was given the whole request.
+        `connection` came from the pool and was given the whole request.
         """
-        attempt = self.attempt = self.attempt_at(endpoint)
-        attempt.take_up(connection)
+        attempt = self.attempt = self.new_attempt(endpoint)
+        attempt.adopt(connection)
         self.endpoint = endpoint
         self.request_sent = True
-        self._bound()
+        self._limit()
         self._phase = "wait"
 
     def write(self, chunk: bytes) -> bool:
-        """Take a piece of a streamed request body. False: wait for `on_writable` before the next.
+        """Send a piece of a streamed request body. Returns false if the next one should wait for `on_writable`.
 
-        More than was announced ends the exchange, with `bad_framing` where the response has not begun.
+        A body that becomes longer than announced ends the exchange with `bad_framing`.
         """
         if self.done or self._upload is None:
             return True
         try:
             self.plan.count_received(len(chunk))
-            return self._upload.take(chunk, self._connection())
+            return self._upload.write(chunk, self._connection())
         except WaypostError as error:
             self.fail(error)
             return True
 
     def upload_complete(self) -> None:
-        """The streamed request body is complete. Less than was announced ends the exchange as more does."""
+        """End a streamed request body. A body that is shorter than announced ends the exchange with `bad_framing`."""
         if self.done or self._upload is None:
             return
         connection = self._connection()
@@ -175,101 +180,101 @@ class Exchange:
                 self._request_complete()
 
     def pause_reading(self) -> None:
-        """The sink cannot keep up: stop reading the response."""
-        self._paused = True
+        """Stop reading the response, because the sink cannot keep up."""
+        self._reading_paused = True
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.pause()
             if self._phase == "deliver":
-                self.runtime.wheel.schedule(self._timer, self._until)
+                self.runtime.wheel.schedule(self._timer, self._limit_at)
 
     def resume_reading(self) -> None:
-        """The sink can take more."""
-        self._paused = False
+        """Read on, because the sink can take more."""
+        self._reading_paused = False
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.resume()
             if self._phase == "deliver":
-                self._expect(self._idle)
+                self._set_timeout(self._idle_timeout)
 
     def cancel(self) -> None:
-        """The client left: close the upstream connection now. The sink hears nothing more."""
+        """Close the upstream connection now, because the client left. The sink gets no further call."""
         if not self.done:
             self._record("client_gone")
             self._close()
 
     def defect(self, exc: Exception) -> None:
-        """Something in Waypost itself broke: say so in the log, and give the client an answer or a clear end."""
+        """End the exchange with an `internal` error, because of a defect in Waypost. The log has the exception."""
         _logger.error("a defect ended exchange %s", self.plan.id, exc_info=exc)
-        self.fail(WaypostError("internal", "a defect in Waypost ended this exchange; its log says more"))
+        self.fail(WaypostError("internal", "a defect in Waypost ended this exchange: see the log of Waypost"))
 
     # The course.
 
     def take_turn(self, turn: Turn) -> None:
-        """The wait is over."""
+        """The wait in a queue is over."""
         self._ticket = None
-        self._go(self.plan.take_turn(turn))
+        self._take_step(self.plan.take_turn(turn))
 
-    def _go(self, step: Endpoint | Step, *, fresh: bool = False, error: UpstreamError | None = None) -> None:
-        """What the course says is next. `error` is what the last attempt failed with."""
+    def _take_step(self, step: Endpoint | Step, *, fresh: bool = False, error: UpstreamError | None = None) -> None:
+        """Do what the course says. `error` ended the last attempt; `fresh` asks for a new connection."""
         if isinstance(step, Endpoint):
-            self._try(step, fresh=fresh)
+            self._begin_attempt(step, fresh=fresh)
         elif step.kind == "pause":
             self._phase = "pause"
-            self._hold(step.seconds)
+            self._wake_in(step.seconds)
         elif step.kind == "wait":
             self._phase = "queue"
             self._ticket = ticket = (step.cluster, step.ticket)
             self.runtime.waiting_room.waiting[ticket] = self
             if step.displaced is not None:
                 self.runtime.waiting_room.announce((step.displaced,))
-            self._hold(step.seconds)
-        elif step.kind != "stay" and self._held is not None:
-            self._deliver_held(self._held)
+            self._wake_in(step.seconds)
+        elif step.kind != "stay" and self._held_response is not None:
+            self._deliver_held_response(self._held_response)
         elif step.kind == "refuse" and isinstance(step.error, WaypostError):
             self.fail(step.error)
         elif step.kind == "give_up" and error is not None:
-            self.fail(failures.after_all(error, self._tried or ()))
+            self.fail(failures.all_failed(error, self._failed_attempts or ()))
         self.runtime.waiting_room.notify(self.plan)
 
-    def _leave_line(self) -> None:
+    def _leave_queue(self) -> None:
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             self.runtime.waiting_room.waiting.pop(ticket, None)
 
-    def _try(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
-        """An attempt, which the course has begun."""
+    def _begin_attempt(self, endpoint: Endpoint, *, fresh: bool = False) -> None:
+        """Make an attempt, which the course has already counted."""
         try:
-            attempt = self.attempt = self.attempt_at(endpoint)
+            attempt = self.attempt = self.new_attempt(endpoint)
             dial = attempt.dial
             self.endpoint = endpoint
-            self._bound()
+            self._limit()
             self.request_sent = False
-            self._head = None
-        except Exception as exc:  # noqa: BLE001 - whoever called this could not tell the client
+            self._held_head = None
+        except Exception as exc:  # noqa: BLE001 - the caller could not tell the client
             self.defect(exc)
             return
-        self.start(attempt, fresh=fresh)
+        self.start_attempt(attempt, fresh=fresh)
         if dial.hedged and self._upload is None and not self.done:
             if self._hedge is None:
                 self._hedge = Hedge(self)
             self._hedge.arm()
 
-    def attempt_at(self, endpoint: Endpoint) -> Attempt:
-        """One more attempt, not started."""
+    def new_attempt(self, endpoint: Endpoint) -> Attempt:
+        """Make another attempt, not started yet."""
         self.attempts += 1
         return Attempt(self, endpoint, self._settings.dial(endpoint), self.attempts)
 
-    def start(self, attempt: Attempt, *, fresh: bool = False) -> None:
-        """Get `attempt` a connection, a new one if it is to be `fresh`, and send it the request."""
+    def start_attempt(self, attempt: Attempt, *, fresh: bool = False) -> None:
+        """Get a connection for `attempt`, a new one if `fresh`, and send the request."""
         try:
             connection = None if fresh else attempt.reuse()
             if connection is not None:
                 self._send_request(attempt, connection, self.runtime.loop.time())
                 return
             if self._translator is not None:
-                self._translator.request(attempt.endpoint)  # a message that cannot be translated needs no connection
+                self._translator.request(attempt.endpoint)  # fails before a connection is made
             if attempt is self.attempt:
                 self._phase = "connect"
-            self._allow(attempt, attempt.dial.connect_timeout, self.runtime.loop.time())
+            self._set_attempt_timeout(attempt, attempt.dial.connect_timeout, self.runtime.loop.time())
             attempt.connect()
         except WaypostError as error:
             self.fail(error)
@@ -277,7 +282,7 @@ class Exchange:
             self.defect(exc)
 
     def connected(self, attempt: Attempt, connection: Connection) -> None:
-        """`attempt` has its connection: send what there is of the request."""
+        """Send the request over the connection that was made for `attempt`, as far as it has arrived."""
         try:
             self._send_request(attempt, connection, self.runtime.loop.time())
         except WaypostError as error:
@@ -294,7 +299,7 @@ class Exchange:
             attempt.sent = True
             self._phase = "send"
             connection.write(head)
-            self._expect(math.inf)
+            self._set_timeout(math.inf)
             upload.flush(connection)
             if upload.complete:
                 self._request_complete()
@@ -306,25 +311,25 @@ class Exchange:
         attempt.sent = self.request_sent = True
         if attempt is self.attempt:
             self._phase = "wait"
-        self._allow(attempt, attempt.dial.first_byte_timeout, now)
+        self._set_attempt_timeout(attempt, attempt.dial.first_byte_timeout, now)
         connection.write(data)
 
-    def awaits(self, attempt: Attempt) -> bool:
-        """Whether it still matters what becomes of `attempt`."""
+    def is_current(self, attempt: Attempt) -> bool:
+        """Whether `attempt` is under way; the outcome of any other attempt is ignored."""
         return attempt is self.attempt or (self._hedge is not None and attempt is self._hedge.attempt)
 
-    def _failed(self, attempt: Attempt) -> None:
-        if self._tried is None:
-            self._tried = []
-        self._tried.append(attempt)
+    def _note_failure(self, attempt: Attempt) -> None:
+        if self._failed_attempts is None:
+            self._failed_attempts = []
+        self._failed_attempts.append(attempt)
 
     @property
     def unanswered(self) -> bool:
-        """An attempt is under way, and nothing of a response has come."""
+        """An attempt is under way, and no byte of a response has arrived."""
         return self.attempt is not None and self._phase in ("connect", "wait")
 
-    def take_over(self, second: Attempt) -> None:
-        """A second attempt goes on alone, with the time that it has left."""
+    def continue_with(self, second: Attempt) -> None:
+        """Let the second attempt go on alone, with its own timeout."""
         self.attempt = second
         self.endpoint = second.endpoint
         self._phase = "wait" if second.sent else "connect"
@@ -333,27 +338,27 @@ class Exchange:
         wheel.cancel(second)
 
     def attempt_failed(self, attempt: Attempt, failure: Failure, error: UpstreamError) -> None:
-        """`attempt` is over without a whole response."""
-        if not self.awaits(attempt):
+        """`attempt` ended without a whole response."""
+        if not self.is_current(attempt):
             return
-        delivered = self._out is not None
+        delivered = self._response_sink is not None
         step = self.plan.failed(attempt.number, failure, attempt.sent, self._replayable, delivered)
         if delivered:
             self.attempt = None
             self.fail(error)
             return
-        self._failed(attempt)
+        self._note_failure(attempt)
         if self._hedge is not None and self._hedge.attempt is not None:
             self._hedge.drop(attempt)
             return
         self.attempt = None
-        self._go(step, fresh=failure == "stale", error=error)
+        self._take_step(step, fresh=failure == "stale", error=error)
 
     # The request.
 
     @property
     def _replayable(self) -> bool:
-        """All of its bytes are still there."""
+        """The whole request can be sent again."""
         return self._upload is None or not self._upload.started
 
     def _connection(self) -> Connection | None:
@@ -364,51 +369,51 @@ class Exchange:
         if self._phase == "send" and self.attempt is not None:
             self.plan.request_sent(self.attempt.number)
             self._phase = "wait"
-            self._expect(self.attempt.dial.first_byte_timeout)
+            self._set_timeout(self.attempt.dial.first_byte_timeout)
 
     def request_paused(self) -> None:
-        """The endpoint does not read its request as fast as it comes."""
+        """The endpoint reads the request more slowly than it arrives."""
         if self._phase == "send" and self.attempt is not None:
-            self._expect(self.attempt.dial.idle_timeout)
+            self._set_timeout(self.attempt.dial.idle_timeout)
 
     def request_resumed(self) -> None:
         """More of the request can be sent."""
         if self._phase == "send":
-            self._expect(math.inf)  # the client's turn; the total timeout alone counts
+            self._set_timeout(math.inf)  # waits for the client; only the total timeout applies
         if self.on_writable is not None:
             self.on_writable()
 
     # The response, as the attempt reads it.
 
     def response_head(self, attempt: Attempt, head: ResponseHead) -> None:
-        """The head is complete. May raise `UpstreamError`, as the sink may."""
+        """The head is complete. Raises the sink's `UpstreamError`."""
         hedge = self._hedge
         if hedge is not None and hedge.attempt is not None and not hedge.settle(attempt, head):
-            self._failed(attempt)
+            self._note_failure(attempt)
             return
-        if head.retryable and self._out is None:
+        if head.retryable and self._response_sink is None:
             step = self.plan.retryable_response(attempt.number, head, self._replayable)
             if isinstance(step, Step) and step.kind == "pause":
-                self._phase = "discard"
-                self._incoming = HeldResponse(attempt.endpoint, head)
+                self._phase = "hold_response"
+                self._partial_response = HeldResponse(attempt.endpoint, head)
                 self._resume_at = self.runtime.loop.time() + step.seconds
-                self._expect(HOLD_TIME)
+                self._set_timeout(HOLD_TIME)
                 return
         if head.status == 200 and self.plan.kind == "model":
-            self._phase = "hold"  # within the first-byte timeout, which is running
-            self._head = head
+            self._phase = "hold_head"  # the first-byte timeout goes on
+            self._held_head = head
         else:
             self._begin_response(attempt.endpoint, head)
 
     def response_flush(self) -> None:
-        """Nothing came with the head."""
-        if self._out is not None:
-            self._out.flush()
+        """No body arrived together with the head."""
+        if self._response_sink is not None:
+            self._response_sink.flush()
 
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None:
-        """All of a response, at once: `response_head`, `response_data` and `response_end`."""
+        """A whole response arrived at once: `response_head`, `response_data` and `response_end` in one call."""
         if head.retryable and self._hedge is not None and self._hedge.attempt is not None:
-            self._held = HeldResponse.whole(attempt.endpoint, head, body, end.trailers)
+            self._held_response = HeldResponse.whole(attempt.endpoint, head, body, end.trailers)
         self.response_head(attempt, head)
         if body and self.attempt is attempt:
             self.response_data(attempt, body)
@@ -416,28 +421,28 @@ class Exchange:
             self.response_end(attempt, end.trailers)
 
     def response_data(self, attempt: Attempt, chunk: bytes) -> None:
-        """A piece of the body. May raise `UpstreamError`, as the sink may."""
+        """A piece of the body arrived. Raises the sink's `UpstreamError`."""
         if self._phase == "deliver":
-            if not self._paused:
-                self._expect(self._idle)
-        elif self._phase == "discard":
-            if self._incoming is not None and not self._incoming.take(chunk):
-                self._set_incoming(attempt, None)
+            if not self._reading_paused:
+                self._set_timeout(self._idle_timeout)
+        elif self._phase == "hold_response":
+            if self._partial_response is not None and not self._partial_response.add(chunk):
+                self._next_attempt(attempt, None)
             return
-        elif self._head is not None:
-            self._begin_response(attempt.endpoint, self._head)
+        elif self._held_head is not None:
+            self._begin_response(attempt.endpoint, self._held_head)
             if self.attempt is not attempt:
                 return
-        if self._out is not None:
-            self._out.data(chunk)
+        if self._response_sink is not None:
+            self._response_sink.data(chunk)
 
     def response_end(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]]) -> None:
-        """The response is complete. May raise `UpstreamError`, as the sink may."""
-        if self._phase == "discard":
-            self._set_incoming(attempt, trailers)
+        """The response is complete. Raises the sink's `UpstreamError`."""
+        if self._phase == "hold_response":
+            self._next_attempt(attempt, trailers)
             return
-        if self._phase == "hold" and self._head is not None:
-            self._begin_response(attempt.endpoint, self._head)
+        if self._phase == "hold_head" and self._held_head is not None:
+            self._begin_response(attempt.endpoint, self._held_head)
         if self.attempt is attempt:
             self._end_response(trailers)
 
@@ -445,136 +450,136 @@ class Exchange:
         plan = self.plan
         self._phase = "deliver"
         plan.drop_body()
-        self._held = None
+        self._held_response = None
         self.endpoint = endpoint
-        out: Sink = self._sink
+        sink: Sink = self._sink
         if self._translator is not None:
-            out = self._translator.response(out, endpoint, self._complete)
-        self._out = out
+            sink = self._translator.response(sink, endpoint, self._response_complete)
+        self._response_sink = sink
         dial = self._settings.dial(endpoint)
-        self._idle = dial.idle_timeout
+        self._idle_timeout = dial.idle_timeout
         if head.stream:
-            # Only its own limits end a stream that flows.
-            self._idle = dial.stream_idle_timeout
-            self._bound(stream=True)
-        if not self._paused:
-            self._expect(self._idle)
-        out.forward(head, plan, endpoint, self.attempts)
+            # Only the timeouts of streams apply from now on.
+            self._idle_timeout = dial.stream_idle_timeout
+            self._limit(stream=True)
+        if not self._reading_paused:
+            self._set_timeout(self._idle_timeout)
+        sink.forward(head, plan, endpoint, self.attempts)
         self.runtime.waiting_room.notify(self.plan)
 
     def _end_response(self, trailers: Sequence[tuple[bytes, bytes]]) -> None:
-        out = self._out
-        if out is not None:
-            out.end(trailers)
+        if self._response_sink is not None:
+            self._response_sink.end(trailers)
         self._record("ok")
         self._close()
 
-    def _complete(self) -> None:
-        """The sink has everything, but the response has not ended. Its connection may still become reusable."""
+    def _response_complete(self) -> None:
+        """The sink has everything before the response has ended. The connection may still become reusable."""
         self._record("ok")
         attempt, self.attempt = self.attempt, None
         self._close(whole=True)
         if attempt is not None:
             attempt.linger()
 
-    def _set_incoming(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
-        """On to the next attempt; keep this response if it is whole (`trailers` is not `None`)."""
-        aside, self._incoming = self._incoming, None
-        if trailers is not None and aside is not None:
-            aside.trailers = trailers
-            self._held = aside
-        self._failed(attempt)
+    def _next_attempt(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]] | None) -> None:
+        """Make another attempt. The response is held if it arrived whole, that is, if `trailers` is not `None`."""
+        response, self._partial_response = self._partial_response, None
+        if trailers is not None and response is not None:
+            response.trailers = trailers
+            self._held_response = response
+        self._note_failure(attempt)
         self.attempt = None
         attempt.close()
-        left = self._resume_at - self.runtime.loop.time()
-        if left > 0:
+        remaining = self._resume_at - self.runtime.loop.time()
+        if remaining > 0:
             self._phase = "pause"
-            self._hold(left)
+            self._wake_in(remaining)
         else:
-            self._go(self.plan.resume())
+            self._take_step(self.plan.resume())
 
-    def _deliver_held(self, kept: HeldResponse) -> None:
+    def _deliver_held_response(self, held: HeldResponse) -> None:
         try:
-            self._begin_response(kept.endpoint, kept.head)
-            for chunk in kept.chunks:
-                if self._out is not None and not self.done:
-                    self._out.data(chunk)
+            self._begin_response(held.endpoint, held.head)
+            for chunk in held.chunks:
+                if self._response_sink is not None and not self.done:
+                    self._response_sink.data(chunk)
             if not self.done:
-                self._end_response(kept.trailers)
+                self._end_response(held.trailers)
         except UpstreamError as error:
-            self.fail(failures.malformed(kept.endpoint, error))
+            self.fail(failures.bad_response(held.endpoint, error))
         except Exception as exc:  # noqa: BLE001 - as above
             self.defect(exc)
 
     # The end.
 
     def expired(self, now: float) -> None:
+        """The timer has expired."""
         if self.done:
             return
         if self._phase == "queue":
             step = self.plan.wait_expired()
-            if isinstance(step, Endpoint) or step.kind != "stay":  # else its turn is on the way
-                self._leave_line()
-                self._go(step)
+            if isinstance(step, Endpoint) or step.kind != "stay":  # with "stay", its turn is about to be told
+                self._leave_queue()
+                self._take_step(step)
         elif self._phase == "pause":
-            self._go(self.plan.resume())
+            self._take_step(self.plan.resume())
         elif self.attempt is None:
             return
-        elif now >= self._until:
-            self._out_of_time(self.attempt)
-        elif self._phase == "discard":
-            self._set_incoming(self.attempt, None)
+        elif now >= self._limit_at:
+            self._limit_passed(self.attempt)
+        elif self._phase == "hold_response":
+            self._next_attempt(self.attempt, None)
         else:
             self.attempt_expired(self.attempt)
 
     def attempt_expired(self, attempt: Attempt) -> None:
-        """`attempt` took too long for what it is at."""
+        """`attempt` took too long in its phase."""
         phase = self._phase if attempt is self.attempt else "wait" if attempt.sent else "connect"
-        failure, error = failures.late(attempt.endpoint, attempt.dial, phase)
+        failure, error = failures.phase_expired(attempt.endpoint, attempt.dial, phase)
         attempt.close()
         self.attempt_failed(attempt, failure, error)
 
-    def _out_of_time(self, attempt: Attempt) -> None:
+    def _limit_passed(self, attempt: Attempt) -> None:
         total = self._total
         if total is None:
             ms = self.plan.deadline_ms
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
-            self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only to be counted
+            self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only counts the failure
             self.fail(failures.timed_out(attempt.endpoint, "no whole response", total))
 
-    def _bound(self, stream: bool = False) -> None:
-        """Ask the plan how long all of the exchange may take."""
+    def _limit(self, stream: bool = False) -> None:
+        """Limit the whole exchange to the time that its plan gives it. `stream` says that the response is a stream."""
         seconds, self._total = self.plan.time_left(stream)
-        self._until = self.runtime.loop.time() + seconds
+        self._limit_at = self.runtime.loop.time() + seconds
 
-    def _expect(self, seconds: float) -> None:
-        """Something has to happen within `seconds`, and all of it before the deadline."""
+    def _set_timeout(self, seconds: float) -> None:
+        """Expire in `seconds`, or earlier when the exchange has to be over."""
         runtime = self.runtime
         when = runtime.loop.time() + seconds
-        runtime.wheel.schedule(self._timer, when if when < self._until else self._until)  # noqa: FURB136 - half of min
+        runtime.wheel.schedule(self._timer, when if when < self._limit_at else self._limit_at)  # noqa: FURB136 - half of min
 
-    def _allow(self, attempt: Attempt, seconds: float, now: float) -> None:
-        """The same for one of two attempts: the second one has a time of its own."""
+    def _set_attempt_timeout(self, attempt: Attempt, seconds: float, now: float) -> None:
+        """`_set_timeout` for one of two attempts: the second attempt has its own timer."""
         when = now + seconds
         timed = self._timer if attempt is self.attempt else attempt
-        self.runtime.wheel.schedule(timed, when if when < self._until else self._until)  # noqa: FURB136 - half of min
+        self.runtime.wheel.schedule(timed, when if when < self._limit_at else self._limit_at)  # noqa: FURB136 - half of min
 
-    def _hold(self, seconds: float) -> None:
-        """Nothing is to happen for `seconds`, which is before the deadline."""
+    def _wake_in(self, seconds: float) -> None:
+        """Expire in `seconds`, which the course has kept below the deadline."""
         runtime = self.runtime
         runtime.wheel.schedule(self._timer, runtime.loop.time() + seconds)
 
     def fail(self, error: WaypostError) -> None:
-        """The exchange is over and the response is not whole: an answer if it has not begun, else a clear end."""
+        """End the exchange with `error`: answer with it, or abort the response if that has begun."""
         if self.done:
             return
-        out = self._out
-        if out is None:
+        sink = self._response_sink
+        if sink is None:
             self._answer(error)
             return
         self._close()
-        out.abort(error)
+        sink.abort(error)
         self._record("aborted", error.code)
 
     def _answer(self, error: WaypostError) -> None:
@@ -593,7 +598,7 @@ class Exchange:
         self.plan.record(self._sink.sent, why, error=error, endpoint=self.endpoint, attempts=self.attempts)
 
     def _close(self, *, whole: bool = False) -> None:
-        """It is over. `whole`: the client has all of a response that has not ended."""
+        """End the exchange. `whole` says that the client has a whole response before the response has ended."""
         self.done = True
         self._timer.deadline = math.inf
         self.plan.close(whole)
@@ -605,8 +610,8 @@ class Exchange:
             hedge.close()
         if self._upload is not None:
             self._upload.drop()
-        self._held = self._incoming = self._tried = None
-        self._leave_line()
+        self._held_response = self._partial_response = self._failed_attempts = None
+        self._leave_queue()
         self.runtime.waiting_room.notify(self.plan)
         writable, self.on_writable = self.on_writable, None
         if writable is not None:

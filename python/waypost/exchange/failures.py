@@ -1,7 +1,7 @@
-"""What went wrong with an attempt, in words.
+"""The errors of attempts that failed, and their log lines.
 
-Clients are told the cluster and what happened. Hosts, addresses and URLs are the operator's: those go to the log, with
-the system's own words. Neither names a credential.
+A client's error names the cluster and what happened. The log also has the URL and the system's own words, because
+hosts, addresses and URLs concern only the operator. Neither names a credential.
 """
 
 from __future__ import annotations
@@ -20,13 +20,22 @@ from waypost.loop.descriptors import tell_shortage
 from waypost.upstream.settings import DialSettings
 from waypost.upstream.tunnel import TunnelError
 
-__all__ = ["Failure", "after_all", "closed", "late", "malformed", "short", "timed_out", "unreachable"]
+__all__ = [
+    "Failure",
+    "all_failed",
+    "bad_response",
+    "connection_lost",
+    "no_resources",
+    "phase_expired",
+    "timed_out",
+    "unreachable",
+]
 
 Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
-"""What went wrong, as the core counts it: see `Plan.failed`."""
+"""The kind of a failure, as the core counts it; see `Plan.failed`."""
 
 
-class Tried(Protocol):
+class FailedAttempt(Protocol):
     """An attempt that failed."""
 
     @property
@@ -49,8 +58,8 @@ _logger = logging.getLogger("waypost")
 
 
 def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
-    """No connection came about. Always retryable: nothing was sent."""
-    # Only fixed texts: the exceptions' own hold names and addresses.
+    """No connection could be made. Always retryable, because nothing was sent."""
+    # Only fixed texts, because those of the exceptions hold names and addresses.
     if isinstance(exc, TunnelError):
         return _failed(endpoint, "upstream_unreachable", str(exc), retryable=True, detail=exc.detail)
     if isinstance(exc, socket.gaierror):
@@ -58,7 +67,7 @@ def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     elif isinstance(exc, ssl.SSLCertVerificationError):
         reason = "TLS certificate not accepted; see the cluster's tls.ca and tls.server_name"
     elif isinstance(exc, ssl.SSLError):
-        reason = _refused_certificate(exc) or "TLS handshake failed"
+        reason = _certificate_reason(exc) or "TLS handshake failed"
     elif isinstance(exc, OSError) and exc.errno:
         reason = _REASONS.get(exc.errno) or os.strerror(exc.errno)
     elif isinstance(exc, ConnectionError):
@@ -68,28 +77,28 @@ def unreachable(endpoint: Endpoint, exc: BaseException) -> UpstreamError:
     return _failed(endpoint, "upstream_unreachable", reason, retryable=True, detail=str(exc) or type(exc).__name__)
 
 
-def short(exc: BaseException) -> WaypostError:
-    """There was no connection for want of something that this process or its host should have."""
+def no_resources(exc: BaseException) -> WaypostError:
+    """No connection could be made because this process or its host lacks resources."""
     reason = (_REASONS.get(exc.errno or 0) if isinstance(exc, OSError) else None) or "this host is short of memory"
     tell_shortage(f"no connection can be made to endpoints ({exc})")
     return WaypostError("overloaded", f"no connection can be made to an endpoint: {reason}")
 
 
-def closed(endpoint: Endpoint, exc: BaseException | None, answered: bool) -> UpstreamError:
-    """The connection ended before the response did."""
+def connection_lost(endpoint: Endpoint, exc: BaseException | None, answered: bool) -> UpstreamError:
+    """The connection was lost before the response was complete."""
     how = "was reset" if isinstance(exc, ConnectionResetError) else "closed"
     when = "in the middle of its response" if answered else "before responding"
-    # With TLS 1.3 a client's certificate is looked at after the handshake, as far as the client can tell.
-    why = _refused_certificate(exc) if isinstance(exc, ssl.SSLError) else ""
+    # With TLS 1.3, an endpoint rejects a client's certificate only after the client has finished the handshake.
+    why = _certificate_reason(exc) if isinstance(exc, ssl.SSLError) else ""
     reason = f"connection {how} {when}" + (f": {why}" if why else "")
     return _failed(endpoint, "upstream_protocol", reason, detail=str(exc or ""))
 
 
-def malformed(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
-    """The response broke HTTP, or cannot be used."""
-    out = _failed(endpoint, error.code, error.message)
-    out.upstream = error.upstream
-    return out
+def bad_response(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
+    """The response violates HTTP, or cannot be used."""
+    wrapped = _failed(endpoint, error.code, error.message)
+    wrapped.upstream = error.upstream
+    return wrapped
 
 
 def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = False) -> UpstreamError:
@@ -97,36 +106,36 @@ def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = F
     return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
 
 
-def late(endpoint: Endpoint, dial: DialSettings, phase: str) -> tuple[Failure, UpstreamError]:
-    """An attempt took too long in a phase of its exchange."""
+def phase_expired(endpoint: Endpoint, dial: DialSettings, phase: str) -> tuple[Failure, UpstreamError]:
+    """The attempt took too long in `phase` of its exchange."""
     if phase == "connect":
         return "connect", timed_out(endpoint, "no connection", dial.connect_timeout, retryable=True)
     if phase == "wait":
         return "timeout", timed_out(endpoint, "no response", dial.first_byte_timeout)
-    if phase == "hold":
+    if phase == "hold_head":
         return "timeout", timed_out(endpoint, "no body after the response's head", dial.first_byte_timeout)
     what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
     return "timeout", timed_out(endpoint, what, dial.idle_timeout)
 
 
-def after_all(error: UpstreamError, tried: Sequence[Tried]) -> UpstreamError:
-    """`error`, which ended the last attempt, in the light of all."""
-    if len(tried) < 2:
+def all_failed(error: UpstreamError, attempts: Sequence[FailedAttempt]) -> UpstreamError:
+    """The error of an exchange whose attempts all failed. `error` ended the last one."""
+    if len(attempts) < 2:
         return error
-    endpoints = dict.fromkeys(attempt.endpoint for attempt in tried)
+    endpoints = dict.fromkeys(attempt.endpoint for attempt in attempts)
     if len(endpoints) == 1:
-        message = f"{error.message} ({len(tried)} attempts)"
+        message = f"{error.message} ({len(attempts)} attempts)"
     else:
         clusters = ", ".join(f"`{name}`" for name in dict.fromkeys(endpoint.cluster.name for endpoint in endpoints))
-        what = "answered as it should" if any(attempt.sent for attempt in tried) else "could be reached"
+        what = "answered as it should" if any(attempt.sent for attempt in attempts) else "could be reached"
         message = f"none of {len(endpoints)} endpoints of {clusters} {what}; last: {error.message}"
-    out = UpstreamError(error.code, message, error.retryable)
-    out.upstream = error.upstream
-    return out
+    summary = UpstreamError(error.code, message, error.retryable)
+    summary.upstream = error.upstream
+    return summary
 
 
-def _refused_certificate(exc: ssl.SSLError) -> str:
-    """What to do, where the endpoint sent an alert because of our certificate (RFC 8446, section 6.2)."""
+def _certificate_reason(exc: ssl.SSLError) -> str:
+    """What to do if the endpoint's alert rejected our certificate (RFC 8446, section 6.2); empty for other alerts."""
     alert = getattr(exc, "reason", None) or ""
     if "CERTIFICATE_REQUIRED" in alert:
         return "the endpoint asks for a certificate; see the cluster's tls.client_certificate"
@@ -137,6 +146,6 @@ def _refused_certificate(exc: ssl.SSLError) -> str:
 
 def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:
     cluster = endpoint.cluster.name
-    said = f"{reason} ({detail})" if detail else reason
-    _logger.warning("cluster %s: %s: %s", cluster, endpoint.url, said)
+    line = f"{reason} ({detail})" if detail else reason
+    _logger.warning("cluster %s: %s: %s", cluster, endpoint.url, line)
     return UpstreamError(code, f"cluster {cluster}: {reason}", retryable)

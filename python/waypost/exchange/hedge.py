@@ -1,4 +1,4 @@
-"""A second attempt beside one that is slow."""
+"""A second attempt, made while the first one is slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Hedge", "HedgeOwner"]
 
 
 class HedgeOwner(Protocol):
-    """Has a first attempt under way: an exchange."""
+    """The exchange whose first attempt is under way."""
 
     runtime: Runtime
     plan: Plan
@@ -21,13 +21,13 @@ class HedgeOwner(Protocol):
 
     @property
     def unanswered(self) -> bool: ...
-    def attempt_at(self, endpoint: Endpoint) -> Attempt: ...
-    def start(self, attempt: Attempt) -> None: ...
-    def take_over(self, second: Attempt) -> None: ...
+    def new_attempt(self, endpoint: Endpoint) -> Attempt: ...
+    def start_attempt(self, attempt: Attempt) -> None: ...
+    def continue_with(self, second: Attempt) -> None: ...
 
 
 class Hedge(Timed):
-    """Begins the second attempt of an exchange in time. Of both, the one whose response begins first goes on."""
+    """Begins an exchange's second attempt. The attempt whose response begins first goes on; the other is closed."""
 
     __slots__ = ("_exchange", "attempt")
 
@@ -35,10 +35,10 @@ class Hedge(Timed):
         super().__init__()
         self._exchange = exchange
         self.attempt: Attempt | None = None
-        """The second attempt, while neither has a response."""
+        """The second attempt, as long as neither attempt has a response."""
 
     def arm(self) -> None:
-        """The exchange has begun an attempt: another one may follow after a while."""
+        """The exchange has begun an attempt: schedule the second one, if the plan allows it."""
         seconds = self._exchange.plan.hedge_after()
         runtime = self._exchange.runtime
         if seconds is None:
@@ -51,11 +51,11 @@ class Hedge(Timed):
         if self.attempt is None and exchange.unanswered:
             endpoint = exchange.plan.hedge()
             if endpoint is not None:
-                attempt = self.attempt = exchange.attempt_at(endpoint)
-                exchange.start(attempt)
+                attempt = self.attempt = exchange.new_attempt(endpoint)
+                exchange.start_attempt(attempt)
 
     def settle(self, attempt: Attempt, head: ResponseHead) -> bool:
-        """The response of one of two attempts begins: whether that one goes on."""
+        """The response of `attempt` begins. Returns whether that attempt goes on."""
         exchange = self._exchange
         if head.retryable:
             exchange.plan.retryable_response(attempt.number, head, True)
@@ -67,11 +67,11 @@ class Hedge(Timed):
         return True
 
     def drop(self, attempt: Attempt) -> None:
-        """Of two attempts, the other one goes on."""
+        """Close `attempt`. The other attempt goes on."""
         exchange = self._exchange
         second, self.attempt = self.attempt, None
         if second is not None and attempt is exchange.attempt:
-            exchange.take_over(second)
+            exchange.continue_with(second)
         attempt.close()
 
     def close(self) -> None:

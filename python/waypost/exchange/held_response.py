@@ -1,4 +1,4 @@
-"""A response that is kept while other endpoints are asked: if none does better, the client gets it after all."""
+"""A retryable response that is held while other endpoints are tried. The client gets it if none does better."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from waypost._native import Endpoint, ResponseHead
 __all__ = ["HOLD_TIME", "HeldResponse"]
 
 HOLD_TIME: Final = 1.0
-"""Seconds that the body of such a response may take before the next endpoint is tried without keeping it."""
+"""Time for the body of a held response to arrive, in seconds. Later, the response is dropped."""
 _LIMIT: Final = 64 * 1024
-"""Bytes of a body that are kept."""
+"""Longest body that is held, in bytes."""
 
 
 class HeldResponse:
-    """A response of `endpoint`, as far as it has come."""
+    """The part of a response of `endpoint` that has arrived."""
 
     __slots__ = ("_size", "chunks", "endpoint", "head", "trailers")
 
@@ -31,14 +31,14 @@ class HeldResponse:
     def whole(
         cls, endpoint: Endpoint, head: ResponseHead, body: bytes, trailers: Sequence[tuple[bytes, bytes]]
     ) -> Self:
-        """A response that came all at once."""
-        out = cls(endpoint, head)
-        out.chunks = [body] if body else []
-        out.trailers = trailers
-        return out
+        """A response that arrived whole."""
+        response = cls(endpoint, head)
+        response.chunks = [body] if body else []
+        response.trailers = trailers
+        return response
 
-    def take(self, chunk: bytes) -> bool:
-        """Keep a piece of the body. False: it is more than is kept."""
+    def add(self, chunk: bytes) -> bool:
+        """Hold another piece of the body. Returns false if the body is too long to be held."""
         self._size += len(chunk)
         self.chunks.append(chunk)
         return self._size <= _LIMIT

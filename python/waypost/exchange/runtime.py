@@ -15,22 +15,22 @@ from waypost.upstream.settings import UpstreamSettings
 
 __all__ = ["Runtime"]
 
-_SPARE: Final = 256
-"""How many unused objects are kept."""
+_SPARE_LIMIT: Final = 256
+"""Largest number of carriers that are kept for reuse."""
 
 
 class Reusable(Protocol):
-    """Carries one message after the other; costs more to make than to keep."""
+    """A carrier that can carry another message, and costs more to make than to keep."""
 
     def clear(self) -> None:
-        """Drop everything about the last message."""
+        """Drop everything that belongs to the last message."""
 
     def discard(self) -> None:
-        """The object carries no message any more."""
+        """Give up the carrier, which will carry no further message."""
 
 
 class Runtime:
-    """Timers, connections, the waiting room and active checks of one event loop. Survives reloads, until `close`."""
+    """Timers, connections, the waiting room and active checks of one event loop. Survives reloads."""
 
     __slots__ = ("checks", "loop", "outbox", "pool", "spare", "waiting_room", "wheel")
 
@@ -40,35 +40,35 @@ class Runtime:
         recorder: Recorder | None = None,
         waiting_rooms: list[WaitingRoom] | None = None,
     ) -> None:
-        """`waiting_rooms` lists those of the event loops that share their clusters with this one."""
+        """`waiting_rooms` lists the waiting rooms of all event loops that share their clusters with this one."""
         self.loop = loop
         self.waiting_room = WaitingRoom(loop, [] if waiting_rooms is None else waiting_rooms)
         self.wheel = Wheel(loop)
         self.outbox = Outbox(loop)
-        """Takes the writes of messages that go the direct way."""
+        """Collects the writes of messages that need no exchange."""
         self.pool = Pool(loop, self.wheel, self.outbox, recorder)
         self.checks = Checks(loop, self.wheel, self.pool)
         self.spare: list[Reusable] = []
-        """Objects that carry no message now, for the next ones."""
+        """Carriers that carry no message now, kept for the next messages."""
 
     def follow(self, snapshot: Snapshot, settings: UpstreamSettings) -> None:
-        """A new configuration is in force: limits may have been raised, and checks come or gone."""
+        """Adopt a new configuration: limits may be higher, and active checks may be new or gone."""
         self.checks.follow(snapshot, settings)
         self.waiting_room.announce(snapshot.turns())
 
     def recycle(self, used: Reusable) -> None:
-        """Keep an object whose message is over for another message."""
+        """Keep a carrier whose message is over for another message."""
         used.clear()
-        if len(self.spare) < _SPARE:
+        if len(self.spare) < _SPARE_LIMIT:
             self.spare.append(used)
         else:
             used.discard()
 
     def close(self) -> None:
-        """Stop checking, and close idle connections. Exchanges under way keep theirs until they are over."""
+        """Stop active checks and close idle connections. Exchanges under way keep theirs until they are over."""
         self.checks.close()
-        for each in self.spare:
-            each.discard()
+        for carrier in self.spare:
+            carrier.discard()
         self.outbox.close()
         self.pool.close()
         self.waiting_room.close()

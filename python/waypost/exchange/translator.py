@@ -1,4 +1,4 @@
-"""What an exchange needs to talk to endpoints that speak another dialect than its client."""
+"""The translator interface: how an exchange talks to endpoints that speak another dialect than its client."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ __all__ = ["Translator"]
 
 
 class Translator(Protocol):
-    """Translates one message for the endpoints that need that."""
+    """Translates one message, in both directions, for the endpoints that need it."""
 
     def request(self, endpoint: Endpoint) -> bytes | None:
-        """The request body for `endpoint`; `None` where the message's own bytes are right.
+        """The request body for `endpoint`, or `None` if the message's own bytes are right.
 
-        Raises `EnvelopeError` with `invalid_envelope` where the message cannot be said in the endpoint's dialect.
+        Raises `EnvelopeError` (`invalid_envelope`) if the endpoint's dialect cannot express the message.
         """
 
     def response(self, inner: Sink, endpoint: Endpoint, complete: Callable[[], None]) -> Sink:
-        """The sink for the response of `endpoint`, which gives `inner` the client's dialect; or `inner` itself.
+        """A sink that takes the response of `endpoint` and gives it to `inner` in the client's dialect.
 
-        The sink calls `complete` once it has given `inner` everything, although the response has not ended.
+        Returns `inner` itself if the endpoint speaks the client's dialect. The sink calls `complete` if it has given
+        `inner` everything before the response ends.
         """

@@ -1,4 +1,4 @@
-"""A request body that comes piece by piece, on its way to an endpoint."""
+"""A request body that arrives piece by piece, on its way to an endpoint."""
 
 from __future__ import annotations
 
@@ -14,55 +14,55 @@ __all__ = ["Upload"]
 
 
 class Upload:
-    """A request body that comes piece by piece. Never more of it leaves than its head announced."""
+    """A request body that arrives piece by piece. Never sends more than the request's head announced."""
 
-    __slots__ = ("_given", "_waiting", "complete", "length", "started")
+    __slots__ = ("_received", "_unsent", "complete", "length", "started")
 
     def __init__(self, length: int | None) -> None:
         self.length = length
-        """Bytes that it was announced to have; `None` sends it in chunks (RFC 9112, section 7.1)."""
+        """The announced length in bytes. `None` sends the body in chunks (RFC 9112, section 7.1)."""
         self.started = False
-        """Some of it has left: it cannot be sent again."""
+        """A part of the body was sent, so the body cannot be sent again."""
         self.complete = False
-        """The client gave all of it."""
-        self._given = 0
-        self._waiting: list[bytes] = []  # pieces that wait for a connection
+        """The client has sent the whole body."""
+        self._received = 0  # in bytes
+        self._unsent: list[bytes] = []  # pieces that wait for a connection
 
-    def take(self, chunk: bytes, connection: Connection | None) -> bool:
-        """Send a piece, or keep it until there is a connection. False: another one should wait.
+    def write(self, chunk: bytes, connection: Connection | None) -> bool:
+        """Send `chunk`, or keep it until there is a connection. Returns false if the next chunk should wait.
 
-        Raises `WaypostError` with `bad_framing` where it is more than was announced; then nothing of it is sent.
+        Raises `WaypostError` (`bad_framing`), and sends nothing of `chunk`, if the body becomes longer than announced.
         """
-        self._given += len(chunk)
-        if self.length is not None and self._given > self.length:
+        self._received += len(chunk)
+        if self.length is not None and self._received > self.length:
             message = f"the request body is longer than its Content-Length of {self.length} bytes"
             raise WaypostError("bad_framing", message)
         if connection is None:
-            self._waiting.append(chunk)
+            self._unsent.append(chunk)
             return False
         self._send(chunk, connection)
         return connection.writable
 
     def end(self, connection: Connection | None) -> None:
-        """The client gave the last piece. Raises `WaypostError` with `bad_framing` where less came than announced."""
-        if self.length is not None and self._given != self.length:
-            message = f"the request body ended after {self._given} bytes, its Content-Length is {self.length}"
+        """End the body. Raises `WaypostError` (`bad_framing`) if the body is shorter than announced."""
+        if self.length is not None and self._received != self.length:
+            message = f"the request body ended after {self._received} bytes, its Content-Length is {self.length}"
             raise WaypostError("bad_framing", message)
         self.complete = True
         if connection is not None:
             self._send_end(connection)
 
     def flush(self, connection: Connection) -> None:
-        """Send what has come so far, after the head."""
-        waiting, self._waiting = self._waiting, []
-        for chunk in waiting:
+        """Send everything that has arrived, after the head was sent."""
+        unsent, self._unsent = self._unsent, []
+        for chunk in unsent:
             self._send(chunk, connection)
         if self.complete:
             self._send_end(connection)
 
     def drop(self) -> None:
-        """The bytes are not needed any more."""
-        self._waiting.clear()
+        """Drop the bytes that wait for a connection."""
+        self._unsent.clear()
 
     def _send(self, chunk: bytes, connection: Connection) -> None:
         self.started = True

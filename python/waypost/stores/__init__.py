@@ -1,1 +1,1 @@
-"""What nodes share beyond a message's life: one interface, and its implementations."""
+"""State that outlives a message and that nodes share: the store interface and its implementations."""

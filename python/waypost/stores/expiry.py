@@ -1,4 +1,4 @@
-"""When things are over, earliest first, without a timer for each."""
+"""A queue of expiry times, without a timer for each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ _T = TypeVar("_T", bound=tuple[str, ...])
 
 
 class ExpiryQueue(Generic[_T]):
-    """A time for each of some things. A time that changes leaves its old place behind, to be passed over later; when
-    more than half of the places are old, they are cleared away."""
+    """One expiry time for each item, earliest first.
+
+    A changed time leaves a stale entry in the heap, which `pop` skips. When most are stale, the heap is rebuilt.
+    """
 
     __slots__ = ("_heap", "_times")
 
@@ -21,33 +23,33 @@ class ExpiryQueue(Generic[_T]):
         self._times: dict[_T, float] = {}
         self._heap: list[tuple[float, _T]] = []
 
-    def set(self, thing: _T, time: float) -> None:
-        """`thing` is over at `time` now; infinite: never."""
-        if time == self._times.get(thing):
+    def set(self, item: _T, time: float) -> None:
+        """Let `item` expire at `time`; if that is infinite, never."""
+        if time == self._times.get(item):
             return
         if time == math.inf:
-            self._times.pop(thing, None)
+            self._times.pop(item, None)
             return
-        self._times[thing] = time
-        heapq.heappush(self._heap, (time, thing))
+        self._times[item] = time
+        heapq.heappush(self._heap, (time, item))
         if len(self._heap) > 2 * len(self._times) + 64:
-            self._heap = [(time, thing) for thing, time in self._times.items()]
+            self._heap = [(time, item) for item, time in self._times.items()]
             heapq.heapify(self._heap)
 
-    def remove(self, thing: _T) -> None:
-        """Forget `thing`."""
-        self._times.pop(thing, None)
+    def remove(self, item: _T) -> None:
+        """Forget `item`."""
+        self._times.pop(item, None)
 
     def pop(self, now: float) -> _T | None:
-        """Something that is over at `now`, which is forgotten. `None`: there is nothing."""
+        """Remove and return an item that has expired at `now`; `None` if there is none."""
         heap = self._heap
         while heap and heap[0][0] <= now:
-            time, thing = heapq.heappop(heap)
-            if self._times.get(thing) == time:
-                del self._times[thing]
-                return thing
+            time, item = heapq.heappop(heap)
+            if self._times.get(item) == time:
+                del self._times[item]
+                return item
         return None
 
     def __len__(self) -> int:
-        """Places that take memory."""
+        """Number of entries in the heap, stale ones included."""
         return len(self._heap)

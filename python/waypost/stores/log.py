@@ -12,30 +12,30 @@ __all__ = ["MemoryLog"]
 LOG_COST: Final = 1024
 ENTRY_COST: Final = 160
 TOKEN_COST: Final = 320
-"""Bytes that each is charged beside its key, its value or its own characters."""
+"""Fixed cost of a log, an entry and a token, in bytes; keys, values and a token's characters are charged as well."""
 
 
 class MemoryLog:
-    """Sequences are consecutive here, so that an entry is found by its number. `cost` follows every change."""
+    """A log whose sequences are consecutive, so that an entry is found by its number. Every change updates `cost`."""
 
     __slots__ = ("_appended", "_entries", "_head", "_keep", "_size", "_tokens", "cost", "epoch", "last")
 
     def __init__(self, epoch: str, key_bytes: int, now: float) -> None:
         self.epoch = epoch
         self.last = 0
-        """Sequence of the newest entry that there ever was; 0: none yet."""
+        """Sequence of the newest entry ever appended; 0 before the first."""
         self.cost = LOG_COST + key_bytes
-        """Bytes that the whole log is charged."""
+        """Cost of the whole log, in bytes."""
         self._keep = Keep()
         self._appended = now
-        self._entries: list[tuple[bytes, float]] = []  # from `_head` on, each with its time
+        self._entries: list[tuple[bytes, float]] = []  # value and time of each; those before `_head` are dropped
         self._head = 0
         self._size = 0
         self._tokens: dict[str, tuple[int, float]] = {}  # oldest first
 
     @property
     def empty(self) -> bool:
-        """Nothing is lost with it but its epoch."""
+        """Whether the log holds nothing but its epoch."""
         return not self._count and not self._tokens
 
     @property
@@ -48,24 +48,24 @@ class MemoryLog:
         return Position(self.epoch, self.last)
 
     def due(self) -> float:
-        """When something of it is over, by the clock of `now`."""
+        """When the next part of the log expires, by the clock of `now`."""
         keep, due = self._keep, math.inf
         if keep.age is not None and self._count:
             due = self._entries[self._head][1] + keep.age
         if keep.idle is not None:
             idle = self._appended + keep.idle
-            # What a token is still needed for outlives the entries.
+            # A token may outlive the entries, because a repeat can still come.
             due = min(due, idle if self._count or not self._tokens else math.inf)
         for _, at in self._tokens.values():
             return min(due, at + REPEAT_WINDOW)
         return due
 
     def idle(self, now: float) -> bool:
-        """It is to be forgotten."""
+        """Whether the log is to be forgotten."""
         return self._keep.idle is not None and self.empty and self._appended + self._keep.idle <= now
 
     def expire(self, now: float) -> None:
-        """Drop what is over at `now`."""
+        """Drop everything that has expired at `now`."""
         keep = self._keep
         if keep.idle is not None and self._appended + keep.idle <= now:
             self._drop(self._count)
@@ -81,13 +81,13 @@ class MemoryLog:
             del self._tokens[token]
             self.cost -= TOKEN_COST + 4 * len(token)
 
-    def known(self, token: str | None) -> Position | None:
-        """The position that an append with this token has been given."""
+    def repeated(self, token: str | None) -> Position | None:
+        """The position of an earlier append with `token`; `None` if there was none."""
         found = None if token is None else self._tokens.get(token)
         return None if found is None else Position(self.epoch, found[0])
 
-    def surplus(self, value: bytes, keep: Keep) -> tuple[int, int]:
-        """How many of the oldest entries give way to another one, and what they are charged."""
+    def displaced(self, value: bytes, keep: Keep) -> tuple[int, int]:
+        """How many of the oldest entries an entry with `value` displaces, and their cost."""
         messages = math.inf if keep.messages is None else keep.messages
         most = math.inf if keep.bytes is None else keep.bytes
         count, dropped = 0, 0
@@ -98,12 +98,12 @@ class MemoryLog:
 
     @staticmethod
     def charge(value: bytes, token: str | None) -> int:
-        """What another entry is charged."""
+        """The cost of another entry."""
         return ENTRY_COST + len(value) + (0 if token is None else TOKEN_COST + 4 * len(token))
 
     def append(self, value: bytes, keep: Keep, token: str | None, now: float) -> Position:
-        """Add an entry, of which there is none with its token, and drop those that give way to it."""
-        self._drop(self.surplus(value, keep)[0])
+        """Add an entry, and drop the entries that it displaces. `token` must be new."""
+        self._drop(self.displaced(value, keep)[0])
         self._keep = keep
         self._appended = now
         self.last += 1
@@ -115,7 +115,7 @@ class MemoryLog:
         return self.tail
 
     def read(self, after: Position | None, limit: int) -> Batch:
-        """What follows `after`."""
+        """The entries behind `after`, at most `limit`."""
         first = self.last - self._count + 1
         start, gap = first, False
         if after is not None:
@@ -134,14 +134,14 @@ class MemoryLog:
         return Batch(tuple(entries), Position(self.epoch, start - 1 + len(entries)), gap)
 
     def _drop(self, count: int) -> None:
-        """Drop the oldest entries."""
+        """Drop the oldest `count` entries."""
         if not count:
             return
         size = sum(len(value) for value, _ in self._entries[self._head : self._head + count])
         self._size -= size
         self.cost -= size + count * ENTRY_COST
         for index in range(self._head, self._head + count):
-            self._entries[index] = (b"", 0.0)  # the value is free at once, its place is later
+            self._entries[index] = (b"", 0.0)  # frees the value now; its place is freed later
         self._head += count
         if 2 * self._head >= len(self._entries):
             del self._entries[: self._head]

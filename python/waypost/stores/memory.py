@@ -1,12 +1,12 @@
-"""The store in this process's memory: for tests, and where nothing has to survive the process.
+"""The store in the memory of one process: for tests, and for content that need not survive the process.
 
-One instance serves every event loop and thread of the process; other processes do not see it. The store bounds what
-its content is charged: keys, values, and a fixed cost for each record, log, entry and token. The fixed costs cover what
-Python takes for such an object, and so bound the number of objects as well.
+One instance serves every event loop and thread of the process; other processes do not see it. The store limits the cost
+of its content: keys, values, and a fixed cost for each record, log, entry and token. The fixed costs cover Python's
+memory for such an object, so they limit the number of objects as well.
 
-A write that finds no room is refused. An idempotency record that goes early lets a message be executed twice, and an
-answer that goes early is lost: the writer of a new record can be told so, the owner of an old one cannot. Only a record
-that was written as `disposable` goes early.
+A write that finds no room fails. An idempotency record that is dropped early lets a message be executed twice, and an
+answer that is dropped early is lost. The writer of a new record can be told, the owner of an old record cannot.
+Therefore only records written as `disposable` are dropped early.
 
 No record has a timer. An expired record is absent for every reader, and each write removes a bounded number of them.
 """
@@ -30,23 +30,23 @@ from waypost.stores.store import KEY_BYTES, Batch, Keep, Position, Record, Store
 __all__ = ["MemoryStore"]
 
 RECORD_COST: Final = 640
-"""Bytes that a record is charged beside its key and its value."""
+"""Fixed cost of a record in bytes; its key and its value are charged as well."""
 SWEEP: Final = 100
-"""How many expired records and logs one write clears up at most, unless it needs more room."""
+"""Largest number of expired records and logs that one write removes, unless it needs more room."""
 
 
 class MemoryStore(Store):
-    """A `Store`, as `waypost.stores.store` states it."""
+    """A `Store` with the guarantees of `waypost.stores.store`."""
 
     def __init__(self, *, limit: int = 64 << 20, clock: Callable[[], float] = time.monotonic) -> None:
-        """`limit` is the bound in bytes; `clock` gives seconds and never goes back."""
+        """`limit` is the largest cost of the content, in bytes. `clock` returns seconds and never goes back."""
         self.held = 0
-        """Bytes that everything in it is charged."""
+        """Cost of the whole content, in bytes."""
         self._limit = limit
         self._clock = clock
         self._lock = threading.Lock()
         self._closed = False
-        self._records: dict[StoreKey, _Held] = {}
+        self._records: dict[StoreKey, _StoredRecord] = {}
         self._disposable: dict[StoreKey, None] = {}  # least recently used first
         self._records_due: ExpiryQueue[StoreKey] = ExpiryQueue()
         self._versions = itertools.count(1)
@@ -54,17 +54,17 @@ class MemoryStore(Store):
         self._empty_logs: dict[StoreKey, None] = {}  # least recently emptied first
         self._logs_due: ExpiryQueue[StoreKey] = ExpiryQueue()
         self._epochs = (f"{os.urandom(6).hex()}-{number:x}" for number in itertools.count())
-        self._waiting: dict[StoreKey, set[asyncio.Future[None]]] = {}
+        self._waiters: dict[StoreKey, set[asyncio.Future[None]]] = {}
 
     async def get(self, key: StoreKey) -> Record | None:
         with self._lock:
-            held = self._find(key, self._begin())
-            if held is None:
+            record = self._find(key, self._begin())
+            if record is None:
                 return None
-            if held.disposable:
+            if record.disposable:
                 del self._disposable[key]
                 self._disposable[key] = None
-            return Record(held.value, held.version)
+            return Record(record.value, record.version)
 
     async def put_if_absent(
         self, key: StoreKey, value: bytes, *, ttl: float, disposable: bool = False
@@ -78,23 +78,23 @@ class MemoryStore(Store):
     ) -> Version | None:
         with self._lock:
             now = self._begin()
-            held = self._find(key, now)
-            if held is None or held.version != version:
+            record = self._find(key, now)
+            if record is None or record.version != version:
                 return None
             return self._write(key, value, ttl, disposable, now)
 
     async def expire(self, key: StoreKey, version: Version, *, ttl: float) -> Version | None:
         with self._lock:
             now = self._begin()
-            held = self._find(key, now)
-            if held is None or held.version != version:
+            record = self._find(key, now)
+            if record is None or record.version != version:
                 return None
-            return self._write(key, held.value, ttl, held.disposable, now)
+            return self._write(key, record.value, ttl, record.disposable, now)
 
     async def delete(self, key: StoreKey, version: Version | None = None) -> bool:
         with self._lock:
-            held = self._find(key, self._begin())
-            if held is None or (version is not None and held.version != version):
+            record = self._find(key, self._begin())
+            if record is None or (version is not None and record.version != version):
                 return False
             self._remove(key)
             return True
@@ -106,12 +106,12 @@ class MemoryStore(Store):
             found = self._logs.get(log)
             if found is not None:
                 self._expire_log(log, found, now)
-                known = found.known(token)
-                if known is not None:
-                    return known
+                first = found.repeated(token)
+                if first is not None:
+                    return first
             position = self._append(log, value, keep, token, now)
-            waiting = self._waiting.pop(log, ())
-        _wake(waiting)
+            waiters = self._waiters.pop(log, ())
+        _wake(waiters)
         return position
 
     async def read(self, log: StoreKey, after: Position | None, *, limit: int = 100, wait: float = 0.0) -> Batch:
@@ -124,16 +124,16 @@ class MemoryStore(Store):
                 batch = self._open(log, self._begin()).read(after, limit)
                 if batch.entries or batch.gap or loop.time() >= deadline:
                     return batch
-                coming: asyncio.Future[None] = loop.create_future()
-                self._waiting.setdefault(log, set()).add(coming)
-            # An entry that comes and goes before the next look is a gap behind this position.
+                waiter: asyncio.Future[None] = loop.create_future()
+                self._waiters.setdefault(log, set()).add(waiter)
+            # An entry that is appended and dropped before the next read is a gap behind this position.
             after = batch.end
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout_at(deadline):
-                        await coming
+                        await waiter
             finally:
-                self._forget(log, coming)
+                self._remove_waiter(log, waiter)
 
     async def tail(self, log: StoreKey) -> Position:
         with self._lock:
@@ -153,33 +153,33 @@ class MemoryStore(Store):
     async def close(self) -> None:
         with self._lock:
             self._closed = True
-            waiting = list(itertools.chain.from_iterable(self._waiting.values()))
-            for each in (self._waiting, self._records, self._disposable, self._logs, self._empty_logs):
+            waiters = list(itertools.chain.from_iterable(self._waiters.values()))
+            for each in (self._waiters, self._records, self._disposable, self._logs, self._empty_logs):
                 each.clear()
             self._records_due, self._logs_due = ExpiryQueue(), ExpiryQueue()
             self.held = 0
-        _wake(waiting)
+        _wake(waiters)
 
-    # The caller of these holds the lock.
+    # The caller of these methods holds the lock.
 
     def _begin(self) -> float:
         if self._closed:
             raise StoreError("store_unavailable", "the store is closed")
         return self._clock()
 
-    def _find(self, key: StoreKey, now: float) -> _Held | None:
-        held = self._records.get(key)
-        if held is not None and held.due <= now:
+    def _find(self, key: StoreKey, now: float) -> _StoredRecord | None:
+        record = self._records.get(key)
+        if record is not None and record.due <= now:
             self._remove(key)
             return None
-        return held
+        return record
 
     def _write(self, key: StoreKey, value: bytes, ttl: float, disposable: bool, now: float) -> Version:
         if not ttl > 0:
             raise ValueError(f"ttl must be positive, not {ttl}")
         cost = RECORD_COST + _key_bytes(key) + len(value)
         self._sweep(now)
-        # Out of the way, so that it is not dropped to make room for itself.
+        # The old record goes first, so that it is not dropped to make room for its successor.
         old = self._records.get(key)
         if old is not None:
             self._remove(key)
@@ -190,15 +190,15 @@ class MemoryStore(Store):
                 self._insert(key, old)
             raise
         version = Version(next(self._versions))
-        self._insert(key, _Held(value, version, now + ttl, disposable, cost))
+        self._insert(key, _StoredRecord(value, version, now + ttl, disposable, cost))
         return version
 
-    def _insert(self, key: StoreKey, held: _Held) -> None:
-        self._records[key] = held
-        self._records_due.set(key, held.due)
-        if held.disposable:
+    def _insert(self, key: StoreKey, record: _StoredRecord) -> None:
+        self._records[key] = record
+        self._records_due.set(key, record.due)
+        if record.disposable:
             self._disposable[key] = None
-        self.held += held.cost
+        self.held += record.cost
 
     def _remove(self, key: StoreKey) -> None:
         self.held -= self._records.pop(key).cost
@@ -210,13 +210,13 @@ class MemoryStore(Store):
             raise StoreError("store_too_large", f"a token has at most {KEY_BYTES} characters, not {len(token)}")
         log = self._logs.get(key) or MemoryLog(next(self._epochs), _key_bytes(key), now)
         new = key not in self._logs
-        self._empty_logs.pop(key, None)  # not dropped to make room for its own entry
+        self._empty_logs.pop(key, None)  # or the log could be dropped to make room for its own entry
         try:
-            freed = log.surplus(value, keep)[1]
+            freed = log.displaced(value, keep)[1]
             self._make_room(log.charge(value, token) - freed + (log.cost if new else 0), now)
         except StoreError:
             if not new:
-                self._settle(key, log)
+                self._update_log(key, log)
             raise
         if new:
             self._logs[key] = log
@@ -224,22 +224,22 @@ class MemoryStore(Store):
         before = log.cost
         position = log.append(value, keep, token, now)
         self.held += log.cost - before
-        self._settle(key, log)
+        self._update_log(key, log)
         return position
 
     def _open(self, key: StoreKey, now: float) -> MemoryLog:
-        """The log as it is now. One that is not there is begun, so that its first entries are not missed."""
+        """The log, which is begun if it does not exist, so that a reader does not miss its first entries."""
         log = self._logs.get(key)
         if log is not None:
             self._expire_log(key, log, now)
             log = self._logs.get(key)
         if log is None:
             log = MemoryLog(next(self._epochs), _key_bytes(key), now)
-            with contextlib.suppress(StoreError):  # whoever reads on then is told of a gap
+            with contextlib.suppress(StoreError):  # without room, the next read reports a gap
                 self._make_room(log.cost, now)
                 self._logs[key] = log
                 self.held += log.cost
-                self._settle(key, log)
+                self._update_log(key, log)
         return log
 
     def _expire_log(self, key: StoreKey, log: MemoryLog, now: float) -> None:
@@ -249,10 +249,10 @@ class MemoryStore(Store):
         if log.idle(now):
             self._forget_log(key)
         else:
-            self._settle(key, log)
+            self._update_log(key, log)
 
-    def _settle(self, key: StoreKey, log: MemoryLog) -> None:
-        """Note what became of a log."""
+    def _update_log(self, key: StoreKey, log: MemoryLog) -> None:
+        """Update the queues after a change of the log."""
         self._logs_due.set(key, log.due())
         if not log.empty:
             self._empty_logs.pop(key, None)
@@ -265,7 +265,7 @@ class MemoryStore(Store):
         self._logs_due.remove(key)
 
     def _make_room(self, cost: int, now: float) -> None:
-        """Make room for so many bytes. Raises `StoreError` where that cannot be."""
+        """Make room for `cost` bytes. Raises `StoreError` if that is impossible."""
         if cost > self._limit:
             raise StoreError("store_too_large", f"{cost} bytes are more than the whole store may hold ({self._limit})")
         while self.held + cost > self._limit:
@@ -300,19 +300,19 @@ class MemoryStore(Store):
             return True
         return False
 
-    # The caller of this does not.
+    # The caller of this method does not hold the lock.
 
-    def _forget(self, log: StoreKey, coming: asyncio.Future[None]) -> None:
+    def _remove_waiter(self, log: StoreKey, waiter: asyncio.Future[None]) -> None:
         with self._lock:
-            waiting = self._waiting.get(log)
-            if waiting is not None:
-                waiting.discard(coming)
-                if not waiting:
-                    del self._waiting[log]
+            waiters = self._waiters.get(log)
+            if waiters is not None:
+                waiters.discard(waiter)
+                if not waiters:
+                    del self._waiters[log]
 
 
-class _Held:
-    """A record."""
+class _StoredRecord:
+    """A record with its expiry time and its cost."""
 
     __slots__ = ("cost", "disposable", "due", "value", "version")
 
@@ -331,18 +331,18 @@ def _key_bytes(key: StoreKey) -> int:
     return size
 
 
-def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
-    """Let those who wait for an entry look again, each on its own event loop."""
+def _wake(waiters: Iterable[asyncio.Future[None]]) -> None:
+    """Let the readers that wait for an entry read again, each on its own event loop."""
     here = asyncio.get_running_loop()
-    for coming in waiting:
-        loop = coming.get_loop()
+    for waiter in waiters:
+        loop = waiter.get_loop()
         if loop is here:
-            _settle(coming)
+            _settle(waiter)
         else:
             with contextlib.suppress(RuntimeError):  # it is closed
-                loop.call_soon_threadsafe(_settle, coming)
+                loop.call_soon_threadsafe(_settle, waiter)
 
 
-def _settle(coming: asyncio.Future[None]) -> None:
-    if not coming.done():
-        coming.set_result(None)
+def _settle(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -143,7 +143,7 @@ class _Check(Timed):
         if head is not None:
             self._end(200 <= head.status < 300, f"status {head.status}")
 
-    def unasked(self) -> None:
+    def unsolicited(self) -> None:
         """A check writes at once."""
 
     def eof(self) -> None:

@@ -30,7 +30,7 @@ class ConnectionUser(Protocol):
     """The reader and writer of a connection: an attempt, or an active check."""
 
     def received(self, data: bytes) -> None: ...
-    def unasked(self) -> None:
+    def unsolicited(self) -> None:
         """The endpoint spoke, or hung up, before the request was sent to it."""
 
     def eof(self) -> None: ...
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
     def spoke(self) -> None:
         """The endpoint spoke, or hung up, before it was asked."""
         if self.attempt is not None:
-            self.attempt.unasked()
+            self.attempt.unsolicited()
 
     # Called by the event loop.
 
@@ -159,7 +159,7 @@ class Connection(asyncio.Protocol):
         if attempt is None:
             self._pool.drop(self)
         elif self.unsent:
-            attempt.unasked()
+            attempt.unsolicited()
         else:
             attempt.received(data)
 
@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
         if attempt is None:
             self._pool.drop(self)
         elif self.unsent:
-            attempt.unasked()
+            attempt.unsolicited()
         else:
             attempt.eof()
 
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
             if self._gone is not None:
                 self._gone(exc)
         elif unsent:
-            attempt.unasked()
+            attempt.unsolicited()
         else:
             attempt.lost(exc)
 

@@ -82,13 +82,13 @@ class Around:
 def started(monkeypatch):
     """Targets of the messages that were started without uvicorn's parser."""
     seen = []
-    start = uvicorn_http1.StrictHttp1.start
+    start = uvicorn_http1.StrictHttp1.start_application
 
     def counted(self, intake, body, taken):
         seen.append((intake.target, taken is not None))
         start(self, intake, body, taken)
 
-    monkeypatch.setattr(uvicorn_http1.StrictHttp1, "start", counted)
+    monkeypatch.setattr(uvicorn_http1.StrictHttp1, "start_application", counted)
     return seen
 
 
@@ -145,13 +145,13 @@ def test_a_message_ends_with_the_configuration_by_which_its_head_was_read(run, s
     async def body(world):
         old, new = await world.upstream(scripts.reply()), await world.upstream(scripts.reply())
         app = create_app(config({"old": old.url}, [("old", ALL)]))
-        start = http1.Http1.start
+        start = http1.Http1.start_application
 
         def reload(self, intake, body, taken):
             start(self, intake, body, taken)  # the application's task runs later
             app.state.gateway.replace(config({"new": new.url}, [("new", ALL)], limits={"body": len(BODY) - 1}))
 
-        monkeypatch.setattr(http1.Http1, "start", reload)
+        monkeypatch.setattr(http1.Http1, "start_application", reload)
         async with serving(app, fast_path(app, fast=False)) as port:
             answers = await ask(port, request(), CLOSE)
             assert b"\r\nx-waypost-route: old\r\n" in answers

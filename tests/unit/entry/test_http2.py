@@ -84,7 +84,7 @@ def test_that_bytes_keep_coming_keeps_no_connection(run, scripts, monkeypatch):
 
 
 def test_a_client_that_takes_no_answer_loses_its_stream(run, scripts, monkeypatch):
-    monkeypatch.setattr(http2, "_STUCK", 0.05)
+    monkeypatch.setattr(http2, "_CLOSE_TIME", 0.05)
 
     async def body(world):
         up = await world.upstream(scripts.reply(body=b"\xee" * 100_000))

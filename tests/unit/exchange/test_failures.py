@@ -47,8 +47,8 @@ def test_a_client_is_not_told_hosts_and_the_log_is(exc, caplog):
 
 def test_every_failure_names_the_cluster_to_the_client_and_the_url_to_the_log(caplog):
     made = [
-        failures.closed(ENDPOINT, None, answered=False),
-        failures.malformed(ENDPOINT, UpstreamError("upstream_protocol", "two lengths")),
+        failures.connection_lost(ENDPOINT, None, answered=False),
+        failures.bad_response(ENDPOINT, UpstreamError("upstream_protocol", "two lengths")),
         failures.timed_out(ENDPOINT, "no response", 1.5),
     ]
     assert [error.message for error in made] == [

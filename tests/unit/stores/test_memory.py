@@ -354,7 +354,7 @@ def test_readers_that_leave_or_wait_in_vain_leave_nothing_behind():
         await store.read(A, None, wait=0.01)
         leaves.cancel()
         await asyncio.gather(leaves, return_exceptions=True)
-        assert store._waiting == {}
+        assert store._waiters == {}
 
     asyncio.run(main())
 
