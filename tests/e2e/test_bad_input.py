@@ -417,7 +417,7 @@ def test_no_route_names_what_was_seen(site: Site) -> None:
     client.ask("GET", "/v1/files")
     message = refused(client.response("GET"), "openai", 404, "no_route")["message"]
     assert message.endswith(
-        'Fields seen: path "/v1/files", method "GET". Requests of this path only go to routes that test `path`'
+        'Fields seen: path "/v1/files", method "GET". Requests to this path only go to routes that test `path`'
     )
 
 

@@ -214,7 +214,7 @@ def _pattern_defs() -> dict[str, Any]:
     # Directly under a field, a predicate is a mistake; a field of that name takes a list or more fields.
     misplaced: dict[str, Any] = {
         name: {
-            "description": f"A field named {name}. The predicate stands in a list: [{{{name}: …}}].",
+            "description": f"A field named {name}. The predicate belongs in a list: [{{{name}: …}}].",
             "allOf": [{"type": ["array", "object"]}, _ref("Field")],
         }
         for name in PREDICATES

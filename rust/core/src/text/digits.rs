@@ -1,4 +1,4 @@
-//! Numbers as text, without an allocation.
+//! Numbers as decimal text, without an allocation.
 
 /// Appends the decimal digits of a number.
 pub(crate) fn push(mut number: u64, out: &mut Vec<u8>) {
@@ -15,7 +15,7 @@ pub(crate) fn push(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(digits.get(begin..).unwrap_or_default());
 }
 
-/// The digit for a number below ten.
+/// The ASCII digit of a number below ten.
 pub(crate) fn of(number: u64) -> u8 {
     b'0' + u8::try_from(number).unwrap_or(0)
 }
