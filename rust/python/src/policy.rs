@@ -1,5 +1,5 @@
-//! Policies of clusters, from and to mappings with the keys of a configuration. Times are in seconds, percentages and
-//! percentiles whole numbers.
+//! Converts clusters' policies from and to mappings with the keys of a configuration. Times are in seconds, percentages
+//! and percentiles are integers.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::route_table::item;
 const PER: [(&str, Per); 4] =
     [("cluster", Per::Cluster), ("tenant", Per::Tenant), ("agent", Per::Agent), ("key", Per::Key)];
 
-/// The policy of a cluster whose keys have the right shape. A key that is left out, or `None`, has its default.
+/// Reads the policy of a cluster whose shape was checked. A key that is missing or `None` has its default.
 ///
-/// In a partial configuration, an ellipsis stands for what is not known. It becomes something of which there is nothing to
-/// say, beside what is known.
+/// In a partial configuration, an ellipsis stands for an unknown value. It becomes a value that causes no problem
+/// together with the known ones.
 pub(crate) fn read(cluster: &Bound<'_, PyDict>) -> PyResult<Policy> {
     let cluster = Keys(Some(cluster.clone()));
     let rate = match cluster.get("rate")? {
@@ -49,17 +49,17 @@ pub(crate) fn read(cluster: &Bound<'_, PyDict>) -> PyResult<Policy> {
     })
 }
 
-/// A mapping, or nothing of which anything is known.
+/// A mapping; `None` if it is missing or unknown.
 struct Keys<'py>(Option<Bound<'py, PyDict>>);
 
 impl<'py> Keys<'py> {
-    /// What is written there and known.
+    /// The value of a key, if it is known.
     fn get(&self, key: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(dict) = &self.0 else { return Ok(None) };
         Ok(dict.get_item(key)?.filter(|value| !value.is_none() && !value.is_instance_of::<PyEllipsis>()))
     }
 
-    /// The mapping that is there, if it is one.
+    /// The mapping of a key, if it is one.
     fn within(&self, key: &str) -> PyResult<Self> {
         Ok(Self(self.get(key)?.and_then(|value| value.cast_into().ok())))
     }
@@ -68,7 +68,7 @@ impl<'py> Keys<'py> {
         Ok(self.get(key)?.is_some_and(|value| value.cast::<PyString>().is_ok_and(|text| text == word)))
     }
 
-    /// Something is there that is not known.
+    /// Whether the value of a key is unknown.
     fn unknown(&self, key: &str) -> PyResult<bool> {
         let Some(dict) = &self.0 else { return Ok(false) };
         Ok(dict.get_item(key)?.is_some_and(|value| value.is_instance_of::<PyEllipsis>()))
@@ -91,17 +91,17 @@ impl<'py> Keys<'py> {
         Ok(())
     }
 
-    /// Of two that are in order, what is not known does not break it.
+    /// Adjusts unknown ones of two values so that the first is at most the second.
     fn ordered<T: Copy + Ord>(
         &self,
-        (low, least): (&str, &mut T),
-        (high, most): (&str, &mut T),
+        (lower_key, lower): (&str, &mut T),
+        (upper_key, upper): (&str, &mut T),
     ) -> PyResult<()> {
-        if self.unknown(low)? {
-            *least = (*least).min(*most);
+        if self.unknown(lower_key)? {
+            *lower = (*lower).min(*upper);
         }
-        if self.unknown(high)? {
-            *most = (*most).max(*least);
+        if self.unknown(upper_key)? {
+            *upper = (*upper).max(*lower);
         }
         Ok(())
     }
@@ -142,7 +142,7 @@ fn read_statuses(statuses: &Bound<'_, PyAny>) -> PyResult<Vec<u16>> {
         if status.is_instance_of::<PyEllipsis>() { Ok(None) } else { status.extract().map(Some) }
     };
     let read = statuses.try_iter()?.map(|status| known(status?)).collect::<PyResult<Vec<_>>>()?;
-    // What is not known has a place all the same, so that the others have theirs.
+    // Unknown statuses keep their positions, so that problems name the right positions of the others.
     let mut spare = (400..=599).filter(|status| !read.contains(&Some(*status)));
     Ok(read.iter().filter_map(|status| status.or_else(|| spare.next())).collect())
 }
@@ -158,7 +158,7 @@ fn read_balance(cluster: &Keys<'_>) -> PyResult<Balance> {
         "least_load" => Ok(Balance::LeastLoad),
         "weighted" => Ok(Balance::Weighted),
         "round_robin" => Ok(Balance::RoundRobin),
-        _ => Err(PyValueError::new_err(format!("no balance {word:?}"))),
+        _ => Err(PyValueError::new_err(format!("there is no balance {word:?}"))),
     }
 }
 
@@ -236,7 +236,7 @@ fn read_queue(keys: &Keys<'_>) -> PyResult<Queue> {
 }
 
 fn read_rate(rate: &Bound<'_, PyAny>) -> PyResult<Rate> {
-    // What nothing is known of is a rate all the same: where it stands matters for the others' places.
+    // An unknown rate keeps its position, so that problems name the right positions of the others.
     let mut out =
         Rate { per: Per::Cluster, messages: 1, every: Duration::from_secs(1), burst: 1, keys: Rate::KEYS };
     let Ok(rate) = rate.cast::<PyDict>() else { return Ok(out) };
@@ -247,10 +247,10 @@ fn read_rate(rate: &Bound<'_, PyAny>) -> PyResult<Rate> {
     if let Some(per) = keys.get("per")? {
         let per: String = per.extract()?;
         let known = PER.into_iter().find(|(name, _)| *name == per);
-        out.per = known.ok_or_else(|| PyValueError::new_err(format!("no per {per:?}")))?.1;
+        out.per = known.ok_or_else(|| PyValueError::new_err(format!("there is no per {per:?}")))?.1;
     }
     keys.number("messages", &mut out.messages)?;
-    // A number that is wrong is one problem: where the burst follows from it, none of the burst.
+    // The burst defaults to `messages`, but a wrong number should be one problem, not two.
     out.burst = out.messages.max(1);
     keys.seconds("every", &mut out.every)?;
     keys.number("burst", &mut out.burst)?;
@@ -266,7 +266,7 @@ fn read_hedge(keys: &Keys<'_>) -> PyResult<Hedge> {
     Ok(out)
 }
 
-/// All of a policy as `read` takes it.
+/// Converts a policy to a mapping that `read` accepts.
 pub(crate) fn view<'py>(py: Python<'py>, policy: &Policy) -> PyResult<Bound<'py, PyDict>> {
     let Policy { timeout, retry, balance, health, breaker, concurrency, queue, rate, hedge } = policy;
     let out = PyDict::new(py);

@@ -73,7 +73,9 @@ impl Wildcard {
                         ));
                     }
                     None => {
-                        return Err("the wildcard ends in a lone backslash: write `\\\\` for a backslash".into());
+                        return Err(
+                            "the wildcard ends in a lone backslash: write `\\\\` for a backslash".into()
+                        );
                     }
                 },
                 other => piece.push(other),

@@ -132,9 +132,7 @@ impl Holds {
             && !matches!(&**text, "" | "*")
             && (!text.starts_with('/') || text.contains(['?', '#']))
         {
-            return Some(format!(
-                "{predicate} can never match: `path` begins with `/` and has no query"
-            ));
+            return Some(format!("{predicate} can never match: `path` begins with `/` and has no query"));
         }
         if let (Predicate::Equals(Scalar::String(text)), Self::Address) = (predicate, self)
             && text.parse::<IpNet>().is_ok()
@@ -217,9 +215,7 @@ impl Holds {
         };
         match (self, value) {
             (_, Scalar::Null) => "; to match messages without it, write {exists: false}".to_owned(),
-            (Self::Attribute(Type::References), _) => {
-                "; test their fields: context: {type: […]}".to_owned()
-            }
+            (Self::Attribute(Type::References), _) => "; test their fields: context: {type: […]}".to_owned(),
             (Self::Attribute(Type::Object), _) => "; test one label: labels: {NAME: […]}".to_owned(),
             _ => match unquoted {
                 Some(plain) if self.can_hold(&Predicate::Equals(plain.clone())) => format!("; write {plain}"),

@@ -144,7 +144,10 @@ fn what_a_field_can_never_hold_is_a_problem() {
         (json!({"tenant": [null]}), "to match messages without it, write {exists: false}"),
         (json!({"model": [{"numeric": [">", 3]}]}), "> 3 can never match: `model` is a string"),
         (json!({"kind": [{"numeric": [">", 3]}]}), "> 3 can never match: `kind` is one of"),
-        (json!({"labels": ["x"]}), "\"x\" can never match: `labels` is an object; test one label: labels: {NAME: […]}"),
+        (
+            json!({"labels": ["x"]}),
+            "\"x\" can never match: `labels` is an object; test one label: labels: {NAME: […]}",
+        ),
         (json!({"context": [{"prefix": "x"}]}), "`context` is a list of objects"),
         (json!({"context": {"type": [1]}}), "1 can never match: `type` is a string"),
         (json!({"headers": {"x-tier": [5]}}), "5 can never match: a header is a string; put it in quotes"),
