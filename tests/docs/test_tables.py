@@ -156,7 +156,7 @@ def test_every_metric_is_listed_with_its_labels() -> None:
     snapshot = compile_config(from_dict({"clusters": {"c": cluster}, "routes": []}), recorder)
     registry.apply(snapshot)
     intake = snapshot.accept("GET", b"/v1/models", [(b"host", b"h")])
-    recorder.refused("internal", 500, intake=intake)
+    recorder.record_rejection("internal", 500, intake=intake)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(recorder.render(registry)[0]):
         name = f"{family.name}_total" if family.type == "counter" else family.name
