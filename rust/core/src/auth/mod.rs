@@ -1,4 +1,4 @@
-//! Who a caller is: API keys, and the identity that a key proves.
+//! Authentication of callers: API keys, and the identity that a key proves.
 
 mod identity;
 pub mod keys;
