@@ -195,7 +195,7 @@ def test_beside_an_envelope_they_are_refused(site: Site) -> None:
     for name in ("tenant", "task", "priority"):
         response = post(site, "envelope", GOOD["envelope"], (f"x-waypost-{name}", "5")).response()
         error = refused(response, "envelope", 400, "invalid_envelope")
-        assert error["message"].endswith(f"say it in the envelope, as `{name}`")
+        assert error["message"].endswith(f"set `{name}` in the envelope")
 
 
 @pytest.mark.passes
