@@ -1,4 +1,4 @@
-//! The clusters of a snapshot in force: each bound to its state, and to the field of a message by which its endpoints are chosen.
+//! The clusters of a snapshot in force. Each is bound to its state, and to the field for hash balancing.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub struct BoundClusters {
 #[derive(Debug)]
 struct BoundCluster {
     group: Arc<Group>,
-    /// What its endpoints are chosen by.
+    /// The field for hash balancing.
     key: Option<Field>,
 }
 
@@ -34,8 +34,8 @@ impl BoundClusters {
 }
 
 impl Snapshot {
-    /// Comes into force: for messages that are planned from now on. What `registry` knows of its clusters and endpoints
-    /// stays.
+    /// Brings the snapshot into force, for messages that are planned from now on. The registry keeps the state of its clusters
+    /// and endpoints.
     #[must_use]
     pub fn join(&self, registry: &mut Registry, now: Instant) -> BoundClusters {
         let endpoints: Vec<Vec<(&str, u32)>> = (self.clusters().iter())
@@ -56,10 +56,10 @@ impl Snapshot {
         BoundClusters { clusters: groups.into_iter().map(bind).collect(), agent: Field::parse("agent") }
     }
 
-    /// The course of a message's exchange. `body` as it was planned with.
+    /// The course of a message's exchange. `body` is the one that the message was planned with.
     ///
     /// # Errors
-    /// Where its route leads to no cluster.
+    /// The route leads to no cluster.
     pub fn course(
         &self,
         bound: &BoundClusters,
@@ -92,7 +92,7 @@ impl Snapshot {
             },
         );
         if metered && intake.purpose.is_some() {
-            course.charge(CallerNames::default()); // only what the cluster's own rates bound
+            course.charge(CallerNames::default()); // Only the cluster's own rates apply to internal calls.
         } else if metered {
             course.charge(CallerNames {
                 tenant: envelope.tenant.clone(),

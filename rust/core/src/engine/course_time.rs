@@ -1,4 +1,4 @@
-//! The one place that says how long an exchange may take.
+//! Deadlines: the only place that determines how long an exchange may take.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use super::course::Course;
 use crate::cluster::Instant;
 
 impl Course {
-    /// How long the exchange may still take, as the message and the cluster say; `None`: as long as it likes.
+    /// The time that the exchange may still take, by the message's deadline and the cluster's total timeout; `None` if nothing
+    /// limits it.
     #[must_use]
     pub fn time_left(&self, now: Instant) -> Option<Duration> {
         self.deadline().map(|deadline| deadline.since(now))
     }
 
-    /// The same once its response has begun and is a stream.
+    /// The time that the exchange may still take once its response is a stream; `None` if nothing limits it.
     #[must_use]
     pub fn stream_time_left(&self, now: Instant) -> Option<Duration> {
         let total = self.cluster().and_then(|found| found.group.policy().timeout.stream_total);
@@ -20,13 +21,13 @@ impl Course {
         least.map(|length| (self.terms.began + length).since(now))
     }
 
-    /// How long the exchange may still take, as the message alone says.
+    /// The time that the exchange may still take, by the message's deadline alone; `None` without one.
     #[must_use]
     pub fn message_time_left(&self, now: Instant) -> Option<Duration> {
         self.terms.deadline.map(|length| (self.terms.began + length).since(now))
     }
 
-    /// When the exchange has to be over: as the message and the cluster say.
+    /// When the exchange must end, by the message's deadline and the cluster's total timeout.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let total = self.cluster().map(|cluster| cluster.group.policy().timeout.total);
         let least = self.terms.deadline.into_iter().chain(total).min();

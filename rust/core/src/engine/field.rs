@@ -1,4 +1,4 @@
-//! The value that a message has at a field, by which an endpoint is chosen or an account is found.
+//! Finds the value of a message's field, for hash balancing and for rates.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -12,7 +12,7 @@ thread_local! {
     static IDLE: Cell<Option<Box<Scan>>> = const { Cell::new(None) };
 }
 
-/// A field as patterns name it, `labels.session` or `headers.x-session`: where each dialect has it.
+/// A field, named as in patterns (`labels.session`, `headers.x-session`), with its place in each dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
     source: FieldSource,
@@ -31,7 +31,7 @@ enum FieldSource {
 }
 
 impl Field {
-    /// `None` where patterns have no such field.
+    /// Parses a field's name; `None` if patterns have no such field.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let parts: Vec<&str> = name.split('.').collect();
         if parts.iter().any(|part| part.is_empty()) {
@@ -66,7 +66,7 @@ impl Field {
         Some(Self { source, bodies })
     }
 
-    /// The first value there, where it is a string, a number or a Boolean.
+    /// The field's first value, if it is a string, a number or a Boolean.
     pub(crate) fn value<'m>(
         &self,
         intake: &'m Intake,

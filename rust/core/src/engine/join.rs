@@ -1,26 +1,26 @@
-//! Which messages can be sent to a cluster that speaks another dialect, and whether a route's messages are among them.
+//! Which messages can be sent to which clusters, and which messages a route may take.
 
 use super::intake::METHODS;
 use crate::dialect::{Attribute, Dialect, Kind, LISTED, Source, entry};
 use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Scalar, Seen};
 
-/// A sort of message: its dialect and what it asks for.
+/// A sort of message: its dialect and its kind.
 type Sort = (Dialect, Option<Kind>);
 
-/// Whether a message can be sent to a cluster that speaks `speaks`: in its own dialect byte for byte, an envelope of
-/// kind `model` translated to OpenAI's.
+/// Whether a message can be sent to a cluster that speaks `speaks`: in its own dialect unchanged, and an envelope of kind
+/// `model` translated to the OpenAI API.
 pub(super) fn joins(dialect: Dialect, kind: Option<Kind>, speaks: Dialect) -> bool {
     dialect == speaks
         || (dialect == Dialect::Envelope && kind == Some(Kind::Model) && speaks == Dialect::OpenAi)
 }
 
-/// Whether a message has to be translated for a cluster that it can be sent to.
+/// Whether a message must be translated for a cluster that it can be sent to.
 pub(super) fn translates(dialect: Dialect, speaks: Dialect) -> bool {
     dialect != speaks
 }
 
-/// Every sort of message that a listener takes, with the heads that its requests have. Those without a path stand for all
-/// paths that are not named.
+/// Every sort of message that a listener accepts, with the start lines of its requests. A head without a path stands for all
+/// unlisted paths.
 fn sorts() -> impl Iterator<Item = (Sort, Vec<Head>)> {
     let heads =
         |path, methods: &'static [&'static str]| methods.iter().map(move |&method| Head { path, method });
@@ -33,15 +33,15 @@ fn sorts() -> impl Iterator<Item = (Sort, Vec<Head>)> {
     envelopes.into_iter().chain([models, others])
 }
 
-/// What patterns see of a request's first line.
+/// The parts of a request's start line that patterns see.
 #[derive(Clone, Copy)]
 struct Head {
     path: Option<&'static str>,
     method: &'static str,
 }
 
-/// The sorts of message that a pattern may match, as far as its `kind`, `dialect`, `path` and `method` tell: those that can
-/// be sent to a cluster that speaks `speaks`, and those that cannot.
+/// The sorts of message that a pattern may match, judged by its `kind`, `dialect`, `path` and `method`: first those that can be
+/// sent to a cluster that speaks `speaks`, then those that cannot.
 pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
     // Requests to unlisted paths only go to routes that test the path.
     let by_path = pattern.tests("path");
@@ -53,7 +53,7 @@ pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>
     matching.partition(|(dialect, kind)| joins(*dialect, *kind, speaks))
 }
 
-/// `envelopes of kind query, tool and OpenAI requests` and the like.
+/// Describes sorts in words, such as `envelopes of kind query, tool and OpenAI requests`.
 pub(super) fn describe(sorts: &[Sort]) -> String {
     let kinds = sorts.iter().filter(|(dialect, _)| *dialect == Dialect::Envelope);
     let kinds: Vec<&str> = kinds.filter_map(|(_, kind)| kind.map(Kind::name)).collect();
@@ -77,7 +77,7 @@ fn all(nodes: &Conjunction, sort: Sort, head: Head) -> bool {
 fn may_hold(field: &Field, (dialect, kind): Sort, head: Head) -> bool {
     let Some((name, inner)) = field.path.split_first() else { return true };
     let absent = |attribute: Attribute| attribute.source(dialect) == Source::Absent;
-    // Nothing in such a message, be it body or headers, can give it this attribute.
+    // Neither the body nor the headers of such a message can carry this attribute.
     if name.as_ref() != "kind" && Attribute::parse(name).is_some_and(absent) {
         return field.tests.iter().any(Predicate::wants_absence);
     }
@@ -94,7 +94,7 @@ fn may_hold(field: &Field, (dialect, kind): Sort, head: Head) -> bool {
         "method" => holds(head.method),
         "path" => match head.path {
             Some(path) => holds(path),
-            // A path that is none of the named ones: only an exact one that is can be ruled out.
+            // The path is unlisted. Only an equality with a listed path can be ruled out.
             None => field.tests.iter().any(|test| match test {
                 Predicate::Equals(Scalar::String(path)) => {
                     entry(path).is_some_and(|entry| entry.dialect == dialect && entry.kind.is_none())

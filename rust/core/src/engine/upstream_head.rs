@@ -1,4 +1,4 @@
-//! The head of an upstream request.
+//! Writes the head of an upstream request.
 
 use smallvec::SmallVec;
 
@@ -13,15 +13,15 @@ use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Attribute, Dialect, Source};
 use crate::http1::{Added, BodyLength, Error, RequestHead, write_request_head};
 
-/// The fields in which clients present credentials: keys, and cookies.
+/// The header fields with credentials of clients: keys and cookies.
 fn credentials() -> impl Iterator<Item = &'static [u8]> {
     keys::FIELDS.into_iter().chain(["cookie"]).map(str::as_bytes)
 }
 
-/// The field that tells an endpoint on whose behalf a message is sent.
+/// The header field that tells an endpoint the tenant of a message.
 const TENANT: &str = "x-waypost-tenant";
 
-/// Whether a field may carry a cluster's credential: none that is written here, or that frames a message.
+/// Whether a header field may carry a cluster's credential. Fields that this module writes, or that frame a message, may not.
 pub(super) fn may_carry_credential(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let written = ["x-request-id", "content-type", "accept", "accept-encoding", "forwarded", trace::PARENT];
@@ -31,7 +31,7 @@ pub(super) fn may_carry_credential(name: &str) -> bool {
         && !lower.starts_with("x-waypost-")
 }
 
-/// Writes the head of one attempt. `remaining_ms` is what is left of the message's deadline.
+/// Writes the head of one attempt. `remaining_ms` is the remaining time of the message's deadline.
 pub(super) fn write(
     intake: &Intake,
     plan: &Plan,
@@ -56,7 +56,7 @@ pub(super) fn write(
     let request_id = plan.request_id();
     let parent = intake.trace.parent(ids);
     let carried = if translated { carriers(plan) } else { Vec::new() };
-    let own: String; // in lower case
+    let own: String; // The credential's field name in lower case.
     let mut extra: SmallVec<[(Added<'_>, &[u8]); 12]> = SmallVec::new();
     extra.push((const { Added::known("x-request-id") }, request_id.as_bytes()));
     extra.push((const { Added::known("x-forwarded-proto") }, scheme.as_bytes()));
@@ -79,7 +79,7 @@ pub(super) fn write(
     }
     match &cluster.credential {
         Credential::Pass if intake.purpose.is_none() => {}
-        // What an internal call sends is no client's message: a client's credential is not for its cluster.
+        // An internal call is not the client's message, so its cluster must not get the client's credential.
         Credential::Pass | Credential::None => remove.extend(credentials()),
         Credential::Header { name, value } => {
             remove.extend(credentials().filter(|field| !name.as_bytes().eq_ignore_ascii_case(field)));
@@ -88,18 +88,18 @@ pub(super) fn write(
         }
     }
     if translated {
-        // What the client's fields say beside the envelope was not looked at.
+        // Drop the client's fields of these names, which were not read with an envelope.
         remove.extend(carriers_of(cluster.speaks).map(|(name, _)| name.as_bytes()));
         for (name, value) in &carried {
             extra.push((Added::new(name.as_bytes())?, value.as_bytes()));
         }
-        // The reply is read here, so it must be plain; what it should be follows from the message.
+        // Waypost reads the reply, so it must not be compressed. The message determines its media type.
         let accept: &[u8] = if plan.envelope.stream { b"text/event-stream" } else { b"application/json" };
         extra.push((const { Added::known("content-type") }, b"application/json"));
         extra.push((const { Added::known("accept") }, accept));
         extra.push((const { Added::known("accept-encoding") }, b"identity"));
     } else if let Some(tenant) = &tenant {
-        // What the key proves, so that no spelling of the field says anything else.
+        // The tenant that the key proves replaces the field in any spelling.
         extra.push((const { Added::known(TENANT) }, tenant.as_bytes()));
     }
     let head = RequestHead {
@@ -109,7 +109,7 @@ pub(super) fn write(
         remove: &remove,
         extra: &extra,
         normal: request.headers.is_normal(),
-        // The body that is sent is always framed, whatever the client's head said: HTTP/2 needs no length.
+        // A body is always framed, even if the client's head did not announce it: HTTP/2 needs no length.
         body: match body {
             BodyLength::Known(0) if !intake.framed && !intake.buffered => BodyLength::None,
             body => body,
@@ -121,7 +121,7 @@ pub(super) fn write(
     Ok(out)
 }
 
-/// The header fields in which a dialect carries attributes.
+/// The header fields that carry attributes in a dialect.
 fn carriers_of(dialect: Dialect) -> impl Iterator<Item = (&'static str, Attribute)> {
     Attribute::ALL.into_iter().filter_map(move |attribute| match attribute.source(dialect) {
         Source::Header(name) => Some((name, attribute)),
@@ -129,8 +129,8 @@ fn carriers_of(dialect: Dialect) -> impl Iterator<Item = (&'static str, Attribut
     })
 }
 
-/// What an envelope says that the body of a chat completion has no place for, so that another Waypost can route by it.
-/// Its deadline is not among it: every attempt has its own.
+/// The attributes of an envelope that the body of a chat completion cannot carry, as header fields, so that another Waypost can
+/// route by them. The deadline is not included, because it differs for every attempt.
 fn carriers(plan: &Plan) -> Vec<(&'static str, String)> {
     let envelope = &plan.envelope;
     let safe = |text| header_safe(text).into_owned();
