@@ -38,7 +38,7 @@ __all__ = [
     "load_config",
 ]
 
-# Whoever imports only the matcher does not pay for YAML and Starlette.
+# These are imported on first use, so that the matcher alone does not load YAML and Starlette.
 _LAZY = {
     "Config": "waypost.config",
     "RouteTable": "waypost.table",
@@ -47,7 +47,7 @@ _LAZY = {
 }
 
 
-if not TYPE_CHECKING:  # or every name would be known to type checkers
+if not TYPE_CHECKING:  # type checkers would accept any name
 
     def __getattr__(name: str) -> Any:
         try:

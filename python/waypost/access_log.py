@@ -1,8 +1,8 @@
-"""Writes the access log: a thread of its own, so that a full pipe or a slow disk stops no message.
+"""Writes the access log in a thread of its own, so that a full pipe or a slow disk delays no message.
 
-The lines are made in Rust (`Recorder`), which keeps them until the thread takes them, up to 4 MiB; what finds no room
-there is dropped and counted. Only whole lines are written. Several processes may write to one file, as each write is
-appended in one piece, and to one pipe, as no write there is longer than what pipes take in one piece.
+`Recorder` (Rust) makes the lines and keeps up to 4 MiB of them until the thread takes them. It drops and counts lines
+that find no room. Only whole lines are written. Several processes can share a file, because each write is appended in
+one piece, and a pipe, because no write to it is longer than pipes accept in one piece.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ __all__ = ["AccessLog"]
 _GATHER: Final = 0.1
 """Seconds for which lines are gathered before they are written together."""
 _PIECE: Final = 4096
-"""Bytes that a pipe takes in one piece (`PIPE_BUF` on Linux). No line is longer."""
-_LAST: Final = 1.0
-"""Seconds for what waits at the end: whoever reads it may have stopped reading."""
+"""Bytes that a pipe accepts in one piece (`PIPE_BUF` on Linux). No line is longer."""
+_STOP_TIMEOUT: Final = 1.0
+"""Seconds for the last lines when the log stops: the reader of a pipe may have stopped reading."""
 _MODE: Final = 0o640
-"""Of a new file: it names clients and tenants."""
+"""Permissions of a new file. Others must not read it, because it names clients and tenants."""
 _STANDARD: Final = {"stdout": 1, "stderr": 2}
 
 _logger = logging.getLogger("waypost")
 _running: weakref.WeakSet[AccessLog] = weakref.WeakSet()
-"""Those that may have something to write when the process ends."""
+"""Logs that may have lines to write when the process ends."""
 
 
 class AccessLog:
@@ -44,8 +44,8 @@ class AccessLog:
         self._target = target
         self._fd: int | None = None
         self._opened = False
-        self._lock = threading.Lock()  # of what follows
-        self._switches: list[tuple[bytes, int, int | None]] = []  # what is still for the old file, and the new one
+        self._lock = threading.Lock()  # guards the attributes below
+        self._switches: list[tuple[bytes, int, int | None]] = []  # lines for the old file, their count, the new file
         self._waiting = threading.Event()
         self._urgent = threading.Event()
         self._started = False
@@ -55,23 +55,24 @@ class AccessLog:
         self._failing = False
 
     def begin(self) -> None:
-        """Open the file, and keep lines from now on. Raises `OSError`; again does nothing."""
+        """Open the file and keep lines from now on. Raises `OSError`. A second call does nothing."""
         if not self._opened:
             self._fd = _open(self._target)
             self._opened = True
             self._listen()
 
     def start(self) -> None:
-        """`begin`, and write what comes. In the process that serves, as threads do not survive a fork."""
+        """`begin`, and write lines from now on. To be called in the process that serves: threads survive no fork."""
         self.begin()
         self._started = True
         if self._waiting.is_set():
             self.wake()
 
     def open(self, target: str, *, anew: bool = False) -> None:
-        """Write to `target` from now on. `anew`: open a file even if it is the same: it may have been moved away.
+        """Write later lines to `target`, and those that wait to the old target.
 
-        Lines that wait go to where they went before, later ones do not. Raises `OSError`, and then all stays as it was.
+        With `anew`, a file is opened again even if the target is unchanged, because it may have been moved away. Raises
+        `OSError` and then changes nothing.
         """
         if target == self._target and not (anew and _is_file(target)):
             return
@@ -86,7 +87,7 @@ class AccessLog:
         self.wake(urgent=True)
 
     def wake(self, urgent: bool = False) -> None:
-        """Lines wait. `urgent`: so many that they should be written now."""
+        """Tell the thread that lines wait. With `urgent`, there are so many that it writes them now."""
         if urgent:
             self._urgent.set()
         self._waiting.set()
@@ -98,15 +99,15 @@ class AccessLog:
                 _running.add(self)
 
     def suspend(self) -> None:
-        """Write what waits, and then need no thread until more comes."""
+        """Write the waiting lines, then end the thread until more lines come."""
         with self._lock:
             self._ending = True
-            resting = self._thread is not None
-        if resting:
+            active = self._thread is not None
+        if active:
             self.wake(urgent=True)
 
-    def stop(self, seconds: float = _LAST) -> None:
-        """Write what waits, for at most so long, and end."""
+    def stop(self, seconds: float = _STOP_TIMEOUT) -> None:
+        """Write the waiting lines and end, after at most `seconds`."""
         with self._lock:
             self._stopping = self._ending = True
             thread = self._thread
@@ -114,7 +115,7 @@ class AccessLog:
             self.wake(urgent=True)
             thread.join(seconds)
             if thread.is_alive():
-                _logger.warning("the access log cannot be written (%s): lines are lost", self._target)
+                _logger.warning("the access log cannot be written to %s; lines are lost", self._target)
                 return
         self._recorder.log(None)
         _close(self._fd)
@@ -138,12 +139,12 @@ class AccessLog:
     def _write_all(self) -> None:
         with self._lock:
             switches, self._switches = self._switches, []
-            last = self._recorder.take_lines()  # no `open` has come between
+            newest = self._recorder.take_lines()  # under the lock, so that no `open` comes between
         for lines, count, fd in switches:
             self._put(lines, count)
             _close(self._fd)
             self._fd = fd
-        self._put(*last)
+        self._put(*newest)
 
     def _put(self, lines: bytes, count: int) -> None:
         if lines:
@@ -151,7 +152,7 @@ class AccessLog:
             self._recorder.lines_written(written, count - written)
 
     def _write(self, fd: int, lines: bytes, count: int) -> int:
-        """Write all of these `count` lines; how many were."""
+        """Write `count` lines. Returns how many were written."""
         done = 0
         try:
             for piece in _pieces(fd, lines):
@@ -160,7 +161,9 @@ class AccessLog:
         except OSError as exc:
             if not self._failing:
                 self._failing = True
-                _logger.warning("the access log cannot be written (%s): %s: lines are lost", self._target, exc.strerror)
+                _logger.warning(
+                    "the access log cannot be written to %s (%s); lines are lost", self._target, exc.strerror
+                )
             return lines.count(b"\n", 0, done)
         self._failing = False
         return count
@@ -193,7 +196,7 @@ def _close(fd: int | None) -> None:
 
 
 def _pieces(fd: int, lines: bytes) -> Iterator[bytes]:
-    """What may be written at once: everything to a file; to what else it may be, whole lines of at most `_PIECE`."""
+    """Split `lines` into single writes: one for a file, otherwise whole lines of at most `_PIECE` bytes."""
     if stat.S_ISREG(os.fstat(fd).st_mode):
         yield lines
         return
@@ -209,7 +212,7 @@ def _write_whole(fd: int, piece: bytes) -> None:
     while piece:
         try:
             piece = piece[os.write(fd, piece) :]
-        except BlockingIOError:  # somebody made it non-blocking, for whoever shares it
+        except BlockingIOError:  # another process that shares the pipe made it non-blocking
             waiting = select.poll()
             waiting.register(fd, select.POLLOUT)
             waiting.poll()

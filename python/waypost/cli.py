@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 fine, 1 the input is wrong (or nothing matched), 2 usage."""
+"""The command line. Exit codes: 0 success, 1 wrong input (or no route matches), 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from waypost import __version__
 from waypost.errors import STATUS, ConfigError, EnvelopeError, Problem, WaypostError, counted
 
-# Commands import what they need when they run: `waypost schema` does not wait for a web server.
+# Each command imports what it needs when it runs, so that `waypost schema` does not load a web server.
 if TYPE_CHECKING:
     from waypost import Explanation, Verdict
     from waypost._native import Intake, Reply, Snapshot
@@ -46,7 +46,7 @@ def main() -> None:
 def demo(*, once: bool, port: int | None, upstreams: int | None) -> None:
     """Start a proxy with built-in upstreams, send one message of each kind, and show where each went and why."""
     if upstreams is not None and (once or port is not None):
-        raise click.UsageError("--upstreams starts no proxy, so it goes with neither --once nor --port")
+        raise click.UsageError("--upstreams starts no proxy and cannot be combined with --once or --port")
     import uvloop  # noqa: PLC0415
 
     from waypost.demo.run import run, run_upstreams  # noqa: PLC0415
@@ -86,9 +86,9 @@ def serve(
 ) -> None:
     """Serve CONFIG (default: waypost.yaml). SIGHUP or a changed file reloads it; SIGTERM drains, then stops."""
     if uds is not None and (host is not None or port is not None):
-        raise click.UsageError("--uds goes with neither --host nor --port")
+        raise click.UsageError("--uds cannot be combined with --host or --port")
     if ssl_keyfile is not None and ssl_certfile is None:
-        raise click.UsageError("--ssl-keyfile needs --ssl-certfile")
+        raise click.UsageError("--ssl-keyfile requires --ssl-certfile")
     _must_exist(config)
     from waypost.server import serve as run  # noqa: PLC0415
 
@@ -164,7 +164,7 @@ def explain(
     loaded, snapshot = _snapshot(config)
     if key is not None and all(each.name != key for each in loaded.keys):
         known = ", ".join(each.name for each in loaded.keys) or "none"
-        raise click.BadParameter(f"{config} has no key of this name; it has: {known}", param_hint="--key")
+        raise click.BadParameter(f"{config} has no key of this name; known: {known}", param_hint="--key")
     if route is not None and all(each.name != route for each in loaded.routes):
         raise click.BadParameter(f"{config} has no route {route!r}", param_hint="--route")
     given = click.get_current_context().get_parameter_source("file") is not ParameterSource.DEFAULT
@@ -175,7 +175,7 @@ def explain(
         if as_json:
             _print_json({"error": _refusal(error)})
         else:
-            hint = " (--key NAME explains for who has that key)" if error.code == "unauthorized" else ""
+            hint = " (use --key NAME to explain a message sent with that key)" if error.code == "unauthorized" else ""
             click.echo(f"refused with {error.status} {error.code}: {error.message}{hint}", err=True)
         sys.exit(1)
     verdicts = [verdict for verdict in explanation.verdicts if route in (None, verdict.route)]
@@ -219,21 +219,19 @@ def _snapshot(path: str) -> tuple[Config, Snapshot]:
 
 
 def _must_exist(config: str) -> None:
-    """Where there is no file `config`, say how to name one, and end."""
+    """If the file `config` does not exist, print how to name one and exit."""
     if config == "-":
-        raise click.UsageError(
-            "a configuration is read from a file, whose includes are relative to it: name one, not -"
-        )
+        raise click.UsageError("the configuration must be a file, because its includes are relative to it; name one")
     path = Path(config)
-    if path.exists() or os.path.lexists(path):  # what else is wrong with it, reading it tells
+    if path.exists() or os.path.lexists(path):  # reading it reports anything else
         return
     others = [other for suffix in (".yaml", ".yml") if (other := path.with_suffix(suffix)) != path and other.exists()]
     command = click.get_current_context().info_name
-    hint = f"there is `{others[0]}`: " if others else ""
-    click.echo(
-        f"{config}: there is no such file; {hint}name one: waypost {command} {others[0] if others else 'FILE'}",
-        err=True,
-    )
+    if others:
+        hint = f"did you mean `{others[0]}`? Run: waypost {command} {others[0]}"
+    else:
+        hint = f"name one: waypost {command} FILE"
+    click.echo(f"{config}: there is no such file; {hint}", err=True)
     sys.exit(1)
 
 
@@ -244,14 +242,14 @@ def _must_be_address(client: str | None) -> None:
         ipaddress.ip_address(client)
     except ValueError:
         raise click.BadParameter(
-            f"{client!r} is no IP address: write one, such as 10.1.2.3 or 2001:db8::1", param_hint="--client"
+            f"{client!r} is not an IP address; write one such as 10.1.2.3 or 2001:db8::1", param_hint="--client"
         ) from None
 
 
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
-        raise click.BadParameter(f"{text!r} is no header field: write 'name: value'", param_hint="--header")
+        raise click.BadParameter(f"{text!r} is not a header field; write 'NAME: VALUE'", param_hint="--header")
     return name.strip(), value.strip()
 
 
@@ -277,14 +275,14 @@ def _explain(
     client: str | None,
     key: str | None,
 ) -> tuple[Explanation, WaypostError | None]:
-    """The routes' verdicts, and why the message would be refused all the same (or because there is no route).
+    """The verdicts of the routes, and the error that would refuse the message, because no route matches or despite one.
 
-    Does what serving does to decide. Raises `WaypostError` where no route gets to see the message.
+    This decides as serving does. Raises `WaypostError` if the message would be refused before any route sees it.
     """
     from waypost.entry.asgi import too_large  # noqa: PLC0415
 
     if not body.strip():
-        body = b""  # as `echo` and an empty file give it
+        body = b""  # `echo` prints a line break
     chosen = method or ("POST" if body.strip() else "GET")
     try:
         intake = _accept(snapshot, chosen, target, headers, body, client, key)
@@ -316,7 +314,7 @@ def _accept(
     client: str | None,
     key: str | None,
 ) -> Intake:
-    """What the head of such a request would be met with, with the fields that every client sends."""
+    """Accept the head of such a request, completed with the fields that every client sends."""
     given = {name.lower() for name, _ in headers}
     sent = list(headers)
     if "host" not in given:
@@ -373,12 +371,12 @@ def _reply_text(reply: Reply) -> str:
 
 
 def _print_explanation(explanation: Explanation, verdicts: list[Verdict], refusal: WaypostError | None) -> None:
-    """The chosen route first, then each other one of the verdicts with the first thing that failed."""
+    """Print the chosen route, then each other verdict with the first test that failed."""
     seen = ", ".join(f"{name} {shown}" for name, shown in explanation.fields.items())
-    click.echo(f"message  {seen or 'without any field of the envelope'}")
+    click.echo(f"message  {seen or 'has no field of the envelope'}")
     decision = explanation.decision
     if decision is None:
-        click.echo("route    none matches: the message would be refused with 404 no_route")
+        click.echo("route    none matches; the message would be refused with 404 no_route")
     else:
         fallback = f", then {', '.join(decision.fallback)}" if decision.fallback else ""
         where = decision.cluster if decision.reply is None else f"replies with {_reply_text(decision.reply)}"

@@ -1,6 +1,6 @@
 """Every exception that Waypost raises, and the one table that maps a stable code to an HTTP status.
 
-A leaf: it imports nothing of Waypost, so that every other module, and the Rust extension, may import it.
+This module imports nothing of Waypost, so that every other module, and the Rust extension, can import it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STATUS: Final[dict[str, int]] = {
     "header_too_large": 431,
     "upstream_unreachable": 502,
     "upstream_protocol": 502,
-    # The status of the endpoint's own answer, where that could be had.
+    # The endpoint's own status replaces this one if it is known.
     "upstream_error": 502,
     "queue_full": 503,
     "deadline_too_short": 503,
@@ -70,21 +70,21 @@ REPLY_CODES: Final[tuple[str, ...]] = tuple(code for code in STATUS if code not 
 class WaypostError(Exception):
     """Base of all errors that Waypost raises.
 
-    `code` is stable and made for programs, `message` says what was wrong, where, and what to do, and
-    `status` is the HTTP status that a client sees.
+    `code` is stable and meant for programs. `message` says what is wrong, where, and what to do. `status` is the HTTP
+    status that a client gets.
     """
 
     code: str
     message: str
     status: int
     dialect: str | None = None
-    """The dialect in which to answer, where that is known although the message was refused."""
+    """The dialect to answer in, if it was known when the message was refused."""
     message_id: str | None = None
-    """The message's own id, where it was read before the message was refused."""
+    """The message's own id, if it was read before the message was refused."""
     allow: str | None = None
     """Value of the Allow field (RFC 9110, section 10.2.1), with `method_not_allowed`."""
     retry_after: float | None = None
-    """Seconds after which another message may fare better (RFC 9110, section 10.2.3), where that can be told."""
+    """Seconds after which to try again (RFC 9110, section 10.2.3), if known."""
 
     def __init__(self, code: str, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -93,15 +93,15 @@ class WaypostError(Exception):
         self.status = STATUS[code] if status is None else status
 
     def __reduce__(self) -> tuple[object, ...]:
-        # `Exception` would call the class with `args`, the message alone, which no class here can be made of.
-        return _remade, (type(self), *self.args), self.__dict__.copy()
+        # `Exception` would call the class with `args`, which is the message alone. No class here accepts that.
+        return _rebuild, (type(self), *self.args), self.__dict__.copy()
 
 
 class EnvelopeError(WaypostError):
-    """The bytes of a message are no valid JSON, or no valid envelope of their dialect.
+    """The bytes of a message are not valid JSON, or not a valid message of their dialect.
 
-    `offset` is the byte offset in the body at which the fault was seen, or `None` where the fault is not in
-    the body (a header, say). `field` names the envelope field at fault, or is `None`.
+    `offset` is the byte offset of the fault in the body, or `None` if the fault is elsewhere (in a header, for
+    example). `field` is the name of the envelope field at fault, or `None`.
     """
 
     offset: int | None
@@ -116,13 +116,13 @@ class EnvelopeError(WaypostError):
 class UpstreamError(WaypostError):
     """An endpoint could not be reached, broke HTTP, took too long, or answered with an error of its own.
 
-    `retryable` is true where no byte of the request can have reached the endpoint, so that another attempt
-    can never execute the message twice.
+    `retryable` is true if no byte of the request can have reached the endpoint, so that another attempt can never
+    execute the message twice.
     """
 
     retryable: bool
     upstream: dict[str, object] | None = None
-    """With `upstream_error`, what the endpoint said: `status`, `code`, `type`, `message`, each `None` where unknown."""
+    """With `upstream_error`, the endpoint's own `status`, `code`, `type` and `message`, each `None` if unknown."""
 
     def __init__(self, code: str, message: str, retryable: bool = False) -> None:
         super().__init__(code, message)
@@ -130,10 +130,10 @@ class UpstreamError(WaypostError):
 
 
 class PatternError(WaypostError):
-    """A pattern given to `Matcher` is not one.
+    """A pattern given to `Matcher` is invalid.
 
-    `message` has a line for each fault of each rule (for the first hundred of them). `rule` is the first one's name and
-    `path` the keys and list positions within its pattern that lead to the fault.
+    `message` has a line for each fault of each rule, up to a hundred lines. `rule` is the name of the first rule with a
+    fault, and `path` has the keys and list positions that lead to the fault in its pattern.
     """
 
     rule: str
@@ -147,11 +147,11 @@ class PatternError(WaypostError):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a configuration, at one place.
+    """One problem of a configuration, at one position.
 
-    `path` is the keys and list positions that lead to it (`("routes", 0, "match", "kind")`), `file` the file's
-    name as given (empty where the configuration came from Python objects), `line` and `column` count from 1
-    (0 where unknown).
+    `path` has the keys and list positions that lead to it (`("routes", 0, "match", "kind")`). `file` is the name of
+    the file as given, or empty for a configuration from Python objects. `line` and `column` count from 1; 0 means
+    unknown.
     """
 
     path: tuple[str | int, ...]
@@ -161,13 +161,13 @@ class Problem:
     column: int = 0
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}: " if self.file else ""
-        where = format_path(self.path)
-        return f"{place}{where}: {self.message}" if where else f"{place}{self.message}"
+        position = f"{self.file}:{self.line}:{self.column}: " if self.file else ""
+        path = format_path(self.path)
+        return f"{position}{path}: {self.message}" if path else f"{position}{self.message}"
 
 
 class ConfigError(WaypostError):
-    """A configuration cannot be used. `problems` holds everything that is wrong with it, in file order."""
+    """A configuration cannot be used. `problems` has all of its problems, in file order."""
 
     problems: tuple[Problem, ...]
 
@@ -176,8 +176,8 @@ class ConfigError(WaypostError):
         super().__init__("invalid_config", "\n".join(map(str, self.problems)))
 
 
-def _remade(cls: type[WaypostError], *args: object) -> WaypostError:
-    """An error of `cls` before its attributes are set: for `pickle` and `copy`."""
+def _rebuild(cls: type[WaypostError], *args: object) -> WaypostError:
+    """An error of `cls` whose attributes `pickle` or `copy` sets next."""
     return cls.__new__(cls, *args)
 
 

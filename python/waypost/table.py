@@ -1,4 +1,4 @@
-"""`RouteTable` with what the extension leaves out: reading a configuration file."""
+"""Reads and compiles configuration files, for `RouteTable` and for serving."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ __all__ = ["RouteTable", "compile_config", "load_config", "read_config"]
 
 
 def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a configuration file, and what it includes.
+    """Read a configuration file and its includes.
 
-    Raises `ConfigError` with every problem, of shape and of meaning, each with its place.
+    Raises `ConfigError` with every problem of shape and of meaning, each with its position.
     """
     loaded = read_config(path, environ=environ)
-    problems = [Problem(path, message) for path, message in _meaning(loaded)]
+    problems = [Problem(path, message) for path, message in _problems_of_meaning(loaded)]
     if problems:
         raise ConfigError(loaded.relocate(problems))
     return loaded
 
 
 def read_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
-    """`load_config` for whoever goes on to compile what it gives (`create_app`, `compile_config`).
+    """`load_config` for callers that compile the result (`create_app`, `compile_config`).
 
-    That finds the problems of meaning, and takes its time: it need not be done twice. Where there is a problem of
-    shape, so that nothing will be compiled, `ConfigError` holds those of meaning too.
+    Compiling finds the problems of meaning, so this does not look for them, which takes time. If there is a problem of
+    shape, nothing will be compiled, so `ConfigError` has the problems of meaning too.
     """
-    return config.load_config(path, environ=environ, meaning=_meaning)
+    return config.load_config(path, environ=environ, meaning=_problems_of_meaning)
 
 
 def compile_config(config: Config, recorder: _native.Recorder | None = None) -> _native.Snapshot:
-    """The snapshot of a configuration. Raises `ConfigError` with every problem of meaning, each with its place.
+    """Compile a configuration into a snapshot. `recorder` counts and logs its messages.
 
-    `recorder` counts and logs its messages.
+    Raises `ConfigError` with every problem of meaning, each with its position.
     """
     try:
         return _native.Snapshot(config.to_native(), recorder)
@@ -46,12 +46,12 @@ def compile_config(config: Config, recorder: _native.Recorder | None = None) -> 
         raise ConfigError(config.relocate(error.problems)) from None
 
 
-def _meaning(draft: Config) -> Iterator[tuple[Path, str]]:
-    """What serving `draft` would find."""
-    yield from _native.Snapshot.problems(draft.to_native())
-    settings = {name: cluster.tls for name, cluster in draft.clusters.items() if cluster.tls and cluster.https}
+def _problems_of_meaning(config: Config) -> Iterator[tuple[Path, str]]:
+    """The problems that serving `config`, which may be partial, would find."""
+    yield from _native.Snapshot.problems(config.to_native())
+    settings = {name: cluster.tls for name, cluster in config.clusters.items() if cluster.tls and cluster.https}
     if settings:
-        from waypost.upstream import tls  # noqa: PLC0415 - importing ssl costs more than all the rest
+        from waypost.upstream import tls  # noqa: PLC0415 - importing ssl takes longer than everything else
 
         yield from tls.contexts(settings, {})[1]
 
@@ -59,15 +59,15 @@ def _meaning(draft: Config) -> Iterator[tuple[Path, str]]:
 class RouteTable(_native.RouteTable):
     """Routes compiled for deciding: `RouteTable(routes=[...])`, or `RouteTable.load("waypost.yaml")`.
 
-    Thread-safe and immutable. Deciding takes time for the message and the routes that come near to matching it.
+    Thread-safe and immutable. The time of a decision depends on the message and on the routes that nearly match it.
     """
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The routes of a configuration file, its includes among them.
+        """The routes of a configuration file and its includes.
 
-        The whole file is checked, clusters too. Raises `ConfigError` with every problem and its place.
+        Checks the whole configuration, including clusters. Raises `ConfigError` with every problem and its position.
         """
         config = read_config(path)
-        compile_config(config)  # Some problems only show when routes and clusters are seen together.
+        compile_config(config)  # finds the problems between routes and clusters
         return cls(config.to_native()["routes"], depth=config.limits.depth)

@@ -20,36 +20,36 @@ __all__ = ["Link", "supervise"]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _TOO_SOON: Final = 1.0
-"""Seconds: a worker that dies earlier than this after its start, or before it is ready, has died at once."""
-_SHORTEST: Final = 1.0
-"""Seconds until a worker that died at once is replaced. Twice as many each time that its replacement does, too…"""
-_LONGEST: Final = 30.0
-"""… up to this."""
+"""A worker that dies within this many seconds of its start, or before it is ready, has died at once."""
+_MIN_PAUSE: Final = 1.0
+"""Seconds until a worker that died at once is replaced. They double each time that its replacement dies at once."""
+_MAX_PAUSE: Final = 30.0
+"""Upper limit of that pause, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A worker's end of what connects it with its supervisor."""
+    """A worker's connection with its supervisor."""
 
     index: int
-    """Which of the workers it is, from 0. One that takes the place of another has its index."""
+    """The worker's number, from 0. A replacement has the number of the worker that it replaces."""
     ready: int
-    """File descriptor to which `announce` writes."""
+    """File descriptor that `announce` writes to."""
     alive: int
     """File descriptor that becomes readable (end of file) when the supervisor is gone."""
     replaces: bool
-    """The worker takes the place of one that died, perhaps long after the configuration was read."""
+    """The worker replaces one that died, perhaps long after the configuration was read."""
 
     def announce(self) -> None:
-        """Say that the worker accepts connections."""
+        """Tell the supervisor that the worker accepts connections."""
         os.write(self.ready, bytes([self.index]))
 
 
 @dataclass(slots=True)
 class _Worker:
     index: int
-    since: float
-    """When it was started, on the monotonic clock."""
+    started_at: float
+    """Time of the start on the monotonic clock, in seconds."""
     ready: bool = False
 
 
@@ -78,7 +78,7 @@ class _Supervisor:
 
     def run(self) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        # Ignored signals would not be queued; a handler that is never called makes sure they are.
+        # Signals that are ignored are not queued. With a handler, which is never called, they are.
         for number in _SIGNALS:
             signal.signal(number, lambda *_: None)
         os.set_blocking(self._ready, False)
@@ -128,7 +128,7 @@ class _Supervisor:
             os._exit(code)
 
     def _wait(self) -> None:
-        """Wait for one signal and act on it. Readiness and pauses have none, so they are looked for in between."""
+        """Wait for one signal and handle it. The wait is short, because no signal reports readiness or pauses."""
         timeout = 1.0 if all(worker.ready for worker in self._workers.values()) else 0.02
         if self._due:
             timeout = min(timeout, max(0.0, min(self._due.values()) - time.monotonic()))
@@ -154,7 +154,7 @@ class _Supervisor:
             os.kill(pid, number)
 
     def _reap(self) -> None:
-        self._note_ready()  # of those that have died since, too
+        self._note_ready()  # also for workers that have died since
         while self._workers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
@@ -165,10 +165,10 @@ class _Supervisor:
             self._ended(worker.index)
             code = os.waitstatus_to_exitcode(status)
             if self._stopping:
-                # One that was not serving had nothing to finish.
+                # A worker that did not serve yet had nothing to finish.
                 self._exit_code = self._exit_code or (max(code, 0) if worker.ready else 0)
             elif code == 1 and not self._complete:
-                # It could not start and said why; another would not fare better.
+                # The worker printed why it cannot start. Another one could not start either.
                 self._exit_code = 1
                 self._stop()
             else:
@@ -177,8 +177,8 @@ class _Supervisor:
     def _replace(self, pid: int, worker: _Worker, code: int) -> None:
         now = time.monotonic()
         pause = 0.0
-        if not worker.ready or now - worker.since < _TOO_SOON:
-            pause = min(2 * self._pauses[worker.index], _LONGEST) if worker.index in self._pauses else _SHORTEST
+        if not worker.ready or now - worker.started_at < _TOO_SOON:
+            pause = min(2 * self._pauses[worker.index], _MAX_PAUSE) if worker.index in self._pauses else _MIN_PAUSE
             self._pauses[worker.index] = pause
         else:
             self._pauses.pop(worker.index, None)
@@ -194,15 +194,15 @@ def supervise(
     stopping: Callable[[], None],
     ended: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Run `work` in `count` processes until SIGTERM or SIGINT; gives the exit code of the command.
+    """Run `work` in `count` processes until SIGTERM or SIGINT. Returns the exit code of the command.
 
     `work` gets its `Link` and returns its exit code. `started` is called once, when all workers are ready. `stopping`
-    is called once, before they are told to stop: whatever they share has to be given up here too. `ended` is
+    is called once, before the workers are told to stop; it gives up what this process shares with them. `ended` is
     called with the index of each worker that has ended.
     """
     return _Supervisor(count, work, started, stopping, ended).run()
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")  # in one piece: workers write to it, too
+    sys.stderr.write(text + "\n")  # one write, because workers write to it too
     sys.stderr.flush()

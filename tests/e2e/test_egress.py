@@ -128,7 +128,7 @@ def test_a_proxy_that_knows_nobody_like_that_is_named_in_the_log(world: World, c
     assert message == f"cluster {cluster}: its proxy refused with status 407"
     world.site.proxy.wait_for(
         rf"cluster {cluster}: https://model\.test:\d+: its proxy refused with status 407 "
-        rf"\(proxy {world.locked.url}: 407 Proxy Authentication Required; it wants a user and a password"
+        rf"\(proxy {world.locked.url}: 407 Proxy Authentication Required; it requires a user name and a password"
     )
     assert world.secure.untouched()
 
@@ -155,13 +155,13 @@ def test_a_proxy_that_cannot_be_reached_is_not_taken_for_the_endpoint(world: Wor
     [
         (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno", "refused with status 403"),
         (b"HTTP/1.1 302 Found\r\nlocation: http://elsewhere.test/\r\n\r\n", "refused with status 302"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "did not answer as a proxy does"),
-        (b"HTTP/1.1 200 Fine\r\nx: y\nz: injected\r\n\r\n", "did not answer as a proxy does"),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "did not answer as a proxy does"),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" * 600, "did not answer as a proxy does"),
-        (b"HTTP/1.1 200 Fine\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", "did not answer as a proxy does"),
-        (b"\x16\x03\x01" * 10_000, "did not answer as a proxy does"),
-        (b"HTTP/1.1 200 Fine\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "did not answer as a proxy does"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "sent an invalid answer"),
+        (b"HTTP/1.1 200 Fine\r\nx: y\nz: injected\r\n\r\n", "sent an invalid answer"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "sent an invalid answer"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 600, "sent an invalid answer"),
+        (b"HTTP/1.1 200 Fine\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", "sent an invalid answer"),
+        (b"\x16\x03\x01" * 10_000, "sent an invalid answer"),
+        (b"HTTP/1.1 200 Fine\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "sent an invalid answer"),
         (b"HTTP/1.1 200 Fi", "closed the connection"),
         (b"", "closed the connection"),
     ],
@@ -263,7 +263,7 @@ def test_a_refusal_names_the_variable_in_the_log(launch: Launcher, authority: Au
     tunnels = launch.tunnels(NAMES, answer=b"HTTP/1.1 403 Forbidden\r\n\r\n")
     site = _by_environment(launch, authority, tls, HTTPS_PROXY=tunnels.url)
     _refused(site, "https")
-    site.proxy.wait_for(rf"proxy {tunnels.url} of HTTPS_PROXY: 403 Forbidden; it does not allow")
+    site.proxy.wait_for(rf"proxy {tunnels.url} from HTTPS_PROXY: 403 Forbidden; it does not allow")
 
 
 def test_a_variable_that_names_no_proxy_is_an_error_where_it_counts(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_variable_that_names_no_proxy_is_an_error_where_it_counts(tmp_path: Pa
     config.write_text(text.replace("{url}", "https://model.test"))
     done = command("check", str(config), **how)
     assert done.returncode == 1
-    assert b"environment variable `HTTPS_PROXY`: only proxies that are reached by http: are supported" in done.stdout
+    assert b"environment variable `HTTPS_PROXY`: the scheme of a proxy's URL must be http;" in done.stdout
     assert b"s3cret" not in done.stdout + done.stderr
     config.write_text(text.replace("{url}", "https://127.0.0.1"))
     assert command("check", str(config), **how).returncode == 0

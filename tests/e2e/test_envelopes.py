@@ -207,9 +207,9 @@ def test_a_refused_credential_is_the_configurations_and_not_the_clients(site: Si
     peer.reply(b'{"error":{"message":"bad key sk-1234"}}', status, [("www-authenticate", "Bearer")])
     response = client.response()
     assert (response.status, response.error["code"]) == (502, "upstream_protocol")
-    assert response.error["message"] == "cluster model refused the credential that its configuration gives"
+    assert response.error["message"] == "cluster model rejected the credential of its configuration"
     assert response.get("www-authenticate") is None
-    site.proxy.wait_for(f"cluster model refused the credential .* answered {status}")
+    site.proxy.wait_for(f"cluster model rejected the credential .* answered {status}")
     assert "sk-1234" not in site.proxy.output
 
 

@@ -37,7 +37,9 @@ def site(shared: Launcher) -> Site:
         "model": {},
         "other": {},
         "backed": {"fallback": ["other"], "timeout": {"first_byte": "300ms"}},
-        "idle": {"timeout": {"idle": "200ms"}},
+        "idle": {"timeout": {"stream_idle": "200ms"}},
+        "bounded": {"timeout": {"stream_total": "300ms"}},
+        "patient": {"timeout": {"idle": "50ms", "total": "200ms"}},
     }
     return Site(shared, clusters)
 
@@ -114,6 +116,28 @@ def test_bad_chunks_in_a_stream_end_it(site: Site) -> None:
 
 def test_a_stream_that_falls_silent_is_ended(site: Site) -> None:
     client, peer = _begin(site, "idle")
+    peer.send(chunk(EVENTS[0]))
+    response = client.response()
+    assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]
+    with pytest.raises(Truncated):
+        response.stream.rest()
+    assert peer.closed()
+
+
+def test_a_stream_outlives_the_timeouts_of_other_responses(site: Site) -> None:
+    """A stream that flows is cut by nothing but its own limits; `idle` and `total` are for other responses."""
+    client, peer = _begin(site, "patient")
+    peer.send(chunk(EVENTS[0]))
+    response = client.response()
+    assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]
+    # Silence longer than `idle`, and until `total` has passed: the connection stays open.
+    assert select.select([client.sock, peer.sock], [], [], 0.5)[0] == []
+    peer.send(chunk(EVENTS[1]) + chunk(b""))
+    assert response.stream.rest() == EVENTS[1]
+
+
+def test_a_stream_that_takes_longer_than_it_may_is_ended(site: Site) -> None:
+    client, peer = _begin(site, "bounded")
     peer.send(chunk(EVENTS[0]))
     response = client.response()
     assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]

@@ -247,7 +247,7 @@ def test_what_tls_files_hold_after_a_reload_counts_for_new_connections(
     # And what is no certificate changes nothing.
     ca.write_text("no certificate")
     site.proxy.signal(signal.SIGHUP)
-    site.proxy.wait_for(r"clusters\.c\.tls\.ca: `.*trusted\.pem` holds no certificate(.|\n)*not reloaded")
+    site.proxy.wait_for(r"clusters\.c\.tls\.ca: `.*trusted\.pem` contains no certificate(.|\n)*not reloaded")
     client = site.chat("c", CHAT)
     peer.request()
     peer.reply()
@@ -299,7 +299,7 @@ def test_a_certificate_that_cannot_be_used(launch: Launcher, tmp_path: Path) -> 
             nothing.write_text(content)
         done = command("serve", str(config), "--port", "0", "--ssl-certfile", str(nothing))
         assert done.returncode == 1
-        assert f"--ssl-certfile: `{nothing}` {'cannot be read' if content is None else 'holds no certif'}" in str(
+        assert f"--ssl-certfile: `{nothing}` {'cannot be read' if content is None else 'contains no certif'}" in str(
             done.stderr, "utf-8"
         )
         assert b"Traceback" not in done.stderr
@@ -326,16 +326,28 @@ def test_each_tls_file_has_its_place(
     (tmp_path / "text").write_text("no PEM")
     (tmp_path / "broken").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     faults = {
-        "ca: text": ("ca", 9, "`.*text` holds no certificate in PEM form"),
+        "ca: text": ("ca", 9, "`.*text` contains no certificate in PEM format"),
         "ca: broken": ("ca", 9, "`.*broken` cannot be used: "),
         "ca: missing": ("ca", 9, "missing"),
-        f"client_certificate: {certificate}": ("client_certificate", 9, "holds no private key: name the file that .*"),
-        f"client_certificate: {certificate}\n      client_key: text": ("client_key", 10, "holds no private key in PEM"),
-        f"client_certificate: {certificate}\n      client_key: {other}": ("client_key", 10, "does not hold the key of"),
+        f"client_certificate: {certificate}": (
+            "client_certificate",
+            9,
+            "contains no private key; set .* to the file with the key",
+        ),
+        f"client_certificate: {certificate}\n      client_key: text": (
+            "client_key",
+            10,
+            "contains no private key in PEM",
+        ),
+        f"client_certificate: {certificate}\n      client_key: {other}": (
+            "client_key",
+            10,
+            "does not contain the key of",
+        ),
         f"client_certificate: {certificate}\n      client_key: {authority.encrypted(key)}": (
             "client_key",
             10,
-            "holds an encrypted key: decrypt it",
+            "contains an encrypted key; decrypt it",
         ),
     }
     for written, (setting, line, why) in faults.items():
@@ -369,7 +381,7 @@ def test_nobody_is_asked_for_the_password_of_a_key(
     os.close(inner)
     os.close(terminal)
     assert done.returncode == 1
-    assert b"holds an encrypted key" in done.stdout
+    assert b"contains an encrypted key" in done.stdout
 
 
 def test_a_unix_socket(launch: Launcher, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from waypost.config import parse_config
 from waypost.errors import ConfigError, Problem
-from waypost.table import _meaning, compile_config
+from waypost.table import _problems_of_meaning, compile_config
 
 JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [
@@ -74,7 +74,7 @@ CONFIG: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 def report(config: Any) -> tuple[Problem, ...]:
     text = json.dumps(config, indent=1)
     try:
-        compile_config(parse_config(text, file="c.json", base="/nonexistent", environ={}, meaning=_meaning))
+        compile_config(parse_config(text, file="c.json", base="/nonexistent", environ={}, meaning=_problems_of_meaning))
     except ConfigError as error:
         return error.problems or (Problem((), "an error without problems"),)
     return ()

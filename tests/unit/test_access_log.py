@@ -221,7 +221,7 @@ def test_what_cannot_be_written_is_counted_and_said_once(
         each.add("a")
         each.wait_for(lambda: each.lines("dropped") == count)  # noqa: B023
     assert each.lines("written") == 0
-    assert len([record for record in caplog.records if "(/dev/full): " in record.message]) == 1
+    assert len([record for record in caplog.records if "to /dev/full (" in record.message]) == 1
 
 
 def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(

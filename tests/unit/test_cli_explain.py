@@ -134,7 +134,7 @@ def test_a_route_without_a_path_does_not_take_what_is_sent_to_an_unlisted_one(co
 @pytest.mark.parametrize("address", ["localhost", "10.0.0", "10.0.0.0/8", ""])
 def test_the_client_is_an_ip_address(config: Path, address: str) -> None:
     done = explain(config, MODEL, "--client", address)
-    assert (done.exit_code, "is no IP address" in done.output) == (2, True)
+    assert (done.exit_code, "is not an IP address" in done.output) == (2, True)
 
 
 def test_the_configuration_is_waypost_yaml_where_none_is_named(
@@ -149,10 +149,10 @@ def test_the_configuration_is_waypost_yaml_where_none_is_named(
     config.rename("waypost.yml")
     for name in ("check", "explain", "serve"):
         done = runner.invoke(main, [name], input=json.dumps(MODEL))
-        assert "there is `waypost.yml`: name one: waypost" in done.stderr
+        assert "did you mean `waypost.yml`? Run: waypost" in done.stderr
     Path("waypost.yml").rename("waypost.yaml")
     assert runner.invoke(main, ["check"]).output.endswith("waypost.yaml: ok (3 routes, 1 cluster)\n")
     assert "route    any → model" in runner.invoke(main, ["explain"], input=json.dumps(MODEL)).output
     for name in ("check", "explain", "serve"):
         done = runner.invoke(main, [name, "-"])
-        assert (done.exit_code, "name one, not -" in done.output) == (2, True)
+        assert (done.exit_code, "must be a file" in done.output) == (2, True)

@@ -51,7 +51,7 @@ def keyed(*keys: dict[str, Any], **rest: Any) -> Config:
 def test_a_hash_of_another_shape_is_refused_and_not_shown(written: str) -> None:
     (problem,) = problems(f'keys: [{{name: k, hash: "{written}"}}]')
     assert problem.startswith("1:")
-    assert "keys[0].hash: must be `sha256:` and 64 hexadecimal digits" in problem
+    assert "keys[0].hash: must be `sha256:` followed by the SHA-256 of the key in 64 hexadecimal digits" in problem
     assert "secret-key" not in problem
     assert "abab" not in problem
 
@@ -75,11 +75,11 @@ keys:
     assert [problem.partition(": ")[0] for problem in found] == [
         "3:104", "4:12", "4:103", "5:12", "5:23", "5:110", "6:5", "6:12", "6:31", "6:35", "7:5",
     ]  # fmt: skip
-    assert "key name `a` is there already: <string>:3:12 (keys[0].name)" in found[1]
+    assert "duplicate key name `a`; first at <string>:3:12 (keys[0].name)" in found[1]
     assert "must be true or false, not a string" in found[2]
-    assert "this hash is there already: <string>:3:21 (keys[0].hash)" in found[4]
+    assert "duplicate hash; first at <string>:3:21 (keys[0].hash)" in found[4]
     assert "key `name` is missing" in found[6]
-    assert "this hash is there already: <string>:4:21 (keys[1].hash)" in found[7]
+    assert "duplicate hash; first at <string>:4:21 (keys[1].hash)" in found[7]
     assert "did you mean `agent`?" in found[9]
     assert not any(hashed(key)[7:] in problem for key in "ab" for problem in found)
 
@@ -105,7 +105,10 @@ def test_who_is_trusted_is_an_address_or_a_block(written: object) -> None:
 
 @pytest.mark.parametrize(
     ("written", "meant"),
-    [("10.0.0.1/8", "10.0.0.0/8, or 10.0.0.1 if"), ("2001:db8::7/32", "2001:db8::/32, or 2001:db8::7 if")],
+    [
+        ("10.0.0.1/8", "10.0.0.0/8 for the block, or 10.0.0.1 for that address alone"),
+        ("2001:db8::7/32", "2001:db8::/32 for the block, or 2001:db8::7 for that address alone"),
+    ],
 )
 def test_a_block_that_says_more_than_its_address_may_be_meant_otherwise(written: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=meant):

@@ -59,7 +59,7 @@ ROOMS: dict[Module, tuple[tuple[str, ...], ...]] = {
         ("engine",),
     ),
     ("table",): (
-        ("cost", "ids", "or_limit", "work"),
+        ("action", "cost", "ids", "or_limit", "work"),
         ("lookup", "message"),
         ("index", "scope"),
         ("explain",),

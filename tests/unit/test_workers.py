@@ -81,8 +81,8 @@ def test_a_worker_that_raises_says_where_and_stops_all_before_they_have_started(
 
 def test_later_it_is_replaced_with_growing_pauses_and_keeps_its_index(tmp_path: Path) -> None:
     work = """
-    workers._SHORTEST = 0.01
-    workers._LONGEST = 0.03
+    workers._MIN_PAUSE = 0.01
+    workers._MAX_PAUSE = 0.03
     def work(link):
         say("index", link.index, link.replaces)
         if link.index == 1 and link.replaces:
@@ -121,7 +121,7 @@ def test_one_that_was_fine_for_long_is_replaced_at_once(tmp_path: Path) -> None:
 
 def test_signals_are_heard_during_a_pause(tmp_path: Path) -> None:
     work = """
-    workers._SHORTEST = 3600
+    workers._MIN_PAUSE = 3600
     def work(link):
         if link.index == 1:
             link.announce()

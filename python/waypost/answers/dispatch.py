@@ -31,5 +31,6 @@ class Dispatcher:
         """
         mirror = plan.mirror
         if mirror is not None:
-            self._mirrors.begin(carrier.runtime, settings, plan, mirror, streamed=upload is not None)
+            streamed = upload is not None or (plan.body_length > 0 and not plan.intake.buffered)
+            self._mirrors.begin(carrier.runtime, settings, plan, mirror, streamed=streamed)
         ACTIONS[plan.action].begin(carrier, settings, plan, upload)

@@ -1,8 +1,8 @@
-"""Configuration: YAML files in, one checked `Config` out, or every problem with its place.
+"""Configuration: YAML files in; one checked `Config` out, or every problem with its position.
 
-Python checks shape here; Rust checks meaning, when it compiles `Config.to_native()`. `Config.relocate` gives the
-problems that Rust finds their places. This package does not know the extension: whoever wants both in one report
-passes what finds the problems of meaning (`waypost.table.read_config` does).
+This package checks the shape of a configuration. The Rust extension checks its meaning when it compiles
+`Config.to_native()`; `Config.relocate` adds positions to the problems that it finds. This package does not import the
+extension. For both kinds of problems in one report, pass `meaning` (as `waypost.table.read_config` does).
 """
 
 from waypost.config.config import Config

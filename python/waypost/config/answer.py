@@ -21,7 +21,7 @@ _BODILESS: Final = (204, 205, 304)
 
 def _check_code(value: object) -> str:
     if not isinstance(value, str) or value not in REPLY_CODES:
-        raise ShapeError(f"no error code that a reply can have; codes: {', '.join(REPLY_CODES)}")
+        raise ShapeError(f"not an error code that a reply can have; codes: {', '.join(REPLY_CODES)}")
     return value
 
 
@@ -61,7 +61,7 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
-        """What is wrong between keys: (path below this struct, message)."""
+        """Yield (path below this struct, message) for each contradiction between keys."""
         given = [key for key, value in (("json", self.json), ("text", self.text)) if value is not None]
         for name in self.headers:
             try:
@@ -70,11 +70,11 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 yield ("headers", name), str(error)
         if self.error is not None:
             for key in [*given, *(["headers"] if self.headers else []), *(["status"] if self.status != 200 else [])]:
-                yield (key,), "not beside `error`, which decides the whole answer; keep one of them"
+                yield (key,), "contradicts `error`, which decides the whole answer; remove one of them"
         elif len(given) == 2:
-            yield ("text",), "not beside `json`: an answer has one body; keep one of them"
+            yield ("text",), "contradicts `json`: an answer has one body; remove one of them"
         elif given and self.status in _BODILESS:
-            yield (given[0],), f"an answer of status {self.status} has no body; leave the body out, or change `status`"
+            yield (given[0],), f"an answer of status {self.status} has no body; remove the body, or change `status`"
 
     @property
     def fields(self) -> list[tuple[str, str]]:
@@ -105,6 +105,6 @@ class Mirror(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
-        """What is wrong between keys: (path below this struct, message)."""
+        """Yield (path below this struct, message) for each contradiction between keys."""
         if not 1 <= self.share <= 100:
             yield ("share",), f"{format_percentage(self.share)} is out of range; write 1% to 100%"

@@ -1,4 +1,4 @@
-"""What a configuration says of callers: the hashes of their keys, and the proxies in front of them."""
+"""The values that describe callers: hashes of API keys, and trusted proxies."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ TRUSTED_PATTERN: Final = "^(unix|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)$"
 
 _HASH: Final = re.compile(HASH_PATTERN.removeprefix("^").removesuffix("$"))
 _TRUSTED: Final = re.compile(TRUSTED_PATTERN.removeprefix("^").removesuffix("$"))
-_NO_KEYS: Final = {"sha256:" + hashlib.sha256(data).hexdigest() for data in (b"", b"\n", b"\r\n", b"-n\n")}
-"""Hashes of what comes out where the variable that should hold a key was empty."""
+_EMPTY_KEY_HASHES: Final = {"sha256:" + hashlib.sha256(data).hexdigest() for data in (b"", b"\n", b"\r\n", b"-n\n")}
+"""The hashes that common commands print when the variable that should hold the key is empty."""
 
 
 def check_hash(value: object) -> str:
-    """`value` in lower case where it is a key's hash. Raises `ShapeError`, which never quotes it: it may be a key."""
+    """Return a key's hash in lower case.
+
+    Raises `ShapeError` if `value` is none, and never quotes it, because it may be the key itself.
+    """
     if not isinstance(value, str) or not _HASH.fullmatch(value):
-        raise ShapeError("must be `sha256:` and 64 hexadecimal digits, the SHA-256 of the key; not shown here")
+        raise ShapeError(
+            "must be `sha256:` followed by the SHA-256 of the key in 64 hexadecimal digits (the value is not shown)"
+        )
     value = value.lower()
-    if value in _NO_KEYS:
-        raise ShapeError("the hash of an empty key; was the variable that should hold it set?")
+    if value in _EMPTY_KEY_HASHES:
+        raise ShapeError("the hash of an empty key; was the variable that should hold the key set?")
     return value
 
 
 def check_trusted(value: object) -> str:
-    """`value` in its normal form where it names proxies: an address, a block of them, or `unix`."""
+    """Return the normal form of an address, of a block of addresses, or of `unix`. Raises `ShapeError` if not one."""
     wanted = ShapeError("must be an address (10.0.0.1, 2001:db8::1), a block (10.0.0.0/8, 2001:db8::/32) or `unix`")
     if not isinstance(value, str) or not _TRUSTED.fullmatch(value):
         raise wanted
@@ -42,8 +47,10 @@ def check_trusted(value: object) -> str:
     except ValueError:
         raise wanted from None
     if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped and network.prefixlen >= 96:
-        raise ShapeError("an IPv4 address within IPv6; write it as IPv4, which is what such addresses are taken for")
+        raise ShapeError("an IPv4-mapped IPv6 address, which is treated as IPv4; write it as IPv4")
     address = value.partition("/")[0]
     if ipaddress.ip_address(address) != network.network_address:
-        raise ShapeError(f"more than its block's address: write {network}, or {address} if only that is meant")
+        raise ShapeError(
+            f"not the first address of its block; write {network} for the block, or {address} for that address alone"
+        )
     return str(network)

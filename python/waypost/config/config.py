@@ -17,21 +17,25 @@ from waypost.config.positions import Path
 from waypost.config.source import Source
 from waypost.errors import Problem
 
-__all__ = ["Config", "Sources"]
+__all__ = ["Config", "SourceMap"]
 
 
 @dataclass(slots=True, repr=False)
-class Sources:
-    """Which source holds what. All are equal: where a configuration was written is no part of what it says."""
+class SourceMap:
+    """The source of each route and cluster.
+
+    All instances are equal, so that two configurations compare by their content and not by their files.
+    """
 
     sources: list[Source] = field(compare=False, default_factory=list)
-    """In the order in which they were read: the main file, then what it includes."""
+    """All sources in the order in which they were read: the main file, then its includes."""
     routed: list[Source] = field(compare=False, default_factory=list)
-    """The sources that hold routes, in the order of these routes."""
+    """The sources that contain routes, in the order of these routes."""
     clusters: dict[str, Source] = field(compare=False, default_factory=dict)
     """The source of each cluster."""
 
     def source(self, path: Path) -> Source | None:
+        """The source that contains the value at `path`."""
         if len(path) > 1 and path[0] == "routes" and isinstance(path[1], int) and self.routed:
             index = bisect_right(self.routed, path[1], key=lambda source: source.first_route)
             return self.routed[max(index - 1, 0)]
@@ -41,22 +45,22 @@ class Sources:
 
 
 class Config(Document, frozen=True, kw_only=True):
-    """A configuration whose shape is right: all files together, references replaced, defaults filled in.
+    """A configuration of valid shape: all files combined, references replaced, defaults filled in.
 
-    Sizes are in bytes, times in seconds. Routes are those of the main file, then those of what it includes, in the
+    Sizes are in bytes, times in seconds. The routes of the main file come first, then those of its includes, in the
     order written. `repr` never shows a credential.
     """
 
     files: tuple[FilePath, ...] = ()
-    """Everything that was read, absolute: the configuration, what it includes, and what `${file:}` and `tls` name."""
+    """Absolute paths of all files read: the configuration, its includes, and those named by `${file:}` and `tls`."""
     directories: tuple[FilePath, ...] = ()
-    """Directories in which a new file can change the configuration: where the globs of `include` look, absolute."""
+    """Absolute paths of the directories that the globs of `include` search: a new file there can match."""
     warnings: tuple[Problem, ...] = ()
-    """What is legal in the files but probably not meant, each with its place; the compiler has warnings of its own."""
-    _places: Sources = struct_field(default_factory=Sources)
+    """Legal but probably unintended settings, with their positions. The compiler adds warnings of its own."""
+    _source_map: SourceMap = struct_field(default_factory=SourceMap)
 
     def to_native(self) -> dict[str, Any]:
-        """The part that Rust compiles (`waypost._native.Snapshot`), as plain values. Holds credentials."""
+        """The part that Rust compiles (`waypost._native.Snapshot`), as plain values. Contains credentials."""
         return {
             "depth": self.limits.depth,
             "limits": {"header": self.limits.header, "body": self.limits.body},
@@ -67,20 +71,20 @@ class Config(Document, frozen=True, kw_only=True):
         }
 
     def locate(self, path: Path) -> tuple[str, int, int]:
-        """File, line and column (from 1) of the known value nearest to `path`; `("", 0, 0)` where nothing is known.
+        """File, line and column (from 1) of the value nearest to `path`, or `("", 0, 0)` without positions.
 
-        `path` counts routes as `routes` does, over all files. For JSON lines this reads the line again.
+        `path` numbers routes over all files, as `routes` does. In a file of JSON lines, this reads the line again.
         """
-        source = self._places.source(path)
-        return ("", 0, 0) if source is None else (source.file, *source.place(path))
+        source = self._source_map.source(path)
+        return ("", 0, 0) if source is None else (source.file, *source.locate(path))
 
     def relocate(self, problems: Iterable[Problem]) -> list[Problem]:
-        """`problems` that were found by path, each with its place, in the order of files and lines."""
-        order = {id(source): index for index, source in enumerate(self._places.sources)}
+        """`problems`, which are known by path, with their positions, sorted by file and line."""
+        order = {id(source): index for index, source in enumerate(self._source_map.sources)}
         found: list[tuple[int, Problem]] = []
         for problem in problems:
-            source = self._places.source(problem.path)
-            file, line, column = ("", 0, 0) if source is None else (source.file, *source.place(problem.path))
+            source = self._source_map.source(problem.path)
+            file, line, column = ("", 0, 0) if source is None else (source.file, *source.locate(problem.path))
             found.append((order.get(id(source), 0), Problem(problem.path, problem.message, file, line, column)))
         found.sort(key=lambda each: (each[0], each[1].line, each[1].column))
         return [problem for _, problem in found]

@@ -18,7 +18,7 @@ __all__ = [
 HEADER_PATTERN: Final = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
 
 _NAME: Final = re.compile(HEADER_PATTERN.removeprefix("^").removesuffix("$"))
-# These say how a message is framed or where it goes: a credential in one of them would break the request.
+# These fields rule the framing and the routing of a message. A credential in one of them would break the request.
 _FRAMING: Final = frozenset(
     (
         "connection",
@@ -36,7 +36,10 @@ _FRAMING: Final = frozenset(
 
 
 def check_header_name(value: object) -> str:
-    """`value` where it is a field name (RFC 9110, section 5.1) that can carry a credential. Raises `ShapeError`."""
+    """Return `value` if it is a field name (RFC 9110, section 5.1) that can carry a credential.
+
+    Raises `ShapeError` if not.
+    """
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise ShapeError("not a header field name; write one such as authorization or x-api-key")
     if value.lower() in _FRAMING:
@@ -45,15 +48,18 @@ def check_header_name(value: object) -> str:
 
 
 def check_header_value(value: object) -> str:
-    """`value` where it is a field value (RFC 9110, section 5.5). Raises `ShapeError`, which never quotes it."""
+    """Return `value` if it is a field value (RFC 9110, section 5.5).
+
+    Raises `ShapeError` if not, and never quotes the value, which is secret.
+    """
     if not isinstance(value, str):
         raise ShapeError("a credential's value must be a string")
     if not value:
         raise ShapeError("a credential's value is empty")
     if not value.isascii() or not value.replace("\t", " ").isprintable():
-        raise ShapeError("a header field's value may hold visible ASCII characters and spaces only (no line breaks)")
+        raise ShapeError("a header field's value may contain only visible ASCII characters and spaces (no line breaks)")
     if value != value.strip():
-        raise ShapeError("a header field's value cannot begin or end with a space; what it refers to may be empty")
+        raise ShapeError("a header field's value cannot begin or end with a space; is a reference in it empty?")
     return value
 
 

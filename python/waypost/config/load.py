@@ -1,4 +1,4 @@
-"""Reads a configuration file and everything that it includes into one `Config`."""
+"""Reads a configuration file and its includes into one `Config`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, inspect, structs
 
-from waypost.config.config import Config, Sources
+from waypost.config.config import Config, SourceMap
 from waypost.config.model import Document, Fragment
-from waypost.config.partial import draft
+from waypost.config.partial import partial_config
 from waypost.config.positions import EMPTY, REPORTED, Fault, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import LinesSource, Source, TreeSource, decode, read_bytes
 from waypost.config.walk import Walker, struct_type
@@ -23,28 +23,29 @@ from waypost.errors import ConfigError, Problem, counted
 __all__ = ["from_dict", "load_config", "parse_config"]
 
 MAX_INCLUDES: Final = 32
-"""How deep files may include each other."""
-_LISTED: Final = 12  # names in a message
+"""Maximum nesting of includes."""
+_LISTED: Final = 12
+"""How many names a message lists."""
 
-Meaning: TypeAlias = Callable[[Config], Iterable[tuple[Path, str]]]
-"""Finds the problems of meaning, each with its path, in a configuration of which not all is known."""
+MeaningCheck: TypeAlias = Callable[[Config], Iterable[tuple[Path, str]]]
+"""Finds the problems of meaning, as (path, message), in a partial configuration."""
 
 
 def load_config(
-    path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ, meaning: Meaning | None = None
+    path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ, meaning: MeaningCheck | None = None
 ) -> Config:
-    """Read the configuration file at `path`, and what it includes.
+    """Read the configuration file at `path`, and its includes.
 
-    Raises `ConfigError` with every problem of shape: YAML, keys, types, bounds, references, names that are there
-    twice or that nothing has. Where there are any, what `meaning` finds in the rest is among them. Where there are
-    none, that is left to whoever compiles it (`Config.to_native`).
+    Raises `ConfigError` with every problem of shape: YAML, keys, types, bounds, references, duplicate and unknown
+    names. If there are any, the error also holds the problems that `meaning` finds in the valid parts. If there
+    are none, compiling the result (`Config.to_native`) checks its meaning.
     """
     file = os.fspath(path)
     try:
         data = read_bytes(file)
     except ShapeError as error:
         raise ConfigError([Problem((), str(error))]) from None
-    with _uncollected():
+    with _gc_paused():
         loader = _Loader(environ, meaning)
         loader.files.append(_absolute(file))
         loader.stack.append(os.path.realpath(file))
@@ -58,24 +59,26 @@ def parse_config(
     file: str = "<string>",
     base: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] = os.environ,
-    meaning: Meaning | None = None,
+    meaning: MeaningCheck | None = None,
 ) -> Config:
-    """Read a configuration from `text`. `file` is its name in problems; relative paths start at `base`, else at
-    the current directory. A name that ends in `.json` makes it JSON. Raises as `load_config` does.
+    """Read a configuration from `text`, and its includes. Raises as `load_config` does.
+
+    `file` is the name that problems show; if it ends in `.json`, `text` is JSON. Relative paths start at `base`, by
+    default the current directory.
     """
-    with _uncollected():
+    with _gc_paused():
         loader = _Loader(environ, meaning)
         loader.main_text(text, file, FilePath(base or ""))
         return loader.finish()
 
 
 def from_dict(
-    obj: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, meaning: Meaning | None = None
+    obj: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, meaning: MeaningCheck | None = None
 ) -> Config:
-    """Make a configuration of Python objects: the keys are those of a file, and so are the checks.
+    """Build a configuration from Python objects, with the keys and the checks of a file.
 
-    Strings are taken as they are, unless `environ` is given: then `${…}` is replaced in them. Relative paths start
-    at the current directory. Raises as `load_config` does; problems have a path but no place.
+    With `environ`, references (`${…}`) in strings are replaced; without it, strings are literal. Relative paths start
+    at the current directory. Raises as `load_config` does; problems have a path but no position.
     """
     loader = _Loader(environ, meaning)
     loader.document(Source("", FilePath()), obj, Document)
@@ -83,8 +86,8 @@ def from_dict(
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the cycle collector from walking, again and again, what is being built: half of the time for many routes."""
+def _gc_paused() -> Iterator[None]:
+    """Pause garbage collection. It would walk the growing configuration again and again: half of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -95,25 +98,25 @@ def _uncollected() -> Iterator[None]:
 
 
 class _Loader:
-    def __init__(self, environ: Mapping[str, str] | None, meaning: Meaning | None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None, meaning: MeaningCheck | None) -> None:
         self.meaning = meaning
         self.walker = Walker(Source("", FilePath()), environ)
-        self.places = Sources()
+        self.source_map = SourceMap()
         self.files: list[FilePath] = []
         self.directories: list[FilePath] = []
         self.stack: list[str] = []
-        """Real paths of the files that are being read: each is included by the one before."""
+        """Real paths of the files that are being read, each included by the one before."""
         self.included: dict[str, str] = {}
-        """Real path of each included file, and where it was included."""
+        """The location of each include, by the real path of the included file."""
         self.built: dict[str, Any] = {}
         self.clusters: dict[str, Any] = {}
-        """By name, built or `Reported`."""
+        """Clusters by name, built or `Reported`."""
         self.routes: list[Any] = []
-        """Built or `Reported`."""
+        """Routes, built or `Reported`."""
         self.route_count = 0
         self.warnings: list[Problem] = []
         self.complete = True
-        """Every file could be read, so that a cluster which nobody has seen does not exist."""
+        """All clusters have been seen, so that a reference to any other is a problem."""
 
     # ── sources ──
 
@@ -134,12 +137,12 @@ class _Loader:
     def unreadable(self, file: str, base: FilePath, fault: UnreadableError) -> None:
         self.complete = False
         source = Source(file, base)
-        self.places.sources.append(source)
+        self.source_map.sources.append(source)
         self.walker.problems.append((source, Problem((), fault.message, file, fault.line, fault.column)))
 
     def faults(self, source: Source, faults: list[Fault]) -> None:
         for fault in faults:
-            path = source.combined(fault.path)
+            path = source.global_path(fault.path)
             problem = Problem(path, fault.message, source.file, fault.line, fault.column)
             self.walker.problems.append((source, problem))
             if fault.loses_key:
@@ -149,11 +152,11 @@ class _Loader:
             ):
                 self.complete = False
 
-    # ── what they hold ──
+    # ── contents ──
 
     def document(self, source: Source, value: Any, cls: type[Struct]) -> None:
-        """Take in a file that holds `cls`, and what it includes."""
-        self.places.sources.append(source)
+        """Read a file that contains `cls`, and its includes."""
+        self.source_map.sources.append(source)
         self.walker.source = source
         if value is EMPTY:
             self.walker.problem((), "the file is empty")
@@ -187,14 +190,14 @@ class _Loader:
     def take_clusters(self, source: Source, raw: Mapping[str, Any], built: Any) -> None:
         known = built.known if isinstance(built, Reported) else built
         for name in raw:
-            first = self.places.clusters.get(name)
+            first = self.source_map.clusters.get(name)
             if first is None:
-                self.places.clusters[name] = source
+                self.source_map.clusters[name] = source
                 self.clusters[name] = known.get(name, REPORTED)
             else:
-                place = _place(first, ("clusters", name))
-                self.walker.problem(("clusters",), f"cluster `{name}` is there already: {place}", key=name)
-                self.clusters[name] = REPORTED  # either may be the one that is meant
+                location = _location(first, ("clusters", name))
+                self.walker.problem(("clusters",), f"duplicate cluster `{name}`; first at {location}", key=name)
+                self.clusters[name] = REPORTED  # either definition may be the intended one
 
     def take_routes(self, source: Source, raw: Any) -> Any:
         field = next(each for each in struct_type(Fragment).fields if each.name == "routes")
@@ -204,7 +207,7 @@ class _Loader:
             return self.walker.build(field.type, raw, ("routes",))
         source.first_route = first
         if raw:
-            self.places.routed.append(source)
+            self.source_map.routed.append(source)
             self.route_count += len(raw)
         built = self.walker.items(info, raw, ("routes",), first)
         self.routes.extend(built.known if isinstance(built, Reported) else built)
@@ -224,9 +227,9 @@ class _Loader:
         except ValueError:
             found = []
         if not found:
-            place = source.place(path)
+            location = source.locate(path)
             message = f"warning: no file matches `{pattern}`"
-            self.warnings.append(Problem(path, message, source.file, *place))
+            self.warnings.append(Problem(path, message, source.file, *location))
         fixed: list[str] = []
         for part in FilePath(name).parts[:-1]:
             if glob.has_magic(part) and len(fixed) >= len(source.base.parts):
@@ -254,16 +257,16 @@ class _Loader:
             walker.problem(path, str(error))
             return
         if real in self.stack:
-            walker.problem(path, f"`{file}` includes itself, by way of {counted(len(self.stack), 'file')}")
+            walker.problem(path, f"`{file}` includes itself, through {counted(len(self.stack), 'file')}")
             return
         if real in self.included:
-            walker.problem(path, f"`{file}` is included already: {self.included[real]}")
+            walker.problem(path, f"`{file}` is already included at {self.included[real]}")
             return
         if len(self.stack) >= MAX_INCLUDES:
-            walker.problem(path, f"files include each other more than {MAX_INCLUDES} deep")
+            walker.problem(path, f"includes are nested more than {MAX_INCLUDES} levels deep")
             self.complete = False
             return
-        self.included[real] = _place(source, path)
+        self.included[real] = _location(source, path)
         self.stack.append(real)
         base = FilePath(file).parent
         if extension == ".jsonl":
@@ -280,13 +283,13 @@ class _Loader:
         except UnreadableError as fault:
             self.unreadable(file, base, fault)
             return
-        self.places.sources.append(source)
+        self.source_map.sources.append(source)
         self.walker.source = source
         values, faults = source.read()
         self.faults(source, faults)
         self.take_routes(source, values)
 
-    # ── all together ──
+    # ── the whole configuration ──
 
     def finish(self) -> Config:
         self.check_names()
@@ -295,8 +298,8 @@ class _Loader:
             self.check_references()
         if self.walker.problems:
             if self.meaning is not None:
-                self.check_meaning(self.meaning)
-            order = {id(source): index for index, source in enumerate(self.places.sources)}
+                self.report_meaning(self.meaning)
+            order = {id(source): index for index, source in enumerate(self.source_map.sources)}
             self.walker.problems.sort(key=lambda each: (order.get(id(each[0]), 0), each[1].line, each[1].column))
             raise ConfigError(problem for _, problem in self.walker.problems)
         built = {**self.built, "clusters": self.clusters, "routes": self.routes}
@@ -306,7 +309,7 @@ class _Loader:
             files=tuple(files),
             directories=tuple(dict.fromkeys(self.directories)),
             warnings=tuple(self.warnings),
-            _places=self.places,
+            _source_map=self.source_map,
         )
 
     def check_names(self) -> None:
@@ -315,10 +318,10 @@ class _Loader:
             other = first.setdefault(name, (source, path))
             if other[1] != path:
                 self.walker.source = source
-                self.walker.problem(path, f"route name `{written}` is there already: {_place(*other)}")
+                self.walker.problem(path, f"duplicate route name `{written}`; first at {_location(*other)}")
 
     def check_keys(self) -> None:
-        """Names and hashes that two keys share: which of them a caller is would depend on nothing he did."""
+        """Report each name and each hash that two keys share: a caller's identity would be ambiguous."""
         keys = self.built.get("keys")
         first: dict[tuple[str, str], Path] = {}
         for index, key in enumerate((keys.known if isinstance(keys, Reported) else keys) or ()):
@@ -330,31 +333,31 @@ class _Loader:
                 path = ("keys", index, field)
                 other = first.setdefault((field, value), path)
                 if other != path:
-                    self.walker.source = source = self.places.sources[0]
-                    what = f"key name `{value}`" if field == "name" else "this hash"
-                    self.walker.problem(path, f"{what} is there already: {_place(source, other)}")
+                    self.walker.source = source = self.source_map.sources[0]
+                    what = f"key name `{value}`" if field == "name" else "hash"
+                    self.walker.problem(path, f"duplicate {what}; first at {_location(source, other)}")
 
-    def check_meaning(self, meaning: Meaning) -> None:
-        for path, message in meaning(draft(self.clusters, self.routes, self.places)):
-            self.walker.source = self.places.source(path) or Source("", FilePath())
+    def report_meaning(self, meaning: MeaningCheck) -> None:
+        for path, message in meaning(partial_config(self.clusters, self.routes, self.source_map)):
+            self.walker.source = self.source_map.source(path) or Source("", FilePath())
             self.walker.problem(path, message)
 
     def check_references(self) -> None:
-        known = sorted(self.places.clusters)
+        known = sorted(self.source_map.clusters)
         listed = ", ".join(known[:_LISTED]) + (f" and {len(known) - _LISTED} more" if len(known) > _LISTED else "")
         for name, written, source, path in self.walker.references:
-            if name not in self.places.clusters:
+            if name not in self.source_map.clusters:
                 self.walker.source = source
                 meant = self.walker.suggest(written, known)
                 self.walker.problem(path, f"unknown cluster `{written}`{meant or '.'} Known: {listed or 'none'}")
 
 
-def _place(source: Source, path: Path) -> str:
-    """Where `path` is, for a message."""
+def _location(source: Source, path: Path) -> str:
+    """The file and position of `path`, for a message."""
     shown = str(Problem(path, "")).removesuffix(": ")
     if not source.file:
         return shown
-    line, column = source.place(path)
+    line, column = source.locate(path)
     return f"{source.file}:{line}:{column} ({shown})"
 
 

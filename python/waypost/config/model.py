@@ -1,17 +1,18 @@
-"""The keys of a configuration file: each is written here, once, with its type, its default and what it means.
+"""Every key of a configuration file, defined once: its type, default, bounds and description.
 
-The walker reads these structs to check a file, and `json_schema` to describe one. `Meta.extra` tells the walker
-what msgspec has no word for:
+`Walker` checks a file against these structs, and `json_schema` describes them. `Meta.extra` holds what msgspec cannot
+express:
 
-- `parse`: a function from the plain value to the field's, raising `ShapeError` for the person who wrote it
-- `expects`: what a string must look like, in words
-- `secret`: the value is never shown
-- `path`: the string names a file, relative to the file that holds it
-- `output`: one of these words, or a file likewise, which is written
-- `pattern`: the value is a pattern
-- `shorthand`: a string in place of the mapping gives this key
-- `single`: a mapping in place of the list is a list of one
-- `declares`, `refers`: the string is the name of a route, or of a cluster that must exist
+- `parse`: a function that converts the plain value to the field's value; its `ShapeError` addresses the file's author
+- `expects`: the form of a valid string, in words
+- `secret`: no message shows the value
+- `path`: the string names a file, relative to the file that contains the string
+- `output`: the string is one of these words, or names a file to write, relative to the file that contains the string
+- `pattern`: the value is a route's pattern
+- `shorthand`: a string may replace the mapping and sets this key
+- `single`: a mapping may replace a list of one mapping
+- `declares`: the string declares the name of a route
+- `refers`: the string names a cluster that must exist
 """
 
 from __future__ import annotations
@@ -82,11 +83,11 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     drain: Annotated[Duration, Meta(description="How long a stop (SIGTERM) waits for the messages in flight.")] = 30.0
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
-        """What is wrong between keys: (path below this struct, message)."""
+        """Yield (path below this struct, message) for each contradiction between keys."""
         if self.body > self.buffered:
             yield (
                 ("body",),
-                f"greater than limits.buffered ({format_size(self.buffered)}), which holds it; change one of them",
+                f"greater than limits.buffered ({format_size(self.buffered)}); lower it, or raise limits.buffered",
             )
 
 
@@ -136,12 +137,12 @@ class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def https(self) -> bool:
-        """Whether it is reached by TLS."""
+        """Whether connections to the endpoint use TLS."""
         return self.url.lower().startswith("https:")
 
     @property
     def host(self) -> str:
-        """Name or address, IPv6 without brackets."""
+        """Host name or IP address; IPv6 without brackets."""
         return urlsplit(self.url).hostname or ""
 
     @property
@@ -174,7 +175,7 @@ class Credential(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """TLS towards a cluster's https endpoints."""
+    """TLS settings for a cluster's https endpoints."""
 
     ca: Annotated[
         FileName | None,
@@ -193,9 +194,9 @@ class Tls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
-        """What is wrong between keys: (path below this struct, message)."""
+        """Yield (path below this struct, message) for each contradiction between keys."""
         if self.client_key is not None and self.client_certificate is None:
-            yield ("client_key",), "a key without `client_certificate`"
+            yield ("client_key",), "a key without `client_certificate`; set that too, or remove this key"
 
 
 class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -245,7 +246,7 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rate: Annotated[
         list[Rate],
         Meta(
-            description="Messages over time: one rule, or a list of up to 8 rules that all hold.",
+            description="Limits on messages over time: one rule, or a list of up to 8 rules that all apply.",
             extra={"single": True},
         ),
     ] = field(default_factory=list)
@@ -271,7 +272,7 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Model for envelopes that name none. A model that the client names is sent unchanged."),
     ] = None
-    tls: Annotated[Tls | None, Meta(description="TLS towards https endpoints.")] = None
+    tls: Annotated[Tls | None, Meta(description="TLS settings for https endpoints.")] = None
     proxy: Annotated[
         Annotated[
             Proxy,
@@ -292,11 +293,11 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def https(self) -> bool:
-        """Whether one of its endpoints is reached by TLS."""
+        """Whether any endpoint uses TLS."""
         return any(endpoint.https for endpoint in self.endpoints)
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
-        """What is wrong between keys: (path below this struct, message)."""
+        """Yield (path below this struct, message) for each contradiction between keys."""
         seen: dict[str, int] = {}
         for index, endpoint in enumerate(self.endpoints):
             first = seen.setdefault(endpoint.url, index)
@@ -348,20 +349,20 @@ class Route(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 0
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
-        """What is wrong between keys: (path below this struct, message)."""
+        """Yield (path below this struct, message) for each contradiction between keys."""
         if self.reply is None and self.to is None:
             yield (), "key `to` is missing; name a cluster, or answer with `reply`"
         elif self.reply is not None and self.to is not None:
-            yield ("reply",), "not beside `to`: a message has one answer; keep one of them"
+            yield ("reply",), "contradicts `to`: a message gets one answer; remove one of them"
         elif self.reply is not None and self.fallback:
-            yield ("fallback",), "not beside `reply`, which cannot fail; leave it out"
+            yield ("fallback",), "contradicts `reply`, which cannot fail; remove it"
         seen: dict[str, int] = {}
         for index, name in enumerate(self.fallback):
             first = seen.setdefault(name, index)
             if name == self.to:
-                yield ("fallback", index), "the route's `to` already"
+                yield ("fallback", index), "the same cluster as the route's `to`; remove it"
             elif first != index:
-                yield ("fallback", index), f"there twice; first as fallback[{first}]"
+                yield ("fallback", index), f"the same cluster as fallback[{first}]; remove it"
 
 
 class Fragment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
-"""A configuration of which not all could be read, so that what could be is checked all the same.
+"""The valid parts of a configuration that has problems, so that the extension can check these parts too.
 
-Whatever has been reported is either unknown in it, or replaced by something in which there is nothing to find:
-a problem is reported once, and nothing that merely follows from one is.
+A part whose problem has been reported is marked as unknown, or replaced by a harmless value. So every problem is
+reported once, and none that merely follows from another.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
-from waypost.config.config import Config, Sources
+from waypost.config.config import Config, SourceMap
 from waypost.config.model import Cluster, Endpoint, Route
 from waypost.config.pattern import UNKNOWN
 from waypost.config.policy import POLICY_KEYS
 from waypost.config.positions import REPORTED, Reported
 
-__all__ = ["draft"]
+__all__ = ["partial_config"]
 
 _ENDPOINT: Final = Endpoint(url="http://localhost")
 _NO_CLUSTER: Final = ""
 
 
-def draft(clusters: Mapping[str, Any], routes: Sequence[Any], places: Sources) -> Config:
-    """What is known of `clusters` and `routes`, each of them built or `Reported`. Nothing but to be checked.
+def partial_config(clusters: Mapping[str, Any], routes: Sequence[Any], source_map: SourceMap) -> Config:
+    """The valid parts of `clusters` and `routes`, whose values are built or `Reported`. Only for checks.
 
-    Routes have made-up names: names are checked before.
+    The routes get made-up names, because their names have been checked already.
     """
-    # A route to a cluster of which nobody knows what it speaks may be right.
-    unsure = {name for name, cluster in clusters.items() if not isinstance(_known(cluster).get("speaks"), str)}
+    # The dialect of these clusters is unknown, so a route to them may be valid.
+    unknown_dialect = {name for name, cluster in clusters.items() if not isinstance(_known(cluster).get("speaks"), str)}
     return Config(
         clusters={name: _cluster(_known(cluster)) for name, cluster in clusters.items()},
-        routes=[_route(str(index), _known(route), unsure) for index, route in enumerate(routes)],
-        _places=places,
+        routes=[_route(str(index), _known(route), unknown_dialect) for index, route in enumerate(routes)],
+        _source_map=source_map,
     )
 
 
 def _known(value: Any) -> Mapping[str, Any]:
-    """What is known of a struct, by field."""
+    """The valid fields of a struct, by name."""
     if isinstance(value, Struct):
         return structs.asdict(value)
     known = value.known if isinstance(value, Reported) else None
@@ -66,9 +66,9 @@ def _endpoint(known: Mapping[str, Any]) -> Endpoint:
     return Endpoint(url=url) if isinstance(url, str) else _ENDPOINT
 
 
-def _route(name: str, known: Mapping[str, Any], unsure: set[str]) -> Route:
+def _route(name: str, known: Mapping[str, Any], unknown_dialect: set[str]) -> Route:
     def cluster(name: Any) -> str:
-        return name if isinstance(name, str) and name not in unsure else _NO_CLUSTER
+        return name if isinstance(name, str) and name not in unknown_dialect else _NO_CLUSTER
 
     match = known.get("match", {})
     if isinstance(match, Reported):

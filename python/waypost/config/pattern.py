@@ -1,4 +1,4 @@
-"""The shape of `match`: fields with lists of alternatives. What they mean is Rust's to say."""
+"""The shape of `match`: fields with lists of alternatives. The extension checks their meaning."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from waypost.config.source import Source
 __all__ = ["PREDICATES", "UNKNOWN", "read_pattern", "scalar_text"]
 
 PREDICATES: Final = {
-    "prefix": "a string that begins so",
-    "suffix": "a string that ends so",
-    "equals-ignore-case": "a string, whatever the case of its letters",
-    "wildcard": "a string in which * stands for any run of characters",
-    "anything-but": "any value that is there, but these",
-    "numeric": "a number compared: [op, n] or [op, n, op, n]",
+    "prefix": "a string that begins with this one",
+    "suffix": "a string that ends with this one",
+    "equals-ignore-case": "a string that equals this one, ignoring the case of letters",
+    "wildcard": "a string that equals this one, where each * stands for any run of characters",
+    "anything-but": "any value except these; the field must be present",
+    "numeric": "a number that satisfies [op, n], or [op, n, op, n]",
     "cidr": "an IP address in this block",
-    "exists": "whether the field is there",
-    "regex": "a string that matches from end to end (RE2 syntax)",
+    "exists": "a field that is present (true) or absent (false)",
+    "regex": "a string that matches this expression from end to end (RE2 syntax)",
 }
 """The predicates by name, and what each matches."""
 
 UNKNOWN: Final = ...
-"""Stands in a pattern for what has been reported."""
+"""Stands for a part of a pattern whose problem has been reported."""
 
 _OPERATORS: Final = frozenset(("=", "<", "<=", ">", ">="))
 
 
 class PatternWalker(Protocol):
-    """Reads the scalars of one file and takes its problems."""
+    """The part of `Walker` that reads scalars and collects problems."""
 
     source: Source
 
@@ -42,13 +42,13 @@ class PatternWalker(Protocol):
 
 
 def read_pattern(walker: PatternWalker, value: Mapping[Any, Any], path: Path) -> Any:
-    """`value` with its references replaced and every scalar field a list of one; `Reported` where it has problems."""
+    """`value` with references replaced and each scalar turned into a list of one; `Reported` if it has problems."""
     reader = _Reader(walker)
     predicate = _misplaced(value)
     if predicate is not None:
         walker.problem(
             path,
-            f"`{predicate}` is a predicate, and those stand in the list of a field: "
+            f"`{predicate}` is a predicate and must be in the list of a field; "
             f"write `FIELD: {_as_alternative(value)}`{_as_field(value, predicate)}",
         )
         reader.failed = True
@@ -67,12 +67,12 @@ class _Reader:
         self.failed = True
         return UNKNOWN
 
-    def whole(self, out: dict[str, Any], value: Mapping[Any, Any], path: Path) -> Any:
-        """`out`, unless it is empty only because no key of `value` could be read."""
+    def unless_lost(self, out: dict[str, Any], value: Mapping[Any, Any], path: Path) -> Any:
+        """`out`, or `UNKNOWN` if it is empty only because no key of `value` could be read."""
         return UNKNOWN if not out and (value or path in self.walker.source.incomplete) else out
 
     def fields(self, value: Mapping[Any, Any], path: Path, depth: int) -> Any:
-        """A mapping of fields: what a pattern is, and what nests in one."""
+        """Read a mapping of fields: a pattern, or the fields below a field."""
         if depth > MAX_DEPTH:
             return self.fail(path, f"nested deeper than {MAX_DEPTH} levels")
         out: dict[str, Any] = {}
@@ -86,7 +86,7 @@ class _Reader:
                 if predicate is not None:
                     wrong = self.fail(
                         here,
-                        f"`{predicate}` is a predicate, and those stand in a list: "
+                        f"`{predicate}` is a predicate and must be in a list; "
                         f"write `{key}: {_as_alternative(item)}`{_as_field(item, predicate)}",
                     )
                     out[key] = [wrong]
@@ -105,10 +105,10 @@ class _Reader:
                 ]
             else:
                 out[key] = self.value(item, here, depth + 1)
-        return self.whole(out, value, path)
+        return self.unless_lost(out, value, path)
 
     def value(self, value: Any, path: Path, depth: int) -> Any:
-        """A value inside of an alternative: as it is, with references replaced."""
+        """Read a value in a list of alternatives: only its references are replaced."""
         if isinstance(value, str):
             text = self.walker.text(value, path)
             if not isinstance(text, Reported):
@@ -134,17 +134,17 @@ class _Reader:
                     out[key] = self.value(item, (*path, key), depth + 1)
                 else:
                     self.failed = True
-            return self.whole(out, value, path)
+            return self.unless_lost(out, value, path)
         if isinstance(value, Reported):
             self.failed = True
             return UNKNOWN
         if value is EMPTY:
-            return self.fail(path, "empty; write what to match (`null` for the value null), or leave the key out")
+            return self.fail(path, "has no value; write what to match (`null` for the value null), or remove the key")
         return self.fail(path, f"a {type(value).__name__} cannot be matched; JSON has no such value")
 
 
 def _misplaced(value: Mapping[Any, Any]) -> str | None:
-    """The predicate that `value`, a mapping of fields, seems to be meant as."""
+    """The predicate that `value`, a mapping of fields, was probably meant to be, or `None`."""
     for key, item in value.items():
         if key not in PREDICATES:
             continue
@@ -162,7 +162,7 @@ def _misplaced(value: Mapping[Any, Any]) -> str | None:
 
 
 def _as_alternative(value: Mapping[Any, Any]) -> str:
-    """How to write `value` in a list of alternatives. An operand that is wrong itself is not repeated."""
+    """`value` in a list of alternatives, for a message. A wrong operand is replaced by an example."""
     item = value.get("numeric")
     numbers = item[1::2] if isinstance(item, (list, tuple)) else ()
     if any(isinstance(each, bool) or not isinstance(each, (int, float, Decimal)) for each in numbers):
@@ -171,14 +171,15 @@ def _as_alternative(value: Mapping[Any, Any]) -> str:
 
 
 def _as_field(value: Mapping[Any, Any], predicate: str) -> str:
+    """How to write a field with the name of `predicate`, for a message, or an empty string."""
     item = value[predicate]
     if isinstance(item, (list, tuple, Mapping)):
         return ""
-    return f" (a field named `{predicate}` is matched by `{predicate}: [{_flow(item, 40)}]`)"
+    return f" (or, to match a field named `{predicate}`, write `{predicate}: [{_flow(item, 40)}]`)"
 
 
 def _flow(value: Any, room: int) -> str:
-    """`value` as one line of YAML for a message, shortened; a mapping keeps its braces."""
+    """`value` as one line of YAML, shortened for a message. A mapping keeps its braces."""
     if isinstance(value, Mapping):
         text = "{" + ", ".join(f"{str(k)[:40]}: {_flow(v, room)}" for k, v in list(value.items())[:4]) + "}"
     elif isinstance(value, (list, tuple)):
@@ -195,5 +196,5 @@ def _flow(value: Any, room: int) -> str:
 
 
 def scalar_text(value: object) -> str:
-    """`str(value)`, also for integers that Python refuses to write in decimal."""
+    """`str(value)`, or hexadecimal for integers that are too long for Python to write in decimal."""
     return hex(value) if isinstance(value, int) and value.bit_length() > 12_000 else str(value)

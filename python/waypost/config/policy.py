@@ -1,7 +1,7 @@
-"""The keys of a cluster's policy: how its endpoints are used.
+"""The keys of a cluster's policy, which rules how its endpoints are used.
 
-What a value may be is checked by the core (`rust/core/src/cluster/policy/`), which owns these keys; here is their
-shape. A default stands in both, as editors show it: a test holds them together.
+The core (`rust/core/src/cluster/policy/`) owns these keys and checks their values; this module defines their shape.
+Each default appears in both places, because editors show it; a test compares them.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Text, Meta(description="Path to GET, from the root of the endpoint's host. Statuses 200 to 299 are good.")
     ] = "/health"
     interval: Annotated[Duration, Meta(description="From one answer to the next check; at least 100ms.")] = 5.0
-    timeout: Annotated[Duration, Meta(description="How long an answer may take.")] = 2.0
+    timeout: Annotated[Duration, Meta(description="How long a check may take, its connection included.")] = 2.0
     healthy: Annotated[
         Count, Meta(description="Good answers in a row after which an endpoint is fit again; 1 to 100.")
     ] = 2
@@ -111,9 +111,7 @@ class Check(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jitter: Annotated[
         Percentage,
         Meta(
-            description=(
-                "Most by which `interval` is extended at random, so that proxies do not check at the same time."
-            )
+            description=("Longest random extension of `interval`, which keeps proxies from checking at the same time.")
         ),
     ] = 20
 
@@ -169,7 +167,7 @@ class Breaker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Duration, Meta(description="How long the breaker stays open; twice as long each time that it opens again soon.")
     ] = 5.0
     open_max: Annotated[Duration, Meta(description="Upper bound of that doubling.")] = 60.0
-    jitter: Annotated[Percentage, Meta(description="Most by which open times are extended at random.")] = 20
+    jitter: Annotated[Percentage, Meta(description="Longest random extension of an open time.")] = 20
     trials: Annotated[
         Count,
         Meta(
@@ -257,11 +255,11 @@ class Hedge(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 POLICY_KEYS: Final = ("timeout", "retry", "balance", "health", "breaker", "concurrency", "queue", "rate", "hedge")
-"""The keys of a cluster that are its policy."""
+"""The keys of a cluster that make up its policy."""
 
 
 def native_policy(cluster: Struct) -> dict[str, Any]:
-    """The policy of a cluster as plain values, for the core; `...` for what is not known of a draft."""
+    """A cluster's policy as plain values for the core, with `...` for each part that is unknown."""
     return {key: _plain(getattr(cluster, key)) for key in POLICY_KEYS}
 
 

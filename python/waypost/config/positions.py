@@ -1,4 +1,4 @@
-"""What reading a file gives beside plain values: where each stood, and what was wrong."""
+"""The positions of the values in a file, and the problems found while reading it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ Path: TypeAlias = tuple[str | int, ...]
 """Keys and list positions that lead to a value."""
 
 MAX_DEPTH: Final = 128
-"""How many mappings and lists may be nested in a configuration. Far beyond what anybody writes, far below
-Python's own limit on recursion."""
+"""Maximum nesting of mappings and lists: more than anyone writes, and well below Python's recursion limit."""
 
 
 @final
@@ -41,38 +40,38 @@ class Sentinel:
 
 
 EMPTY: Final = Sentinel("EMPTY")
-"""Nothing was written: `to:` and the end of the line."""
+"""The value of a key without a value, such as `to:` at the end of a line."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Reported:
-    """In place of a value: what was written is wrong, and has been reported.
+    """Stands for a value whose problem has been reported.
 
-    `known` is what is known of it all the same, in which `Reported` may stand again; `None` where that is nothing.
+    `known` holds the valid parts of the value, which may contain `Reported` again, or `None` if there are none.
     """
 
     known: Any = None
 
 
 REPORTED: Final = Reported()
-"""Nothing is known of it."""
+"""A reported value without valid parts."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Where a value stands. Lines and columns (in characters) count from 1."""
+    """The position of a value and of the values inside it. Lines and columns (in characters) count from 1."""
 
     line: int
     column: int
     children: dict[str | int, Position] | None = None
-    """By key or position, where it is a mapping or a list."""
+    """The values inside a mapping or list, by key or index."""
     keys: dict[str, tuple[int, int]] | None = None
     """Line and column of each key of a mapping."""
 
     def add(self, step: str | int, child: Position, key: tuple[int, int] | None = None) -> None:
-        """Note where a value below this one stands, and its key where it has one."""
-        if self.children is None:  # most values are scalars, and there are many: they get no dicts
+        """Record the position of a value inside this one and, in a mapping, of its key."""
+        if self.children is None:  # created late: most values are scalars
             self.children = {}
         self.children[step] = child
         if key is not None and isinstance(step, str):
@@ -81,48 +80,48 @@ class Position:
             self.keys[step] = key
 
     def key(self, step: str) -> tuple[int, int]:
-        """Line and column of a key that is there."""
+        """Line and column of a key of this mapping."""
         return (self.keys or {}).get(step, (self.line, self.column))
 
     def find(self, path: Iterable[str | int], *, key: bool = False) -> tuple[int, int]:
-        """Line and column of what `path` leads to, or of the nearest value around it.
+        """Line and column of the value at `path`, or of the nearest value around it.
 
-        `key`: of the last step's key rather than its value. What is no list is the first item of one: a single mapping
-        may stand for a list of one.
+        With `key`, those of the last step's key instead. Index 0 of a value that is not a list is the value itself,
+        because a single mapping may replace a list of one.
         """
-        mark = self
-        place = (self.line, self.column)
+        position = self
+        key_start = (self.line, self.column)
         for step in path:
-            child = mark.children.get(step) if mark.children is not None else None
+            child = position.children.get(step) if position.children is not None else None
             if child is None:
                 if step == 0:
                     continue
-                return (mark.line, mark.column)
-            place = mark.key(step) if isinstance(step, str) else (child.line, child.column)
-            mark = child
-        return place if key else (mark.line, mark.column)
+                return (position.line, position.column)
+            key_start = position.key(step) if isinstance(step, str) else (child.line, child.column)
+            position = child
+        return key_start if key else (position.line, position.column)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong at one place of one file, after which reading went on."""
+    """A problem at one position of a file that did not stop the reading."""
 
     path: Path
     line: int
     column: int
     message: str
     key: str | None = None
-    """The key of the mapping at `path` that is there twice."""
+    """The duplicate key, if that is the problem; `path` leads to its mapping."""
     loses_key: bool = False
-    """The mapping at `path` has a key that is not known."""
+    """The mapping at `path` has a key that could not be read."""
 
 
 class ShapeError(ValueError):
-    """A value is not what its key takes. The message is for the person who wrote it."""
+    """A key does not accept this value. The message addresses the file's author."""
 
 
 class UnreadableError(Exception):
-    """Something wrong after which a file cannot be read on."""
+    """A problem that stops the reading of a file."""
 
     def __init__(self, message: str, line: int, column: int) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""The JSON Schema of a configuration, for editors: made from the same structs that a file is checked against."""
+"""The JSON Schema of a configuration, for editors, derived from the structs of `waypost.config.model`."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ __all__ = ["json_schema"]
 SCHEMA_ID: Final = "urn:waypost:config"
 
 _REFERENCE: Final = {
-    "description": "A value from elsewhere: ${ENV}, ${ENV:-default} or ${file:PATH}.",
+    "description": "Reference to a value elsewhere: ${ENV}, ${ENV:-default} or ${file:PATH}.",
     "type": "string",
     "pattern": r"\$\{",
 }
 _SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}
 
 _FIELDS: Final = {
-    "id": "The message's id.",
-    "kind": "query, context, model, tool or event.",
-    "agent": "Who sent it.",
-    "model": "The model asked for.",
-    "tenant": "On whose behalf.",
-    "task": "What it is for.",
+    "id": "Id of the message.",
+    "kind": "Kind of the message: query, context, model, tool or event.",
+    "agent": "Agent that sent the message.",
+    "model": "Model that the message asks for.",
+    "tenant": "Tenant on whose behalf the message is sent.",
+    "task": "Task that the message serves.",
     "tool": "Name of the tool or resource.",
-    "content": "The content itself.",
-    "context": "What it brings along: type, ref, …",
-    "priority": "0 to 9, 9 most urgent; absent unless the message says so.",
-    "deadline_ms": "How long the answer may take, in milliseconds.",
+    "content": "Content of the message.",
+    "context": "Items that the message refers to: type, ref, …",
+    "priority": "Urgency from 0 to 9 (most urgent). Absent if the message does not set it.",
+    "deadline_ms": "Time allowed for the reply, in milliseconds.",
     "labels": "Labels by name.",
     "topic": "Topic of an event.",
-    "stream": "Whether a streamed reply is wanted.",
-    "headers": "Request header fields, by lower-case name.",
-    "path": "The request's path.",
-    "method": "The request's method.",
-    "dialect": "The message's wire format.",
-    "client": "Who connected: address.",
-    "body": "The raw document.",
+    "stream": "Whether the client asks for a streamed reply.",
+    "headers": "Header fields of the request, by lower-case name.",
+    "path": "Path of the request.",
+    "method": "Method of the request.",
+    "dialect": "Wire format of the message.",
+    "client": "Client that sent the request: address.",
+    "body": "Body of the request as a JSON document.",
 }
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a configuration file, included YAML and JSON files among them.
+    """JSON Schema (draft 2020-12) of a configuration file, and of the YAML and JSON files that it includes.
 
-    It says of shape what JSON Schema can say; `load_config` says the rest.
+    The schema covers the rules that JSON Schema can express; `load_config` checks all of them.
     """
     writer = _Writer()
     root = writer.struct(struct_type(Document))
@@ -89,17 +89,17 @@ class _Writer:
 
     def type(self, info: inspect.Type) -> dict[str, Any]:
         extra: dict[str, Any] = {}
-        more: dict[str, Any] = {}
+        keywords: dict[str, Any] = {}
         if isinstance(info, inspect.Metadata):
             extra = info.extra or {}
-            more = info.extra_json_schema or {}
+            keywords = dict(info.extra_json_schema or {})
             info = info.type
-        description = {"description": more["description"]} if "description" in more else {}
-        rest = {key: value for key, value in more.items() if key != "description"}
-        return {**description, **self.bare(info, extra, rest)}
+        text = keywords.pop("description", None)
+        description = {} if text is None else {"description": text}
+        return {**description, **self.undescribed(info, extra, keywords)}
 
-    def bare(self, info: inspect.Type, extra: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-        """`info` without its description."""
+    def undescribed(self, info: inspect.Type, extra: dict[str, Any], keywords: dict[str, Any]) -> dict[str, Any]:
+        """The schema of `info` without its description. `keywords` are added to it."""
         if "pattern" in extra:
             return {"$ref": "#/$defs/Pattern"}
         if isinstance(info, inspect.UnionType):
@@ -116,9 +116,9 @@ class _Writer:
             short = next(field for field in info.fields if field.name == extra["shorthand"])
             return {"anyOf": [self.type(short.type), reference]}
         if isinstance(info, inspect.ListType):
-            least = {"minItems": info.min_length} if info.min_length else {}
+            bounds = {"minItems": info.min_length} if info.min_length else {}
             item = self.type(info.item_type)
-            array = {"type": "array", "items": item, **least, **more}
+            array = {"type": "array", "items": item, **bounds, **keywords}
             return {"anyOf": [item, array]} if "single" in extra else array
         if isinstance(info, inspect.DictType):
             key = info.key_type
@@ -131,12 +131,12 @@ class _Writer:
                 "type": "object",
                 **names,
                 "additionalProperties": self.type(info.value_type),
-                **more,
+                **keywords,
             }
-        return self.scalar(info, more)
+        return self.scalar(info, keywords)
 
     @staticmethod
-    def scalar(info: inspect.Type, more: dict[str, Any]) -> dict[str, Any]:
+    def scalar(info: inspect.Type, keywords: dict[str, Any]) -> dict[str, Any]:
         out: dict[str, Any]
         if isinstance(info, inspect.LiteralType):
             out = {"enum": list(info.values)}
@@ -152,7 +152,7 @@ class _Writer:
             out = {"type": "integer"}
             if isinstance(info, inspect.IntType):
                 out |= {} if info.ge is None else {"minimum": info.ge, "maximum": info.le}
-        out |= more
+        out |= keywords
         takes_any_string = out.get("type") == "string" and "pattern" not in out
         return out if takes_any_string else {"anyOf": [out, _ref("Reference")]}
 
@@ -162,7 +162,7 @@ def _summary(cls: type[Struct]) -> str:
 
 
 def _default(field: inspect.Field) -> Any:
-    """A field's default as it would be written, where it is a scalar."""
+    """A field's default as written in a file, if it is a scalar."""
     if field.default is NODEFAULT or field.default is None:
         return None
     extra = (field.type.extra or {}) if isinstance(field.type, inspect.Metadata) else {}
@@ -178,7 +178,7 @@ def _one_or_more(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pattern_defs() -> dict[str, Any]:
-    """The pattern language: fields, each with alternatives; the alternatives' predicates."""
+    """Definitions of the pattern language: fields, their alternatives, and predicates."""
     text = {"type": "string"}
     operand = {
         "type": "object",
@@ -211,10 +211,10 @@ def _pattern_defs() -> dict[str, Any]:
         "exists": {"type": "boolean"},
         "regex": text,
     }
-    # Directly under a field, a predicate is a mistake; a field of that name takes a list or more fields.
+    # A predicate directly under a field is a mistake. A field with a predicate's name takes a list, or fields below it.
     misplaced: dict[str, Any] = {
         name: {
-            "description": f"A field named {name}. The predicate belongs in a list: [{{{name}: …}}].",
+            "description": f"A field named {name}. For the predicate, write it in a list: [{{{name}: …}}].",
             "allOf": [{"type": ["array", "object"]}, _ref("Field")],
         }
         for name in PREDICATES
@@ -226,7 +226,7 @@ def _pattern_defs() -> dict[str, Any]:
             "properties": {
                 **{name: {"description": text, **_ref("Field")} for name, text in _FIELDS.items()},
                 "$or": {
-                    "description": "One of these patterns must match, beside the other fields.",
+                    "description": "Patterns of which one must match, in addition to the other fields.",
                     "type": "array",
                     "minItems": 1,
                     "items": _ref("Pattern"),
@@ -236,7 +236,7 @@ def _pattern_defs() -> dict[str, Any]:
             "additionalProperties": _ref("Field"),
         },
         "Field": {
-            "description": "Alternatives, of which one must match: values and predicates. Or fields below this one.",
+            "description": "Alternatives (values and predicates) of which one must match, or fields below this field.",
             "anyOf": [_SCALAR, {"type": "array", "minItems": 1, "items": _ref("Alternative")}, _ref("Pattern")],
         },
         "Alternative": {"anyOf": [_SCALAR, _ref("Predicate")]},

@@ -1,4 +1,4 @@
-"""One file of a configuration: its text, its plain values, and the place of each."""
+"""One file of a configuration: its plain values and their positions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from waypost.config.positions import REPORTED, Fault, Path, Position, ShapeError
 __all__ = ["LinesSource", "Source", "TreeSource", "decode", "read_bytes"]
 
 MAX_FILE: Final = 256 * 2**20
-"""Bytes of the largest file that is read."""
+"""Largest file that is read, in bytes."""
 
 
 def read_bytes(path: str | os.PathLike[str], limit: int = MAX_FILE) -> bytes:
-    """The content of a file. Raises `ShapeError` with a message that names the file."""
+    """The content of a file of at most `limit` bytes. Raises `ShapeError` with a message that names the file."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             data = file.read(limit + 1)
@@ -42,29 +42,35 @@ def decode(data: bytes) -> str:
 
 
 class Source:
-    """A file, or what stands in for one. In paths, its routes count from `first_route`."""
+    """A file, or the Python objects given instead. Paths number all routes; those of this file begin at `first_route`.
+
+    Relative paths in the file start at `base`.
+    """
 
     def __init__(self, file: str, base: FilePath, first_route: int = 0) -> None:
         self.file = file
         self.base = base
         self.first_route = first_route
         self.incomplete: set[Path] = set()
-        """Mappings with keys that could not be read."""
+        """Paths of the mappings with a key that could not be read."""
 
-    def own(self, path: Path) -> Path:
-        """`path` with its routes counted as in this file alone."""
+    def local_path(self, path: Path) -> Path:
+        """`path` with routes numbered within this file."""
         if len(path) > 1 and path[0] == "routes" and isinstance(path[1], int):
             return ("routes", path[1] - self.first_route, *path[2:])
         return path
 
-    def combined(self, path: Path) -> Path:
-        """The reverse of `own`."""
+    def global_path(self, path: Path) -> Path:
+        """The inverse of `local_path`: `path` with routes numbered over all files."""
         if len(path) > 1 and path[0] == "routes" and isinstance(path[1], int):
             return ("routes", path[1] + self.first_route, *path[2:])
         return path
 
-    def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:  # noqa: ARG002 - there are none here
-        """Line and column, from 1, nearest to `path`; 0 where there are none. `key`: of the key, not the value."""
+    def locate(self, path: Path, *, key: bool = False) -> tuple[int, int]:  # noqa: ARG002 - objects have no positions
+        """Line and column (from 1) of the value nearest to `path`, or (0, 0) without positions.
+
+        With `key`, those of the value's key instead.
+        """
         return (0, 0)
 
 
@@ -75,14 +81,14 @@ class TreeSource(Source):
         """Raises `UnreadableError`."""
         super().__init__(file, base, first_route)
         compose = jsontext.compose if file.endswith(".json") else yaml12.compose
-        self.value, self._mark, self.faults = compose(text)
+        self.value, self._positions, self.faults = compose(text)
 
-    def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
-        return self._mark.find(self.own(path), key=key)
+    def locate(self, path: Path, *, key: bool = False) -> tuple[int, int]:
+        return self._positions.find(self.local_path(path), key=key)
 
 
 class LinesSource(Source):
-    """A file of JSON lines, one route a line. Columns are worked out when they are asked for."""
+    """A file of JSON lines, one route per line. Positions are computed on demand."""
 
     def __init__(self, file: str, base: FilePath, text: str, first_route: int = 0) -> None:
         super().__init__(file, base, first_route)
@@ -90,7 +96,7 @@ class LinesSource(Source):
         self._lines: list[tuple[int, int, int]] = []  # number, start, end of each line that is not blank
 
     def read(self) -> tuple[list[Any], list[Fault]]:
-        """The routes, and what was wrong with lines; a line that could not be read gives `REPORTED`."""
+        """The routes, and the faults found. A line that cannot be read gives `REPORTED`."""
         values: list[Any] = []
         faults: list[Fault] = []
         start = 0
@@ -101,12 +107,12 @@ class LinesSource(Source):
                 try:
                     values.append(jsontext.loads(line))
                 except (ValueError, RecursionError):
-                    values.append(self._slowly(line, number, len(values), faults))
+                    values.append(self._compose_line(line, number, len(values), faults))
             start = end + 1
         return values, faults
 
     @staticmethod
-    def _slowly(line: str, number: int, index: int, faults: list[Fault]) -> Any:
+    def _compose_line(line: str, number: int, index: int, faults: list[Fault]) -> Any:
         try:
             value, _, found = jsontext.compose(line, number)
         except UnreadableError as fault:
@@ -115,13 +121,13 @@ class LinesSource(Source):
         faults.extend(Fault(("routes", index, *each.path), each.line, each.column, each.message) for each in found)
         return value
 
-    def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
-        own = self.own(path)
-        if len(own) < 2 or not isinstance(own[1], int) or not 0 <= own[1] < len(self._lines):
+    def locate(self, path: Path, *, key: bool = False) -> tuple[int, int]:
+        local = self.local_path(path)
+        if len(local) < 2 or not isinstance(local[1], int) or not 0 <= local[1] < len(self._lines):
             return (1, 1)
-        number, start, end = self._lines[own[1]]
+        number, start, end = self._lines[local[1]]
         try:
-            mark: Position = jsontext.compose(self._text[start:end], number)[1]
+            positions: Position = jsontext.compose(self._text[start:end], number)[1]
         except UnreadableError:
             return (number, 1)
-        return mark.find(own[2:], key=key)
+        return positions.find(local[2:], key=key)

@@ -23,10 +23,10 @@ class SubstitutionError(ShapeError):
 
 
 def substitute(text: str, environ: Mapping[str, str], read: Callable[[str], str]) -> str:
-    """`text` with its references replaced, in one pass: what a reference gives is not looked at again.
+    """`text` with its references replaced, in one pass: a replacement is not searched for references.
 
-    `read` gives the content of a file, or raises `ValueError`. Raises `SubstitutionError`, which quotes the
-    references and never what they stand for.
+    `read` returns the content of a file, or raises `ShapeError`. Raises `SubstitutionError`, which quotes the
+    references and never their values.
     """
     if "${" not in text:
         return text
@@ -41,7 +41,7 @@ def substitute(text: str, environ: Mapping[str, str], read: Callable[[str], str]
             continue
         end = text.find("}", position)
         if end < 0:
-            wrong.append("`${` without its `}`; a literal `${` is written `$${`")
+            wrong.append("`${` has no closing `}`; write `$${` for a literal `${`")
             break
         try:
             out.append(_reference(text[position:end], environ, read))
@@ -56,17 +56,17 @@ def substitute(text: str, environ: Mapping[str, str], read: Callable[[str], str]
 
 def _reference(inside: str, environ: Mapping[str, str], read: Callable[[str], str]) -> str:
     if "${" in inside:
-        raise ShapeError(f"`${{{inside}}}`: references cannot be nested")
+        raise ShapeError(f"`${{{inside}}}`: a reference cannot contain another")
     name, dash, default = inside.partition(":-")
     if not dash and name.startswith("file:"):
         path = name.removeprefix("file:")
         if not path:
-            raise ShapeError("`${file:}` names no file")
+            raise ShapeError("`${file:}` does not name a file")
         return read(path)
     if not _NAME.fullmatch(name):
         raise ShapeError(
-            f"`${{{inside}}}` is no reference; allowed are ${{NAME}}, ${{NAME:-default}} and ${{file:PATH}}, "
-            "and a literal `${` is written `$${`"
+            f"`${{{inside}}}` is not a reference; write ${{NAME}}, ${{NAME:-default}} or ${{file:PATH}}, "
+            "or `$${` for a literal `${`"
         )
     value = environ.get(name)
     if dash:

@@ -1,5 +1,5 @@
-"""Numbers as people write them: sizes (`16MiB`), durations (`1500ms`, `1m30s`), counts, percentages (`20%`),
-percentiles (`p95`), factors (`1.5`).
+"""Numbers in a configuration: sizes (`16MiB`), durations (`1500ms`, `1m30s`), counts, percentages (`20%`), percentiles
+(`p95`) and factors (`1.5`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 SIZE_PATTERN: Final = rf"^{_NUMBER} ?(?:[KMG]i?)?B$"
 """Sizes as strings, for the JSON Schema (ECMA-262 syntax)."""
 DURATION_PATTERN: Final = rf"^(?=.)(?:{_NUMBER} ?h)?(?:{_NUMBER} ?m)?(?:{_NUMBER} ?s)?(?:{_NUMBER} ?ms)?$"
-"""Durations, for the JSON Schema: each unit at most once, from long to short."""
+"""Durations, for the JSON Schema: each unit at most once, the longest first."""
 
 PERCENTAGE_PATTERN: Final = "^[0-9]{1,6} ?%$"
 PERCENTILE_PATTERN: Final = "^p[0-9]{1,2}$"
@@ -58,9 +58,9 @@ _DURATION_HELP: Final = "write a string with a unit, such as 1500ms, 2s, 1.5m or
 
 
 def parse_size(value: object) -> int:
-    """Bytes of a size: an integer, or a string with B, KB, MB, GB (powers of 1000), KiB, MiB, GiB (of 1024).
+    """A size in bytes: an integer, or a string in B, KB, MB, GB (powers of 1000) or KiB, MiB, GiB (powers of 1024).
 
-    Raises `ShapeError` with a message for the person who wrote it.
+    Raises `ShapeError`.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
@@ -76,7 +76,7 @@ def parse_size(value: object) -> int:
                 known for known in _SIZES if known.lower() in (unit.lower(), f"{unit.lower()}b", f"{unit.lower()}ib")
             ]
             hint = f"; did you mean {' or '.join(f'`{number}{known}`' for known in meant)}?" if meant else "."
-            raise ShapeError(f"unknown unit of size{hint} Allowed: {', '.join(_SIZES)}")
+            raise ShapeError(f"unknown unit{hint} Allowed: {', '.join(_SIZES)}")
         exact = Decimal(number) * _SIZES[unit]
         size = int(exact)
         if size != exact:
@@ -86,14 +86,14 @@ def parse_size(value: object) -> int:
     if size <= 0:
         raise ShapeError("a size must be greater than zero")
     if size > 2**50:
-        raise ShapeError("a size may be 1048576GiB at most")
+        raise ShapeError("a size can be at most 1048576GiB")
     return size
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of a duration: `ms`, `s`, `m` and `h`, each at most once, from long to short.
+    """A duration in seconds: a string in `h`, `m`, `s` and `ms`, each at most once and in this order.
 
-    Raises `ShapeError` with a message for the person who wrote it.
+    Raises `ShapeError`.
     """
     if isinstance(value, (int, Decimal, float)) and not isinstance(value, bool):
         raise ShapeError(f"a duration needs a unit; {_DURATION_HELP}")
@@ -110,12 +110,12 @@ def parse_duration(value: object) -> float:
         Decimal(0),
     )
     if seconds > 7 * 24 * 3600:
-        raise ShapeError("a duration may be 168h at most")
+        raise ShapeError("a duration can be at most 168h")
     return float(seconds)
 
 
 def format_size(size: int) -> str:
-    """`size` in the largest unit of 1024 that gives a whole number: 16777216 is `16MiB`."""
+    """`size` in the largest power of 1024 that gives a whole number: 16777216 is `16MiB`."""
     for unit in ("GiB", "MiB", "KiB"):
         if size and size % _SIZES[unit] == 0:
             return f"{size // _SIZES[unit]}{unit}"
@@ -128,21 +128,21 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_count(value: object) -> int:
-    """A whole number of things, at most `COUNT_MAX`. Raises `ShapeError`."""
+    """An integer from 0 to `COUNT_MAX`. Raises `ShapeError`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ShapeError("not a count; write a whole number, such as 3")
     if value < 0:
         raise ShapeError("a count cannot be negative")
     if value > COUNT_MAX:
-        raise ShapeError(f"a count may be {COUNT_MAX} at most")
+        raise ShapeError(f"a count can be at most {COUNT_MAX}")
     return value
 
 
 def parse_percentage(value: object) -> int:
-    """A whole number of per cent: `20%`. Raises `ShapeError`."""
+    """An integer with a percent sign: `20%` gives 20. Raises `ShapeError`."""
     if isinstance(value, str) and re.fullmatch("[0-9]{1,6} ?%", value):
         return int(value[:-1])
-    raise ShapeError("not a percentage; write whole per cent with the sign, such as 20%")
+    raise ShapeError("not a percentage; write a whole number with a percent sign, such as 20%")
 
 
 def format_percentage(percent: int) -> str:
@@ -150,7 +150,7 @@ def format_percentage(percent: int) -> str:
 
 
 def parse_percentile(value: object) -> int:
-    """The number of a percentile: `p95`. Raises `ShapeError`."""
+    """A percentile: `p95` gives 95. Raises `ShapeError`."""
     if isinstance(value, str) and re.fullmatch("p[0-9]{1,2}", value):
         return int(value[1:])
     raise ShapeError("not a percentile; write one such as p95")
@@ -161,9 +161,9 @@ def format_percentile(percentile: int) -> str:
 
 
 def parse_factor(value: object) -> float:
-    """A number that something is multiplied by, or raised to. Raises `ShapeError`."""
+    """A number from 0 to `COUNT_MAX`. Raises `ShapeError`."""
     if isinstance(value, bool) or not isinstance(value, (int, Decimal, float)):
         raise ShapeError("not a number; write one such as 1.5")
-    if not 0 <= value < COUNT_MAX:  # nor is not-a-number
+    if not 0 <= value < COUNT_MAX:  # false for NaN, too
         raise ShapeError(f"must be from 0 to {COUNT_MAX}")
     return float(value)

@@ -11,7 +11,7 @@ from waypost.config.positions import ShapeError
 __all__ = ["URL_PATTERN", "check_host", "check_url"]
 
 URL_PATTERN: Final = r"^[hH][tT][tT][pP][sS]?://[^/?#@\s]+(/[^?#\s]*)?$"
-"""For the JSON Schema; `check_url` says more."""
+"""For the JSON Schema; `check_url` checks more."""
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
@@ -22,11 +22,11 @@ _PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})
 
 
 def check_host(host: str) -> str:
-    """`host` where it is a name (ASCII) or an address, IPv6 without brackets. Raises `ShapeError`."""
+    """Return `host` if it is an ASCII name or an IP address (IPv6 without brackets). Raises `ShapeError` if not."""
     try:
         if ":" in host:
             ipaddress.IPv6Address(host)
-            good = "%" not in host  # a zone means something on this host only
+            good = "%" not in host  # a zone has a meaning on this host only
         elif re.fullmatch(r"[0-9.]+", host):
             ipaddress.IPv4Address(host)
             good = True
@@ -35,13 +35,16 @@ def check_host(host: str) -> str:
     except ValueError:
         good = False
     if not good:
-        hint = "" if host.isascii() else "; names outside ASCII are written in punycode (xn--…)"
+        hint = "" if host.isascii() else "; write a name outside ASCII in punycode (xn--…)"
         raise ShapeError(f"not a host name or an IP address{hint}")
     return host
 
 
 def check_url(value: object) -> str:
-    """`value` where it is an endpoint's URL: http or https, a host, maybe a port and a path. Raises `ShapeError`."""
+    """Return `value` if it is an endpoint's URL: http or https, a host, optionally a port and a path.
+
+    Raises `ShapeError` if not.
+    """
     if not isinstance(value, str):
         raise ShapeError("a URL must be a string, such as http://127.0.0.1:9100")
     found = _URL.fullmatch(value)
@@ -51,7 +54,7 @@ def check_url(value: object) -> str:
     if scheme.lower() not in ("http", "https"):
         raise ShapeError("the scheme of a URL must be http or https")
     if "@" in authority:
-        raise ShapeError("a URL cannot hold a user name or password; use `credential`")
+        raise ShapeError("a URL cannot contain a user name or password; use `credential`")
     if query is not None:
         raise ShapeError("an endpoint's URL cannot have a query (`?`)")
     if fragment is not None:
@@ -64,11 +67,11 @@ def check_url(value: object) -> str:
         raise ShapeError("the URL has no host")
     if host.startswith("["):
         if ":" not in host:
-            raise ShapeError("brackets in a URL hold an IPv6 address")
+            raise ShapeError("brackets in a URL must contain an IPv6 address")
         host = host[1:-1]
     check_host(host)
     if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
-        raise ShapeError("a URL's port must be 1 to 65535")
+        raise ShapeError("a URL's port must be from 1 to 65535")
     if not _PATH.fullmatch(path):
-        raise ShapeError("the URL's path holds characters that must be percent-encoded (RFC 3986, section 3.3)")
+        raise ShapeError("the URL's path contains characters that must be percent-encoded (RFC 3986, section 3.3)")
     return value

@@ -1,4 +1,4 @@
-"""The types of a configuration's values. `waypost.config.model` says what their `Meta.extra` tells the walker."""
+"""The types of a configuration's values. `waypost.config.model` explains their `Meta.extra`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the structs of `waypost.config.model` from plain values and reports everything that is wrong on the way."""
+"""Builds the structs of `waypost.config.model` from plain values and reports every problem found."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from waypost.errors import Problem
 __all__ = ["Walker", "near_miss"]
 
 MAX_SUBSTITUTED: Final = 2**20
-"""Bytes of the largest file that `${file:}` takes in."""
+"""Largest file that a value may name, in bytes."""
 _USERINFO: Final = re.compile(r"//[^/]*@")
 _SHOWN: Final = 60
-"""Characters of a text that a message repeats."""
-_SUGGESTIONS: Final = 200  # comparing names is slow; nobody reads that many
+"""How many characters of a text a message quotes."""
+_SUGGESTIONS: Final = 200
+"""How many suggestions one reading makes, because comparing names is slow."""
 
 
 def near_miss(word: str, known: Iterable[str]) -> str | None:
-    """The one of `known` that was probably meant."""
+    """The name in `known` that `word` was probably meant to be, or `None`."""
     if len(word) > 64:
         return None
     lower = {name.lower().replace("-", "_"): name for name in known}
@@ -44,7 +45,7 @@ def near_miss(word: str, known: Iterable[str]) -> str | None:
 
 @cache
 def struct_type(cls: type[Struct]) -> inspect.StructType:
-    """What msgspec knows of a struct."""
+    """msgspec's description of a struct."""
     info = inspect.type_info(cls)
     if not isinstance(info, inspect.StructType):
         raise TypeError(cls)
@@ -52,9 +53,9 @@ def struct_type(cls: type[Struct]) -> inspect.StructType:
 
 
 class Walker:
-    """Reads one source after another; `problems`, `names`, `references` and `files` grow.
+    """Builds values from one source after another and collects `problems`, `names`, `references` and `files`.
 
-    Every method that builds gives `Reported` where there was a problem, with what is known, and goes on past it.
+    A method that builds a value does not stop at a problem: it returns `Reported` with the valid parts.
     """
 
     def __init__(self, source: Source, environ: Mapping[str, str] | None) -> None:
@@ -62,32 +63,32 @@ class Walker:
         self.environ = environ
         self.problems: list[tuple[Source, Problem]] = []
         self.names: list[tuple[str, str, Source, Path]] = []
-        """Routes' names, how each was written, and where it is declared."""
+        """For each route: its name, the name as written, its source and its path."""
         self.references: list[tuple[str, str, Source, Path]] = []
-        """Clusters' names where they are referred to, likewise."""
+        """The same for each reference to a cluster."""
         self.files: list[FilePath] = []
-        """Files that values refer to, absolute."""
+        """Absolute paths of the files that values refer to."""
         self._suggestions = _SUGGESTIONS
 
     def problem(self, path: Path, message: str, *, key: str | None = None) -> Any:
         """Report a problem at `path`, or at `key` of the mapping there."""
-        line, column = self.source.place(path if key is None else (*path, key), key=key is not None)
+        line, column = self.source.locate(path if key is None else (*path, key), key=key is not None)
         self.problems.append((self.source, Problem(path, message, self.source.file, line, column)))
         return REPORTED
 
     def meant(self, word: str, known: Iterable[str]) -> str | None:
-        """The one of `known` that was probably meant; not looked for endlessly."""
+        """`near_miss`, as long as there are suggestions left."""
         self._suggestions -= 1
         return near_miss(word, known) if self._suggestions >= 0 else None
 
     def suggest(self, word: str, known: Iterable[str]) -> str:
-        """`; did you mean …?`, or nothing."""
+        """`; did you mean …?`, or an empty string."""
         return _did_you_mean(self.meant(word, known))
 
     # ── strings ──
 
     def text(self, value: str, path: Path) -> Any:
-        """`value` with its references replaced."""
+        """`value` with its references replaced, or `REPORTED`."""
         if self.environ is not None and "${" in value:
             try:
                 value = substitute(value, self.environ, self._read)
@@ -96,21 +97,21 @@ class Walker:
                     self.problem(path, message)
                 return REPORTED
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            return self.problem(path, "half of a surrogate pair (\\ud800 to \\udfff) is no character")
+            return self.problem(path, "a string contains an unpaired surrogate (\\ud800 to \\udfff)")
         return value
 
     def is_text(self, key: object, path: Path) -> bool:
-        """Whether a key is a string that can be encoded; where not, that is reported."""
+        """Whether a key is a string that can be encoded. Reports a problem if it is not."""
         if not isinstance(key, str):
             self.problem(path, f"a key must be a string, not {key!r:.80}")
             return False
         if not key.isascii() and any("\ud800" <= character <= "\udfff" for character in key):
-            self.problem(path, "a key holds half of a surrogate pair (\\ud800 to \\udfff)")
+            self.problem(path, "a key contains an unpaired surrogate (\\ud800 to \\udfff)")
             return False
         return True
 
     def file(self, name: str) -> FilePath:
-        """The file that `name`, in the present source, means; it is remembered as one to watch."""
+        """The path of the file `name`, relative to the current source. Adds it to `files`."""
         path = self.source.base / name
         self.files.append(FilePath(os.path.abspath(path)))  # noqa: PTH100 - links must stay links
         return path
@@ -125,7 +126,7 @@ class Walker:
     # ── values ──
 
     def build(self, info: inspect.Type, value: Any, path: Path) -> Any:
-        """`value` as what `info` describes."""
+        """Build the value that `info` describes."""
         extra: Mapping[str, Any] = {}
         if isinstance(info, inspect.Metadata):
             extra = info.extra or {}
@@ -135,9 +136,9 @@ class Walker:
         if "json" in _extra_of(info, extra):
             return self._json(value, path)
         if value is EMPTY:
-            return self.problem(path, "empty; write a value, or leave the key out")
+            return self.problem(path, "has no value; write one, or remove the key")
         if value is None:
-            return self.problem(path, "null is no value here; leave the key out")
+            return self.problem(path, "null is not allowed here; write a value, or remove the key")
         if isinstance(info, inspect.UnionType):
             return self._union(info, value, path)
         if isinstance(info, inspect.StructType):
@@ -161,9 +162,9 @@ class Walker:
         return self._scalar(info, value, path, extra)
 
     def fields(self, cls: type[Struct], value: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-        """The fields of `cls` that are in `value`, each built or `Reported`. Unknown and missing keys are reported.
+        """Build the fields of `cls` that are in `value`: each is built or `Reported`. Reports unknown and missing keys.
 
-        What an unknown key was probably meant to be is `Reported` too, and not missing.
+        If an unknown key is probably a misspelt field, that field is `Reported`, and not missing.
         """
         fields = {field.encode_name: field for field in struct_type(cls).fields}
         built = {}
@@ -195,7 +196,7 @@ class Walker:
             if not found:
                 return struct
         else:
-            found = [] if conflicts is None else list(_until_unknown(conflicts(_Known(info, built))))
+            found = [] if conflicts is None else list(_until_unknown(conflicts(_ValidFields(info, built))))
         for below, message in found:
             self.problem((*path, *below), message)
         return Reported(built)
@@ -219,20 +220,20 @@ class Walker:
             pattern = info.type.pattern
             if pattern is not None and not _matches(pattern, key):
                 expects = (info.extra or {}).get("expects", pattern)
-                return self.problem(path, f"{_quoted(key)} is no name; a name is {expects}", key=key)
+                return self.problem(path, f"{_quoted(key)} is not a valid name; use {expects}", key=key)
         return key
 
     def items(self, info: inspect.ListType, value: Any, path: Path, first: int = 0, *, or_mapping: bool = False) -> Any:
-        """`value` as a list whose positions count from `first`."""
+        """Build a list whose items count from `first` in paths."""
         if not isinstance(value, (list, tuple)):
-            return self._wrong(path, "a mapping or a list of them" if or_mapping else "a list", value)
+            return self._wrong(path, "a mapping or a list of mappings" if or_mapping else "a list", value)
         if len(value) < (info.min_length or 0):
-            return self.problem(path, "an empty list; at least one item is needed")
+            return self.problem(path, "the list is empty; write at least one item")
         built = [self.build(info.item_type, item, (*path, index)) for index, item in enumerate(value, first)]
         return Reported(built) if any(isinstance(each, Reported) for each in built) else built
 
     def _union(self, info: inspect.UnionType, value: Any, path: Path) -> Any:
-        """Of a union, the member that fits the value's kind: at most one struct, one literal and one scalar."""
+        """Build the member of a union that fits the value's kind: at most one struct, one literal and one scalar."""
         members = [each for each in info.types if not isinstance(each, inspect.NoneType)]
         if len(members) == 1:
             return self.build(members[0], value, path)
@@ -252,7 +253,7 @@ class Walker:
     def _literal(
         self, words: list[str], value: Any, path: Path, otherwise: str = "", scalar: inspect.Type | None = None
     ) -> Any:
-        """`value` as one of `words`; where a reference stands for something else, as a `scalar` where that may be."""
+        """Build one of `words`, or `scalar`, if a reference stands for something other than a word."""
         allowed = _or(words) + (f", or {otherwise}" if otherwise else "")
         if not isinstance(value, str):
             return self._wrong(path, allowed, value)
@@ -279,7 +280,7 @@ class Walker:
                 except ShapeError as error:
                     return self.problem(path, str(error))
                 if value is EMPTY:
-                    return self.problem(path, f"{_quoted(raw)} stands for nothing")
+                    return self.problem(path, f"the value of {_quoted(raw)} is empty")
         if "parse" in extra:
             try:
                 return extra["parse"](value)
@@ -295,7 +296,7 @@ class Walker:
             hint = "; write it in quotes" if isinstance(value, (bool, int, float, Decimal)) else ""
             return self._wrong(path, "a string", raw, hint)
         if info.min_length and len(value) < info.min_length:
-            return self.problem(path, f"{_show(raw)}: empty")
+            return self.problem(path, f"the value of {_show(raw)} is empty" if raw else "must not be empty")
         if info.pattern is not None and not _matches(info.pattern, value):
             return self.problem(path, f"{_show(raw)}: must be {extra.get('expects', info.pattern)}")
         if "path" in extra:
@@ -357,7 +358,7 @@ class Walker:
             return self.problem(
                 path, f"unknown value {_quoted(value)}{hint} Allowed: {_or(words)}, or a file: ./{value}"
             )
-        # Not remembered as one to watch: it changes with every message.
+        # Not added to `files`, which are watched: the log changes with every message.
         return os.path.abspath(self.source.base / value)  # noqa: PTH100 - links must stay links
 
     def _wrong(self, path: Path, wanted: str, value: Any, hint: str = "") -> Any:
@@ -365,11 +366,11 @@ class Walker:
 
 
 class _UnknownFieldError(Exception):
-    """A field was asked for that has a problem of its own."""
+    """`conflicts` read a field that has a problem of its own."""
 
 
-class _Known:
-    """The fields of a struct that has problems, for `conflicts` between those that have none."""
+class _ValidFields:
+    """Stands for a struct that has problems, to find `conflicts` between its valid fields."""
 
     def __init__(self, info: inspect.StructType, built: Mapping[str, Any]) -> None:
         self._info = info
@@ -421,14 +422,14 @@ def _or(words: Sequence[str]) -> str:
 
 
 def _show(value: Any) -> str:
-    """A scalar as written, shortened. References are shown as references, never as what they stand for."""
+    """A scalar as written, shortened. A reference is shown as written, never by its value."""
     if isinstance(value, (Mapping, list, tuple)):
         return _kind(value)
     return _quoted(_USERINFO.sub("//…@", scalar_text(value)))
 
 
 def _quoted(text: str) -> str:
-    """A text as written, shortened and on one line."""
+    """A text as written, shortened to one line."""
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     return f"`{''.join(each if each.isprintable() else json.dumps(each)[1:-1] for each in shown)}`"
 

@@ -1,4 +1,4 @@
 """`waypost demo`: embedded upstreams, a proxy in front of them, and one message of each kind through it.
 
-Importing this package costs nothing: each module imports what it needs, and the command imports `waypost.demo.run`.
+This package imports nothing by itself. The command imports `waypost.demo.run`.
 """

@@ -1,4 +1,4 @@
-"""Sends the demo's messages, over a connection each, and reads what came back."""
+"""Sends the demo's messages, each over its own connection, and reads the answers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from waypost.demo.messages import Message
 __all__ = ["Answer", "send", "summary"]
 
 TIMEOUT: Final = 10.0
-"""Seconds for one message."""
+"""Timeout of one message, in seconds."""
 
 ANSWER_LIMIT: Final = 1024 * 1024
-"""Bytes of one response."""
+"""Largest response, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One response. `headers` has names in lower case; `seconds` from before connecting to the last byte."""
+    """One response. Names in `headers` are in lower case. `seconds` count from before connecting to the last byte."""
 
     status: int
     headers: dict[str, str]
@@ -36,7 +36,7 @@ class Answer:
 async def send(message: Message, port: int) -> Answer:
     """The answer to `message` from loopback `port`.
 
-    Raises `OSError` (`TimeoutError` too) where there was none, `ValueError` where it is cut short, too long or no HTTP.
+    Raises `OSError` (or `TimeoutError`) if there is none, and `ValueError` if it is cut short, too long or not HTTP.
     """
     began = time.perf_counter()
     async with asyncio.timeout(TIMEOUT):
@@ -56,7 +56,7 @@ async def send(message: Message, port: int) -> Answer:
 
 
 def summary(answer: Answer) -> str:
-    """What the answer says, in one line of text. Raises `ValueError` where it says nothing, or an error."""
+    """The answer as one line of text. Raises `ValueError` if it is empty or an error."""
     try:
         if answer.headers.get("content-type", "").startswith("text/event-stream"):
             return _streamed(answer.body)
@@ -99,7 +99,7 @@ def _answer(raw: bytes, method: str, seconds: float) -> Answer:
         response.begin()
         body = response.read()
     except http.client.HTTPException as error:
-        raise ValueError(f"the answer is cut short or no HTTP: {error}") from None
+        raise ValueError(f"the answer is cut short or not HTTP: {error}") from None
     finally:
         response.close()
     headers = {name.lower(): value for name, value in response.getheaders()}
@@ -107,7 +107,7 @@ def _answer(raw: bytes, method: str, seconds: float) -> Answer:
 
 
 def _streamed(body: bytes) -> str:
-    """The text of a streamed reply, native or OpenAI. A stream without its end is an error."""
+    """The text of a streamed reply, native or OpenAI. Raises `ValueError` if the stream has no end."""
     text = ""
     chunks = 0
     for line in body.splitlines():

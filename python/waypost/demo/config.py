@@ -11,15 +11,15 @@ __all__ = ["demo_config"]
 
 
 def demo_config(urls: Mapping[str, str], port: int) -> dict[str, Any]:
-    """A route for each kind of message, and one for urgent messages of a tenant. `urls` is `Upstreams.urls`.
+    """A route for each kind of message, and one for urgent messages of two tenants. `urls` is `Upstreams.urls`.
 
-    Both model clusters are the same echo model here; elsewhere `reserved-model` would be the better machine.
+    Both model clusters use the same echo model. In practice `reserved-model` would be a faster machine.
     """
     model = {"speaks": "openai", "endpoints": [urls["model"]], "model": MODEL}
     native = {name: {"speaks": "envelope", "endpoints": [url]} for name, url in urls.items() if name != "model"}
     return {
         "listen": {"host": "127.0.0.1", "port": port},
-        "access_log": "off",  # its output is for people
+        "access_log": "off",  # the demo's output is for people
         "clusters": {"local-model": model, "reserved-model": dict(model), **native},
         "routes": [
             {

@@ -1,4 +1,4 @@
-"""What the echo model says, whichever dialect it is asked in."""
+"""The replies of the echo model, in any dialect."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from waypost.demo.wire import Refusal, member
 __all__ = ["MODEL", "Echo", "count_tokens", "last_said", "positive", "text_of"]
 
 MODEL: Final = "echo-1"
-"""The model that `GET /v1/models` lists; any other name is answered as well."""
+"""The model that `GET /v1/models` lists. Any other name works as well."""
 
 MAX_PIECES: Final = 16
-"""Pieces of a streamed reply, however long it is."""
+"""Maximum number of pieces of a streamed reply."""
 
 TOKEN: Final = 4
-"""Characters of a token, as this model counts them: about what tokenizers make of English, and free to compute."""
+"""Characters per token as this model counts them: about right for English, and cheap to compute."""
 
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """One reply; `truncated` where it was cut to the tokens that were allowed."""
+    """One reply. `truncated` is true if it was cut to the allowed number of tokens."""
 
     text: str
     truncated: bool
@@ -41,7 +41,7 @@ class Echo:
 
     @property
     def pieces(self) -> Iterator[str]:
-        """The text in at most `MAX_PIECES` pieces, cut after a space where one is near."""
+        """The text in at most `MAX_PIECES` pieces, each cut after a space if one is near."""
         size = max(2 * TOKEN, -(-len(self.text) // MAX_PIECES))
         start = 0
         while start < len(self.text):
@@ -52,12 +52,12 @@ class Echo:
 
 
 def count_tokens(texts: Iterable[str]) -> int:
-    """Tokens of `texts`."""
+    """The number of tokens in `texts`."""
     return sum(-(-len(text) // TOKEN) for text in texts)
 
 
 def last_said(turns: Iterable[tuple[str, str]]) -> str:
-    """Of (role, text) pairs, the last text of a user, or of anyone where no user spoke."""
+    """The last text of role `user` in (role, text) pairs, or the last text of all if there is none."""
     said = ""
     by_user = False
     for role, text in turns:
@@ -67,9 +67,9 @@ def last_said(turns: Iterable[tuple[str, str]]) -> str:
 
 
 def text_of(content: Any, field: str, *, text_types: tuple[str, ...] = ("text",)) -> str:
-    """The text of a message's content: a string, or a list of parts, of which those of `text_types` hold text.
+    """The text of a message's content: a string, or a list of parts, where parts of `text_types` contain text.
 
-    Any other part (an image, a tool's call) is worth its type in brackets. Raises `Refusal`, naming `field`.
+    Any other part (an image, a tool call) becomes its type in brackets. Raises `Refusal`, which names `field`.
     """
     if isinstance(content, str):
         return content
@@ -89,7 +89,7 @@ def text_of(content: Any, field: str, *, text_types: tuple[str, ...] = ("text",)
 
 
 def positive(document: dict[str, Any], name: str, *, required: bool = False) -> int | None:
-    """`document[name]`, which must be an integer of 1 or more where it is there. Raises `Refusal`."""
+    """`document[name]`, which must be an integer of 1 or more if present. Raises `Refusal`."""
     expected = "an integer of 1 or more"
     value: int | None = member(document, name, int, expected, required=required)
     if value is not None and value < 1:

@@ -73,7 +73,7 @@ routes: Final = (
 
 
 def _read(body: dict[str, Any]) -> tuple[str, str, int]:
-    """(model, what was said last, tokens of everything said)."""
+    """(model, last text, number of tokens in all texts)."""
     model = member(body, "model", str, "a string", required=True)
     turns = list(_turns(body))
     system = body.get("system")

@@ -1,8 +1,8 @@
-"""A model that says what it was told: OpenAI and Anthropic endpoints, whole and streamed.
+"""A model that repeats the last message, with OpenAI and Anthropic endpoints, whole and streamed.
 
 `POST /v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings`, `GET /v1/models`; `POST
-/v1/messages`, `/v1/messages/count_tokens`. It answers any model's name. What it cannot read is a 400 in the dialect
-of the path.
+/v1/messages`, `/v1/messages/count_tokens`. It accepts any model name. An invalid request is a 400 in the dialect of
+the path.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The echo model's OpenAI endpoints, in the shapes of OpenAI's API reference.
 
-Sampling parameters are accepted and change nothing. What would change the shape of an answer and is not there
-(several choices, prompts of token numbers) is refused.
+Sampling parameters are accepted and ignored. Unsupported parameters that would change the shape of an answer (several
+choices, prompts of token numbers) are refused.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _chat_chunks(common: dict[str, Any], echo: Echo, usage: dict[str, int] | Non
 
     base = common | {"object": "chat.completion.chunk"}
     if usage is not None:
-        base["usage"] = None  # every chunk but the one that holds the usage says so
+        base["usage"] = None  # in every chunk except the one with the usage
     yield chunk({"role": "assistant", "content": ""})
     for piece in echo.pieces:
         yield chunk({"content": piece})
@@ -124,7 +124,7 @@ async def embeddings(request: Request) -> Response:
 
 
 def embedding(text: str, dimensions: int) -> list[float]:
-    """A vector of length 1 that depends on `text` alone: the same everywhere, and near to nothing else."""
+    """A vector of length 1 that is a hash of `text`: similar texts have no similar vectors."""
     words = struct.unpack(f"<{dimensions}I", hashlib.shake_256(text.encode()).digest(4 * dimensions))
     vector = [word / 2**31 - 1 for word in words]
     length = math.hypot(*vector) or 1.0
@@ -156,7 +156,7 @@ def _turns(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
             raise Refusal("invalid_request", f"{within} must be an object with role and content", field=within)
         role = member(message, "role", str, "a string", within=within, required=True)
         content = message.get("content")
-        if content is None and role == "assistant":  # it may have called tools instead
+        if content is None and role == "assistant":  # a turn that only calls tools
             content = ""
         yield role, text_of(content, f"{within}.content")
 
@@ -165,13 +165,13 @@ def _prompts(body: dict[str, Any]) -> list[str]:
     prompt = body.get("prompt")
     prompts = [prompt] if isinstance(prompt, str) else prompt
     if not isinstance(prompts, list) or not prompts or not all(isinstance(item, str) for item in prompts):
-        message = "prompt must be a string or a list of strings; this model takes no token numbers"
+        message = "prompt must be a string or a list of strings; this model does not support token numbers"
         raise Refusal("invalid_request", message, field="prompt")
     return prompts
 
 
 def _inputs(body: dict[str, Any]) -> list[str]:
-    """Texts to embed; token numbers are hashed as they are written."""
+    """The texts to embed. A list of token numbers is embedded as its JSON text."""
     value = body.get("input")
     inputs = [value] if isinstance(value, str) or _is_tokens(value) else value
     if not isinstance(inputs, list) or not 1 <= len(inputs) <= MAX_INPUTS:
@@ -198,7 +198,7 @@ def _one_choice(body: dict[str, Any]) -> None:
 
 
 def _streaming(body: dict[str, Any]) -> tuple[bool, bool]:
-    """(stream the reply, with its usage)."""
+    """(whether to stream the reply, whether the stream includes the usage)."""
     streamed = bool(member(body, "stream", bool, "true or false"))
     options = member(body, "stream_options", dict, "an object")
     if options is None:

@@ -58,18 +58,18 @@ def _events(base: dict[str, Any], echo: Echo, read: int) -> Iterator[bytes]:
         return event({"type": kind, "sequence_number": sequence - 1, **fields}, kind)
 
     item = f"msg_{secrets.token_hex(12)}"
-    place = {"item_id": item, "output_index": 0, "content_index": 0}
+    position = {"item_id": item, "output_index": 0, "content_index": 0}
     begun = base | {"status": "in_progress", "output": [], "usage": None}
     last = _finished(base, echo, read, item)
     yield send("response.created", response=begun)
     yield send("response.in_progress", response=begun)
     empty = {"id": item, "type": "message", "status": "in_progress", "role": "assistant", "content": []}
     yield send("response.output_item.added", output_index=0, item=empty)
-    yield send("response.content_part.added", **place, part=_part(""))
+    yield send("response.content_part.added", **position, part=_part(""))
     for piece in echo.pieces:
-        yield send("response.output_text.delta", **place, delta=piece, logprobs=[])
-    yield send("response.output_text.done", **place, text=echo.text, logprobs=[])
-    yield send("response.content_part.done", **place, part=_part(echo.text))
+        yield send("response.output_text.delta", **position, delta=piece, logprobs=[])
+    yield send("response.output_text.done", **position, text=echo.text, logprobs=[])
+    yield send("response.content_part.done", **position, part=_part(echo.text))
     yield send("response.output_item.done", output_index=0, item=last["output"][0])
     yield send(f"response.{last['status']}", response=last)
 
@@ -96,7 +96,7 @@ def _part(text: str) -> dict[str, Any]:
 
 
 def _turns(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(role, text) of each message of `input`; items that are no message (a tool's call or output) say nothing."""
+    """(role, text) of each message in `input`. Items that are not messages (tool calls, their output) are skipped."""
     value = member(body, "input", (str, list), "a string or a list of items", required=True)
     if isinstance(value, str):
         yield "user", value

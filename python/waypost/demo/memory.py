@@ -1,19 +1,20 @@
-"""An agents' memory in an in-memory SQLite database.
+"""A memory for agents in an in-memory SQLite database.
 
-It takes envelopes of two kinds:
+It accepts envelopes of two kinds.
 
-`context`, with one of these as content:
-- `{"remember": text}` keeps the text for the envelope's tenant and agent: `{"remembered": {"ref": "mem://acme/42"}}`;
-- `{"recall": text, "limit": 1 to 50, "topic": …}`, or just a text, finds what has a word of it, best first, five
-  unless told: `{"memories": [{"ref", "text", "topic", "score"}]}`. A text without words finds the newest, whose `score`
-  is null; else it is BM25, higher is better. `topic` is null for what was remembered; asking for one finds events of
-  that topic only.
+An envelope of kind `context` has one of these as its content:
+- `{"remember": text}` keeps the text for the envelope's tenant and agent. The result is
+  `{"remembered": {"ref": "mem://acme/42"}}`.
+- `{"recall": text, "limit": 1 to 50, "topic": …}`, or just a text, finds the entries that contain a word of the text,
+  best first, at most `limit` (default 5). The result is `{"memories": [{"ref", "text", "topic", "score"}]}`. `score`
+  is BM25: higher is better. A text without words finds the newest entries, whose `score` is null. `topic` is null for
+  a remembered text; with `topic` in the request, only events of that topic are found.
 
-`event`, which needs a `topic`: its content, a text or any JSON, is appended to that topic:
+An envelope of kind `event` needs a `topic`. Its content, a text or any JSON, is appended to that topic. The result is
 `{"appended": {"ref", "topic"}}`.
 
-A caller sees what its own tenant and agent remembered, and its tenant's events, whichever agent sent them; no tenant
-(or no agent) is one like any other. The oldest entry goes when there are more than `capacity`, whoever's it is.
+A caller sees the texts of its own tenant and agent, and the events of its tenant from any agent. Messages without a
+tenant (or an agent) share one. Beyond `capacity`, the oldest entry of all callers is dropped.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from waypost.demo.wire import Refusal, member
 __all__ = ["TEXT_LIMIT", "Memory", "create_app"]
 
 TEXT_LIMIT: Final = 16 * 1024
-"""Characters of one entry."""
+"""Largest entry, in characters."""
 
 
 class Memory:
@@ -53,7 +54,7 @@ class Memory:
         return int(self._database.execute("SELECT count(*) FROM entries").fetchone()[0])
 
     def remember(self, text: str, *, tenant: str | None, agent: str | None, topic: str | None = None) -> str:
-        """Keep `text` for `agent` of `tenant`, or with a `topic` for all agents of `tenant`. Returns its reference."""
+        """Keep `text` for `agent` of `tenant`, or, with a `topic`, for all agents of `tenant`. Returns a reference."""
         self._last += 1
         # A column of an FTS5 table may be NULL, but `=` never finds NULL: `IS` below does.
         self._database.execute(
@@ -66,9 +67,9 @@ class Memory:
     def recall(
         self, text: str, limit: int, *, tenant: str | None, agent: str | None, topic: str | None = None
     ) -> list[dict[str, Any]]:
-        """At most `limit` entries that `agent` of `tenant` may see and that have a word of `text`, best first.
+        """At most `limit` entries that `agent` of `tenant` may see and that contain a word of `text`, best first.
 
-        Where `text` has no words, the newest; with `topic`, of that topic only.
+        If `text` has no words, the newest entries. With `topic`, only entries of that topic.
         """
         expression = fts.expression(text)
         rank, where, order = "NULL", "", "rowid DESC"
@@ -84,10 +85,10 @@ class Memory:
             {
                 "ref": _reference(tenant, row),
                 "text": entry,
-                "topic": its_topic,
+                "topic": entry_topic,
                 "score": None if score is None else round(score, 4),
             }
-            for row, entry, its_topic, score in rows
+            for row, entry, entry_topic, score in rows
         ]
 
     def close(self) -> None:
@@ -129,7 +130,7 @@ def _context(memory: Memory, envelope: Envelope) -> Any:
         raise Refusal("invalid_request", message, field="content")
     allowed = {"remember"} if "remember" in content else {"recall", "limit", "topic"}
     for name in content.keys() - allowed:
-        message = f"content.{name} is not known here; allowed: {', '.join(sorted(allowed))}"
+        message = f"content.{name} is not allowed here; allowed: {', '.join(sorted(allowed))}"
         raise Refusal("invalid_request", message, field=f"content.{name}")
     if "remember" in content:
         text = member(content, "remember", str, "a string", within="content", required=True)

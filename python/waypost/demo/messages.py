@@ -1,4 +1,4 @@
-"""The messages that the demo sends: one of each kind, and what an OpenAI client sends."""
+"""The messages that the demo sends: one of each kind, and requests of an OpenAI client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Message", "messages"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One HTTP request. `headers` lacks what the connection needs (host, content-length)."""
+    """One HTTP request. `headers` has no `host` and no `content-length`, which `send` adds."""
 
     label: str
     dialect: Literal["envelope", "openai"]

@@ -1,8 +1,8 @@
-"""The server side of the native envelope: what the retriever, the memory and the tool server have in common.
+"""The server side of the native envelope, which the retriever, the memory and the tool server share.
 
-`POST /v1/envelopes` with an envelope is answered with `{"id", "result": …}`, or with `{"id", "error": {"code",
-"message"}}` and a 4xx status; `id` is null where the envelope has no usable one. With `stream: true` the result comes
-as server-sent events: `data: {"id", "delta": …}`, then `data: {"id", "done": true}`.
+The answer to `POST /v1/envelopes` is `{"id", "result": …}`, or `{"id", "error": {"code", "message"}}` with a 4xx
+status; `id` is null if the envelope has no valid one. With `stream: true` the result comes as server-sent events:
+`data: {"id", "delta": …}`, then `data: {"id", "done": true}`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def create_native_app(kinds: tuple[str, ...], answer: Callable[[Envelope], Any])
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - as registered below
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        message = f"{request.method} {request.url.path}: envelopes are taken by POST /v1/envelopes"
+        message = f"{request.method} {request.url.path}: send envelopes with POST /v1/envelopes"
         response = _error(request, code, message, error.status_code)
         response.headers.update(error.headers or {})
         return response
@@ -72,7 +72,7 @@ def create_native_app(kinds: tuple[str, ...], answer: Callable[[Envelope], Any])
 
 
 def content_limit(content: dict[str, Any], *, default: int, most: int) -> int:
-    """How many results `content.limit` asks for: 1 to `most`. Raises `Refusal`."""
+    """The number of results that `content.limit` asks for, from 1 to `most`. Raises `Refusal`."""
     expected = f"an integer from 1 to {most}"
     limit = member(content, "limit", int, expected, within="content")
     if limit is None:
@@ -85,7 +85,7 @@ def content_limit(content: dict[str, Any], *, default: int, most: int) -> int:
 def _envelope(document: dict[str, Any], request: Request) -> Envelope:
     try:
         ident = _one_of(document, "id", "a string of 1 to 128 characters", lambda text: 1 <= len(text) <= 128)
-        request.state.envelope_id = ident  # an error reply carries it from here on
+        request.state.envelope_id = ident  # for error replies
         kind = _one_of(document, "kind", f"one of {', '.join(KINDS)}", KINDS.__contains__)
         names = ("tenant", "agent", "tool", "topic")
         strings = {name: member(document, name, str, "a string") for name in names}

@@ -1,4 +1,4 @@
-"""What the demo prints: progress, and a table that fits the terminal."""
+"""The demo's output: progress, and a table that fits the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOLD, DIM, RED, GREEN = "1", "2", "31", "32"
 
 
 class Report:
-    """Writes to `out`, as wide as the terminal; in colour on a terminal only, and not where NO_COLOR is set."""
+    """Writes to `out`, as wide as the terminal. Uses colour only on a terminal, and only if NO_COLOR is not set."""
 
     def __init__(self, out: TextIO, *, width: int | None = None) -> None:
         self._out = out
@@ -23,19 +23,19 @@ class Report:
         self._columns: tuple[int, ...] = ()
 
     def line(self, text: str = "") -> None:
-        """One line, at once: what comes next may take a while."""
+        """Write one line and flush it, because the next one may take a while."""
         self._out.write(text + "\n")
         self._out.flush()
 
     def step(self, what: str, detail: str) -> None:
-        """A line of progress."""
+        """Write a line of progress."""
         self.line(f"  {what:<10} {self._styled(detail, DIM)}")
 
     def failure(self, text: str) -> None:
         self.line(self._styled(shorten(text, 4 * self._width), RED))
 
     def heading(self, labels: Iterable[str], routes: Iterable[str], clusters: Iterable[str]) -> None:
-        """The table's head. Its rows will hold these labels, routes and clusters: rows are printed as they come."""
+        """Write the table's head. The widths of its columns come from the cells that the rows will have."""
         columns = (("message", labels), ("route", routes), ("cluster", clusters), ("time", ["1000.0 ms"]))
         self._columns = tuple(max(map(len, [head, *cells])) for head, cells in columns)
         cells = [head.ljust(size) for (head, _), size in zip(columns, self._columns, strict=True)]
@@ -44,21 +44,21 @@ class Report:
         self.line(self._styled(text + ("  why" if self._beside else ""), BOLD))
 
     def row(self, label: str, route: str, cluster: str, seconds: float, why: str, answer: str) -> None:
-        """A message that was answered."""
+        """Write the row of a message that was answered."""
         self._cells((label, route, cluster, f"{1000 * seconds:.1f} ms"), why)
         self.line("  " + self._styled(shorten(f"-> {answer}", self._width - 2), GREEN))
 
     def failed_row(self, label: str, route: str, cluster: str, error: str) -> None:
-        """A message that was not."""
+        """Write the row of a message that failed."""
         self._cells((label, route, cluster, "-"), "")
         for part in textwrap.wrap(shorten(f"failed: {error}", 1000), max(20, self._width - 2)):
             self.line("  " + self._styled(part, RED))
 
     @property
     def _beside(self) -> int:
-        """Characters left for the last column, or 0 where it has to go on lines of its own."""
-        left = self._width - sum(self._columns) - 2 * len(self._columns)
-        return left if left >= 24 else 0
+        """Width of the last column, or 0 if that column needs lines of its own."""
+        width = self._width - sum(self._columns) - 2 * len(self._columns)
+        return width if width >= 24 else 0
 
     def _cells(self, cells: tuple[str, str, str, str], why: str) -> None:
         padded = [shorten(cell, 40).ljust(size) for cell, size in zip(cells, self._columns, strict=True)]

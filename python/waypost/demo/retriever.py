@@ -1,8 +1,8 @@
 """A full-text retriever over a small corpus, in an in-memory SQLite database.
 
-It takes envelopes of kind `query` whose content is a text, or `{"text" or "query": text, "limit": 1 to 20}`, and
-answers `{"documents": [{"ref": "doc://…", "title", "snippet", "score"}]}`: best first, three unless told, none where no
-word of the text occurs. `score` is BM25, higher is better; it compares documents of one answer only.
+It accepts envelopes of kind `query` whose content is a text, or `{"text" or "query": text, "limit": 1 to 20}`. The
+result is `{"documents": [{"ref": "doc://…", "title", "snippet", "score"}]}`: at most `limit` documents (default 3) that
+contain a word of the text, best first. `score` is BM25: a higher score is better, and compares within one answer only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Corpus", "bundled_documents", "create_app"]
 
 
 class Corpus:
-    """Documents (`ref`, `title`, `text`) that can be searched. For one thread; a context manager that closes itself."""
+    """Searchable documents (`ref`, `title`, `text`). For one thread; a context manager that closes itself."""
 
     def __init__(self, documents: Iterable[dict[str, str]]) -> None:
         self._database = sqlite3.connect(":memory:")
@@ -36,7 +36,7 @@ class Corpus:
             raise
 
     def search(self, text: str, limit: int) -> list[dict[str, Any]]:
-        """At most `limit` documents that have a word of `text`, best first; a word in a title counts double."""
+        """At most `limit` documents that contain a word of `text`, best first. A word in a title counts double."""
         expression = fts.expression(text)
         if expression is None:
             return []

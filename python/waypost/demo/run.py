@@ -1,4 +1,4 @@
-"""`waypost demo`: start everything, send the messages, say where each went and why."""
+"""`waypost demo`: starts everything, sends the messages, and prints where each went and why."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["Serve", "run", "run_upstreams"]
 
 
 class Serving(Protocol):
-    """A server that was made for an app and a bound socket, which it owns; see `waypost.demo.server.Server`."""
+    """A server for one app on one bound socket, which it owns; see `waypost.demo.server.Server`."""
 
     async def start(self) -> None:
-        """Returns when connections are accepted."""
+        """Serve. Returns once connections are accepted."""
 
     async def stop(self) -> None:
-        """Returns when nothing is left, the socket included. Also called where `start` raised or was cancelled."""
+        """Stop, and close the socket. Also called if `start` raised or was cancelled."""
 
 
 Serve = Callable[..., Serving]
@@ -38,11 +38,11 @@ Serve = Callable[..., Serving]
 async def run(*, once: bool, port: int | None, serve: Serve = Server, out: TextIO | None = None) -> int:
     """Run the demo in the running event loop and return the exit code of the command.
 
-    `port` of the proxy on loopback: a free one where it is `None` or 0. With `once` it ends after the messages; else
-    the proxy keeps serving until SIGINT or SIGTERM, which are taken over meanwhile where the loop can (main thread).
+    The proxy listens on `port` of loopback; `None` or 0 picks a free one. With `once` the demo ends after the messages.
+    Otherwise the proxy keeps serving until SIGINT or SIGTERM, which the demo handles if the loop can (main thread).
 
-    0 when all messages were answered, 1 when one was not or the demo could not start, 128 + N when signal N came
-    before that was known.
+    The exit code is 0 if all messages were answered, 1 if one was not or the demo could not start, and 128 + N if
+    signal N came before the last message was answered.
     """
     demo = _Demo(Report(out or sys.stdout), serve)
     return await _until_stopped(demo, demo.run(once=once, port=port or 0))
@@ -59,7 +59,7 @@ async def _until_stopped(demo: _Demo, running: Coroutine[Any, Any, int]) -> int:
     stopped: list[int] = []
 
     def stop(number: int) -> None:
-        if not stopped:  # shutting down takes a second at most: asking again does not hurry it
+        if not stopped:  # a second signal does not hurry the shutdown, which takes a second at most
             stopped.append(number)
             work.cancel()
 
@@ -152,7 +152,7 @@ class _Demo:
 
 
 def _proxy(config: dict[str, Any]) -> Any:
-    # Imported here, so that a program that only wants the upstreams does not load the proxy.
+    # Imported here, so that `--upstreams` does not load the proxy.
     from waypost.app import create_app  # noqa: PLC0415
     from waypost.config import from_dict  # noqa: PLC0415
 
@@ -160,7 +160,7 @@ def _proxy(config: dict[str, Any]) -> Any:
 
 
 def _said(answer: Answer) -> str:
-    """What the answer says. Raises `ValueError` where the message failed."""
+    """The answer as text. Raises `ValueError` if the message failed."""
     if answer.status != 200:
         try:
             detail = summary(answer)
@@ -171,12 +171,12 @@ def _said(answer: Answer) -> str:
 
 
 def _why(app: Any, message: Message, route: str) -> str:
-    """Why `route` took the message. Raises `ValueError` where the explanation names another one."""
+    """Why `route` took the message. Raises `ValueError` if the explanation names another route."""
     explanation = app.state.gateway.generation.snapshot.table.explain(
         message.body, dialect=message.dialect, headers=message.headers, path=message.path, method=message.method
     )
     if explanation.route != route:
-        raise ValueError(f"it went to route {route}, but its explanation says {explanation.route}")
+        raise ValueError(f"the message went to route {route}, but its explanation names {explanation.route}")
     return str(next(verdict.reason for verdict in explanation.verdicts if verdict.matched))
 
 
@@ -189,7 +189,7 @@ def _curl(message: Message, port: int) -> str:
 
 @contextlib.contextmanager
 def _signals(stop: Callable[[int], None]) -> Iterator[None]:
-    """Call `stop` with the number of a SIGINT or SIGTERM, where this loop can have handlers."""
+    """Call `stop` with the number of a SIGINT or SIGTERM, if this loop can handle signals."""
     loop = asyncio.get_running_loop()
     handled = []
     try:

@@ -1,4 +1,4 @@
-"""uvicorn inside a running event loop: no signal handlers, no access log, nothing left when it stopped."""
+"""uvicorn inside a running event loop: it handles no signals, logs nothing, and leaves nothing open when it stops."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from waypost.errors import WaypostError
 __all__ = ["Server", "bind", "bound"]
 
 GRACE: Final = 1
-"""Seconds that a response under way may still take when its server stops."""
+"""Seconds for responses in flight when the server stops."""
 
 
 def bind(port: int = 0) -> socket.socket:
-    """A socket bound to `port` on loopback, or to a free port. Raises `OSError` where the port is taken."""
-    # With the protocol named: else asyncio does not set TCP_NODELAY on the connections it accepts.
+    """A socket bound to `port` on loopback, or to a free port. Raises `OSError` if the port is in use."""
+    # asyncio sets TCP_NODELAY only on connections of sockets whose protocol is named.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,12 +32,12 @@ def bind(port: int = 0) -> socket.socket:
 
 
 def bound(port: int) -> socket.socket:
-    """`bind`, but the `OSError` says what to do."""
+    """`bind`, with an `OSError` that says what to do."""
     try:
         return bind(port)
     except (OSError, OverflowError) as error:
         raise OSError(
-            f"port {port} on 127.0.0.1 cannot be used: {error}; choose another, or none for a free one"
+            f"port {port} on 127.0.0.1 cannot be used: {error}; choose another port, or name none to get a free one"
         ) from None
 
 
@@ -61,7 +61,7 @@ class Server:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Serve. Returns when connections are accepted; raises what kept the server from starting."""
+        """Serve. Returns once connections are accepted. Raises the error that kept the server from starting."""
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         self._task.add_done_callback(lambda _: self._server.settled.set())
         await self._server.settled.wait()
@@ -70,11 +70,11 @@ class Server:
             ended.result()
 
     async def stop(self) -> None:
-        """Stop within about `GRACE` seconds. Cancelled meanwhile, it gives up responses under way at once."""
+        """Stop within about `GRACE` seconds. If cancelled, cut responses in flight at once."""
         self._server.should_exit = True
         try:
             if self._task is not None:
-                await asyncio.wait({self._task})  # unlike `await`, this passes no cancellation on
+                await asyncio.wait({self._task})  # unlike `await`, this does not cancel the task
         except asyncio.CancelledError:
             if self._task is not None:
                 self._task.cancel()
@@ -85,7 +85,7 @@ class Server:
             for listener in getattr(self._server, "servers", ()):
                 listener.close()
             for connection in tuple(self._server.server_state.connections):
-                connection.transport.abort()  # the client does not read, or a cancellation cut us short
+                connection.transport.abort()  # the client does not read, or this stop was cancelled
         if self._task is not None and not self._task.cancelled():
             self._task.result()
 
@@ -97,12 +97,12 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        # uvicorn would take SIGINT and SIGTERM for itself; here they belong to whoever runs the loop.
+        # uvicorn would handle SIGINT and SIGTERM itself. Here they belong to the owner of the event loop.
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
             await super().startup(sockets)
-        except SystemExit as error:  # uvicorn's way to say it; in a task it would tear the event loop down
+        except SystemExit as error:  # raised by uvicorn; in a task it would stop the event loop
             raise WaypostError("internal", "the app's lifespan failed to start") from error
         self.settled.set()

@@ -1,8 +1,8 @@
 """A small tool server.
 
-It takes envelopes of kind `tool`: `tool` names the tool, `content` is an object with its arguments, and the answer is
-`{"value": …}`. `list` answers with every tool's `name`, `description` and `parameters` (a JSON Schema). A name that
-is no tool is `unknown_tool`, 404; arguments that do not fit are `invalid_arguments`, 400.
+It accepts envelopes of kind `tool`: `tool` is the tool's name, `content` an object with its arguments. The result is
+`{"value": …}`. The tool `list` returns the `name`, `description` and `parameters` (a JSON Schema) of every tool. An
+unknown name is an error `unknown_tool`, 404; wrong arguments are an error `invalid_arguments`, 400.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _add(a: float, b: float) -> float:
         total = a + b
     except OverflowError:
         total = math.inf
-    # What JSON readers agree on: finite doubles, and integers of 64 bits.
+    # All JSON readers can represent finite doubles and 64-bit integers.
     if not math.isfinite(total) or (isinstance(total, int) and not -(2**63) <= total < 2**63):
         raise Refusal("invalid_arguments", "the sum of a and b is too large", field="content")
     return total
@@ -74,9 +74,7 @@ def _answer(envelope: Envelope) -> Any:
     tool = TOOLS.get(name)
     if tool is None:
         allowed = ", ".join(["list", *TOOLS])
-        raise Refusal(
-            "unknown_tool", f"there is no tool {name[:128]!r}; there are: {allowed}", status=404, field="tool"
-        )
+        raise Refusal("unknown_tool", f"there is no tool {name[:128]!r}; known: {allowed}", status=404, field="tool")
     return {"value": tool.call(**_arguments(tool, envelope.content))}
 
 
@@ -91,7 +89,7 @@ def _arguments(tool: Tool, content: Any) -> dict[str, Any]:
     unknown = content.keys() - tool.parameters.keys()
     if unknown:
         name = min(unknown)
-        raise Refusal("invalid_arguments", f"content.{name[:128]} is no argument; there are: {names}", field="content")
+        raise Refusal("invalid_arguments", f"content.{name[:128]} is not an argument; known: {names}", field="content")
     arguments = {}
     for name, schema_type in tool.parameters.items():
         kinds, expected = _TYPES[schema_type]

@@ -16,15 +16,15 @@ from waypost.demo.server import Server, bound
 __all__ = ["Upstreams"]
 
 _APART = 100
-"""How far the ports of two upstreams are apart."""
+"""The distance between the ports of two upstreams."""
 
 
 class Upstreams:
-    """Runs the model, the retriever, the memory and the tool server while the context is entered.
+    """A context in which the model, the retriever, the memory and the tool server run.
 
     `urls` maps `model`, `retriever`, `memory` and `tools` to `http://127.0.0.1:PORT`. `started` is called with the name
-    and the URL of each as it begins to accept connections. The first listens on `port`, each other one 100 above the
-    one before; without a `port` all take free ones.
+    and the URL of each one when it accepts connections. The first listens on `port`, and each other one 100 above the
+    one before. Without `port`, all use free ports.
     """
 
     def __init__(self, started: Callable[[str, str], None] | None = None, port: int | None = None) -> None:

@@ -13,13 +13,13 @@ from starlette.types import Receive, Scope, Send
 __all__ = ["BODY_LIMIT", "Refusal", "event", "member", "read_object", "reply", "stream"]
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
-"""Bytes of a request body: the proxy's own default, so that an upstream takes whatever the proxy lets by."""
+"""Largest request body, in bytes. It is the proxy's default, so that an upstream accepts whatever the proxy does."""
 
 
-class Refusal(Exception):  # noqa: N818 - not every refusal is an error of ours
-    """A request that an upstream will not answer; each upstream words it in its own dialect.
+class Refusal(Exception):  # noqa: N818 - the client's error, not this server's
+    """An upstream refuses a request. Each upstream renders it in its own dialect.
 
-    `field` names the member of the body at fault, with dots and positions (`messages[0].content`), or is `None`.
+    `field` is the path of the member at fault in the body (`messages[0].content`), or `None`.
     """
 
     def __init__(self, code: str, message: str, *, status: int = 400, field: str | None = None) -> None:
@@ -55,9 +55,10 @@ def member(
     within: str = "",
     required: bool = False,
 ) -> Any:
-    """`document[name]`, which must be of `kind`; `None` where it is absent or null, unless `required`.
+    """`document[name]`, which must be of `kind`, or `None` if it is absent or null and not `required`.
 
-    `expected` says in words what is allowed, `within` is the path that leads to `document`. A boolean is no number.
+    `expected` describes the allowed values for messages; `within` is the path that leads to `document`. A boolean is
+    not a number. Raises `Refusal`.
     """
     value = document.get(name)
     field = f"{within}.{name}" if within else name
@@ -77,16 +78,16 @@ def reply(document: Any, status: int = 200) -> Response:
 
 
 def event(data: Any, name: str | None = None) -> bytes:
-    """One server-sent event (WHATWG HTML, section 9.2): `data` as JSON, or as it is where it is bytes."""
+    """One server-sent event (WHATWG HTML, section 9.2): `data` as JSON, or unchanged if it is bytes."""
     payload = data if isinstance(data, bytes) else orjson.dumps(data)
     prefix = b"" if name is None else b"event: " + name.encode() + b"\n"
     return prefix + b"data: " + payload + b"\n\n"
 
 
 def stream(events: Iterable[bytes]) -> Response:
-    """A response that sends each of `events` as a piece of its own."""
+    """A response that sends each event as a chunk of its own."""
 
-    async def pieces() -> AsyncIterator[bytes]:  # an async one, as Starlette runs plain iterators in a thread
+    async def pieces() -> AsyncIterator[bytes]:  # async, because Starlette runs plain iterators in a thread
         for piece in events:
             yield piece
 
@@ -94,7 +95,7 @@ def stream(events: Iterable[bytes]) -> Response:
 
 
 class _EventStream(StreamingResponse):
-    # Starlette would watch for a disconnect in an anyio task group, the first of which costs 40 ms of imports. The
-    # events are few and ready, and uvicorn drops what nobody waits for.
+    # Starlette would watch for a disconnect in an anyio task group, the first of which costs 40 ms of imports. That is
+    # not needed: the events are few and ready, and uvicorn drops data for a client that left.
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         await self.stream_response(send)

@@ -1,1 +1,1 @@
-"""Translation between dialects, and errors in each of them. Python, because it is off the fast path."""
+"""Translations between dialects, and errors in each dialect. These are off the fast path."""

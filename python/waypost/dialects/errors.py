@@ -1,4 +1,4 @@
-"""An error as a response in the client's own dialect."""
+"""Renders an error as a response in the client's own dialect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RETRY_AFTER = frozenset({429, 503})
 
 
 def error_object(error: WaypostError) -> dict[str, object]:
-    """The `error` member of a native reply: `code`, `message`; `offset` (bytes), `field`, `upstream` where known."""
+    """The `error` member of a native reply: `code`, `message` and, if known, `offset` (bytes), `field`, `upstream`."""
     out: dict[str, object] = {"code": error.code, "message": error.message}
     if isinstance(error, EnvelopeError):
         if error.offset is not None:
@@ -28,9 +28,9 @@ def error_object(error: WaypostError) -> dict[str, object]:
 
 
 def render_error(dialect: str, error: WaypostError, message_id: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, header fields and body that tell a client of `dialect` about `error`.
+    """Status, header fields and body of the response that reports `error` in `dialect`.
 
-    `message_id` is the envelope's or request's id, which the native dialect repeats.
+    `message_id` is the id of the envelope or request, which a native reply repeats.
     """
     document: dict[str, object]
     if dialect == "openai":

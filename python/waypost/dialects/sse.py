@@ -1,4 +1,4 @@
-"""Server-sent events, read as they come (WHATWG HTML, section 9.2)."""
+"""An incremental reader of server-sent events (WHATWG HTML, section 9.2)."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ __all__ = ["SseReader"]
 
 
 class SseReader:
-    """Gives the data of each event. Any split of the stream gives the same events.
+    """Reads the data of each event, independent of how the stream is split into chunks.
 
-    Fields other than `data` (and comments) are skipped. One event may hold `limit` bytes, unfinished lines included.
+    Comments and all fields except `data` are skipped. An event may have at most `limit` bytes, unfinished lines
+    included.
     """
 
-    __slots__ = ("_after_cr", "_data", "_first", "_limit", "_line", "_size")
+    __slots__ = ("_after_cr", "_at_start", "_data", "_limit", "_line", "_size")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._line: list[bytes] = []  # pieces of a line that has not ended
-        self._data: list[bytes] = []  # data lines of the event under way
+        self._line: list[bytes] = []  # pieces of an unfinished line
+        self._data: list[bytes] = []  # data lines of an unfinished event
         self._size = 0
         self._after_cr = False
-        self._first = True
+        self._at_start = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of each event that `chunk` completes. Raises `UpstreamError` where an event is too long."""
+        """The data of each event that `chunk` completes. Raises `UpstreamError` if an event is too long."""
         if not chunk:
             return []
         if self._after_cr:
@@ -35,22 +36,22 @@ class SseReader:
         for piece in chunk.splitlines(keepends=True):
             self._size += len(piece)
             if self._size > self._limit:
-                raise UpstreamError("upstream_protocol", f"one event of the stream is longer than {self._limit} bytes")
+                raise UpstreamError("upstream_protocol", f"an event of the stream is longer than {self._limit} bytes")
             if piece.endswith((b"\n", b"\r")):
                 line = piece.rstrip(b"\r\n")
                 if self._line:
                     self._line.append(line)
                     line = b"".join(self._line)
                     self._line = []
-                self._take(line, events)
+                self._read_line(line, events)
             else:
                 self._line.append(piece)
         self._after_cr = chunk.endswith(b"\r")
         return events
 
-    def _take(self, line: bytes, events: list[bytes]) -> None:
-        if self._first:
-            self._first = False
+    def _read_line(self, line: bytes, events: list[bytes]) -> None:
+        if self._at_start:
+            self._at_start = False
             line = line.removeprefix(b"\xef\xbb\xbf")
         if not line:
             self._size = 0
@@ -59,7 +60,7 @@ class SseReader:
                 self._data = []
             return
         if line.startswith(b":"):
-            # A comment: servers send them for hours to keep a stream open, within no event at all.
+            # Servers send comments for hours to keep a stream open. Outside of an event they do not count.
             if not self._data:
                 self._size = 0
             return

@@ -1,1 +1,1 @@
-"""Parts of one event loop: timers, budgets, and how long a client may let its body wait."""
+"""Parts for event loops: timers, budgets, stalled clients, descriptors, eager awaits."""

@@ -1,4 +1,4 @@
-"""How many bytes of request bodies a process holds, and who waits until they are fewer."""
+"""Limits the bytes of request bodies that a process holds, and queues the requests that find no room."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from waypost.loop.wheel import Timed, Wheel
 __all__ = ["PATIENCE", "Budget"]
 
 PATIENCE: Final = 1.0
-"""Seconds that a request may wait for others to release what they hold."""
+"""Seconds that a request may wait for others to release their bytes."""
 
 
 class Budget:
-    """Bytes held at this moment. Who finds too many waits in line, each in front of its own event loop."""
+    """The bytes held at this moment. Requests that find no room wait in one line, each in its own event loop."""
 
     __slots__ = ("_line", "held")
 
@@ -24,7 +24,7 @@ class Budget:
         self._line: deque[_Waiter] = deque()
 
     def take(self, size: int, limit: int) -> bool:
-        """Hold `size` more bytes, unless that makes more than `limit` or others wait already: then `wait` in line."""
+        """Hold `size` more bytes. Returns false if that would exceed `limit` or others wait already: then `wait`."""
         if self._line or self.held + size > limit:
             return False
         self.held += size
@@ -39,7 +39,7 @@ class Budget:
         self.held += size
 
     async def wait(self, size: int, limit: int, wheel: Wheel) -> bool:
-        """Hold `size` more bytes as soon as there is room. False: there was none within `PATIENCE`."""
+        """Hold `size` more bytes as soon as there is room. Returns false if there was none within `PATIENCE`."""
         loop = asyncio.get_running_loop()
         waiter = _Waiter(size, limit, loop)
         self._line.append(waiter)
@@ -54,10 +54,10 @@ class Budget:
             wheel.cancel(waiter)
             if not waiter.admitted:
                 self._line.remove(waiter)
-                self._admit()  # one that was behind may want less
+                self._admit()  # a waiter behind this one may need less
 
     def give(self, size: int) -> None:
-        """Hold `size` bytes less."""
+        """Release `size` bytes."""
         self.held -= size
         if self._line:
             self._admit()
@@ -78,7 +78,7 @@ class _Waiter(Timed):
         self.size = size
         self.limit = limit
         self.admitted = False
-        """Its bytes are held, and it is in line no more."""
+        """The bytes are held, and the waiter has left the line."""
         self._loop = loop
         self.outcome: asyncio.Future[bool] = loop.create_future()
 

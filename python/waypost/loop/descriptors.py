@@ -1,7 +1,6 @@
-"""File descriptors: each connection takes one, and the system limits how many this process has.
+"""File descriptors: each connection takes one, and the system limits how many this process may have.
 
-Clients do not get the last of them. An endpoint's connection takes one too, and where none is left for that nobody is
-served.
+Clients do not get the last of them: connections to endpoints need descriptors too, and without those nobody is served.
 """
 
 from __future__ import annotations
@@ -15,59 +14,62 @@ from typing import Final
 
 __all__ = ["Descriptors", "raise_limit", "shortage", "tell_shortage"]
 
-_MOST: Final = 1 << 20
-"""Descriptors that are asked for where the system would give any number."""
-_SHARE: Final = 4
-"""One in so many descriptors is kept from clients."""
-_SILENCE: Final = 60.0
-"""Seconds until it is said again that there are too few."""
+_MAX: Final = 1 << 20
+"""Descriptors to ask for if the system has no limit."""
+_RESERVED_SHARE: Final = 4
+"""One in this many descriptors is reserved for other uses than client connections."""
+_WARNING_INTERVAL: Final = 60.0
+"""Seconds between two warnings of a shortage."""
 _SHORTAGE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 _logger = logging.getLogger("waypost")
-_told = -math.inf
+_warned_at = -math.inf
 
 
 def raise_limit() -> None:
-    """Let this process have as many descriptors as it may give itself (`RLIMIT_NOFILE`: soft up to hard)."""
+    """Raise this process's limit of descriptors as far as it may (`RLIMIT_NOFILE`: the soft limit up to the hard)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    wanted = _MAX if hard == resource.RLIM_INFINITY else min(hard, _MAX)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def shortage(exc: BaseException) -> bool:
-    """Whether `exc` says that this host or this process lacks something, and nothing of whom it talked to."""
+    """Whether `exc` reports that this host or this process lacks resources, rather than a fault of the peer."""
     return isinstance(exc, OSError) and exc.errno in _SHORTAGE
 
 
 def tell_shortage(what: str) -> None:
-    """Log that for lack of descriptors, or the like, `what` happens; once a minute, however often it does."""
-    global _told  # noqa: PLW0603 - one voice for the process
+    """Log `what` happens for lack of descriptors or other resources, at most once a minute."""
+    global _warned_at  # noqa: PLW0603 - once a minute for the whole process
     now = time.monotonic()
-    if now >= _told + _SILENCE:
-        _told = now
+    if now >= _warned_at + _WARNING_INTERVAL:
+        _warned_at = now
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        _logger.warning("%s: this process may have %d open files: raise that (ulimit -n)", what, soft)
+        _logger.warning("%s; this process may have %d open files: raise that limit (ulimit -n)", what, soft)
 
 
 class Descriptors:
-    """Says which connections of clients can be had."""
+    """Decides which client connections to accept."""
 
-    __slots__ = ("_clients", "_last")
+    __slots__ = ("_reserved_from", "_scarce_from")
 
     def __init__(self) -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         endless = soft == resource.RLIM_INFINITY
-        self._clients = math.inf if endless else soft - soft // _SHARE
-        self._last = math.inf if endless else soft - soft // (2 * _SHARE)
+        self._reserved_from = math.inf if endless else soft - soft // _RESERVED_SHARE
+        self._scarce_from = math.inf if endless else soft - soft // (2 * _RESERVED_SHARE)
 
     def room(self, descriptor: int) -> bool:
-        """Whether a client may keep the connection with this descriptor: the lowest that was free, as always."""
-        if descriptor < self._clients:
+        """Whether to keep the client connection with this descriptor.
+
+        The system always assigns the lowest free descriptor, so a high one means that few are free.
+        """
+        if descriptor < self._reserved_from:
             return True
         tell_shortage("too many open files: new connections are refused until others are closed")
         return False
 
     def hurry(self, descriptor: int) -> bool:
-        """There are so few left that a refused connection is closed without waiting for its client."""
-        return descriptor >= self._last
+        """Whether so few are free that a refused connection must be closed without waiting for its client."""
+        return descriptor >= self._scarce_from

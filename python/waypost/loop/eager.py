@@ -1,4 +1,4 @@
-"""An await that costs nothing where there is nothing to wait for: whoever would set a timer first can look."""
+"""Starts an awaitable at once, so that the caller sets a timer only if there is something to wait for."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _T = TypeVar("_T")
 
 
 class EagerAwait(Generic[_T]):
-    """Runs `awaitable` as far as it comes without waiting. `await` goes on with it, or gives its result again."""
+    """Runs `awaitable` until it first has to wait. `await` then continues it, or returns its result."""
 
     __slots__ = ("_generator", "_yielded", "done", "result")
 
     def __init__(self, awaitable: Awaitable[_T]) -> None:
-        """Raises what `awaitable` does."""
+        """Raises what `awaitable` raises."""
         self.done = False
         self.result: _T
         self._generator: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]
@@ -30,7 +30,7 @@ class EagerAwait(Generic[_T]):
             self.result = stop.value
 
     def __await__(self) -> Generator[Any, Any, _T]:
-        # As `yield from` goes on (PEP 380), from behind its first `yield`.
+        # The loop of `yield from` (PEP 380), entered after its first `yield`.
         while not self.done:
             try:
                 try:

@@ -1,4 +1,4 @@
-"""A bound on how long a client may let its body wait."""
+"""A limit on the time in which a client sends nothing of its request body."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from waypost.loop.wheel import Timed, Wheel
 __all__ = ["BODY_IDLE", "Stall"]
 
 BODY_IDLE: Final = 30.0
-"""Seconds that a client may take for the next byte of a body that is read whole."""
+"""Seconds that a client may take for the next byte of a body that is read in full."""
 
 
 class Stall(Timed):
-    """Within it, a client that sends nothing for `BODY_IDLE` seconds is a `bad_framing` error.
+    """A context in which a client that sends nothing for `BODY_IDLE` seconds causes a `bad_framing` error.
 
-    Ends the wait as `asyncio.timeout` does, by cancelling the task, but waits on the wheel.
+    It ends the wait as `asyncio.timeout` does, by cancelling the task, but its timer is on the wheel.
     """
 
     __slots__ = ("_cancelling", "_expired", "_task", "_wheel")
@@ -31,7 +31,7 @@ class Stall(Timed):
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("a body is read within a task")
+            raise RuntimeError("Stall must be entered in a task")
         self._task = task
         self._cancelling = task.cancelling()
         self.restart()
@@ -44,11 +44,11 @@ class Stall(Timed):
             raise WaypostError("bad_framing", message) from exc
 
     def restart(self) -> None:
-        """Something came."""
+        """Start the time again, because data came."""
         self._wheel.schedule_in(self, BODY_IDLE)
 
     def hold(self) -> None:
-        """Not the client is waited for, until `restart`."""
+        """Stop the time until `restart`, because the client is not to blame for the wait."""
         self._wheel.cancel(self)
 
     def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed

@@ -1,8 +1,8 @@
-"""Timeouts, coarse and cheap: one timer wheel per event loop, and no event-loop timer per message.
+"""Coarse and cheap timeouts: one timer wheel per event loop, and no event-loop timer per message.
 
-What waits is a `Timed` object. Moving its deadline further away, which is what nearly every read does, only sets an
-attribute: when the bucket it stands in comes up, the real deadline is looked at and it moves on. The event loop has
-one timer of ours at most, and none while nothing waits.
+A `Timed` object waits on the wheel. Postponing its deadline, which nearly every read does, only sets an attribute:
+when its bucket is due, the wheel inspects the deadline and moves the object on. The wheel uses at most one timer of
+the event loop, and none while nothing waits.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from typing import Final, Protocol
 __all__ = ["TICK", "Expiring", "Timed", "Timer", "Wheel"]
 
 TICK: Final = 0.02
-"""Seconds. A timeout is never early, and late by at most this (and what the event loop adds)."""
+"""Width of a bucket, in seconds. A timeout is never early, and at most this late (plus the event loop's own delay)."""
 
 
 class Timed:
-    """Something that a `Wheel` calls once its deadline has passed."""
+    """An object that a `Wheel` calls once its deadline has passed."""
 
     __slots__ = ("_bucket", "deadline", "inspected_at")
 
     def __init__(self) -> None:
         self.deadline = math.inf
         self.inspected_at = math.inf
-        """When the wheel next inspects this entry; only an earlier deadline needs `schedule()`. Infinite: not on it."""
+        """When the wheel next inspects this entry; only an earlier deadline needs `schedule()`. Infinite when off."""
         self._bucket: int | None = None
 
     def expired(self, now: float) -> None:
-        """The deadline passed at or before `now` (event-loop time). It is no longer scheduled."""
+        """The deadline passed at or before `now` (event-loop time). The object is no longer scheduled."""
         raise NotImplementedError
 
 
 class Expiring(Protocol):
-    """What a `Timer` tells that its time is over."""
+    """The owner of a `Timer`, which is told when its deadline has passed."""
 
     def expired(self, now: float) -> None: ...
 
 
 class Timer(Timed):
-    """A deadline for its `owner`, which cannot be a `Timed` itself."""
+    """The deadline of an `owner` that cannot be a `Timed` itself."""
 
     __slots__ = ("owner",)
 
@@ -54,7 +54,7 @@ class Timer(Timed):
 
 
 class Wheel:
-    """Buckets of `TICK` seconds. Not thread-safe: used from its event loop only."""
+    """Buckets of `TICK` seconds. Not thread-safe: to be used from its event loop only."""
 
     __slots__ = ("_armed", "_buckets", "_handle", "_loop")
 

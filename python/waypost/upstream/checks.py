@@ -1,4 +1,4 @@
-"""Active health checks: asking endpoints how they are, as their clusters say."""
+"""Active health checks: periodic requests to endpoints, as their clusters configure them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _logger = logging.getLogger("waypost")
 
 
 class Checks(Timed):
-    """Asks the endpoints of the configuration in force, each when it is due. One for an event loop.
+    """Checks the endpoints of the configuration in force, each when it is due. There is one for each event loop.
 
-    Where several event loops serve one configuration, each endpoint is asked by whichever comes first.
+    If several event loops serve one configuration, the first of them to come checks an endpoint.
     """
 
-    __slots__ = ("_asked", "_loop", "_pool", "_settings", "_snapshot", "_wheel")
+    __slots__ = ("_loop", "_pool", "_running", "_settings", "_snapshot", "_wheel")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, wheel: Wheel, pool: Pool) -> None:
         super().__init__()
@@ -32,20 +32,20 @@ class Checks(Timed):
         self._pool = pool
         self._snapshot: Snapshot | None = None
         self._settings: UpstreamSettings | None = None
-        self._asked: set[_Check] = set()
+        self._running: set[_Check] = set()
 
     def follow(self, snapshot: Snapshot, settings: UpstreamSettings) -> None:
-        """This configuration is in force from now on. What was asked for another one is forgotten."""
-        self._forget()
+        """Put a configuration in force. Running checks for the one before are dropped."""
+        self._drop_running()
         self._snapshot = snapshot
         self._settings = settings
-        self._plan()
+        self._schedule()
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Drop running checks and start no more."""
         self._wheel.cancel(self)
         self._snapshot = self._settings = None
-        self._forget()
+        self._drop_running()
 
     def expired(self, now: float) -> None:  # noqa: ARG002 - part of Timed
         snapshot, settings = self._snapshot, self._settings
@@ -53,35 +53,35 @@ class Checks(Timed):
             return
         for endpoint in snapshot.due_checks():
             check = _Check(self, self._loop, self._wheel, self._pool, endpoint)
-            self._asked.add(check)
+            self._running.add(check)
             check.begin(settings)
-        self._plan()
+        self._schedule()
 
-    def answered(self, check: _Check, good: bool, why: str = "") -> None:
-        """A check is over."""
-        self._asked.discard(check)
+    def finished(self, check: _Check, good: bool, why: str = "") -> None:
+        """Record the result of a check."""
+        self._running.discard(check)
         if self._snapshot is not None:
             if not good:
                 endpoint = check.endpoint
                 _logger.debug("cluster %s: %s: check failed: %s", endpoint.cluster.name, endpoint.url, why)
             self._snapshot.checked(check.endpoint, good)
-            self._plan()
+            self._schedule()
 
-    def _plan(self) -> None:
+    def _schedule(self) -> None:
         seconds = None if self._snapshot is None else self._snapshot.next_check
         if seconds is None:
             self._wheel.cancel(self)
         else:
             self._wheel.schedule(self, self._loop.time() + seconds)
 
-    def _forget(self) -> None:
-        asked, self._asked = self._asked, set()
-        for check in asked:
+    def _drop_running(self) -> None:
+        running, self._running = self._running, set()
+        for check in running:
             check.close()
 
 
 class _Check(Timed):
-    """One question to one endpoint, over a connection of its own: that one can be made is part of the answer."""
+    """One check of one endpoint. It makes a connection of its own, because that must be possible too."""
 
     __slots__ = ("_checks", "_connecting", "_connection", "_loop", "_pool", "_reader", "_wheel", "endpoint")
 
@@ -130,7 +130,7 @@ class _Check(Timed):
 
     def _end(self, good: bool, why: str) -> None:
         self.close()
-        self._checks.answered(self, good, why)
+        self._checks.finished(self, good, why)
 
     # Called by the connection.
 
@@ -151,7 +151,7 @@ class _Check(Timed):
         self._end(False, str(exc or "the connection was closed without an answer"))
 
     def writing_paused(self) -> None:
-        """A question fits into any buffer."""
+        """Nothing to do: the request fits into any buffer."""
 
     def writing_resumed(self) -> None:
-        """As before."""
+        """Nothing to do."""

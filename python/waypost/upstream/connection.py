@@ -1,4 +1,4 @@
-"""One upstream connection. It carries one attempt at a time and knows nothing of HTTP but who reads it."""
+"""One upstream connection. It carries one attempt at a time and leaves HTTP to its user."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLE
 
 
 class ConnectionOwner(Protocol):
-    """Keeps idle connections: the pool."""
+    """The keeper of idle connections: the pool."""
 
     def made(self) -> None: ...
     def drop(self, connection: Connection) -> None: ...
 
 
 class ConnectionUser(Protocol):
-    """Reads from a connection and writes to it: an attempt, or an active check."""
+    """The reader and writer of a connection: an attempt, or an active check."""
 
     def received(self, data: bytes) -> None: ...
     def eof(self) -> None: ...
@@ -34,7 +34,7 @@ class ConnectionUser(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """The protocol of one connection to an endpoint, and what the pool knows of it."""
+    """The protocol of one connection to an endpoint, with the state that the pool keeps for it."""
 
     __slots__ = ("_fault", "_gone", "_poll", "_pool", "address", "attempt", "idle_since", "key",
                  "reading", "transport", "writable")  # fmt: skip
@@ -42,14 +42,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: ConnectionOwner, key: Key, address: Address | None = None) -> None:
         self.key = key
         self.address = address
-        """What it is connected to, where that was found by a name."""
+        """The address that the connection goes to, if it was resolved from a name."""
         self.attempt: ConnectionUser | None = None
         self.idle_since = 0.0
         self.writable = True
         self._pool = pool
         self.reading = True
         self.transport: asyncio.Transport | None = None
-        """`None` once it is gone."""
+        """`None` once the connection is gone."""
         self._poll: select.poll | None = None
         self._gone: Callable[[Exception | None], None] | None = None
         self._fault: Exception | None = None
@@ -60,12 +60,12 @@ class Connection(asyncio.Protocol):
     def open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
 
-    def when_gone(self, tell: Callable[[Exception | None], None]) -> None:
-        """Call `tell` with what ended it once it is gone, or at once. For one that no attempt has."""
+    def when_gone(self, callback: Callable[[Exception | None], None]) -> None:
+        """Call `callback` with the cause once the connection is gone, or now if it is. For one without a user."""
         if self.transport is None:
-            tell(self._fault)
+            callback(self._fault)
         else:
-            self._gone = tell
+            self._gone = callback
 
     def write(self, data: bytes) -> None:
         if self.transport is not None:
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
             self.transport.writelines(data)
 
     def pause(self) -> None:
-        """Stop reading: whoever takes the response cannot keep up."""
+        """Stop reading, because the receiver of the response cannot keep up."""
         if self.reading and self.transport is not None:
             self.reading = False
             if not self.transport.is_closing():
@@ -89,18 +89,18 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
 
     def close(self) -> None:
-        """Close at once: nothing that is still unsent is worth sending."""
+        """Close at once, and drop what is still unsent."""
         self.attempt = None
         self._poll = None
         if self.transport is not None:
             self.transport.abort()
 
     def alive(self) -> bool:
-        """Whether the endpoint has left an idle connection open: one system call, no wait.
+        """Whether an idle connection can carry a message: one system call, no wait.
 
-        The event loop may not have looked at the socket since. A message that cannot be sent twice must not go into a
-        closed connection, and none may get what nobody asked for as its answer: such bytes condemn it too, except under
-        TLS, where they may belong to TLS itself.
+        The endpoint may have closed the connection before the event loop notices, and a message that cannot be sent
+        twice must not go into a closed connection. Unsolicited bytes condemn a connection too, because a message would
+        get them as its answer; not so under TLS, where they may belong to TLS itself.
         """
         if self._poll is None:
             transport = self.transport
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
             attempt.received(data)
 
     def eof_received(self) -> None:
-        # Returning a false value closes the transport: an endpoint that stops sending has nothing more to say.
+        # A false return value closes the transport, as an endpoint that stops sending has finished.
         attempt = self.attempt
         if attempt is None:
             self._pool.drop(self)

@@ -1,4 +1,4 @@
-"""Making a connection: addresses, one after the other but not waiting for each, a proxy's tunnel, TLS."""
+"""Makes connections: tries the addresses of a name (RFC 8305), opens a proxy's tunnel, and starts TLS."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["Key", "dial"]
 _Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
 
 Key: TypeAlias = "tuple[str, int, Tls | None, Proxy | None]"
-"""Host, port, TLS settings, and the proxy between: connections of one key are interchangeable."""
+"""Host, port, TLS settings and proxy. Connections with equal keys are interchangeable."""
 
 STAGGER: Final = 0.25
-"""Seconds until the next address is tried beside the ones that have not answered (RFC 8305, section 8)."""
-_LEAST_STAGGER: Final = 0.01
-"""RFC 8305, section 5."""
+"""Seconds until the next address is tried beside those that have not answered yet (RFC 8305, section 8)."""
+_MIN_STAGGER: Final = 0.01
+"""Lower bound of the time between two addresses, in seconds (RFC 8305, section 5)."""
 
-_NO_WAY: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
-"""What is mostly the lack of one family on this host, and so says less than another address's error."""
+_NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+"""Errors that mostly mean that this host lacks an address family. Another address's error says more."""
 
 
 async def dial(
@@ -40,22 +40,22 @@ async def dial(
     make: Callable[[Address | None], _Protocol],
     within: float,
 ) -> _Protocol:
-    """A connection of `key`, with TLS where it says so. `make` gives its protocol for the address that it is made to.
+    """Make a connection for `key`. `make` creates its protocol for the address that it goes to.
 
-    `within` is how many seconds the caller is going to wait: all addresses have their turn in that time. Raises
-    `OSError` (`ssl.SSLError` is one), or `TunnelError` for what is the proxy's fault.
+    The caller waits for `within` seconds, so all addresses are tried within that time. Raises `OSError` (`ssl.SSLError`
+    is one), or `TunnelError` if the proxy is at fault.
     """
     host, port, tls, proxy = key
     context, name = (None, None) if tls is None else (tls.context, tls.server_name or host)
     if proxy is None and is_address(host):
         _, connection = await loop.create_connection(lambda: make(None), host, port, ssl=context, server_hostname=name)
         return connection
-    until = loop.time() + within
+    deadline = loop.time() + within
     if proxy is None:
-        sock, address = await _connect(loop, await resolver.resolve(host), port, until)
+        sock, address = await _connect(loop, await resolver.resolve(host), port, deadline)
     else:
         try:
-            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, until)
+            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, deadline)
         except OSError as exc:
             raise TunnelError.unreachable(proxy, exc) from exc
         try:
@@ -65,7 +65,7 @@ async def dial(
             raise
     began = loop.time()
     try:
-        # From here on the socket is the transport's, which closes it also where this fails or is cancelled.
+        # The transport owns the socket from here on, and closes it if this fails or is cancelled.
         _, connection = await loop.create_connection(
             lambda: make(address), sock=sock, ssl=context, server_hostname=name
         )
@@ -77,25 +77,26 @@ async def dial(
 
 
 async def _connect(
-    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, until: float
+    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, deadline: float
 ) -> tuple[socket.socket, Address]:
-    """A socket that is connected to the first of `addresses` that answers (RFC 8305, section 5).
+    """Connect a socket to the first of `addresses` that answers (RFC 8305, section 5).
 
-    The next one is tried once the one before failed, or after a while, in which none answered. All are to have been
-    tried before `until` (event-loop time).
+    The next address is tried once the one before has failed, or if none answers for a while. All are tried before
+    `deadline` (event-loop time).
     """
     if len(addresses) == 1:
-        return await _open(loop, addresses[0].ip, port), addresses[0]  # no race, and none of its cost
-    stagger = max(_LEAST_STAGGER, min(STAGGER, (until - loop.time()) / (len(addresses) + 1)))
-    left = list(reversed(addresses))
+        return await _open(loop, addresses[0].ip, port), addresses[0]  # the cheap case: no tasks
+    stagger = max(_MIN_STAGGER, min(STAGGER, (deadline - loop.time()) / (len(addresses) + 1)))
+    untried = list(reversed(addresses))
     trying: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}
     errors: list[tuple[Address, OSError]] = []
     try:
-        while left or trying:
-            if left:
-                address = left.pop()
+        while untried or trying:
+            if untried:
+                address = untried.pop()
                 trying[loop.create_task(_open(loop, address.ip, port))] = (address, loop.time())
-            done, _ = await asyncio.wait(trying, timeout=stagger if left else None, return_when=asyncio.FIRST_COMPLETED)
+            timeout = stagger if untried else None
+            done, _ = await asyncio.wait(trying, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             for task in [each for each in trying if each in done]:  # in the order in which they began
                 address, _ = trying.pop(task)
                 error = task.exception()
@@ -115,7 +116,7 @@ async def _connect(
 
 
 async def _open(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.socket:
-    # With the protocol named: asyncio sets TCP_NODELAY on no other sockets.
+    # asyncio sets TCP_NODELAY only on sockets whose protocol is named.
     sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setblocking(False)
@@ -135,9 +136,9 @@ def _abandon(task: asyncio.Task[socket.socket]) -> None:
 
 
 def _combined(errors: Sequence[tuple[Address, OSError]]) -> OSError:
-    """One error for those of all addresses."""
+    """Combine the errors of all addresses into one."""
     if len(errors) == 1:
         return errors[0][1]
-    telling = next((error for _, error in errors if error.errno not in _NO_WAY), errors[0][1])
+    main = next((error for _, error in errors if error.errno not in _NO_ROUTE), errors[0][1])
     text = "; ".join(f"{address.ip}: {os.strerror(error.errno or 0)}" for address, error in errors)
-    return OSError(telling.errno, text)
+    return OSError(main.errno, text)

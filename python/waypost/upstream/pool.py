@@ -1,4 +1,4 @@
-"""Connections that are kept for the next message, and the making of new ones (`dial.py`)."""
+"""Keeps idle connections for the next message, and has `dial.py` make new ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from waypost.upstream.resolver import Resolver
 __all__ = ["IDLE_LIMIT", "IDLE_PER_KEY", "Connecting", "Key", "Pool"]
 
 IDLE_LIMIT: Final = 4.0
-"""Seconds that a connection may wait for its next message. Common servers close after 5."""
+"""Seconds that a connection may be idle. Common servers close after 5."""
 
 IDLE_PER_KEY: Final = 256
-"""How many connections of one key may wait."""
+"""Maximum number of idle connections per key."""
 
 
 class Connecting:
-    """A connection that is being made. Calls `done` with a `Connection`, or with what went wrong."""
+    """A connection that is being made. Calls `done` with a `Connection`, or with the exception that prevented it."""
 
     __slots__ = ("_done", "_task")
 
@@ -42,7 +42,7 @@ class Connecting:
         self._task.add_done_callback(self._finished)
 
     def cancel(self) -> None:
-        """Give up: `done` is not called any more."""
+        """Give up. `done` will not be called."""
         self._done = None
         self._task.cancel()
 
@@ -60,12 +60,12 @@ class Connecting:
         elif connection.open:
             self._tell(connection)
         else:
-            # It ended, or spoke, before anybody could listen: with TLS 1.3 that is how a refused certificate shows.
-            # Why is known once it is gone.
+            # The endpoint closed it, or sent bytes, before the first request. With TLS 1.3, a rejected client
+            # certificate shows like that. The cause is known once the connection is gone.
             connection.when_gone(self._gone)
 
     def _gone(self, exc: Exception | None) -> None:
-        self._tell(exc or ConnectionAbortedError("closed as soon as it stood"))
+        self._tell(exc or ConnectionAbortedError("the connection was closed as soon as it was made"))
 
     def _tell(self, outcome: Connection | BaseException) -> None:
         done, self._done = self._done, None
@@ -86,14 +86,13 @@ class Pool(Timed):
         self._idle: dict[Key, list[Connection]] = {}
         self._closed = False
         self.resolver = Resolver(loop, wheel)
-        """Knows the addresses of endpoints' names."""
+        """Resolves the host names of endpoints."""
 
     def take(self, key: Key, now: float) -> Connection | None:
-        """An idle connection that the endpoint has not closed, and on which nothing has come, or `None`. `now` is what
-        the event loop's clock says.
+        """An idle connection that is still open and has received nothing, or `None`. `now` is event-loop time.
 
-        The socket itself is asked, whatever the message: what came unasked would be taken for its answer, and each
-        later message on the connection would get the answer to the one before.
+        Every message needs this check of the socket: it would take unsolicited bytes for its answer, and each later
+        message on the connection would get the answer to the one before.
         """
         idle = self._idle.get(key)
         if idle is None:
@@ -127,7 +126,7 @@ class Pool(Timed):
             self._wheel.schedule(self, now + IDLE_LIMIT)
 
     def drop(self, connection: Connection) -> None:
-        """An idle connection was closed, or spoke without being asked."""
+        """Remove an idle connection that was closed, or that received unsolicited bytes."""
         idle = self._idle.get(connection.key)
         if idle is not None and connection in idle:
             idle.remove(connection)
@@ -136,7 +135,7 @@ class Pool(Timed):
         connection.close()
 
     def made(self) -> None:
-        """A connection was made."""
+        """Count a new connection."""
         if self._recorder is not None:
             self._recorder.upstream_connected()
 
@@ -145,12 +144,12 @@ class Pool(Timed):
     ) -> Connecting:
         """Open a new connection, TLS handshake included.
 
-        The caller gives up after `within` seconds: each of the endpoint's addresses has its turn before.
+        The caller gives up after `within` seconds, so each of the endpoint's addresses is tried within that time.
         """
         return Connecting(self._loop, self, key, done, within)
 
     def close(self) -> None:
-        """Close what is idle, and from now on whatever is given back."""
+        """Close all idle connections, and from now on each one that is given back."""
         self._closed = True
         self.resolver.close()
         self._wheel.cancel(self)
@@ -165,17 +164,17 @@ class Pool(Timed):
 
     def expired(self, now: float) -> None:
         oldest = now - IDLE_LIMIT
-        remaining = math.inf
+        oldest_kept = math.inf
         for key in list(self._idle):
             idle = self._idle[key]
-            # Ordered by the time they became idle: the oldest come first.
+            # Sorted by the time at which they became idle.
             keep = next((i for i, connection in enumerate(idle) if connection.idle_since > oldest), len(idle))
             for connection in idle[:keep]:
                 connection.close()
             del idle[:keep]
             if idle:
-                remaining = min(remaining, idle[0].idle_since)
+                oldest_kept = min(oldest_kept, idle[0].idle_since)
             else:
                 del self._idle[key]
-        if remaining != math.inf:
-            self._wheel.schedule(self, remaining + IDLE_LIMIT)
+        if oldest_kept != math.inf:
+            self._wheel.schedule(self, oldest_kept + IDLE_LIMIT)

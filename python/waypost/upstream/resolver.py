@@ -1,16 +1,17 @@
-"""Addresses of names: looked up in threads, kept, and looked up again while they are used.
+"""Resolves names: threads look them up, answers are kept, and names in use are looked up again.
 
-The rules, all of them in this file:
+This file implements all of the rules:
 
-- Who connects gets the answer that there is. It waits only where there is none: then all who want the name wait for
-  one lookup.
-- A name in use (a connection to it is open, or one was wanted within `KEEP`) is looked up every `REFRESH` seconds:
-  the system's resolver does not tell how long an answer holds. Others are forgotten.
-- Where that fails, the last answer goes on being used for `STALE` seconds, and the log says so once.
-- All addresses of a name, IPv6 and IPv4, are addresses of one endpoint: each call starts with another one. One that
-  failed is tried after all others for `AVOID` seconds.
-- A connection to an address that is in no answer any more is not kept for another message once it has been missing for
-  `LEAVE` seconds. Resolvers that give a part of many addresses each time would otherwise empty the pool.
+- A new connection uses the current answer. It waits only if there is none; then all that need the name wait for one
+  lookup.
+- A name in use (a connection to it is open, or one was requested within `KEEP`) is looked up every `REFRESH` seconds,
+  because the system's resolver does not report how long an answer is valid. Other names are forgotten.
+- If a lookup fails, the last answer is used for up to `STALE` seconds, and the log says so once.
+- All addresses of a name, IPv6 and IPv4, belong to one endpoint. Each call starts with another one. For `AVOID`
+  seconds, an address that failed is tried after all others.
+- A connection to an address that is no longer in the answer is not reused once the address has been missing for
+  `LEAVE` seconds. Without this delay, resolvers that return a different part of many addresses each time would empty
+  the pool.
 """
 
 from __future__ import annotations
@@ -37,25 +38,25 @@ STALE: Final = 300.0
 AVOID: Final = 30.0
 LEAVE: Final = 30.0
 RETRY: Final = 1.0
-"""Seconds in which a name that could not be resolved is not looked up again: those who want it get the same error."""
-MOST_LOOKUPS: Final = 32
-"""Lookups, and threads, at one time. More wait, those that nobody waits for behind the others."""
-MOST_ADDRESSES: Final = 64
-"""Addresses of one answer that count."""
+"""Seconds after a failed lookup in which callers get the same error without another lookup."""
+MAX_LOOKUPS: Final = 32
+"""Lookups, and threads, at a time. Others queue up: those that a connection waits for come first."""
+MAX_ADDRESSES: Final = 64
+"""Addresses of one answer that are used."""
 
 _logger = logging.getLogger("waypost")
 
 Answer = list[str] | OSError
-"""The addresses in the system's order (RFC 6724), or why there are none."""
+"""The addresses in the system's order (RFC 6724), or the error of the lookup."""
 
 
 def is_address(host: str) -> bool:
-    """Whether the host of an endpoint's URL is an IP address and no name (`waypost.config.url.check_host`)."""
+    """Whether the host of an endpoint's URL is an IP address and not a name (`waypost.config.url.check_host`)."""
     return ":" in host or host.replace(".", "").isdigit()
 
 
 class Address:
-    """One address of a name, or one that stands for itself."""
+    """One address of a name, or an address that a URL gives instead of a name."""
 
     __slots__ = ("_name", "avoid", "ip", "retire_at")
 
@@ -63,27 +64,27 @@ class Address:
         self._name = name
         self.ip = ip
         self.avoid = -math.inf
-        """Event-loop time until which others are tried first."""
+        """Event-loop time until which other addresses are tried first."""
         self.retire_at = math.inf
-        """Event-loop time from which its connections are not kept any more."""
+        """Event-loop time from which connections to the address are not reused."""
 
     def failed(self, now: float) -> None:
-        """It refused, or did not answer in time."""
+        """Record that the address refused a connection, or did not answer in time."""
         self.avoid = now + AVOID
 
     def opened(self) -> None:
-        """A connection to it is open."""
+        """Count an open connection."""
         if self._name is not None:
             self._name.connections += 1
 
     def closed(self) -> None:
-        """That connection is gone."""
+        """Count the end of a connection."""
         if self._name is not None:
             self._name.connections -= 1
 
 
 class Name(Timed):
-    """What is known of one name."""
+    """The state of one name."""
 
     __slots__ = ("_resolver", "addresses", "asked", "connections", "error", "failed", "good_until", "host", "known",
                  "looking", "retry", "turn", "waiting")  # fmt: skip
@@ -93,25 +94,25 @@ class Name(Timed):
         self._resolver = resolver
         self.host = host
         self.addresses: list[Address] = []
-        """Those of the last answer, by turns of one family and the other (RFC 8305, section 4)."""
+        """The last answer, with the address families interleaved (RFC 8305, section 4)."""
         self.known: dict[str, Address] = {}
-        """These, and those that left not long ago."""
+        """These addresses, and those that recently left the answer."""
         self.good_until = -math.inf
         self.asked = -math.inf
         self.connections = 0
-        """How many are open."""
+        """How many connections are open."""
         self.looking = False
         self.waiting: dict[asyncio.Future[None], None] = {}
         self.error: OSError | None = None
         """Why the last lookup failed."""
         self.retry = -math.inf
-        self.turn = os.getpid()  # not every worker begins with the same one
+        self.turn = os.getpid()  # workers begin with different addresses
 
     def expired(self, now: float) -> None:
         self._resolver.due(self, now)
 
     def take(self, now: float) -> list[Address]:
-        """The addresses in the order in which to try them: another one first each time, failed ones last."""
+        """The addresses in the order to try them: each call starts with another one, failed ones come last."""
         good = [address for address in self.addresses if address.avoid <= now]
         bad = [address for address in self.addresses if address.avoid > now]
         if good:
@@ -122,12 +123,12 @@ class Name(Timed):
         return good + bad
 
     def learn(self, found: list[str], now: float) -> None:
-        """`found` is the answer from now on."""
+        """Replace the answer with `found`."""
         for ip, address in list(self.known.items()):
             if address.retire_at <= now:
                 del self.known[ip]
         self.addresses = []
-        for ip in _by_turns(found):
+        for ip in _interleaved(found):
             address = self.known.get(ip) or Address(self, ip)
             address.retire_at = math.inf
             self.known[ip] = address
@@ -138,7 +139,7 @@ class Name(Timed):
 
 
 class Resolver:
-    """The names that one event loop connects to. Threads of its own look them up, and no stop waits for those."""
+    """Resolves the names that one event loop connects to, in threads that a stop does not wait for."""
 
     __slots__ = ("_closed", "_loop", "_names", "_run", "_running", "_waiting", "_wheel")
 
@@ -148,7 +149,7 @@ class Resolver:
         wheel: Wheel,
         run: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """`run` runs a lookup, which blocks; by default in a new thread."""
+        """`run` runs a lookup, which blocks. The default is a new thread for each."""
         self._loop = loop
         self._wheel = wheel
         self._run = _in_thread if run is None else run
@@ -158,7 +159,7 @@ class Resolver:
         self._closed = False
 
     async def resolve(self, host: str) -> list[Address]:
-        """Where to connect to, in order. Raises `OSError` (`socket.gaierror` is one) where nothing is known."""
+        """The addresses of `host` in the order to try them. Raises `OSError` (`socket.gaierror` is one) if unknown."""
         if is_address(host):
             return [Address(None, host)]
         now = self._loop.time()
@@ -177,18 +178,18 @@ class Resolver:
                     name.waiting.pop(waiter, None)
                 now = self._loop.time()
             if name.error is not None and name.good_until <= now:
-                raise type(name.error)(*name.error.args)  # not the same object: each gets a traceback of its own
+                raise type(name.error)(*name.error.args)  # a new object: each caller gets its own traceback
         return name.take(now)
 
     def due(self, name: Name, now: float) -> None:
-        """Time to look `name` up again, or to forget it."""
+        """Look `name` up again, or forget it if it is not in use."""
         if name.connections or name.asked + KEEP > now:
             self._look_up(name)
         elif self._names.get(name.host) is name and not name.looking:
             del self._names[name.host]
 
     def close(self) -> None:
-        """Look nothing up any more, unless somebody waits for it."""
+        """Refresh no name any more. Lookups that a connection waits for still run."""
         self._closed = True
         for name in self._names.values():
             self._wheel.cancel(name)
@@ -201,7 +202,7 @@ class Resolver:
         if name.looking:
             return
         name.looking = True
-        if self._running < MOST_LOOKUPS:
+        if self._running < MAX_LOOKUPS:
             self._start(name)
         elif name.waiting:
             self._waiting.appendleft(name)
@@ -214,7 +215,7 @@ class Resolver:
 
         def look_up() -> None:
             answer = _ask(host)
-            with suppress(RuntimeError):  # the event loop is closed: nobody wants to know
+            with suppress(RuntimeError):  # the event loop is closed
                 self._loop.call_soon_threadsafe(self._answered, name, answer)
 
         try:
@@ -256,23 +257,23 @@ def _ask(host: str) -> Answer:
     except OSError as exc:
         return exc
     except UnicodeError:
-        return socket.gaierror(socket.EAI_NONAME, "no name that can be looked up")
+        return socket.gaierror(socket.EAI_NONAME, "not a name that can be looked up")
     ips = dict.fromkeys(str(address[0]) for family, _, _, _, address in found if family in _FAMILIES)
     if not ips:
         return socket.gaierror(socket.EAI_NONAME, "the name has no address")
-    return list(ips)[:MOST_ADDRESSES]
+    return list(ips)[:MAX_ADDRESSES]
 
 
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
-def _by_turns(ips: list[str]) -> list[str]:
-    """The families by turns, each in its order, that of the first address first."""
+def _interleaved(ips: list[str]) -> list[str]:
+    """`ips` with the two families alternating, each in its order, beginning with the family of the first address."""
     first = [ip for ip in ips if (":" in ip) == (":" in ips[0])]
     other = [ip for ip in ips if (":" in ip) != (":" in ips[0])]
     return [ip for pair in itertools.zip_longest(first, other) for ip in pair if ip is not None]
 
 
 def _in_thread(lookup: Callable[[], None]) -> None:
-    # A daemon: the system's resolver can take half a minute, and no stop shall wait for it.
+    # A daemon thread: the system's resolver can take half a minute, and a stop must not wait for it.
     threading.Thread(target=lookup, name="waypost-lookup", daemon=True).start()

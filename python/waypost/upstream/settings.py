@@ -1,4 +1,4 @@
-"""How endpoints are reached: what every attempt needs of the configuration that its message began with."""
+"""Settings for reaching endpoints. An attempt uses those of the configuration with which its message began."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DialSettings", "UpstreamSettings"]
 
 
 class DialSettings:
-    """How one endpoint is reached, and how long each step may take, in seconds."""
+    """How to reach one endpoint, and the timeout of each step, in seconds."""
 
     __slots__ = (
         "connect_timeout", "first_byte_timeout", "first_read_timeout", "hedged", "idle_timeout", "key",
@@ -34,7 +34,7 @@ class DialSettings:
         self.stream_total_timeout = cluster.stream_total_timeout
         self.hedged = cluster.hedged
         self.first_read_timeout = min(self.first_byte_timeout, self.total_timeout)
-        """For the first byte of the response to a request that is sent at once."""
+        """Timeout for the first byte of the response if the request is sent at once, so that `total` just began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class UpstreamSettings:
     """The part of one configuration that exchanges use."""
 
     tls: Mapping[str, Tls]
-    """By cluster name; only clusters that have an `https` endpoint."""
+    """By cluster name; only clusters with an `https` endpoint."""
     reply_limit: int
-    """The longest reply, in bytes, that is read whole to be translated: `limits.body`."""
+    """Largest reply that is read in full to be translated, in bytes: `limits.body`."""
     mirrors: int
-    """How many mirrors may be under way at one time in a process: `limits.mirrors`."""
+    """How many mirrors may be under way in a process at one time: `limits.mirrors`."""
     proxies: Mapping[tuple[str, str], Proxy] = field(default_factory=dict)
-    """By cluster name and URL; only endpoints that are reached through a proxy."""
+    """By cluster name and URL; only endpoints behind a proxy."""
     _dial_settings: dict[Endpoint, DialSettings] = field(default_factory=dict)
 
     def dial(self, endpoint: Endpoint) -> DialSettings:

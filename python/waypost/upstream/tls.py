@@ -1,4 +1,4 @@
-"""TLS towards endpoints: one context per cluster, built when a configuration is loaded."""
+"""TLS contexts for connections to endpoints: one per cluster, built when a configuration is loaded."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Named = tuple[str, str | os.PathLike[str] | None]
 
 
 class Tls:
-    """A cluster's TLS settings, ready for use. Two of the same `fingerprint` are interchangeable.
+    """A cluster's TLS settings, ready for use. Two objects with equal `fingerprint` are interchangeable.
 
-    Part of a connection's key in the pool, by identity: connections are never shared between different settings.
-    The endpoint's certificate and name are always verified; there is no way to switch that off, as an endpoint whose
-    certificate nobody signed can have it named as `ca`.
+    The object is part of a connection's key in the pool, by identity: different settings never share connections.
+    The endpoint's certificate and name are always verified. No setting switches that off, because a self-signed
+    certificate can be named as `ca`.
     """
 
     __slots__ = ("context", "fingerprint", "server_name")
@@ -29,7 +29,7 @@ class Tls:
     def __init__(self, settings: Any | None, fingerprint: Fingerprint) -> None:
         """`settings`: `ca`, `client_certificate` and `client_key` (file names), `server_name`; each may be `None`.
 
-        Raises `OSError` (`ssl.SSLError` is one) where a file cannot be used.
+        Raises `OSError` (`ssl.SSLError` is one) if a file cannot be used.
         """
         self.fingerprint = fingerprint
         self.server_name: str | None = None if settings is None else settings.server_name
@@ -38,19 +38,19 @@ class Tls:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
         if ca is not None:
-            # Any certificate in the file is trusted, an endpoint's own too, and private authorities need not have the
-            # extensions that some versions of Python ask for and others do not.
+            # The file may hold any certificate, an endpoint's own too. Certificates of private authorities may lack
+            # the extensions that only some versions of Python require.
             self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             self.context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if settings is not None and settings.client_certificate is not None:
-            # Without a password OpenSSL would ask for that of an encrypted key on the terminal.
+            # Without a password, OpenSSL would ask on the terminal for that of an encrypted key.
             self.context.load_cert_chain(settings.client_certificate, settings.client_key, password="")
 
 
 def fingerprint(settings: Any | None) -> Fingerprint:
-    """What tells whether a context built earlier can be kept: the settings, and what is in the files that they name.
+    """The settings and the contents of the files that they name: if equal, a context built earlier can be kept.
 
-    Raises `OSError` where a file cannot be read.
+    Raises `OSError` if a file cannot be read.
     """
     if settings is None:
         return ()
@@ -66,31 +66,31 @@ def fingerprint(settings: Any | None) -> Fingerprint:
 def contexts(
     settings: Mapping[str, Any | None], old: Mapping[str, Tls]
 ) -> tuple[dict[str, Tls], list[tuple[tuple[str, ...], str]]]:
-    """A context for each cluster, and what is wrong, each with its path, where there can be none.
+    """A context for each cluster, and (path, message) for each cluster whose settings cannot be used.
 
-    Unchanged ones of `old` are kept.
+    Contexts of `old` whose settings are unchanged are kept.
     """
     made: dict[str, Tls] = {}
-    wrong: list[tuple[tuple[str, ...], str]] = []
+    problems: list[tuple[tuple[str, ...], str]] = []
     for name, each in settings.items():
         try:
-            now = fingerprint(each)
+            current = fingerprint(each)
             kept = old.get(name)
-            made[name] = kept if kept is not None and kept.fingerprint == now else Tls(each, now)
+            made[name] = kept if kept is not None and kept.fingerprint == current else Tls(each, current)
         except OSError as exc:
             ca = None if each is None else each.ca
             pair = (None, None) if each is None else (each.client_certificate, each.client_key)
             setting, why = fault(exc, (("client_certificate", pair[0]), ("client_key", pair[1])), ("ca", ca))
             path = ("clusters", name, "tls", setting) if setting else ("clusters", name, "tls")
-            wrong.append((path, why))
-    return made, wrong
+            problems.append((path, why))
+    return made, problems
 
 
 def fault(exc: OSError, pair: tuple[Named, Named], ca: Named = ("", None)) -> tuple[str, str]:
-    """Which of the files that TLS was set up with made it fail with `exc`, by the name of its setting, and why.
+    """Find the file that made TLS fail with `exc`: the name of its setting, and a message.
 
-    `pair` is a certificate and its key, which may be in the certificate's file. The setting is "" where several may be
-    at fault.
+    `pair` is a certificate and its key, which may be in the certificate's file. The name is "" if several settings may
+    be at fault.
     """
     (_, chain), (key_setting, key) = pair
     for (setting, file), kind in ((ca, "CERTIFICATE"), (pair[0], "CERTIFICATE"), (pair[1], "PRIVATE KEY")):
@@ -101,14 +101,14 @@ def fault(exc: OSError, pair: tuple[Named, Named], ca: Named = ("", None)) -> tu
         except OSError as unreadable:
             return setting, f"`{os.fspath(file)}` cannot be read: {unreadable.strerror}"
         if b"-----BEGIN " not in text or f"{kind}-----".encode() not in text:
-            return setting, f"`{os.fspath(file)}` holds no {kind.lower()} in PEM form"
+            return setting, f"`{os.fspath(file)}` contains no {kind.lower()} in PEM format"
         if b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in text or b"Proc-Type: 4,ENCRYPTED" in text:
-            return setting, f"`{os.fspath(file)}` holds an encrypted key: decrypt it (openssl pkey)"
+            return setting, f"`{os.fspath(file)}` contains an encrypted key; decrypt it (openssl pkey)"
         if key is None and file is chain and b"PRIVATE KEY-----" not in text:
-            return setting, f"`{os.fspath(file)}` holds no private key: name the file that does with {key_setting}"
+            return setting, f"`{os.fspath(file)}` contains no private key; set {key_setting} to the file with the key"
     if getattr(exc, "reason", None) == "KEY_VALUES_MISMATCH":
         setting = pair[0][0] if key is None else key_setting
-        return setting, f"`{key or chain}` does not hold the key of the certificate in `{chain}`"
+        return setting, f"`{key or chain}` does not contain the key of the certificate in `{chain}`"
     named = [(setting, file) for setting, file in (ca, *pair) if file is not None]
     if len(named) == 1:
         return named[0][0], f"`{named[0][1]}` cannot be used: {exc.strerror or exc}"

@@ -113,7 +113,7 @@ pub(crate) fn read_routes(
             problem(key("name"), "a route needs a name");
         }
         if !spec.name.is_empty() && !names.insert(spec.name.clone()) {
-            problem(key("name"), &format!("a route `{}` already exists", spec.name));
+            problem(key("name"), &format!("duplicate route name `{}`", spec.name));
         }
         out.push(spec);
     }

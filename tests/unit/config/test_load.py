@@ -278,17 +278,17 @@ def test_problems_in_included_files_name_these(tmp_path: Path) -> None:
     )
     assert found == [
         "b.yaml:1:1: unknown key `listen`. Allowed: clusters, routes, include",
-        "b.yaml:2:17: routes[1].name: route name `a` is there already: main.yaml:2:17 (routes[0].name)",
+        "b.yaml:2:17: routes[1].name: duplicate route name `a`; first at main.yaml:2:17 (routes[0].name)",
         "b.yaml:2:24: routes[1].to: unknown cluster `locl`; did you mean `local`? Known: local",
-        "b.yaml:3:12: clusters: cluster `local` is there already: main.yaml:1:19 (clusters.local)",
+        "b.yaml:3:12: clusters: duplicate cluster `local`; first at main.yaml:1:19 (clusters.local)",
         "c.jsonl:1:30: routes[2]: unknown key `too`; did you mean `to`? Allowed: " + ROUTE_KEYS,
         "c.jsonl:2:21: routes[3]: not JSON: a value is missing",
         "c.jsonl:3:1: routes[4]: key `name` is missing",
         "c.jsonl:3:1: routes[4]: key `to` is missing; name a cluster, or answer with `reply`",
-        "c.jsonl:3:2: routes[4]: unknown key `a`. Allowed: name, match, to, fallback, reply, mirror, precedence",
-        "c.jsonl:3:8: routes[4]: key `a` is there twice; first in line 3, column 2",
+        "c.jsonl:3:2: routes[4]: unknown key `a`. Allowed: " + ROUTE_KEYS,
+        "c.jsonl:3:8: routes[4]: duplicate key `a`; first in line 3, column 2",
         "c.jsonl:4:1: routes[5]: must be a mapping, not a list",
-        "c.jsonl:5:21: routes[6]: not JSON: `NaN` is no JSON value",
+        "c.jsonl:5:21: routes[6]: not JSON: `NaN` is not a JSON value",
     ]
 
 
@@ -319,7 +319,7 @@ def test_includes_that_cannot_be(tmp_path: Path) -> None:
             "No such file",
             "Is a directory",
             "can be included",
-            "already: main.yaml:1:54",
+            "already included at main.yaml:1:54",
             "includes itself",
             "",
             "itself",
@@ -360,23 +360,23 @@ routes:
             "Allowed: clusters, routes, include, listen, limits, access_log, keys"
         ),
         "c.yaml:2:16: listen.port: `70000`: must be an integer from 0 to 65535",
-        "c.yaml:2:29: listen.host: empty; write a value, or leave the key out",
+        "c.yaml:2:29: listen.host: has no value; write one, or remove the key",
         "c.yaml:2:31: listen: unknown key `prot`; did you mean `port`? Allowed: host, port, trusted",
-        "c.yaml:3:18: limits.header: `2x`: unknown unit of size. Allowed: B, KB, MB, GB, KiB, MiB, GiB",
+        "c.yaml:3:18: limits.header: `2x`: unknown unit. Allowed: B, KB, MB, GB, KiB, MiB, GiB",
         "c.yaml:3:29: limits.depth: must be an integer from 1 to 1024, not a string",
         (
             "c.yaml:3:41: limits.drain: `3`: a duration needs a unit; "
             "write a string with a unit, such as 1500ms, 2s, 1.5m or 1m30s"
         ),
-        "c.yaml:3:50: limits.body: greater than limits.buffered (256MiB), which holds it; change one of them",
-        "c.yaml:5:3: clusters: `lo cal` is no name; a name is 1 to 128 characters of A-Z a-z 0-9 . _ -",
+        "c.yaml:3:50: limits.body: greater than limits.buffered (256MiB); lower it, or raise limits.buffered",
+        "c.yaml:5:3: clusters: `lo cal` is not a valid name; use 1 to 128 characters of A-Z a-z 0-9 . _ -",
         (
             "c.yaml:6:13: clusters.lo cal.speaks: unknown value `openia`; did you mean `openai`? "
             "Allowed: `envelope` or `openai`"
         ),
-        "c.yaml:7:16: clusters.lo cal.endpoints: an empty list; at least one item is needed",
+        "c.yaml:7:16: clusters.lo cal.endpoints: the list is empty; write at least one item",
         (
-            "c.yaml:10:17: clusters.cloud.endpoints[0]: `http://…@x`: a URL cannot hold a user name or password; "
+            "c.yaml:10:17: clusters.cloud.endpoints[0]: `http://…@x`: a URL cannot contain a user name or password; "
             "use `credential`"
         ),
         "c.yaml:10:40: clusters.cloud.endpoints[1]: `ftp://x`: the scheme of a URL must be http or https",
@@ -395,17 +395,17 @@ routes:
             "c.yaml:12:24: clusters.cloud.timeout.connect: `0`: a duration needs a unit; "
             "write a string with a unit, such as 1500ms, 2s, 1.5m or 1m30s"
         ),
-        "c.yaml:12:39: clusters.cloud.timeout.first_byte: null is no value here; leave the key out",
+        "c.yaml:12:39: clusters.cloud.timeout.first_byte: null is not allowed here; write a value, or remove the key",
         "c.yaml:15:9: routes[0].to: unknown cluster `clod`; did you mean `cloud`? Known: cloud, lo cal",
         "c.yaml:16:12: routes[0].match: must be a mapping, not a list",
         "c.yaml:17:5: routes[1]: key `name` is missing",
-        "c.yaml:18:16: routes[1].fallback[0]: the route's `to` already",
-        "c.yaml:18:23: routes[1].fallback[1]: the route's `to` already",
+        "c.yaml:18:16: routes[1].fallback[0]: the same cluster as the route's `to`; remove it",
+        "c.yaml:18:23: routes[1].fallback[1]: the same cluster as the route's `to`; remove it",
         (
             "c.yaml:19:17: routes[1].precedence: must be an integer from -2147483648 to 2147483647, "
             "not a number with a fraction"
         ),
-        "c.yaml:20:37: routes[2].fallback[0]: the route's `to` already",
+        "c.yaml:20:37: routes[2].fallback[0]: the same cluster as the route's `to`; remove it",
     ]
 
 
@@ -418,10 +418,10 @@ routes:
         ("~", "c.yaml:1:1: must be a mapping of keys such as `routes` and `clusters`"),
         (b"a: 1\nb: \xff\n", "c.yaml:2:4: not UTF-8 text"),
         ("\ufeffrotes: []".encode("utf-16"), "c.yaml:1:1: not UTF-8 text"),
-        ("routes:\n", "c.yaml:1:8: routes: empty; write a value, or leave the key out"),
+        ("routes:\n", "c.yaml:1:8: routes: has no value; write one, or remove the key"),
         ("routes: {}\n", "c.yaml:1:9: routes: must be a list, not a mapping"),
         ("clusters: []\n", "c.yaml:1:11: clusters: must be a mapping, not a list"),
-        ("keys: []\n", "c.yaml:1:7: keys: an empty list; at least one item is needed"),
+        ("keys: []\n", "c.yaml:1:7: keys: the list is empty; write at least one item"),
         (
             "kex: [a]\n",
             "c.yaml:1:1: unknown key `kex`. Allowed: clusters, routes, include, listen, limits, access_log, keys",
@@ -430,7 +430,7 @@ routes:
         ("listen: {host: 'a b'}\n", "c.yaml:1:16: listen.host: `a b`: not a host name or an IP address"),
         ("listen: {port: true}\n", "c.yaml:1:16: listen.port: must be an integer from 0 to 65535, not a boolean"),
         ("listen: {port: '${E:-x}'}\n", "c.yaml:1:16: listen.port: must be an integer from 0 to 65535"),
-        ("listen: {port: '${E:-}'}\n", "c.yaml:1:16: listen.port: `${E:-}` stands for nothing"),
+        ("listen: {port: '${E:-}'}\n", "c.yaml:1:16: listen.port: the value of `${E:-}` is empty"),
         ("include: a.yaml\n", "c.yaml:1:10: include: must be a list, not a string"),
     ],
 )
@@ -520,7 +520,7 @@ def test_python_objects_are_checked_alike() -> None:
     with pytest.raises(ConfigError) as caught:
         from_dict({"routes": [{"name": 3, "match": {"x": {1}, 2: 3}, "to": "c"}], "listen": None})
     assert [str(problem) for problem in caught.value.problems] == [
-        "listen: null is no value here; leave the key out",
+        "listen: null is not allowed here; write a value, or remove the key",
         "routes[0].name: must be a string, not an integer; write it in quotes",
         "routes[0].match.x: a set cannot be matched; JSON has no such value",
         "routes[0].match: a key must be a string, not 2",
@@ -548,7 +548,7 @@ def test_python_objects_that_hold_themselves_are_refused() -> None:
 )
 def test_a_trailing_comma_in_json_is_named(tmp_path: Path, text: str, place: tuple[int, int]) -> None:
     (found,) = load_problems(tmp_path, {"c.json": text})
-    assert found.startswith(f"c.json:{place[0]}:{place[1]}: not JSON: a comma before `")
+    assert found.startswith(f"c.json:{place[0]}:{place[1]}: not JSON: extra comma before `")
     assert "remove it" in found
 
 

@@ -65,8 +65,8 @@ def test_a_predicate_outside_a_list_is_pointed_out(text: str, where: str, sugges
     ("text", "where", "why"),
     [
         ("{a: }", "a", "`null` for the value null"),
-        ("{a: {b: }}", "a.b", "empty"),
-        ("{a: [{prefix: }]}", "a[0].prefix", "empty"),
+        ("{a: {b: }}", "a.b", "has no value"),
+        ("{a: [{prefix: }]}", "a[0].prefix", "has no value"),
         ("{a: .inf}", "a", "JSON has neither"),
         ("{a: [{numeric: ['>', .nan]}]}", "a[0].numeric[1]", "JSON has neither"),
         ("{a: ['${NOPE}']}", "a[0]", "`NOPE` is not set"),

@@ -11,7 +11,7 @@ from waypost import ConfigError
 from waypost._native import Snapshot
 from waypost.config import parse_config
 from waypost.config.policy import POLICY_KEYS
-from waypost.table import _meaning, compile_config
+from waypost.table import _problems_of_meaning, compile_config
 
 BASE = """\
 routes: [{name: a, to: c}]
@@ -35,7 +35,7 @@ def policy(text: str, **environ: str) -> dict[str, Any]:
 def problems(text: str, **environ: str) -> list[str]:
     """The problems of a cluster with these keys, whose first line is 1 and first column 1."""
     with pytest.raises(ConfigError) as caught:
-        compile_config(parse_config(BASE + indented(text), environ=environ, meaning=_meaning))
+        compile_config(parse_config(BASE + indented(text), environ=environ, meaning=_problems_of_meaning))
     return [f"{each.line - 5}:{each.column - 4}: {str(each).split('clusters.c.')[1]}" for each in caught.value.problems]
 
 
@@ -244,7 +244,7 @@ hedge: p49
         "2:39: retry.statuses[1]: 200 is no status of a failure: 400 to 599",
         "2:44: retry.statuses[2]: must be an integer from 100 to 599, not a string",
         "2:47: retry.statuses[3]: 503 is there twice",
-        "2:61: retry.budget: `20`: not a percentage; write whole per cent with the sign, such as 20%",
+        "2:61: retry.budget: `20`: not a percentage; write a whole number with a percent sign, such as 20%",
         (
             "2:65: retry: unknown key `backof`; did you mean `backoff`? Allowed: attempts, statuses, budget, "
             "budget_minimum, window, backoff, backoff_max"
@@ -267,7 +267,7 @@ hedge: p49
         ),
         "6:37: concurrency.adaptive.tolerance: must be from 1 to 10, not 0.5",
         "6:47: concurrency.adaptive.min: `1.5`: not a count; write a whole number, such as 3",
-        "7:17: queue.length: `2000000`: a count may be 1000000 at most",
+        "7:17: queue.length: `2000000`: a count can be at most 1000000",
         "7:32: queue.wait: must be greater than zero",
         (
             "9:11: rate[0].per: unknown value `tenants`; did you mean `tenant`? Allowed: `agent`, `cluster`, "
@@ -297,7 +297,7 @@ hedge: p49
             ],
         ),
         ("balance: {}", ["1:10: balance: key `hash` is missing"]),
-        ("balance: {hash: ''}", ["1:17: balance.hash: ``: empty"]),
+        ("balance: {hash: ''}", ["1:17: balance.hash: must not be empty"]),
         (
             "balance: {hash: labels}",
             ["1:17: balance.hash: `labels` has several values: name one, such as labels.session"],
@@ -324,7 +324,7 @@ hedge: p49
         ),
         ("concurrency: ${X}", ["1:14: concurrency: `${X}`: not a count; write a whole number, such as 3"]),
         ("concurrency: {}", ["1:14: concurrency: key `adaptive` is missing"]),
-        ("rate: 5", ["1:7: rate: must be a mapping or a list of them, not an integer"]),
+        ("rate: 5", ["1:7: rate: must be a mapping or a list of mappings, not an integer"]),
         ("rate: {per: key, messages: 0, every: 1s}", ["1:28: rate[0].messages: must be from 1 to 1000000, not 0"]),
         ("rate: {per: key, every: 1s}", ["1:7: rate[0]: key `messages` is missing"]),
         ("rate: [" + "{per: key, messages: 1, every: 1s}, " * 9 + "]", ["1:7: rate: too many: at most 8"]),

@@ -171,9 +171,9 @@ def test_a_pattern_has_all_its_problems_and_none_that_follow(
         ("<<: {clusters: {}}\nroutes: [{name: a, to: c}]", ["`<<` merges"]),
         ("include: [gone.yaml]\nroutes: [{name: a, to: c}]", ["include[0]"]),
         ("include: [gone.toml]\nroutes: [{name: a, to: c}]", ["include[0]"]),
-        ("clusters: {}\nclusters: {c: {}}\nroutes: [{name: a, to: c}]", ["key `clusters` is there twice"]),
+        ("clusters: {}\nclusters: {c: {}}\nroutes: [{name: a, to: c}]", ["duplicate key `clusters`"]),
         # … but others do not hide them.
-        ("listen: {}\nlisten: {}\nroutes: [{name: a, to: c}]", ["key `listen` is there twice", "routes[0].to"]),
+        ("listen: {}\nlisten: {}\nroutes: [{name: a, to: c}]", ["duplicate key `listen`", "routes[0].to"]),
         # A key that was meant is not missing; one that could not be read may be the one.
         ("clusters: {c: {speeks: openai, endpoints: [http://x]}}", ["clusters.c"]),
         ("clusters: {c: {<<: {speaks: openai}, endpoints: [http://x]}}", ["clusters.c"]),

@@ -35,10 +35,10 @@ def test_what_names_a_proxy(url, host, port, user):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("https://proxy:1", "only proxies that are reached by http:"),
-        ("socks5://s3cret:s3cret@proxy:1", "only proxies that are reached by http:"),
-        ("proxy:1", "only proxies that are reached by http:"),
-        ("http://proxy", "port must be named"),
+        ("https://proxy:1", "the scheme of a proxy's URL must be http;"),
+        ("socks5://s3cret:s3cret@proxy:1", "the scheme of a proxy's URL must be http;"),
+        ("proxy:1", "the scheme of a proxy's URL must be http;"),
+        ("http://proxy", "must name the port"),
         ("http://s3cret:s3cret@:1", "has no host"),
         ("http://proxy:0", "1 to 65535"),
         ("http://proxy:65536", "1 to 65535"),
@@ -47,12 +47,12 @@ def test_what_names_a_proxy(url, host, port, user):
         ("http://u:s3/cret@proxy:1", "`/ ? # @` in a password"),
         ("http://proxy:1/path", "not the URL of a proxy"),
         ("http://u:%0d%0as3cret@proxy:1", "control characters"),
-        ("http://u%3As3cret:p@proxy:1", "cannot hold a colon"),
-        ("http://u:\udcffs3cret@proxy:1", "no text in UTF-8"),
+        ("http://u%3As3cret:p@proxy:1", "cannot contain a colon"),
+        ("http://u:\udcffs3cret@proxy:1", "not UTF-8 text"),
         ("http://[s3cret]:1", "IPv6"),
         ("http://s3 cret:1", "not a host name"),
-        ("None", "only proxies that are reached by http:"),
-        ("", "only proxies that are reached by http:"),
+        ("None", "the scheme of a proxy's URL must be http;"),
+        ("", "the scheme of a proxy's URL must be http;"),
         (7, "must be a URL"),
     ],
 )
@@ -107,7 +107,7 @@ clusters:
     with pytest.raises(ConfigError) as caught:
         parse_config(text, file="f.yaml")
     (problem,) = caught.value.problems
-    assert str(problem).startswith("f.yaml:6:12: clusters.c.proxy: only proxies that are reached by http:")
+    assert str(problem).startswith("f.yaml:6:12: clusters.c.proxy: the scheme of a proxy's URL must be http;")
     assert "s3cret" not in str(problem)
 
 

@@ -37,13 +37,13 @@ def test_references_are_replaced_once(text: str, expected: str) -> None:
     ("text", "why"),
     [
         ("${UNSET}", "environment variable `UNSET` is not set"),
-        ("${", "without its `}`"),
-        ("${}", "no reference"),
-        ("${1X}", "no reference"),
-        ("${A B}", "no reference"),
-        ("${NAME:=x}", "no reference"),
-        ("${A:-${B}}", "nested"),
-        ("${file:}", "names no file"),
+        ("${", "no closing `}`"),
+        ("${}", "is not a reference"),
+        ("${1X}", "is not a reference"),
+        ("${A B}", "is not a reference"),
+        ("${NAME:=x}", "is not a reference"),
+        ("${A:-${B}}", "cannot contain another"),
+        ("${file:}", "does not name a file"),
     ],
 )
 def test_a_reference_that_cannot_be_replaced_says_why(text: str, why: str) -> None:

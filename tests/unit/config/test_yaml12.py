@@ -92,15 +92,15 @@ def test_marks_count_from_one_in_characters() -> None:
 @pytest.mark.parametrize(
     ("text", "path", "line", "column", "why"),
     [
-        ("a: 1\nb: 2\na: 3\n", (), 3, 1, "key `a` is there twice; first in line 1"),
-        ("x: {a: 1, 'a': 2}\n", ("x",), 1, 11, "there twice"),
+        ("a: 1\nb: 2\na: 3\n", (), 3, 1, "duplicate key `a`; first in line 1"),
+        ("x: {a: 1, 'a': 2}\n", ("x",), 1, 11, "duplicate key `a`"),
         ("x:\n  <<: {a: 1}\n", ("x",), 2, 3, "merges"),
         ("x: {404: y}\n", ("x",), 1, 5, 'write "404" in quotes'),
         ("true: y\n", (), 1, 1, 'write "true" in quotes'),
-        ("? \n: y\n", (), 1, 2, "empty key"),
+        ("? \n: y\n", (), 1, 2, "the key is empty"),
         ("x: [1, !!binary aGk=]\n", ("x", 1), 1, 8, "`!!binary` is not supported"),
         ("x: !me {a: 1}\n", ("x",), 1, 4, "`!me` is not supported"),
-        ("x: !!int a\n", ("x",), 1, 4, "on what is none"),
+        ("x: !!int a\n", ("x",), 1, 4, "does not fit its tag `!!int`"),
         ("x: 1e99999999999999999999\n", ("x",), 1, 4, "exponent is too large"),
     ],
 )
@@ -114,12 +114,12 @@ def test_faults_that_do_not_stop_the_reading(text: str, path: Any, line: int, co
     ("text", "line", "column", "why"),
     [
         ("a: 1\n---\nb: 2\n", 2, 1, "second YAML document"),
-        ("%YAML 1.1\n---\na: 1\n", 1, 1, "another YAML than 1.2"),
+        ("%YAML 1.1\n---\na: 1\n", 1, 1, "a YAML version other than 1.2"),
         ("a:\n\tb: 1\n", 2, 1, "spaces, not tabs"),
         ("a: [1, 2\nb: 3\n", 2, 2, "begun in line 1"),
         ("a: {p: ${PORT}}\n", 1, 9, "needs quotes"),
         ("a: *nope\n", 1, 4, "no anchor"),
-        ("a: &x [1, *x]\n", 1, 11, "inside of what it stands for"),
+        ("a: &x [1, *x]\n", 1, 11, "inside the value of its own anchor"),
         ("? [a]\n: b\n", 1, 3, "cannot be a key"),
         ("a: \x07\n", 1, 4, r"\u0007"),
         ("a: 'x\u2028y'\n", 1, 6, r"\u2028"),
@@ -145,5 +145,5 @@ def test_aliases_stand_for_their_values() -> None:
 def test_aliases_that_multiply_are_refused() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    with pytest.raises(UnreadableError, match="aliases stand for more than"):
+    with pytest.raises(UnreadableError, match="aliases expand to more than"):
         compose("\n".join(lines))

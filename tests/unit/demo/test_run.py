@@ -167,7 +167,7 @@ def test_an_explanation_that_disagrees_is_a_failure(proxy: type[Proxy]) -> None:
     proxy.explain = wrong  # type: ignore[method-assign]
     out = Out()
     assert go(out) == 1
-    assert "it went to route questions, but its explanation says elsewhere" in out.getvalue()
+    assert "the message went to route questions, but its explanation names elsewhere" in out.getvalue()
 
 
 def test_serves_on_until_ctrl_c(proxy: type[Proxy]) -> None:

@@ -206,7 +206,7 @@ def test_a_refused_credential_is_not_the_clients(run, scripts, caplog, status, s
         assert answer.status == 502
         assert answer.json["error"] == {
             "code": "upstream_protocol",
-            "message": "cluster c0 refused the credential that its configuration gives",
+            "message": "cluster c0 rejected the credential of its configuration",
         }
         assert "www-authenticate" not in answer.headers
         (record,) = caplog.records

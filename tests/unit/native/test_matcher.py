@@ -398,12 +398,12 @@ def test_no_change_of_concurrent_writers_is_lost() -> None:
 @pytest.mark.parametrize(
     ("document", "hint"),
     [
-        ('{"a": NaN}', "`NaN` is not valid JSON: write null or leave it out"),
-        ("[Infinity]", "`Infinity` is not valid JSON"),
-        ('{"a": None}', "`None` is not valid JSON: write null (at byte 6)"),
+        ('{"a": NaN}', "`NaN` is not a JSON value: write null or leave it out"),
+        ("[Infinity]", "`Infinity` is not a JSON value"),
+        ('{"a": None}', "`None` is not a JSON value: write null (at byte 6)"),
         ('{"a": True}', "write true"),
         ("[1, False]", "write false"),
-        ("{\"a\": 'x'}", "`'` is not valid JSON: write strings in double quotes"),
+        ("{\"a\": 'x'}", "`'` is not a JSON value: write strings in double quotes"),
         ('{"a": x}', "a JSON value is expected here"),
     ],
 )

@@ -13,7 +13,7 @@ import sys
 import pytest
 from waypost.loop.wheel import Wheel
 from waypost.upstream import resolver as module
-from waypost.upstream.resolver import MOST_LOOKUPS, Resolver, is_address
+from waypost.upstream.resolver import MAX_LOOKUPS, Resolver, is_address
 
 NONE = socket.gaierror(socket.EAI_NONAME, "no such name")
 
@@ -293,15 +293,15 @@ def test_addresses_skip_all_of_it(world):
 
 def test_lookups_at_one_time_are_bounded_and_names_that_somebody_waits_for_come_first(world):
     async def body():
-        hosts = [f"h{number}.test" for number in range(MOST_LOOKUPS + 2)]
+        hosts = [f"h{number}.test" for number in range(MAX_LOOKUPS + 2)]
         world.script |= {host: ["10.0.0.1"] for host in [*hosts, "new.test"]}
         for host in hosts:
             await world.ips(host)
         world.clock.advance(world.clock.now + module.REFRESH + 1)
-        assert len(world.lookups) == MOST_LOOKUPS  # and two wait
+        assert len(world.lookups) == MAX_LOOKUPS  # and two wait
         new = world.start("new.test")
         await asyncio.sleep(0)
-        assert len(world.lookups) == MOST_LOOKUPS
+        assert len(world.lookups) == MAX_LOOKUPS
         world.asked.clear()
         world.lookups.pop(0)()
         world.lookups.pop()()

@@ -1,20 +1,20 @@
-"""A native `model` envelope for a cluster that speaks OpenAI chat completions, and the reply back.
+"""Translates native `model` envelopes into OpenAI chat completions, and the replies back.
 
 | envelope | chat completion request |
 |---|---|
 | `content`, a string | one user message |
 | `content`, a list | `messages`, as given |
-| `content`, an object with `messages` | merged into the request (`temperature`, `tools`, …); `n` has to be 1 |
+| `content`, an object with `messages` | merged into the request (`temperature`, `tools`, …); `n` must be 1 |
 | `model`, else the cluster's `model` | `model` |
 | `agent`, `labels`, `stream` | `user`, `metadata` (values as text), `stream` |
 
-What is taken over is copied byte for byte, so that no number loses digits. Everything else of the envelope stays here:
-`context` too, for which a chat completion has no place. Who wants it seen puts it into `content`.
+Values are copied byte for byte, so that no number loses digits. The other fields of the envelope are not sent on. A
+chat completion has no place for `context`, for example; a client that wants the model to see it puts it into `content`.
 
-Errors of the endpoint keep their status and get the code `upstream_error`; what the endpoint said is under
-`error.upstream`: `status`, `code`, `type` and `message`, null where it said none. A 401 or 403 is the exception: it is
-about the credential that the cluster's configuration gives and not about the client's, so the client gets a 502
-`upstream_protocol`, and the log the status.
+Errors of the endpoint keep their status and get the code `upstream_error`. `error.upstream` has the endpoint's own
+`status`, `code`, `type` and `message`, each null if unknown. A 401 or 403 is the exception: it concerns the credential
+in the cluster's configuration, not the client's. The client then gets a 502 `upstream_protocol`, and the log has the
+status.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from waypost.sink import CollectSink, Headers, Sink
 __all__ = ["EnvelopeOpenAi", "TranslateSink", "translate_request"]
 
 _ENVELOPE_OWNS: Final = {"model": "model", "stream": "stream", "user": "agent", "metadata": "labels"}
-"""Chat completion parameter: the envelope field that it comes from, and that routes looked at."""
+"""Chat completion parameters, and the envelope fields that they come from. Routes look at these fields."""
 _EVENT_LIMIT: Final = 1024 * 1024
-"""Bytes of one streamed event."""
+"""Largest streamed event, in bytes."""
 _DESCRIBES_BODY: Final = frozenset(
     {
         b"content-length",
@@ -51,14 +51,14 @@ _DESCRIBES_BODY: Final = frozenset(
         b"trailer",
     },
 )
-"""Fields that are true of the upstream's bytes only."""
+"""Header fields that describe the endpoint's bytes, and are wrong for a translated body."""
 _CHALLENGES: Final = frozenset({b"www-authenticate", b"proxy-authenticate"})
 
 _logger = logging.getLogger("waypost")
 
 
 class _Envelope(msgspec.Struct):
-    """What a chat completion takes of an envelope."""
+    """The fields of an envelope that a chat completion uses."""
 
     content: msgspec.Raw = msgspec.Raw(b"null")
     model: str | None = None
@@ -93,14 +93,15 @@ class EnvelopeOpenAi:
 def translate_request(body: bytes, cluster: Cluster) -> bytes:
     """The chat completion request for a valid envelope.
 
-    Raises `EnvelopeError` with `invalid_envelope`, naming the field that cannot be translated.
+    Raises `EnvelopeError` (`invalid_envelope`), which names the field that cannot be translated.
     """
     try:
         envelope = _ENVELOPE.decode(body)
         request = _content(envelope.content)
     except RecursionError:
         message = (
-            f"`content` is too deep to be translated for cluster `{cluster.name}`, which speaks openai: flatten it"
+            f"`content` is nested too deeply to be translated for cluster `{cluster.name}`, which speaks openai: "
+            "flatten it"
         )
         raise EnvelopeError("invalid_envelope", message, field="content") from None
     model = cluster.model if envelope.model is None else envelope.model
@@ -137,10 +138,10 @@ def _content(content: msgspec.Raw) -> dict[str, _Json]:
         )
     for parameter, field in _ENVELOPE_OWNS.items():
         if parameter in parameters:
-            message = f"`content.{parameter}` is not allowed: routes look at the envelope's own `{field}`, put it there"
+            message = f"`content.{parameter}` is not allowed: set the envelope's own `{field}`, which routes look at"
             raise EnvelopeError("invalid_envelope", message, field=f"content.{parameter}")
     if bytes(parameters.get("n", b"1")) not in (b"1", b"null"):
-        message = "`content.n` must be 1: a native reply has one result; send a message for each"
+        message = "`content.n` must be 1: a native reply has one result; send one message for each result"
         raise EnvelopeError("invalid_envelope", message, field="content.n")
     _check_messages(messages, "content.messages")
     return parameters
@@ -177,11 +178,10 @@ def _object(members: Mapping[str, _Json]) -> bytes:
 
 
 class TranslateSink(Sink):
-    """Takes the response of an OpenAI endpoint and gives `inner` the native reply.
+    """Translates the response of an OpenAI endpoint and passes the native reply to `inner`.
 
-    A reply that is not streamed is collected first, up to `limit` bytes. So is an error, and a reply that the endpoint
-    did not stream although it was asked to. `complete` is called where the last event says that all was given, before
-    the response ends: endpoints may leave it open.
+    Errors and replies that are not streamed are collected first, up to `limit` bytes. `complete` is called after the
+    last event of a stream, before the response ends, because endpoints may leave the response open.
     """
 
     __slots__ = (
@@ -209,7 +209,7 @@ class TranslateSink(Sink):
         self._events: SseReader | None = None
         self._finish_reason: Any = None
         self._usage: Any = None
-        self._done = False  # the last event was given
+        self._done = False  # the last event has been passed on
 
     @property
     def sent(self) -> int:  # type: ignore[override]
@@ -234,7 +234,7 @@ class TranslateSink(Sink):
                 for event in self._events.feed(chunk):
                     out += self._event(event)
             finally:
-                # What came before a bad event is good.
+                # Events before a bad one are still passed on.
                 if out:
                     self._inner.data(b"".join(out))
             if self._done:
@@ -249,8 +249,8 @@ class TranslateSink(Sink):
 
     def abort(self, error: WaypostError) -> None:
         if self._collect is not None:
-            # Nothing was given to the client yet, so it can still have a proper answer.
-            self._refuse(error)
+            # The client has received nothing yet, so it can still get a proper error response.
+            self._reply_error(error)
             return
         if not self._done:
             self._inner.data(_sse({"id": self._plan.id, "error": error_object(error)}))
@@ -277,21 +277,21 @@ class TranslateSink(Sink):
             reply = {"id": self._plan.id, "route": self._plan.decision.route, "cluster": cluster}
             self._reply(status, {**reply, "result": result})
         elif status in (401, 403):
-            message = f"cluster {cluster} refused the credential that its configuration gives"
+            message = f"cluster {cluster} rejected the credential of its configuration"
             _logger.warning("%s: %s answered %d", message, self._endpoint.url, status)
             self._headers = [field for field in self._headers if field[0] not in _CHALLENGES]
-            self._refuse(UpstreamError("upstream_protocol", message))
+            self._reply_error(UpstreamError("upstream_protocol", message))
         elif status >= 400:
-            told = _told(document) or _NOTHING_TOLD
-            said = f": {told['message']}" if told["message"] else ""
-            error = UpstreamError("upstream_error", f"cluster {cluster} answered {status}{said}")
+            details = _error_details(document) or _NO_DETAILS
+            reason = f": {details['message']}" if details["message"] else ""
+            error = UpstreamError("upstream_error", f"cluster {cluster} answered {status}{reason}")
             error.status = status
-            error.upstream = {"status": status, **told}
-            self._refuse(error)
+            error.upstream = {"status": status, **details}
+            self._reply_error(error)
         else:
-            raise UpstreamError("upstream_protocol", f"a {status} cannot be translated")
+            raise UpstreamError("upstream_protocol", f"a response with status {status} cannot be translated")
 
-    def _refuse(self, error: WaypostError) -> None:
+    def _reply_error(self, error: WaypostError) -> None:
         size = self._reply(error.status, {"id": self._plan.id, "error": error_object(error)})
         self._plan.record(size, error.code, status=error.status)
 
@@ -315,7 +315,7 @@ class TranslateSink(Sink):
         self._inner.start(200, self._headers)
 
     def _event(self, event: bytes) -> list[bytes]:
-        """The native events for one of the endpoint's. Raises `UpstreamError` where it tells of an error."""
+        """The native events for an event of the endpoint. Raises `UpstreamError` if the event reports an error."""
         if self._done:
             return []
         if event.strip() == b"[DONE]":
@@ -326,10 +326,11 @@ class TranslateSink(Sink):
             raise UpstreamError("upstream_protocol", f"an event of the stream is not JSON: {exc}") from None
         if not isinstance(document, dict):
             raise UpstreamError("upstream_protocol", "an event of the stream is not an object")
-        told = _told(document)
-        if told is not None:
-            error = UpstreamError("upstream_error", f"its stream ended in an error: {told['message'] or told['code']}")
-            error.upstream = {"status": None, **told}
+        details = _error_details(document)
+        if details is not None:
+            reason = details["message"] or details["code"]
+            error = UpstreamError("upstream_error", f"the stream ended with an error: {reason}")
+            error.upstream = {"status": None, **details}
             raise error
         if document.get("usage"):
             self._usage = document["usage"]
@@ -377,14 +378,14 @@ def _result(document: Any) -> dict[str, Any]:
     return result
 
 
-_NOTHING_TOLD: Final[dict[str, object]] = {"code": None, "type": None, "message": None}
+_NO_DETAILS: Final[dict[str, object]] = {"code": None, "type": None, "message": None}
 
 
-def _told(document: Any) -> dict[str, object] | None:
-    """Code, type and message of an OpenAI error object, or of the likes of it that compatible servers send."""
+def _error_details(document: Any) -> dict[str, object] | None:
+    """Code, type and message of an OpenAI error object, or of a similar one that compatible servers send."""
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, str) and error:
-        return {**_NOTHING_TOLD, "message": error}
+        return {**_NO_DETAILS, "message": error}
     if not isinstance(error, dict):
         return None
-    return {key: error.get(key) if isinstance(error.get(key), (str, int)) else None for key in _NOTHING_TOLD}
+    return {key: error.get(key) if isinstance(error.get(key), (str, int)) else None for key in _NO_DETAILS}

@@ -92,12 +92,13 @@ impl Snapshot {
             },
         );
         if metered && intake.purpose.is_some() {
-            course.charge(CallerNames::default()); // Only the cluster's own rates apply to internal calls.
+            course.charge(CallerNames { internal: true, ..CallerNames::default() });
         } else if metered {
             course.charge(CallerNames {
                 tenant: envelope.tenant.clone(),
                 agent: bound.agent.as_ref().and_then(value).map(std::borrow::Cow::into_owned),
                 key: intake.caller.as_ref().map(|caller| caller.name.clone()),
+                internal: false,
             });
         }
         Ok(course)

@@ -38,10 +38,16 @@ pub struct CallerNames {
     pub tenant: Option<String>,
     pub agent: Option<String>,
     pub key: Option<String>,
+    pub internal: bool,
 }
 
 impl CallerNames {
     pub(super) fn caller(&self) -> Caller<'_> {
-        Caller { tenant: self.tenant.as_deref(), agent: self.agent.as_deref(), key: self.key.as_deref() }
+        Caller {
+            tenant: self.tenant.as_deref(),
+            agent: self.agent.as_deref(),
+            key: self.key.as_deref(),
+            internal: self.internal,
+        }
     }
 }

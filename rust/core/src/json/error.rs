@@ -76,7 +76,7 @@ impl InvalidDocument {
             ErrorKind::ExpectedValue => {
                 let value = body.get(error.offset..).unwrap_or_default();
                 let known = FOREIGN.iter().find(|(word, _)| value.starts_with(word.as_bytes()));
-                known.map(|(word, instead)| format!("`{word}` is not valid JSON: {instead}"))
+                known.map(|(word, instead)| format!("`{word}` is not a JSON value: {instead}"))
             }
             _ => None,
         };

@@ -16,6 +16,8 @@ pub struct Caller<'a> {
     pub agent: Option<&'a str>,
     /// The name of the API key it came with.
     pub key: Option<&'a str>,
+    /// Waypost itself sends the message: only rates of the whole cluster count it, no caller's.
+    pub internal: bool,
 }
 
 /// A rate of a cluster: one bucket for each tenant, agent or key, which all processes share that share [`Accounts`].
@@ -61,15 +63,16 @@ impl Meter {
     /// One of them has none: which, and how long until it has.
     pub fn take_all(meters: &[Self], caller: &Caller<'_>, now: Instant) -> Result<(), Exceeded> {
         let exceeded = |meter: &Self, wait| Exceeded { rate: meter.rate, retry_after: wait };
-        for meter in meters {
+        let counts = |meter: &&Self| !caller.internal || meter.rate.per == Per::Cluster;
+        for meter in meters.iter().filter(counts) {
             meter
                 .accounts
                 .look(&meter.rule, meter.account_key(caller), now)
                 .map_err(|wait| exceeded(meter, wait))?;
         }
-        for (taken, meter) in meters.iter().enumerate() {
+        for (taken, meter) in meters.iter().filter(counts).enumerate() {
             if let Err(wait) = meter.accounts.take(&meter.rule, meter.account_key(caller), now) {
-                for meter in meters.iter().take(taken) {
+                for meter in meters.iter().filter(counts).take(taken) {
                     meter.accounts.give_back(&meter.rule, meter.account_key(caller));
                 }
                 return Err(exceeded(meter, wait));
