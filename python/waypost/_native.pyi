@@ -1,12 +1,12 @@
 """The Rust extension: matching, routing decisions, HTTP/1.1 framing.
 
-Pure functions and state machines: nothing in here opens a socket or reads a file, and only three things come from a
-clock: what the course of an exchange depends on (`Plan.begin` and what follows it, `Registry`, checks), what a
-`Recorder` tells of messages (when a request's head was there, a response's head, and the end), and whether the proof of
-a caller's identity is still good (`Snapshot.accept`, `RequestReader.feed`). All classes are immutable unless they say
-otherwise and may be shared between threads.
+The module consists of pure functions and state machines: it opens no socket and reads no file. It reads the clock for
+three purposes only: the course of an exchange (`Plan.begin` and the calls after it, `Registry`, active checks), the
+times that a `Recorder` records (when a request's head and a response's head were complete, and when the message
+ended), and whether the proof of a caller's identity is still valid (`Snapshot.accept`, `RequestReader.feed`). Classes
+are immutable and may be shared between threads, unless they say otherwise.
 
-More than 500 lines, because the contract of one module is one file.
+This file has more than 500 lines because it holds the contract of one module.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -83,12 +83,12 @@ def translations() -> list[tuple[_Dialect, _Dialect, list[str]]]:
 class Matcher:
     """Named patterns, matched against JSON documents.
 
-    A replacement never disturbs a match under way: each call works on one immutable snapshot. Names that are returned
-    are interned: of one rule it is always the same object.
+    Changes never disturb a match under way: each call works on one immutable state of the rules. Returned names are
+    interned, so the same rule always gives the same object.
 
-    Matching takes time linear in the document, and for the rules that come near to matching it; not for the others,
-    however many there are (`cost` tells of rules for which that cannot be so). Documents above 16 KiB, and lists of
-    documents, are matched with the interpreter's lock released.
+    Matching takes time linear in the document, plus time for the rules that come close to matching it. Other rules cost
+    nothing, however many there are; `cost` names the exceptions. Documents larger than 16 KiB, and lists of documents,
+    are matched with the interpreter's lock (GIL) released.
     """
 
     def __new__(
@@ -98,57 +98,60 @@ class Matcher:
         duplicate_keys: Literal["error", "last"] = "error",
         depth: int = 128,
     ) -> Matcher:
-        """Compile `patterns`: rule name to pattern.
+        """Compile `patterns`, a mapping of rule name to pattern.
 
-        `duplicate_keys`: a document in which one object has a key twice is an error, or its last copy counts.
-        `depth`: how many containers may be nested in a document, 1 to 1024.
+        `duplicate_keys` says what happens to a document in which an object has the same key twice: `"error"` rejects
+        it, `"last"` uses the last value. `depth` is the most levels that a document may be nested, 1 to 1024.
 
-        Raises `PatternError`, naming each rule with a fault and the path within its pattern.
+        Raises `PatternError`, which names each invalid rule and the path within its pattern.
         """
 
     def first(self, body: _Body) -> str | None:
-        """The name of the first rule, in declaration order, that matches; `None` where none does.
+        """The name of the first rule, in declaration order, that matches; `None` if no rule does.
 
-        Raises `EnvelopeError` where `body` is not valid JSON. A document that is no object has no fields.
+        A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON.
         """
 
     def matches(self, body: _Body) -> list[str]:
-        """The names of all rules that match, in declaration order. Raises as `first` does."""
+        """The names of all rules that match, in declaration order. Raises like `first`."""
 
     def first_many(self, bodies: Iterable[_Body]) -> list[str | None]:
-        """`first` of each document, all by the same rules.
+        """The result of `first` for each document, all by the same rules.
 
-        Mutable buffers are copied first. Raises as `first` does, for the first document that is not valid; a note on
-        the exception says which one that is.
+        Mutable buffers are copied first. Raises like `first` for the first invalid document; a note on the exception
+        gives that document's index.
         """
 
     def matches_many(self, bodies: Iterable[_Body]) -> list[list[str]]:
-        """`matches` of each document, all by the same rules. Raises as `first_many` does."""
+        """The result of `matches` for each document, all by the same rules. Raises like `first_many`."""
 
     def explain(self, body: _Body, *, rule: str | None = None) -> Explanation:
-        """Why each rule does or does not match, or only that one: without `rule` it takes time for each.
+        """Why each rule, or only `rule`, does or does not match.
 
-        Raises as `first` does; `KeyError` where there is no such rule.
+        Without `rule`, this takes time for every rule. Raises like `first`; `KeyError` if there is no such rule.
         """
 
     def cost(self) -> Cost:
-        """The rules that messages are tried against one by one. Takes at most about as long as compiling them."""
+        """The rules that are tried one by one. This takes at most about as long as compiling the rules."""
 
     def add(self, name: str, pattern: Mapping[str, Any]) -> None:
-        """Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
+        """Append a rule. Raises `PatternError`; `ValueError` if the name is taken.
 
-        `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands
-        of changes a thread compiles all rules anew beside them.
+        `add`, `update` and `remove` take time for the most recent changes only, not for all rules. After every few
+        thousand changes, a background thread recompiles all rules.
         """
 
     def update(self, name: str, pattern: Mapping[str, Any]) -> None:
-        """Give a rule another pattern; it keeps its position. Raises `PatternError`; `KeyError` where there is none."""
+        """Change a rule's pattern; the rule keeps its position.
+
+        Raises `PatternError`; `KeyError` if there is no such rule.
+        """
 
     def remove(self, name: str) -> None:
-        """Remove a rule. Raises `KeyError` where there is none."""
+        """Remove a rule. Raises `KeyError` if there is no such rule."""
 
     def replace(self, patterns: Mapping[str, Mapping[str, Any]]) -> None:
-        """Swap all rules at once. On `PatternError` the old rules stay."""
+        """Replace all rules at once. If it raises `PatternError`, the old rules stay."""
 
     def __len__(self) -> int: ...
     def __contains__(self, name: object, /) -> bool: ...
@@ -161,44 +164,47 @@ class Cost:
 
     @property
     def rules(self) -> int:
-        """How many there are."""
+        """Number of rules."""
     @property
     def linear(self) -> tuple[LinearRules, ...]:
-        """Rules that are tried one by one, 128 or more for one message, the most first; empty where there are none."""
+        """Groups of rules that are tried one by one, largest first; only groups of at least 128 rules are listed."""
 
 @final
 class LinearRules:
-    """Rules that are tried one by one for some messages, because nothing that they ask for tells them apart."""
+    """Rules that are tried one by one for some messages, because the index cannot tell them apart."""
 
     @property
     def when(self) -> str:
-        """Which messages do: `kind is "model"`, or `every message`."""
+        """The messages concerned: `kind is "model"`, for example, or `every message`."""
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules' names, in declaration order."""
 
 @final
 class Decision:
-    """What a route does with a message. Built when the table is compiled; deciding hands out the same object."""
+    """What a route does with a message.
+
+    Decisions are built when routes are compiled, so every message of a route gets the same object.
+    """
 
     @property
     def route(self) -> str:
         """The route's name."""
     @property
     def cluster(self) -> str | None:
-        """The cluster that should have the message; `None` where the route names none."""
+        """The cluster for the message; `None` if the route names none."""
     @property
     def fallback(self) -> tuple[str, ...]:
         """Clusters to try, in order, when `cluster` fails."""
     @property
     def action(self) -> Literal["forward", "reply"]:
-        """What the route does: forward its messages to clusters, or reply by itself."""
+        """What the route does: `forward` its messages to clusters, or `reply` itself."""
     @property
     def reply(self) -> Reply | None:
         """The route's own answer; `None` unless `action` is `reply`."""
     @property
     def mirror(self) -> tuple[str, int] | None:
-        """The cluster that gets copies of the route's messages, and the share of them in per cent."""
+        """The cluster that gets copies of messages, and the share that is copied, in per cent; or `None`."""
     def __eq__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
 
@@ -215,28 +221,35 @@ class Reply:
     def body(self) -> bytes: ...
     @property
     def error(self) -> str | None:
-        """The code of an error: the answer has its status, and its shape in the client's dialect. Otherwise `None`."""
+        """An error code to answer with, in the shape of the client's dialect; `None` for an ordinary reply.
+
+        With a code, the status is that of the code.
+        """
 
 @final
 class Verdict:
-    """Whether one route (or rule) matches one message, and if not, why."""
+    """Whether one route or rule matches one message, and why."""
 
     @property
-    def route(self) -> str: ...
+    def route(self) -> str:
+        """Name of the route or rule."""
     @property
     def matched(self) -> bool: ...
     @property
     def path(self) -> str | None:
-        """The field whose predicate was the first to fail (`labels.region`); `None` where the route matches."""
+        """The first field that failed, such as `labels.region`.
+
+        `None` if the route matches, or if no single field is to blame.
+        """
     @property
     def expected(self) -> str | None:
-        """What the pattern asks of that field."""
+        """The values that the pattern allows for that field, in words."""
     @property
     def seen(self) -> str | None:
-        """The JSON text of what the message has there, shortened; `None` where it has nothing."""
+        """The message's value of that field as shortened JSON text; `None` if the message has none."""
     @property
     def reason(self) -> str:
-        """One sentence for a person."""
+        """The reason in one sentence."""
 
 @final
 class Explanation:
@@ -244,13 +257,13 @@ class Explanation:
 
     @property
     def route(self) -> str | None:
-        """The route that takes the message."""
+        """The first route or rule that matches; `None` if none does."""
     @property
     def decision(self) -> Decision | None:
-        """Its decision; `None` for a `Matcher`, which has no routes."""
+        """The decision of that route; always `None` for a `Matcher`, which has no routes."""
     @property
     def fields(self) -> dict[str, str]:
-        """The envelope fields that were seen, as JSON text."""
+        """The message's envelope fields, each as shortened JSON text; empty for a `Matcher`."""
     @property
     def verdicts(self) -> list[Verdict]: ...
 
@@ -264,8 +277,11 @@ class RouteTable:
         *,
         depth: int = 128,
     ) -> Self:
-        """Compile routes: mappings with `name`, and optionally `match`, `to`, `fallback`, `reply` (`status`, `headers`,
-        `body`, `error`), `mirror` (`to`, `share`), `precedence`.
+        """Compile routes, in the order in which they are tried if their precedence is equal.
+
+        A route is a mapping with a `name`, and optionally `match`, `to`, `fallback`, `reply` (a mapping with `status`,
+        `headers`, `body`, `error`), `mirror` (a mapping with `to`, `share`) and `precedence`. `depth` is the most
+        levels that a message's body may be nested, 1 to 1024.
 
         Raises `ConfigError` with every problem at once.
         """
@@ -281,13 +297,14 @@ class RouteTable:
         identity: Mapping[str, Any] | None = None,
         client: str | None = None,
     ) -> Decision | None:
-        """The decision of the first route that matches, by precedence, then declaration; `None` where none does.
+        """The decision of the first route that matches; `None` if no route does.
 
-        `body` is `None` for a message without one. `path` defaults to the dialect's own. `identity` is what the caller
-        proved to be: `tenant`, `agent`, `labels`. `client` is the client's address.
+        Routes are tried by precedence, highest first, then in the order given. `body` is `None` for a message without a
+        body. `path` defaults to the dialect's main path. `identity` is the caller's identity, with the optional keys
+        `tenant`, `agent` and `labels`. `client` is the client's IP address.
 
-        Raises `EnvelopeError`: `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`, `invalid_envelope`;
-        `WaypostError` with `identity_conflict` where the message contradicts `identity`.
+        Raises `EnvelopeError` with the code `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep` or
+        `invalid_envelope`; `WaypostError` with `identity_conflict` if the message contradicts `identity`.
         """
 
     def matches(
@@ -301,7 +318,7 @@ class RouteTable:
         identity: Mapping[str, Any] | None = None,
         client: str | None = None,
     ) -> list[Decision]:
-        """The decisions of all routes that match, in the order in which routes are tried. Raises as `decide`."""
+        """The decisions of all routes that match, in the order in which they are tried. Raises like `decide`."""
 
     def explain(
         self,
@@ -314,13 +331,13 @@ class RouteTable:
         identity: Mapping[str, Any] | None = None,
         client: str | None = None,
     ) -> Explanation:
-        """Why each route does or does not take the message. Raises as `decide`."""
+        """Why each route does or does not match the message. Raises like `decide`."""
 
     def __len__(self) -> int: ...
 
 @final
 class Cluster:
-    """A cluster's policy, as an exchange needs it. Times are in seconds."""
+    """A cluster of one configuration, with its policy. Times are in seconds."""
 
     @property
     def name(self) -> str: ...
@@ -331,11 +348,11 @@ class Cluster:
         """The model for envelopes that name none."""
     @property
     def policy(self) -> dict[str, Any]:
-        """All of its policy, defaults filled in: the keys of a configuration. A new dict each time.
+        """The whole policy with defaults filled in, under the keys of the configuration; a new dict each time.
 
-        Times are in seconds, percentages and percentiles whole numbers. `retry` and `breaker` are always mappings,
-        `rate` always a list; `concurrency` is a number, `"unlimited"` or `{"adaptive": {…}}`; `balance` a word or
-        `{"hash": field}`; `hedge` and `health["check"]` are mappings or `None`.
+        Times are in seconds; percentages and percentiles are integers. `retry` and `breaker` are always mappings, and
+        `rate` is always a list. `concurrency` is an integer, `"unlimited"` or `{"adaptive": {…}}`. `balance` is a
+        string or `{"hash": field}`. `hedge` and `health["check"]` are mappings or `None`.
         """
     @property
     def connect_timeout(self) -> float: ...
@@ -349,26 +366,26 @@ class Cluster:
     def stream_idle_timeout(self) -> float: ...
     @property
     def hedged(self) -> bool:
-        """A slow attempt may get a second one beside it."""
+        """Whether the policy has a hedge: while one attempt is slow, a second one may be made."""
     @property
     def check(self) -> tuple[str, float] | None:
-        """The active check: what to GET, and how many seconds the answer may take."""
+        """The active check: the path to GET, and its timeout in seconds; `None` without a check."""
 
 @final
 class Endpoint:
-    """One URL of a cluster. The same object as long as the snapshot lives."""
+    """One URL of a cluster. A snapshot always gives the same object for it."""
 
     @property
     def cluster(self) -> Cluster: ...
     @property
     def url(self) -> str:
-        """The URL as configured: with the cluster's name, the key of what is known about the endpoint."""
+        """The URL as configured. Together with the cluster's name it identifies the endpoint's state."""
     @property
     def host(self) -> str:
-        """Name or address, IPv6 without brackets."""
+        """Host name or IP address; an IPv6 address has no brackets."""
     @property
     def authority(self) -> str:
-        """Host and maybe port, as a Host field wants them (RFC 9110, section 7.2)."""
+        """The value for a Host field: the host, and the port unless it is the default (RFC 9110, section 7.2)."""
     @property
     def port(self) -> int: ...
     @property
@@ -376,11 +393,11 @@ class Endpoint:
 
 @final
 class Intake:
-    """What can be said of a request from its head: how to read its body."""
+    """A request whose head was accepted, before it is decided. It tells how to read the body."""
 
     @property
     def id(self) -> str:
-        """`x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one."""
+        """The request's `x-request-id` if it has 1 to 128 visible ASCII characters, otherwise a new id."""
     @property
     def dialect(self) -> _Dialect: ...
     @property
@@ -389,29 +406,39 @@ class Intake:
     def target(self) -> str:
         """Path and query, not decoded."""
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """Its header fields in wire order."""
+        """The request's header fields in wire order."""
     @property
     def http_version(self) -> str: ...
     @property
     def persistent(self) -> bool:
-        """The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not."""
+        """Whether the client may send another request on the connection (RFC 9112, section 9.3).
+
+        This is false for HTTP/1.0.
+        """
     @property
     def length(self) -> int | None:
-        """Bytes of the body, where the head says it."""
+        """Length of the body in bytes; `None` if the head does not say it."""
     @property
     def buffered(self) -> bool:
-        """True: read the whole body, up to `limits.body`, and give it to `plan`. False: `plan(None)`, then stream."""
-    def plan(self, body: bytes | None) -> Plan:
-        """Decide; the plan keeps `body`.
+        """Whether the decision needs the body.
 
-        Raises as `RouteTable.decide`, and `WaypostError` with `no_route` where no route matches.
+        If true, read the whole body, up to `limits.body`, and pass it to `plan`. If false, call `plan(None)` and stream
+        the body.
+        """
+    def plan(self, body: bytes | None) -> Plan:
+        """Decide the message. The plan keeps `body`.
+
+        Raises like `RouteTable.decide`; `WaypostError` with `no_route` if no route matches.
         """
     def explain(self, body: bytes | None) -> Explanation:
-        """Why each route does or does not take the message: by what `plan` decides by. Raises as it does."""
+        """Why each route does or does not match, judged as `plan` would. Raises like `RouteTable.decide`."""
 
 @final
 class Plan:
-    """One message's way: the decision, and for each attempt the bytes to send."""
+    """One decided message: its decision, the course of its exchange, and the bytes for each attempt.
+
+    Mutable, for use by one exchange.
+    """
 
     @property
     def decision(self) -> Decision: ...
@@ -419,28 +446,28 @@ class Plan:
     def id(self) -> str: ...
     @property
     def request_id(self) -> bytes:
-        """`id` in a form that a header can carry."""
+        """The message's `id`, encoded so that a header field can carry it."""
     @property
     def dialect(self) -> _Dialect: ...
     @property
     def kind(self) -> str | None: ...
     @property
     def stream(self) -> bool:
-        """The message asks for a streamed reply."""
+        """Whether the message asks for a streamed reply."""
     @property
     def deadline_ms(self) -> int | None: ...
     @property
     def idempotent(self) -> bool:
-        """May be sent again after it may have reached an endpoint."""
+        """Whether the message may be sent again although an endpoint may have received it already."""
     @property
     def action(self) -> Literal["forward", "translate", "reply"]:
-        """What the message gets. `translate`: an endpoint that it may go to speaks another dialect."""
+        """What happens to the message. `translate` means that a cluster it may go to speaks another dialect."""
     @property
     def mirror(self) -> str | None:
-        """The cluster that gets a copy of the message; `None`: no cluster does."""
+        """The cluster that gets a copy of the message; `None` if no cluster does."""
     @property
     def direct(self) -> bool:
-        """The message is only forwarded, and its exchange has no deadline but its cluster's."""
+        """Whether the message is only forwarded: it has no translation, no mirror and no deadline of its own."""
     def child(
         self,
         cluster: str,
@@ -451,60 +478,76 @@ class Plan:
         kind: Literal["query", "context", "model", "tool", "event"] = "model",
         stream: bool = False,
     ) -> Plan:
-        """The message of an internal call to one cluster, for this message.
+        """The plan of an internal call to one cluster on behalf of this message.
 
-        The child has the identity, trace, id and priority of this message, and what is left of its deadline. Without
-        `body` it repeats the request; with one it is a POST to the default path of `dialect`. Its record shows
-        `purpose`. `ValueError`: the cluster cannot have such a message.
+        The child has the identity, trace, id and priority of this message, and its remaining deadline. Without `body`
+        it repeats the request; with `body` it is a POST to the default path of `dialect`. `purpose` appears in its
+        record.
+
+        Raises `ValueError` if the cluster cannot take such a message.
         """
     def depart(self) -> tuple[Endpoint | Step, bytes | None]:
-        """`begin`, and the whole request for the first attempt; `None` where something else is to be done first."""
-    def begin(self) -> Endpoint | Step:
-        """Begin the exchange: the endpoint for its first attempt, or what else there is to do.
+        """Call `begin`, and return its result together with the whole request for the first attempt.
 
-        From here on the message is counted in the clusters that it goes to, until `end` or until nobody has the plan.
-        Attempts have numbers from 1, in the order in which endpoints were given for them.
+        The request is `None` if the first step is not an attempt, or if the attempt may be hedged.
+        """
+    def begin(self) -> Endpoint | Step:
+        """Begin the exchange. Returns the endpoint for the first attempt, or another step to take first.
+
+        From now on the clusters count the message, until `close` or until the plan is freed. Attempts have numbers from
+        1, in the order in which their endpoints were returned.
         """
     def resume(self) -> Endpoint | Step:
-        """A `pause` is over."""
+        """Continue after a `pause`."""
     def wait_expired(self) -> Endpoint | Step:
-        """The time of a `wait` is over."""
+        """Continue after the time of a `wait` has passed."""
     def take_turn(self, turn: Turn) -> Endpoint | Step:
-        """A `wait` is over, with this result."""
+        """Continue after a `wait` that ended with `turn`."""
     def time_left(self, stream: bool = False) -> tuple[float, float | None]:
-        """Seconds that the exchange may still take, infinite where nothing bounds it, and what says so: the cluster's
-        total timeout in seconds, or `None` for the message's deadline.
+        """The seconds that the exchange may still take, infinite if nothing limits it, and the limit: the cluster's total
+        timeout in seconds, or `None` for the message's deadline.
 
         `stream`: the response has begun, and is a stream.
         """
     def turns(self) -> list[Turn]:
-        """Who waits no longer for the clusters of this message: to be asked when room may have come about."""
-    def reader(self, number: int) -> ResponseReader:
-        """The reader of the response to an attempt. It also keeps account of how well the endpoint answers."""
-    def retryable_response(self, number: int, head: ResponseHead, replayable: bool) -> Endpoint | Step:
-        """A response has begun that is `ResponseHead.retryable`.
+        """The turns that have come in the queues of this message's clusters.
 
-        `pause` (maybe for no time): another attempt is made then, and this response kept. `respond`: this is the
-        answer. `stay`: another attempt is under way. `replayable`: all of the request's bytes are still there.
+        Call this whenever a cluster may have room again, and pass each turn to the exchange that waits for it.
+        """
+    def reader(self, number: int) -> ResponseReader:
+        """A reader for the response to attempt `number`. It also records how well the endpoint answers."""
+    def retryable_response(self, number: int, head: ResponseHead, replayable: bool) -> Endpoint | Step:
+        """Report a response head that is `ResponseHead.retryable`.
+
+        Returns a step. `pause`: keep this response, and make another attempt after the pause, which may be 0 seconds.
+        `respond`: this response is the answer. `stay`: another attempt is under way. `replayable` says whether all of
+        the request's bytes are still at hand.
         """
     def failed(self, number: int, failure: _Failure, sent: bool, replayable: bool, delivered: bool) -> Endpoint | Step:
-        """An attempt has failed.
+        """Report that attempt `number` has failed. Returns the next step.
 
-        `connect`: there was no connection; `stale`: one that had been used before was closed without a byte of a
-        response, and the next attempt is to be over a new one; `timeout`; `reset`: it was closed too early;
-        `protocol`: the response broke HTTP. `sent`: a byte of the request may have reached the endpoint. `delivered`:
-        the client has a byte of the response, so that there is nothing more to do but to count.
+        `failure` is one of these:
+
+        - `connect`: no connection could be made.
+        - `stale`: a reused connection was closed before the first byte of a response. The next attempt has to use a new
+          connection.
+        - `timeout`: the attempt took too long.
+        - `reset`: the connection was closed too early.
+        - `protocol`: the response violated HTTP.
+
+        `sent`: the endpoint may have received a byte of the request. `replayable`: all of the request's bytes are still
+        at hand. `delivered`: the client has received a byte of the response, so the failure is only counted.
         """
     def request_sent(self, number: int) -> None:
-        """All of a request that was sent bit by bit was sent."""
+        """Report that a streamed request body has been sent completely."""
     def hedge_after(self) -> float | None:
-        """Seconds from the beginning of the only attempt until a second one is worth it; `None`: never."""
+        """Seconds after the start of the only attempt when a hedge becomes worthwhile; `None` if it never does."""
     def hedge(self) -> Endpoint | None:
-        """The endpoint for a second attempt beside the one under way, or `None`. The one that answers first counts."""
+        """The endpoint for a hedge beside the attempt under way, or `None`. The first response wins."""
     def close(self, whole: bool = False) -> None:
-        """The exchange is over: its clusters count nothing of it from here on.
+        """End the exchange: its clusters no longer count it.
 
-        `whole`: the client has all of a response that has not ended.
+        `whole`: the client has received the whole response, although the endpoint has not ended it.
         """
     @property
     def intake(self) -> Intake: ...
@@ -512,16 +555,16 @@ class Plan:
     def method(self) -> str: ...
     @property
     def body(self) -> bytes:
-        """The whole request body, as long as it is kept."""
+        """The whole request body while the plan keeps it; empty afterwards."""
     @property
     def body_length(self) -> int:
-        """Its length in bytes."""
+        """Length in bytes of the request body that the plan keeps."""
     def attach(self, body: bytes) -> None:
-        """Keep the body of a message that was planned without."""
+        """Keep the body of a message that was planned without a body."""
     def drop_body(self) -> None:
-        """Drop the body: no other attempt will be made."""
+        """Drop the body, because no other attempt will be made."""
     def count_received(self, count: int) -> None:
-        """Record `count` more body bytes received, of a body that comes piece by piece."""
+        """Record `count` more bytes received of a streamed request body."""
     def record(
         self,
         bytes_out: int,
@@ -532,42 +575,47 @@ class Plan:
         endpoint: Endpoint | None = None,
         attempts: int | None = None,
     ) -> None:
-        """The message is over: it is counted and logged, once. Later calls do nothing.
+        """Count and log the finished message. Only the first call has an effect.
 
-        `bytes_out` of the response's body were given to the client. `why`: `ok`, `client_gone`, `aborted` (a response
-        that stopped short; `error` is the code of what was to blame), or the code of the error that was answered.
-        `status`, `endpoint` (that answered, or was tried last) and `attempts` are those of the response that
-        `ResponseHead` was last asked to write for this plan, or `answer`, where they are not given.
+        `bytes_out` is the number of body bytes given to the client. `why` is `ok`, `client_gone`, `aborted` (the
+        response stopped short, and `error` is the code of the cause) or the code of the error that was answered.
+        `status`, `endpoint` (the one that answered, or was tried last) and `attempts` default to those of the last
+        response that `ResponseHead` or `answer` wrote for this plan.
         """
     def answer(
         self, endpoint: Endpoint, data: bytes, lines: dict[int, bytes], fields: bytes, close: bool
     ) -> tuple[bytes, bool, bool] | None:
-        """What the first read of the only attempt's connection gave.
+        """Answer an HTTP/1 client with the first read from the only attempt's connection.
 
-        Where it is all of a response, which is the answer: its bytes for an HTTP/1 client, whether that may send
-        another request, and whether the endpoint's connection may carry another one; the exchange is over, and
-        recorded. Else `None`, and nothing has changed.
+        If `data` is a complete response that needs no other attempt, this ends and records the exchange. It returns the
+        bytes for the client, whether the client may send another request, and whether the endpoint's connection is
+        reusable. Otherwise it returns `None` and changes nothing.
 
-        `lines` has status lines by status, `fields` what the server adds to every head; `close` ends the client's
-        connection.
+        `lines` maps each status to its status line. `fields` are header lines that the server adds to every head.
+        `close` closes the client's connection after the response.
         """
     def answer_parts(
         self, endpoint: Endpoint, data: bytes
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes, list[tuple[bytes, bytes]], bool] | None:
-        """The same in parts: status, header fields, body, trailer fields, and whether the endpoint's connection may
-        carry another request.
+        """Like `answer`, but returns the response in parts for another protocol.
+
+        The parts are the status, the header fields, the body, the trailer fields, and whether the endpoint's connection
+        is reusable.
         """
     def request(self, endpoint: Endpoint) -> bytes:
-        """The whole request for one attempt: `head`, and the body that is kept."""
+        """The whole request for one attempt: its head, and the body that the plan keeps."""
     def own_fields(self, endpoint: Endpoint | None, attempts: int) -> list[tuple[bytes, bytes]]:
-        """The fields that every routed response carries: `endpoint` answered, or was tried last."""
-    def translated(self, endpoint: Endpoint) -> bool:
-        """Whether the message must be translated for this endpoint: its dialect is not the cluster's."""
-    def head(self, endpoint: Endpoint, body_length: int | None) -> bytes:
-        """The request head for one attempt, through the empty line (RFC 9112, section 3).
+        """The `x-request-id` and `x-waypost-…` fields of the response.
 
-        `body_length` in bytes; `None` means chunked. 0 for a request whose head announced no body (a GET) writes
-        neither field. The head tells what is left of the message's deadline, as `x-waypost-deadline-ms`.
+        `endpoint` is the one that answered, or was tried last.
+        """
+    def translated(self, endpoint: Endpoint) -> bool:
+        """Whether the message must be translated, because the endpoint's cluster speaks another dialect."""
+    def head(self, endpoint: Endpoint, body_length: int | None) -> bytes:
+        """The request head for one attempt, including the empty line (RFC 9112, section 3).
+
+        `body_length` is in bytes; `None` means chunked. With 0, a request that announced no body, such as a GET, gets
+        neither framing field. `x-waypost-deadline-ms` carries the remaining time of the message's deadline.
         """
 
 @final
@@ -585,22 +633,23 @@ class Certificate:
 
 @final
 class Snapshot:
-    """One compiled configuration. A reload makes another and swaps it whole."""
+    """One compiled configuration. A reload compiles another snapshot, which replaces it as a whole."""
 
     def __new__(cls, config: Mapping[str, Any], recorder: Recorder | None = None) -> Snapshot:
-        """Compile a checked configuration (`waypost.config.Config.to_native()`). A key of a cluster's policy that is
-        left out has its default. `recorder` counts and logs its messages.
+        """Compile a checked configuration, as `waypost.config.Config.to_native()` returns it.
 
-        Raises `ConfigError` with every problem of meaning: patterns, policies, unknown clusters, dialects that cannot
-        be joined.
+        Missing keys of a cluster's policy have their defaults. `recorder` counts and logs the messages.
+
+        Raises `ConfigError` with every problem that a check of types and shapes cannot find: wrong patterns, wrong
+        policies, unknown clusters, and clusters that cannot take a route's dialect.
         """
 
     @staticmethod
     def problems(config: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
-        """(path, message) of every problem of meaning in a draft: a configuration of which not all could be read.
+        """The problems that compiling would report, as (path, message), for a configuration that was only partly read.
 
-        In its patterns and policies `...` stands for what is not known, and no problem is found there. Names of
-        clusters that are not there say nothing.
+        In patterns and policies, `...` stands for a value that could not be read; it causes no problem. Unknown names
+        of clusters cause no problem either.
         """
 
     @property
@@ -610,17 +659,17 @@ class Snapshot:
     @property
     def endpoints(self) -> list[Endpoint]: ...
     def turns(self) -> list[Turn]:
-        """Who waits no longer for a cluster of this configuration, which has come into force."""
+        """The turns that have come in the queues of all clusters. Call this once the snapshot is in force."""
     @property
     def next_check(self) -> float | None:
-        """Seconds until the next active check is due; `None`: never, or a newer snapshot is in force."""
+        """Seconds until the next active check is due; `None` without checks, or if a newer snapshot is in force."""
     def due_checks(self) -> list[Endpoint]:
-        """The endpoints that are to be asked now. Each is given once; `checked` follows."""
+        """The endpoints whose active check is due. Each is returned once; report its result with `checked`."""
     def checked(self, endpoint: Endpoint, good: bool) -> None:
-        """An endpoint answered its active check well, or did not (in time)."""
+        """Report the result of an active check. `good` is false for a bad answer or a timeout."""
     @property
     def warnings(self) -> list[tuple[tuple[str | int, ...], str]]:
-        """(path, message) of what is legal but probably not meant: a route that can never be reached, say."""
+        """Valid but probably unintended parts, as (path, message): a route that can never be reached, for example."""
     def accept(
         self,
         method: str,
@@ -633,157 +682,186 @@ class Snapshot:
         certificate: Certificate | None = None,
         key: str | None = None,
     ) -> Intake:
-        """Look at a request's head.
+        """Check a request's head.
 
-        `target` is the raw path with its query; `client` the address of the connection's other end, `None` on a Unix
-        socket; `scheme` that of the connection. What trusted proxies tell of the request is in `headers`.
+        `target` is the raw path with its query. `client` is the address of the connection's peer, `None` on a Unix
+        socket. `scheme` is the scheme of the connection. Forwarding fields of trusted proxies are read from `headers`.
 
-        `certificate` is that of the connection's other end. Keys are the only proof that a configuration asks for yet.
+        `certificate` is the client's. Keys are the only proof that a configuration asks for yet.
 
-        With `keys` in the configuration the request has to present one. `key` is the name of the key that counts as
-        presented, whatever `headers` hold: for explanations. `KeyError` where there is no such key.
+        If the configuration has `keys`, the request must present one. For explanations, `key` names a key that counts
+        as presented, whatever `headers` contain; an unknown name raises `KeyError`.
 
-        Raises `WaypostError` with `dialect` and `message_id`: `unauthorized`, `not_found`, `method_not_allowed` (with
-        `allow`), `unsupported_media_type`, `header_too_large`, `bad_framing`.
+        Raises `WaypostError` with the attributes `dialect` and `message_id`. Its code is `unauthorized`, `not_found`,
+        `method_not_allowed` (with the attribute `allow`), `unsupported_media_type`, `header_too_large` or
+        `bad_framing`.
         """
     def admit(self, headers: _Headers, *, client: str | None = None, certificate: Certificate | None = None) -> None:
-        """Whether a request with these header fields may see what administration shows: it presents an `admin` key.
+        """Check that a request with these header fields presents an admin key.
 
-        `client` and `certificate` as `accept` takes them.
+        For `client` and `certificate` see `accept`.
 
-        Raises `WaypostError`: `unauthorized` where it presents no key of this configuration, `forbidden` where its key
-        is no `admin` key.
+        Raises `WaypostError` with `unauthorized` if it presents no key of this configuration, with `forbidden` if its
+        key is not an admin key.
         """
 
 @final
 class Step:
-    """What an exchange is to do next, where that is anything but an attempt."""
+    """The next step of an exchange, unless it is an attempt."""
 
     @property
     def kind(self) -> Literal["pause", "wait", "respond", "give_up", "refuse", "stay"]:
-        """What to do.
+        """What to do next.
 
-        `pause`: nothing for `seconds`, then `Plan.resume`. `wait`: until `Plan.called`, or else for `seconds`, then
-        `Plan.expired`. `respond`: the response that has begun is the answer. `give_up`: what the last attempt failed
-        with is. `refuse`: `error` is. `stay`: nothing.
+        - `pause`: do nothing for `seconds`, then call `Plan.resume`.
+        - `wait`: wait for a turn with this `cluster` and `ticket`, and pass it to `Plan.take_turn`. If none comes
+          within `seconds`, call `Plan.wait_expired`.
+        - `respond`: relay the response that has begun.
+        - `give_up`: answer with the failure of the last attempt.
+        - `refuse`: answer with `error`.
+        - `stay`: do nothing.
         """
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """With `pause` and `wait`, how long."""
     @property
     def cluster(self) -> str:
         """With `wait`, the name of the cluster that has no room."""
     @property
     def ticket(self) -> int:
-        """With `wait`, the place in its queue."""
+        """With `wait`, the ticket in that cluster's queue."""
     @property
     def displaced(self) -> Turn | None:
-        """With `wait`, what is for another exchange, which lost its place to this one."""
+        """With `wait`, the turn of another exchange that lost its place in the queue to this one."""
     @property
     def error(self) -> Exception | None:
-        """With `refuse`, the answer, a `WaypostError`: `rate_limited`, `queue_full`, `deadline_too_short`, …"""
+        """With `refuse`, the `WaypostError` to answer with: `rate_limited`, `queue_full`, `deadline_too_short`, …"""
 
 @final
 class Turn:
-    """What becomes of a message that waits: it is for the exchange with this ticket of this cluster's queue."""
+    """The end of one message's wait in a cluster's queue: it may proceed, or it has lost its place.
+
+    Pass it to `Plan.take_turn` of the exchange that waits with this ticket of this cluster.
+    """
 
     @property
     def cluster(self) -> str: ...
     @property
     def ticket(self) -> int: ...
     def release(self) -> list[Turn]:
-        """There is no such exchange any more: whose turn it is instead."""
+        """Give up the turn, because its exchange is gone. Returns the turns that come instead."""
 
 @final
 class Registry:
-    """What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits. Outlives
-    snapshots. A snapshot that was not applied to one has state of its own."""
+    """The state of all clusters and endpoints, which outlives snapshots. Mutable, for use by any thread.
+
+    Clusters are identified by name, endpoints by cluster and URL. A snapshot that was not applied to a registry has
+    state of its own.
+    """
 
     SIZE: Final[int]
-    """Bytes of memory for the accounts of rates."""
+    """Bytes of memory for the token buckets of rates."""
     SLOT: Final[int]
-    """Bytes of memory for what a worker tells of its clusters."""
+    """Bytes of memory for the state that one worker publishes."""
 
     def __new__(cls, memory: Buffer | None = None) -> Registry:
-        """Know nothing.
+        """Make a registry without any state.
 
-        `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. For processes that share it (a
-        mapping that was made before they were forked, as the registry was) rates hold together. `None`: memory of its
-        own.
+        `memory` holds the token buckets: a writable buffer of at least `SIZE` bytes, zeroed and aligned to 8 bytes.
+        Rates hold across all processes that share it; create the mapping and the registry before forking them. With
+        `None`, the registry allocates memory of its own.
         """
 
     def become_worker(self, worker: int, workers: int) -> None:
-        """From now on this process is this worker, from 0, of so many. It has its share of each fixed concurrency
-        limit, and ids and random choices of its own. `ValueError`: there is no such worker."""
+        """Declare this process to be worker number `worker`, counted from 0, of `workers`.
+
+        A worker has its share of each fixed concurrency limit, and its own ids and random choices. Raises `ValueError`
+        if there is no such worker.
+        """
     def show(self, memory: Buffer) -> None:
-        """Processes that are forked from now on tell each other in this memory how their clusters are. Then
-        `view` of each of them speaks for all. Writable, a `SLOT` for each of them and another one, all zero at first
-        and aligned to 8."""
+        """Let processes that are forked from now on publish the state of their clusters in `memory`.
+
+        Then `view` in each process covers all of them. `memory` is a writable buffer with a `SLOT` for each process and
+        one more, zeroed and aligned to 8 bytes.
+        """
     def publish(self) -> bool:
-        """Tell the other workers how clusters are. To be called about once a second. `False`: there are too many
-        endpoints for that, about 50,000, and they hear nothing."""
+        """Publish the state of this worker's clusters to the other workers. Call it about once a second.
+
+        Returns `False` if the state does not fit, which takes about 50,000 endpoints; nothing is published then.
+        """
     def changes(self) -> list[tuple[str, str, bool, str, int]]:
-        """Endpoints that are left alone since this was asked last, or not any more: cluster, URL, whether it is left
-        alone, its condition as `view` has it, failures in a row. By cluster and URL."""
+        """The endpoints that went out of use, or came back into use, since the last call.
+
+        Each has its cluster, its URL, whether it is out of use, its condition as in `view`, and its number of
+        consecutive failures. The list is sorted by cluster and URL.
+        """
     def forget_worker(self, worker: int) -> None:
-        """A worker is gone. What it has counted remains. For the process that has forked the workers."""
+        """Drop the published state of a worker that has exited; its counts remain. Call it in the parent process."""
     def apply(self, snapshot: Snapshot) -> None:
-        """A snapshot comes into force, once: `ValueError` where it is already."""
+        """Bring a snapshot into force. Raises `ValueError` if it already is."""
     def view(self) -> list[dict[str, Any]]:
-        """Everything that is known now, by cluster name: what `GET /-/clusters` shows. Times are in seconds."""
+        """The current state of all clusters, sorted by name, as `GET /-/clusters` shows it. Times are in seconds."""
 
 @final
 class Recorder:
-    """Counts messages that are over, and keeps their lines for the access log. Mutable, for use by any thread."""
+    """Counts finished messages, and keeps their lines for the access log. Mutable, for use by any thread."""
 
     SIZE: Final[int]
-    """Bytes of memory that it counts in."""
+    """Bytes of memory for the counters."""
     RECENT: Final[int]
-    """How many messages `recent` gives at most."""
+    """The most messages that `recent` returns."""
 
     def __new__(cls, codes: list[str], memory: Buffer | None = None) -> Recorder:
-        """Count errors by these codes, 64 at most.
+        """Make a recorder that counts errors by these codes, at most 64.
 
-        `memory`: writable, at least `SIZE` bytes, all zero at first and aligned to 8. Processes that share it (a
-        mapping that was made before they were forked) count together, if their `codes` are the same. `None`: memory of
-        its own.
+        `memory` holds the counters: a writable buffer of at least `SIZE` bytes, zeroed and aligned to 8 bytes.
+        Processes that share it count together, if they have the same `codes`; create the mapping before forking them.
+        With `None`, the recorder allocates memory of its own.
         """
 
     def become_worker(self, worker: int) -> None:
-        """From now on this process is this worker, from 0. Its gauges are shown beside those of the others."""
+        """Declare this process to be worker number `worker`, counted from 0. Each worker has its own gauges."""
     def forget_worker(self, worker: int) -> None:
-        """A worker is gone, and what it said of itself with it."""
+        """Drop the gauges of a worker that has exited."""
     def gauges(self, *, client_connections: int, upstream_idle: int, buffered: int) -> None:
-        """Set this worker's gauges."""
+        """Set this worker's gauges: two numbers of connections, and bytes of buffered request bodies."""
     def mirror_dropped(self) -> None:
-        """A mirror was not sent: too many are under way, or its message's body streams past."""
+        """Count a mirror that was not sent, because too many are under way or the message's body is streamed."""
     def client_connected(self) -> None:
-        """A client has connected."""
+        """Count a client connection."""
     def upstream_connected(self) -> None:
-        """A connection to an endpoint was made."""
+        """Count a new connection to an endpoint."""
     def loaded(self, *, good: bool, first: bool = False) -> None:
-        """A configuration was loaded, or could not be: `good` tells. `first`: that was no reload."""
+        """Record that a configuration was loaded (`good`), or could not be.
+
+        `first`: this was the first load, not a reload.
+        """
     def render(self, registry: Registry | None = None, *, openmetrics: bool = False) -> tuple[str, str]:
-        """Everything that is counted, in the text format of Prometheus (0.0.4), or as `OpenMetrics` (1.0.0); and the
-        media type of that. With `registry`, how its clusters are, too.
+        """All metrics in the Prometheus text format (0.0.4), or as OpenMetrics (1.0.0), and their media type.
+
+        With `registry`, the metrics of its clusters are included.
         """
     def log(self, wake: Callable[[bool], object] | None) -> None:
-        """Keep a line of each message that ends, and call `wake` when lines wait; `None`: keep none.
+        """Keep an access log line for each finished message, and call `wake` to have lines written.
 
-        `wake(False)` where a first line waits, `wake(True)` where so many do that they should be written now. Lines
-        that find no room, with 4 MiB of others waiting, are dropped and counted.
+        `wake(False)` means that a first line waits; `wake(True)` means that so many lines wait that they should be
+        written at once. If 4 MiB of lines wait, further lines are dropped and counted. With `None`, no lines are kept.
         """
     def take_lines(self) -> tuple[bytes, int]:
-        """The lines that wait, and how many they are. Each is a JSON object of at most 4096 bytes, its end included."""
-    def recent(self) -> list[dict[str, Any]]:
-        """The latest messages that are over in this process, newest first. There are at most `RECENT`.
+        """Take the lines that wait, and their number.
 
-        Each has `time` (RFC 3339, when it was over), `id`, `method`, `path` (without the query), `dialect`, `kind`,
+        Each line is a JSON object of at most 4096 bytes, including its newline.
+        """
+    def recent(self) -> list[dict[str, Any]]:
+        """The latest messages that finished in this process, newest first. There are at most `RECENT`.
+
+        Each has `time` (RFC 3339, when it finished), `id`, `method`, `path` (without the query), `dialect`, `kind`,
         `model`, `tenant`, `route`, `cluster`, `endpoint`, `attempts`, `status`, `ms` (milliseconds from the request's
-        head to the end of the response), and `why` and `error` as the access log has them. What is not known is
-        `None`. A text of more than 256 bytes is cut and ends in `…`.
+        head to the end of the response), and `why` and `error` as in the access log. Unknown values are `None`. A text
+        of more than 256 bytes is cut and ends in `…`.
         """
     def lines_written(self, written: int, dropped: int) -> None:
-        """So many lines were written, or could not be."""
+        """Count lines that were written, and lines that could not be written."""
     def record_rejection(
         self,
         code: str | None,
@@ -797,18 +875,18 @@ class Recorder:
         bytes_in: int = 0,
         bytes_out: int = 0,
     ) -> None:
-        """A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client
-        left.
+        """Record a request that ended before it was decided.
 
-        `intake` knows all but `id` and what follows `target`; without one it is what is given here.
+        `code` is the error that it was rejected with; `None` means that the client left. With `intake`, only `id`,
+        `bytes_in` and `bytes_out` are needed.
         """
 
 @final
 class RequestReader:
-    """Reads the requests of one client connection, as far as they are plain. Mutable: used by one thread.
+    """Reads the plain requests of one client connection. Mutable, for use by one thread.
 
-    *Plain* is a request for something below `/v1/` that `Snapshot.accept` would take, of which nothing but the length
-    of a body has to be known to read it: no chunks, `Upgrade` or `Expect`, no other form of target than a path.
+    A plain request is for a path below `/v1/` and would pass `Snapshot.accept`. It has no chunked body, no `Upgrade`
+    and no `Expect`, and its target is a path.
     """
 
     def __new__(
@@ -824,44 +902,49 @@ class RequestReader:
         | Literal[False]
         | None
     ):
-        """Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
+        """Read the bytes of one socket read, at a message boundary or after part of a head.
 
-        - `None`: the head is not complete.
-        - `False`: the request is not plain, or `Snapshot.accept` would reject it; nothing of its bytes was kept.
-        - An intake, as much of its body as came, and the bytes behind it: the message is not decided.
-        - A plan, the length of its body, the bytes behind it: all of a body that is to be read whole is there, takes
-          no more than `room` bytes, and was decided. Where the plan is `Plan.direct` it has departed, and what
-          `Plan.depart` says follows; else `None` twice.
+        Returns one of these:
 
-        Raises `WaypostError` with `dialect` and `message_id`, as soon as it is seen, where no parser should go on:
-        `bad_framing`, `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
+        - `None`: the head is incomplete.
+        - `False`: the request is not plain, or `Snapshot.accept` would reject it. The reader keeps none of its bytes.
+        - An intake, the part of its body that has arrived, and the bytes after that: the message is not decided.
+        - A plan, the length of its body in bytes, the bytes after that, and two more values: the message is decided,
+          because its whole body has arrived and takes at most `room` bytes. If the message is `Plan.direct`, the two
+          values are the result of `Plan.depart`; otherwise both are `None`.
+
+        Raises `WaypostError` with the attributes `dialect` and `message_id` as soon as the bytes cannot be a request
+        that any parser should read: `bad_framing` or `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
         """
 
 @final
 class ResponseHead:
-    """Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1)."""
+    """Status and header fields of a response, without hop-by-hop fields (RFC 9110, section 7.6.1)."""
 
     @property
     def status(self) -> int: ...
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Names in lower case, wire order. `content-length` is kept where it frames the body."""
+        """Header fields in wire order, names in lower case. `content-length` is kept if it frames the body."""
     @property
     def retryable(self) -> bool:
-        """Another attempt may do better, or the endpoint has failed with it: `Plan.retryable_response` tells. False
-        where the reader was not a plan's."""
+        """Whether the response may call for another attempt; ask `Plan.retryable_response`.
+
+        Always false if the reader does not belong to a plan.
+        """
     @property
     def stream(self) -> bool:
-        """The response is a stream of events (`text/event-stream`), which may be silent for long."""
+        """Whether the response is a stream of server-sent events (`text/event-stream`), which may pause for long."""
     def fields(self, plan: Plan, endpoint: Endpoint, attempts: int) -> list[tuple[bytes, bytes]]:
-        """`headers` as a client gets them: without fields that are Waypost's, then `Plan.own_fields`."""
+        """The header fields for the client: `headers` without Waypost's own fields, then `Plan.own_fields`."""
     def relay(
         self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool
     ) -> tuple[bytes, bool, bool, bool]:
-        """The head for an HTTP/1 client, through its empty line: `begin` (the status line and more), then `fields`.
+        """The head for an HTTP/1 client, including the empty line: `begin`, then `fields`.
 
-        With it: the body goes in chunks (RFC 9112, section 7.1); there is a body on the wire; the client may send
-        another request. `close`: it may not, whatever it asked for.
+        `begin` is the status line and any header lines of the server. The three other values say whether the body is
+        sent in chunks (RFC 9112, section 7.1), whether a body is sent at all, and whether the client may send another
+        request. With `close` it may not.
         """
 
 @final
@@ -870,32 +953,35 @@ class ResponseEnd:
 
     @property
     def reusable(self) -> bool:
-        """The connection may carry another request."""
+        """Whether the connection may carry another request."""
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]: ...
 
 @final
 class ResponseReader:
-    """Reads one HTTP/1.1 response (RFC 9112). Mutable: one per attempt (`Plan.reader`), used by one thread."""
+    """Reads one HTTP/1.1 response (RFC 9112). Mutable, for use by one thread; `Plan.reader` makes one per attempt."""
 
     def __new__(cls, method: str, *, max_head: int = 65536) -> ResponseReader:
-        """`method` of the request: a response to HEAD has no body. `max_head` bounds head and trailers, in bytes."""
+        """`method` is that of the request: a response to HEAD has no body.
+
+        `max_head` limits the head and the trailers, in bytes.
+        """
 
     def feed(self, data: bytes) -> tuple[ResponseHead | None, bytes, ResponseEnd | None]:
-        """Take what a socket read gave: the head where it became complete, body bytes, the end where it was reached.
+        """Read the bytes of one socket read. Returns the head once it is complete, body bytes, and the end.
 
-        Interim (1xx) responses are skipped. Raises `UpstreamError` with `upstream_protocol` on anything malformed.
+        Interim (1xx) responses are skipped. Raises `UpstreamError` with `upstream_protocol` on malformed data.
         """
 
     def eof(self) -> ResponseEnd:
-        """The endpoint closed. Ends a response that is framed by closing; else raises `UpstreamError`."""
+        """Report that the endpoint closed the connection. Raises `UpstreamError` unless that ends the response."""
 
 def encode_chunk(data: bytes) -> bytes:
-    """`data` as one chunk (RFC 9112, section 7.1). Empty data gives the last chunk and ends the body."""
+    """Encode `data` as one chunk (RFC 9112, section 7.1). Empty data encodes the last chunk, which ends the body."""
 
 def policy_keys() -> dict[str, dict[str, tuple[str, Any]]]:
     """The keys of each mapping in a cluster's policy: by the mapping's path from the cluster, with dots, and the key's
     name, the description and the default.
 
-    Times are in seconds, percentages and percentiles whole numbers. Defaults of `rate` stand for what is not known.
+    Times are in seconds, percentages and percentiles are integers. Defaults of `rate` stand for unknown values.
     """

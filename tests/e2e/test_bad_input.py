@@ -184,7 +184,7 @@ def test_beside_an_envelope_they_are_refused(site: Site) -> None:
     for name in ("tenant", "task", "priority"):
         response = post(site, "envelope", GOOD["envelope"], (f"x-waypost-{name}", "5")).response()
         error = refused(response, "envelope", 400, "invalid_envelope")
-        assert error["message"].endswith(f"say it in the envelope, as `{name}`")
+        assert error["message"].endswith(f"set `{name}` in the envelope")
 
 
 @pytest.mark.passes
@@ -406,7 +406,7 @@ def test_no_route_names_what_was_seen(site: Site) -> None:
     client.ask("GET", "/v1/files")
     message = refused(client.response("GET"), "openai", 404, "no_route")["message"]
     assert message.endswith(
-        'Fields seen: path "/v1/files", method "GET". Requests of this path only go to routes that test `path`'
+        'Fields seen: path "/v1/files", method "GET". Requests to this path only go to routes that test `path`'
     )
 
 

@@ -34,7 +34,7 @@ PROBLEMS = (
     (f"{MAIN}:5:40: routes[1].to: ", "envelopes of kind tool cannot be sent to it"),
     (f"{MAIN}:7:16: limits.body: ", "unknown unit"),
     ("more.yaml:2:12: routes[2].name: ", "duplicate route name"),
-    ("more.yaml:2:29: routes[2].match.kind: ", '"modle" is no kind'),
+    ("more.yaml:2:29: routes[2].match.kind: ", '"modle" is not a kind'),
     ("more.yaml:2:48: routes[2]: ", "unknown key `prio`"),
     ("tenants.jsonl:1:45: routes[3].match.tenant[0].cidr: ", "not an address block"),
     ("tenants.jsonl:1:59: routes[3].to: ", "unknown cluster `lokal`; did you mean `local`?"),

@@ -128,7 +128,7 @@ def test_a_method_can_be_given(config: Path) -> None:
 def test_a_route_without_a_path_does_not_take_what_is_sent_to_an_unlisted_one(config: Path) -> None:
     done = explain(config, b"", "--path", "/v1/files")
     assert done.exit_code == 1
-    assert done.output.count("Requests of this path only go to routes that test `path`") == 3
+    assert done.output.count("Requests to this path only go to routes that test `path`") == 3
 
 
 @pytest.mark.parametrize("address", ["localhost", "10.0.0", "10.0.0.0/8", ""])

@@ -1,4 +1,4 @@
-//! Hashes that every process and machine computes alike. Even, not secret.
+//! Hashes that are the same in every process and on every machine. They are evenly distributed, but not secret.
 
 /// One step of splitmix64.
 pub(crate) fn mix(state: u64) -> u64 {
@@ -8,15 +8,17 @@ pub(crate) fn mix(state: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Hashes a key or a URL to 64 bits. Even, not secret: who may choose keys may choose where they belong, which is what
-/// a key is for.
+/// Hashes a key or a URL to 64 bits.
 ///
-/// `h = mix(length)`, then for each eight bytes, little-endian, the last ones filled up with zeros, `h = mix(h ^ word)`,
-/// where `mix` is one step of splitmix64.
+/// The hash is evenly distributed, but not secret: a caller that chooses its key also chooses the endpoint, as a hash key
+/// is meant to.
+///
+/// `h = mix(length)`, then `h = mix(h ^ word)` for each word of eight bytes, little-endian, the last one padded with
+/// zeros. `mix` is one step of splitmix64.
 ///
 /// ```
 /// use waypost_core::hash::hash;
-/// // Part of the contract: other processes, maybe of another version, have to agree.
+/// // These values are part of the contract: processes of other versions have to agree.
 /// assert_eq!(hash(b""), 0xe220_a839_7b1d_cdaf);
 /// assert_eq!(hash(b"session-42"), 0x83c1_b8d4_0c9b_02e6);
 /// ```
@@ -25,16 +27,16 @@ pub fn hash(bytes: &[u8]) -> u64 {
     seeded_hash(0, bytes)
 }
 
-/// As [`hash`], beginning with `mix(seed ^ length)`.
+/// Like [`hash`], but begins with `mix(seed ^ length)`.
 pub(crate) fn seeded_hash(seed: u64, bytes: &[u8]) -> u64 {
     let mut h = mix(seed ^ bytes.len() as u64);
-    let (words, rest) = bytes.as_chunks::<8>();
+    let (words, tail) = bytes.as_chunks::<8>();
     for word in words {
         h = mix(h ^ u64::from_le_bytes(*word));
     }
-    if !rest.is_empty() {
+    if !tail.is_empty() {
         let mut word = [0; 8];
-        for (to, from) in word.iter_mut().zip(rest) {
+        for (to, from) in word.iter_mut().zip(tail) {
             *to = *from;
         }
         h = mix(h ^ u64::from_le_bytes(word));

@@ -1,4 +1,4 @@
-//! What a plan keeps of its message: the body, and what has become of it so far.
+//! Data that a plan keeps about its message: the body, and the account for its record.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use waypost_core::engine::EndpointAt;
 
-/// A request body: a part of what a socket read gave.
+/// A request body, as a part of a larger bytes object.
 pub(crate) struct Held {
     pub(crate) bytes: Py<PyBytes>,
     pub(crate) start: usize,
@@ -23,7 +23,7 @@ impl Held {
     }
 }
 
-/// What has become of a message so far, for its record.
+/// The data for a message's record that is known so far.
 #[derive(Default)]
 pub(crate) struct Account {
     pub(crate) at: Option<EndpointAt>,
@@ -31,6 +31,6 @@ pub(crate) struct Account {
     pub(crate) status: u16,
     pub(crate) bytes_in: u64,
     pub(crate) first_byte: Option<Instant>,
-    /// It was recorded.
+    /// Whether the message was recorded.
     pub(crate) over: bool,
 }

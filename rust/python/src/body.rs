@@ -1,4 +1,4 @@
-//! A document as Python hands it over.
+//! Documents passed from Python.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -6,7 +6,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMemoryView, PyString};
 
 use crate::errors;
 
-/// The bytes of a document: borrowed where they cannot change meanwhile, copied where they can.
+/// The bytes of a document: borrowed from immutable objects, copied from mutable ones.
 pub(crate) enum Body<'a> {
     Borrowed(&'a [u8]),
     Owned(Vec<u8>),
@@ -20,11 +20,11 @@ impl<'a> Body<'a> {
         if let Ok(text) = object.cast::<PyString>() {
             return match text.to_str() {
                 Ok(text) => Ok(Self::Borrowed(text.as_bytes())),
-                // A str can hold half surrogate pairs, which no UTF-8 can.
+                // A str can contain half of a surrogate pair.
                 Err(_) => Err(errors::envelope(
                     object.py(),
                     "invalid_utf8",
-                    "the text holds half of a surrogate pair: it has no UTF-8 form",
+                    "the text contains half of a surrogate pair, which UTF-8 cannot encode",
                     None,
                     None,
                 )),
@@ -39,7 +39,7 @@ impl<'a> Body<'a> {
         }
         let kind = object.get_type().qualname()?;
         let hint = if object.is_instance_of::<PyDict>() || object.is_instance_of::<PyList>() {
-            ": json.dumps makes one of it"
+            "; convert it with json.dumps"
         } else {
             ""
         };

@@ -1,4 +1,4 @@
-//! What time it is, for a core that has no clock.
+//! The clock for the core, which has none.
 
 use std::sync::LazyLock;
 use std::time;
@@ -6,11 +6,11 @@ use std::time;
 use waypost_core::auth::UnixTime;
 use waypost_core::cluster::Instant;
 
-/// Nanoseconds are counted from when this was first asked, a day in advance, so that there is a time before it.
+/// The moment of the first call. The core's time starts at one day then, so that earlier times exist.
 static BEGINNING: LazyLock<time::Instant> = LazyLock::new(time::Instant::now);
 const DAY: time::Duration = time::Duration::from_secs(86_400);
 
-/// Now, by the monotonic clock.
+/// The current time of the monotonic clock.
 pub(crate) fn now() -> Instant {
     Instant::default() + DAY + BEGINNING.elapsed()
 }

@@ -1,4 +1,4 @@
-//! Clusters of a configuration whose shape was checked.
+//! Reads clusters of a configuration whose shape was checked.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -10,15 +10,15 @@ use waypost_core::pattern::{Problem, Step};
 use crate::policy;
 use crate::route_table::item;
 
-/// What Python cannot know of it is added to `problems`; the core checks what it means.
+/// Reads one cluster. Invalid URLs are added to `problems`; the core checks the meaning of everything else.
 pub(crate) fn read_cluster(
     name: String,
     cluster: &Bound<'_, PyDict>,
     problems: &mut Vec<Problem>,
 ) -> PyResult<cluster::Cluster> {
     let speaks: String = item(cluster, "speaks")?.extract()?;
-    let speaks =
-        Dialect::parse(&speaks).ok_or_else(|| PyValueError::new_err(format!("no dialect {speaks:?}")))?;
+    let speaks = Dialect::parse(&speaks)
+        .ok_or_else(|| PyValueError::new_err(format!("there is no dialect {speaks:?}")))?;
     let mut endpoints = Vec::new();
     for (index, endpoint) in item(cluster, "endpoints")?.try_iter()?.enumerate() {
         let endpoint = endpoint?.cast_into::<PyDict>()?;

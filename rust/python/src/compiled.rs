@@ -1,4 +1,4 @@
-//! One state of a matcher.
+//! One state of a `Matcher`.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::body::Body;
 use crate::names::{self, List, Names};
 use crate::{errors, memory, value};
 
-/// From how many bytes on the interpreter is let go on while a document is matched: giving it up and taking it again
-/// costs about as much as matching a tenth of that.
+/// The least size in bytes of a document that is matched with the interpreter's lock released. Releasing and taking the
+/// lock costs about as much as matching a tenth of that.
 const LARGE: usize = 16 << 10;
 
-/// How long rules are read before the interpreter is let go on: less than the 5 ms for which another thread, if it has
-/// anything to do, keeps it then.
+/// How long rules are read before the interpreter's lock is released. It is less than the 5 ms for which another thread
+/// then keeps the lock.
 const HELD: Duration = Duration::from_millis(3);
 
 /// One immutable state of a matcher.
@@ -27,16 +27,16 @@ pub(crate) struct Compiled {
     pub(crate) matcher: table::Matcher,
 }
 
-/// What makes another state of one.
+/// A change of one rule.
 pub(crate) enum Change {
-    /// A rule behind the others.
+    /// Appends a rule.
     Add(String, Pattern),
-    /// Another pattern for a rule.
+    /// Changes a rule's pattern.
     Update(String, Pattern),
     Remove(String),
 }
 
-/// A pattern as it was read, and what is wrong with it so far.
+/// A pattern as read, with the problems found so far.
 type Read = (Value, Vec<Problem>);
 
 fn compile((value, mut problems): Read) -> Result<Pattern, Vec<Problem>> {
@@ -77,7 +77,7 @@ impl Compiled {
             let pattern = patterns.get_item(&key)?;
             let Ok(name) = key.cast_into::<PyString>() else {
                 return Err(PyTypeError::new_err(
-                    "patterns is a mapping of rule name to pattern: a name is a str",
+                    "patterns is a mapping of rule name to pattern: a rule name is a str",
                 ));
             };
             batch.push(value::read(&pattern, false)?);
@@ -101,21 +101,21 @@ impl Compiled {
         Ok(Self::of(Names::of(list), matcher))
     }
 
-    /// A matcher of names alone, which none shares yet.
+    /// Combines names with a matcher that nothing else shares yet.
     pub(crate) fn of(names: Names, matcher: table::Matcher) -> Self {
         let matcher = matcher.with_handles(|number| names.handle(number));
         Self { names, matcher }
     }
 
-    /// This state, but for one rule. Takes time for the rules that were changed last, not for all.
+    /// A state in which one rule differs. Takes time for the most recent changes, not for all rules.
     ///
-    /// Raises `ValueError` where a rule is to be added whose name is taken; `KeyError` where another is not there.
+    /// Raises `ValueError` if a new rule's name is taken, `KeyError` if a changed rule does not exist.
     pub(crate) fn changed(&self, py: Python<'_>, change: &Change) -> PyResult<Self> {
         let mut names = self.names.copy(py);
         let matcher = match change {
             Change::Add(name, pattern) => {
                 if self.find(py, name).is_some() {
-                    let message = format!("there is a rule {name:?} already: use update to change it");
+                    let message = format!("rule {name:?} already exists: use update to change it");
                     return Err(PyValueError::new_err(message));
                 }
                 let matcher = self.matcher.with(names.next(), Some(pattern));
@@ -128,7 +128,7 @@ impl Compiled {
         Ok(Self { names, matcher })
     }
 
-    /// Whether so much was changed that its rules should be compiled anew.
+    /// Whether there are so many changes that all rules should be recompiled.
     pub(crate) fn is_overgrown(&self) -> bool {
         self.matcher.is_overgrown() || self.names.is_overgrown()
     }
@@ -139,8 +139,8 @@ impl Compiled {
 
     pub(crate) fn found(&self, py: Python<'_>, found: Option<Found>) -> Option<Py<PyString>> {
         let Found { number, handle } = found?;
-        // SAFETY: a handle comes from the names of this matcher, see `of`, or from those that they are a copy of and share.
-        #[allow(unsafe_code)] // Looking for the name by its number costs an access to memory more.
+        // SAFETY: the handle comes from the names of this matcher (see `of`), or from names whose base list they share.
+        #[allow(unsafe_code)] // Looking up the name by its number would cost one more memory access.
         let found = unsafe { Names::by_handle(py, handle) };
         found.or_else(|| self.name(py, number))
     }
@@ -149,7 +149,7 @@ impl Compiled {
         numbers.into_iter().filter_map(|number| self.name(py, number)).collect()
     }
 
-    /// Asks about a document, the interpreter going on meanwhile where that takes a while.
+    /// Matches a document; releases the interpreter's lock for a large one.
     pub(crate) fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
@@ -162,7 +162,7 @@ impl Compiled {
         found.map_err(|invalid| errors::json(py, &invalid))
     }
 
-    /// The number of a rule.
+    /// The number of the rule with this name.
     pub(crate) fn find(&self, py: Python<'_>, name: &str) -> Option<usize> {
         self.names.find(py, name).filter(|number| self.matcher.has(*number))
     }
@@ -172,7 +172,7 @@ impl Compiled {
     }
 }
 
-/// Compiles the patterns of the last names, the interpreter going on meanwhile; notes what is wrong with them.
+/// Compiles a batch, the patterns of the last names, with the interpreter's lock released. Adds their problems.
 fn push_all(
     py: Python<'_>,
     names: &[Py<PyString>],

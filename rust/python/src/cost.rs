@@ -1,4 +1,4 @@
-//! What makes matching linear in the number of rules.
+//! `Cost`: rules that make matching linear in their number.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -7,16 +7,16 @@ use waypost_core::table;
 /// What rules cost beyond reading the document.
 #[pyclass(frozen, get_all, module = "waypost._native")]
 pub(crate) struct Cost {
-    /// How many there are.
+    /// Number of rules.
     rules: usize,
-    /// Rules that are tried one by one, 128 or more for one message, the most first; empty where there are none.
+    /// Groups of rules that are tried one by one, largest first; only groups of at least 128 rules are listed.
     linear: Py<PyTuple>,
 }
 
-/// Rules that are tried one by one for some messages, because nothing that they ask for tells them apart.
+/// Rules that are tried one by one for some messages, because the index cannot tell them apart.
 #[pyclass(frozen, get_all, module = "waypost._native")]
 pub(crate) struct LinearRules {
-    /// Which messages do: `kind is "model"`, or `every message`.
+    /// The messages concerned: `kind is "model"`, for example, or `every message`.
     when: String,
     /// The rules' names, in declaration order.
     rules: Py<PyTuple>,

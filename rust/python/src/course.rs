@@ -1,4 +1,4 @@
-//! What an exchange is to do next, and what becomes of those that wait.
+//! `Step` and `Turn`: what an exchange does next, and how a wait ends.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,36 +11,36 @@ use waypost_core::engine::{self, Course};
 use crate::snapshot::Shared;
 use crate::{clock, errors};
 
-/// What an exchange is to do next, where that is anything but an attempt.
+/// The next step of an exchange, unless it is an attempt.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Step {
-    /// What to do.
+    /// What to do next.
     #[pyo3(get)]
     kind: &'static str,
-    /// How long to pause or to wait, in seconds.
+    /// With `pause` and `wait`, how long.
     #[pyo3(get)]
     seconds: f64,
-    /// With `wait`, the place in its queue.
+    /// With `wait`, the ticket in that cluster's queue.
     #[pyo3(get)]
     ticket: u64,
     /// With `wait`, the name of the cluster that has no room.
     #[pyo3(get)]
     cluster: String,
-    /// With `wait`, what is for another exchange, which lost its place to this one.
+    /// With `wait`, the turn of another exchange that lost its place in the queue to this one.
     #[pyo3(get)]
     displaced: Option<Py<Turn>>,
-    /// With `refuse`, the answer, a `WaypostError`: `rate_limited`, `queue_full`, `deadline_too_short`, …
+    /// With `refuse`, the `WaypostError` to answer with: `rate_limited`, `queue_full`, `deadline_too_short`, …
     #[pyo3(get)]
     error: Option<Py<PyAny>>,
 }
 
-/// What becomes of a message that waits: it is for the exchange with this ticket of this cluster's queue.
+/// The end of one message's wait in a cluster's queue: it may proceed, or it has lost its place.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Turn {
-    /// The name of the cluster for which it waits.
+    /// The name of the cluster.
     #[pyo3(get)]
     cluster: String,
-    /// Its place in the queue.
+    /// The ticket in the cluster's queue.
     #[pyo3(get)]
     ticket: u64,
     what: Mutex<Option<What>>,
@@ -66,7 +66,7 @@ impl Turn {
         Self { cluster: group.name().to_owned(), ticket, what: Mutex::new(Some(what)) }
     }
 
-    /// Tells the course of the exchange that it is for.
+    /// Reports the turn to the course of the exchange that waits for it.
     pub(crate) fn give(&self, course: &mut Course, now: Instant) -> engine::Step {
         match self.take() {
             None => engine::Step::Stay,
@@ -83,7 +83,7 @@ impl Turn {
 
 #[pymethods]
 impl Turn {
-    /// There is no such exchange any more: whose turn it is instead.
+    /// Give up the turn, because its exchange is gone. Returns the turns that come instead.
     fn release(&self) -> Vec<Self> {
         let Some(What::Admitted(group, permit)) = self.take() else { return Vec::new() };
         group.leave(permit, clock::now());
@@ -91,7 +91,7 @@ impl Turn {
     }
 }
 
-/// A turn that nobody takes is over.
+/// A turn that no exchange takes gives back its permit.
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(What::Admitted(group, permit)) = self.take() {
@@ -100,7 +100,8 @@ impl Drop for Turn {
     }
 }
 
-/// The course of a plan's exchange, once that has begun. The lock is never contended: a plan belongs to one exchange.
+/// The course of a plan's exchange, once it has begun. The lock is never contended, because a plan belongs to one
+/// exchange.
 #[derive(Default)]
 pub(crate) struct Exchange {
     course: Mutex<Option<Course>>,
@@ -125,7 +126,7 @@ impl Exchange {
         }
     }
 
-    /// Asks the course what is next.
+    /// Asks the course for the next step; `stay` before the exchange begins.
     pub(crate) fn next<'py>(
         &self,
         py: Python<'py>,
@@ -137,15 +138,15 @@ impl Exchange {
         object(py, shared, step, course.as_ref().and_then(Course::group))
     }
 
-    /// Tells the course something.
-    pub(crate) fn change<T>(&self, tell: impl FnOnce(&mut Course, Instant) -> T) -> Option<T> {
-        self.course().as_mut().map(|course| tell(course, clock::now()))
+    /// Changes the course; `None` before the exchange begins.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Course, Instant) -> T) -> Option<T> {
+        self.course().as_mut().map(|course| change(course, clock::now()))
     }
 
-    /// What the reader of an attempt's response has seen of it: that it begins with `status`, that it ends. Says whether
-    /// such a response is to be told by `refused`.
+    /// Reports what a reader has seen of an attempt's response: its `status` (at its head), and its `end`. Returns
+    /// whether the response is retryable, in which case `Plan.retryable_response` follows.
     pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
-        let told = self.change(|course, now| {
+        let retryable = self.change(|course, now| {
             let retryable = status.is_some_and(|status| course.is_retryable(status));
             if status.is_some() && !retryable {
                 course.responded(number, now);
@@ -155,13 +156,13 @@ impl Exchange {
             }
             retryable
         });
-        told.unwrap_or(false)
+        retryable.unwrap_or(false)
     }
 
-    /// The only attempt's response is there, whole, and begins with `status`: it is over. False where another attempt may
-    /// do better, or the endpoint has failed with it: then nothing has changed.
+    /// Reports that the only attempt's response, with this status, is complete, and ends the exchange. Changes nothing
+    /// and returns false if the response is retryable.
     pub(crate) fn answer(&self, status: u16) -> bool {
-        let told = self.change(|course, now| {
+        let is_answer = self.change(|course, now| {
             if course.is_retryable(status) {
                 return false;
             }
@@ -170,7 +171,7 @@ impl Exchange {
             course.end(Outcome::Success, now);
             true
         });
-        told.unwrap_or(false)
+        is_answer.unwrap_or(false)
     }
 
     /// How many seconds it may still take, and the total timeout where that says so.
@@ -186,12 +187,12 @@ impl Exchange {
         }
     }
 
-    /// How long it may still take, as the message alone says.
+    /// The time that the exchange may still take, by the message's deadline alone.
     pub(crate) fn message_time_left(&self) -> Option<Duration> {
         self.change(|course, now| course.message_time_left(now)).flatten()
     }
 
-    /// How long it waited in queues.
+    /// The time that the exchange has waited in queues.
     pub(crate) fn waited(&self) -> Duration {
         self.course().as_ref().map_or(Duration::ZERO, |course| course.waited(clock::now()))
     }
@@ -207,14 +208,14 @@ impl Exchange {
     }
 }
 
-/// However an exchange ends, nothing stays counted.
+/// Ends the exchange, so that its clusters no longer count it.
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.change(|course, now| course.end(Outcome::Cancelled, now));
     }
 }
 
-/// A step as Python gets it: the endpoint for an attempt, else a `Step`.
+/// Converts a step for Python: an attempt to its endpoint, any other to a `Step`.
 fn object<'py>(
     py: Python<'py>,
     shared: &Shared,
@@ -256,7 +257,7 @@ fn object<'py>(
     Ok(Bound::new(py, out)?.into_any())
 }
 
-/// What an attempt failed with.
+/// Reads the kind of an attempt's failure.
 pub(crate) fn failure(name: &str) -> PyResult<Failure> {
     match name {
         "connect" => Ok(Failure::Connect),
@@ -264,6 +265,6 @@ pub(crate) fn failure(name: &str) -> PyResult<Failure> {
         "timeout" => Ok(Failure::Timeout),
         "reset" => Ok(Failure::Reset),
         "protocol" => Ok(Failure::Protocol),
-        _ => Err(PyValueError::new_err(format!("no failure {name:?}"))),
+        _ => Err(PyValueError::new_err(format!("there is no failure {name:?}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! Clusters and endpoints, as an exchange needs them.
+//! `Cluster` and `Endpoint`.
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -8,7 +8,7 @@ use waypost_core::engine::EndpointAt;
 
 use crate::policy;
 
-/// A cluster's policy, as an exchange needs it.
+/// A cluster of one configuration, with its policy. Times are in seconds.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Cluster {
     #[pyo3(get)]
@@ -57,26 +57,26 @@ impl Cluster {
         self.policy.timeout.total.as_secs_f64()
     }
 
-    /// Between two reads of a stream.
+    /// The longest pause between two reads of a stream, in seconds.
     #[getter]
     fn stream_idle_timeout(&self) -> f64 {
         self.policy.timeout.stream_idle.as_secs_f64()
     }
 
-    /// A slow attempt may get a second one beside it.
+    /// Whether the policy has a hedge: while one attempt is slow, a second one may be made.
     #[getter]
     fn hedged(&self) -> bool {
         self.policy.hedge.is_some()
     }
 
-    /// The active check: what to GET, and how many seconds the answer may take.
+    /// The active check: the path to GET, and its timeout in seconds; `None` without a check.
     #[getter]
     fn check(&self) -> Option<(&str, f64)> {
         let check = self.policy.health.check.as_ref()?;
         Some((&check.path, check.timeout.as_secs_f64()))
     }
 
-    /// All of its policy, defaults filled in: the keys of a configuration. A new dict each time.
+    /// The whole policy with defaults filled in, under the keys of the configuration; a new dict each time.
     #[getter]
     fn policy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         policy::view(py, &self.policy)
@@ -87,19 +87,19 @@ impl Cluster {
     }
 }
 
-/// One URL of a cluster.
+/// One URL of a cluster. A snapshot always gives the same object for it.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Endpoint {
     pub(crate) at: EndpointAt,
     #[pyo3(get)]
     cluster: Py<Cluster>,
-    /// The URL as configured: with the cluster's name, the key of what is known about the endpoint.
+    /// The URL as configured. Together with the cluster's name it identifies the endpoint's state.
     #[pyo3(get)]
     url: String,
-    /// Name or address, IPv6 without brackets.
+    /// Host name or IP address; an IPv6 address has no brackets.
     #[pyo3(get)]
     host: String,
-    /// Host and maybe port, as a Host field wants them (RFC 9110, section 7.2).
+    /// The value for a Host field: the host, and the port unless it is the default (RFC 9110, section 7.2).
     #[pyo3(get)]
     authority: String,
     #[pyo3(get)]
@@ -109,7 +109,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether a slow attempt may get a second one beside it.
+    /// Whether the cluster's policy has a hedge.
     pub(crate) fn is_hedged(&self, py: Python<'_>) -> bool {
         self.cluster.bind(py).get().policy.hedge.is_some()
     }

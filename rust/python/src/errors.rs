@@ -1,4 +1,4 @@
-//! Errors of the core as the exceptions that `waypost.errors` defines.
+//! Converts errors of the core to the exceptions of `waypost.errors`.
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -22,13 +22,13 @@ fn raise<'py>(
     }
 }
 
-/// `WaypostError(code, message)`.
+/// Makes `WaypostError(code, message)`.
 pub(crate) fn waypost(py: Python<'_>, code: &str, message: &str) -> PyErr {
     static CLASS: Class = PyOnceLock::new();
     raise(py, &CLASS, "WaypostError", |class| class.call1((code, message)))
 }
 
-/// `EnvelopeError(code, message, offset, field)`.
+/// Makes `EnvelopeError(code, message, offset, field)`.
 pub(crate) fn envelope(
     py: Python<'_>,
     code: &str,
@@ -40,7 +40,7 @@ pub(crate) fn envelope(
     raise(py, &CLASS, "EnvelopeError", |class| class.call1((code, message, offset, field)))
 }
 
-/// `UpstreamError("upstream_protocol", message)`.
+/// Makes `UpstreamError("upstream_protocol", message)`.
 pub(crate) fn upstream(py: Python<'_>, error: &http1::Error) -> PyErr {
     static CLASS: Class = PyOnceLock::new();
     raise(py, &CLASS, "UpstreamError", |class| class.call1(("upstream_protocol", error.to_string())))
@@ -75,7 +75,7 @@ pub(crate) fn no_plan(py: Python<'_>, none: &NoPlan) -> PyErr {
     }
 }
 
-/// `WaypostError` with when to come back.
+/// Makes a `WaypostError` with the attribute `retry_after`, in seconds.
 pub(crate) fn fault(py: Python<'_>, fault: &Fault) -> PyResult<Py<PyAny>> {
     let error = waypost(py, fault.code, &fault.message);
     let value = error.value(py);
@@ -83,7 +83,7 @@ pub(crate) fn fault(py: Python<'_>, fault: &Fault) -> PyResult<Py<PyAny>> {
     Ok(value.clone().into_any().unbind())
 }
 
-/// `WaypostError` with the dialect in which to answer, and the methods that are allowed.
+/// Makes a `WaypostError` with the dialect to answer in, the allowed methods and the message's id.
 pub(crate) fn rejection(py: Python<'_>, rejection: &Rejection) -> PyErr {
     let error = waypost(py, rejection.code, &rejection.message);
     let known = [
@@ -94,14 +94,14 @@ pub(crate) fn rejection(py: Python<'_>, rejection: &Rejection) -> PyErr {
     with(py, error, known)
 }
 
-/// The error with further attributes.
+/// Sets attributes of an error.
 fn with<const N: usize>(py: Python<'_>, error: PyErr, attributes: [(&str, Option<&str>); N]) -> PyErr {
     let value = error.value(py);
     let failed = attributes.into_iter().find_map(|(name, known)| value.setattr(name, known).err());
     failed.unwrap_or(error)
 }
 
-/// The steps of a path as a tuple of str and int.
+/// Converts the steps of a path to a tuple of str and int.
 pub(crate) fn path<'py>(py: Python<'py>, steps: &[Step]) -> PyResult<Bound<'py, PyTuple>> {
     let steps = steps.iter().map(|step| match step {
         Step::Key(key) => Ok(key.into_pyobject(py)?.into_any()),
@@ -110,11 +110,11 @@ pub(crate) fn path<'py>(py: Python<'py>, steps: &[Step]) -> PyResult<Bound<'py, 
     PyTuple::new(py, steps.collect::<PyResult<Vec<_>>>()?)
 }
 
-/// How many problems of patterns one error names.
+/// The most problems of patterns that one error lists.
 const NAMED: usize = 100;
 
-/// `PatternError(message, rule, path)` of the first problem, each being a rule's; the message holds all, or many and how many
-/// there are besides.
+/// Makes `PatternError(message, rule, path)` from problems and their rules. `rule` and `path` are those of the first
+/// problem; the message lists the first [`NAMED`] problems and the number of further ones.
 pub(crate) fn patterns(py: Python<'_>, problems: &[(String, Problem)]) -> PyErr {
     static CLASS: Class = PyOnceLock::new();
     let named = problems.iter().take(NAMED);
@@ -127,7 +127,7 @@ pub(crate) fn patterns(py: Python<'_>, problems: &[(String, Problem)]) -> PyErr 
     raise(py, &CLASS, "PatternError", |class| class.call1((lines.join("\n"), rule, path(py, first)?)))
 }
 
-/// `ConfigError(problems)`.
+/// Makes `ConfigError(problems)`.
 pub(crate) fn config(py: Python<'_>, problems: &[Problem]) -> PyErr {
     static ERROR: Class = PyOnceLock::new();
     static PROBLEM: Class = PyOnceLock::new();

@@ -1,4 +1,4 @@
-//! Decisions and explanations.
+//! `Decision`, `Reply`, `Verdict` and `Explanation`.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(crate) struct Decision {
     /// The route's name.
     #[pyo3(get)]
     route: String,
-    /// The cluster that should have the message; `None` where the route names none.
+    /// The cluster for the message; `None` if the route names none.
     #[pyo3(get)]
     cluster: Option<String>,
     /// Clusters to try, in order, when `cluster` fails.
@@ -64,7 +64,7 @@ impl Reply {
         PyBytes::new(py, &self.inner.body)
     }
 
-    /// The code of an error: the answer has its status, and its shape in the client's dialect.
+    /// An error code to answer with, in the shape of the client's dialect; `None` for an ordinary reply.
     #[getter]
     fn error(&self) -> Option<&str> {
         self.inner.error.as_deref()
@@ -83,7 +83,7 @@ impl Decision {
             && self.fallback.bind(py).eq(&other.fallback)?)
     }
 
-    /// What the route does: forward its messages to clusters, or reply by itself.
+    /// What the route does: `forward` its messages to clusters, or `reply` itself.
     #[getter]
     fn action(&self) -> &'static str {
         self.action.name()
@@ -98,7 +98,7 @@ impl Decision {
         }
     }
 
-    /// The cluster that gets copies of the route's messages, and the share of them in per cent.
+    /// The cluster that gets copies of messages, and the share that is copied, in per cent; or `None`.
     #[getter]
     fn mirror(&self) -> Option<(&str, u8)> {
         self.mirror.as_ref().map(|mirror| (mirror.to.as_str(), mirror.share))
@@ -115,9 +115,10 @@ impl Decision {
     }
 }
 
-/// Whether one route (or rule) matches one message, and if not, why.
+/// Whether one route or rule matches one message, and why.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Verdict {
+    /// Name of the route or rule.
     #[pyo3(get)]
     route: String,
     inner: table::Verdict,
@@ -130,25 +131,25 @@ impl Verdict {
         self.inner.matched
     }
 
-    /// The field whose predicate was the first to fail (`labels.region`); `None` where the route matches.
+    /// The first field that failed, such as `labels.region`.
     #[getter]
     fn path(&self) -> Option<&str> {
         self.inner.path.as_deref()
     }
 
-    /// What the pattern asks of that field.
+    /// The values that the pattern allows for that field, in words.
     #[getter]
     fn expected(&self) -> Option<&str> {
         self.inner.expected.as_deref()
     }
 
-    /// The JSON text of what the message has there, shortened; `None` where it has nothing.
+    /// The message's value of that field as shortened JSON text; `None` if the message has none.
     #[getter]
     fn seen(&self) -> Option<&str> {
         self.inner.seen.as_deref()
     }
 
-    /// One sentence for a person.
+    /// The reason in one sentence.
     #[getter]
     fn reason(&self) -> &str {
         &self.inner.reason
@@ -163,10 +164,10 @@ impl Verdict {
 /// Every route's verdict on one message, in the order in which routes are tried.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Explanation {
-    /// The route that takes the message.
+    /// The first route or rule that matches; `None` if none does.
     #[pyo3(get)]
     route: Option<String>,
-    /// Its decision; `None` for a `Matcher`, which has no routes.
+    /// The decision of that route; always `None` for a `Matcher`, which has no routes.
     #[pyo3(get)]
     decision: Option<Py<Decision>>,
     fields: Py<PyDict>,
@@ -174,7 +175,7 @@ pub(crate) struct Explanation {
 }
 
 impl Explanation {
-    /// The same, where not every route's verdict is there.
+    /// Sets the deciding route, for an explanation that lacks some routes' verdicts.
     pub(crate) fn taken_by(self, route: Option<String>) -> Self {
         Self { route, ..self }
     }
@@ -204,7 +205,7 @@ impl Explanation {
 
 #[pymethods]
 impl Explanation {
-    /// The envelope fields that were seen, as JSON text.
+    /// The message's envelope fields, each as shortened JSON text; empty for a `Matcher`.
     #[getter]
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.fields.bind(py).copy()

@@ -11,7 +11,7 @@ use crate::endpoint::Endpoint;
 use crate::errors;
 use crate::plan::Plan;
 
-/// Fields as a list of pairs.
+/// Converts fields to a list of pairs.
 pub(crate) fn list<'py, 'f>(
     py: Python<'py>,
     fields: impl Iterator<Item = (&'f [u8], &'f [u8])>,
@@ -23,13 +23,13 @@ pub(crate) fn list<'py, 'f>(
     Ok(out)
 }
 
-/// Status and end-to-end header fields of a response (hop-by-hop fields removed, RFC 9110, section 7.6.1).
+/// Status and header fields of a response, without hop-by-hop fields (RFC 9110, section 7.6.1).
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseHead {
     pub(crate) head: http1::ResponseHead,
-    /// When it was there.
+    /// When the head was complete.
     pub(crate) since: Instant,
-    /// Another attempt may do better, or the endpoint has failed with it: `Plan.retryable_response` tells.
+    /// Whether the response may call for another attempt; ask `Plan.retryable_response`.
     #[pyo3(get)]
     retryable: bool,
 }
@@ -47,19 +47,19 @@ impl ResponseHead {
         self.head.status
     }
 
-    /// The response is a stream of events (`text/event-stream`), which may be silent for long.
+    /// Whether the response is a stream of server-sent events (`text/event-stream`), which may pause for long.
     #[getter]
     fn stream(&self) -> bool {
         self.head.is_event_stream()
     }
 
-    /// Names in lower case, wire order.
+    /// Header fields in wire order, names in lower case. `content-length` is kept if it frames the body.
     #[getter]
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         list(py, self.head.headers.iter())
     }
 
-    /// `headers` as a client gets them: without fields that are Waypost's, then `Plan.own_fields`.
+    /// The header fields for the client: `headers` without Waypost's own fields, then `Plan.own_fields`.
     fn fields<'py>(
         &self,
         py: Python<'py>,
@@ -70,7 +70,7 @@ impl ResponseHead {
         plan.relayed(py, self, endpoint, attempts)
     }
 
-    /// The head for an HTTP/1 client, through its empty line: `begin` (the status line and more), then `fields`.
+    /// The head for an HTTP/1 client, including the empty line: `begin`, then `fields`.
     fn relay<'py>(
         &self,
         py: Python<'py>,
@@ -93,7 +93,7 @@ pub(crate) struct ResponseEnd {
 
 #[pymethods]
 impl ResponseEnd {
-    /// The connection may carry another request.
+    /// Whether the connection may carry another request.
     #[getter]
     fn reusable(&self) -> bool {
         self.end.reusable
@@ -105,12 +105,12 @@ impl ResponseEnd {
     }
 }
 
-/// Reads one HTTP/1.1 response (RFC 9112).
+/// Reads one HTTP/1.1 response (RFC 9112). Mutable, for use by one thread; `Plan.reader` makes one per attempt.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseReader {
-    /// Never contended: a reader belongs to one attempt. It is what makes the class safe to share all the same.
+    /// The lock is never contended, because a reader belongs to one attempt; it makes the class safe to share.
     reader: Mutex<http1::ResponseReader>,
-    /// Whose attempt it is, and its number.
+    /// The plan of the attempt, and the attempt's number.
     attempt: Option<(Py<Plan>, u32)>,
 }
 
@@ -120,14 +120,14 @@ impl ResponseReader {
         Self { reader, attempt: Some((plan, number)) }
     }
 
-    /// What was read is told to the course of the exchange.
+    /// Reports progress to the course of the exchange. Returns whether the response is retryable.
     fn tell(&self, status: Option<u16>, end: bool) -> bool {
         let Some((plan, number)) = &self.attempt else { return false };
         (status.is_some() || end) && plan.get().exchange().answered(*number, status, end)
     }
 }
 
-/// Bytes that the head of a response may have.
+/// The most bytes of a response's head.
 pub(crate) const MAX_HEAD: usize = 65_536;
 
 type Fed<'py> = (Option<ResponseHead>, Bound<'py, PyBytes>, Option<ResponseEnd>);
@@ -140,7 +140,7 @@ impl ResponseReader {
         Self { reader: Mutex::new(http1::ResponseReader::new(method, max_head)), attempt: None }
     }
 
-    /// Take what a socket read gave: the head where it became complete, body bytes, the end where it was reached.
+    /// Read the bytes of one socket read. Returns the head once it is complete, body bytes, and the end.
     fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Fed<'py>> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = reader.feed(data).map_err(|error| errors::upstream(py, &error))?;
@@ -153,7 +153,7 @@ impl ResponseReader {
         ))
     }
 
-    /// The endpoint closed.
+    /// Report that the endpoint closed the connection. Raises `UpstreamError` unless that ends the response.
     fn eof(&self, py: Python<'_>) -> PyResult<ResponseEnd> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let end = reader.eof().map_err(|error| errors::upstream(py, &error))?;
@@ -162,7 +162,7 @@ impl ResponseReader {
     }
 }
 
-/// `data` as one chunk (RFC 9112, section 7.1).
+/// Encode `data` as one chunk (RFC 9112, section 7.1). Empty data encodes the last chunk, which ends the body.
 #[pyfunction]
 pub(crate) fn encode_chunk<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
     PyBytes::new(py, &http1::encode_chunk(data))

@@ -1,4 +1,4 @@
-//! `Intake`: one message between its head and its decision.
+//! `Intake`: a message whose head was accepted, before it is decided.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,12 +13,12 @@ use crate::explanation::Explanation;
 use crate::plan::Plan;
 use crate::snapshot::Shared;
 
-/// What can be said of a request from its head: how to read its body.
+/// A request whose head was accepted, before it is decided. It tells how to read the body.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Intake {
     shared: Arc<Shared>,
     inner: Arc<engine::Intake>,
-    /// When the request's head was there.
+    /// When the request's head was complete.
     pub(crate) since: Instant,
 }
 
@@ -38,7 +38,7 @@ impl Intake {
 
 #[pymethods]
 impl Intake {
-    /// `x-request-id` where it is usable (1 to 128 visible ASCII characters), else a new one.
+    /// The request's `x-request-id` if it has 1 to 128 visible ASCII characters, otherwise a new id.
     #[getter]
     fn id(&self) -> &str {
         &self.inner.id
@@ -60,7 +60,7 @@ impl Intake {
         self.inner.target()
     }
 
-    /// Its header fields in wire order.
+    /// The request's header fields in wire order.
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let fields = self.inner.fields();
         PyList::new(py, fields.iter().map(|(name, value)| (PyBytes::new(py, name), PyBytes::new(py, value))))
@@ -71,25 +71,25 @@ impl Intake {
         self.inner.version()
     }
 
-    /// The client may send another request on its connection (RFC 9112, section 9.3); with HTTP/1.0 it may not.
+    /// Whether the client may send another request on the connection (RFC 9112, section 9.3).
     #[getter]
     fn persistent(&self) -> bool {
         self.inner.persistent()
     }
 
-    /// Bytes of the body, where the head says it.
+    /// Length of the body in bytes; `None` if the head does not say it.
     #[getter]
     fn length(&self) -> Option<u64> {
         self.inner.length
     }
 
-    /// True: read the whole body, up to `limits.body`, and give it to `plan`.
+    /// Whether the decision needs the body.
     #[getter]
     fn buffered(&self) -> bool {
         self.inner.buffered
     }
 
-    /// Decide; the plan keeps `body`.
+    /// Decide the message. The plan keeps `body`.
     #[pyo3(signature = (body))]
     fn plan(&self, py: Python<'_>, body: Option<Bound<'_, PyBytes>>) -> PyResult<Plan> {
         let bytes = body.as_ref().map(PyBytesMethods::as_bytes);
@@ -99,7 +99,7 @@ impl Intake {
         Ok(Plan::new(Arc::clone(&self.shared), Arc::clone(&self.inner), self.since, plan, held))
     }
 
-    /// Why each route does or does not take the message: by what `plan` decides by.
+    /// Why each route does or does not match, judged as `plan` would. Raises like `RouteTable.decide`.
     #[pyo3(signature = (body))]
     fn explain(&self, py: Python<'_>, body: Option<&[u8]>) -> PyResult<Explanation> {
         let snapshot = &self.shared.snapshot;

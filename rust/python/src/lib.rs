@@ -1,7 +1,7 @@
-//! The PyO3 binding of `waypost-core`, and nothing else: arguments in, calls to the core, objects and exceptions out.
-//! It supplies what the core has not by itself: random seeds, and the times of what is recorded.
+//! The PyO3 binding of `waypost-core`. It converts arguments, calls the core, and converts results to objects and
+//! exceptions. It also supplies what the core lacks: random seeds and the time.
 //!
-//! The contract, with documentation, is `python/waypost/_native.pyi`.
+//! The contract and its documentation are in `python/waypost/_native.pyi`.
 
 mod account;
 mod body;

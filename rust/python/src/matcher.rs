@@ -19,29 +19,29 @@ use crate::renewal::{Progress, Renewal};
 
 /// Named patterns, matched against JSON documents.
 ///
-/// A replacement never disturbs a match under way: each call works on one immutable snapshot. Names that are returned
-/// are interned: of one rule it is always the same object.
+/// Changes never disturb a match under way: each call works on one immutable state of the rules. Returned names are
+/// interned, so the same rule always gives the same object.
 ///
-/// Matching takes time linear in the document, and for the rules that come near to matching it; not for the others,
-/// however many there are (`cost` tells of rules for which that cannot be so). Documents above 16 KiB, and lists of
-/// documents, are matched with the interpreter's lock released.
+/// Matching takes time linear in the document, plus time for the rules that come close to matching it. Other rules cost
+/// nothing, however many there are; `cost` names the exceptions. Documents larger than 16 KiB, and lists of documents,
+/// are matched with the interpreter's lock (GIL) released.
 ///
-/// Compile `patterns`: rule name to pattern.
+/// Compile `patterns`, a mapping of rule name to pattern.
 ///
-/// `duplicate_keys`: a document in which one object has a key twice is an error, or its last copy counts.
-/// `depth`: how many containers may be nested in a document, 1 to 1024.
+/// `duplicate_keys` says what happens to a document in which an object has the same key twice: `"error"` rejects
+/// it, `"last"` uses the last value. `depth` is the most levels that a document may be nested, 1 to 1024.
 ///
-/// Raises `PatternError`, naming each rule with a fault and the path within its pattern.
+/// Raises `PatternError`, which names each invalid rule and the path within its pattern.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Matcher {
     options: Options,
     current: ArcSwap<Compiled>,
-    /// Held while a new state is made from the current one, so that no change is lost.
+    /// Locked while a new state is made from the current one, so that no change is lost.
     renewal: Mutex<Option<Renewal>>,
 }
 
 impl Matcher {
-    /// Asks the current state about a document.
+    /// Matches a document by the current state.
     fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
@@ -52,7 +52,7 @@ impl Matcher {
         Ok((compiled, found))
     }
 
-    /// Asks the current state about several documents, the interpreter going on meanwhile.
+    /// Matches several documents by the current state, with the interpreter's lock released.
     fn ask_many<T: Send>(
         &self,
         bodies: &Bound<'_, PyAny>,
@@ -60,11 +60,11 @@ impl Matcher {
     ) -> PyResult<(Guard<Arc<Compiled>>, Vec<T>)> {
         let py = bodies.py();
         let at = |error: PyErr, index: usize| {
-            // The error is raised all the same if this fails.
+            // The error is raised even if this fails.
             let _ = error.value(py).call_method1("add_note", (format!("in document {index} of the list"),));
             error
         };
-        // One document is an iterable as well, of what are no documents.
+        // A single document is iterable too, but its items are not documents.
         if Body::is_one(bodies) {
             let kind = bodies.get_type().qualname()?;
             return Err(PyTypeError::new_err(format!("a list of documents, not {kind}: write [document]")));
@@ -86,7 +86,7 @@ impl Matcher {
         }
     }
 
-    /// Makes a new state from the current one.
+    /// Applies a change to the current state.
     fn edit(&self, py: Python<'_>, change: Change) -> PyResult<()> {
         let mut renewal = self.editing(py);
         let mut compiled = self.current.load().changed(py, &change)?;
@@ -104,7 +104,7 @@ impl Matcher {
         Ok(())
     }
 
-    /// Waits for the right to make a new state.
+    /// Locks the right to make a new state.
     fn editing(&self, py: Python<'_>) -> MutexGuard<'_, Option<Renewal>> {
         self.renewal.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,7 +125,7 @@ impl Matcher {
             "last" => DuplicateKeys::Last,
             other => {
                 return Err(PyValueError::new_err(format!(
-                    "duplicate_keys is \"error\" or \"last\", not {other:?}"
+                    "duplicate_keys must be \"error\" or \"last\", not {other:?}"
                 )));
             }
         };
@@ -137,38 +137,38 @@ impl Matcher {
         Ok(Self { options, current: ArcSwap::from_pointee(compiled), renewal: Mutex::default() })
     }
 
-    /// The name of the first rule, in declaration order, that matches; `None` where none does.
+    /// The name of the first rule, in declaration order, that matches; `None` if no rule does.
     ///
-    /// Raises `EnvelopeError` where `body` is not valid JSON. A document that is no object has no fields.
+    /// A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON.
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
         let (compiled, found) = self.ask(body, table::Matcher::first_with_handle)?;
         Ok(compiled.found(py, found))
     }
 
-    /// `first` of each document, all by the same rules.
+    /// The result of `first` for each document, all by the same rules.
     ///
-    /// Mutable buffers are copied first. Raises as `first` does, for the first document that is not valid; a note on
-    /// the exception says which one that is.
+    /// Mutable buffers are copied first. Raises like `first` for the first invalid document; a note on the exception
+    /// gives that document's index.
     fn first_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Option<Py<PyString>>>> {
         let (compiled, found) = self.ask_many(bodies, table::Matcher::first_with_handle)?;
         Ok(found.into_iter().map(|found| compiled.found(py, found)).collect())
     }
 
-    /// The names of all rules that match, in declaration order. Raises as `first` does.
+    /// The names of all rules that match, in declaration order. Raises like `first`.
     fn matches(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Vec<Py<PyString>>> {
         let (compiled, numbers) = self.ask(body, table::Matcher::matches)?;
         Ok(compiled.named(py, numbers))
     }
 
-    /// `matches` of each document, all by the same rules. Raises as `first_many` does.
+    /// The result of `matches` for each document, all by the same rules. Raises like `first_many`.
     fn matches_many(&self, py: Python<'_>, bodies: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<Py<PyString>>>> {
         let (compiled, found) = self.ask_many(bodies, table::Matcher::matches)?;
         Ok(found.into_iter().map(|numbers| compiled.named(py, numbers)).collect())
     }
 
-    /// Why each rule does or does not match, or only that one: without `rule` it takes time for each.
+    /// Why each rule, or only `rule`, does or does not match.
     ///
-    /// Raises as `first` does; `KeyError` where there is no such rule.
+    /// Without `rule`, this takes time for every rule. Raises like `first`; `KeyError` if there is no such rule.
     #[pyo3(signature = (body, *, rule = None))]
     fn explain(&self, py: Python<'_>, body: &Bound<'_, PyAny>, rule: Option<&str>) -> PyResult<Explanation> {
         let Some(rule) = rule else {
@@ -189,34 +189,36 @@ impl Matcher {
         Ok(Explanation::of(py, verdict, Vec::new(), None)?.taken_by(first))
     }
 
-    /// The rules that messages are tried against one by one. Takes at most about as long as compiling them.
+    /// The rules that are tried one by one. This takes at most about as long as compiling the rules.
     fn cost(&self, py: Python<'_>) -> PyResult<Cost> {
         let compiled = self.current.load();
         let cost = py.detach(|| compiled.matcher.cost());
         Cost::of(py, &cost, |number| compiled.name(py, number))
     }
 
-    /// Append a rule. Raises `PatternError`; `ValueError` where the name is taken.
+    /// Append a rule. Raises `PatternError`; `ValueError` if the name is taken.
     ///
-    /// `add`, `update` and `remove` take time for the rules that were changed last, not for all. Once in some thousands
-    /// of changes a thread compiles all rules anew beside them.
+    /// `add`, `update` and `remove` take time for the most recent changes only, not for all rules. After every few
+    /// thousand changes, a background thread recompiles all rules.
     fn add(&self, py: Python<'_>, name: String, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let pattern = parse(py, &name, pattern)?;
         self.edit(py, Change::Add(name, pattern))
     }
 
-    /// Give a rule another pattern; it keeps its position. Raises `PatternError`; `KeyError` where there is none.
+    /// Change a rule's pattern; the rule keeps its position.
+    ///
+    /// Raises `PatternError`; `KeyError` if there is no such rule.
     fn update(&self, py: Python<'_>, name: String, pattern: &Bound<'_, PyAny>) -> PyResult<()> {
         let pattern = parse(py, &name, pattern)?;
         self.edit(py, Change::Update(name, pattern))
     }
 
-    /// Remove a rule. Raises `KeyError` where there is none.
+    /// Remove a rule. Raises `KeyError` if there is no such rule.
     fn remove(&self, py: Python<'_>, name: String) -> PyResult<()> {
         self.edit(py, Change::Remove(name))
     }
 
-    /// Swap all rules at once. On `PatternError` the old rules stay.
+    /// Replace all rules at once. If it raises `PatternError`, the old rules stay.
     fn replace(&self, py: Python<'_>, patterns: &Bound<'_, PyAny>) -> PyResult<()> {
         let compiled = Arc::new(Compiled::new(patterns, self.options)?);
         let mut renewal = self.editing(py);
@@ -247,15 +249,15 @@ impl Matcher {
     }
 }
 
-/// A depth that the scanner takes.
+/// Checks that the scanner supports a depth.
 pub(crate) fn checked_depth(depth: i64) -> PyResult<usize> {
     if let Ok(depth) = usize::try_from(depth)
         && (1..=json::MAX_DEPTH).contains(&depth)
     {
         return Ok(depth);
     }
-    Err(PyValueError::new_err(format!("depth is 1 to {}, not {depth}", json::MAX_DEPTH)))
+    Err(PyValueError::new_err(format!("depth must be from 1 to {}, not {depth}", json::MAX_DEPTH)))
 }
 
-// Signatures show their defaults, so they are written as literals.
+// Defaults are literals in signatures, so that `help()` shows them.
 const _: () = assert!(json::DEFAULT_DEPTH == 128);

@@ -1,11 +1,11 @@
-//! Memory that compiling needed, and nobody needs any more.
+//! Returns memory that only compiling needed to the system.
 
-/// Below so many rules it is not worth a system call.
+/// The least number of rules for which this is worth a system call.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MANY: usize = 4096;
 
-/// Where so many rules were compiled: gives freed memory back to the system. The C library would keep about half as much
-/// again as the rules take, for allocations that do not come.
+/// Returns freed memory to the system after many rules were compiled. Otherwise the C library would keep it for future
+/// allocations, about half as much as the rules take.
 #[cfg_attr(
     not(all(target_os = "linux", target_env = "gnu")),
     allow(unused_variables, clippy::missing_const_for_fn)
@@ -13,8 +13,8 @@ const MANY: usize = 4096;
 pub(crate) fn give_back(rules: usize) {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if rules >= MANY {
-        // SAFETY: it may be called at any time, by any thread.
-        #[allow(unsafe_code)] // There is no other way to say it.
+        // SAFETY: any thread may call this function at any time.
+        #[allow(unsafe_code)] // The standard library has no equivalent.
         unsafe {
             libc::malloc_trim(0);
         }

@@ -1,4 +1,4 @@
-//! The arguments of `RouteTable`'s methods as a message.
+//! Converts the arguments of `RouteTable`'s methods to a message.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use waypost_core::table::{Header, Message};
 
 use crate::body::Body;
 
-/// A message that owns what Python might take away.
+/// A message that owns all data that Python might change or free.
 pub(crate) struct Owned<'a> {
     body: Option<Body<'a>>,
     dialect: Dialect,
@@ -63,7 +63,7 @@ impl<'a> Owned<'a> {
     }
 }
 
-/// Pairs, or a mapping, of str or bytes.
+/// Reads header fields from pairs or a mapping, of str or bytes.
 fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
     let pairs = match headers.cast::<PyMapping>() {
         Ok(mapping) => mapping.items()?.into_any(),
@@ -72,7 +72,7 @@ fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
     let text = |object: &Bound<'_, PyAny>| -> PyResult<String> {
         if let Ok(bytes) = object.cast::<PyBytes>() {
             let bytes = bytes.as_bytes();
-            // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
+            // Field values are opaque bytes (RFC 9110, section 5.5). Values that are not UTF-8 are decoded as Latin-1.
             return Ok(std::str::from_utf8(bytes)
                 .map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned));
         }
@@ -88,7 +88,7 @@ fn read_headers(headers: &Bound<'_, PyAny>) -> PyResult<Vec<Header<'static>>> {
     Ok(out)
 }
 
-/// A header field's name and value. ASGI says an iterable of two: uvicorn gives tuples, others lists.
+/// A header field's name and value. ASGI allows any iterable of two: uvicorn passes tuples, other servers lists.
 pub(crate) fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
     if let Ok(tuple) = pair.cast::<PyTuple>()
         && tuple.len() == 2
@@ -103,7 +103,7 @@ pub(crate) fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyA
     Err(PyTypeError::new_err("headers are (name, value) pairs"))
 }
 
-/// `tenant`, `agent`, `labels`; `None` is absence.
+/// Reads an identity with the keys `tenant`, `agent`, `labels`; `None` means absent.
 pub(crate) fn read_identity(identity: &Bound<'_, PyMapping>) -> PyResult<Identity> {
     let mut out = Identity::default();
     for item in identity.items()?.iter() {
@@ -120,7 +120,7 @@ pub(crate) fn read_identity(identity: &Bound<'_, PyMapping>) -> PyResult<Identit
                 }
             }
             other => {
-                let message = format!("an identity has tenant, agent and labels, no {other:?}");
+                let message = format!("an identity has the keys tenant, agent and labels, not {other:?}");
                 return Err(PyValueError::new_err(message));
             }
         }

@@ -9,12 +9,12 @@ use hashbrown::HashTable;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-/// How many names may be added to those of the beginning: each copy has them once more.
+/// The most names in `added`, which each copy copies.
 const ADDED: usize = 4096;
 
-/// Names by number, and the other way round. Copies share what was there in the beginning.
+/// Maps numbers to names and names to numbers. Copies share the base list.
 ///
-/// A name may be found that is no rule's any more, never one that was not.
+/// Names of removed rules stay and are still found.
 pub(crate) struct Names {
     base: Arc<List>,
     added: List,
@@ -24,13 +24,13 @@ pub(crate) struct Names {
 #[derive(Default)]
 pub(crate) struct List {
     names: Vec<Py<PyString>>,
-    /// Numbers, by the hash of the name.
+    /// Numbers by the hash of the name.
     table: HashTable<u32>,
     hasher: RandomState,
 }
 
 impl List {
-    /// With room for so many names: none of them has to be hashed again.
+    /// Reserves room for `names` names, so that none has to be rehashed.
     pub(crate) fn with_capacity(names: usize) -> Self {
         let (names, table) = (Vec::with_capacity(names), HashTable::with_capacity(names));
         Self { names, table, ..Self::default() }
@@ -40,7 +40,7 @@ impl List {
         self.names.len()
     }
 
-    /// Appends a name that is not there yet.
+    /// Appends a name that is not in the list.
     pub(crate) fn append(&mut self, py: Python<'_>, name: Py<PyString>) -> PyResult<()> {
         let new = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         let hash = self.hasher.hash_one(name.bind(py).to_str()?);
@@ -55,7 +55,7 @@ impl List {
         found.map(|number| *number as usize)
     }
 
-    /// Appends a name, which is found from now on, and not one before that is the same.
+    /// Appends a name. From now on it is found instead of an earlier equal one.
     fn push(&mut self, py: Python<'_>, name: &str) {
         let new = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
         let hash = self.hasher.hash_one(name);
@@ -76,7 +76,7 @@ impl List {
 }
 
 impl Names {
-    /// Those of a list.
+    /// Makes names with this base list.
     pub(crate) fn of(list: List) -> Self {
         Self { base: Arc::new(list), added: List::default() }
     }
@@ -86,19 +86,19 @@ impl Names {
         base.names.get(number).or_else(|| added.names.get(number.checked_sub(base.names.len())?))
     }
 
-    /// The handle of a name of the beginning, for [`Self::by_handle`]: its address.
+    /// The handle of a name of the base list for [`Self::by_handle`], its address; 0 for other names.
     pub(crate) fn handle(&self, number: usize) -> usize {
         self.base.names.get(number).map_or(0, |name| name.as_ptr().expose_provenance())
     }
 
-    /// The name of a handle; `None` of 0.
+    /// The name of a handle; `None` for 0.
     ///
     /// # Safety
-    /// The handle is 0, or the names that gave it, or a copy of them, are still there.
+    /// The handle must be 0, or come from names that still exist or of which a copy exists.
     #[allow(unsafe_code)]
     pub(crate) unsafe fn by_handle(py: Python<'_>, handle: usize) -> Option<Py<PyString>> {
         let name = NonNull::new(std::ptr::with_exposed_provenance_mut(handle))?;
-        // SAFETY: it is the address of one of the names, each of which is a str.
+        // SAFETY: the handle is the address of a name, and every name is a str.
         Some(unsafe { Bound::from_borrowed_ptr(py, name.as_ptr()).cast_into_unchecked() }.unbind())
     }
 
@@ -107,7 +107,7 @@ impl Names {
         self.base.names.len() + self.added.names.len()
     }
 
-    /// The number that a name was last given.
+    /// The latest number of a name.
     pub(crate) fn find(&self, py: Python<'_>, name: &str) -> Option<usize> {
         let added = self.added.find(py, name).map(|number| self.base.names.len() + number);
         added.or_else(|| self.base.find(py, name))
@@ -122,7 +122,7 @@ impl Names {
         self.added.push(py, name);
     }
 
-    /// Whether so many were added, be they rules' still or not, that they should be numbered anew.
+    /// Whether so many names were added, including those of removed rules, that all should be renumbered.
     pub(crate) fn is_overgrown(&self) -> bool {
         self.added.names.len() > ADDED
     }
@@ -140,9 +140,9 @@ fn hash_of(py: Python<'_>, names: &[Py<PyString>], hasher: &RandomState, number:
     text(py, names, number).map_or(0, |name| hasher.hash_one(name))
 }
 
-/// Interned, so that equal names are one object everywhere.
+/// Interns a name, so that equal names are the same object everywhere.
 pub(crate) fn intern(name: &Bound<'_, PyString>, sys_intern: &Bound<'_, PyAny>) -> PyResult<Py<PyString>> {
-    // Of a subclass of str there is no interned object.
+    // Python does not intern instances of subclasses of str.
     match sys_intern.call1((name,)) {
         Ok(interned) => Ok(interned.cast_into::<PyString>()?.unbind()),
         Err(_) => Ok(PyString::intern(name.py(), name.to_str()?).unbind()),

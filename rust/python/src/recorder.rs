@@ -1,4 +1,4 @@
-//! `Recorder`: what messages did, counted and logged.
+//! `Recorder`: counts and logs finished messages.
 
 use std::mem;
 use std::sync::atomic::AtomicU64;
@@ -17,17 +17,17 @@ use waypost_core::metrics::{CELLS, CODES, Format, Gauge, Memory, Metrics, Total}
 use crate::intake::Intake;
 use crate::registry::Registry;
 
-/// Counts messages that are over, and keeps their lines for the access log.
+/// Counts finished messages, and keeps their lines for the access log. Mutable, for use by any thread.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Recorder {
     inner: Arc<engine::Recorder>,
-    /// Called when lines wait.
+    /// Called when lines wait to be written.
     wake: Mutex<Option<Py<PyAny>>>,
 }
 
 #[pymethods]
 impl Recorder {
-    /// Bytes of memory that a recorder counts in.
+    /// Bytes of memory for the counters.
     #[classattr]
     const SIZE: usize = CELLS * size_of::<u64>();
 
@@ -54,7 +54,7 @@ impl Recorder {
         Ok(Self { inner: Arc::new(engine::Recorder::new(metrics)), wake: Mutex::new(None) })
     }
 
-    /// Who is woken mostly refers to the recorder.
+    /// The callable usually refers to the recorder, so the garbage collector must see it.
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self.wake.try_lock() {
             Ok(wake) => visit.call(&*wake),
@@ -67,17 +67,17 @@ impl Recorder {
         drop(old);
     }
 
-    /// From now on this process is this worker, from 0.
+    /// Declare this process to be worker number `worker`, counted from 0. Each worker has its own gauges.
     fn become_worker(&self, worker: usize) {
         self.inner.become_worker(worker);
     }
 
-    /// A worker is gone, and what it said of itself with it.
+    /// Drop the gauges of a worker that has exited.
     fn forget_worker(&self, worker: usize) {
         self.inner.metrics.forget_worker(worker);
     }
 
-    /// Set this worker's gauges.
+    /// Set this worker's gauges: two numbers of connections, and bytes of buffered request bodies.
     #[pyo3(signature = (*, client_connections, upstream_idle, buffered))]
     fn gauges(&self, client_connections: u64, upstream_idle: u64, buffered: u64) {
         let gauges = [
@@ -91,22 +91,22 @@ impl Recorder {
         }
     }
 
-    /// A client has connected.
+    /// Count a client connection.
     fn client_connected(&self) {
         self.inner.metrics.add(Total::ClientConnections, 1);
     }
 
-    /// A mirror was not sent: too many are under way, or its message's body streams past.
+    /// Count a mirror that was not sent, because too many are under way or the message's body is streamed.
     fn mirror_dropped(&self) {
         self.inner.metrics.add(Total::MirrorsDropped, 1);
     }
 
-    /// A connection to an endpoint was made.
+    /// Count a new connection to an endpoint.
     fn upstream_connected(&self) {
         self.inner.metrics.add(Total::UpstreamConnections, 1);
     }
 
-    /// A configuration was loaded, or could not be: `good` tells.
+    /// Record that a configuration was loaded (`good`), or could not be.
     #[pyo3(signature = (*, good, first = false))]
     fn loaded(&self, good: bool, first: bool) {
         let (metrics, worker) = (&self.inner.metrics, self.inner.worker());
@@ -121,8 +121,7 @@ impl Recorder {
         }
     }
 
-    /// Everything that is counted, in the text format of Prometheus (0.0.4), or as `OpenMetrics` (1.0.0); and the media
-    /// type of that. With `registry`, how its clusters are, too.
+    /// All metrics in the Prometheus text format (0.0.4), or as OpenMetrics (1.0.0), and their media type.
     #[pyo3(signature = (registry = None, *, openmetrics = false))]
     fn render(
         &self,
@@ -138,14 +137,14 @@ impl Recorder {
         (text, format.media_type())
     }
 
-    /// Keep a line of each message that ends, and call `wake` when lines wait; `None`: keep none.
+    /// Keep an access log line for each finished message, and call `wake` to have lines written.
     fn log(&self, wake: Option<Py<PyAny>>) {
         self.inner.log(wake.is_some());
         let old = mem::replace(&mut *self.wake(), wake);
-        drop(old); // without the lock
+        drop(old); // Freeing it may run Python code, so release the lock first.
     }
 
-    /// The lines that wait, and how many they are.
+    /// Take the lines that wait, and their number.
     fn take_lines<'py>(&self, py: Python<'py>) -> (Bound<'py, PyBytes>, u64) {
         let (bytes, lines) = self.inner.take_lines();
         (PyBytes::new(py, &bytes), lines)
@@ -156,15 +155,15 @@ impl Recorder {
         self.inner.recent().iter().map(|outcome| described(py, outcome)).collect()
     }
 
-    /// So many lines were written, or could not be.
+    /// Count lines that were written, and lines that could not be written.
     fn lines_written(&self, written: u64, dropped: u64) {
         self.inner.metrics.add(Total::LinesWritten, written);
         self.inner.metrics.add(Total::LinesDropped, dropped);
     }
 
-    /// A request ended before anything was decided: it was refused with the error `code`, or (`None`) its client left.
+    /// Record a request that ended before it was decided.
     #[pyo3(signature = (code, status, *, intake = None, id = "", client = None, method = "", target = None, bytes_in = 0, bytes_out = 0))]
-    #[allow(clippy::too_many_arguments)] // All that may be known of it.
+    #[allow(clippy::too_many_arguments)] // One per known part of the request.
     fn record_rejection(
         &self,
         py: Python<'_>,
@@ -205,7 +204,7 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// Never held while Python runs, which might want it too.
+    /// Locks the callable. Python code must not run meanwhile, because it might lock it too.
     fn wake(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
         self.wake.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,7 +213,7 @@ impl Recorder {
         &self.inner
     }
 
-    /// Wakes whoever writes the log, where what became of a line asks for it.
+    /// Calls `wake` if the result of pushing a line requires it.
     pub(crate) fn pushed(&self, py: Python<'_>, pushed: Pushed) -> PyResult<()> {
         let urgent = match pushed {
             Pushed::Waits | Pushed::Dropped => return Ok(()),
@@ -250,7 +249,7 @@ pub(crate) fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Memory that Python supplied: a mapping that other processes may share.
+/// Memory supplied by Python: a mapping that other processes may share.
 pub(crate) struct Shared {
     buffer: PyBuffer<u8>,
 }
@@ -259,7 +258,7 @@ impl Shared {
     pub(crate) fn of(buffer: PyBuffer<u8>) -> PyResult<Self> {
         if buffer.readonly() || !buffer.is_c_contiguous() || !buffer.buf_ptr().cast::<u64>().is_aligned() {
             return Err(PyValueError::new_err(
-                "the memory has to be writable, contiguous and aligned to 8 bytes",
+                "the memory must be writable, contiguous and aligned to 8 bytes",
             ));
         }
         Ok(Self { buffer })
@@ -270,9 +269,10 @@ impl AsRef<[AtomicU64]> for Shared {
     #[allow(unsafe_code)]
     fn as_ref(&self) -> &[AtomicU64] {
         let count = self.buffer.len_bytes() / size_of::<u64>();
-        // SAFETY: the pointer is not null, aligned and good for so many bytes (checked by `of`) for as long as the buffer
-        // is held: an exporter may neither move nor unmap what it has lent. Every bit pattern is a number. Others, in this
-        // process or another, only ever change the memory by atomic operations on such numbers.
+        // SAFETY: the pointer is non-null, aligned and valid for this many bytes (checked by `of`) as long as the
+        // buffer is held, because an exporter may neither move nor unmap exported memory. Every bit pattern is a valid
+        // number. All other code, in this process and in others, changes the memory only by atomic operations on such
+        // numbers.
         unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast::<AtomicU64>(), count) }
     }
 }

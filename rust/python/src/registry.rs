@@ -1,4 +1,4 @@
-//! `Registry`: what is known of clusters and endpoints, beside the snapshots.
+//! `Registry`: the state of clusters and endpoints, which outlives snapshots.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::recorder::Shared;
 use crate::snapshot::{IDS, Snapshot, seed};
 use crate::{clock, policy};
 
-/// What is known of clusters (by name) and endpoints (by URL): how they fare, who uses them, who waits.
+/// The state of all clusters and endpoints, which outlives snapshots. Mutable, for use by any thread.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Registry {
     registry: Mutex<cluster::Registry>,
@@ -34,7 +34,7 @@ impl Registry {
     #[new]
     #[pyo3(signature = (memory = None))]
     fn new(memory: Option<PyBuffer<u8>>) -> PyResult<Self> {
-        clock::now(); // Processes that are forked from now on count time from the same beginning.
+        clock::now(); // Processes that are forked later count time from the same origin.
         let accounts = match memory {
             None => Accounts::on_heap(IDS.number()),
             Some(buffer) => Accounts::new(Box::new(Shared::of(buffer)?), IDS.number())
@@ -43,29 +43,30 @@ impl Registry {
         Ok(Self { registry: Mutex::new(cluster::Registry::sharing(accounts, IDS.number())) })
     }
 
-    /// From now on this process is this worker, from 0, of so many.
+    /// Declare this process to be worker number `worker`, counted from 0, of `workers`.
     fn become_worker(&self, worker: u32, workers: u32) -> PyResult<()> {
         if worker >= workers {
-            return Err(PyValueError::new_err(format!("of {workers} workers none is number {worker}")));
+            return Err(PyValueError::new_err(format!(
+                "worker {worker} must be less than workers, {workers}"
+            )));
         }
         IDS.reseed(seed());
         self.lock().become_worker(Share { worker, workers }, IDS.number());
         Ok(())
     }
 
-    /// Processes that are forked from now on tell each other in this memory how their clusters are.
+    /// Let processes that are forked from now on publish the state of their clusters in `memory`.
     fn show(&self, memory: PyBuffer<u8>) -> PyResult<()> {
         self.lock().show(Board::new(Box::new(Shared::of(memory)?)));
         Ok(())
     }
 
-    /// Tell the other workers how clusters are.
+    /// Publish the state of this worker's clusters to the other workers. Call it about once a second.
     fn publish(&self) -> bool {
         self.lock().publish(clock::now())
     }
 
-    /// Endpoints that are left alone since this was asked last, or not any more: cluster, URL, whether it is left alone,
-    /// its condition as `view` has it, failures in a row.
+    /// The endpoints that went out of use, or came back into use, since the last call.
     fn changes(&self) -> Vec<(String, String, bool, &'static str, u32)> {
         let of = |change: EndpointChange| {
             let EndpointChange { cluster, url, condition, out, consecutive_failures } = change;
@@ -74,22 +75,22 @@ impl Registry {
         self.lock().changes(clock::now()).into_iter().map(of).collect()
     }
 
-    /// A worker is gone.
+    /// Drop the published state of a worker that has exited; its counts remain. Call it in the parent process.
     fn forget_worker(&self, worker: usize) {
         self.lock().forget_worker(worker);
     }
 
-    /// A snapshot comes into force, once: `ValueError` where it is already.
+    /// Bring a snapshot into force. Raises `ValueError` if it already is.
     fn apply(&self, snapshot: &Snapshot) -> PyResult<()> {
         let mut registry = self.lock();
         if snapshot.shared().join(&mut registry) {
             Ok(())
         } else {
-            Err(PyValueError::new_err("the snapshot is in force already"))
+            Err(PyValueError::new_err("the snapshot is already in force"))
         }
     }
 
-    /// Everything that is known now, by cluster name: what `GET /-/clusters` shows.
+    /// The current state of all clusters, sorted by name, as `GET /-/clusters` shows it. Times are in seconds.
     fn view<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let now = clock::now();
         let out = PyList::empty(py);
@@ -101,7 +102,7 @@ impl Registry {
 }
 
 impl Registry {
-    /// Everything that is known now, by cluster name.
+    /// The current state of all clusters, sorted by name.
     pub(crate) fn views(&self) -> Vec<ClusterView> {
         self.views_at(clock::now())
     }

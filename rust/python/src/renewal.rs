@@ -1,8 +1,8 @@
-//! Compiling all rules of a matcher anew, while it goes on changing.
+//! Recompiles all rules of a matcher while it keeps changing.
 //!
-//! A change lies over the rules of the beginning, and after some thousands of them the rules should be made one again. With
-//! 100,000 rules that takes a tenth of a second, for which nobody who changes one rule should have to wait: a thread does it,
-//! and what is left to do then, each change does a part of.
+//! Changes form layers over the compiled rules, which should be merged after some thousands of changes. With 100,000
+//! rules, merging takes 0.1 s, too long for a call that changes one rule. So a thread merges the rules, and each
+//! further change does a part of the remaining work.
 
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
@@ -16,19 +16,19 @@ use waypost_core::table;
 use crate::compiled::{Change, Compiled};
 use crate::names::{List, Names};
 
-/// How many names a change numbers anew: in half a millisecond.
+/// Number of names that one change renumbers, which takes half a millisecond.
 const NAMES: usize = 4096;
-/// How many changes that came meanwhile a change makes once more: as long as some make new ones, each has to make more than
-/// one.
+/// Number of earlier changes that one change repeats in the new state. It must be more than one to catch up, because
+/// each change adds one.
 const CHANGES: usize = 16;
-/// How many changes may come before what a thread compiles is there; the next one waits for it.
+/// The most changes made while the thread compiles; the next change waits for the thread.
 const AHEAD: usize = 16 << 10;
 
-/// What becomes of a matcher's state once its rules are compiled anew.
+/// A recompilation under way.
 pub(crate) struct Renewal {
-    /// The state that it began with.
+    /// The state that is recompiled.
     from: Arc<Compiled>,
-    /// What was changed since then, and is not yet in what is being made.
+    /// Changes made since then that the new state does not have yet.
     changes: VecDeque<Change>,
     stage: Stage,
 }
@@ -36,41 +36,41 @@ pub(crate) struct Renewal {
 enum Stage {
     /// A thread of this process compiles the rules.
     Compiling(JoinHandle<Flattened>, u32),
-    /// Their names are numbered anew.
+    /// The rules are compiled; their names are being renumbered.
     Naming(Flattened, List),
-    /// What was changed meanwhile is changed in the new state too.
+    /// Changes made meanwhile are repeated in the new state.
     CatchingUp(Compiled),
 }
 
-/// The rules in one layer; and by new number the old one.
+/// The rules in one layer, and the old number of each new one.
 type Flattened = (table::Matcher, Vec<usize>);
 
-/// How far a [`Renewal`] is.
+/// The progress of a [`Renewal`].
 pub(crate) enum Progress {
-    /// The state that the matcher would be in without it, but of rules that were compiled anew.
+    /// The recompiled state, with all changes.
     Done(Compiled),
     More(Renewal),
 }
 
 impl Renewal {
-    /// Begins with a state.
+    /// Begins to recompile a state.
     pub(crate) fn of(from: &Arc<Compiled>) -> Self {
         let matcher = from.matcher.clone();
         let thread = thread::Builder::new().name("waypost-matcher".to_owned());
         let stage = match thread.spawn(move || matcher.flattened()) {
             Ok(thread) => Stage::Compiling(thread, process::id()),
-            // The system allows no more threads.
+            // The system allows no more threads: compile in this one.
             Err(_) => Stage::naming(from.matcher.flattened()),
         };
         Self { from: Arc::clone(from), changes: VecDeque::new(), stage }
     }
 
-    /// Notes a change, which was made in the meantime, and does a part of what is to be done.
+    /// Adds a change that was made meanwhile, and does a part of the remaining work.
     pub(crate) fn go_on(mut self, py: Python<'_>, change: Change) -> PyResult<Progress> {
         self.changes.push_back(change);
         self.stage = match self.stage {
             Stage::Compiling(thread, of) if of != process::id() => {
-                // This process was forked from that one: it has the handle, but not the thread.
+                // This process was forked: it has the handle, but not the thread.
                 std::mem::forget(thread);
                 Stage::naming(py.detach(|| self.from.matcher.flattened()))
             }

@@ -1,4 +1,4 @@
-//! Reading requests off a client's connection.
+//! `RequestReader`: reads plain requests from a client connection.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,9 +15,7 @@ use crate::plan::Plan;
 use crate::snapshot::{IDS, Snapshot, known};
 use crate::{clock, errors};
 
-/// Reads the requests of one client connection, as far as they are plain.
-///
-/// The lock is never contended: a reader belongs to one connection.
+/// Reads the plain requests of one client connection. Mutable, for use by one thread.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct RequestReader {
     peer: Peer,
@@ -34,7 +32,7 @@ impl RequestReader {
         Self { peer, reader: Mutex::new(None) }
     }
 
-    /// Take what a socket read gave at a message boundary, or behind the part of a head that was fed before.
+    /// Read the bytes of one socket read, at a message boundary or after part of a head.
     #[pyo3(signature = (snapshot, data, room))]
     fn feed<'py>(
         &self,

@@ -15,11 +15,11 @@ use crate::matcher::checked_depth;
 use crate::message::Owned;
 use crate::value;
 
-/// Routes compiled for deciding.
+/// Routes compiled for deciding. `waypost.RouteTable` adds `load`, which reads a configuration file.
 #[pyclass(frozen, subclass, module = "waypost._native")]
 pub(crate) struct RouteTable {
     table: Arc<table::RouteTable>,
-    /// By rank.
+    /// Decisions by rank.
     decisions: Vec<Py<Decision>>,
 }
 
@@ -41,7 +41,7 @@ impl RouteTable {
     }
 }
 
-/// Reads routes from mappings; whatever has the wrong shape is a problem at its place. For `partial` see [`value::read`].
+/// Reads routes from mappings. Values of the wrong shape become problems. For `partial` see [`value::read`].
 pub(crate) fn read_routes(
     routes: &Bound<'_, PyAny>,
     partial: bool,
@@ -87,7 +87,7 @@ pub(crate) fn read_routes(
                 },
                 "fallback" => match object.extract::<Vec<String>>() {
                     Ok(fallback) => spec.fallback = fallback,
-                    Err(_) => problem(key("fallback"), "`fallback` is a list of names of clusters"),
+                    Err(_) => problem(key("fallback"), "`fallback` is a list of cluster names"),
                 },
                 "precedence" => match object.extract::<i64>() {
                     Ok(precedence) => spec.precedence = precedence,
@@ -113,14 +113,14 @@ pub(crate) fn read_routes(
             problem(key("name"), "a route needs a name");
         }
         if !spec.name.is_empty() && !names.insert(spec.name.clone()) {
-            problem(key("name"), &format!("there is a route `{}` already", spec.name));
+            problem(key("name"), &format!("duplicate route name `{}`", spec.name));
         }
         out.push(spec);
     }
     Ok(out)
 }
 
-/// A route's own answer, as `Config.to_native` gives it; each key may be left out.
+/// Reads a route's own answer, as `Config.to_native` returns it. Each key is optional.
 fn read_reply(object: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Reply>>> {
     if object.is_none() {
         return Ok(None);
@@ -143,7 +143,7 @@ fn read_mirror(object: &Bound<'_, PyAny>) -> PyResult<Option<Mirror>> {
     Ok(Some(Mirror { to: mirror.get_item("to")?.extract()?, share }))
 }
 
-/// Sorts problems by route, and those of one route by its keys as written.
+/// Sorts problems by route, then by the order in which the route's keys are written.
 fn sort_by_place(problems: &mut [Problem], routes: &Bound<'_, PyList>) {
     let mut keys: HashMap<usize, HashMap<String, usize>> = HashMap::new();
     let mut written = |index: usize, key: &str| {
@@ -151,7 +151,7 @@ fn sort_by_place(problems: &mut [Problem], routes: &Bound<'_, PyList>) {
             let names: Vec<String> = routes.get_item(index)?.cast::<PyMapping>()?.keys()?.extract()?;
             Ok(names.into_iter().zip(0..).collect())
         };
-        // A key that is missing comes last.
+        // Missing keys come last.
         let positions = keys.entry(index).or_insert_with(|| read().unwrap_or_default());
         positions.get(key).copied().unwrap_or(usize::MAX)
     };
@@ -169,7 +169,7 @@ impl RouteTable {
     fn new(py: Python<'_>, routes: &Bound<'_, PyAny>, depth: i64) -> PyResult<Self> {
         let options = Options { depth: checked_depth(depth)?, duplicate_keys: DuplicateKeys::Error };
         let mut problems = Vec::new();
-        // As a list: an iterator could not be looked at again for the places of problems.
+        // A list can be read again, to find the places of problems; an iterator cannot.
         let routes = PyList::new(py, routes.try_iter()?.collect::<PyResult<Vec<_>>>()?)?;
         let specs = read_routes(&routes, false, &mut problems)?;
         let table = py.detach(|| table::RouteTable::compile(&specs, options)).map_err(|found| {
@@ -187,7 +187,7 @@ impl RouteTable {
         }
     }
 
-    /// The decision of the first route that matches, by precedence, then declaration; `None` where none does.
+    /// The decision of the first route that matches; `None` if no route does.
     #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn decide(
@@ -206,7 +206,7 @@ impl RouteTable {
         Ok(decided.decision.ok().and_then(|rank| self.decision(py, rank)))
     }
 
-    /// The decisions of all routes that match, in the order in which routes are tried.
+    /// The decisions of all routes that match, in the order in which they are tried. Raises like `decide`.
     #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn matches(
@@ -225,7 +225,7 @@ impl RouteTable {
         Ok(ranks.into_iter().filter_map(|rank| self.decision(py, rank)).collect())
     }
 
-    /// Why each route does or does not take the message.
+    /// Why each route does or does not match the message. Raises like `decide`.
     #[pyo3(signature = (body, *, dialect = "envelope", headers = None, path = "", method = "POST", identity = None, client = None))]
     #[allow(clippy::too_many_arguments)] // One per attribute of a message.
     fn explain(
@@ -256,7 +256,7 @@ impl RouteTable {
     }
 }
 
-/// A value of a dict that must be there: the configuration was checked before.
+/// A required value of a dict. The configuration was checked before, so it is there.
 pub(crate) fn item<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Bound<'py, PyAny>> {
     dict.get_item(key)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(key.to_owned()))
 }

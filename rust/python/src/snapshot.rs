@@ -26,36 +26,36 @@ use crate::recorder::Recorder;
 use crate::route_table::{RouteTable, item, read_routes};
 use crate::{clock, errors, memory};
 
-/// One source of ids for the process: they outlive snapshots. The standard library seeds its hasher from the system.
+/// The process's source of ids, which outlives snapshots.
 pub(crate) static IDS: LazyLock<Ids> = LazyLock::new(|| Ids::new(seed()));
 
-/// A number that no other process has.
+/// A random number that differs from process to process. The standard library seeds its hasher from the system.
 pub(crate) fn seed() -> u64 {
-    // A forked process has the keys of its parent, but an id of its own.
+    // A forked process has its parent's hash keys, but its own process id.
     RandomState::new().hash_one((std::process::id(), clock::now().nanos()))
 }
 
-/// What all messages of a snapshot share.
+/// The parts that a snapshot shares with its messages.
 pub(crate) struct Shared {
     pub(crate) snapshot: engine::Snapshot,
     pub(crate) table: Py<RouteTable>,
     clusters: Vec<Py<Cluster>>,
-    /// By cluster.
+    /// Endpoints by cluster.
     endpoints: Vec<Vec<Py<Endpoint>>>,
-    /// Once it is in force.
+    /// Set once the snapshot is in force.
     bound: OnceLock<BoundClusters>,
-    /// Who counts and logs its messages.
+    /// Counts and logs messages.
     pub(crate) recorder: Option<Py<Recorder>>,
     pub(crate) slots: Slots,
 }
 
 impl Shared {
-    /// The clusters in force. A snapshot that no registry was told of has state of its own.
+    /// The clusters in force. A snapshot that was not applied to a registry has state of its own.
     pub(crate) fn bound(&self) -> &BoundClusters {
         self.bound.get_or_init(|| self.snapshot.join(&mut cluster::Registry::new(IDS.number()), clock::now()))
     }
 
-    /// False: it is in force already.
+    /// Brings the snapshot into force; false if it already is.
     pub(crate) fn join(&self, registry: &mut cluster::Registry) -> bool {
         self.bound.get().is_none() && self.bound.set(self.snapshot.join(registry, clock::now())).is_ok()
     }
@@ -65,7 +65,7 @@ impl Shared {
     }
 }
 
-/// One compiled configuration.
+/// One compiled configuration. A reload compiles another snapshot, which replaces it as a whole.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Snapshot {
     shared: Arc<Shared>,
@@ -113,7 +113,7 @@ impl Snapshot {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// (path, message) of every problem of meaning in a draft: a configuration of which not all could be read.
+    /// The problems that compiling would report, as (path, message), for a configuration that was only partly read.
     #[staticmethod]
     fn problems<'py>(py: Python<'py>, config: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyList>> {
         let mut problems = Vec::new();
@@ -141,7 +141,7 @@ impl Snapshot {
         self.shared.endpoints.iter().flatten().map(|endpoint| endpoint.clone_ref(py)).collect()
     }
 
-    /// Who waits no longer for a cluster of this configuration, which has come into force.
+    /// The turns that have come in the queues of all clusters. Call this once the snapshot is in force.
     fn turns(&self) -> Vec<Turn> {
         let mut out = Vec::new();
         for group in self.shared.bound().groups() {
@@ -152,14 +152,14 @@ impl Snapshot {
         out
     }
 
-    /// Seconds until the next active check is due; `None`: never, or a newer snapshot is in force.
+    /// Seconds until the next active check is due; `None` without checks, or if a newer snapshot is in force.
     #[getter]
     fn next_check(&self) -> Option<f64> {
         let due = self.shared.bound().groups().filter_map(|group| group.next_check()).min()?;
         Some(due.since(clock::now()).as_secs_f64())
     }
 
-    /// The endpoints that are to be asked now.
+    /// The endpoints whose active check is due. Each is returned once; report its result with `checked`.
     fn due_checks(&self, py: Python<'_>) -> Vec<Py<Endpoint>> {
         let now = clock::now();
         let mut out = Vec::new();
@@ -171,20 +171,20 @@ impl Snapshot {
         out
     }
 
-    /// An endpoint answered its active check well, or did not (in time).
+    /// Report the result of an active check. `good` is false for a bad answer or a timeout.
     fn checked(&self, endpoint: &Endpoint, good: bool) {
         if let Some(group) = self.shared.bound().groups().nth(endpoint.at.cluster) {
             group.checked(endpoint.at.endpoint, good, clock::now());
         }
     }
 
-    /// (path, message) of what is legal but probably not meant: a route that can never be reached, say.
+    /// Valid but probably unintended parts, as (path, message): a route that can never be reached, for example.
     #[getter]
     fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         pairs(py, &self.shared.snapshot.warnings)
     }
 
-    /// Look at a request's head.
+    /// Check a request's head.
     #[pyo3(signature = (method, target, headers, *, client = None, scheme = "http", http_version = "1.1", certificate = None, key = None))]
     #[allow(clippy::too_many_arguments)] // One per part of a request's head.
     fn accept(
@@ -203,7 +203,7 @@ impl Snapshot {
             return Err(errors::waypost(
                 py,
                 "bad_framing",
-                "the request target holds bytes that are not ASCII",
+                "the request target contains bytes that are not ASCII",
             ));
         };
         let request = Request {
@@ -227,7 +227,7 @@ impl Snapshot {
         Ok(Intake::new(Arc::clone(&self.shared), intake))
     }
 
-    /// Whether a request with these header fields may see what administration shows: it presents an `admin` key.
+    /// Check that a request with these header fields presents an admin key.
     #[pyo3(signature = (headers, *, client = None, certificate = None))]
     fn admit(
         &self,
@@ -244,7 +244,7 @@ impl Snapshot {
     }
 }
 
-/// `[(path, message)]`
+/// Converts problems to `[(path, message)]`.
 fn pairs<'py>(py: Python<'py>, problems: &[Problem]) -> PyResult<Bound<'py, PyList>> {
     let out = PyList::empty(py);
     for Problem { path, message } in problems {
@@ -253,7 +253,7 @@ fn pairs<'py>(py: Python<'py>, problems: &[Problem]) -> PyResult<Bound<'py, PyLi
     Ok(out)
 }
 
-/// Text as a request has it: not copied, where it is what most have.
+/// Borrows common texts of requests, and copies others.
 pub(crate) fn known(text: &str) -> Cow<'static, str> {
     const KNOWN: [&str; 8] = ["POST", "GET", "http", "https", "1.1", "1.0", "2", "HEAD"];
     let found = KNOWN.into_iter().find(|known| *known == text);
@@ -271,8 +271,7 @@ fn read_fields(headers: &Bound<'_, PyAny>) -> PyResult<Fields> {
     Ok(out)
 }
 
-/// Reads a configuration whose shape was checked; only what Python cannot know is checked again. For `partial` see
-/// [`value::read`](crate::value::read).
+/// Reads a configuration whose shape was checked. For `partial` see [`value::read`](crate::value::read).
 fn read_config(config: &Bound<'_, PyDict>, partial: bool, problems: &mut Vec<Problem>) -> PyResult<Config> {
     let routes = read_routes(&item(config, "routes")?, partial, problems)?;
     let limits = item(config, "limits")?.cast_into::<PyDict>()?;
@@ -292,7 +291,8 @@ fn read_config(config: &Bound<'_, PyDict>, partial: bool, problems: &mut Vec<Pro
 
 fn read_key(key: &Bound<'_, PyDict>) -> PyResult<(keys::Hash, Caller)> {
     let hash: String = item(key, "hash")?.extract()?;
-    let hash = keys::parse_hash(&hash).ok_or_else(|| PyValueError::new_err("a key's hash is none"))?;
+    let hash = keys::parse_hash(&hash)
+        .ok_or_else(|| PyValueError::new_err(format!("{hash:?} is not the hash of a key")))?;
     let identity = read_identity(item(key, "identity")?.cast::<PyMapping>()?)?;
     let caller =
         Caller { name: item(key, "name")?.extract()?, identity, admin: item(key, "admin")?.extract()? };
@@ -306,7 +306,9 @@ fn read_trusted(trusted: &Bound<'_, PyAny>) -> PyResult<Trusted> {
         if each == "unix" {
             out.unix = true;
         } else {
-            let block = each.parse().map_err(|_| PyValueError::new_err(format!("no block {each:?}")))?;
+            let block = each
+                .parse()
+                .map_err(|_| PyValueError::new_err(format!("{each:?} is not an address block")))?;
             out.blocks.push(block);
         }
     }

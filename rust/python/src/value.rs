@@ -1,20 +1,20 @@
-//! Python objects as pattern values.
+//! Converts Python objects to pattern values.
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyEllipsis, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use waypost_core::pattern::{MAX_NESTING, Problem, Step, Value};
 
-/// Deeper than any pattern can be: the core gives the error that says so.
+/// The recursion limit. It is deeper than any valid pattern, so that the core reports the nesting.
 const DEPTH: usize = 4 * MAX_NESTING;
 
-/// How many values a pattern may have: one object that stands in it again and again counts each time.
+/// The most values of a pattern. An object that appears several times counts each time.
 const VALUES: usize = 1 << 20;
 
 /// Reads a pattern from Python objects: mappings, lists, tuples, str, int, float, `decimal.Decimal`, bool, None.
-/// Floats count as their `repr`. If `partial`, an ellipsis stands for what is not known.
+/// A float has the value of its `repr`. With `partial`, an ellipsis stands for an unknown value.
 ///
-/// Gives what could be read and, with paths within the pattern, what could not.
+/// Returns the values that could be read, and a problem, with its path within the pattern, for each that could not.
 pub(crate) fn read(object: &Bound<'_, PyAny>, partial: bool) -> PyResult<(Value, Vec<Problem>)> {
     let mut reader = Reader { path: Vec::new(), remaining: VALUES + 1, partial, problems: Vec::new() };
     Ok((reader.convert(object)?, reader.problems))
@@ -24,9 +24,9 @@ pub(crate) fn read(object: &Bound<'_, PyAny>, partial: bool) -> PyResult<(Value,
 type Pair<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
 struct Reader {
-    /// The way to here.
+    /// Path of the current value.
     path: Vec<Step>,
-    /// How many more values there may be.
+    /// Number of further values allowed.
     remaining: usize,
     partial: bool,
     problems: Vec<Problem>,
@@ -52,26 +52,26 @@ impl Reader {
         if let Ok(text) = object.cast::<PyString>() {
             return Ok(match text.to_str() {
                 Ok(text) => Value::String(text.to_owned()),
-                Err(_) => self.problem("holds half of a surrogate pair, which no JSON document can"),
+                Err(_) => self.problem("contains half of a surrogate pair, which JSON cannot"),
             });
         }
         if let Ok(value) = object.cast::<PyBool>() {
             return Ok(Value::Bool(value.is_true()));
         }
         if object.is_instance_of::<PyInt>() {
-            // An enum's repr is not its number, and int's own repr refuses thousands of digits.
+            // An enum's own repr is not its number; int's repr rejects numbers of thousands of digits.
             let plain = object.py().get_type::<PyInt>().call_method1("__repr__", (object,));
             return match plain {
                 Ok(text) => Ok(Value::Number(text.extract()?)),
                 Err(error) if error.is_instance_of::<PyValueError>(object.py()) => {
-                    Ok(self.problem("has more digits than Python writes: give it as a decimal.Decimal"))
+                    Ok(self.problem("has more digits than Python writes: use a decimal.Decimal"))
                 }
                 Err(error) => Err(error),
             };
         }
         if let Ok(number) = object.cast::<PyFloat>() {
             if !number.value().is_finite() {
-                return Ok(self.problem("is no number that JSON can hold"));
+                return Ok(self.problem("is not a number that JSON can hold"));
             }
             let text = object.py().get_type::<PyFloat>().call_method1("__repr__", (object,))?;
             return Ok(Value::Number(text.extract()?));
@@ -80,7 +80,7 @@ impl Reader {
             return self.sequence(object);
         }
         if let Ok(dict) = object.cast::<PyDict>() {
-            // A copy: converting a value may run Python code, which may change the dict.
+            // Copy the items: converting a value may run Python code that changes the dict.
             let pairs: PyResult<Vec<Pair<'_>>> = dict.items().iter().map(|pair| pair.extract()).collect();
             return self.mapping(pairs?);
         }
@@ -116,14 +116,15 @@ impl Reader {
 
     fn mapping(&mut self, items: Vec<Pair<'_>>) -> PyResult<Value> {
         let mut out = Vec::new();
-        let some = !items.is_empty();
+        let has_items = !items.is_empty();
         for (key, value) in items {
             if self.remaining == 0 {
                 break;
             }
             let text = key.cast::<PyString>().ok().map(|text| text.to_str().map(str::to_owned));
             let Some(Ok(key)) = text else {
-                let wrong = if text.is_none() { "is not a string" } else { "holds half of a surrogate pair" };
+                let wrong =
+                    if text.is_none() { "is not a string" } else { "contains half of a surrogate pair" };
                 self.problem(format!("the key {} {wrong}", key.repr()?));
                 continue;
             };
@@ -131,7 +132,7 @@ impl Reader {
             out.push((key, self.convert(&value)?));
             self.path.pop();
         }
-        // Empty because none of its keys could be read says nothing.
-        Ok(if out.is_empty() && some { Value::Unknown } else { Value::Map(out) })
+        // If no key could be read, an empty mapping would cause a misleading problem.
+        Ok(if out.is_empty() && has_items { Value::Unknown } else { Value::Map(out) })
     }
 }

@@ -64,7 +64,7 @@ listen: {prot: 1}
             "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex"
         ),
         "c.yaml:5:66: routes[0].match.tenant[1].prefix: `prefix` takes a string, not a number",
-        'c.yaml:6:29: routes[1].match.kind: "modle" is no kind; allowed: query, context, model, tool, event',
+        'c.yaml:6:29: routes[1].match.kind: "modle" is not a kind; allowed: query, context, model, tool, event',
         "c.yaml:6:48: routes[1]: unknown key `prio`. Allowed: name, match, to, fallback, reply, mirror, precedence",
         "c.yaml:7:40: routes[2].to: cluster `local` speaks openai: envelopes of kind tool cannot be sent to it",
         "c.yaml:8:10: listen: unknown key `prot`; did you mean `port`? Allowed: host, port, trusted",

@@ -179,7 +179,7 @@ def test_depth_can_be_set() -> None:
     with pytest.raises(EnvelopeError):
         Matcher().first("[" * 129 + "]" * 129)
     for depth in (0, 1025, -1):
-        with pytest.raises(ValueError, match=f"depth is 1 to 1024, not {depth}"):
+        with pytest.raises(ValueError, match=f"depth must be from 1 to 1024, not {depth}"):
             Matcher(depth=depth)
     with pytest.raises(OverflowError):
         Matcher(depth=10**30)
@@ -302,7 +302,7 @@ def test_what_fails_changes_nothing() -> None:
             matcher.update("gold", wrong)
         with pytest.raises(PatternError):
             matcher.replace({"new": {}, "wrong": wrong})
-    with pytest.raises(ValueError, match='"gold" already: use update'):
+    with pytest.raises(ValueError, match='rule "gold" already exists: use update'):
         matcher.add("gold", {})
     with pytest.raises(KeyError, match='there is no rule "new"'):
         matcher.update("new", {})
@@ -317,7 +317,7 @@ def test_what_fails_changes_nothing() -> None:
         matcher.replace([("a", {})])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="patterns is a mapping of rule name to pattern, not list"):
         Matcher([])  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="a name is a str"):
+    with pytest.raises(TypeError, match="a rule name is a str"):
         Matcher({1: {}})  # type: ignore[dict-item]
     assert list(matcher) == ["gold", "big", "all"]
     assert matcher.matches(b'{"tenant": "acme", "size": 11}') == ["gold", "big", "all"]
@@ -398,12 +398,12 @@ def test_no_change_of_concurrent_writers_is_lost() -> None:
 @pytest.mark.parametrize(
     ("document", "hint"),
     [
-        ('{"a": NaN}', "`NaN` is no JSON value: there is no such number"),
-        ("[Infinity]", "`Infinity` is no JSON value"),
-        ('{"a": None}', "`None` is no JSON value: write null (at byte 6)"),
+        ('{"a": NaN}', "`NaN` is not a JSON value: write null or leave it out"),
+        ("[Infinity]", "`Infinity` is not a JSON value"),
+        ('{"a": None}', "`None` is not a JSON value: write null (at byte 6)"),
         ('{"a": True}', "write true"),
         ("[1, False]", "write false"),
-        ("{\"a\": 'x'}", "`'` is no JSON value: write strings in double quotes"),
+        ("{\"a\": 'x'}", "`'` is not a JSON value: write strings in double quotes"),
         ('{"a": x}', "a JSON value is expected here"),
     ],
 )
@@ -414,7 +414,7 @@ def test_values_of_other_languages_are_known(document: str, hint: str) -> None:
 
 
 def test_what_was_to_be_a_document_is_one_after_dumps() -> None:
-    with pytest.raises(TypeError, match=r"not dict: json\.dumps makes one of it"):
+    with pytest.raises(TypeError, match=r"not dict; convert it with json\.dumps"):
         Matcher().first({"a": 1})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"not int$"):
         Matcher().first(1)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-//! What a key, or another proof, says of a caller.
+//! The identity of a caller, proved by a key or otherwise.
 
-/// What a caller proved to be. It decides these attributes: a message that says otherwise is refused.
+/// What a caller has proved to be. A message that contradicts it is rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The tenant.

@@ -1,7 +1,7 @@
-//! API keys: who may call, and what a caller's key proves.
+//! API keys: who may call, and which identity a caller's key proves.
 //!
-//! Only SHA-256 hashes of keys are known here (FIPS 180-4), and what a request presents is looked up by its hash. A
-//! look-up takes longer the more of a hash is right, which tells nothing: nobody can choose the hash of what they send.
+//! Only the keys' SHA-256 hashes are stored (FIPS 180-4). A presented key is looked up by its hash. The time of a look-up may
+//! depend on how much of the hash is right, but that reveals nothing, because a client cannot choose the hash of its key.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,46 +11,46 @@ use sha2::{Digest, Sha256};
 
 use super::Identity;
 
-/// The fields in which a key is presented, `authorization` by the scheme `Bearer` (RFC 6750, section 2.1).
+/// The header fields that present a key; `authorization` with the scheme `Bearer` (RFC 6750, section 2.1).
 pub const FIELDS: [&str; 3] = ["authorization", "x-api-key", "api-key"];
 
-/// How a hash is written: this, then 64 hexadecimal digits.
+/// The beginning of a written hash; 64 hexadecimal digits follow.
 const PREFIX: &str = "sha256:";
 
 /// The SHA-256 of a key.
 pub type Hash = [u8; 32];
 
-/// What a key, or another proof, stands for.
+/// The caller that a key, or another proof, stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The name of the key or the other proof, which no client is told.
+    /// The name of the key or the other proof, which clients never see.
     pub name: String,
-    /// What it proves: messages that say otherwise are refused.
+    /// The caller's identity.
     pub identity: Identity,
-    /// Whether it opens administration.
+    /// Whether the key opens administration.
     pub admin: bool,
 }
 
-/// All keys of a configuration. Without any, every caller is let in and proves nothing.
+/// All keys of a configuration. Without keys, every caller is admitted, without an identity.
 #[derive(Clone, Default)]
 pub struct Keys {
     callers: HashMap<Hash, Arc<Caller>>,
-    /// Whether one of them opens administration.
+    /// Whether any key opens administration.
     admin: bool,
 }
 
-/// Why a caller is not let in.
+/// Why a caller is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// No key was presented.
     Missing,
-    /// The one that was is none of ours.
+    /// The configuration does not have the presented key.
     Unknown,
-    /// Two that differ were presented: what is a key to one reader must not be another one to the next.
+    /// Two different keys were presented, so that two readers could choose differently.
     Several,
-    /// The key is no `admin` key.
+    /// The key is not an admin key.
     NotAdmin,
-    /// There is no `admin` key.
+    /// The configuration has no admin key.
     NoAdmin,
     /// Nothing was presented of what proves an identity where there are no keys.
     Unproven,
@@ -67,7 +67,7 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// The stable code.
+    /// The error code, which is stable.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -87,7 +87,7 @@ impl fmt::Display for Denied {
             Self::Several => {
                 "two different keys in `authorization`, `x-api-key` and `api-key`: send one of them"
             }
-            Self::NotAdmin => "this key is no `admin` key: administration takes no other",
+            Self::NotAdmin => "this key is not an `admin` key: administration requires one",
             Self::NoAdmin => {
                 "administration needs an `admin` key, and `keys` in the configuration has none: add one, or listen on \
                  loopback only"
@@ -103,23 +103,23 @@ impl fmt::Display for Denied {
 }
 
 impl Keys {
-    /// Of two keys with one hash the last counts: a configuration is checked before.
+    /// Collects keys. The configuration was checked, so that no two have the same hash.
     pub fn new(callers: impl IntoIterator<Item = (Hash, Caller)>) -> Self {
         let callers: HashMap<_, _> =
             callers.into_iter().map(|(hash, caller)| (hash, Arc::new(caller))).collect();
         Self { admin: callers.values().any(|caller| caller.admin), callers }
     }
 
-    /// Whether nobody is asked for a key.
+    /// Whether there are no keys, so that no caller needs one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.callers.is_empty()
     }
 
-    /// The caller whose key a request presents; `None` where there are no keys. Names in any case.
+    /// The caller whose key a request presents; `None` without keys. Field names may be in any case.
     ///
     /// # Errors
-    /// Where there are keys, and the request presents none of them.
+    /// There are keys, and the request presents none of them.
     pub fn caller<'f>(
         &self,
         fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>,
@@ -132,10 +132,10 @@ impl Keys {
         Ok(Some(caller))
     }
 
-    /// Whether a request may see what administration shows: it presents an `admin` key.
+    /// Checks that a request presents an admin key.
     ///
     /// # Errors
-    /// Where it does not.
+    /// It does not.
     pub fn admit<'f>(&self, fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Result<(), Denied> {
         match self.caller(fields)? {
             Some(caller) if caller.admin => Ok(()),
@@ -152,7 +152,7 @@ impl Keys {
 }
 
 impl fmt::Debug for Keys {
-    /// No hash is shown.
+    /// Shows the number of keys, but no hashes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Keys({})", self.callers.len())
     }
@@ -164,7 +164,7 @@ pub fn hash(key: &[u8]) -> Hash {
     Sha256::digest(key).into()
 }
 
-/// `sha256:` and 64 hexadecimal digits as a hash.
+/// Parses `sha256:` followed by 64 hexadecimal digits.
 #[must_use]
 pub fn parse_hash(text: &str) -> Option<Hash> {
     let digits = text.strip_prefix(PREFIX)?.as_bytes();
@@ -203,12 +203,12 @@ pub fn presented<'f>(
     Ok(found)
 }
 
-/// What follows the scheme `Bearer`; `None` for other schemes, which present no key.
+/// The token after the scheme `Bearer`; `None` for other schemes.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     const SCHEME: &[u8] = b"bearer";
-    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    let apart = rest.first().is_none_or(|byte| matches!(byte, b' ' | b'\t'));
-    (apart && scheme.eq_ignore_ascii_case(SCHEME)).then(|| rest.trim_ascii())
+    let (scheme, token) = value.split_at_checked(SCHEME.len())?;
+    let is_separate = token.first().is_none_or(|byte| matches!(byte, b' ' | b'\t'));
+    (is_separate && scheme.eq_ignore_ascii_case(SCHEME)).then(|| token.trim_ascii())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Who a caller is: API keys and other sources of identities, and the identity that they prove.
+//! Authentication of callers: API keys and other sources of identities, and the identity that they prove.
 
 mod identities;
 mod identity;

@@ -1,4 +1,4 @@
-//! The clusters of a snapshot in force: each bound to its state.
+//! The clusters of a snapshot in force. Each is bound to its state.
 
 use std::sync::Arc;
 
@@ -23,8 +23,8 @@ impl BoundClusters {
 }
 
 impl Snapshot {
-    /// Comes into force: for messages that are planned from now on. What `registry` knows of its clusters and endpoints
-    /// stays.
+    /// Brings the snapshot into force, for messages that are planned from now on. The registry keeps the state of its clusters
+    /// and endpoints.
     #[must_use]
     pub fn join(&self, registry: &mut Registry, now: Instant) -> BoundClusters {
         let endpoints: Vec<Vec<(&str, u32)>> = (self.clusters().iter())
@@ -37,10 +37,10 @@ impl Snapshot {
         BoundClusters { groups: registry.apply(clusters, now).into_iter().map(Arc::new).collect() }
     }
 
-    /// The course of a message's exchange. `body` as it was planned with; an internal call's own body.
+    /// The course of a message's exchange. `body` is the one that the message was planned with, or an internal call's own.
     ///
     /// # Errors
-    /// Where its route leads to no cluster.
+    /// The route leads to no cluster.
     pub fn course(
         &self,
         bound: &BoundClusters,

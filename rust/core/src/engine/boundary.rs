@@ -1,4 +1,5 @@
-//! What stands at a message boundary of a client's connection: a plain message, one for another parser, or nothing yet.
+//! Reads the bytes at a message boundary of a client connection: a plain message, a part of a head, or a matter for another
+//! parser.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::auth::{Certificate, UnixTime};
 use crate::dialect::{self, Dialect};
 use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
 
-/// Where a connection's requests come from.
+/// The peer of a client connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
     /// The client's address.
@@ -21,14 +22,14 @@ pub struct Peer {
     pub scheme: Cow<'static, str>,
 }
 
-/// What bytes at a message boundary are.
+/// The result of reading bytes at a message boundary.
 #[derive(Debug)]
 pub enum Boundary<'a> {
-    /// The beginning of a head.
+    /// Part of a head.
     Partial,
-    /// A message of which nothing needs more than a decision and forwarding, and the bytes behind its head.
+    /// A plain message, and the bytes after its head.
     Plain(Arc<Intake>, &'a [u8]),
-    /// Legal so far, but not plain, at no dialect's path, or to be refused by [`Snapshot::accept`].
+    /// A legal request that is not plain, is at no dialect's path, or would be rejected by [`Snapshot::accept`].
     Other,
 }
 
@@ -39,10 +40,10 @@ impl Snapshot {
         RequestReader::new(self.limits.header)
     }
 
-    /// Looks at further bytes at a message boundary. After anything but [`Boundary::Partial`] `reader` is spent.
+    /// Reads further bytes at a message boundary. After any result other than [`Boundary::Partial`], `reader` must not be used.
     ///
     /// # Errors
-    /// What is no request head, or could be read in two ways: the connection cannot be used any more.
+    /// The bytes are not a request head, or could be read in two ways. The connection cannot be used any more.
     pub fn at_boundary<'a>(
         &self,
         reader: &mut RequestReader,
@@ -73,7 +74,7 @@ impl Snapshot {
     }
 }
 
-/// The answer to what is no request head; `data` is the last that came of it.
+/// The rejection of bytes that are not a request head. `data` are the last bytes read.
 fn rejection(error: &http1::Error, data: &[u8], ids: &Ids) -> Rejection {
     let path = path_of(target_of(data));
     let code = match error.kind {

@@ -1,4 +1,4 @@
-//! Internal calls: messages that Waypost begins itself, for a message that it carries.
+//! Internal calls: messages that Waypost begins itself, on behalf of another message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::dialect::{Dialect, Kind};
 use crate::http1::Fields;
 use crate::table::Envelope;
 
-/// What an internal call is for, as the access log and the metrics show it.
+/// The purpose of an internal call, as the access log and the metrics show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// A copy of a message for a second cluster.
     Mirror,
-    /// A step on the way to the message's answer.
+    /// A step towards the message's answer.
     Step,
 }
 
@@ -25,7 +25,7 @@ impl Purpose {
     /// Every purpose.
     pub const ALL: [Self; 2] = [Self::Mirror, Self::Step];
 
-    /// Its name.
+    /// The purpose's name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -34,27 +34,27 @@ impl Purpose {
         }
     }
 
-    /// The purpose of a name.
+    /// The purpose with this name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.name() == name)
     }
 }
 
-/// A request of its own for an internal call; without one the call repeats its parent's request.
+/// The request of an internal call that does not repeat its parent's request.
 #[derive(Clone, Copy, Debug)]
 pub struct OwnRequest {
-    /// The dialect of its body. The request goes to the default path of that dialect.
+    /// The dialect of the body. The request goes to the default path of that dialect.
     pub dialect: Dialect,
-    /// What the request asks for.
+    /// The kind of the request.
     pub kind: Kind,
     /// Whether the response should be streamed.
     pub stream: bool,
 }
 
 impl Snapshot {
-    /// The message of an internal call to one cluster: its parent's identity, trace, id and priority, and what is left of
-    /// the parent's deadline. `None` where there is no such cluster, or where the request cannot be sent to it.
+    /// The message of an internal call to one cluster. It has its parent's identity, trace, id and priority, and the parent's
+    /// remaining deadline. `None` if there is no such cluster, or if it cannot take the request.
     #[must_use]
     pub fn child(
         &self,

@@ -1,4 +1,4 @@
-//! The course an exchange takes: which endpoint it tries when, and what it ends with.
+//! The course of an exchange: which endpoints it tries, when, and how it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,44 +14,44 @@ use crate::cluster::{
     Tried, Turn, policy::Per,
 };
 
-/// One exchange on its way through the clusters of its decision: the one of `to`, then each `fallback`.
+/// The state machine of one exchange, which leads through the clusters of its decision: `to`, then each `fallback`.
 ///
-/// The host does what a [`Step`] says, tells how that went by the call that the step names, and gets the next one. It ends
-/// with [`end`](Self::end), whatever has happened: nothing is held after that, and what comes later changes nothing.
+/// The host carries out a [`Step`], reports the result by the call that the step names, and gets the next step. It always
+/// finishes with [`end`](Self::end): after that, the course holds nothing, and further calls change nothing.
 ///
-/// - A message is counted against the rates of a cluster, then it enters it or waits for its turn. An account of its
-///   caller's that is overdrawn is the answer. A cluster that is full, or over a rate of its own, or none of whose
-///   endpoints is fit, is passed over where there is another one to go to.
-/// - Within a cluster, [`retry::next`](crate::cluster::choice::retry::next) says whether and where there is another attempt.
-/// - A status that a cluster retries is no answer as long as another attempt can be made; the host keeps the response, and
-///   delivers it if nobody does better.
-/// - The first response of several attempts counts. The others are given up.
+/// - A message is charged to the rates of a cluster; then it enters the cluster, or waits for its turn. If an account of its
+///   caller is overdrawn, that error is the answer. A cluster that is full, over a rate of its own, or without a fit endpoint
+///   is passed over if another cluster follows.
+/// - Within a cluster, [`retry::next`](crate::cluster::choice::retry::next) decides whether and where to make another attempt.
+/// - A status that the cluster retries is not an answer while another attempt can be made. The host keeps the response, and
+///   delivers it if no later attempt does better.
+/// - Of several attempts, the first response counts, and the others are cancelled.
 #[derive(Debug)]
 pub struct Course {
     clusters: SmallVec<[ClusterTry; 2]>,
-    /// The cluster that it is in, or waits for.
+    /// Index of the cluster that the exchange is in, or waits for.
     at: usize,
     pub(super) terms: Terms,
     admission: Admission,
     tried: Tried,
-    /// Attempts made in this cluster, but for those that found their connection stale.
+    /// Number of attempts made in this cluster, without those over a stale connection.
     attempts: u32,
     under_way: SmallVec<[UnderWay; 2]>,
-    /// Attempts made.
+    /// Number of all attempts made.
     made: u32,
     after_pause: AfterPause,
     over: bool,
-    /// How long it has waited in queues.
+    /// Time spent in queues.
     waited: Duration,
 }
 
-/// Whoever rests for no longer than this is waited for.
+/// The longest rest of an endpoint for which the exchange pauses.
 const MOMENT: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 enum Admission {
     Outside,
-    /// `by_deadline`: the exchange's deadline bounds how long it waits.
+    /// `by_deadline`: the wait is limited by the exchange's deadline, not by the queue.
     Queued {
         ticket: Ticket,
         by_deadline: bool,
@@ -66,7 +66,7 @@ struct UnderWay {
     attempt: Attempt,
 }
 
-/// What follows a pause.
+/// The action after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AfterPause {
     Attempt,
@@ -74,7 +74,7 @@ enum AfterPause {
 }
 
 impl Course {
-    /// An exchange that has not begun. `clusters` in the order in which they are to be tried.
+    /// The course of an exchange that has not begun. `clusters` are in the order in which they are tried.
     #[must_use]
     pub fn new(clusters: impl IntoIterator<Item = ClusterTry>, terms: Terms) -> Self {
         Self {
@@ -92,18 +92,18 @@ impl Course {
         }
     }
 
-    /// It is charged to the accounts of these wherever there are rates.
+    /// Charges the exchange to the accounts of this caller, in every cluster with rates.
     pub fn charge(&mut self, names: CallerNames) {
         self.terms.caller = Some(Box::new(names));
     }
 
-    /// Attempts made so far: also the number of the last one.
+    /// Number of attempts made so far, which is also the number of the last one.
     #[must_use]
     pub fn made(&self) -> u32 {
         self.made
     }
 
-    /// How long it has waited in queues.
+    /// The time that the exchange has spent in queues.
     #[must_use]
     pub fn waited(&self, now: Instant) -> Duration {
         match self.admission {
@@ -112,18 +112,18 @@ impl Course {
         }
     }
 
-    /// The cluster that it is in, or waits for.
+    /// The cluster that the exchange is in, or waits for.
     #[must_use]
     pub fn group(&self) -> Option<&Arc<Group>> {
         self.cluster().map(|cluster| &cluster.group)
     }
 
-    /// The first step.
+    /// Begins the exchange.
     pub fn begin(&mut self, now: Instant) -> Step {
         self.enter(now)
     }
 
-    /// A pause is over.
+    /// Continues after a pause.
     pub fn resume(&mut self, now: Instant) -> Step {
         match std::mem::replace(&mut self.after_pause, AfterPause::Attempt) {
             _ if self.over || !self.under_way.is_empty() => Step::Stay,
@@ -133,7 +133,7 @@ impl Course {
         }
     }
 
-    /// Its turn has come, in the cluster that it waits for.
+    /// Continues after the exchange's turn has come in the cluster that it waits for.
     pub fn admitted(&mut self, permit: Permit, now: Instant) -> Step {
         if let Admission::Queued { since, .. } = self.admission {
             self.waited += now.since(since);
@@ -146,7 +146,8 @@ impl Course {
         Step::Stay
     }
 
-    /// It lost its place in the queue: to a more urgent message (`displaced`), or its time ran out.
+    /// Continues after the exchange has lost its place in the queue: to a more urgent message (`displaced`), or because its
+    /// time ran out.
     pub fn dropped(&mut self, displaced: Option<Shed>, now: Instant) -> Step {
         let (&Admission::Queued { by_deadline, since, .. }, Some(cluster)) =
             (&self.admission, self.cluster().cloned())
@@ -165,16 +166,16 @@ impl Course {
         self.pass_over(fault, now)
     }
 
-    /// The longest that it waits in the queue is over.
+    /// Continues after the longest wait in the queue.
     pub fn expired(&mut self, now: Instant) -> Step {
         let (Admission::Queued { ticket, .. }, Some(cluster)) = (&self.admission, self.cluster()) else {
             return Step::Stay;
         };
-        // Whoever has called it out of the queue will say so.
+        // If the ticket has already left the queue, its turn is on the way.
         if cluster.group.expire(*ticket) { self.dropped(None, now) } else { Step::Stay }
     }
 
-    /// The response of an attempt has begun, with a status that is none to try again after; others are given up.
+    /// Reports the head of a response that is not [retryable](Self::is_retryable). Other attempts are cancelled.
     pub fn responded(&mut self, number: u32, now: Instant) {
         let Some(cluster) = self.cluster() else { return };
         let group = Arc::clone(&cluster.group);
@@ -195,8 +196,8 @@ impl Course {
         }
     }
 
-    /// Whether another attempt may be made after a response with this status, or the endpoint has failed with it. Report such a
-    /// response by [`responded_retryable`](Self::responded_retryable), any other by [`responded`](Self::responded).
+    /// Whether a response with this status may lead to another attempt, or is a failure of the endpoint. Report such a response
+    /// by [`responded_retryable`](Self::responded_retryable), any other by [`responded`](Self::responded).
     #[must_use]
     pub fn is_retryable(&self, status: u16) -> bool {
         status >= 400
@@ -206,8 +207,8 @@ impl Course {
                     .is_some_and(|cluster| cluster.group.policy().retry.statuses.contains(&status)))
     }
 
-    /// The response of an attempt has begun, with a status that [is retryable](Self::is_retryable). Says [`Step::Respond`], or
-    /// [`Step::Pause`] for an attempt elsewhere.
+    /// Reports the head of a response that is [retryable](Self::is_retryable). Returns [`Step::Respond`], or [`Step::Pause`]
+    /// before another attempt, or [`Step::Stay`] while another one is under way.
     pub fn responded_retryable(
         &mut self,
         number: u32,
@@ -241,7 +242,7 @@ impl Course {
         }
     }
 
-    /// An attempt has failed, with anything but a status.
+    /// Reports the failure of an attempt, other than by a status.
     pub fn failed(&mut self, number: u32, failure: Failure, delivery: Delivery, now: Instant) -> Step {
         let Some((cluster, attempt)) = self.take(number) else { return Step::GiveUp(Reason::Response) };
         let position = attempt.position();
@@ -269,27 +270,27 @@ impl Course {
         }
     }
 
-    /// The response of an attempt is whole.
+    /// Reports that the response of an attempt is complete.
     pub fn succeeded(&mut self, number: u32, now: Instant) {
         if let Some((cluster, attempt)) = self.take(number) {
             cluster.group.finish(attempt, Outcome::Success, now);
         }
     }
 
-    /// All of a request that came from the client bit by bit was sent.
+    /// Reports that a streamed request has been sent completely.
     pub fn request_sent(&mut self, number: u32, now: Instant) {
         if let Some(each) = self.under_way.iter_mut().find(|each| each.number == number) {
             each.attempt.request_sent(now);
         }
     }
 
-    /// When to [`hedge`](Self::hedge) the attempt that has just begun, if its request can be sent again.
+    /// The time after which to [`hedge`](Self::hedge) the attempt that has just begun, if its request can be sent again.
     #[must_use]
     pub fn hedge_after(&self) -> Option<Duration> {
         self.cluster()?.group.hedge_after(self.terms.idempotent)
     }
 
-    /// A second attempt at another endpoint beside the one under way, where that is worth it.
+    /// Begins a second attempt at another endpoint beside the one under way, if that is worthwhile.
     pub fn hedge(&mut self, now: Instant) -> Option<EndpointAt> {
         if self.over || self.under_way.len() != 1 {
             return None;
@@ -302,7 +303,7 @@ impl Course {
         }
     }
 
-    /// It is over: attempts under way are finished with `outcome`, and its place is free. Others may have their
+    /// Ends the exchange: finishes attempts under way with `outcome`, and leaves the cluster. Others may have their
     /// [`turn`](Self::turn) now.
     pub fn end(&mut self, outcome: Outcome, now: Instant) {
         if std::mem::replace(&mut self.over, true) {
@@ -317,7 +318,7 @@ impl Course {
         self.leave(now);
     }
 
-    /// Whose turn it is in one of its clusters, and in which; to be called until it says nobody's.
+    /// The next turn in one of the exchange's clusters, and that cluster. Call it until it returns `None`.
     #[must_use]
     pub fn turn(&self, now: Instant) -> Option<(Turn, &Arc<Group>)> {
         self.clusters.iter().find_map(|cluster| Some((cluster.group.turn(now)?, &cluster.group)))
@@ -331,7 +332,7 @@ impl Course {
         self.at + 1 < self.clusters.len()
     }
 
-    /// Into the current cluster, or past it.
+    /// Enters the current cluster, or passes it over.
     fn enter(&mut self, now: Instant) -> Step {
         let Some(cluster) = self.cluster() else { return Step::Stay };
         let group = Arc::clone(&cluster.group);
@@ -346,7 +347,7 @@ impl Course {
             && let Err(exceeded) = group.spend(&names.caller(), now)
         {
             let fault = Fault::rate(group.name(), &exceeded);
-            // What a caller may have, it may have nowhere else either.
+            // A caller over its rate must not use another cluster instead. Only a cluster's own rate leads to the next one.
             return if exceeded.rate.per == Per::Cluster {
                 self.pass_over(fault, now)
             } else {
@@ -368,12 +369,12 @@ impl Course {
         }
     }
 
-    /// There is nothing to be had in this cluster: on to the next, or else the answer is `fault`.
+    /// Goes to the next cluster; without one, `fault` is the answer.
     fn pass_over(&mut self, fault: Fault, now: Instant) -> Step {
         if self.has_fallback() { self.next_cluster(now) } else { Step::Fail(fault) }
     }
 
-    /// Out of this cluster, and on to the next.
+    /// Leaves this cluster and enters the next.
     fn next_cluster(&mut self, now: Instant) -> Step {
         self.leave(now);
         self.at += 1;
@@ -400,7 +401,7 @@ impl Course {
         let fallback = self.has_fallback();
         match cluster.group.attempt(&mut self.tried, cluster.key, fallback, now) {
             Ok(attempt) => self.go(&cluster, attempt, false),
-            // Clocks and timers are no more exact than this.
+            // Such a short rest is within the precision of clocks and timers.
             Err(NoEndpoint::Resting { until }) if until.since(now) <= MOMENT => Step::Pause(until.since(now)),
             Err(NoEndpoint::Resting { until }) => {
                 self.pass_over(Fault::resting(cluster.group.name(), until.since(now)), now)

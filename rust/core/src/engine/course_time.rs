@@ -1,4 +1,4 @@
-//! The one place that says how long an exchange may take, and what says so.
+//! Deadlines: the only place that determines how long an exchange may take, and which limit ends it.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ impl Bound {
 }
 
 impl Course {
-    /// What bounds the exchange, the nearer of both; `None` where nothing does. `stream`: its response has begun, and is one.
+    /// The limit that ends the exchange first; `None` if nothing limits it. `stream`: its response has begun, and is a stream.
     #[must_use]
     pub fn bound(&self, stream: bool) -> Option<Bound> {
         let timeout = self.cluster().map(|cluster| cluster.group.policy().timeout);
@@ -39,19 +39,19 @@ impl Course {
         }
     }
 
-    /// How long the exchange may still take within a bound.
+    /// The time that the exchange may still take within a limit.
     #[must_use]
     pub fn time_left(&self, bound: Bound, now: Instant) -> Duration {
         (self.terms.began + bound.length()).since(now)
     }
 
-    /// How long the exchange may still take, as the message alone says.
+    /// The time that the exchange may still take, by the message's deadline alone; `None` without one.
     #[must_use]
     pub fn message_time_left(&self, now: Instant) -> Option<Duration> {
         self.terms.deadline.map(|length| self.time_left(Bound::Deadline(length), now))
     }
 
-    /// When the exchange has to be over, before its response begins.
+    /// When the exchange must end, before its response begins.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.bound(false).map(|bound| self.terms.began + bound.length())
     }

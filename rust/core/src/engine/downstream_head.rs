@@ -1,4 +1,4 @@
-//! The head of a response as the client gets it.
+//! Writes the head of a response for the client.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -8,24 +8,24 @@ use super::snapshot::{EndpointAt, Plan, Snapshot};
 use crate::http1::{Fields, ResponseHead};
 use crate::text::digits::Digits;
 
-/// The fields that say whose message it is and where it went; an endpoint's own of these names are dropped.
+/// The header fields that Waypost adds to every routed response. An endpoint's fields of these names are dropped.
 const OWN: [&[u8]; 4] = [b"x-request-id", b"x-waypost-route", b"x-waypost-attempts", b"x-waypost-cluster"];
 
-/// A response's head for an HTTP/1 client, and what follows from it.
+/// A response's head for an HTTP/1 client, and how to send the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
-    /// Through the empty line.
+    /// The head, including the empty line.
     pub head: Vec<u8>,
-    /// The body is written in chunks (RFC 9112, section 7.1).
+    /// Whether the body is sent in chunks (RFC 9112, section 7.1).
     pub chunked: bool,
-    /// There is a body on the wire: no response to HEAD, no 204, no 304.
+    /// Whether a body is sent; not for HEAD, 204 and 304.
     pub body: bool,
-    /// The client may send another request.
+    /// Whether the client may send another request.
     pub persistent: bool,
 }
 
 impl Intake {
-    /// Whether the client may send another request behind this one. One of HTTP/1.0 may not.
+    /// Whether the client may send another request on the connection. An HTTP/1.0 client may not.
     #[must_use]
     pub fn persistent(&self) -> bool {
         let closes = |value: &[u8]| {
@@ -34,25 +34,25 @@ impl Intake {
         self.request.version == "1.1" && !self.request.fields("connection").any(closes)
     }
 
-    /// Path and query as they came.
+    /// Path and query as received.
     #[must_use]
     pub fn target(&self) -> &str {
         &self.request.target
     }
 
-    /// Its header fields in wire order.
+    /// The request's header fields in wire order.
     #[must_use]
     pub fn fields(&self) -> &Fields {
         &self.request.headers
     }
 
-    /// `1.0`, `1.1`, `2`, `3`.
+    /// The HTTP version: `1.0`, `1.1`, `2` or `3`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.request.version
     }
 
-    /// The method, in the case it came in.
+    /// The method, in the case received.
     #[must_use]
     pub fn method(&self) -> &str {
         &self.request.method
@@ -60,8 +60,8 @@ impl Intake {
 }
 
 impl Snapshot {
-    /// The fields that every routed response carries: the message's id, its route, how many attempts were made, and the
-    /// cluster of `at`, which answered or was tried last (else that of the decision).
+    /// The fields of every routed response: the message's id, its route, the number of attempts, and the cluster of `at`, which
+    /// answered or was tried last (without `at`, the decision's cluster).
     #[must_use]
     pub fn own_fields(&self, plan: &Plan, at: Option<EndpointAt>, attempts: u32) -> Fields {
         let mut out = Fields::default();
@@ -92,10 +92,10 @@ impl Snapshot {
         }
     }
 
-    /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line, then what the server adds to
-    /// every response; `close` ends the connection behind this response.
+    /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line and the header lines that the server
+    /// adds to every response. `close` closes the connection after this response.
     #[must_use]
-    #[allow(clippy::too_many_arguments)] // One per thing that the head tells of.
+    #[allow(clippy::too_many_arguments)] // One per part of the head.
     pub fn relay(
         &self,
         intake: &Intake,
@@ -116,7 +116,7 @@ impl Snapshot {
         for (name, value) in sent_on(response) {
             if name == b"content-length" {
                 chunked = false;
-                // With 304 it says what a body would have been; servers take it for a promise of one.
+                // In a 304 it gives the length that a body would have; some servers take it for an announcement of one.
                 if response.status == 304 {
                     continue;
                 }
@@ -147,7 +147,7 @@ fn write_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-/// A name from the configuration as a field's value: what is not ASCII is written as Python would escape it.
+/// Encodes a name of the configuration for a header field: characters beyond ASCII are escaped as in Python.
 fn printable(name: &str) -> Cow<'_, str> {
     let plain = |byte: u8| (b' '..=b'~').contains(&byte);
     if name.bytes().all(plain) {

@@ -1,4 +1,4 @@
-//! What is counted and logged of a message once it is over.
+//! Counts and logs finished messages.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -11,37 +11,36 @@ use super::snapshot::{EndpointAt, Plan, Snapshot};
 use crate::log::{Buffer, Outcome, Pushed, Recent, Record, Why};
 use crate::metrics::{Gauge, Message, Metrics, Slots, Total};
 
-/// Bytes of lines that wait to be written, at most. That is about a tenth of a second of the most that there can be, ten
-/// times over.
+/// The most bytes of lines that wait to be written: about ten times as many as can arise in 0.1 s.
 const WAITING: usize = 4 << 20;
 
-/// How a message ended: what only its exchange knows.
+/// The end of a message: the facts that only its exchange knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Ending<'a> {
-    /// When, in milliseconds since 1970.
+    /// When the message ended, in milliseconds since 1970.
     pub time: u64,
     /// The endpoint that answered, or was tried last.
     pub at: Option<EndpointAt>,
-    /// How many attempts were made.
+    /// Number of attempts.
     pub attempts: u32,
-    /// The status that the client was given; 0: none.
+    /// The status of the response; 0 if the client got none.
     pub status: u16,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the response's body.
     pub bytes_out: u64,
-    /// How long it waited for its turn.
+    /// Time in queues.
     pub queued: Duration,
-    /// From the request's head to the first byte of an endpoint's response.
+    /// Time from the request's head to the first byte of an endpoint's response.
     pub first_byte: Option<Duration>,
-    /// From the request's head to the end of the response.
+    /// Time from the request's head to the end of the response.
     pub total: Duration,
-    /// How.
+    /// How the message ended.
     pub why: Why<'a>,
 }
 
 impl Snapshot {
-    /// All that is known of a message. It has no plan where it was refused before anything was decided.
+    /// The record of a message. A message that was rejected before it was decided has no plan.
     #[must_use]
     pub fn record<'a>(
         &'a self,
@@ -60,7 +59,7 @@ impl Snapshot {
         }
     }
 
-    /// How many routes and clusters there are to be counted.
+    /// An empty cache of metric slots for this snapshot's routes and clusters.
     #[must_use]
     pub fn slots(&self) -> Slots {
         Slots::new(self.table.decisions().len(), self.clusters().len())
@@ -70,7 +69,7 @@ impl Snapshot {
         self.table.decision(plan.rank).map_or("", |decision| decision.route.as_str())
     }
 
-    /// The cluster of an endpoint, or else the one that should have had the message.
+    /// The cluster of the endpoint `at`, or else the first cluster of the decision.
     pub(super) fn cluster_of(
         &self,
         plan: &Plan,
@@ -83,7 +82,7 @@ impl Snapshot {
 }
 
 impl<'a> Ending<'a> {
-    /// All that it knows; the rest of the record is empty.
+    /// A record of these facts alone; its other fields are empty.
     #[must_use]
     pub fn record(&self) -> Record<'a> {
         Record {
@@ -116,7 +115,7 @@ impl<'a> Ending<'a> {
 }
 
 impl Intake {
-    /// What is known of a message without the configuration that it was decided by.
+    /// The record of a message, without the parts that need the snapshot.
     pub(super) fn record<'a>(&'a self, plan: Option<&'a Plan>, ending: &Ending<'a>) -> Record<'a> {
         let identity = self.caller.as_ref().map(|caller| &caller.identity);
         let proved = identity.and_then(|identity| identity.tenant.as_deref());
@@ -139,9 +138,9 @@ impl Intake {
     }
 }
 
-/// Counts messages that are over, keeps their lines for the access log, and the latest of them. One for each process.
+/// Counts finished messages, keeps their lines for the access log, and keeps the latest of them. Each process has one.
 pub struct Recorder {
-    /// What was counted.
+    /// The metrics.
     pub metrics: Metrics,
     lines: Mutex<Buffer>,
     recent: Mutex<Recent>,
@@ -170,33 +169,33 @@ impl Recorder {
         }
     }
 
-    /// Whether lines are kept from now on.
+    /// Starts or stops keeping lines.
     pub fn log(&self, on: bool) {
         self.logging.store(on, Relaxed);
     }
 
-    /// Which worker's gauges this process sets.
+    /// The worker whose gauges this process sets.
     pub fn worker(&self) -> usize {
         self.worker.load(Relaxed)
     }
 
-    /// It is this one from now on, and whoever was it before is gone.
+    /// Makes this process this worker, and clears the gauges of the previous one.
     pub fn become_worker(&self, worker: usize) {
         self.worker.store(worker, Relaxed);
         self.metrics.forget_worker(worker);
     }
 
-    /// A message was decided. [`over`](Self::over) follows, whatever becomes of it.
+    /// Counts a decided message as in flight. [`over`](Self::over) must follow.
     pub fn begun(&self) {
         self.metrics.change(self.worker(), Gauge::InFlight, 1);
     }
 
-    /// A message that was decided is over.
+    /// Counts a decided message as finished.
     pub fn over(&self) {
         self.metrics.change(self.worker(), Gauge::InFlight, -1);
     }
 
-    /// A message that had a plan has ended.
+    /// Records a finished message that had a plan.
     pub fn ended(
         &self,
         snapshot: &Snapshot,
@@ -215,12 +214,12 @@ impl Recorder {
         self.keep(&record)
     }
 
-    /// Records a message that was rejected before anything was decided. `id` is the message's own, where that was read.
+    /// Records a message that was rejected before it was decided. `id` is the message's own id, if it was read.
     pub fn record_rejection(&self, intake: &Intake, id: &str, ending: &Ending<'_>) -> Pushed {
         self.record_unread(&Record { id, ..intake.record(None, ending) })
     }
 
-    /// Records a rejected request of which less than a head is known.
+    /// Records a rejected request whose head was not read completely.
     pub fn record_unread(&self, record: &Record<'_>) -> Pushed {
         self.count(&self.nowhere, None, None, record);
         self.keep(record)
@@ -253,7 +252,7 @@ impl Recorder {
         }
     }
 
-    /// Counts an internal call, which is no client's message.
+    /// Counts an internal call, separately from clients' messages.
     fn count_call(&self, purpose: Purpose, record: &Record<'_>) {
         let well = record.why == Why::Ok && record.status < 400;
         self.metrics.add(
@@ -285,7 +284,7 @@ impl Recorder {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).list()
     }
 
-    /// Takes the lines that wait, and how many they are.
+    /// Takes the lines that wait, and their number.
     pub fn take_lines(&self) -> (Vec<u8>, u64) {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

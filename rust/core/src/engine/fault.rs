@@ -1,18 +1,18 @@
-//! What a client is told where no endpoint is asked, or none any more.
+//! Errors that Waypost answers itself when no endpoint can take a message.
 
 use std::time::Duration;
 
 use crate::cluster::policy::Per;
 use crate::cluster::{Exceeded, Shed};
 
-/// An answer of Waypost's own.
+/// An error that Waypost answers itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The stable code.
+    /// The error code, which is stable.
     pub code: &'static str,
     /// What is wrong, where, and what to do.
     pub message: String,
-    /// When to come back.
+    /// The time after which the client may try again.
     pub retry_after: Option<Duration>,
 }
 
@@ -49,7 +49,7 @@ impl Fault {
         Self { code: shed.code, message, retry_after: Some(shed.retry_after) }
     }
 
-    /// It waited for as long as may be; another one would wait for `wait`.
+    /// The message waited for `patience` in vain. Another one would have to wait for `wait`.
     pub(super) fn waited(cluster: &str, patience: Duration, wait: Duration) -> Self {
         let message =
             format!("cluster {cluster}: this message's turn did not come within {}", spoken(patience));
@@ -77,7 +77,7 @@ impl Fault {
     }
 }
 
-/// `1.5 s`
+/// Formats a time, such as `1.5 s`.
 fn spoken(length: Duration) -> String {
     format!("{} s", length.as_secs_f64())
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::hash::mix;
 use crate::table::MAX_ID;
 
-/// Makes ids and seeds: unique, not secret.
+/// Makes ids and seeds that are unique, but not secret.
 #[derive(Debug)]
 pub struct Ids {
     seed: AtomicU64,
@@ -20,22 +20,22 @@ impl Ids {
         Self { seed: AtomicU64::new(seed), count: AtomicU64::new(0) }
     }
 
-    /// From now on the process is another one, which was forked: its ids are its own.
+    /// Reseeds after a fork, so that the new process has ids of its own.
     pub fn reseed(&self, seed: u64) {
         self.seed.store(seed, Ordering::Relaxed);
     }
 
-    /// Another number.
+    /// A new number.
     pub fn number(&self) -> u64 {
         mix(self.seed.load(Ordering::Relaxed) ^ mix(self.count.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Another id: 32 hexadecimal digits.
+    /// A new id of 32 hexadecimal digits.
     pub fn id(&self) -> String {
         std::str::from_utf8(&self.digits()).unwrap_or_default().to_owned()
     }
 
-    /// The same as digits.
+    /// A new id as digits.
     pub(super) fn digits(&self) -> [u8; 32] {
         let mut out = [b'0'; 32];
         let (high, low) = out.split_at_mut(16);
@@ -45,7 +45,7 @@ impl Ids {
     }
 }
 
-/// A number as 16 hexadecimal digits in lower case.
+/// Formats a number as 16 hexadecimal digits in lower case.
 pub(super) fn hex(number: u64) -> [u8; 16] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut out = [b'0'; 16];
@@ -55,13 +55,13 @@ pub(super) fn hex(number: u64) -> [u8; 16] {
     out
 }
 
-/// Whether an `x-request-id` can be used as it is: 1 to 128 visible ASCII characters.
+/// Whether an `x-request-id` is usable: 1 to 128 visible ASCII characters.
 #[must_use]
 pub(crate) fn is_usable(id: &[u8]) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
 
-/// An id as a header field can carry it: what is not visible ASCII is percent-encoded (RFC 3986, section 2.1).
+/// Encodes an id for a header field: bytes that are not visible ASCII are percent-encoded (RFC 3986, section 2.1).
 #[must_use]
 pub fn header_safe(id: &str) -> Cow<'_, str> {
     use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! A request's head: is it for us, and how is its body to be read?
+//! Accepts or rejects a request by its head, and determines how to read its body.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,70 +15,70 @@ use crate::dialect::{self, Body, Dialect, Entry, Kind};
 use crate::http1::{self, Fields};
 use crate::table::Header;
 
-/// A request's head as it came.
+/// A request's head as received.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Method, in the case it came in.
+    /// Method, in the case received.
     pub method: Cow<'static, str>,
     /// Path and query, not decoded.
     pub target: String,
     /// Header fields in wire order.
     pub headers: Fields,
-    /// The address of the connection's other end; `None` on a Unix domain socket.
+    /// The address of the connection's peer; `None` on a Unix domain socket.
     pub client: Option<Arc<str>>,
     /// The certificate of the connection's other end, where TLS has verified one.
     pub certificate: Option<Arc<Certificate>>,
-    /// `http` or `https`, as the connection is.
+    /// The connection's scheme, `http` or `https`.
     pub scheme: Cow<'static, str>,
-    /// `1.0`, `1.1`, `2`, `3`.
+    /// The HTTP version: `1.0`, `1.1`, `2` or `3`.
     pub version: Cow<'static, str>,
 }
 
-/// A request that was not rejected because of its head.
+/// A request whose head was accepted.
 #[derive(Clone, Debug)]
 pub struct Intake {
     pub(super) request: Request,
     pub(super) origin: Origin,
-    /// Who sent it, where there are keys or other sources of identities.
+    /// The caller, if there are keys or other sources of identities.
     pub caller: Option<Arc<Caller>>,
-    /// The wire format of its body.
+    /// The wire format of the body.
     pub dialect: Dialect,
     pub(super) kind: Option<Kind>,
-    /// Its `x-request-id`, or the id that was offered.
+    /// The request's `x-request-id`, or a new id.
     pub id: String,
-    /// Whether the body is to be read whole before anything is decided.
+    /// Whether the whole body must be read before the message is decided.
     pub buffered: bool,
-    /// The length of the body in bytes, where the head says it.
+    /// The length of the body in bytes, if the head says it.
     pub length: Option<u64>,
-    /// Whether the head says how long a body is, be it 0.
+    /// Whether the head announces a body, possibly an empty one.
     pub(super) framed: bool,
-    /// Whether there has to be a body, of JSON.
+    /// Whether a JSON body is required.
     pub(super) json: bool,
     pub(super) trace: Trace,
-    /// What it is for, where Waypost began it itself.
+    /// The purpose of an internal call.
     pub(super) purpose: Option<Purpose>,
 }
 
 /// A request that is answered at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// The stable code.
+    /// The error code, which is stable.
     pub code: &'static str,
     /// What is wrong, and what to do.
     pub message: String,
-    /// Methods that are allowed, for `method_not_allowed`.
+    /// The allowed methods, for `method_not_allowed`.
     pub allow: Option<String>,
-    /// The dialect in which to answer.
+    /// The dialect of the answer.
     pub dialect: Dialect,
-    /// The request's `x-request-id`, or the id that was offered.
+    /// The request's `x-request-id`, or a new id.
     pub id: String,
 }
 
 impl Intake {
-    /// Looks at a request's head. `entry` is what there is at its path. `identify` finds out who sent it. `ids` has one
-    /// where the client sent no usable `x-request-id`.
+    /// Checks a request's head. `entry` is the dialect's entry at its path. `identify` determines the caller. `ids` makes an id
+    /// if the client sent no usable `x-request-id`.
     ///
-    /// `checked`: [`http1::check_request`] has nothing to say of it, as a reader of heads has taken it in.
+    /// `checked`: a reader of heads has done the checks of [`http1::check_request`] already.
     pub(super) fn accept(
         request: Request,
         entry: Option<Entry>,
@@ -94,7 +94,7 @@ impl Intake {
         let id = sent.map_or_else(|| ids.id(), |id| String::from_utf8_lossy(id).into_owned());
         let reject = |code, message| Rejection { code, message, allow: None, dialect, id: id.clone() };
 
-        // What a field takes on the wire beside its name and value: `: ` and CRLF.
+        // Each field takes four more bytes on the wire: `: ` and CRLF.
         let size = |(name, value): (&[u8], &[u8])| name.len() + value.len() + 4;
         let total = request.target.len() + request.headers.iter().map(size).sum::<usize>();
         if total > max_header {
@@ -102,7 +102,7 @@ impl Intake {
                 format!("the request's head takes {total} bytes, `limits.header` allows {max_header}");
             return Err(reject("header_too_large", message));
         }
-        // Who has no key learns nothing of what there is.
+        // Check the key first, so that callers without one learn nothing about paths.
         let caller = identify(&request).map_err(|denied| reject(denied.code(), denied.to_string()))?;
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
@@ -117,7 +117,7 @@ impl Intake {
             };
             return Err(reject("not_found", format!("there is nothing at `{shown}`: {hint}")));
         };
-        // Nothing is accepted that no attempt could send on.
+        // Reject what no attempt could forward.
         let (method, target) = (request.method.as_bytes(), request.target.as_bytes());
         if !checked && let Err(error) = http1::check_request(method, target, &request.headers) {
             return Err(reject("bad_framing", error.to_string()));
@@ -131,7 +131,7 @@ impl Intake {
             let message = format!("{path} takes {allow}, not {}", request.method);
             return Err(Rejection { allow: Some(allow), ..reject("method_not_allowed", message) });
         };
-        // Only HTTP/1 says in the head whether there is a body.
+        // Only an HTTP/1 head says whether there is a body.
         let has_body = if framed { length != Some(0) } else { !request.is_http1() };
         let json = match request.media_type() {
             MediaType::Absent | MediaType::Json => true,
@@ -168,8 +168,8 @@ impl Intake {
         })
     }
 
-    /// The header fields as patterns see them: those that are sent on. What `Connection` lists ends here, what nobody
-    /// trusted says of the client is not believed, and what no endpoint sees no route looks at.
+    /// The header fields as patterns see them, which are those that endpoints get: without hop-by-hop fields, fields that
+    /// `Connection` lists, and forwarding fields that are not trusted.
     pub(super) fn headers(&self) -> SmallVec<[Header<'_>; 12]> {
         let headers = &self.request.headers;
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
@@ -179,7 +179,7 @@ impl Intake {
                 || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
                 || self.origin.disbelieves(name)
         };
-        // Field values are opaque bytes (RFC 9110, section 5.5): those that are not UTF-8 are seen as Latin-1.
+        // Field values are opaque bytes (RFC 9110, section 5.5). Values that are not UTF-8 are decoded as Latin-1.
         let latin = |bytes: &[u8]| -> String { bytes.iter().copied().map(char::from).collect() };
         let text = headers.text();
         let seen = |bytes, at| match text.and_then(|text| text.get(at)) {
@@ -188,7 +188,7 @@ impl Intake {
         };
         let fields =
             headers.iter().zip(headers.parts()).filter_map(|((name, value), (name_at, value_at))| {
-                // Servers give names in lower case: nothing is copied then.
+                // Servers pass names in lower case, which need no copy.
                 let name = match seen(name, name_at) {
                     name if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
                         name.to_ascii_lowercase().into()
@@ -200,7 +200,7 @@ impl Intake {
         fields.collect()
     }
 
-    /// Whether Waypost began the message itself.
+    /// Whether the message is an internal call.
     #[must_use]
     pub fn is_internal(&self) -> bool {
         self.purpose.is_some()
@@ -242,7 +242,7 @@ impl Request {
         self.version.starts_with('1')
     }
 
-    /// Whether the head says how long the body is, and its length where that is known (RFC 9112, section 6).
+    /// Whether the head announces a body, and the body's length if known (RFC 9112, section 6).
     fn framing(&self) -> Result<(bool, Option<u64>), &'static str> {
         let mut hosts = self.fields("host");
         match (hosts.next(), hosts.next()) {

@@ -1,9 +1,9 @@
-//! Which messages can be sent to a cluster that speaks another dialect, and whether a route's messages are among them.
+//! Which messages can be sent to which clusters, and which messages a route may take.
 
 use crate::dialect::{At, Attribute, Dialect, Entry, Kind, Kinds, PathSpec, Source, entry};
 use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Scalar, Seen};
 
-/// A sort of message: its dialect and what it asks for.
+/// A sort of message: its dialect and its kind.
 type Sort = (Dialect, Option<Kind>);
 
 /// Every sort of message that a listener takes, with the heads that its requests have.
@@ -31,15 +31,15 @@ fn sorts() -> Vec<(Sort, Vec<Head>)> {
     sorts
 }
 
-/// What patterns see of a request's first line.
+/// The parts of a request's start line that patterns see.
 #[derive(Clone, Copy)]
 struct Head {
     path: &'static PathSpec,
     method: &'static str,
 }
 
-/// The sorts of message that a pattern may match, as far as its `kind`, `dialect`, `path` and `method` tell: those that can
-/// be sent to a cluster that speaks `speaks`, and those that cannot.
+/// The sorts of message that a pattern may match, judged by its `kind`, `dialect`, `path` and `method`: first those that can be
+/// sent to a cluster that speaks `speaks`, then those that cannot.
 pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
     // Requests to unlisted paths only go to routes that test the path.
     let by_path = pattern.tests("path");
@@ -50,7 +50,7 @@ pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>
     matching.partition(|(dialect, kind)| dialect.joins(*kind, speaks))
 }
 
-/// `envelopes of kind query, tool and OpenAI requests` and the like.
+/// Describes sorts in words, such as `envelopes of kind query, tool and OpenAI requests`.
 pub(super) fn describe(sorts: &[Sort]) -> String {
     let of = |dialect: Dialect| {
         let kinds: Vec<Option<Kind>> =
@@ -80,7 +80,7 @@ fn all(nodes: &Conjunction, sort: Sort, head: Head) -> bool {
 fn may_hold(field: &Field, (dialect, kind): Sort, head: Head) -> bool {
     let Some((name, inner)) = field.path.split_first() else { return true };
     let absent = |attribute: Attribute| matches!(dialect.spec().source(attribute), Source::Absent);
-    // Nothing in such a message, be it body or headers, can give it this attribute.
+    // Neither the body nor the headers of such a message can carry this attribute.
     if name.as_ref() != "kind" && Attribute::parse(name).is_some_and(absent) {
         return field.tests.iter().any(Predicate::wants_absence);
     }

@@ -1,7 +1,9 @@
-//! A snapshot of one configuration, and the three calls that carry a message through it:
-//! [`Snapshot::accept`] (a request's head) → [`Snapshot::plan`] (its body) → [`Snapshot::head`] (for each attempt).
-//! In between, a [`Course`] says which attempts there are, by the state of the clusters that [`Snapshot::join`] brings into
-//! force. A server that reads HTTP/1 itself begins with [`Snapshot::at_boundary`] and ends with [`Snapshot::relay`].
+//! A snapshot of one configuration, and the calls that take a message through it.
+//!
+//! Three calls carry a message: [`Snapshot::accept`] (a request's head) → [`Snapshot::plan`] (its body) →
+//! [`Snapshot::head`] (for each attempt). Between the last two, a [`Course`] decides which attempts to make, by the state of
+//! the clusters that [`Snapshot::join`] brings into force. A server that reads HTTP/1 itself begins with
+//! [`Snapshot::at_boundary`] and ends with [`Snapshot::relay`].
 
 mod asked;
 mod bound_clusters;

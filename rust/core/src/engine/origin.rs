@@ -1,13 +1,13 @@
-//! Where a request comes from: its connection, and what trusted proxies say of those before it.
+//! Determines the origin of a request, from its connection and from the forwarding fields of trusted proxies.
 //!
-//! 1. Only a peer that is trusted is believed. From any other, `x-forwarded-*` and `forwarded` are dropped, unread.
-//! 2. `x-forwarded-for`, or where there is none `forwarded` (RFC 7239), lists the way of the request, the client first.
-//!    It is followed from its end, which the peer wrote: the client is the first address that is no trusted proxy's.
-//!    What stands before that is the client's own claim.
-//! 3. Where the way leads to something that is no address (RFC 7239, section 6.3), the client is unknown.
-//! 4. Where both fields are there, they must lead to the same client: a proxy that writes one and lets the other
-//!    through would have clients choose their address. The same holds for a `forwarded` that cannot be read.
-//! 5. Scheme and host are told by the same family of fields as the way.
+//! 1. Only a trusted peer is believed. From any other peer, `x-forwarded-*` and `forwarded` are dropped unread.
+//! 2. `x-forwarded-for`, or without it `forwarded` (RFC 7239), lists the hops of the request, the client first. The list is
+//!    read from its end, which the peer wrote. The client is the first address that is not a trusted proxy; entries before
+//!    it are only the client's claim.
+//! 3. If the entry found is not an address (RFC 7239, section 6.3), the client is unknown.
+//! 4. If both fields are present, they must lead to the same client. Otherwise, behind a proxy that writes one field and
+//!    passes the other through, clients could choose their address. A `forwarded` that cannot be parsed is an error too.
+//! 5. Scheme and host are read from the same family of fields as the hops.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -18,12 +18,12 @@ use ipnet::IpNet;
 use super::intake::Request;
 use crate::http1::is_host;
 
-/// Whose word is taken for where a request comes from.
+/// The trusted proxies.
 #[derive(Clone, Debug, Default)]
 pub struct Trusted {
-    /// Addresses of proxies.
+    /// Address blocks of trusted proxies.
     pub blocks: Vec<IpNet>,
-    /// Whether peers without an address are among them: those on a Unix domain socket.
+    /// Whether peers on a Unix domain socket, which have no address, are trusted.
     pub unix: bool,
 }
 
@@ -41,31 +41,31 @@ impl Trusted {
     }
 }
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origin {
-    /// The client's address, where it is known.
+    /// The client's address, if known.
     pub(super) client: Option<Arc<str>>,
-    /// What a trusted proxy said, where one did.
+    /// The information of a trusted proxy, if the peer is one.
     pub(super) told: Option<Told>,
 }
 
-/// What a trusted proxy said of a request, for the endpoint.
+/// The information of a trusted proxy about a request, for the endpoint.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
-    /// Whether `x-forwarded-*` are believed, and not `forwarded` alone.
+    /// Whether `x-forwarded-*` are believed, not only `forwarded`.
     pub(super) by_x: bool,
-    /// `http` or `https`.
+    /// The client's scheme, `http` or `https`.
     pub(super) scheme: Option<&'static str>,
     /// The host that the client asked for.
     pub(super) host: Option<Vec<u8>>,
-    /// The way of the request, for `x-forwarded-for`, the peer included.
+    /// The hops of the request including the peer, for `x-forwarded-for`.
     pub(super) way: String,
-    /// `forwarded`, the peer included, where a proxy sent it.
+    /// The value of `forwarded` including the peer, if a proxy sent the field.
     pub(super) forwarded: Option<String>,
 }
 
-/// One hop on the way, as `forwarded` has it.
+/// One hop of `forwarded`.
 #[derive(Debug, Default)]
 struct Hop {
     address: Option<IpAddr>,
@@ -74,10 +74,10 @@ struct Hop {
 }
 
 impl Origin {
-    /// Of a request from `request.client`.
+    /// Determines the origin of a request.
     ///
     /// # Errors
-    /// Where a trusted proxy passes on what nobody can believe.
+    /// The forwarding fields of a trusted proxy are malformed or contradictory.
     pub(super) fn of(request: &Request, trusted: &Trusted) -> Result<Self, &'static str> {
         let peer = request.client.as_deref();
         let own = request.client.as_ref().map(plain);
@@ -137,11 +137,11 @@ impl Origin {
         Ok(Self { client, told: Some(told) })
     }
 
-    /// Whether a field of the request is one by which proxies tell where it comes from, and is not to be believed.
+    /// Whether a field of the request is a forwarding field that is not believed.
     pub(super) fn disbelieves(&self, name: &[u8]) -> bool {
         let told = self.told.as_ref();
         if is_x_forwarded(name) {
-            // Proxies write these with dashes; with `_` an endpoint that speaks CGI or WSGI would take them for the same.
+            // Proxies write these names with dashes. An endpoint that uses CGI or WSGI would treat `_` as a dash.
             return !told.is_some_and(|told| told.by_x) || name.contains(&b'_');
         }
         name.eq_ignore_ascii_case(b"forwarded") && told.is_none()
@@ -149,34 +149,34 @@ impl Origin {
 }
 
 impl Trusted {
-    /// The position of the client on a way; `None` where there is none, so that the peer is the client.
+    /// The position of the client among the hops; `None` without hops, in which case the peer is the client.
     fn client(&self, way: &[Option<IpAddr>]) -> Option<usize> {
         let stranger = |hop: &Option<IpAddr>| !hop.is_some_and(|address| self.holds(address));
         way.iter().rposition(stranger).or((!way.is_empty()).then_some(0))
     }
 }
 
-/// Whether a field is one of `x-forwarded-*`, also as an endpoint that speaks CGI or WSGI sees it, where `_` is `-`.
+/// Whether a field is one of `x-forwarded-*`. As for endpoints that use CGI or WSGI, `_` equals `-`.
 pub(super) fn is_x_forwarded(name: &[u8]) -> bool {
     const PREFIX: &[u8] = b"x-forwarded-";
     let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.get(..PREFIX.len()).is_some_and(|start| start.iter().map(dashed).eq(PREFIX.iter().copied()))
 }
 
-/// An address: IPv4 where a dual-stack socket shows it as IPv6, and without the zone that is only known here.
+/// Parses an address. IPv4 mapped to IPv6 by a dual-stack socket becomes IPv4, and the local zone is dropped.
 fn address(text: &str) -> Option<IpAddr> {
     let (text, _) = text.split_once('%').unwrap_or((text, ""));
     text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
-/// A peer's address in its plain form. Test clients have names, which stay.
+/// A peer's address in its canonical form. Test clients have names, which stay unchanged.
 fn plain(peer: &Arc<str>) -> Arc<str> {
-    // Nearly every address is plain already.
+    // Nearly every address is canonical already.
     let other = peer.contains(['%', ':']).then(|| address(peer)).flatten();
     other.map_or_else(|| Arc::clone(peer), |address| address.to_string().into())
 }
 
-/// An address as proxies list it, maybe with a port, then IPv6 in brackets. Anything else is no address.
+/// Parses an address as proxies list it: with an optional port, and IPv6 in brackets then. `None` for anything else.
 fn node(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let with_port = || text.parse().ok().map(|at: SocketAddr| at.ip().to_canonical());
@@ -187,7 +187,7 @@ fn scheme(text: &str) -> Option<&'static str> {
     ["http", "https"].into_iter().find(|known| text.eq_ignore_ascii_case(known))
 }
 
-/// All values of a field as one list (RFC 9110, section 5.3); `None` where there is no such field, or it is not ASCII.
+/// All values of a field as one list (RFC 9110, section 5.3), with `?` for bytes that are not ASCII; `None` without the field.
 fn joined(request: &Request, name: &str) -> Option<String> {
     let mut out: Option<String> = None;
     for value in request.fields(name) {
@@ -210,17 +210,17 @@ fn append(list: &mut String, element: &str) {
     list.push_str(element);
 }
 
-/// The elements of a list; empty ones are none (RFC 9110, section 5.6.1).
+/// The elements of a list, without empty ones (RFC 9110, section 5.6.1).
 fn elements(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(str::trim_ascii).filter(|element| !element.is_empty())
 }
 
-/// The last element of a field that is a list by custom: the nearest proxy wrote it.
+/// The last element of a field that is a list by convention. The nearest proxy wrote it.
 fn last(request: &Request, name: &str) -> Option<String> {
     joined(request, name).and_then(|list| elements(&list).last().map(str::to_owned))
 }
 
-/// `for=…` of a peer.
+/// The `for=…` parameter of a peer.
 fn for_peer(peer: Option<&str>) -> String {
     let mut out = String::from("for=");
     // Writing to a String cannot fail.
@@ -232,7 +232,7 @@ fn for_peer(peer: Option<&str>) -> String {
     out
 }
 
-/// The hops that `forwarded` lists (RFC 7239, section 4); `None` where it is not as it should be.
+/// Parses the hops of `forwarded` (RFC 7239, section 4); `None` if it is malformed.
 fn parse_forwarded(text: &str) -> Option<Vec<Hop>> {
     let mut hops = Vec::new();
     let mut hop: Option<Hop> = None;
@@ -262,15 +262,15 @@ fn parse_forwarded(text: &str) -> Option<Vec<Hop>> {
     }
 }
 
-/// A token (RFC 9110, section 5.6.2), maybe empty, and what follows.
+/// Splits off a token (RFC 9110, section 5.6.2), possibly empty.
 fn token(text: &str) -> (&str, &str) {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let end = text.bytes().position(|byte| !is_part(byte)).unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
 }
 
-/// A token or a quoted string (RFC 9110, section 5.6.4) without its quotes, and what follows. A value without quotes that
-/// needs them (an IPv6 address, or one with a port) is common, and can be read in one way only.
+/// Splits off a token or a quoted string (RFC 9110, section 5.6.4), which is unquoted. A value that should be quoted but is not
+/// (an IPv6 address, or an address with a port) is accepted, because it is common and unambiguous.
 fn quoted_or_token(text: &str) -> Option<(String, &str)> {
     let Some(inner) = text.strip_prefix('"') else {
         let end = text.find([',', ';', ' ', '\t', '"']).unwrap_or(text.len());

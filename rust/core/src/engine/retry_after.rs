@@ -1,17 +1,17 @@
-//! When an endpoint says to come back.
+//! Reads `Retry-After`.
 
 use std::time::Duration;
 
 use crate::http1::ResponseHead;
 
-/// The longest that is understood: a day.
+/// The longest result, in seconds: a day.
 const LONGEST: u64 = 86_400;
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// What a response's `Retry-After` says (RFC 9110, section 10.2.3), at most a day: a number of seconds, or a date, which is
-/// compared with the response's own `Date`, so that no clocks have to agree. `None` where it says nothing, or nothing that
-/// can be understood; the two obsolete forms of dates are not.
+/// The time of a response's `Retry-After` (RFC 9110, section 10.2.3), at most a day. The field is a number of seconds or a
+/// date. A date is compared with the response's own `Date`, so that clocks need not agree. `None` if the field is missing or
+/// invalid; the two obsolete formats of dates are not supported.
 #[must_use]
 pub fn retry_after(head: &ResponseHead) -> Option<Duration> {
     let value = field(head, b"retry-after")?;
@@ -28,7 +28,7 @@ fn field<'h>(head: &'h ResponseHead, name: &[u8]) -> Option<&'h str> {
     std::str::from_utf8(value).ok().map(str::trim)
 }
 
-/// Seconds from the beginning of the year 0 to a date such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Parses a date such as `Sun, 06 Nov 1994 08:49:37 GMT`, as seconds since the beginning of the year 0.
 fn date(text: &str) -> Option<u64> {
     let (_, rest) = text.split_once(", ")?;
     let mut parts = rest.split(' ');
@@ -42,7 +42,7 @@ fn date(text: &str) -> Option<u64> {
     if next()? != "GMT" || next().is_some() || clock.next().is_some() {
         return None;
     }
-    // Years begin in March, so that the leap day is the last one.
+    // Count years from March, so that a leap day is the last day of its year.
     let (year, month) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
     Some(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

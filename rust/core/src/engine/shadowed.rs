@@ -1,21 +1,21 @@
-//! Routes that no message can reach, because one that is tried before takes whatever they match.
+//! Finds routes that no message can reach, because an earlier route takes every message that they match.
 //!
-//! That is looked for where it is plain to see and cheap to find, with a few look-ups for each route: an earlier route
-//! that matches everything, that has the same pattern, or that has one or two of the later one's fields with at least
-//! the later one's alternatives. What is reported is so; not all that is so is reported.
+//! The search is cheap, with a few look-ups for each route. It finds an earlier route that matches every message, that has
+//! the same pattern, or that tests only one or two fields of the later route, with at least the later route's alternatives.
+//! Every reported route is unreachable; not every unreachable route is reported.
 
 use hashbrown::{HashMap, HashSet};
 
 use crate::pattern::{PatternKey, PredicateKey};
 use crate::table::RouteTable;
 
-/// How many alternatives, or pairs of them, a route is found by. Those that have more are not looked at as the earlier one.
+/// The most alternatives, or pairs of alternatives, of an earlier route. Routes with more are ignored.
 const MOST_KEYS: usize = 64;
 
-/// How many earlier routes are remembered for one of those.
+/// The most earlier routes that are kept for one alternative or pair.
 const MOST_ROUTES: usize = 4;
 
-/// How many fields of a later route are looked at.
+/// The most fields of a later route that are examined.
 const MOST_FIELDS: usize = 8;
 
 /// A field and one of its alternatives.
@@ -24,7 +24,7 @@ type Key<'k> = (&'k [Box<str>], &'k PredicateKey);
 /// The fields of a pattern outside of `$or`: the path of each, and its alternatives in order.
 type Shape<'k> = Vec<(&'k [Box<str>], &'k [PredicateKey])>;
 
-/// Each route that is never reached, by the position in which it was written, and why.
+/// The routes that are never reached, by the position in which they were written, each with a message.
 pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let keys: Vec<PatternKey<'_>> = table.patterns().map(|(_, pattern)| PatternKey::of(pattern)).collect();
@@ -32,7 +32,7 @@ pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
     let mut broader = Broader::default();
     let mut all: Option<&str> = None;
     for (((index, pattern), decision), key) in table.patterns().zip(table.decisions()).zip(&keys) {
-        // Requests to unlisted paths pass by routes that do not test the path, whatever these match.
+        // Routes that do not test `path` never take requests to unlisted paths.
         let by_path = pattern.tests("path");
         let shape: Shape<'_> = key.fields().collect();
         if let Some(all) = all.filter(|_| !by_path) {
@@ -53,7 +53,7 @@ pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
     found
 }
 
-/// Routes of one or two fields, by each of their alternatives.
+/// Earlier routes of one or two fields, by each of their alternatives.
 #[derive(Default)]
 struct Broader<'k> {
     routes: Vec<(Shape<'k>, bool, &'k str)>,
@@ -62,7 +62,7 @@ struct Broader<'k> {
 }
 
 impl<'k> Broader<'k> {
-    /// Takes in a route that has no other fields than those of `shape`.
+    /// Adds a route that has exactly the fields of `shape`.
     fn add(&mut self, shape: Shape<'k>, by_path: bool, route: &'k str) {
         let number = self.routes.len();
         let insert = |numbers: &mut Vec<usize>| {
@@ -88,9 +88,9 @@ impl<'k> Broader<'k> {
         self.routes.push((shape, by_path, route));
     }
 
-    /// The first route found that matches whatever has the fields of `shape`.
+    /// A route that matches every message that a pattern of this shape matches.
     fn find(&self, shape: &Shape<'k>, by_path: bool) -> Option<&'k str> {
-        // The route that is looked for has all alternatives of a field, so any one leads to it.
+        // Such a route has all alternatives of a field, so any one of them leads to it.
         let keys: Vec<Key<'k>> = shape
             .iter()
             .take(MOST_FIELDS)

@@ -24,99 +24,99 @@ use crate::table::{
     RouteSpec, RouteTable, parse,
 };
 
-/// What a snapshot is compiled from.
+/// The input of [`Snapshot::compile`].
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Routes as written.
     pub routes: Vec<RouteSpec>,
-    /// Clusters, names unique.
+    /// Clusters, with unique names.
     pub clusters: Vec<Cluster>,
-    /// Who may call.
+    /// API keys.
     pub identities: Identities,
-    /// Whose word is taken for where a request comes from.
+    /// Trusted proxies.
     pub trusted: Trusted,
-    /// Bounds on messages.
+    /// Limits of messages.
     pub limits: Limits,
 }
 
-/// Bounds on messages.
+/// Limits of messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A request's target and header fields, in bytes.
+    /// The most bytes of a request's target and header fields.
     pub header: usize,
-    /// What JSON is accepted.
+    /// Options for reading JSON.
     pub json: Options,
 }
 
-/// Routes and clusters, ready for messages. Immutable and without state: a reload makes another one.
+/// Compiled routes and clusters. A snapshot is immutable and has no state; a reload makes another one.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The routes.
     pub table: Arc<RouteTable>,
     clusters: Vec<Cluster>,
-    /// By rank, the clusters of the decision, first to last.
+    /// The positions of each decision's clusters, by rank, in the order in which they are tried.
     decided: Vec<Vec<usize>>,
     identities: Identities,
     trusted: Trusted,
     pub(super) limits: Limits,
     pub(super) questions: Questions,
-    /// What is legal but probably not meant: where, and why.
+    /// Valid but probably unintended parts of the configuration.
     pub warnings: Vec<Problem>,
 }
 
-/// An endpoint of a snapshot: positions of its cluster and, in that, of itself.
+/// An endpoint of a snapshot, by positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointAt {
     /// Position of the cluster.
     pub cluster: usize,
-    /// Position of the endpoint in it.
+    /// Position of the endpoint in the cluster.
     pub endpoint: usize,
 }
 
-/// One message's way.
+/// A decided message.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Rank of the route that takes it.
+    /// Rank of the route that takes the message.
     pub rank: usize,
-    /// What it says of itself.
+    /// The message's envelope.
     pub envelope: Envelope,
     /// The message's id.
     pub id: String,
-    /// Whether it may be sent again after it may have been executed.
+    /// Whether the message may be sent again although it may have been executed already.
     pub idempotent: bool,
-    /// Positions of the clusters that it may go to, in order.
+    /// Positions of the clusters that the message may go to, in order.
     pub clusters: SmallVec<[usize; 4]>,
-    /// The position of the cluster that gets a copy of it.
+    /// Position of the cluster that gets a copy of the message.
     pub mirror: Option<usize>,
     /// What the clusters of its route, and of its mirror, ask of it.
     pub(super) answers: Option<Box<Answers>>,
 }
 
 impl Plan {
-    /// The id as a header field can carry it.
+    /// The id, encoded for a header field.
     #[must_use]
     pub fn request_id(&self) -> Cow<'_, str> {
         header_safe(&self.id)
     }
 }
 
-/// Why a message gets no plan.
+/// Why a message has no plan.
 #[derive(Clone, Debug)]
 pub enum NoPlan {
-    /// It is not acceptable.
+    /// The message is malformed, or contradicts the caller's identity.
     Message(MessageError),
-    /// No route takes it.
+    /// No route takes the message.
     Route {
         /// The message's id.
         id: String,
-        /// What was seen of it.
+        /// Details for the error.
         none: NoRoute,
     },
-    /// A route takes it, to no cluster that speaks its language.
+    /// A route takes the message, but none of its clusters can get it.
     Unjoinable {
         /// The message's id.
         id: String,
-        /// Which route and clusters.
+        /// The error's message, which names the route and the clusters.
         message: String,
     },
 }
@@ -125,13 +125,13 @@ impl Snapshot {
     /// Compiles a configuration.
     ///
     /// # Errors
-    /// Every problem in it, with paths from the root of the configuration.
+    /// Every problem in the configuration, with paths from its root.
     pub fn compile(config: Config) -> Result<Self, Vec<Problem>> {
         let names = positions(&config);
         let mut problems = unknown_clusters(&config, &names);
         let (questions, asked) = Questions::of(&config.clusters);
         let Ok(table) = RouteTable::compile_asking(&config.routes, config.limits.json, &asked) else {
-            // The patterns are parsed once more, for which only a configuration that is wrong has to wait.
+            // This parses the patterns again, but only for a wrong configuration.
             problems.extend(Self::problems(&config));
             return Err(problems);
         };
@@ -160,8 +160,8 @@ impl Snapshot {
         Ok(Self { table, clusters, decided, identities, trusted, limits, questions, warnings })
     }
 
-    /// Every problem in a configuration of which a part is not known: patterns may hold [`Value::Unknown`], and
-    /// routes may name clusters that are not there, of which nothing is said.
+    /// Every problem in a configuration of which parts are unknown. Patterns may contain [`Value::Unknown`]. Names of unknown
+    /// clusters are not reported.
     ///
     /// [`Value::Unknown`]: crate::pattern::Value::Unknown
     #[must_use]
@@ -192,16 +192,16 @@ impl Snapshot {
         self.decided.get(rank).map_or(&[], Vec::as_slice)
     }
 
-    /// Looks at a request's head, at a time by the wall clock: what proves its caller may have expired.
+    /// Checks a request's head, at a wall-clock time: the proof of its caller may have expired.
     ///
     /// # Errors
-    /// Where it can be refused without reading on.
+    /// The head suffices to reject the request.
     pub fn accept(&self, request: Request, now: UnixTime, ids: &Ids) -> Result<Intake, Rejection> {
         let entry = dialect::entry(path_of(&request.target));
         self.accept_read(request, entry, false, now, ids)
     }
 
-    /// The same, with `entry` and `checked` as [`Intake::accept`] has them.
+    /// Like [`Snapshot::accept`]; for `entry` and `checked` see [`Intake::accept`].
     pub(super) fn accept_read(
         &self,
         request: Request,
@@ -214,10 +214,10 @@ impl Snapshot {
         Intake::accept(request, entry, checked, self.limits.header, &self.trusted, identify, ids)
     }
 
-    /// The same for a request of a known caller, whatever it presents.
+    /// Like [`Snapshot::accept`], for a given caller, whatever the request presents.
     ///
     /// # Errors
-    /// As [`Snapshot::accept`].
+    /// Those of [`Snapshot::accept`].
     pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Rejection> {
         let entry = dialect::entry(path_of(&request.target));
         Intake::accept(request, entry, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
@@ -229,7 +229,7 @@ impl Snapshot {
         self.identities.keys().named(name).cloned()
     }
 
-    /// Whether a request that presents this may see what administration shows.
+    /// Checks that a request that presents this proof may use administration.
     ///
     /// # Errors
     /// Where its caller is no `admin`.
@@ -237,18 +237,18 @@ impl Snapshot {
         self.identities.admit(presented, now)
     }
 
-    /// Why each route does or does not take a message: what [`Snapshot::plan`] decides by.
+    /// Why each route does or does not match, judged as by [`Snapshot::plan`].
     ///
     /// # Errors
-    /// As [`RouteTable::explain`].
+    /// Those of [`RouteTable::explain`].
     pub fn explain(&self, intake: &Intake, body: Option<&[u8]>) -> Result<Explanation, MessageError> {
         self.table.explain(&message(intake, &intake.headers(), body))
     }
 
-    /// Decides where a message goes. `body` is `None` where there is none or where it is not to be read.
+    /// Decides a message. `body` is `None` if there is none, or if it is not to be read.
     ///
     /// # Errors
-    /// Where the message is not acceptable, or no route takes it.
+    /// The message is malformed, or no route takes it.
     pub fn plan(&self, intake: &Intake, body: Option<&[u8]>) -> Result<Plan, NoPlan> {
         let headers = intake.headers();
         let ask = |rank, asked: Asked<'_>| {
@@ -291,10 +291,10 @@ impl Snapshot {
         Ok(Plan { rank, envelope, id, idempotent, clusters, mirror, answers: answers.flatten() })
     }
 
-    /// The head of one attempt, through its empty line; `None` where the snapshot has no such endpoint.
+    /// The request head for one attempt, including the empty line; `None` if the snapshot has no such endpoint.
     ///
     /// # Errors
-    /// Where the client's own fields cannot be sent on: framing, or bytes that no field may hold.
+    /// A header field of the client cannot be forwarded, because of its framing or its bytes.
     pub fn head(
         &self,
         intake: &Intake,
@@ -309,7 +309,7 @@ impl Snapshot {
         upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms, ids).map(Some)
     }
 
-    /// The cluster that gets a copy of a message, where one does.
+    /// The position of the cluster that gets a copy of a message, if one does.
     fn mirror(&self, rank: usize, intake: &Intake, envelope: &Envelope, id: &str) -> Option<usize> {
         let mirror = self.table.decision(rank)?.mirror.as_ref()?;
         let position = self.mirror_of(rank)?;
@@ -323,7 +323,8 @@ impl Snapshot {
         self.clusters.iter().position(|cluster| cluster.name == mirror.to)
     }
 
-    /// The name of what a message gets: `reply`, `forward`, or `translate` where an endpoint that it may go to needs that.
+    /// The name of a message's action: `reply`, `forward`, or `translate` if some cluster that it may go to speaks another
+    /// dialect.
     #[must_use]
     pub fn action(&self, intake: &Intake, plan: &Plan) -> &'static str {
         match self.table.decision(plan.rank).map(|decision| &decision.action) {
@@ -347,7 +348,7 @@ impl Snapshot {
     }
 }
 
-/// What a decision may depend on.
+/// The parts of a request that a decision may depend on.
 pub(super) fn message<'a>(
     intake: &'a Intake,
     headers: &'a [Header<'a>],
@@ -361,12 +362,12 @@ pub(super) fn message<'a>(
         headers,
         client: intake.origin.client.as_deref(),
         identity: intake.caller.as_ref().map(|caller| &caller.identity),
-        // A body that is needed and is not there is no message; one that is not needed may be empty.
+        // A missing body is an error if JSON is required; otherwise an empty body counts as none.
         body: if intake.json { body.or(Some(b"")) } else { body.filter(|body| !body.is_empty()) },
     }
 }
 
-/// The clusters' positions by name.
+/// The positions of clusters by name.
 fn positions(config: &Config) -> HashMap<&str, usize> {
     config.clusters.iter().map(|cluster| cluster.name.as_str()).zip(0..).collect()
 }
@@ -386,7 +387,7 @@ fn unknown_clusters(config: &Config, names: &HashMap<&str, usize>) -> Vec<Proble
     problems
 }
 
-/// What clusters' policies must not say.
+/// Problems of the clusters' policies.
 fn policies(config: &Config) -> Vec<Problem> {
     let of = |cluster: &Cluster| {
         let within = ["clusters", &cluster.name].map(|key| Step::Key(key.to_owned()));
@@ -398,7 +399,7 @@ fn policies(config: &Config) -> Vec<Problem> {
     config.clusters.iter().flat_map(of).collect()
 }
 
-/// Credentials that cannot be sent as they are configured.
+/// Problems of credentials that cannot be sent as configured.
 fn credentials(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for cluster in &config.clusters {
@@ -417,7 +418,7 @@ fn credentials(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// That nothing is routed, or nothing to some cluster.
+/// Warns if there are no routes, and of clusters that no route names.
 fn unused(config: &Config) -> Vec<Problem> {
     if config.routes.is_empty() {
         let message = "there are no routes, so every message is refused".to_owned();
@@ -432,7 +433,7 @@ fn unused(config: &Config) -> Vec<Problem> {
     unused.map(warn).collect()
 }
 
-/// Routes that some messages make be tried one by one.
+/// Warns of routes that are tried one by one for some messages.
 fn linear(table: &RouteTable) -> Vec<Problem> {
     const NAMED: usize = 3;
     let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
@@ -452,7 +453,7 @@ fn linear(table: &RouteTable) -> Vec<Problem> {
     table.cost().linear.iter().map(warn).collect()
 }
 
-/// Whether what a route takes can be sent to the clusters that it names.
+/// Checks that the messages of a route can be sent to the clusters that it names.
 fn join_route(
     config: &Config,
     names: &HashMap<&str, usize>,
@@ -494,7 +495,7 @@ fn join_route(
     }
 }
 
-/// The clusters that a route names, each with its place in the route.
+/// The clusters that a route names, each with its path in the route.
 fn named(spec: &RouteSpec) -> impl Iterator<Item = (Vec<Step>, &str)> {
     let to = spec.to.iter().map(|name| (vec![Step::Key("to".into())], name.as_str()));
     let fallback = spec.fallback.iter().enumerate();

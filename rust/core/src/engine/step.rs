@@ -1,4 +1,4 @@
-//! What a course has to say to its host.
+//! The steps of a course: instructions to the host.
 
 use std::time::Duration;
 
@@ -9,46 +9,46 @@ use crate::cluster::{Reason, Shed, Ticket};
 #[cfg(doc)]
 use super::course::Course;
 
-/// What the host does next.
+/// The next step, which the host carries out.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Step {
-    /// Make an attempt there. Report it by [`Course::responded`], [`Course::responded_retryable`] or [`Course::failed`], with the
-    /// number that [`Course::made`] gives now.
+    /// Make an attempt at this endpoint. Report its result by [`Course::responded`], [`Course::responded_retryable`] or
+    /// [`Course::failed`], with the number that [`Course::made`] returns now.
     Attempt {
         /// The endpoint.
         at: EndpointAt,
-        /// Over a new connection.
+        /// Whether the attempt needs a new connection.
         fresh: bool,
     },
-    /// Wait so long, then call [`Course::resume`].
+    /// Wait for this time, then call [`Course::resume`].
     Pause(Duration),
-    /// Wait for its turn. Call [`Course::admitted`] or [`Course::dropped`], or [`Course::expired`] once `patience` is over.
+    /// Wait for a turn, then call [`Course::admitted`] or [`Course::dropped`]. Call [`Course::expired`] after `patience`.
     Wait {
-        /// Its place in the cluster's queue.
+        /// The ticket in the cluster's queue.
         ticket: Ticket,
-        /// The longest that it waits.
+        /// The longest wait.
         patience: Duration,
-        /// Another exchange, which lost its place to this one: call [`Course::dropped`] of that one.
+        /// The ticket of another exchange that lost its place to this one: call [`Course::dropped`] of that exchange.
         displaced: Option<(Ticket, Shed)>,
     },
-    /// What the endpoint said is the answer: the response that has just begun.
+    /// Answer with the response that has just begun.
     Respond,
-    /// What the last attempt failed with is the answer.
+    /// Answer with the failure of the last attempt.
     GiveUp(Reason),
-    /// The exchange has failed: this is the answer.
+    /// Answer with this fault.
     Fail(Fault),
-    /// Nothing: another attempt is under way, or its turn is, or all is over.
+    /// Do nothing: another attempt is under way, the exchange waits, or it is over.
     Stay,
 }
 
-/// What an endpoint or its connection did to a request, when another attempt is in question.
+/// How far a request and its response have got, which decides whether another attempt may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// A byte of it may have reached the endpoint.
+    /// Whether the endpoint may have received a byte of the request.
     pub sent: bool,
-    /// Its bytes are all still there.
+    /// Whether all bytes of the request are still at hand.
     pub replayable: bool,
-    /// The client was given a byte of the response.
+    /// Whether the client has received a byte of the response.
     pub delivered: bool,
 }

@@ -1,4 +1,4 @@
-//! What a course is made of: the clusters that a message may go to, and what the message asks for.
+//! The input of a course: the clusters that a message may go to, and the message's terms.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,32 +8,32 @@ use crate::cluster::{Caller, Group, Instant};
 /// A cluster that the message may go to.
 #[derive(Clone, Debug)]
 pub struct ClusterTry {
-    /// Its position in the snapshot.
+    /// The cluster's position in the snapshot.
     pub position: usize,
-    /// Its state and policy.
+    /// The cluster's state and policy.
     pub group: Arc<Group>,
-    /// The [`hash`](crate::hash::hash) of the field by which the cluster's endpoints are chosen.
+    /// The [`hash`](crate::hash::hash) of the message's field for hash balancing.
     pub key: Option<u64>,
 }
 
-/// What a message asks for.
+/// The terms of a message.
 #[derive(Clone, Debug, Default)]
 pub struct Terms {
-    /// When its exchange began.
+    /// When the exchange began.
     pub began: Instant,
-    /// How long it may take, as the message says.
+    /// The longest time that the exchange may take, by the message's deadline.
     pub deadline: Option<Duration>,
     /// Urgency, 0 to 9.
     pub priority: u8,
-    /// It may be executed twice.
+    /// Whether the message may be executed twice.
     pub idempotent: bool,
-    /// Whose accounts it is charged to, where a cluster has rates.
+    /// The caller whose accounts are charged, if a cluster has rates.
     pub caller: Option<Box<CallerNames>>,
 }
 
-/// Who a message is from: see [`Caller`].
+/// The caller of a message; see [`Caller`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // As there.
+#[allow(missing_docs)] // The fields are those of `Caller`.
 pub struct CallerNames {
     pub tenant: Option<String>,
     pub agent: Option<String>,

@@ -1,19 +1,18 @@
-//! The trace that a message belongs to (W3C Trace Context, level 1: <https://www.w3.org/TR/trace-context-1/>).
+//! The trace of a message (W3C Trace Context, level 1: <https://www.w3.org/TR/trace-context-1/>).
 //!
-//! 1. A valid `traceparent` is passed on: its trace and whether it is sampled, with a new parent, the span of this hop.
-//! 2. Without one, or with one that is not valid, a new trace begins here, which is not sampled: whether to record traces
-//!    is for those to say who do.
-//! 3. `tracestate` is passed on with a valid `traceparent` only (section 3.3).
+//! 1. A valid `traceparent` is passed on: the same trace and sampling, with a new parent, the span of this hop.
+//! 2. Without a valid `traceparent`, a new trace begins. It is not sampled: systems that record traces decide that.
+//! 3. `tracestate` is passed on only with a valid `traceparent` (section 3.3).
 
 use super::id::{Ids, hex};
 use super::intake::Request;
 
 /// The field that names the trace.
 pub(super) const PARENT: &str = "traceparent";
-/// The field that holds what vendors know of it.
+/// The field with vendors' data about the trace.
 pub(super) const STATE: &str = "tracestate";
 
-/// The one flag that this level of the standard has.
+/// The only flag of this level of the standard.
 const SAMPLED: u8 = 1;
 
 /// A trace.
@@ -22,12 +21,12 @@ pub(super) struct Trace {
     /// 32 hexadecimal digits in lower case.
     id: [u8; 32],
     sampled: bool,
-    /// The client began it.
+    /// Whether the trace came from the client.
     pub(super) passed_on: bool,
 }
 
 impl Trace {
-    /// That of a request.
+    /// The trace of a request, or a new one.
     pub(super) fn of(request: &Request, ids: &Ids) -> Self {
         let mut fields = request.fields(PARENT);
         let sent = match (fields.next(), fields.next()) {
@@ -40,19 +39,19 @@ impl Trace {
         }
     }
 
-    /// Its id: 32 hexadecimal digits in lower case.
+    /// The trace's id, 32 hexadecimal digits in lower case.
     pub(super) fn id(&self) -> &str {
         std::str::from_utf8(&self.id).unwrap_or_default()
     }
 
-    /// `traceparent` for the next hop, whose parent is a new span.
+    /// `traceparent` for the next hop, with a new span as its parent.
     pub(super) fn parent(&self, ids: &Ids) -> [u8; 55] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
         if let Some(id) = out.get_mut(3..35) {
             id.copy_from_slice(&self.id);
         }
         if let Some(span) = out.get_mut(36..52) {
-            span.copy_from_slice(&hex(ids.number().max(1))); // zero is no span
+            span.copy_from_slice(&hex(ids.number().max(1))); // A span id must not be zero.
         }
         if let Some(flags) = out.last_mut() {
             *flags += u8::from(self.sampled);
@@ -61,7 +60,8 @@ impl Trace {
     }
 }
 
-/// The trace and the flags of a `traceparent`, of version 00 or of a later one, which begins alike (section 3.2).
+/// Parses the trace and the flags of a `traceparent` of version 00, or of a later version, which begins the same way (section
+/// 3.2).
 fn parse(value: &[u8]) -> Option<([u8; 32], u8)> {
     let (parent, rest) = value.split_at_checked(55)?;
     let [v0, v1, b'-', ids @ .., b'-', f0, f1] = parent else { return None };
@@ -77,7 +77,7 @@ fn parse(value: &[u8]) -> Option<([u8; 32], u8)> {
     Some((trace.try_into().ok()?, flags))
 }
 
-/// Hexadecimal digits in lower case, not all of them zero.
+/// Whether all bytes are hexadecimal digits in lower case, and not all are zero.
 fn is_id(digits: &[u8]) -> bool {
     digits.iter().all(|&byte| digit(byte).is_some()) && digits.iter().any(|&byte| byte != b'0')
 }

@@ -1,4 +1,4 @@
-//! The head of an upstream request.
+//! Writes the head of an upstream request.
 
 use smallvec::SmallVec;
 
@@ -12,15 +12,15 @@ use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Attribute, Dialect, own_headers};
 use crate::http1::{Added, BodyLength, Error, RequestHead, write_request_head};
 
-/// The fields in which clients present credentials: keys, and cookies.
+/// The header fields with credentials of clients: keys and cookies.
 fn credentials() -> impl Iterator<Item = &'static [u8]> {
     keys::FIELDS.into_iter().chain(["cookie"]).map(str::as_bytes)
 }
 
-/// The field that tells an endpoint on whose behalf a message is sent.
+/// The header field that tells an endpoint the tenant of a message.
 const TENANT: &str = "x-waypost-tenant";
 
-/// Whether a field may carry a cluster's credential: none that is written here, or that frames a message.
+/// Whether a header field may carry a cluster's credential. Fields that this module writes, or that frame a message, may not.
 pub(super) fn may_carry_credential(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let written = ["x-request-id", "content-type", "accept", "accept-encoding", "forwarded", trace::PARENT];
@@ -30,7 +30,7 @@ pub(super) fn may_carry_credential(name: &str) -> bool {
         && !lower.starts_with("x-waypost-")
 }
 
-/// Writes the head of one attempt. `remaining_ms` is what is left of the message's deadline.
+/// Writes the head of one attempt. `remaining_ms` is the remaining time of the message's deadline.
 pub(super) fn write(
     intake: &Intake,
     plan: &Plan,
@@ -55,7 +55,7 @@ pub(super) fn write(
     let request_id = plan.request_id();
     let parent = intake.trace.parent(ids);
     let carried = if translated { carriers(plan, cluster.speaks) } else { Vec::new() };
-    let own: String; // in lower case
+    let own: String; // The credential's field name in lower case.
     let mut extra: SmallVec<[(Added<'_>, &[u8]); 12]> = SmallVec::new();
     extra.push((const { Added::known("x-request-id") }, request_id.as_bytes()));
     extra.push((const { Added::known("x-forwarded-proto") }, scheme.as_bytes()));
@@ -78,7 +78,7 @@ pub(super) fn write(
     }
     match &cluster.credential {
         Credential::Pass if intake.purpose.is_none() => {}
-        // What an internal call sends is no client's message: a client's credential is not for its cluster.
+        // An internal call is not the client's message, so its cluster must not get the client's credential.
         Credential::Pass | Credential::None => remove.extend(credentials()),
         Credential::Header { name, value } => {
             remove.extend(credentials().filter(|field| !name.as_bytes().eq_ignore_ascii_case(field)));
@@ -87,18 +87,18 @@ pub(super) fn write(
         }
     }
     if translated {
-        // What the client's fields say beside the envelope was not looked at.
+        // Drop the client's fields of these names, which were not read with an envelope.
         remove.extend(own_headers().map(|(name, _)| name.as_bytes()));
         for (name, value) in &carried {
             extra.push((Added::new(name.as_bytes())?, value.as_bytes()));
         }
-        // The reply is read here, so it must be plain; what it should be follows from the message.
+        // Waypost reads the reply, so it must not be compressed. The message determines its media type.
         let accept: &[u8] = if plan.envelope.stream { b"text/event-stream" } else { b"application/json" };
         extra.push((const { Added::known("content-type") }, b"application/json"));
         extra.push((const { Added::known("accept") }, accept));
         extra.push((const { Added::known("accept-encoding") }, b"identity"));
     } else if let Some(tenant) = &tenant {
-        // What the key proves, so that no spelling of the field says anything else.
+        // The tenant that the key proves replaces the field in any spelling.
         extra.push((const { Added::known(TENANT) }, tenant.as_bytes()));
     }
     let head = RequestHead {
@@ -108,7 +108,7 @@ pub(super) fn write(
         remove: &remove,
         extra: &extra,
         normal: request.headers.is_normal(),
-        // The body that is sent is always framed, whatever the client's head said: HTTP/2 needs no length.
+        // A body is always framed, even if the client's head did not announce it: HTTP/2 needs no length.
         body: match body {
             BodyLength::Known(0) if !intake.framed && !intake.buffered => BodyLength::None,
             body => body,

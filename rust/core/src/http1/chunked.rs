@@ -7,11 +7,11 @@
 //!   └─hex digits… CRLF──▶ Data
 //! ```
 //!
-//! 1. A size is 1 to 16 hexadecimal digits, so that it always fits 64 bits. Leading zeros count as digits.
-//! 2. Behind the digits stands CRLF, or an extension: whitespace, `;`, then bytes without control characters up
-//!    to CRLF, [`MAX_EXTENSION`] bytes in all. Extensions are hop-by-hop and dropped (section 7.1.1).
-//! 3. LF stands only behind CR, and CR only before LF: a lone LF that ends a line for one parser and not for
-//!    another hides a second message in an extension.
+//! 1. A size has 1 to 16 hexadecimal digits, so that it fits 64 bits. Leading zeros count as digits.
+//! 2. After the digits comes CRLF or an extension: optional whitespace, `;`, then bytes without control characters up to
+//!    CRLF, at most [`MAX_EXTENSION`] bytes. Extensions are hop-by-hop and dropped (section 7.1.1).
+//! 3. LF is allowed only after CR, and CR only before LF. Otherwise a lone LF could end the line for one parser and not for
+//!    another, which hides a second message in an extension.
 //! 4. CRLF follows the data of every chunk.
 //! 5. The trailers follow the rules of `Section`.
 
@@ -22,32 +22,32 @@ use super::fields::Fields;
 use super::head::{self, Complete, MAX_FIELDS, Section};
 use super::{Error, ErrorKind};
 
-/// The longest chunk extension, in bytes. The longest in common use is a signature of some 80.
+/// The longest chunk extension, in bytes. The longest one in common use is a signature of about 80 bytes.
 const MAX_EXTENSION: usize = 256;
 
-/// The most digits of a chunk's size: what 64 bits need.
+/// The most digits of a chunk's size, enough for 64 bits.
 const MAX_DIGITS: u8 = 16;
 
-/// `data` as one chunk (RFC 9112, section 7.1). Empty data gives the last chunk and ends the body.
+/// Encodes `data` as one chunk (RFC 9112, section 7.1). Empty data encodes the last chunk, which ends the body.
 #[must_use]
 pub fn encode_chunk(data: &[u8]) -> Vec<u8> {
     if data.is_empty() {
         return b"0\r\n\r\n".to_vec();
     }
-    let around = usize::from(MAX_DIGITS) + 4;
-    let mut out = Vec::with_capacity(data.len().saturating_add(around));
+    let overhead = usize::from(MAX_DIGITS) + 4;
+    let mut out = Vec::with_capacity(data.len().saturating_add(overhead));
     push_chunk(&mut out, data);
     out
 }
 
-/// Append a chunk that is not the last.
+/// Appends a chunk that is not the last.
 fn push_chunk(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
     out.extend_from_slice(data);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Append a whole body in chunks, its trailers included (RFC 9112, section 7.1).
+/// Appends a whole body in chunks, including trailers (RFC 9112, section 7.1).
 pub fn append_chunked(out: &mut Vec<u8>, body: &[u8], trailers: &Fields) {
     if !body.is_empty() {
         push_chunk(out, body);
@@ -61,12 +61,12 @@ pub fn append_chunked(out: &mut Vec<u8>, body: &[u8], trailers: &Fields) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Body bytes of one call: borrowed as long as they are one slice of the input, else joined.
+/// Body bytes of one call: borrowed while they are one slice of the input, otherwise joined.
 #[derive(Debug, Default)]
 pub(super) struct Joined<'a>(pub(super) Cow<'a, [u8]>);
 
 impl<'a> Joined<'a> {
-    /// Append `piece`; `ahead` more bytes of input are left, so that no more than that can follow.
+    /// Appends `piece`. At most `ahead` more bytes can follow in this call.
     fn push(&mut self, piece: &'a [u8], ahead: usize) {
         if self.0.is_empty() {
             self.0 = Cow::Borrowed(piece);
@@ -84,21 +84,21 @@ impl<'a> Joined<'a> {
 
 #[derive(Debug)]
 enum State {
-    /// Within the digits of a size.
+    /// In the digits of a size.
     Size { digits: u8, size: u64 },
-    /// Behind the digits: whitespace that must lead to `;`.
+    /// In whitespace after the digits, which must lead to `;`.
     Padding { size: u64, length: usize },
-    /// Behind `;`.
+    /// After `;`.
     Extension { size: u64, length: usize },
-    /// Behind the CR that ends the line of a size.
+    /// After the CR that ends the line of a size.
     SizeLf { size: u64 },
-    /// Within a chunk, with this many bytes left.
+    /// In the data of a chunk.
     Data { remaining: u64 },
-    /// Behind a chunk.
+    /// After the data of a chunk.
     DataCr,
-    /// Behind the CR that follows a chunk.
+    /// After the CR that follows the data.
     DataLf,
-    /// Behind the last chunk.
+    /// After the last chunk.
     Trailers(Section),
 }
 
@@ -112,12 +112,12 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// `max_trailers` bounds the trailer section, in bytes.
+    /// `max_trailers` limits the trailer section, in bytes.
     pub(super) fn new(max_trailers: usize) -> Self {
         Self { state: NEXT_SIZE, max_trailers }
     }
 
-    /// Decode `data` into `body`. Once the trailers are complete, `self` is spent.
+    /// Decodes `data` into `body`. Once it returns the trailers, the decoder must not be used.
     pub(super) fn decode<'a>(
         &mut self,
         mut data: &'a [u8],
@@ -127,37 +127,37 @@ impl Decoder {
             match &mut self.state {
                 State::Data { remaining } => {
                     let most = usize::try_from(*remaining).unwrap_or(usize::MAX).min(data.len());
-                    let (piece, rest) = data.split_at_checked(most).unwrap_or((data, &[]));
+                    let (piece, after) = data.split_at_checked(most).unwrap_or((data, &[]));
                     if !piece.is_empty() {
-                        body.push(piece, rest.len());
+                        body.push(piece, after.len());
                     }
                     *remaining -= piece.len() as u64;
                     if *remaining > 0 {
                         return Ok(None);
                     }
                     self.state = State::DataCr;
-                    data = rest;
+                    data = after;
                 }
                 State::Trailers(section) => {
-                    let Some((section, rest)) = section.take(data)? else {
+                    let Some((section, surplus)) = section.take(data)? else {
                         return Ok(None);
                     };
-                    return Ok(Some((trailers(&section)?, rest)));
+                    return Ok(Some((trailers(&section)?, surplus)));
                 }
                 state => {
-                    let Some((&byte, rest)) = data.split_first() else {
+                    let Some((&byte, after)) = data.split_first() else {
                         return Ok(None);
                     };
                     let old = mem::replace(state, State::DataCr);
                     self.state = next(old, byte, self.max_trailers)?;
-                    data = rest;
+                    data = after;
                 }
             }
         }
     }
 }
 
-/// The state after one byte of what surrounds the data.
+/// The state after one byte outside the data.
 fn next(state: State, byte: u8, max_trailers: usize) -> Result<State, ErrorKind> {
     match (state, byte) {
         (State::Size { digits: 1.., size }, b'\r') => Ok(State::SizeLf { size }),
@@ -188,14 +188,14 @@ fn next(state: State, byte: u8, max_trailers: usize) -> Result<State, ErrorKind>
         (State::SizeLf { .. }, _) => Err(ErrorKind::BareCr),
         (State::DataCr, b'\r') => Ok(State::DataLf),
         (State::DataLf, b'\n') => Ok(NEXT_SIZE),
-        // The states that take more than one byte at a time never come here.
+        // `decode` handles Data and Trailers itself.
         (State::DataCr | State::DataLf | State::Data { .. } | State::Trailers(_), _) => {
             Err(ErrorKind::ChunkEnd)
         }
     }
 }
 
-/// The fields of a trailer section that may be relayed.
+/// Parses a trailer section, and keeps the fields that may be relayed.
 fn trailers(section: &[u8]) -> Result<Fields, Error> {
     if section == b"\r\n" {
         return Ok(Fields::default());
@@ -210,8 +210,8 @@ fn trailers(section: &[u8]) -> Result<Fields, Error> {
     Ok(fields)
 }
 
-/// Whether a field means anything in a trailer section. One that frames, routes, authenticates or describes the
-/// content is needed before the content and must not be merged into the head (RFC 9110, section 6.5.1).
+/// Whether a field is allowed in a trailer section. Fields that frame, route, authenticate or describe the content are needed
+/// before the content, and must not be merged into the head (RFC 9110, section 6.5.1).
 fn may_trail(lower: &[u8]) -> bool {
     !(head::is_hop_by_hop(lower)
         || lower.starts_with(b"content-")

@@ -1,21 +1,21 @@
-//! What can be wrong with a message.
+//! Errors of HTTP/1.1 messages.
 
 use std::fmt;
 
 /// A message that cannot be read, or must not be written.
 ///
-/// Where `ResponseReader` returns it the endpoint is at fault (502 `upstream_protocol`); where
-/// `write_request_head` returns it, whoever supplied the named part.
+/// From `ResponseReader`, the error is the endpoint's fault (502 `upstream_protocol`). From `write_request_head`, it is the
+/// fault of whoever supplied the named part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    /// What was wrong.
+    /// The kind of error.
     pub kind: ErrorKind,
-    /// The field's name, escaped and shortened, where one field is to blame and is known.
+    /// The name of the field at fault, escaped and shortened, if known.
     pub field: Option<Box<str>>,
 }
 
 impl Error {
-    /// How much of a field's name an error repeats, in bytes.
+    /// The most bytes of a field's name that an error shows.
     const SHOWN: usize = 64;
 
     pub(super) fn of_field(kind: ErrorKind, name: &[u8]) -> Self {
@@ -42,7 +42,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The ways in which a message can be wrong.
+/// The kinds of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The bytes do not begin with `HTTP/`.
@@ -57,77 +57,77 @@ pub enum ErrorKind {
     BareCr,
     /// LF without CR (RFC 9112, section 2.2).
     BareLf,
-    /// A line that begins with whitespace: obsolete line folding (RFC 9112, section 5.2).
+    /// A line begins with whitespace: obsolete line folding (RFC 9112, section 5.2).
     ObsFold,
     /// The head is longer than `max_head`.
     HeadTooLarge,
     /// The head of a request is longer than allowed.
     RequestTooLarge,
-    /// A request line is not a method, a target and a version, with one space between (RFC 9112, section 3).
+    /// The request line is not a method, a target and a version, with one space between (RFC 9112, section 3).
     RequestLine,
-    /// More fields than [`MAX_FIELDS`](super::MAX_FIELDS).
+    /// There are more fields than [`MAX_FIELDS`](super::MAX_FIELDS).
     TooManyFields,
-    /// A field name is empty or no token, or whitespace stands before the colon (RFC 9112, section 5.1).
+    /// A field name is empty or not a token, or whitespace precedes the colon (RFC 9112, section 5.1).
     FieldName,
-    /// A field value has a control character (RFC 9110, section 5.5).
+    /// A field value contains a control character (RFC 9110, section 5.5).
     FieldValue,
-    /// `Connection` holds something that is no token, or more than [`MAX_OPTIONS`](super::MAX_OPTIONS) of them.
+    /// A `Connection` option is not a token, or there are more than [`MAX_OPTIONS`](super::MAX_OPTIONS).
     ConnectionOption,
     /// `Content-Length` is not a plain decimal number that fits 64 bits (RFC 9112, section 6.3).
     ContentLength,
-    /// `Content-Length` is there more than once, be it with one value.
+    /// There is more than one `Content-Length`, even with equal values.
     RepeatedContentLength,
-    /// `Transfer-Encoding` is anything but one `chunked`.
+    /// `Transfer-Encoding` is anything other than one `chunked`.
     TransferEncoding,
-    /// Both `Content-Length` and `Transfer-Encoding` (RFC 9112, section 6.3).
+    /// The message has both `Content-Length` and `Transfer-Encoding` (RFC 9112, section 6.3).
     BothLengths,
-    /// `Transfer-Encoding` in an HTTP/1.0 message (RFC 9112, section 6.1).
+    /// An HTTP/1.0 message has `Transfer-Encoding` (RFC 9112, section 6.1).
     OldTransferEncoding,
-    /// An interim response that announces a body (RFC 9112, section 6.3).
+    /// An interim response announces a body (RFC 9112, section 6.3).
     InterimBody,
-    /// More interim responses than [`MAX_INTERIM`](super::MAX_INTERIM).
+    /// There are more interim responses than [`MAX_INTERIM`](super::MAX_INTERIM).
     TooManyInterim,
-    /// 101, or 2xx to CONNECT: a change of protocol that was never asked for.
+    /// The response switches protocols, which no request asked for: 101, or 2xx to CONNECT.
     Upgrade,
     /// A chunk's size is not hexadecimal (RFC 9112, section 7.1).
     ChunkSize,
     /// A chunk's size has more digits than 64 bits need.
     ChunkTooLarge,
-    /// A chunk extension is too long or has a control character.
+    /// A chunk extension is too long or contains a control character.
     ChunkExtension,
     /// A chunk's data is not followed by CRLF.
     ChunkEnd,
     /// The trailers are longer than `max_head`.
     TrailersTooLarge,
-    /// Bytes were fed, or the end announced, after the end of the response.
+    /// Bytes or the end of the connection came after the end of the response.
     AfterEnd,
-    /// The endpoint closed before the first byte of a response.
+    /// The endpoint closed the connection before the first byte of a response.
     ClosedBeforeResponse,
-    /// The endpoint closed within the head, or after an interim response.
+    /// The endpoint closed the connection within the head, or after an interim response.
     TruncatedHead,
-    /// The endpoint closed within a body whose end was announced otherwise.
+    /// The endpoint closed the connection before the announced end of the body.
     TruncatedBody,
-    /// The method is no token, or is CONNECT.
+    /// The method is not a token, or is CONNECT.
     Method,
     /// The target is not in origin-form: `/path?query` in visible ASCII (RFC 9112, section 3.2.1).
     Target,
-    /// The host is no `host[:port]` (RFC 9110, section 7.2).
+    /// The host is not `host[:port]` (RFC 9110, section 7.2).
     Host,
-    /// The caller gave a field that the framing code writes itself.
+    /// The caller added a field that the framing code writes itself.
     ReservedField,
 }
 
 impl ErrorKind {
     fn sentence(self) -> &'static str {
         match self {
-            Self::NotHttp => "what the endpoint sent is not HTTP/1",
+            Self::NotHttp => "the endpoint's response is not HTTP/1",
             Self::Version => "the version is not HTTP/1.0 or HTTP/1.1",
             Self::Status => "the response's status is not a number from 100 to 599",
             Self::StatusLine => {
                 "the response's status line is not a version, a status of three digits and a phrase"
             }
-            Self::BareCr => "a line has a CR that no LF follows",
-            Self::BareLf => "a line ends with LF alone instead of CRLF",
+            Self::BareCr => "a line has a CR without an LF after it",
+            Self::BareLf => "a line ends with LF instead of CRLF",
             Self::ObsFold => "a header line begins with whitespace (obsolete line folding)",
             Self::HeadTooLarge => "the response's head is longer than allowed",
             Self::RequestTooLarge => "the request's head is longer than `limits.header` allows",
@@ -135,14 +135,14 @@ impl ErrorKind {
                 "the request line is not a method, a target and a version, with one space between"
             }
             Self::TooManyFields => "there are more than 128 header fields",
-            Self::FieldName => "a header field's name is empty or has a character that names may not have",
-            Self::FieldValue => "a header field's value has a control character",
-            Self::ConnectionOption => "a Connection field has too many options, or one that is no token",
+            Self::FieldName => {
+                "a header field's name is empty or contains a character that names may not have"
+            }
+            Self::FieldValue => "a header field's value contains a control character",
+            Self::ConnectionOption => "a Connection field has too many options, or one that is not a token",
             Self::ContentLength => "the response's Content-Length is not a decimal number below 2^64",
             Self::RepeatedContentLength => "the response has more than one Content-Length",
-            Self::TransferEncoding => {
-                "the response's Transfer-Encoding is something other than one \"chunked\""
-            }
+            Self::TransferEncoding => "the response's Transfer-Encoding is not exactly one \"chunked\"",
             Self::BothLengths => "the response has both Content-Length and Transfer-Encoding",
             Self::OldTransferEncoding => "an HTTP/1.0 response has Transfer-Encoding",
             Self::InterimBody => "an interim (1xx) response announces a body",
@@ -150,19 +150,17 @@ impl ErrorKind {
             Self::Upgrade => "the endpoint switched protocols without being asked to",
             Self::ChunkSize => "a chunk's size is not a hexadecimal number followed by CRLF",
             Self::ChunkTooLarge => "a chunk's size has more than 16 digits",
-            Self::ChunkExtension => "a chunk extension is too long or has a control character",
+            Self::ChunkExtension => "a chunk extension is too long or contains a control character",
             Self::ChunkEnd => "a chunk's data is not followed by CRLF",
             Self::TrailersTooLarge => "the trailers are longer than allowed",
             Self::AfterEnd => "the response had already ended",
             Self::ClosedBeforeResponse => "the endpoint closed the connection before it sent a response",
             Self::TruncatedHead => "the endpoint closed the connection within the response's head",
             Self::TruncatedBody => "the endpoint closed the connection before the end of the response's body",
-            Self::Method => "the request's method is not one that can be forwarded",
-            Self::Target => {
-                "the request's target is not a path that begins with \"/\" and has visible ASCII only"
-            }
+            Self::Method => "the request's method cannot be forwarded",
+            Self::Target => "the request's target is not a path that begins with \"/\" and is visible ASCII",
             Self::Host => "the endpoint's host is not a host name or address with an optional port",
-            Self::ReservedField => "this header field follows from the message and cannot be set",
+            Self::ReservedField => "this header field is derived from the message and cannot be set",
         }
     }
 }

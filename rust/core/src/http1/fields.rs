@@ -1,4 +1,4 @@
-//! Header fields in one piece of memory: a message has a dozen, and each allocation costs as much as reading one.
+//! Header fields in one allocation. A message has about a dozen fields, and each allocation costs as much as parsing one.
 
 use std::ops::Range;
 use std::{fmt, slice};
@@ -10,11 +10,11 @@ use super::{Error, head};
 pub struct Fields {
     bytes: Vec<u8>,
     spans: Vec<Span>,
-    /// One was appended as it is.
+    /// Whether a field was appended unchecked.
     raw: bool,
 }
 
-/// Where in the bytes a field is: its name, and the value right behind it.
+/// Position of a field: the start of its name, the start of its value right after, and the end.
 #[derive(Clone, Copy)]
 struct Span {
     name: usize,
@@ -23,25 +23,25 @@ struct Span {
 }
 
 impl Fields {
-    /// No fields, and room for so many that take so many bytes.
+    /// Makes an empty list with room for `fields` fields of `bytes` bytes in all.
     #[must_use]
     pub fn with_capacity(fields: usize, bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(fields), raw: false }
     }
 
-    /// How many there are.
+    /// Number of fields.
     #[must_use]
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no fields.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Whether all are valid, their names in lower case, their values without surrounding whitespace.
+    /// Whether all fields are known to be in normal form: valid, names in lower case, values without surrounding whitespace.
     #[must_use]
     pub fn is_normal(&self) -> bool {
         !self.raw
@@ -53,18 +53,18 @@ impl Fields {
         Iter { bytes: &self.bytes, spans: self.spans.iter() }
     }
 
-    /// All names and values in one piece, where all are UTF-8, for [`parts`](Self::parts).
+    /// All names and values as one text, if they are UTF-8; see [`parts`](Self::parts).
     #[must_use]
     pub(crate) fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.bytes).ok()
     }
 
-    /// Where in the [`text`](Self::text) names and values are.
+    /// The ranges of names and values in [`text`](Self::text).
     pub(crate) fn parts(&self) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
         self.spans.iter().map(|span| (span.name..span.value, span.value..span.end))
     }
 
-    /// Appends a field as it is.
+    /// Appends a field unchecked and unchanged.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.raw = true;
         let begin = self.bytes.len();
@@ -72,7 +72,7 @@ impl Fields {
         self.close(begin, value);
     }
 
-    /// Appends a field in normal form: the name in lower case, the value without surrounding whitespace.
+    /// Checks a field and appends it in normal form.
     pub(super) fn push_checked(&mut self, name: &[u8], value: &[u8]) -> Result<(), Error> {
         let begin = self.bytes.len();
         head::name(name, &mut self.bytes)?;
@@ -81,7 +81,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Leaves out the fields of which `keep` says no.
+    /// Keeps only the fields for which `keep` returns true.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
         let bytes = &self.bytes;
         self.spans.retain(|span| {
@@ -90,7 +90,7 @@ impl Fields {
         });
     }
 
-    /// Gives the first field of this name another value.
+    /// Replaces the value of the first field with this name, if there is one.
     pub(super) fn set(&mut self, name: &[u8], value: &[u8]) {
         let Some(at) = self.iter().position(|(field, _)| field == name) else { return };
         let begin = self.bytes.len();
@@ -115,7 +115,7 @@ impl Span {
     }
 }
 
-/// Goes through [`Fields`].
+/// Iterator over [`Fields`].
 #[derive(Clone)]
 pub struct Iter<'a> {
     bytes: &'a [u8],

@@ -1,8 +1,8 @@
-//! What heads and trailers have in common: finding their end, the rules for field lines, hop-by-hop fields.
+//! Common parts of heads and trailers: finding their end, the rules for field lines, hop-by-hop fields.
 //!
-//! `httparse` splits a complete section into fields. It is more lenient than RFC 9112 asks a proxy to be, so
-//! [`Section`] has refused the following before `httparse` sees a byte: line ends other than CRLF, empty lines
-//! before the start line, folded lines, anything over the limits. [`name`] and [`value`] then check every field.
+//! `httparse` splits a complete section into fields. It is more lenient than RFC 9112 requires of a proxy, so [`Section`]
+//! first rejects line ends other than CRLF, empty lines before the start line, folded lines, and sections over the limits.
+//! Afterwards, [`name`] and [`value`] check every field.
 
 use std::borrow::Cow;
 use std::mem::{self, MaybeUninit};
@@ -13,26 +13,26 @@ use smallvec::SmallVec;
 use super::fields::Fields;
 use super::{Error, ErrorKind};
 
-/// How many fields a head, or a trailer section, may have. Common servers allow 100.
+/// The most fields of a head or a trailer section. Common servers allow 100.
 pub const MAX_FIELDS: usize = 128;
 
-/// How many options the `Connection` fields of one head may list: each is looked up for every field.
+/// The most options in the `Connection` fields of one head. Each field is compared with all of them.
 pub const MAX_OPTIONS: usize = 32;
 
 /// Room for the fields that `httparse` finds.
 pub(super) type Slots<'a> = [MaybeUninit<httparse::Header<'a>>; MAX_FIELDS];
 
-/// What became complete, and the input that follows it; `None` where more input is needed.
+/// A complete item and the input that follows it; `None` if more input is needed.
 pub(super) type Complete<'a, T> = Option<(T, &'a [u8])>;
 
-/// Collects a head or a trailer section, up to and with its empty line.
+/// Collects a head or a trailer section, including its empty line.
 ///
-/// Every byte is looked at once, however the input is split:
-/// 1. A response's head begins with `HTTP/`, from its first byte on.
-/// 2. LF stands only behind CR, and CR only before LF.
+/// Every byte is examined once, however the input is split. The rules:
+/// 1. A response's head begins with `HTTP/`.
+/// 2. LF comes only after CR, and CR only before LF.
 /// 3. No line after the start line begins with a space or a tab.
 /// 4. The first empty line ends the section.
-/// 5. Over `limit` bytes or [`MAX_FIELDS`] fields it is refused; at most `limit` bytes are held.
+/// 5. A section has at most `limit` bytes and [`MAX_FIELDS`] fields. At most `limit` bytes are buffered.
 #[derive(Debug)]
 pub(super) struct Section {
     held: Vec<u8>,
@@ -51,7 +51,7 @@ impl Section {
         Self::new(b"HTTP/", limit, ErrorKind::HeadTooLarge)
     }
 
-    /// A head whose first bytes are not known.
+    /// A request's head, whose first bytes may be anything.
     pub(super) fn request(limit: usize) -> Self {
         Self { start_line: true, ..Self::new(b"", limit, ErrorKind::RequestTooLarge) }
     }
@@ -76,22 +76,22 @@ impl Section {
         }
     }
 
-    /// Whether no byte has been taken.
+    /// Whether no byte has been read.
     pub(super) fn is_empty(&self) -> bool {
         self.seen == 0
     }
 
-    /// Take `data`. The section is borrowed where `data` has all of it; once it is complete, `self` is spent.
+    /// Reads `data`. The section is borrowed if `data` contains all of it. Once it is complete, `self` must not be used.
     pub(super) fn take<'a>(&mut self, data: &'a [u8]) -> Result<Complete<'a, Cow<'a, [u8]>>, ErrorKind> {
         let room = self.limit.saturating_sub(self.seen);
         let within = data.get(..room).unwrap_or(data);
         if let Some(length) = self.scan(within)? {
-            let (last, rest) = data.split_at_checked(length).unwrap_or((data, &[]));
+            let (last, surplus) = data.split_at_checked(length).unwrap_or((data, &[]));
             if self.held.is_empty() {
-                return Ok(Some((Cow::Borrowed(last), rest)));
+                return Ok(Some((Cow::Borrowed(last), surplus)));
             }
             self.held.extend_from_slice(last);
-            return Ok(Some((Cow::Owned(mem::take(&mut self.held)), rest)));
+            return Ok(Some((Cow::Owned(mem::take(&mut self.held)), surplus)));
         }
         if self.seen >= self.limit {
             return Err(self.too_large);
@@ -100,23 +100,23 @@ impl Section {
         Ok(None)
     }
 
-    /// Look at further bytes; how many of them belong to the section, where they complete it.
+    /// Examines further bytes. If they complete the section, returns how many of them belong to it.
     fn scan(&mut self, data: &[u8]) -> Result<Option<usize>, ErrorKind> {
         let expected = self.start.get(self.seen..).unwrap_or(&[]);
         if expected.iter().zip(data).any(|(expected, byte)| expected != byte) {
             return Err(ErrorKind::NotHttp);
         }
         self.seen = self.seen.saturating_add(data.len());
-        let mut rest = data;
-        while let Some((&first, tail)) = rest.split_first() {
+        let mut unread = data;
+        while let Some((&first, tail)) = unread.split_first() {
             if self.after_cr {
                 if first != b'\n' {
                     return Err(ErrorKind::BareCr);
                 }
-                rest = tail;
+                unread = tail;
                 self.after_cr = false;
                 if self.line_empty {
-                    return Ok(Some(data.len() - rest.len()));
+                    return Ok(Some(data.len() - unread.len()));
                 }
                 self.line_empty = true;
                 self.lines += 1;
@@ -128,24 +128,24 @@ impl Section {
             if self.line_empty && matches!(first, b' ' | b'\t') {
                 return Err(ErrorKind::ObsFold);
             }
-            let Some(at) = memchr2(b'\r', b'\n', rest) else {
+            let Some(at) = memchr2(b'\r', b'\n', unread) else {
                 self.line_empty = false;
                 break;
             };
             self.line_empty &= at == 0;
-            let (_, line_end) = rest.split_at_checked(at).unwrap_or((&[], &[]));
+            let (_, line_end) = unread.split_at_checked(at).unwrap_or((&[], &[]));
             let Some((b'\r', after)) = line_end.split_first() else {
                 return Err(ErrorKind::BareLf);
             };
             self.after_cr = true;
-            rest = after;
+            unread = after;
         }
         Ok(None)
     }
 }
 
-/// By byte, what a token may have (RFC 9110, section 5.6.2), in lower case; 0 for what it may not have.
-#[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // A constant: it would not compile.
+/// Maps each byte that a token may contain (RFC 9110, section 5.6.2) to lower case, and other bytes to 0.
+#[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // It is evaluated by the compiler only.
 const TOKEN: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -161,7 +161,7 @@ const TOKEN: [u8; 256] = {
     table
 };
 
-/// By byte, what `uri-host [":" port]` may have (RFC 3986, section 3.2.2).
+/// Whether `uri-host [":" port]` may contain each byte (RFC 3986, section 3.2.2).
 #[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // As above.
 const HOST: [bool; 256] = {
     let mut table = [false; 256];
@@ -175,7 +175,7 @@ const HOST: [bool; 256] = {
     table
 };
 
-/// Whether these are the characters of a host, maybe with a port.
+/// Whether all bytes may occur in a host with an optional port.
 pub(crate) fn is_host(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| HOST.get(usize::from(byte)).copied().unwrap_or(false))
 }
@@ -189,21 +189,21 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| token_byte(byte) != 0)
 }
 
-/// Whether these are letters in lower case, digits and hyphens.
+/// Whether the bytes are lower-case letters, digits and hyphens, and not empty.
 pub(super) const fn is_lower_name(mut bytes: &[u8]) -> bool {
-    let some = !bytes.is_empty();
-    while let [b'a'..=b'z' | b'0'..=b'9' | b'-', rest @ ..] = bytes {
-        bytes = rest;
+    let has_bytes = !bytes.is_empty();
+    while let [b'a'..=b'z' | b'0'..=b'9' | b'-', after @ ..] = bytes {
+        bytes = after;
     }
-    some && bytes.is_empty()
+    has_bytes && bytes.is_empty()
 }
 
-/// Whether a field's name is one (RFC 9110, section 5.1).
+/// Checks a field's name (RFC 9110, section 5.1).
 pub(super) fn check_name(bytes: &[u8]) -> Result<(), Error> {
     if is_token(bytes) { Ok(()) } else { Err(Error::of_field(ErrorKind::FieldName, bytes)) }
 }
 
-/// Append a field's name in lower case.
+/// Checks a field's name, and appends it in lower case.
 pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let begin = out.len();
     let mut unfit = bytes.is_empty();
@@ -219,9 +219,9 @@ pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A field's value without surrounding whitespace (RFC 9110, section 5.5).
+/// Checks a field's value, and removes surrounding whitespace (RFC 9110, section 5.5).
 pub(super) fn value<'a>(name: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Error> {
-    // All bytes, whatever is found: that is done for many at once.
+    // Without an early exit, the compiler vectorises the loop.
     let unfit = |found, &byte| found | u8::from(byte < b' ' && byte != b'\t') | u8::from(byte == 0x7f);
     if bytes.iter().fold(0, unfit) != 0 {
         return Err(Error::of_field(ErrorKind::FieldValue, name));
@@ -229,15 +229,15 @@ pub(super) fn value<'a>(name: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Error>
     Ok(trim(bytes))
 }
 
-/// `bytes` without spaces and tabs at either end (OWS, RFC 9110, section 5.6.3).
+/// Removes spaces and tabs at both ends (OWS, RFC 9110, section 5.6.3).
 pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
+    while let [b' ' | b'\t', inner @ ..] | [inner @ .., b' ' | b'\t'] = bytes {
+        bytes = inner;
     }
     bytes
 }
 
-/// `httparse`'s fields, checked and in normal form.
+/// Checks the fields that `httparse` found, and brings them into normal form.
 pub(super) fn fields(parsed: &[httparse::Header<'_>]) -> Result<Fields, Error> {
     let bytes = parsed.iter().map(|field| field.name.len() + field.value.len()).sum();
     let mut out = Fields::with_capacity(parsed.len(), bytes);
@@ -247,7 +247,7 @@ pub(super) fn fields(parsed: &[httparse::Header<'_>]) -> Result<Fields, Error> {
     Ok(out)
 }
 
-/// The error for what `httparse` refused.
+/// Converts an error of `httparse`.
 pub(super) fn error_kind(error: httparse::Error) -> ErrorKind {
     match error {
         httparse::Error::HeaderName => ErrorKind::FieldName,
@@ -258,12 +258,11 @@ pub(super) fn error_kind(error: httparse::Error) -> ErrorKind {
     }
 }
 
-/// Whether a field is for the next hop only, whatever `Connection` says.
+/// Whether a field is hop-by-hop, regardless of `Connection`.
 ///
-/// RFC 9110, section 7.6.1, names the first six. The `proxy-` fields of section 11.7 speak between a client and
-/// its next proxy: passed on, they would ask the client for a credential that is not meant for it, or show an
-/// endpoint one that is not meant for the endpoint. `trailer` is not among them: section 6.6.2 makes it
-/// end-to-end, and trailers are relayed.
+/// RFC 9110, section 7.6.1, names the first six. The `proxy-` fields of section 11.7 are between a client and its next proxy.
+/// Forwarded, they would ask the client for a credential that it does not owe, or show an endpoint one that is not meant for
+/// it. `trailer` is not hop-by-hop: section 6.6.2 makes it end-to-end, and trailers are relayed.
 pub(crate) const fn is_hop_by_hop(lower: &[u8]) -> bool {
     matches!(
         lower,
@@ -279,7 +278,7 @@ pub(crate) const fn is_hop_by_hop(lower: &[u8]) -> bool {
     )
 }
 
-/// A lower-case name as an endpoint that speaks CGI or WSGI sees it: there `x_api_key` is `x-api-key`.
+/// A lower-case name as an endpoint that uses CGI or WSGI sees it: `x_api_key` equals `x-api-key` there.
 pub(super) fn folded(lower: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'_', lower).is_none() {
         return Cow::Borrowed(lower);
@@ -292,7 +291,7 @@ pub(super) fn folded(lower: &[u8]) -> Cow<'_, [u8]> {
 pub(super) struct Options<'a>(SmallVec<[&'a [u8]; 4]>);
 
 impl<'a> Options<'a> {
-    /// Add the options of one `Connection` field. Empty list elements do not count (RFC 9110, section 5.6.1).
+    /// Adds the options of one `Connection` field. Empty list elements are ignored (RFC 9110, section 5.6.1).
     pub(super) fn add(&mut self, value: &'a [u8]) -> Result<(), Error> {
         for option in value.split(|&byte| byte == b',').map(trim).filter(|option| !option.is_empty()) {
             if self.0.len() == MAX_OPTIONS || !is_token(option) {

@@ -1,11 +1,11 @@
-//! Reading a request head from a client (RFC 9112, section 3), at a message boundary.
+//! Reads a request head from a client (RFC 9112, section 3), at a message boundary.
 //!
-//! 1. A head is *plain* where it says nothing but what is asked for and how long its body is: one of the common methods,
-//!    a path in visible ASCII, HTTP/1.0 or 1.1, no `Transfer-Encoding`, `Upgrade` or `Expect`.
-//! 2. What is legal but not plain is not judged here: its bytes belong to a parser that knows all of HTTP/1.1.
-//! 3. What two parsers could read in two ways is an error: line ends other than CRLF, folded lines, whitespace before a
-//!    colon, control characters, another version.
-//! 4. A head that comes in pieces is looked at once, byte by byte, and is refused as soon as it is wrong or too long.
+//! 1. A head is *plain* if it has one of the common methods, a path in visible ASCII as its target, version HTTP/1.0 or 1.1,
+//!    and no `Transfer-Encoding`, `Upgrade` or `Expect`.
+//! 2. A head that is legal but not plain is not judged here. Its bytes are left to a parser for all of HTTP/1.1.
+//! 3. A head that two parsers could read in two ways is an error: line ends other than CRLF, folded lines, whitespace before
+//!    a colon, control characters, another version.
+//! 4. Each byte of a head that comes in pieces is examined once. A head is rejected as soon as it is wrong or too long.
 
 use std::mem::MaybeUninit;
 
@@ -13,20 +13,20 @@ use super::fields::Fields;
 use super::head::{self, Complete, Options, Section, Slots};
 use super::{Error, ErrorKind, MAX_FIELDS};
 
-/// What a head takes on the wire beside its target and fields: method, version, spaces, line ends, in bytes.
+/// Allowance in bytes for the parts of a head other than target and fields: method, version, spaces and line ends.
 const START_LINE: usize = 256;
 
-/// The methods that a plain request may have.
+/// The methods of plain requests.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// A request head of which nothing needs more than forwarding.
+/// A plain request head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainHead {
     /// One of the common methods.
     pub method: &'static str,
-    /// Path and query in visible ASCII, from `/` on, without a fragment.
+    /// Path and query in visible ASCII, beginning with `/`, without a fragment.
     pub target: String,
-    /// The version is HTTP/1.0.
+    /// Whether the version is HTTP/1.0.
     pub old: bool,
     /// Names in lower case, values without surrounding whitespace, in wire order.
     pub fields: Fields,
@@ -36,35 +36,36 @@ pub struct PlainHead {
 #[derive(Debug)]
 pub struct RequestReader {
     section: Section,
-    /// Bytes that were taken, those of an ignored empty line included.
+    /// Number of bytes of ignored empty lines.
     taken: usize,
     begun: bool,
-    /// The last byte was the first half of an empty line's end.
+    /// Whether the last byte was the CR of an empty line.
     half_line: bool,
 }
 
 impl RequestReader {
-    /// Read one head. `max_header` bounds its target and fields, in bytes: a head is refused here once it is longer than
-    /// any that could have so little of them.
+    /// Reads one head. `max_header` limits target and fields, in bytes. The reader rejects a head that is too long to satisfy
+    /// the limit.
     #[must_use]
     pub fn new(max_header: usize) -> Self {
         let section = Section::request(max_header.saturating_add(START_LINE));
         Self { section, taken: 0, begun: false, half_line: false }
     }
 
-    /// Take what a socket read gave: the head (`None` where it is not plain) once it is complete, and what follows it.
+    /// Reads the bytes of one socket read. Returns the head (`None` if it is not plain) once it is complete, and the bytes that
+    /// follow it.
     ///
     /// # Errors
-    /// What is no request head, or one that could be read in two ways. The reader is then spent, as after a head.
+    /// The bytes are not a request head, or could be read in two ways. After an error or a head, the reader must not be used.
     pub fn feed<'a>(&mut self, mut data: &'a [u8]) -> Result<Complete<'a, Option<PlainHead>>, Error> {
         if !self.begun {
-            // Empty lines before a request are ignored (RFC 9112, section 2.2), half ones are none.
-            while let [byte @ (b'\r' | b'\n'), rest @ ..] = data {
+            // Ignore empty lines before a request (RFC 9112, section 2.2), but only complete ones.
+            while let [byte @ (b'\r' | b'\n'), after @ ..] = data {
                 if self.half_line != (*byte == b'\n') {
                     return Err(ErrorKind::RequestLine.into());
                 }
                 self.half_line = *byte == b'\r';
-                data = rest;
+                data = after;
                 self.taken += 1;
                 if self.taken > START_LINE {
                     return Err(ErrorKind::RequestLine.into());
@@ -76,18 +77,18 @@ impl RequestReader {
             }
             self.begun = true;
         }
-        let Some((section, rest)) = self.section.take(data)? else { return Ok(None) };
-        Ok(Some((parse(&section)?, rest)))
+        let Some((section, surplus)) = self.section.take(data)? else { return Ok(None) };
+        Ok(Some((parse(&section)?, surplus)))
     }
 
-    /// Whether nothing but empty lines was taken.
+    /// Whether only empty lines have been read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.begun
     }
 }
 
-/// A complete head; `None` where it is legal but not plain.
+/// Parses a complete head; `None` if it is legal but not plain.
 fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
     let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
@@ -120,13 +121,13 @@ fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
             _ => true,
         };
     }
-    // All fields are judged, whoever goes on with them.
+    // Check all fields, even if another parser takes over.
     let fields = head::fields(parsed.headers)?;
     let Some(method) = known.filter(|_| plain) else { return Ok(None) };
     Ok(Some(PlainHead { method, target: target.to_owned(), old: version == 0, fields }))
 }
 
-/// The target of a request line, as far as there is one: an error is answered in the dialect of what was asked for.
+/// The target of a possibly broken request line; empty if there is none. Errors are answered in the dialect of the target.
 #[must_use]
 pub fn target_of(data: &[u8]) -> &str {
     let line =
@@ -145,7 +146,7 @@ mod tests {
         Ok(found.expect("a complete head").0)
     }
 
-    /// Found by the fuzz target: what httparse takes for no line must be none here.
+    /// Found by the fuzz target: `httparse` does not ignore incomplete empty lines, so this module must not either.
     #[test]
     fn only_whole_empty_lines_are_ignored() {
         let head = "GET /v1/a HTTP/1.1\r\n\r\n";

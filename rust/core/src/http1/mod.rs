@@ -1,20 +1,19 @@
-//! HTTP/1.1 heads and framing (RFC 9112), sans-IO: the proxy's half.
+//! HTTP/1.1 heads and framing (RFC 9112) for a proxy, without I/O.
 //!
-//! Bytes in, heads and body bytes out. Nothing here owns a socket, so a response can be fed in any split and
-//! gives the same result.
+//! Bytes go in; heads and body bytes come out. The result does not depend on how the bytes are split.
 //!
-//! | module | holds |
+//! | module | contents |
 //! |---|---|
-//! | `fields` | names and values in one piece of memory |
-//! | `head` | what a field line may look like, hop-by-hop fields, limits, finding the end of a head |
+//! | `fields` | header fields in one allocation |
+//! | `head` | rules for field lines, hop-by-hop fields, limits, finding the end of a head |
 //! | `chunked` | the chunked transfer coding, for either direction |
 //! | `incoming` | reading a request head from a client |
 //! | `request` | writing a request head for an upstream |
 //! | `response` | reading a response from an upstream |
 //!
-//! The rule throughout is that what two parsers could read in two ways is an error and never forwarded, even
-//! where RFC 9112 lets a recipient guess. What is accepted is handed on in one normal form: names in lower
-//! case, values without surrounding whitespace, framing fields rewritten from the number they were read as.
+//! One rule holds throughout: if two parsers could read a message in two ways, it is an error and never forwarded, even
+//! where RFC 9112 lets a recipient guess. Accepted messages are passed on in one normal form: names in lower case, values
+//! without surrounding whitespace, framing fields written from the numbers that were read.
 //!
 //! ```
 //! use waypost_core::http1::ResponseReader;

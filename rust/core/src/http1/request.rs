@@ -1,13 +1,13 @@
-//! Writing a request head (RFC 9112, section 3).
+//! Writes a request head (RFC 9112, section 3).
 //!
-//! 1. Every byte that is written has been checked: a method, target, host, name or value that could end a line
-//!    early is an error, and then nothing is written at all.
-//! 2. Framing fields, `host`, `connection`, `te` and `via` are written from what this module knows, never copied.
-//! 3. The downstream's fields lose those that were for its hop (with what its `Connection` lists), `expect`, and
-//!    whatever the caller removes or replaces. Here `_` equals `-`: an endpoint that speaks CGI or WSGI would
-//!    take `x_forwarded_for` for the field that has just been replaced.
-//! 4. `te: trailers` is kept, since trailers are relayed, and then is listed in `connection` (RFC 9110, section
-//!    10.1.4). No other transfer coding is asked for.
+//! 1. Every byte is checked. If a method, target, host, name or value could end a line early, that is an error, and nothing
+//!    is written.
+//! 2. Framing fields, `host`, `connection`, `te` and `via` are always written anew, never copied.
+//! 3. Of the downstream fields, hop-by-hop fields (including those that `Connection` lists), `expect`, and fields that the
+//!    caller removes or replaces are dropped. For this comparison `_` equals `-`, because an endpoint that uses CGI or WSGI
+//!    would mistake `x_forwarded_for` for the replaced field.
+//! 4. `te: trailers` is kept, because trailers are relayed, and listed in `connection` (RFC 9110, section 10.1.4). No other
+//!    transfer coding is requested.
 
 use smallvec::SmallVec;
 
@@ -15,54 +15,54 @@ use super::head::{self, Options};
 use super::{Error, ErrorKind};
 use crate::text::digits;
 
-/// What this proxy adds to `via` (RFC 9110, section 7.6.3).
+/// The entry that this proxy adds to `via` (RFC 9110, section 7.6.3).
 const VIA: &[u8] = b"1.1 waypost";
 
-/// How a request body is framed.
+/// The framing of a request body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyLength {
-    /// There is no body, and neither field is written.
+    /// No body and no framing field.
     None,
-    /// `content-length`, in bytes. Zero is written too: a POST without a body says so (RFC 9110, section 8.6).
+    /// `content-length`, in bytes. Zero is written too, as a POST without a body should (RFC 9110, section 8.6).
     Known(u64),
     /// `transfer-encoding: chunked`; the body is written with [`encode_chunk`](super::encode_chunk).
     Chunked,
 }
 
-/// A request head, but for the downstream's own fields.
+/// A request head without the downstream fields.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead<'a> {
-    /// A token, in the right case. CONNECT is refused.
+    /// The method, a token in the right case. CONNECT is an error.
     pub method: &'a [u8],
-    /// In origin-form, `/path?query`: the only form that an endpoint is asked in (`*` and `http://…` are refused).
+    /// The target in origin-form, `/path?query`. Other forms (`*`, `http://…`) are errors.
     pub target: &'a [u8],
-    /// `host[:port]` of the endpoint, IPv6 addresses in brackets.
+    /// `host[:port]` of the endpoint; IPv6 addresses are in brackets.
     pub host: &'a [u8],
-    /// Names of downstream fields that are not sent on (credentials, say), in lower case.
+    /// Names, in lower case, of downstream fields to remove, such as credentials.
     pub remove: &'a [&'a [u8]],
     /// Further fields. Each replaces all downstream fields of its name.
     pub extra: &'a [(Added<'a>, &'a [u8])],
-    /// The downstream's fields are in normal form ([`Fields::is_normal`](super::Fields::is_normal)).
+    /// Whether the downstream fields are in normal form ([`Fields::is_normal`](super::Fields::is_normal)).
     pub normal: bool,
-    /// How the body is framed.
+    /// The framing of the body.
     pub body: BodyLength,
 }
 
-/// The name of a field that may be added to a request: a token in lower case, and none that is written here anyway.
+/// The name of a field that may be added to a request: a token in lower case that this module does not write itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Added<'a>(&'a [u8]);
 
 impl<'a> Added<'a> {
-    /// A name that is written in the program.
+    /// A name that is a constant of the program.
     #[must_use]
-    #[allow(clippy::panic, clippy::missing_panics_doc)] // A constant: it would not compile.
+    #[allow(clippy::panic, clippy::missing_panics_doc)] // It is evaluated by the compiler only.
     pub(crate) const fn known(name: &'static str) -> Added<'static> {
         let lower = name.as_bytes();
         assert!(head::is_lower_name(lower) && !is_reserved(lower), "this field cannot be added");
         Added(lower)
     }
 
-    /// `lower` as such a name.
+    /// Checks the name `lower`.
     ///
     /// # Errors
     /// [`ErrorKind::FieldName`] and [`ErrorKind::ReservedField`].
@@ -77,13 +77,13 @@ impl<'a> Added<'a> {
     }
 }
 
-/// Append a request head, through its empty line, to `out`. Names are written in lower case.
+/// Appends a request head, including the empty line, to `out`. Names are written in lower case.
 ///
-/// `fields` are the downstream's header fields in wire order (name in any case, value), and are gone through
-/// twice. Each costs a comparison with every name in `remove` and `extra`.
+/// `fields` are the downstream header fields in wire order (name in any case, value). They are iterated twice, and each is
+/// compared with every name in `remove` and `extra`.
 ///
 /// # Errors
-/// Whatever is not valid in its place. `out` is as it was.
+/// A part is invalid. `out` is unchanged then.
 pub fn write_request_head<'f, I>(out: &mut Vec<u8>, head: &RequestHead<'_>, fields: I) -> Result<(), Error>
 where
     I: IntoIterator<Item = (&'f [u8], &'f [u8])> + Clone,
@@ -96,11 +96,11 @@ where
     written
 }
 
-/// Whether [`write_request_head`] can send these parts of a downstream request on: to be asked before anything is
-/// decided, so that what is wrong with them is the client's error and not that of an attempt.
+/// Checks that [`write_request_head`] can write these parts of a downstream request. Called before the message is decided, so
+/// that an invalid part is the client's error and not that of an attempt.
 ///
 /// # Errors
-/// As [`write_request_head`].
+/// Those of [`write_request_head`].
 pub fn check_request<'f, I>(method: &[u8], target: &[u8], fields: I) -> Result<(), Error>
 where
     I: IntoIterator<Item = (&'f [u8], &'f [u8])>,
@@ -183,7 +183,7 @@ where
     Ok(())
 }
 
-/// The value and line end of a field whose name has been written.
+/// Writes the value and the line end of a field whose name is already written.
 fn end_field(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -194,7 +194,7 @@ fn check_line(method: &[u8], target: &[u8]) -> Result<(), Error> {
     if !head::is_token(method) || method == b"CONNECT" {
         return Err(ErrorKind::Method.into());
     }
-    // All bytes, whatever is found: that is done for many at once.
+    // Without an early exit, the compiler vectorises the loop.
     let unfit = |found, &byte: &u8| found | u8::from(!byte.is_ascii_graphic()) | u8::from(byte == b'#');
     if target.first() != Some(&b'/') || target.iter().fold(0, unfit) != 0 {
         return Err(ErrorKind::Target.into());
@@ -202,24 +202,24 @@ fn check_line(method: &[u8], target: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Everything but the downstream's fields and the bytes of the extra ones.
+/// Checks the start line and the host.
 fn check(head: &RequestHead<'_>) -> Result<(), Error> {
     check_line(head.method, head.target)?;
     if head::is_host(head.host) { Ok(()) } else { Err(ErrorKind::Host.into()) }
 }
 
-/// Whether a field is written by this module, or by nobody.
+/// Whether a field may only be written by this module, or not at all.
 const fn is_reserved(folded: &[u8]) -> bool {
     head::is_hop_by_hop(folded) || matches!(folded, b"host" | b"content-length" | b"expect" | b"via")
 }
 
-/// Whether a name, in any case, is this folded one.
+/// Whether a name in any case equals a folded name.
 fn same(name: &[u8], folded: &[u8]) -> bool {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     name.len() == folded.len() && name.iter().zip(folded).all(|(&a, &b)| fold(a) == b)
 }
 
-/// Whether a `TE` field says that trailers are welcome (RFC 9110, section 10.1.4).
+/// Whether a `TE` field accepts trailers (RFC 9110, section 10.1.4).
 fn accepts_trailers(value: &[u8]) -> bool {
     value.split(|&byte| byte == b',').any(|member| head::trim(member).eq_ignore_ascii_case(b"trailers"))
 }

@@ -1,4 +1,4 @@
-//! Reading a response (RFC 9112, sections 4 to 9).
+//! Reads a response (RFC 9112, sections 4 to 9).
 //!
 //! ```text
 //!         ┌─1xx─┐
@@ -8,17 +8,17 @@
 //!         └──no body─────────────────┴──────────────────────────────▶ Done
 //! ```
 //!
-//! 1. From every state an error leads to Failed, and every further call returns the same error.
-//! 2. Interim responses are checked like others and skipped, [`MAX_INTERIM`] of them. 101 is an error, since no
-//!    upgrade is ever asked for, and so is 2xx to CONNECT.
-//! 3. A response to HEAD, a 204 and a 304 have no body, whatever their fields say. Otherwise (section 6.3):
-//!    `Transfer-Encoding: chunked`, else `Content-Length`, else until the endpoint closes.
-//! 4. Both fields together, `Content-Length` twice (be it with one value, or as a list), any transfer coding but
-//!    one `chunked`, and a transfer coding in HTTP/1.0 are errors, for HEAD, 204 and 304 too. The RFC would let
-//!    equal lengths pass as one; but two copies were written by two parties, and no server needs them.
-//! 5. The connection is reusable where the end was reached without closing, HTTP/1.1 did not say `close` (HTTP/1.0
-//!    said `keep-alive` and not `close`), no byte followed, and no 204 announced a body that might yet follow.
-//! 6. An empty reason phrase may lack the space before it: it has no meaning, and hand-written servers omit it.
+//! 1. An error in any state leads to Failed, and every further call returns the same error.
+//! 2. Up to [`MAX_INTERIM`] interim responses are checked like others and skipped. 101, and 2xx to CONNECT, are errors,
+//!    because no request asks for an upgrade.
+//! 3. Responses to HEAD, and 204 and 304, have no body, whatever their fields say. For all others (section 6.3), the body is
+//!    framed by `Transfer-Encoding: chunked`, else by `Content-Length`, else by closing the connection.
+//! 4. These are errors, for HEAD, 204 and 304 too: both fields together, `Content-Length` twice (even with equal values, or
+//!    as a list), any transfer coding other than one `chunked`, and a transfer coding in HTTP/1.0. The RFC allows equal
+//!    lengths; but then two parties wrote them, and no server needs that.
+//! 5. The connection is reusable if the response ended without closing it, HTTP/1.1 did not say `close` (HTTP/1.0 said
+//!    `keep-alive` and not `close`), no byte followed, and no 204 announced a body that might still follow.
+//! 6. The space before an empty reason phrase is optional: it has no meaning, and hand-written servers omit it.
 
 use std::borrow::Cow;
 use std::mem::{self, MaybeUninit};
@@ -28,23 +28,23 @@ use super::fields::Fields;
 use super::head::{self, MAX_FIELDS, Options, Section, Slots};
 use super::{Error, ErrorKind};
 
-/// How many interim responses may come before the response.
+/// The most interim responses before the final one.
 pub const MAX_INTERIM: u8 = 16;
 
 /// Status and end-to-end header fields of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseHead {
-    /// 200 to 599.
+    /// The status, 200 to 599.
     pub status: u16,
-    /// In wire order, without those that are for this hop only: `connection` and what it lists, `keep-alive`,
-    /// `proxy-connection`, `te`, `transfer-encoding`, `upgrade`, `proxy-authenticate`,
-    /// `proxy-authentication-info`, `proxy-authorization` (RFC 9110, section 7.6.1). `content-length` is there
-    /// where it frames the body, and where it says what a body would have been (HEAD and 304), never for a 204.
+    /// The header fields in wire order, without hop-by-hop fields: `connection` and the fields it lists, `keep-alive`,
+    /// `proxy-connection`, `te`, `transfer-encoding`, `upgrade`, `proxy-authenticate`, `proxy-authentication-info` and
+    /// `proxy-authorization` (RFC 9110, section 7.6.1). `content-length` is kept if it frames the body, or if it gives the
+    /// length that a body would have (HEAD and 304); it is removed from a 204.
     pub headers: Fields,
 }
 
 impl ResponseHead {
-    /// Whether the body is a stream of events (`text/event-stream`; HTML Living Standard, section 9.2).
+    /// Whether the body is a stream of server-sent events (`text/event-stream`; HTML Living Standard, section 9.2).
     #[must_use]
     pub fn is_event_stream(&self) -> bool {
         let essence = |value: &[u8]| {
@@ -58,21 +58,21 @@ impl ResponseHead {
 /// The end of a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ResponseEnd {
-    /// The connection may carry another request (RFC 9112, section 9.3).
+    /// Whether the connection may carry another request (RFC 9112, section 9.3).
     pub reusable: bool,
-    /// The trailer fields of a chunked body, without those that have no meaning there (RFC 9110, section 6.5.1)
-    /// and those that the head's `Connection` lists.
+    /// The trailer fields of a chunked body, without those that are not allowed there (RFC 9110, section 6.5.1) and those
+    /// that the head's `Connection` lists.
     pub trailers: Fields,
 }
 
-/// What one call of [`ResponseReader::feed`] found, in this order.
+/// The result of one call of [`ResponseReader::feed`], in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Progress<'a> {
-    /// The head, where it became complete.
+    /// The head, if this call completed it.
     pub head: Option<ResponseHead>,
-    /// Body bytes; borrowed from the input where they are one piece of it.
+    /// Body bytes; borrowed if they are one piece of the input.
     pub body: Cow<'a, [u8]>,
-    /// The end, where it was reached.
+    /// The end, if this call reached it.
     pub end: Option<ResponseEnd>,
 }
 
@@ -86,8 +86,8 @@ enum State {
     Failed(Error),
 }
 
-/// Reads one response. It holds at most `max_head` bytes of input, for a head or a trailer section that came in
-/// pieces; body bytes pass through.
+/// Reads one response. It buffers at most `max_head` bytes of input, for a head or a trailer section that comes in pieces;
+/// body bytes are never buffered.
 #[derive(Debug)]
 pub struct ResponseReader {
     state: State,
@@ -96,11 +96,11 @@ pub struct ResponseReader {
     to_connect: bool,
     interim: u8,
     persistent: bool,
-    /// What the head's `Connection` listed and a trailer section must not have.
+    /// The fields that the head's `Connection` lists, which are removed from the trailers.
     nominated: Vec<Vec<u8>>,
 }
 
-/// How a body ends.
+/// The framing of a response body.
 enum Framing {
     Absent,
     Length(u64),
@@ -109,7 +109,7 @@ enum Framing {
 }
 
 impl ResponseReader {
-    /// Read the response to a request with `method`. `max_head` bounds each head and the trailers, in bytes.
+    /// Reads the response to a request with `method`. `max_head` limits each head and the trailers, in bytes.
     #[must_use]
     pub fn new(method: &str, max_head: usize) -> Self {
         Self {
@@ -123,20 +123,20 @@ impl ResponseReader {
         }
     }
 
-    /// Take what a socket read gave. Empty `data` says nothing; [`eof`](Self::eof) says that the endpoint closed.
+    /// Reads the bytes of one socket read. Empty `data` has no effect; report a closed connection with [`eof`](Self::eof).
     ///
     /// # Errors
-    /// Whatever is malformed or ambiguous, and bytes after the end. Bytes that come with the end are no error, but
-    /// make the connection not reusable.
+    /// The response is malformed or ambiguous, or had already ended. Bytes that come with the end are not an error, but the
+    /// connection is not reusable then.
     pub fn feed<'a>(&mut self, data: &'a [u8]) -> Result<Progress<'a>, Error> {
         let progress = self.advance(data);
         self.note(progress)
     }
 
-    /// The endpoint closed the connection.
+    /// Reports that the endpoint closed the connection.
     ///
     /// # Errors
-    /// The response was not complete, or had already ended.
+    /// The response was incomplete, or had already ended.
     pub fn eof(&mut self) -> Result<ResponseEnd, Error> {
         let end = match &self.state {
             State::Close => {
@@ -154,7 +154,7 @@ impl ResponseReader {
         self.note(end)
     }
 
-    /// Remember an error, and let go of what was held.
+    /// Keeps an error for further calls, and drops buffered input.
     fn note<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(error) = &result {
             self.state = State::Failed(error.clone());
@@ -168,10 +168,10 @@ impl ResponseReader {
         while !data.is_empty() {
             match &mut self.state {
                 State::Head(section) => {
-                    let Some((section, rest)) = section.take(data)? else {
+                    let Some((section, after)) = section.take(data)? else {
                         break;
                     };
-                    data = rest;
+                    data = after;
                     let Some((head, framing)) = self.head(&section)? else {
                         self.state = State::Head(Section::head(self.max_head));
                         continue;
@@ -189,18 +189,18 @@ impl ResponseReader {
                 }
                 State::Length(remaining) => {
                     let most = usize::try_from(*remaining).unwrap_or(usize::MAX).min(data.len());
-                    let (piece, rest) = data.split_at_checked(most).unwrap_or((data, &[]));
+                    let (piece, surplus) = data.split_at_checked(most).unwrap_or((data, &[]));
                     body.0 = Cow::Borrowed(piece);
                     *remaining -= piece.len() as u64;
                     if *remaining == 0 {
-                        progress.end = Some(self.end(rest, Fields::default()));
+                        progress.end = Some(self.end(surplus, Fields::default()));
                         self.state = State::Done;
                     }
                     break;
                 }
                 State::Chunked(decoder) => {
-                    if let Some((trailers, rest)) = decoder.decode(data, &mut body)? {
-                        progress.end = Some(self.end(rest, trailers));
+                    if let Some((trailers, surplus)) = decoder.decode(data, &mut body)? {
+                        progress.end = Some(self.end(surplus, trailers));
                         self.state = State::Done;
                     }
                     break;
@@ -209,7 +209,7 @@ impl ResponseReader {
                     body.0 = Cow::Borrowed(data);
                     break;
                 }
-                // Bytes behind the end that this very call has found were judged by `end`.
+                // `end` has already handled surplus bytes of the call that found the end.
                 State::Done if progress.end.is_some() => break,
                 State::Done => return Err(ErrorKind::AfterEnd.into()),
                 State::Failed(error) => return Err(error.clone()),
@@ -230,7 +230,7 @@ impl ResponseReader {
         ResponseEnd { reusable: self.persistent && surplus.is_empty(), trailers }
     }
 
-    /// A complete head; `None` where it was an interim one.
+    /// Parses a complete head; `None` if the response is interim.
     fn head(&mut self, section: &[u8]) -> Result<Option<(ResponseHead, Framing)>, Error> {
         let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
@@ -293,7 +293,7 @@ impl ResponseReader {
     }
 }
 
-/// What the framing fields announce; [`Framing::Close`] where there are none (RFC 9112, section 6.3).
+/// The framing that the fields announce; [`Framing::Close`] without framing fields (RFC 9112, section 6.3).
 fn announced(version: u8, headers: &Fields) -> Result<Framing, ErrorKind> {
     let mut length = None;
     let mut chunked = false;
@@ -325,7 +325,7 @@ fn announced(version: u8, headers: &Fields) -> Result<Framing, ErrorKind> {
     }
 }
 
-/// `1*DIGIT` that fits 64 bits (RFC 9110, section 8.6): no sign, no list, no whitespace.
+/// Parses `1*DIGIT` that fits 64 bits (RFC 9110, section 8.6), without sign, list or whitespace.
 fn content_length(value: &[u8]) -> Option<u64> {
     if !value.iter().all(u8::is_ascii_digit) {
         return None;

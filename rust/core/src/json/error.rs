@@ -1,13 +1,13 @@
-//! What can be wrong with a document, and where.
+//! Errors of documents, with their offsets.
 
 use std::fmt;
 
 use super::{MAX_DEPTH, Options};
 
-/// Values as other languages write them, and what to do about them.
+/// Values in the syntax of other languages, and what to write instead.
 const FOREIGN: [(&str, &str); 7] = [
-    ("NaN", "there is no such number, write null or leave it out"),
-    ("Infinity", "there is no such number, write null or leave it out"),
+    ("NaN", "write null or leave it out"),
+    ("Infinity", "write null or leave it out"),
     ("None", "write null"),
     ("undefined", "write null or leave it out"),
     ("True", "write true"),
@@ -15,20 +15,20 @@ const FOREIGN: [(&str, &str); 7] = [
     ("'", "write strings in double quotes"),
 ];
 
-/// How much of a key is shown, in characters.
+/// The most characters of a key that a message shows.
 const SHOWN: usize = 64;
 
-/// Why a document was refused, and at which byte.
+/// Why a document was rejected, and at which byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
     /// What is wrong.
     pub kind: ErrorKind,
-    /// Offset of the offending byte in the body; the body's length where the body ends too early.
+    /// Offset of the offending byte in the body; the body's length if the body ends too early.
     pub offset: usize,
 }
 
 impl Error {
-    /// The stable code of the error, see [`ErrorKind::code`].
+    /// The error code, which is stable; see [`ErrorKind::code`].
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.kind.code()
@@ -43,27 +43,27 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why a document is invalid, in words that fit it.
+/// Why a document is invalid, with details of that document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDocument {
-    /// What is wrong, and where.
+    /// The error.
     pub error: Error,
-    /// What an object has twice, how many containers may be nested, or what to write for what other languages know.
+    /// A message with details: the repeated key, the allowed nesting, or what to write for a value of another language.
     detail: Option<String>,
 }
 
 impl InvalidDocument {
-    /// Of the document that was scanned.
+    /// Adds the details of the scanned document.
     #[cold]
     pub(crate) fn new(error: Error, body: &[u8], options: Options) -> Self {
         let detail = match error.kind {
             ErrorKind::DuplicateKey => {
-                let rest = body.get(error.offset + 1..).unwrap_or_default();
-                let mut behind = memchr::memchr_iter(b'"', rest).filter(|at| {
-                    let escapes = rest.iter().take(*at).rev().take_while(|byte| **byte == b'\\').count();
+                let from_key = body.get(error.offset + 1..).unwrap_or_default();
+                let mut closing_quotes = memchr::memchr_iter(b'"', from_key).filter(|at| {
+                    let escapes = from_key.iter().take(*at).rev().take_while(|byte| **byte == b'\\').count();
                     escapes % 2 == 0
                 });
-                let key = rest.get(..behind.next().unwrap_or_default()).unwrap_or_default();
+                let key = from_key.get(..closing_quotes.next().unwrap_or_default()).unwrap_or_default();
                 let key = String::from_utf8_lossy(key);
                 let shown: String = key.chars().take(SHOWN).collect();
                 let cut = if shown.len() < key.len() { "…" } else { "" };
@@ -74,9 +74,9 @@ impl InvalidDocument {
                 Some(format!("more than {depth} objects and arrays are nested: flatten the document"))
             }
             ErrorKind::ExpectedValue => {
-                let rest = body.get(error.offset..).unwrap_or_default();
-                let known = FOREIGN.iter().find(|(word, _)| rest.starts_with(word.as_bytes()));
-                known.map(|(word, instead)| format!("`{word}` is no JSON value: {instead}"))
+                let value = body.get(error.offset..).unwrap_or_default();
+                let known = FOREIGN.iter().find(|(word, _)| value.starts_with(word.as_bytes()));
+                known.map(|(word, instead)| format!("`{word}` is not a JSON value: {instead}"))
             }
             _ => None,
         };
@@ -95,17 +95,17 @@ impl fmt::Display for InvalidDocument {
 
 impl std::error::Error for InvalidDocument {}
 
-/// What is wrong with a document.
+/// The kinds of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The body is longer than `u32::MAX` bytes, so that spans could not hold its offsets.
+    /// The body is longer than `u32::MAX` bytes, which spans cannot represent.
     TooLarge,
-    /// The body is not UTF-8 (RFC 3629); the offset is that of the first byte of the broken sequence.
+    /// The body is not UTF-8 (RFC 3629). The offset is that of the first byte of the invalid sequence.
     InvalidUtf8,
-    /// The body starts with U+FEFF (RFC 8259 section 8.1).
+    /// The body starts with U+FEFF (RFC 8259, section 8.1).
     ByteOrderMark,
-    /// The body ends inside a value, or holds none.
+    /// The body ends inside a value, or has none.
     UnexpectedEnd,
     /// No value starts here.
     ExpectedValue,
@@ -117,24 +117,24 @@ pub enum ErrorKind {
     ExpectedCommaOrBracket,
     /// A value in an object is followed neither by `,` nor by `}`.
     ExpectedCommaOrBrace,
-    /// A number breaks the grammar of RFC 8259 section 6.
+    /// A number violates the grammar of RFC 8259, section 6.
     InvalidNumber,
-    /// A byte below 0x20 stands in a string.
+    /// A string contains a byte below 0x20.
     ControlCharacter,
-    /// An escape that RFC 8259 section 7 does not know; the offset is that of its backslash.
+    /// RFC 8259, section 7, does not define this escape. The offset is that of its backslash.
     InvalidEscape,
-    /// A `\u` escape is half a surrogate pair; the offset is that of its backslash.
+    /// A `\u` escape is half a surrogate pair. The offset is that of its backslash.
     LoneSurrogate,
     /// Something other than whitespace follows the value.
     TrailingData,
-    /// An object has two equal keys; the offset is that of the second one's opening quote.
+    /// An object has two equal keys. The offset is that of the second one's opening quote.
     DuplicateKey,
-    /// More containers are nested than the options allow; the offset is that of the first bracket too many.
+    /// More containers are nested than the options allow. The offset is that of the first bracket too many.
     TooDeep,
 }
 
 impl ErrorKind {
-    /// The stable code: `invalid_json`, `invalid_utf8`, `duplicate_key` or `too_deep`.
+    /// The error code, which is stable: `invalid_json`, `invalid_utf8`, `duplicate_key` or `too_deep`.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -149,10 +149,10 @@ impl ErrorKind {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLarge => "document of 4 GiB or more: send a smaller one",
+            Self::TooLarge => "the document has 4 GiB or more: send a smaller one",
             Self::InvalidUtf8 => "invalid UTF-8: encode the document as UTF-8",
             Self::ByteOrderMark => "byte order mark: send the document without it",
-            Self::UnexpectedEnd => "document ends too early: send one complete JSON value",
+            Self::UnexpectedEnd => "the document ends too early: send one complete JSON value",
             Self::ExpectedValue => "a JSON value is expected here",
             Self::ExpectedKey => "a key in double quotes is expected here",
             Self::ExpectedColon => "a ':' is expected after a key",

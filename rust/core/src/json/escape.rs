@@ -1,11 +1,10 @@
-//! Escapes in strings (RFC 8259 section 7).
+//! Escapes in strings (RFC 8259, section 7).
 
 use std::borrow::Cow;
 
 use super::error::{Error, ErrorKind};
 
-/// Checks the escape whose backslash is at `at` and returns the offset behind it; for a surrogate pair,
-/// behind its second half.
+/// Checks the escape whose backslash is at `at`, and returns the offset after it; for a surrogate pair, after its second half.
 pub(super) fn check(body: &[u8], at: usize) -> Result<usize, Error> {
     match byte(body, at + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
@@ -37,8 +36,8 @@ fn byte(body: &[u8], at: usize) -> Result<u8, Error> {
 /// The code unit of the `\u` escape whose backslash is at `at`.
 fn checked_unit(body: &[u8], at: usize) -> Result<u32, Error> {
     unit(body, at + 2).ok_or_else(|| {
-        let rest = body.get(at + 2..).unwrap_or_default();
-        if rest.len() < 4 && rest.iter().all(u8::is_ascii_hexdigit) {
+        let digits = body.get(at + 2..).unwrap_or_default();
+        if digits.len() < 4 && digits.iter().all(u8::is_ascii_hexdigit) {
             Error { kind: ErrorKind::UnexpectedEnd, offset: body.len() }
         } else {
             Error { kind: ErrorKind::InvalidEscape, offset: at }
@@ -46,7 +45,7 @@ fn checked_unit(body: &[u8], at: usize) -> Result<u32, Error> {
     })
 }
 
-/// The four hexadecimal digits at `at`.
+/// The value of the four hexadecimal digits at `at`.
 fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at.checked_add(4)?)?.iter().try_fold(0, |unit, &digit| {
         let digit = char::from(digit).to_digit(16)?;
@@ -54,11 +53,10 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     })
 }
 
-/// The text that `raw`, the content of a string without its quotes, stands for.
+/// Unescapes `raw`, the content of a string without its quotes.
 ///
-/// `raw` is the span of a [`Leaf`](super::Leaf) of a document that [`scan`](super::scan) has found valid.
-/// Borrowed where nothing is escaped. In other text, escapes that RFC 8259 does not know become U+FFFD;
-/// nothing panics.
+/// `raw` is the span of a [`Leaf`](super::Leaf) of a document that [`scan`](super::scan) found valid. Without escapes, the
+/// result is borrowed. In other text, escapes that RFC 8259 does not define become U+FFFD. The function never panics.
 #[must_use]
 pub fn unescape(raw: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
@@ -69,10 +67,10 @@ pub fn unescape(raw: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// Appends the text that `raw` stands for; never more bytes than `raw` has in a valid string.
+/// Appends `raw`, unescaped. For a valid string, the result is not longer than `raw`.
 pub(crate) fn unescape_into(raw: &str, text: &mut String) {
-    let mut rest = raw;
-    while let Some((plain, escape)) = rest.split_once('\\') {
+    let mut unread = raw;
+    while let Some((plain, escape)) = unread.split_once('\\') {
         text.push_str(plain);
         let mut after = escape.chars();
         text.push(match after.next() {
@@ -85,17 +83,17 @@ pub(crate) fn unescape_into(raw: &str, text: &mut String) {
             Some('u') => unicode(&mut after),
             _ => char::REPLACEMENT_CHARACTER,
         });
-        rest = after.as_str();
+        unread = after.as_str();
     }
-    text.push_str(rest);
+    text.push_str(unread);
 }
 
-/// The character of a `\u` escape, `after` standing behind the `u`; moves `after` behind what was understood.
+/// The character of a `\u` escape. `after` starts after the `u`, and is advanced past the escape.
 fn unicode(after: &mut std::str::Chars<'_>) -> char {
     let text = after.as_str();
     let Some(first) = unit(text.as_bytes(), 0) else { return char::REPLACEMENT_CHARACTER };
-    let (code, length) = match text.get(4..).and_then(|rest| rest.strip_prefix("\\u")) {
-        Some(rest) if (0xD800..0xDC00).contains(&first) => match unit(rest.as_bytes(), 0) {
+    let (code, length) = match text.get(4..).and_then(|tail| tail.strip_prefix("\\u")) {
+        Some(digits) if (0xD800..0xDC00).contains(&first) => match unit(digits.as_bytes(), 0) {
             Some(second @ 0xDC00..=0xDFFF) => (0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00), 10),
             _ => (first, 4),
         },

@@ -1,30 +1,28 @@
-//! Where the walk over a document is.
+//! The state of the walk over a document.
 
 use super::keys::Object;
 use super::trie::NodeId;
 
-/// A container that is open.
+/// An open container.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
-    /// Whether the next token is its bracket, behind which the first value comes, if any; else it is what is behind
-    /// a value.
+    /// Whether the next token is the opening bracket; otherwise, the next token follows a value.
     pub(super) fresh: bool,
-    /// Whether it is an element of an array.
+    /// Whether the container is an element of an array.
     pub(super) is_element: bool,
-    /// Of its elements; of its members but for where they are in the trie, which is the
-    /// container's own.
+    /// The context of the container's elements. For an object, the node is its own, not that of its members.
     pub(super) context: ValueContext,
-    /// The bits of the keys that are tracked in it.
+    /// The bits of the tracked keys.
     pub(super) below: u64,
-    /// An array's number.
+    /// The number of an array.
     pub(super) array: u32,
-    /// Index of the container's own first leaf; it has one for each of the node's fields.
+    /// Index of the container's own first leaf; it has one for each field of its node.
     pub(super) leaf: u32,
-    /// An object's keys.
+    /// The keys of an object.
     pub(super) keys: Object,
 }
 
-/// What values are in.
+/// The kind of container around a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     Document,
@@ -32,15 +30,15 @@ pub(super) enum Shape {
     Array,
 }
 
-/// Where a value is.
+/// The place of a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ValueContext {
-    /// In what.
+    /// The kind of container around the value.
     pub(super) shape: Shape,
-    /// Where in the trie.
+    /// The value's node in the trie.
     pub(super) node: NodeId,
-    /// How many fields are recorded there, and the first of them.
+    /// Number of the node's fields, and the first of them.
     pub(super) fields: (u32, u32),
-    /// In which element; of a container's values, that may be the container itself.
+    /// The innermost element around the value; for a container's values, possibly the container itself.
     pub(super) element: u32,
 }

@@ -1,10 +1,9 @@
-//! The keys of the objects that are open, and the search for duplicates among them.
+//! The keys of open objects, and the search for duplicates among them.
 //!
-//! A tracked key has a node in the trie, and the object that has had it last is noted there. The others, and all
-//! where the last copy counts, are kept on one stack, as the objects are nested. Each of an object's first ones is
-//! compared with those before it at once, if a bit of its hash has been seen; of a wide object, the others wait
-//! until it closes and then go through a table. So there is one table for all objects, filled and cleared in
-//! proportion to the object that needs it.
+//! A tracked key has a node in the trie; the number of the last object that had it is stored for that node. Untracked keys
+//! are kept on one stack for all nested objects, and so are all keys if the last copy counts. Each of the first keys of an
+//! object is compared with earlier ones at once, if its hash bit was seen. Further keys of a wide object are compared by a
+//! hash table when the object closes. One table serves all objects; it is filled and cleared in proportion to each object.
 
 use std::ops::Range;
 
@@ -13,11 +12,11 @@ use super::probe::{Probe, Seeds, has_escapes};
 use super::trie::NodeId;
 use super::{DuplicateKeys, narrow};
 
-/// How many keys of an object are compared with each other; the others go through a table.
+/// The most keys of an object that are compared with each other; the others are compared by a table.
 const FEW: usize = 16;
-/// Of a key that has no escapes: its text is in the body.
+/// `Key::unescaped` for a key without escapes, whose text is in the body.
 pub(super) const IN_BODY: u32 = u32::MAX;
-/// `Object::duplicate` where there is none.
+/// `Object::duplicate` without a duplicate.
 const NONE: u32 = u32::MAX;
 const EMPTY: u32 = u32::MAX;
 
@@ -29,45 +28,45 @@ pub(super) struct Key {
     length: u32,
     /// Offset of the key in [`Keys::unescaped`], or [`IN_BODY`].
     unescaped: u32,
-    /// The upper half of its hash, under the trie's random seed.
+    /// The upper half of the key's hash, with the trie's random seed.
     hash: u32,
-    /// How many leaves had been recorded when its value began.
+    /// Number of leaves recorded before the key's value.
     leaves: u32,
 }
 
-/// What is known of the keys of an object that is open.
+/// The keys of an open object.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Object {
-    /// Where its keys begin.
+    /// Index of the object's first key.
     keys: u32,
-    /// The bits of its first keys' probes.
+    /// The bits of the first keys' probes.
     bits: u64,
-    /// Offset of the first second copy of a key.
+    /// Offset of the first repeated key, or [`NONE`].
     duplicate: u32,
-    /// No two objects share it, of this document or one before.
+    /// A number that no other object of this or an earlier document has.
     number: u32,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// Those keys of each object that are not tracked; with [`DuplicateKeys::Last`] all.
+    /// The untracked keys of each open object; with [`DuplicateKeys::Last`], all keys.
     list: Vec<Key>,
-    /// For each node of the trie, the number of the object in which its key has been seen last.
+    /// For each node of the trie, the number of the object that had its key last.
     seen: Vec<u32>,
-    /// How many objects there have been.
+    /// Number of objects so far.
     objects: u32,
-    /// The text of those keys that have escapes.
+    /// The text of keys with escapes, concatenated.
     unescaped: String,
-    /// Open addressing with linear probing: indices into one object's keys.
+    /// A hash table of indices of one object's keys, with open addressing and linear probing.
     table: Vec<u32>,
-    /// Ranges of leaves that belong to keys which a later copy replaces; they may nest.
+    /// Ranges of leaves of keys that a later copy replaces; they may be nested.
     pub(super) dropped: Vec<Range<usize>>,
 }
 
 impl Keys {
-    /// Forgets everything; gives memory of large documents back. The trie has so many nodes.
+    /// Forgets all keys, and frees the memory of large documents. `nodes` is the number of the trie's nodes.
     pub(super) fn reset(&mut self, nodes: usize) {
-        // There are fewer objects in any document than numbers are left.
+        // No document has more objects than numbers remain.
         if self.objects > u32::MAX / 2 {
             self.objects = 0;
             self.seen.clear();
@@ -81,14 +80,14 @@ impl Keys {
         super::reset_text(&mut self.unescaped);
     }
 
-    /// An object that opens inside those that are open.
+    /// Opens an object inside the open ones.
     #[inline(always)]
     pub(super) fn open(&mut self) -> Object {
         self.objects += 1;
         Object { keys: narrow(self.list.len()), bits: 0, duplicate: NONE, number: self.objects }
     }
 
-    /// Notes that the innermost object has the key of a node.
+    /// Registers the tracked key of a node in the innermost object.
     #[inline(always)]
     pub(super) fn see(&mut self, object: &mut Object, node: NodeId, quote: u32) {
         if let Some(seen) = self.seen.get_mut(node as usize) {
@@ -99,8 +98,8 @@ impl Keys {
         }
     }
 
-    /// Adds a key to the innermost object, if there is room for it and, unless there are many, it is new by its
-    /// hash.
+    /// Adds a key to the innermost object and returns true. Returns false without adding it if the vector would have to grow,
+    /// or if the key may equal one of few others.
     #[inline(always)]
     pub(super) fn push_new(&mut self, object: &mut Object, key: Key, probe: &Probe) -> bool {
         if object.bits & probe.bit() != 0 && self.is_like_another(object, &key) {
@@ -114,7 +113,7 @@ impl Keys {
         true
     }
 
-    /// Whether one of an object's first keys has the same hash.
+    /// Whether an object has few keys and one of them has the same hash.
     #[inline(never)]
     fn is_like_another(&self, object: &Object, key: &Key) -> bool {
         let keys = self.list.get(object.first()..).unwrap_or_default();
@@ -137,9 +136,9 @@ impl Keys {
         self.list.push(key);
     }
 
-    /// The probe of any key, which may have escapes, and what [`Key::new`] wants to know of its text.
+    /// The probe of a key, which may have escapes, and its offset in `unescaped` for [`Key::new`].
     pub(super) fn probe(&mut self, body: &[u8], seeds: &Seeds, start: usize, end: usize) -> (Probe, u32) {
-        // It is text: it comes from a window, which has checked it.
+        // The window has checked that the key is UTF-8.
         let raw = body.get(start..end).unwrap_or_default();
         if !has_escapes(body, start, end) {
             return (seeds.probe(raw), IN_BODY);
@@ -149,13 +148,13 @@ impl Keys {
         (seeds.probe(self.unescaped.as_bytes().get(at..).unwrap_or_default()), narrow(at))
     }
 
-    /// Compares a key with those of its object, unless they are many.
+    /// Compares a key with the others of its object, unless there are many.
     fn compare(&mut self, body: &[u8], object: &mut Object, key: &Key, policy: DuplicateKeys) {
         let keys = self.list.get(object.first()..).unwrap_or_default();
         if keys.len() >= FEW {
             return;
         }
-        // The nearest copy: those before it have been dropped on its account.
+        // Find the nearest copy. Earlier ones were dropped when it came.
         let Some(earlier) = keys.iter().rposition(|other| self.equal(body, other, key)) else { return };
         match policy {
             DuplicateKeys::Error => object.duplicate = object.duplicate.min(key.quote),
@@ -163,8 +162,8 @@ impl Keys {
         }
     }
 
-    /// Ends the innermost object. Where it has a duplicate key: with `Error`, returns the offset of the first
-    /// second copy; with `Last`, the earlier copies' leaves are dropped.
+    /// Closes the innermost object. If it has a duplicate key, `Error` returns the offset of the first repeated key, and `Last`
+    /// drops the leaves of earlier copies.
     #[inline(always)]
     pub(super) fn close(
         &mut self,
@@ -182,7 +181,7 @@ impl Keys {
         if object.duplicate == NONE { Ok(()) } else { Err(object.duplicate as usize) }
     }
 
-    /// Gives back the room of the innermost object's keys with escapes.
+    /// Removes the unescaped text of the innermost object's keys.
     #[cold]
     fn forget_unescaped(&mut self, object: &Object) {
         let keys = self.list.get(object.first()..).unwrap_or_default();
@@ -200,7 +199,7 @@ impl Keys {
         for later in 0..count {
             let Some(key) = self.list.get(object.first() + later) else { break };
             let mut slot = key.hash as usize & (size - 1);
-            // At most half of the slots are taken, so that an empty one comes.
+            // At most half of the slots are taken, so the loop reaches an empty one.
             let earlier = loop {
                 match self.table.get(slot) {
                     Some(&EMPTY) | None => break None,
@@ -216,7 +215,7 @@ impl Keys {
             if let Some(entry) = self.table.get_mut(slot) {
                 *entry = narrow(later);
             }
-            // The first ones have been compared already.
+            // The first keys have been compared already.
             if let Some(earlier) = earlier.filter(|_| later >= FEW) {
                 match policy {
                     DuplicateKeys::Error => {
@@ -229,7 +228,7 @@ impl Keys {
         }
     }
 
-    /// Drops the leaves of a key that has a later copy, at which `leaves` had been recorded.
+    /// Drops the leaves of a key that has a later copy. `leaves` is the number of leaves recorded before the later one.
     fn drop_leaves(&mut self, object: &Object, earlier: usize, leaves: u32) {
         let keys = self.list.get(object.first()..).unwrap_or_default();
         let from = keys.get(earlier).map_or(leaves, |key| key.leaves);
@@ -260,7 +259,7 @@ impl Object {
 }
 
 impl Key {
-    /// The key whose opening quote is at `quote`, `leaves` having been recorded before its value.
+    /// Makes the key whose opening quote is at `quote`. `leaves` is the number of leaves recorded before its value.
     #[inline(always)]
     pub(super) fn new(quote: u32, probe: &Probe, unescaped: u32, leaves: usize) -> Self {
         let hash = (probe.hash >> 32) as u32;

@@ -1,17 +1,17 @@
-//! Numbers (RFC 8259 section 6).
+//! Checks numbers (RFC 8259, section 6).
 
 use super::error::{Error, ErrorKind};
 use super::kernels::{SPAN, others};
 
-/// Checks the number whose first byte, a digit or a minus, is at `at`; returns the offset behind it. The next
-/// token is at `behind`.
+/// Checks the number whose first byte, a digit or a minus, is at `at`, and returns the offset after it. The next token is at
+/// `behind`.
 #[inline(always)]
 pub(super) fn end(body: &[u8], at: usize, behind: usize) -> Result<usize, Error> {
     if is_plain(body, at, behind) { Ok(behind) } else { any_end(body, at) }
 }
 
-/// Whether there is nothing but digits, and perhaps a minus and a point, from `at` up to `behind`. Many that
-/// are like that are not found to be.
+/// Whether the bytes from `at` to `behind` are a number of digits with an optional minus and point. False does not mean that
+/// they are not.
 #[inline(always)]
 fn is_plain(body: &[u8], at: usize, behind: usize) -> bool {
     let Some(chunk) = body.get(at..at + SPAN).and_then(<[u8]>::first_chunk) else { return false };
@@ -24,7 +24,7 @@ fn is_plain(body: &[u8], at: usize, behind: usize) -> bool {
     let others = others(chunk) & ((1 << length) - 1) & !u32::from(minus);
     let zero = chunk.get(sign) == Some(&b'0');
     if others == 0 {
-        // Some digits, the first of which is no zero unless it is the only one.
+        // Only digits: at least one, and no leading zero.
         return length > sign && !(zero && length > sign + 1);
     }
     let point = others.trailing_zeros() as usize;
@@ -39,24 +39,24 @@ fn is_plain(body: &[u8], at: usize, behind: usize) -> bool {
 fn any_end(body: &[u8], at: usize) -> Result<usize, Error> {
     let byte = |at: usize| body.get(at).copied().unwrap_or_default();
     let integer = at + usize::from(byte(at) == b'-');
-    let mut at = some_digits(body, integer)?;
+    let mut at = required_digits(body, integer)?;
     if byte(integer) == b'0' && at > integer + 1 {
         return Err(Error { kind: ErrorKind::InvalidNumber, offset: integer + 1 });
     }
     if byte(at) == b'.' {
-        at = some_digits(body, at + 1)?;
+        at = required_digits(body, at + 1)?;
     }
     if byte(at) | 0x20 == b'e' {
         at += 1;
         at += usize::from(matches!(byte(at), b'+' | b'-'));
-        at = some_digits(body, at)?;
+        at = required_digits(body, at)?;
     }
     Ok(at)
 }
 
-/// Passes at least one digit.
+/// Skips digits, of which there must be at least one.
 #[inline]
-fn some_digits(body: &[u8], at: usize) -> Result<usize, Error> {
+fn required_digits(body: &[u8], at: usize) -> Result<usize, Error> {
     let end = digits(body, at);
     if end > at { Ok(end) } else { Err(no_digit(body, at)) }
 }
@@ -67,16 +67,16 @@ fn no_digit(body: &[u8], offset: usize) -> Error {
     Error { kind, offset }
 }
 
-/// The first offset from `at` on that holds no digit, else the body's length.
+/// The first offset from `at` on that is not a digit, or the body's length.
 #[inline]
 fn digits(body: &[u8], mut at: usize) -> usize {
     const ZEROS: u64 = u64::from_ne_bytes([b'0'; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    /// What makes 10 overflow into the highest bit.
+    /// Added to 10 or more, it sets the highest bit.
     const ABOVE: u64 = u64::from_ne_bytes([0x80 - 10; 8]);
     while let Some(word) = body.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let values = u64::from_le_bytes(*word) ^ ZEROS;
-        // A sum may carry into the byte behind, so that only the lowest bit that is set is right.
+        // A sum may carry into the next byte, so only the lowest set bit is reliable.
         let others = (values | values.wrapping_add(ABOVE)) & HIGHS;
         if others != 0 {
             return at + (others.trailing_zeros() / 8) as usize;
@@ -93,7 +93,7 @@ fn digits(body: &[u8], mut at: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// All texts of up to six of these characters.
+    /// Tests all texts of up to six of these characters.
     #[test]
     fn what_looks_plain_is_a_number() {
         let mut texts = vec![String::new()];

@@ -1,10 +1,10 @@
-//! Numbers and words.
+//! Numbers, `true`, `false` and `null`.
 
 use super::error::Error;
 use super::{Kind, number};
 
-/// Where the number or word ends that begins at an offset, and what it is; `None` if there is none. `behind` is where it
-/// should end, if that is known: that makes it faster. What comes then is not looked at.
+/// The end and the kind of the number or word that begins at `at`; `None` if none does. `behind` is its expected end, which
+/// makes the check faster. Bytes after its end are not examined.
 #[inline(always)]
 pub(super) fn end(body: &[u8], at: usize, behind: usize) -> Result<Option<(usize, Kind)>, Error> {
     Ok(match body.get(at) {
@@ -16,7 +16,7 @@ pub(super) fn end(body: &[u8], at: usize, behind: usize) -> Result<Option<(usize
     })
 }
 
-/// What the number or word is that begins at an offset.
+/// The kind of the valid number or word that begins at `at`.
 #[inline(always)]
 pub(super) fn kind(body: &[u8], at: usize) -> Kind {
     match body.get(at) {

@@ -1,4 +1,4 @@
-//! The pass over the bytes.
+//! The scanner: walks over the tokens by the grammar of JSON.
 
 mod faults;
 
@@ -13,7 +13,7 @@ use super::probe::has_escapes;
 use super::trie::{NONE, NodeId, PathTrie};
 use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, reset, scalar};
 
-/// Buffers that outlive one document.
+/// Buffers that are reused from document to document.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     open: Vec<Frame>,
@@ -29,23 +29,24 @@ impl Scratch {
     }
 }
 
-/// What a value is for the walk over the tokens.
+/// A value in the walk over the tokens.
 enum Value {
-    /// A scalar.
+    /// A scalar, and its number of tokens.
     Scalar { tokens: usize },
     /// The bracket of a container.
     Bracket(Shape),
 }
 
-/// The token at which the walk over those of one container ends, for the time being.
+/// The token that interrupts the walk over one container.
 enum Step {
-    /// The bracket of a container in it, and where that is.
+    /// The opening bracket of an inner container, with its context.
     Open(Shape, ValueContext),
-    /// Its own closing bracket.
+    /// The container's closing bracket.
     Close,
 }
 
-/// The walk is over: [`Scanner::error`] is why. An error itself would be returned through memory.
+/// The walk failed; [`Scanner::error`] has the reason. Returning the error itself would be slower, because it goes through
+/// memory.
 #[derive(Debug)]
 struct Failed;
 
@@ -118,14 +119,14 @@ pub(super) fn run<'b>(
     {
         forms.add(form);
     }
-    // All of it has been seen, so that all of it has been checked.
+    // The walk reached the end, so all of the body has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
 }
 
 impl<'b> Scanner<'_, 'b> {
-    /// The document, `open` being empty.
+    /// Walks over the document; `open` must be empty.
     ///
-    /// A frame is used where it is in that: what has just been stored in small parts is slow to load in large ones.
+    /// Frames are used in place: copying data that was just stored in small parts stalls the processor.
     fn document(&mut self, open: &mut Vec<Frame>, tokens: &mut Tokens<'_>) -> Result<(), Failed> {
         let mut next = 0;
         let node = self.trie.root();
@@ -162,10 +163,10 @@ impl<'b> Scanner<'_, 'b> {
         }
     }
 
-    /// Records what is in a document that is of a known form, and returns its text. `None`: it is not, or may be wrong, and what
-    /// was recorded means nothing.
+    /// Records the values of a document of a known form, and returns its text. `None` if the document has no known form, or may
+    /// be wrong; the recorded values are invalid then.
     ///
-    /// See [`forms`](super::forms) for why there is no error.
+    /// See [`forms`](super::forms) for why this returns no error.
     #[inline]
     fn by_form(&mut self, forms: &mut Forms, anchors: &mut Tokens<'_>) -> Option<&'b str> {
         if !self.window.list_quotes(anchors) {
@@ -177,16 +178,16 @@ impl<'b> Scanner<'_, 'b> {
         let text = self.window.text()?;
         let (first, last) = form.strings;
         if self.window.may_have_escapes(anchors.at(first) as usize, anchors.at(last) as usize) {
-            self.tell_escapes();
+            self.mark_escapes();
         }
         self.elements.extend_from_slice(&form.elements);
         forms.hit(number);
         Some(text)
     }
 
-    /// Finds out which strings that were recorded have escapes.
+    /// Marks the recorded strings that have escapes.
     #[inline(never)]
-    fn tell_escapes(&mut self) {
+    fn mark_escapes(&mut self) {
         for leaf in self.leaves.iter_mut().filter(|leaf| leaf.kind == Kind::String) {
             let (start, end) = (leaf.start as usize, leaf.end as usize);
             if self.window.may_have_escapes(start, end) && has_escapes(self.body, start, end) {
@@ -196,7 +197,7 @@ impl<'b> Scanner<'_, 'b> {
         }
     }
 
-    /// The tokens from the next one on.
+    /// The tokens from the next one on; lists more if necessary.
     #[inline(always)]
     fn ahead<'t>(&mut self, tokens: &'t mut Tokens<'_>, next: &mut usize) -> Ahead<'t> {
         if tokens.lacks(*next) {
@@ -206,7 +207,7 @@ impl<'b> Scanner<'_, 'b> {
         tokens.ahead(*next)
     }
 
-    /// Passes members of the innermost container, an object, up to one that is a container or to the end.
+    /// Walks over members of the innermost object, up to a container or the end.
     #[inline(always)]
     fn members(
         &mut self,
@@ -218,7 +219,7 @@ impl<'b> Scanner<'_, 'b> {
         frame.fresh = false;
         loop {
             let ahead = self.ahead(tokens, next);
-            // Most members, all of it in one comparison.
+            // One comparison covers most members: a key and a string.
             if ahead.is_string_member(before) {
                 before = Before::COMMA;
                 let node = self.key(frame, ahead.at(1), ahead.at(2));
@@ -254,7 +255,7 @@ impl<'b> Scanner<'_, 'b> {
         }
     }
 
-    /// Passes elements of the innermost container, an array, up to one that is a container or to the end.
+    /// Walks over elements of the innermost array, up to a container or the end.
     #[inline(always)]
     fn elements(
         &mut self,
@@ -285,7 +286,7 @@ impl<'b> Scanner<'_, 'b> {
         }
     }
 
-    /// The value at the next token but `index`.
+    /// The value at token `index` of `ahead`.
     #[inline(always)]
     fn value(&mut self, context: &ValueContext, ahead: Ahead<'_>, index: usize) -> Result<Value, Failed> {
         if ahead.is_string(index) {
@@ -303,13 +304,13 @@ impl<'b> Scanner<'_, 'b> {
         Ok(Value::Scalar { tokens: 1 })
     }
 
-    /// Where the number or word ends that is, or should be, at the next token but `index`, and what it is.
+    /// The end and the kind of the number or word that is expected at token `index` of `ahead`.
     #[inline(always)]
     fn scalar(&mut self, shape: Shape, ahead: Ahead<'_>, index: usize) -> Result<(usize, Kind), Failed> {
         let (at, behind) = (ahead.at(index) as usize, ahead.at(index + 1) as usize);
         let found = scalar::end(self.body, at, behind).or_else(|error| self.fail_with(error))?;
         let Some((end, kind)) = found else { return self.fail_value(at) };
-        // A byte that is neither the next token nor whitespace belongs to this one.
+        // Any byte here other than the next token or whitespace belongs to this one.
         if behind == end || matches!(self.body.get(end), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             Ok((end, kind))
         } else {
@@ -317,8 +318,8 @@ impl<'b> Scanner<'_, 'b> {
         }
     }
 
-    /// Notes the key between two quotes; returns where its value is in the trie. Most keys are short, plain and
-    /// unlike those before them: they take no call from here.
+    /// Registers the key between two quotes, and returns the node of its value. Most keys are short, without escapes and
+    /// clearly different from earlier ones; they need no further call.
     #[inline(always)]
     fn key(&mut self, frame: &mut Frame, quote: u32, end: u32) -> NodeId {
         let (start, end) = (quote as usize + 1, end as usize);
@@ -378,7 +379,7 @@ impl<'b> Scanner<'_, 'b> {
         }
     }
 
-    /// The fields of a node but the first, which has been recorded.
+    /// Records the fields of a node after the first, which is already recorded.
     #[cold]
     #[inline(never)]
     fn record_others(&mut self, node: NodeId) {
@@ -386,7 +387,7 @@ impl<'b> Scanner<'_, 'b> {
         self.leaves.extend(self.trie.fields(node).iter().skip(1).map(|&field| Leaf { field, ..leaf }));
     }
 
-    /// Enters the container whose bracket is at `at`, in an array of that number if in one.
+    /// Enters the container whose bracket is at `at`. `array` is the number of the array around it, if there is one.
     #[inline(always)]
     fn open(
         &mut self,
@@ -415,7 +416,7 @@ impl<'b> Scanner<'_, 'b> {
             } else {
                 Kind::Object
             };
-            // The end is not known yet.
+            // The end is set when the container closes.
             self.record(&context, at as usize, at as usize, kind);
         }
         open.push(Frame {
@@ -451,14 +452,14 @@ impl<'b> Scanner<'_, 'b> {
         Ok(())
     }
 
-    /// Ends a container that has so many leaves from one on; its closing bracket is at `at`.
+    /// Sets the end of a container's `count` leaves from `first` on; its closing bracket is at `at`.
     #[inline(always)]
     fn end_leaves(&mut self, first: u32, count: u32, at: u32) {
         let own = self.leaves.iter_mut().skip(first as usize).take(count as usize);
         own.for_each(|leaf| leaf.end = at + 1);
     }
 
-    /// The document is valid: what can only be said now.
+    /// Completes the results of a valid document.
     fn finish(&mut self) {
         let end = narrow(self.elements.len());
         if let Some(document) = self.elements.first_mut() {
@@ -468,7 +469,7 @@ impl<'b> Scanner<'_, 'b> {
         if dropped.is_empty() {
             return;
         }
-        // Ranges nest or are apart; sorted by start, one sweep drops them all.
+        // Ranges are nested or disjoint. Sorted by start, one sweep drops them all.
         dropped.sort_unstable_by_key(|range| range.start);
         let (mut index, mut next, mut until) = (0, 0, 0);
         self.leaves.retain(|_| {

@@ -1,4 +1,4 @@
-//! The paths that the scanner records, as a trie of keys.
+//! The paths whose values the scanner records, as a trie of keys.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,30 +9,29 @@ use super::probe::{Probe, Seeds};
 pub(super) type NodeId = u32;
 /// The node of the document itself.
 pub(super) const ROOT: NodeId = 0;
-/// No node: nothing at or below this place is recorded.
+/// No node: nothing is recorded at or below this place.
 pub(super) const NONE: NodeId = u32::MAX;
 
-/// How many different tries there have been.
+/// Number of different tries so far.
 static TRIES: AtomicU64 = AtomicU64::new(0);
 
-/// A number that no trie has had.
+/// A number that no other trie has.
 fn new_number() -> u64 {
     TRIES.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// The paths whose values [`scan`](super::scan) records.
 ///
-/// A path is a list of keys from the document's root; arrays do not appear in it. Looking a key up costs the
-/// same for few and for many children, and its seed is random, so that no document can choose keys which
-/// collide.
+/// A path is a list of keys from the document's root; arrays do not appear in it. The cost of looking up a key does not depend
+/// on the number of children. The hash has a random seed, so that no document can cause collisions.
 #[derive(Debug, Clone)]
 pub struct PathTrie {
-    /// Tries of one number are equal.
+    /// Tries with the same number are equal.
     number: u64,
     nodes: Vec<Node>,
-    /// For each node, what is asked for of most values.
+    /// For each node, the data that most values need.
     tracked: Vec<Tracked>,
-    /// All nodes but the root: open addressing with linear probing, at most a quarter of it taken.
+    /// A hash table of all nodes except the root, with open addressing and linear probing; at most a quarter is taken.
     slots: Vec<Slot>,
     seeds: Seeds,
 }
@@ -47,30 +46,30 @@ struct Node {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Tracked {
-    /// The bits of the children's probes: most keys that are tracked nowhere are ruled out by them.
+    /// The bits of the children's probes, which rule out most untracked keys.
     bits: u64,
-    /// How many fields there are, and the first of them.
+    /// Number of fields, and the first of them.
     fields: (u32, u32),
 }
 
-/// What a child is found by.
+/// An entry of the hash table.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     /// The first bytes of the key.
     words: (u64, u64),
-    /// Its length and the parent.
+    /// The key's length and the parent.
     tag: u64,
-    /// [`NONE`] where the slot is empty.
+    /// The child; [`NONE`] if the slot is empty.
     node: NodeId,
 }
 
 impl Slot {
-    /// What no key finds.
+    /// An empty slot, which matches no key.
     const EMPTY: Self = Self { words: (0, 0), tag: tag(NONE, 0), node: NONE };
 }
 
 impl PathTrie {
-    /// A trie that tracks nothing.
+    /// Makes a trie that tracks nothing.
     #[must_use]
     pub fn new() -> Self {
         let root = Node::new(NONE, "", Probe::default());
@@ -78,8 +77,8 @@ impl PathTrie {
         Self { number: new_number(), nodes, tracked, slots: Vec::new(), seeds: Seeds::new() }
     }
 
-    /// Tracks `path` and reports it as `field`. The empty path is the document itself; a path may carry
-    /// several fields, each of which is recorded once however often it is inserted.
+    /// Tracks `path` and reports it as `field`. The empty path is the document itself. A path may have several fields;
+    /// inserting one again has no effect.
     pub fn insert<S: AsRef<str>>(&mut self, path: &[S], field: u32) {
         self.number = new_number();
         let mut id = ROOT;
@@ -120,7 +119,7 @@ impl PathTrie {
         id
     }
 
-    /// Puts a node into the first empty slot from where it is looked for.
+    /// Puts a node into the first empty slot of its probe sequence.
     fn put_in_slot(&mut self, id: NodeId) {
         let Some(&Node { parent, probe, .. }) = self.nodes.get(id as usize) else { return };
         let mask = self.slots.len() - 1;
@@ -133,23 +132,23 @@ impl PathTrie {
         }
     }
 
-    /// Tries of one number are equal.
+    /// A number that only equal tries share.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// How many nodes there are.
+    /// Number of nodes.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// By which keys are looked up; also what tells the keys of one object apart.
+    /// The seeds for the probes of keys, for look-ups here and for finding duplicate keys.
     #[inline(always)]
     pub(super) fn seeds(&self) -> &Seeds {
         &self.seeds
     }
 
-    /// The child of `parent` by its probe and, where that does not hold all of it, the key; else [`NONE`].
+    /// The child of `parent` with this probe and, if the probe does not hold the whole key, this key; else [`NONE`].
     #[inline(always)]
     pub(super) fn child(&self, parent: NodeId, probe: &Probe, key: Option<&[u8]>) -> NodeId {
         let mask = self.slots.len().wrapping_sub(1);
@@ -173,24 +172,24 @@ impl PathTrie {
         self.nodes.get(node as usize).map_or(&[], |node| node.key.as_bytes())
     }
 
-    /// The bits of the probes of a node's children; no key that has another one is below it.
+    /// The bits of the probes of a node's children. A key with another bit is not a child.
     #[inline(always)]
     pub(super) fn below(&self, node: NodeId) -> u64 {
         self.tracked.get(node as usize).map_or(0, |tracked| tracked.bits)
     }
 
-    /// How many fields are recorded at a node, and the first of them.
+    /// Number of a node's fields, and the first of them.
     #[inline(always)]
     pub(super) fn fields_at(&self, node: NodeId) -> (u32, u32) {
         self.tracked.get(node as usize).map_or((0, 0), |tracked| tracked.fields)
     }
 
-    /// The fields recorded at a node.
+    /// A node's fields.
     pub(super) fn fields(&self, node: NodeId) -> &[u32] {
         self.nodes.get(node as usize).map_or(&[], |node| &node.fields)
     }
 
-    /// [`ROOT`], or [`NONE`] where the trie tracks nothing at all.
+    /// [`ROOT`], or [`NONE`] if the trie tracks nothing.
     pub(super) fn root(&self) -> NodeId {
         match self.nodes.first() {
             Some(root) if self.nodes.len() > 1 || !root.fields.is_empty() => ROOT,
@@ -216,9 +215,9 @@ const fn tag(parent: NodeId, length: u32) -> u64 {
     (parent as u64) << 32 | length as u64
 }
 
-/// Where the search for a child begins.
+/// The first slot of a child's probe sequence.
 #[inline(always)]
 fn first_slot(parent: NodeId, probe: &Probe) -> usize {
-    // Any odd number that spreads parents will do.
+    // Any odd number that spreads the parents will do.
     (probe.hash >> 16) as usize ^ (parent as usize).wrapping_mul(0x9E37_79B1)
 }

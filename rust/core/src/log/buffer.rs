@@ -1,11 +1,11 @@
-//! Lines that wait to be written.
+//! Buffers lines until they are written.
 
 use std::mem;
 
 use super::line::write_line;
 use super::record::Record;
 
-/// Lines in the order in which they came, up to a bound. What finds no room is dropped.
+/// Lines that wait to be written, in order. Lines beyond the limit are dropped.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -14,21 +14,21 @@ pub struct Buffer {
     urgent: usize,
 }
 
-/// What became of a line.
+/// The result of pushing a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// It waits with others.
+    /// The line waits with others.
     Waits,
-    /// It is the first that waits: whoever writes should come before long.
+    /// The line is the first that waits: write it before long.
     First,
-    /// So much waits now that it should be written soon.
+    /// Many lines wait now: write them at once.
     Urgent,
-    /// There was no room for it.
+    /// There was no room for the line.
     Dropped,
 }
 
 impl Buffer {
-    /// For at most `limit` bytes. Above a quarter of that they should be written soon.
+    /// Makes a buffer of at most `limit` bytes. From a quarter of that on, pushing is [`Pushed::Urgent`].
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { bytes: Vec::new(), lines: 0, limit, urgent: limit / 4 }
@@ -51,9 +51,9 @@ impl Buffer {
         }
     }
 
-    /// Takes all that waits: the bytes, and how many lines they are.
+    /// Takes all waiting lines: their bytes and their number.
     pub fn take(&mut self) -> (Vec<u8>, u64) {
-        // As much will come until the next time: it need not grow bit by bit.
+        // Expect about as many bytes until the next time, so that the vector need not grow step by step.
         let next = Vec::with_capacity(self.bytes.len());
         (mem::replace(&mut self.bytes, next), mem::take(&mut self.lines))
     }

@@ -1,13 +1,13 @@
-//! One line of the access log.
+//! Formats a line of the access log.
 
 use super::record::Record;
 use super::time::{millis, rfc3339};
 use crate::text::digits;
 
-/// Bytes that a line has at most, its end included: what a pipe takes in one piece (POSIX's `PIPE_BUF` on Linux).
+/// The longest line in bytes, including its line feed. A pipe takes this much in one piece (POSIX's `PIPE_BUF` on Linux).
 pub const LONGEST: usize = 4096;
 
-/// How many bytes of each value are shown, written as JSON. What is longer ends in an ellipsis.
+/// The most bytes of each value as JSON. Longer values end in an ellipsis.
 mod room {
     pub(super) const ID: usize = 256;
     pub(super) const NAME: usize = 136;
@@ -19,12 +19,12 @@ mod room {
     pub(super) const URL: usize = 512;
 }
 
-/// What stands for the rest of a value.
+/// Replaces the end of a long value.
 const ELLIPSIS: &[u8] = "…".as_bytes();
 
 /// Appends a record as one JSON object and a line feed.
 ///
-/// What is not known is left out. Bytes that are not UTF-8 are shown as Latin-1.
+/// Unknown members are left out. Values that are not UTF-8 are decoded as Latin-1.
 pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     out.reserve(640);
     out.extend_from_slice(b"{\"time\":\"");
@@ -68,8 +68,8 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
-/// By byte, what stands in a JSON string, and in a log, as it is.
-#[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // A constant: it would not compile.
+/// Whether each byte needs no escaping in a JSON string or a log.
+#[allow(clippy::cast_possible_truncation, clippy::indexing_slicing)] // It is evaluated by the compiler only.
 const PLAIN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
@@ -80,7 +80,7 @@ const PLAIN: [bool; 256] = {
     table
 };
 
-/// Appends a member whose value is a string: `begin` is all that stands before the string's first character.
+/// Appends a member whose value is a string. `begin` is the text before the string's first character.
 fn text(begin: &[u8], value: Option<&[u8]>, room: usize, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(begin);
@@ -100,11 +100,11 @@ fn escape(value: &[u8], room: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends characters as they stand in a JSON string (RFC 8259, section 7), as far as there is room.
+/// Appends characters, escaped for a JSON string (RFC 8259, section 7), up to `room` bytes.
 fn escape_chars(chars: impl Iterator<Item = char>, room: usize, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let end = out.len() + room;
-    let mut fits = out.len(); // where the ellipsis would still have room
+    let mut fits = out.len(); // The last position at which the ellipsis would fit.
     for char in chars {
         match char {
             '"' => out.extend_from_slice(b"\\\""),
@@ -112,7 +112,7 @@ fn escape_chars(chars: impl Iterator<Item = char>, room: usize, out: &mut Vec<u8
             '\n' => out.extend_from_slice(b"\\n"),
             '\r' => out.extend_from_slice(b"\\r"),
             '\t' => out.extend_from_slice(b"\\t"),
-            // C1 controls and line separators are legal, but some readers of lines and terminals act on them.
+            // C1 controls and line separators are legal in JSON, but some terminals and line readers act on them.
             '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
                 out.extend_from_slice(b"\\u");
                 let code = u32::from(char);

@@ -1,9 +1,9 @@
-//! The access log: one line of JSON a message, formatted here, written by the host.
+//! The access log: one line of JSON per message. This module formats the lines, and the host writes them.
 //!
-//! A [`Record`] is what is known of a message once it is over. [`write_line`] makes one line of it, valid JSON whatever the
-//! client sent, and never longer than [`LONGEST`]: a pipe takes so much in one piece, so that lines of several processes
-//! do not mix. A [`Buffer`] keeps lines until the host writes them, in bounded memory. [`Recent`] keeps the
-//! latest messages for whoever looks at the running process.
+//! A [`Record`] holds the facts about a finished message. [`write_line`] formats it as one line of valid JSON, whatever the
+//! client sent. A line has at most [`LONGEST`] bytes, which a pipe takes in one piece, so that lines of several processes do
+//! not mix. A [`Buffer`] keeps lines, in bounded memory, until the host writes them. [`Recent`] keeps the latest messages for
+//! administration.
 
 mod buffer;
 mod line;

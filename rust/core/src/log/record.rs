@@ -1,17 +1,17 @@
-//! What is known of a message that is over.
+//! The facts about a finished message.
 
 use std::time::Duration;
 
 /// How a message ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why<'a> {
-    /// An endpoint's response went through whole, whatever its status.
+    /// The client got an endpoint's whole response, whatever its status.
     Ok,
     /// Waypost answered with the error of this code.
     Error(&'a str),
     /// The client left before it had its whole response.
     ClientGone,
-    /// The response stopped short, after it had begun, because of the error of this code.
+    /// The response stopped short because of the error of this code.
     Aborted(&'a str),
 }
 
@@ -27,7 +27,7 @@ impl<'a> Why<'a> {
         }
     }
 
-    /// The code of the error, where one was to blame.
+    /// The code of the error, if one was to blame.
     #[must_use]
     pub fn code(self) -> Option<&'a str> {
         match self {
@@ -37,56 +37,56 @@ impl<'a> Why<'a> {
     }
 }
 
-/// One message. What is not known is `None`, or empty.
+/// A finished message. Unknown values are `None` or empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// When it was over, in milliseconds since 1970.
+    /// When the message ended, in milliseconds since 1970.
     pub time: u64,
-    /// Its id.
+    /// The message's id.
     pub id: &'a str,
     /// The client's address.
     pub client: Option<&'a str>,
-    /// The name of the key that its sender presented.
+    /// The name of the presented key.
     pub key: Option<&'a str>,
-    /// The tenant, as the key proves or the message says.
+    /// The tenant that the key proves, or that the message names.
     pub tenant: Option<&'a str>,
     /// The agent that the key proves.
     pub agent: Option<&'a str>,
     /// The method.
     pub method: &'a [u8],
-    /// The request's target. What follows a `?` may hold secrets, and is left out.
+    /// The request's target. The query may contain secrets, so it is not logged.
     pub target: &'a [u8],
     /// The dialect in which the message came.
     pub dialect: Option<&'a str>,
-    /// What the message asks for.
+    /// The message's kind.
     pub kind: Option<&'a str>,
-    /// The model that it names.
+    /// The model that the message names.
     pub model: Option<&'a str>,
-    /// The route that took it.
+    /// The route that took the message.
     pub route: Option<&'a str>,
     /// The cluster that answered, or was tried last.
     pub cluster: Option<&'a str>,
     /// The URL of the endpoint that answered, or was tried last.
     pub endpoint: Option<&'a str>,
-    /// How many attempts were made.
+    /// Number of attempts.
     pub attempts: u32,
-    /// The status that the client was given; 0: none.
+    /// The status of the response; 0 if the client got none.
     pub status: u16,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the response's body.
     pub bytes_out: u64,
-    /// How long it waited for its turn.
+    /// Time in queues.
     pub queued: Duration,
-    /// From the request's head to the first byte of an endpoint's response.
+    /// Time from the request's head to the first byte of an endpoint's response.
     pub first_byte: Option<Duration>,
-    /// From the request's head to the end of the response.
+    /// Time from the request's head to the end of the response.
     pub total: Duration,
-    /// How it ended.
+    /// How the message ended.
     pub why: Why<'a>,
-    /// The trace that it belongs to (W3C Trace Context): 32 hexadecimal digits.
+    /// The message's trace (W3C Trace Context), 32 hexadecimal digits.
     pub trace: Option<&'a str>,
-    /// What the message is for, where it is an internal call.
+    /// The purpose of an internal call.
     pub call: Option<&'a str>,
 }
 

@@ -1,10 +1,10 @@
-//! Times as a log shows them.
+//! Formats times for the log.
 
 use std::time::Duration;
 
 use crate::text::digits;
 
-/// Appends a number below ten to the power of `N` with `N` digits.
+/// Appends a number with `N` digits; it must be less than ten to the power of `N`.
 fn padded<const N: usize>(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [b'0'; N];
     for digit in digits.iter_mut().rev() {
@@ -22,10 +22,10 @@ pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     padded::<3>(micros % 1000, out);
 }
 
-/// Appends a moment, in milliseconds since 1970, as RFC 3339 has it: `2026-11-23T03:24:05.678Z`. From the year 10000 on
-/// there are more digits.
+/// Appends a time, given in milliseconds since 1970, as in RFC 3339: `2026-11-23T03:24:05.678Z`. Years from 10000 on have
+/// five or more digits.
 pub fn rfc3339(millis: u64, out: &mut Vec<u8>) {
-    let (days, rest) = (millis / 86_400_000, millis % 86_400_000);
+    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
     let (year, month, day) = date(days);
     if year < 10_000 {
         padded::<4>(year, out);
@@ -37,24 +37,24 @@ pub fn rfc3339(millis: u64, out: &mut Vec<u8>) {
     out.push(b'-');
     padded::<2>(day, out);
     out.push(b'T');
-    padded::<2>(rest / 3_600_000, out);
+    padded::<2>(of_day / 3_600_000, out);
     out.push(b':');
-    padded::<2>(rest / 60_000 % 60, out);
+    padded::<2>(of_day / 60_000 % 60, out);
     out.push(b':');
-    padded::<2>(rest / 1000 % 60, out);
+    padded::<2>(of_day / 1000 % 60, out);
     out.push(b'.');
-    padded::<3>(rest % 1000, out);
+    padded::<3>(of_day % 1000, out);
     out.push(b'Z');
 }
 
 /// Year, month and day of a number of days after 1970-01-01, in the Gregorian calendar.
 fn date(days: u64) -> (u64, u64, u64) {
-    // Counted from the first of March of the year 0, leap days are the last of their years.
+    // Years are counted from 1 March of the year 0, so that a leap day is the last day of its year.
     let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097); // of 400 years
+    let (era, day) = (days / 146_097, days % 146_097); // An era is 400 years.
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153; // from March
+    let month = (5 * of_year + 2) / 153; // March is 0.
     let day = of_year - (153 * month + 2) / 5 + 1;
     let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (era * 400 + year + carry, month, day)

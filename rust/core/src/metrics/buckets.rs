@@ -1,8 +1,8 @@
-//! Histograms of durations: their bounds, and which bucket a duration falls into.
+//! Buckets of the histograms of durations.
 
 use std::time::Duration;
 
-/// Upper bounds of the buckets in seconds, as they are written, and in nanoseconds; one more bucket has none.
+/// Upper bounds of the buckets: in seconds, as written, and in nanoseconds. One more bucket has no bound.
 pub const BOUNDS: [(&str, u64); 18] = [
     ("0.0005", 500_000),
     ("0.001", 1_000_000),
@@ -24,15 +24,15 @@ pub const BOUNDS: [(&str, u64); 18] = [
     ("300.0", 300_000_000_000),
 ];
 
-/// How many buckets there are, the last one included.
+/// Number of buckets, including the last one.
 pub(super) const BUCKETS: usize = BOUNDS.len() + 1;
 
-/// The bucket of a duration: the first whose bound is not below it.
+/// The bucket of a duration: the first whose bound is at least the duration.
 pub(super) fn bucket(nanos: u64) -> usize {
     BOUNDS.partition_point(|(_, bound)| *bound < nanos)
 }
 
-/// Whole nanoseconds; 584 years at most.
+/// A duration in nanoseconds, at most 584 years.
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

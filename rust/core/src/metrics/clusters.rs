@@ -1,27 +1,30 @@
-//! The state of clusters, as metrics.
+//! Metrics of the state of clusters.
 
 use std::time::Duration;
 
 use super::exposition::{Exposition, Kind, seconds};
 use crate::cluster::{ClusterView, EndpointView};
 
-/// Every word for how an endpoint is.
+/// The names of all conditions.
 const CONDITIONS: [&str; 6] = ["fit", "starting", "half_open", "open", "check_fails", "resting"];
 
-/// A gauge or counter of each cluster: its name, its help, and its value where there is one.
+/// A gauge or counter of each cluster: name, type, help, and value (`None` omits the sample).
 type OfCluster = (&'static str, Kind, &'static str, fn(&ClusterView) -> Option<String>);
+/// A gauge or counter of each endpoint.
 type OfEndpoint = (&'static str, Kind, &'static str, fn(&EndpointView) -> Option<String>);
 
 const OF_CLUSTERS: [OfCluster; 8] = [
     ("waypost_cluster_in_flight", Kind::Gauge, "Messages in flight.", |c| Some(c.in_flight.to_string())),
-    ("waypost_cluster_limit", Kind::Gauge, "How many may be in flight.", |c| Some(c.limit?.to_string())),
+    ("waypost_cluster_limit", Kind::Gauge, "The most messages that may be in flight.", |c| {
+        Some(c.limit?.to_string())
+    }),
     (
         "waypost_cluster_wait_seconds",
         Kind::Gauge,
-        "How long a message of ordinary priority would wait.",
+        "Expected wait of a message with the default priority.",
         |c| Some(seconds(c.wait)),
     ),
-    ("waypost_cluster_messages_total", Kind::Counter, "Messages that came.", |c| {
+    ("waypost_cluster_messages_total", Kind::Counter, "Messages received.", |c| {
         Some(c.totals.messages.to_string())
     }),
     ("waypost_cluster_retries_total", Kind::Counter, "Attempts made because another had failed.", |c| {
@@ -30,7 +33,7 @@ const OF_CLUSTERS: [OfCluster; 8] = [
     ("waypost_cluster_hedges_total", Kind::Counter, "Attempts made because another was slow.", |c| {
         Some(c.totals.hedges.to_string())
     }),
-    ("waypost_cluster_retries_left", Kind::Gauge, "Retries that the budget has left.", |c| {
+    ("waypost_cluster_retries_left", Kind::Gauge, "Retries that the budget still allows.", |c| {
         Some(c.retries_left.to_string())
     }),
     ("waypost_cluster_rate_limited_total", Kind::Counter, "Messages refused by a rate.", |c| {
@@ -40,18 +43,24 @@ const OF_CLUSTERS: [OfCluster; 8] = [
 
 const OF_ENDPOINTS: [OfEndpoint; 4] = [
     ("waypost_endpoint_in_flight", Kind::Gauge, "Attempts in flight.", |e| Some(e.in_flight.to_string())),
-    ("waypost_endpoint_latency_seconds", Kind::Gauge, "The moving average that it is balanced by.", |e| {
-        e.latency.map(seconds)
-    }),
+    (
+        "waypost_endpoint_latency_seconds",
+        Kind::Gauge,
+        "Moving average of the latency, which balancing uses.",
+        |e| e.latency.map(seconds),
+    ),
     ("waypost_endpoint_consecutive_failures", Kind::Gauge, "Failures in a row.", |e| {
         Some(e.consecutive_failures.to_string())
     }),
-    ("waypost_endpoint_check_passes", Kind::Gauge, "What its active check says.", |e| {
-        Some(u8::from(e.check?).to_string())
-    }),
+    (
+        "waypost_endpoint_check_passes",
+        Kind::Gauge,
+        "1 if the endpoint passes its active check, else 0.",
+        |e| Some(u8::from(e.check?).to_string()),
+    ),
 ];
 
-/// Writes what is known of `clusters`; nothing at all where there are none.
+/// Writes the metrics of `clusters`; nothing without clusters.
 pub(super) fn write(out: &mut Exposition, clusters: &[ClusterView]) {
     if clusters.is_empty() {
         return;
@@ -82,14 +91,14 @@ fn endpoints(clusters: &[ClusterView]) -> impl Iterator<Item = (&ClusterView, &E
 }
 
 fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
-    out.family("waypost_cluster_waiting", Kind::Gauge, "Messages that wait, by priority.");
+    out.family("waypost_cluster_waiting", Kind::Gauge, "Waiting messages, by priority.");
     for cluster in clusters {
         for (priority, waiting) in cluster.waiting.iter().enumerate() {
             let priority = priority.to_string();
             out.sample(&[("cluster", &cluster.name), ("priority", &priority)], waiting);
         }
     }
-    out.family("waypost_cluster_refused_total", Kind::Counter, "Messages that the queue refused, by why.");
+    out.family("waypost_cluster_refused_total", Kind::Counter, "Messages that the queue refused, by reason.");
     for cluster in clusters {
         let shed = &cluster.shed;
         for (why, count) in [
@@ -104,7 +113,7 @@ fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
     out.family(
         "waypost_cluster_first_byte_quantile_seconds",
         Kind::Gauge,
-        "Time to the first byte of about the last 4000 attempts.",
+        "Quantiles of the time to the first byte, over about the last 4000 attempts.",
     );
     for cluster in clusters {
         let quantiles: Option<[Duration; 3]> = cluster.latency;
@@ -115,7 +124,7 @@ fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
 }
 
 fn conditions(out: &mut Exposition, clusters: &[ClusterView]) {
-    out.family("waypost_endpoint_condition", Kind::Gauge, "Workers that find an endpoint in this condition.");
+    out.family("waypost_endpoint_condition", Kind::Gauge, "Workers that see the endpoint in this condition.");
     for (cluster, endpoint) in endpoints(clusters) {
         let one = [endpoint.condition];
         let found = if endpoint.conditions.is_empty() { &one[..] } else { &endpoint.conditions };
@@ -127,11 +136,7 @@ fn conditions(out: &mut Exposition, clusters: &[ClusterView]) {
 }
 
 fn attempts(out: &mut Exposition, clusters: &[ClusterView]) {
-    out.family(
-        "waypost_endpoint_attempts_total",
-        Kind::Counter,
-        "Attempts that are over, by how they ended.",
-    );
+    out.family("waypost_endpoint_attempts_total", Kind::Counter, "Finished attempts, by outcome.");
     for (cluster, endpoint) in endpoints(clusters) {
         let counts = &endpoint.counts;
         for (outcome, count) in [

@@ -1,4 +1,4 @@
-//! The text formats of Prometheus: families of samples, each with its labels.
+//! Writes the text formats of Prometheus: families of samples with labels.
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use super::buckets::BOUNDS;
 use super::series::Histogram;
 
-/// How metrics are written.
+/// A text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The text format of Prometheus, version 0.0.4.
     Text,
-    /// `OpenMetrics` 1.0.0.
+    /// OpenMetrics 1.0.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// Its media type, with parameters.
+    /// The format's media type, with parameters.
     #[must_use]
     pub fn media_type(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl Format {
     }
 }
 
-/// What a family's samples are.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
@@ -34,7 +34,7 @@ pub(super) enum Kind {
     Histogram,
 }
 
-/// Writes families, one after the other.
+/// Writes families.
 #[derive(Debug)]
 pub(super) struct Exposition {
     out: String,
@@ -42,7 +42,7 @@ pub(super) struct Exposition {
     name: &'static str,
 }
 
-/// Names and values, in the order in which they are written.
+/// Names and values of labels, in the order written.
 pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 // Writing to a String cannot fail.
@@ -51,7 +51,7 @@ impl Exposition {
         Self { out: String::with_capacity(16 * 1024), format, name: "" }
     }
 
-    /// Begins a family. A counter's name ends in `_total`; `help` has no backslash and no line end.
+    /// Begins a family. A counter's name ends in `_total`. `help` must not contain a backslash or a line end.
     pub(super) fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
         self.name = name;
         let family = match self.format {
@@ -66,7 +66,7 @@ impl Exposition {
         let _ = writeln!(self.out, "# HELP {family} {help}\n# TYPE {family} {kind}");
     }
 
-    /// A sample of the family that was begun last.
+    /// Writes a sample of the current family.
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
         self.line("", labels, None, value);
     }
@@ -108,7 +108,7 @@ impl Exposition {
     }
 }
 
-/// A label's value: backslash, quote and line feed are escaped, and nothing else is.
+/// Appends a label's value. Only backslash, quote and line feed are escaped.
 fn escape(value: &str, out: &mut String) {
     for char in value.chars() {
         match char {
@@ -120,7 +120,7 @@ fn escape(value: &str, out: &mut String) {
     }
 }
 
-/// Seconds, exact to the nanosecond.
+/// Formats seconds with nanosecond precision.
 pub(super) fn seconds(duration: Duration) -> String {
     format!("{}.{:09}", duration.as_secs(), duration.subsec_nanos())
 }

@@ -1,19 +1,19 @@
-//! Where each number stands in the array.
+//! The layout of the array: the position of each number.
 
 use super::buckets::BUCKETS;
 
-/// How many routes are counted by name.
+/// The most routes that are counted by name.
 pub const ROUTES: usize = 1000;
-/// How many clusters are counted by name.
+/// The most clusters that are counted by name.
 pub const CLUSTERS: usize = 250;
-/// How many combinations of route, cluster and class of status are counted apart.
+/// The most combinations of route, cluster and class of status that are counted separately.
 pub const SERIES: usize = 4096;
-/// How many error codes are counted by name.
+/// The most error codes that are counted.
 pub const CODES: usize = 64;
-/// How many workers have gauges.
+/// The most workers with gauges.
 pub const WORKERS: usize = 256;
 
-/// What is counted once for the whole host.
+/// The numbers that all workers share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Total {
     /// When counting began, in milliseconds since 1970.
@@ -28,45 +28,45 @@ pub enum Total {
     UpstreamConnections,
     /// Reloads that took effect.
     Reloaded,
-    /// Reloads that changed nothing, as the configuration has problems.
+    /// Reloads that changed nothing, because the configuration has problems.
     NotReloaded,
     /// Lines of the access log that were written.
     LinesWritten,
     /// Lines of the access log that were dropped.
     LinesDropped,
-    /// Copies of messages that were answered well.
+    /// Mirrors that were answered without an error.
     MirrorsSucceeded,
-    /// Copies of messages that failed, or were answered with an error.
+    /// Mirrors that failed, or were answered with an error.
     MirrorsFailed,
-    /// Copies of messages that were not sent.
+    /// Mirrors that were not sent.
     MirrorsDropped,
-    /// Internal calls on the way to an answer that were answered well.
+    /// Internal calls for an answer that were answered without an error.
     StepsSucceeded,
-    /// Internal calls on the way to an answer that failed, or were answered with an error.
+    /// Internal calls for an answer that failed, or were answered with an error.
     StepsFailed,
 }
 
-/// What each worker says of itself.
+/// The gauges of each worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gauge {
-    /// 1: it serves.
+    /// 1 if the worker serves.
     Up,
-    /// Messages that were decided and are not over.
+    /// Messages that were decided and have not ended.
     InFlight,
     /// Open connections from clients.
     ClientConnections,
-    /// Open connections to endpoints that wait for a message.
+    /// Idle connections to endpoints.
     UpstreamIdle,
-    /// Bytes of request bodies that are held.
+    /// Bytes of buffered request bodies.
     Buffered,
-    /// 1: its last reload took effect, 2: it did not, 0: there was none.
+    /// 1 if the last reload took effect, 2 if it did not, 0 before the first reload.
     LastReload,
-    /// When its configuration was loaded, in milliseconds since 1970.
+    /// When the configuration was loaded, in milliseconds since 1970.
     Loaded,
 }
 
 impl Gauge {
-    /// All of them, in the order in which they stand.
+    /// All gauges, in the order of the layout.
     pub const ALL: [Self; 7] = [
         Self::Up,
         Self::InFlight,
@@ -78,19 +78,19 @@ impl Gauge {
     ];
 }
 
-/// A name: its key, its length, then its bytes.
+/// Size of a name: key, length, bytes.
 pub(super) const NAME: usize = 2 + MAX_NAME / 8;
-/// Bytes that a name may have; the configuration allows no longer ones.
+/// The longest name, in bytes; the configuration allows no longer ones.
 pub(super) const MAX_NAME: usize = 128;
 
-/// A histogram: the sum in nanoseconds, then the buckets.
+/// Size of a histogram: the sum in nanoseconds, then the buckets.
 pub(super) const HISTOGRAM: usize = 1 + BUCKETS;
-/// A series: its combination, bytes in, bytes out, attempts, retries, then a histogram of durations.
+/// Size of a series: combination, bytes in, bytes out, attempts, retries, then a histogram of durations.
 pub(super) const ENTRY: usize = 5 + HISTOGRAM;
-/// Series of what found no slot: one for each class of status.
+/// Number of overflow series for combinations without a slot: one for each class of status.
 pub(super) const OVERFLOW: usize = 6;
 
-/// More than there are, so that others can be added without moving everything.
+/// Room for more totals and gauges than there are, so that new ones do not move the rest.
 const TOTALS: usize = 32;
 const GAUGES: usize = 16;
 
@@ -98,11 +98,11 @@ const ERRORS_AT: usize = TOTALS;
 const GAUGES_AT: usize = ERRORS_AT + CODES;
 pub(super) const ROUTES_AT: usize = GAUGES_AT + WORKERS * GAUGES;
 pub(super) const CLUSTERS_AT: usize = ROUTES_AT + ROUTES * NAME;
-/// By the slot of a cluster, those for others and for none included.
+/// Histograms by the slot of a cluster, including those for other clusters and for none.
 pub(super) const FIRST_BYTE_AT: usize = CLUSTERS_AT + CLUSTERS * NAME;
 pub(super) const SERIES_AT: usize = FIRST_BYTE_AT + (CLUSTERS + 2) * HISTOGRAM;
 
-/// How many numbers there are.
+/// Length of the array, in numbers.
 pub const CELLS: usize = SERIES_AT + (SERIES + OVERFLOW) * ENTRY;
 
 pub(super) const fn total(total: Total) -> usize {

@@ -1,21 +1,21 @@
-//! What messages did, counted in one flat array of atomic numbers that the host supplies.
+//! Metrics of messages, counted in one flat array of atomic numbers that the host supplies.
 //!
-//! The array is the heap of one process, or memory that several share: then each counts into the same numbers, and any of
-//! them can tell of all. Nothing in it refers to a place in memory. It holds, in this order:
+//! The array is on the heap of one process, or in memory that several processes share. Then all of them count into the same
+//! numbers, and each can report for all. The array contains no pointers. Its parts, in this order:
 //!
-//! 1. totals ([`Total`]), each one number,
-//! 2. errors by code, in the order of the codes that the host gives,
-//! 3. gauges ([`Gauge`]) by worker: what a worker that died has said of itself goes with [`Metrics::forget_worker`],
-//! 4. the names of routes and clusters that have had messages, each in the slot that it claimed,
-//! 5. the time to the first byte by cluster,
-//! 6. series by route, cluster and class of status, each in the slot that its combination claimed.
+//! 1. Totals ([`Total`]).
+//! 2. Errors by code, in the order of the codes that the host supplies.
+//! 3. Gauges ([`Gauge`]) by worker. [`Metrics::forget_worker`] clears those of a worker that has died.
+//! 4. The names of routes and clusters that have had messages, each in a slot that it has claimed.
+//! 5. The time to the first byte by cluster.
+//! 6. Series by route, cluster and class of status, each in a slot that its combination has claimed.
 //!
-//! Slots are claimed with the first message and never given up, so that what was counted survives reloads. There are
-//! [`ROUTES`], [`CLUSTERS`] and [`SERIES`] of them; what finds none is counted under [`OTHERS`]. Nothing that a client
-//! sends becomes a label.
+//! The first message claims a slot, and a slot is never given up, so that counts survive reloads. There are [`ROUTES`],
+//! [`CLUSTERS`] and [`SERIES`] slots; names and combinations without a slot are counted as [`OTHERS`]. Labels never come from
+//! clients.
 //!
-//! A message costs about a dozen relaxed additions. Two numbers that were read one after the other need not be of the
-//! same moment, but each only grows, and a histogram's count is the sum of its buckets.
+//! A message costs about a dozen relaxed additions. Two numbers may be read at slightly different moments. But each number
+//! only grows, and a histogram's count is the sum of its buckets.
 
 mod buckets;
 mod clusters;
@@ -35,21 +35,21 @@ use names::Names;
 pub use series::Message;
 use series::Series;
 
-/// The label of routes and clusters beyond those that have a slot. No name can be this.
+/// The label of routes and clusters without a slot. It is not a valid name of either.
 pub const OTHERS: &str = "(others)";
-/// The label of messages that no route took, or that reached no cluster.
+/// The label of messages without a route or a cluster.
 pub const NONE: &str = "(none)";
 
-/// Memory for the numbers: at least [`CELLS`] of them, all zero at first.
+/// Memory for at least [`CELLS`] numbers, initially zero.
 pub type Memory = Box<dyn AsRef<[AtomicU64]> + Send + Sync>;
 
-/// All that is counted.
+/// The metrics of a process, or of all processes that share the memory.
 pub struct Metrics {
     memory: Memory,
     codes: Vec<String>,
 }
 
-/// For the routes and clusters of one snapshot, by their positions: which slots are theirs. Filled as they are asked for.
+/// A cache of the slots of one snapshot's routes and clusters, by their positions.
 #[derive(Debug)]
 pub struct Slots {
     routes: Box<[AtomicU16]>,
@@ -57,7 +57,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// Nothing known yet.
+    /// Makes an empty cache for these numbers of routes and clusters.
     #[must_use]
     pub fn new(routes: usize, clusters: usize) -> Self {
         let unknown = |count| (0..count).map(|_| AtomicU16::new(0)).collect();
@@ -72,14 +72,14 @@ impl fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// On the memory that the host supplies; `None` where it is too small. Whoever shares it gives the same `codes`, in the
-    /// same order: the first [`CODES`] of them are counted by name.
+    /// Uses memory that the host supplies; `None` if it is too small. All processes that share the memory must pass the same
+    /// `codes` in the same order. The first [`CODES`] of them are counted.
     #[must_use]
     pub fn new(memory: Memory, codes: Vec<String>) -> Option<Self> {
         (memory.as_ref().as_ref().len() >= CELLS).then_some(Self { memory, codes })
     }
 
-    /// On memory of its own.
+    /// Allocates memory of its own.
     #[must_use]
     pub fn on_heap(codes: Vec<String>) -> Self {
         Self { memory: Box::new(zeros()), codes }
@@ -93,8 +93,7 @@ impl Metrics {
         self.cells().get(at)
     }
 
-    /// Counts a message that is over. `route` and `cluster` are positions in the snapshot that `slots` belongs to, and
-    /// their names.
+    /// Counts a finished message. `route` and `cluster` are positions in the snapshot of `slots`, and names.
     pub fn message(
         &self,
         slots: &Slots,
@@ -111,7 +110,7 @@ impl Metrics {
         }
     }
 
-    /// Counts an error that was answered, or that ended a response. A code that is not known counts nowhere.
+    /// Counts an error that was answered, or that ended a response. Unknown codes are not counted.
     pub fn error(&self, code: &str) {
         if let Some(at) = self.codes.iter().position(|known| known == code)
             && let Some(cell) = layout::error(at).and_then(|at| self.cell(at))
@@ -127,7 +126,7 @@ impl Metrics {
         }
     }
 
-    /// A total.
+    /// The value of a total.
     #[must_use]
     pub fn total(&self, total: Total) -> u64 {
         self.cell(layout::total(total)).map_or(0, |cell| cell.load(Relaxed))
@@ -140,14 +139,14 @@ impl Metrics {
         }
     }
 
-    /// Adds to a worker's gauge, or takes from it.
+    /// Adds `by` to a worker's gauge.
     pub fn change(&self, worker: usize, gauge: Gauge, by: i64) {
         if let Some(cell) = layout::gauge(worker, gauge).and_then(|at| self.cell(at)) {
             cell.fetch_add(by.cast_unsigned(), Relaxed);
         }
     }
 
-    /// What a worker said of itself last is true no more: it died, or another takes its place.
+    /// Clears the gauges of a worker that has died, or is replaced.
     pub fn forget_worker(&self, worker: usize) {
         for gauge in Gauge::ALL {
             self.set(worker, gauge, 0);
@@ -160,7 +159,7 @@ fn zeros() -> Box<[AtomicU64]> {
     (0..CELLS).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// The slot of a name, by its position where that was asked for before.
+/// The slot of a name. `known` caches slots by position, as slot + 1; 0 means unknown.
 fn slot(names: &Names<'_>, known: &[AtomicU16], whose: Option<(usize, &str)>) -> u16 {
     let Some((position, name)) = whose else { return names.none() };
     let Some(known) = known.get(position) else { return names.slot(name) };

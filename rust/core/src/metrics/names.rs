@@ -1,11 +1,12 @@
-//! Names of routes or clusters, each in the slot that it claimed.
+//! Names of routes or clusters, each in a slot that it has claimed.
 //!
-//! A slot is free or belongs for ever to the name whose key (63 bits of its hash) is in it. Who wants a free one puts the
-//! key there by one compare-and-exchange, then writes the bytes, and then publishes their length. Nobody waits for that: who
-//! finds the key knows the slot, and writes the bytes too where no length is there yet, so that a process that dies in
-//! between loses nothing. Slots are taken from the first on and never given up, so no name has two. Names come from the
-//! configuration. That two of a thousand have one key is less likely than once in ten trillion; then the second one is
-//! among the others.
+//! A slot is free, or belongs for ever to the name whose key (63 bits of its hash) it holds. To claim a free slot, a process
+//! stores the key by one compare-and-exchange, writes the name's bytes, and then publishes their length. No process waits for
+//! another: one that finds the key but no length writes the same bytes itself, so nothing is lost if the first one dies in
+//! between. Slots are claimed in order and never given up, so no name has two slots.
+//!
+//! Names come from the configuration. The probability that two of a thousand names have the same key is below one in ten
+//! trillion. In that case, the second name is counted with the others.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -13,10 +14,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::layout::{CLUSTERS, CLUSTERS_AT, MAX_NAME, NAME, ROUTES, ROUTES_AT};
 use crate::hash::hash;
 
-/// The key of a slot that no name has.
+/// The key of a free slot.
 const FREE: u64 = 0;
-/// Added to the length of a name whose bytes are there.
-const THERE: u64 = 1;
+/// Added to a published length, so that 0 means unpublished.
+const PUBLISHED: u64 = 1;
 
 /// The slots of one kind of name.
 pub(super) struct Names<'a> {
@@ -38,17 +39,17 @@ impl<'a> Names<'a> {
         Self { cells, count: u16::try_from(count).unwrap_or(u16::MAX) }
     }
 
-    /// The slot that names without one share.
+    /// The number that names without a slot share.
     pub(super) fn others(&self) -> u16 {
         self.count
     }
 
-    /// The slot of no name.
+    /// The number for the absence of a name.
     pub(super) fn none(&self) -> u16 {
         self.count + 1
     }
 
-    /// The slot of a name, claimed now if need be.
+    /// The slot of a name. A new name claims one.
     pub(super) fn slot(&self, name: &str) -> u16 {
         if name.len() > MAX_NAME {
             return self.others();
@@ -61,10 +62,10 @@ impl<'a> Names<'a> {
                 found => found,
             };
             if found == FREE || found == wanted {
-                match length.load(Acquire).checked_sub(THERE) {
+                match length.load(Acquire).checked_sub(PUBLISHED) {
                     None => {
                         write(bytes, name);
-                        length.store(THERE + name.len() as u64, Release);
+                        length.store(PUBLISHED + name.len() as u64, Release);
                     }
                     Some(length) if read(bytes, length).as_deref() == Some(name) => {}
                     Some(_) => break,
@@ -79,23 +80,23 @@ impl<'a> Names<'a> {
     pub(super) fn name(&self, slot: u16) -> Option<String> {
         let cells = self.cells.chunks_exact(NAME).nth(usize::from(slot))?;
         let [_, length, bytes @ ..] = cells else { return None };
-        read(bytes, length.load(Acquire).checked_sub(THERE)?)
+        read(bytes, length.load(Acquire).checked_sub(PUBLISHED)?)
     }
 }
 
-/// What tells a name from others; never [`FREE`].
+/// The key that identifies a name; never [`FREE`].
 fn key_of(name: &str) -> u64 {
     hash(name.as_bytes()) | 1
 }
 
-/// A name of so many bytes.
+/// Reads a name of `length` bytes.
 fn read(bytes: &[AtomicU64], length: u64) -> Option<String> {
     let mut out: Vec<u8> = bytes.iter().flat_map(|cell| cell.load(Relaxed).to_le_bytes()).collect();
     out.truncate(usize::try_from(length).ok()?);
     String::from_utf8(out).ok()
 }
 
-/// Writes a name's bytes, eight in a cell; those behind its end are left.
+/// Writes a name's bytes, eight in a cell. Cells after its end are unchanged.
 fn write(bytes: &[AtomicU64], name: &str) {
     for (cell, chunk) in bytes.iter().zip(name.as_bytes().chunks(8)) {
         let mut word = [0; 8];
@@ -137,7 +138,7 @@ mod tests {
         let cells = zeros();
         let names = Names::routes(&cells);
         assert_eq!(names.slot("a"), 0);
-        // As if that of "b" were the same.
+        // Pretend that "b" has the same key.
         names.cells[0].store(key_of("b"), Relaxed);
         assert_eq!(names.slot("b"), names.others());
         assert_eq!(names.name(0).as_deref(), Some("a"));

@@ -1,4 +1,4 @@
-//! All that is counted, as text.
+//! Renders all metrics as text.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,27 +12,27 @@ use super::series::{Counted, Histogram, Series, first_bytes};
 use super::{Metrics, NONE, OTHERS};
 use crate::cluster::ClusterView;
 
-/// Classes of status, as they are shown.
+/// The labels of classes of status.
 const STATUS: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// By route, cluster and class of status.
-type ByMessage = BTreeMap<(String, String, u8), Counted>;
-/// By route and cluster.
-type ByWay<'a> = BTreeMap<(&'a str, &'a str), Counted>;
+/// Counts by route, cluster and class of status.
+type ByStatus = BTreeMap<(String, String, u8), Counted>;
+/// Counts by route and cluster.
+type ByCluster<'a> = BTreeMap<(&'a str, &'a str), Counted>;
 
-/// A counter of each route and cluster: its name, its help, and its value.
-type OfWay = (&'static str, &'static str, fn(&Counted) -> u64);
+/// A counter of each route and cluster: name, help, value.
+type ClusterCounter = (&'static str, &'static str, fn(&Counted) -> u64);
 
 impl Metrics {
-    /// Everything, with the state of `clusters` where it is known. `version` is this program's.
+    /// Renders all metrics, including the state of `clusters`. `version` is that of this program.
     #[must_use]
     pub fn render(&self, format: Format, version: &str, clusters: &[ClusterView]) -> String {
         let mut out = Exposition::new(format);
         self.process(&mut out, version);
-        let by_message = self.by_message();
-        messages(&mut out, &by_message);
+        let by_status = self.by_status();
+        messages(&mut out, &by_status);
         self.first_byte(&mut out);
-        ways(&mut out, &by_message);
+        cluster_counters(&mut out, &by_status);
         self.endings(&mut out);
         self.calls(&mut out);
         self.connections(&mut out);
@@ -46,7 +46,7 @@ impl Metrics {
         out.sample(&[("version", version)], 1);
         out.family("waypost_start_time_seconds", Kind::Gauge, "When counting began, in seconds since 1970.");
         out.sample(&[], millis(self.total(Total::Began)));
-        out.family("waypost_workers", Kind::Gauge, "Processes that serve.");
+        out.family("waypost_workers", Kind::Gauge, "Number of serving processes.");
         out.sample(&[], self.sum(Gauge::Up));
         out.family("waypost_config_reloads_total", Kind::Counter, "Reloads of the configuration.");
         out.sample(&[("result", "good")], self.total(Total::Reloaded));
@@ -54,7 +54,7 @@ impl Metrics {
         out.family(
             "waypost_config_last_reload_successful",
             Kind::Gauge,
-            "0 where the last reload changed nothing, as the configuration has problems.",
+            "1, or 0 if the last reload changed nothing because the configuration has problems.",
         );
         out.sample(&[], u8::from(!self.workers(Gauge::LastReload).any(|last| last == 2)));
         out.family(
@@ -69,7 +69,7 @@ impl Metrics {
         out.family(
             "waypost_first_byte_seconds",
             Kind::Histogram,
-            "From a request's head to the first byte of an endpoint's response.",
+            "Time from a request's head to the first byte of an endpoint's response.",
         );
         let names = Names::clusters(self.cells());
         let mut by_cluster: BTreeMap<String, Histogram> = BTreeMap::new();
@@ -85,11 +85,7 @@ impl Metrics {
     }
 
     fn calls(&self, out: &mut Exposition) {
-        out.family(
-            "waypost_internal_calls_total",
-            Kind::Counter,
-            "Messages that Waypost began itself, by their purpose and how they ended.",
-        );
+        out.family("waypost_internal_calls_total", Kind::Counter, "Internal calls, by purpose and result.");
         for (call, result, total) in [
             ("mirror", "succeeded", Total::MirrorsSucceeded),
             ("mirror", "failed", Total::MirrorsFailed),
@@ -122,7 +118,7 @@ impl Metrics {
         self.gauge(
             out,
             "waypost_requests_in_flight",
-            "Messages that were decided and are not over.",
+            "Messages that were decided and have not ended.",
             Gauge::InFlight,
         );
     }
@@ -137,26 +133,26 @@ impl Metrics {
         self.counter(
             out,
             "waypost_client_connections_opened_total",
-            "Connections that clients have made.",
+            "Connections opened by clients.",
             Total::ClientConnections,
         );
         self.gauge(
             out,
             "waypost_upstream_connections_idle",
-            "Open connections to endpoints that wait for a message.",
+            "Idle connections to endpoints.",
             Gauge::UpstreamIdle,
         );
         self.counter(
             out,
             "waypost_upstream_connections_opened_total",
-            "Connections made to endpoints.",
+            "Connections opened to endpoints.",
             Total::UpstreamConnections,
         );
-        self.gauge(out, "waypost_buffered_bytes", "Bytes of request bodies that are held.", Gauge::Buffered);
+        self.gauge(out, "waypost_buffered_bytes", "Bytes of buffered request bodies.", Gauge::Buffered);
     }
 
     fn log(&self, out: &mut Exposition) {
-        out.family("waypost_access_log_lines_total", Kind::Counter, "Lines of the access log.");
+        out.family("waypost_access_log_lines_total", Kind::Counter, "Access log lines, by result.");
         out.sample(&[("result", "written")], self.total(Total::LinesWritten));
         out.sample(&[("result", "dropped")], self.total(Total::LinesDropped));
     }
@@ -171,19 +167,19 @@ impl Metrics {
         out.sample(&[], self.sum(gauge));
     }
 
-    /// A gauge of each worker.
+    /// The values of a gauge in all workers.
     fn workers(&self, kind: Gauge) -> impl Iterator<Item = u64> {
         (0..WORKERS).filter_map(move |worker| Some(self.cell(gauge(worker, kind)?)?.load(Relaxed)))
     }
 
     fn sum(&self, gauge: Gauge) -> u64 {
-        // One that was changed while it was read may be seen below zero.
+        // A gauge that changes meanwhile may appear negative.
         self.workers(gauge).map(|value| value.cast_signed().max(0).cast_unsigned()).sum()
     }
 
-    fn by_message(&self) -> ByMessage {
+    fn by_status(&self) -> ByStatus {
         let (routes, clusters) = (Names::routes(self.cells()), Names::clusters(self.cells()));
-        let mut out = ByMessage::new();
+        let mut out = ByStatus::new();
         for (whose, counted) in Series::all(self.cells()) {
             let key = match whose {
                 Ok(whose) => (label(&routes, whose.route), label(&clusters, whose.cluster), whose.class),
@@ -195,46 +191,48 @@ impl Metrics {
     }
 }
 
-/// The name in a slot, as a label.
+/// The label of a slot.
 fn label(names: &Names<'_>, slot: u16) -> String {
     if slot == names.none() { NONE.to_owned() } else { names.name(slot).unwrap_or_else(|| OTHERS.to_owned()) }
 }
 
-fn messages(out: &mut Exposition, by_message: &ByMessage) {
+fn messages(out: &mut Exposition, by_status: &ByStatus) {
     let each = |(route, cluster, class): &(String, String, u8)| {
         let status = STATUS.get(usize::from(*class)).copied().unwrap_or_default();
         [("route", route.clone()), ("cluster", cluster.clone()), ("status", status.to_owned())]
     };
     out.family("waypost_requests_total", Kind::Counter, "Messages, by route, cluster and class of status.");
-    for (key, counted) in by_message {
+    for (key, counted) in by_status {
         let labels = each(key);
         out.sample(&labels.each_ref().map(|(name, value)| (*name, value.as_str())), counted.duration.count());
     }
     out.family(
         "waypost_request_duration_seconds",
         Kind::Histogram,
-        "From a request's head to the end of its response.",
+        "Time from a request's head to the end of its response.",
     );
-    for (key, counted) in by_message {
+    for (key, counted) in by_status {
         let labels = each(key);
         out.histogram(&labels.each_ref().map(|(name, value)| (*name, value.as_str())), &counted.duration);
     }
 }
 
-fn ways(out: &mut Exposition, by_message: &ByMessage) {
-    let mut by_way = ByWay::new();
-    for ((route, cluster, _), counted) in by_message {
-        by_way.entry((route, cluster)).or_default().add(counted);
+fn cluster_counters(out: &mut Exposition, by_status: &ByStatus) {
+    let mut by_cluster = ByCluster::new();
+    for ((route, cluster, _), counted) in by_status {
+        by_cluster.entry((route, cluster)).or_default().add(counted);
     }
-    let families: [OfWay; 4] = [
-        ("waypost_attempts_total", "Attempts at endpoints; the cluster is that of the last.", |c| c.attempts),
-        ("waypost_retries_total", "Attempts after a message's first.", |c| c.retries),
+    let families: [ClusterCounter; 4] = [
+        ("waypost_attempts_total", "Attempts; the cluster is that of the message's last one.", |c| {
+            c.attempts
+        }),
+        ("waypost_retries_total", "Attempts after a message's first one.", |c| c.retries),
         ("waypost_request_body_bytes_total", "Bytes of request bodies.", |c| c.bytes_in),
         ("waypost_response_body_bytes_total", "Bytes of response bodies.", |c| c.bytes_out),
     ];
     for (name, help, value) in families {
         out.family(name, Kind::Counter, help);
-        for ((route, cluster), counted) in &by_way {
+        for ((route, cluster), counted) in &by_cluster {
             out.sample(&[("route", route), ("cluster", cluster)], value(counted));
         }
     }

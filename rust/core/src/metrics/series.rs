@@ -1,4 +1,4 @@
-//! Series by route, cluster and class of status.
+//! Series of messages by route, cluster and class of status.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,25 +8,25 @@ use super::buckets::{BUCKETS, bucket, nanos};
 use super::layout::{ENTRY, FIRST_BYTE_AT, HISTOGRAM, OVERFLOW, SERIES, SERIES_AT};
 use crate::hash::mix;
 
-/// How many slots are tried for a combination.
+/// The most slots that are tried for a combination.
 const TRIES: usize = 64;
-/// Set in every combination, so that none is zero.
+/// Set in every combination's word, so that none is zero.
 const USED: u64 = 1 << 63;
 
-/// What is counted of one message.
+/// The counted facts of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Message {
-    /// The status that the client was given; 0: none.
+    /// The status of the response; 0 if the client got none.
     pub status: u16,
     /// Bytes of the request's body.
     pub bytes_in: u64,
     /// Bytes of the response's body.
     pub bytes_out: u64,
-    /// How many attempts were made.
+    /// Number of attempts.
     pub attempts: u32,
-    /// From the request's head to the first byte of an endpoint's response.
+    /// Time from the request's head to the first byte of an endpoint's response.
     pub first_byte: Option<Duration>,
-    /// From the request's head to the end of the response.
+    /// Time from the request's head to the end of the response.
     pub total: Duration,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Series<'a> {
     cells: &'a [AtomicU64],
 }
 
-/// Slots of a route and a cluster, and the class of a status: 1 to 5, 0 for none.
+/// The slots of a route and a cluster, and the class of a status: 1 to 5, or 0 for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Combination {
     pub(super) route: u16,
@@ -61,7 +61,8 @@ fn class(status: u16) -> u8 {
 }
 
 impl<'a> Series<'a> {
-    /// The series of a combination, claimed now if need be, or that of the others.
+    /// The series of a combination. A new combination claims a slot, or shares the overflow series of its class if it finds
+    /// none.
     pub(super) fn of(cells: &'a [AtomicU64], route: u16, cluster: u16, status: u16) -> Self {
         let class = class(status);
         let word = Combination { route, cluster, class }.word();
@@ -100,7 +101,7 @@ impl<'a> Series<'a> {
         }
     }
 
-    /// Every series that counts, and whose it is; those of others have no combination.
+    /// Every series with counts, and its combination; for an overflow series, only the class of status.
     pub(super) fn all(cells: &'a [AtomicU64]) -> impl Iterator<Item = (Result<Combination, u8>, Counted)> {
         (0..SERIES + OVERFLOW).filter_map(|slot| {
             let series = Self::at(cells, slot);
@@ -114,7 +115,7 @@ impl<'a> Series<'a> {
     }
 }
 
-/// Adds to a histogram.
+/// Adds a duration to a histogram.
 fn observe(cells: &[AtomicU64], duration: Duration) {
     let nanos = nanos(duration);
     let Some((sum, buckets)) = cells.split_first() else { return };
@@ -124,12 +125,12 @@ fn observe(cells: &[AtomicU64], duration: Duration) {
     }
 }
 
-/// Adds to a cluster's times to the first byte.
+/// Adds a time to the first byte to a cluster's histogram.
 pub(super) fn first_byte(cells: &[AtomicU64], cluster: u16, duration: Duration) {
     observe(first_byte_cells(cells, cluster), duration);
 }
 
-/// A cluster's times to the first byte.
+/// The histogram of a cluster's times to the first byte.
 pub(super) fn first_bytes(cells: &[AtomicU64], cluster: u16) -> Histogram {
     Histogram::of(first_byte_cells(cells, cluster))
 }
@@ -139,7 +140,7 @@ fn first_byte_cells(cells: &[AtomicU64], cluster: u16) -> &[AtomicU64] {
     cells.get(at..at + HISTOGRAM).unwrap_or_default()
 }
 
-/// What a series has counted.
+/// The counts of a series.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) bytes_in: u64,
@@ -149,10 +150,10 @@ pub(super) struct Counted {
     pub(super) duration: Histogram,
 }
 
-/// A histogram as it was read.
+/// A histogram's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Histogram {
-    /// In nanoseconds.
+    /// Sum of all durations, in nanoseconds.
     pub(super) sum: u64,
     pub(super) buckets: [u64; BUCKETS],
 }

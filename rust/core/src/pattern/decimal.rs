@@ -1,13 +1,13 @@
-//! Exact decimal numbers of any size, compared without being expanded.
+//! Exact decimal numbers of any size, compared without expanding them.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use smallvec::SmallVec;
 
-/// Exponents beyond this are clamped. Patterns are limited to [`MAX_EXPONENT`], far inside, so that comparing a
-/// number from a document with one from a pattern is exact all the same: the clamped one is bigger (or nearer to
-/// zero) than any number that a pattern can hold.
+/// The largest exponent that is stored; larger ones (either sign) are clamped to it. Patterns are limited to [`MAX_EXPONENT`],
+/// far below. So a clamped number from a document still compares exactly: it is larger, or nearer to zero, than any number
+/// that a pattern can hold.
 const CLAMP: i64 = 4_000_000_000_000_000_000;
 
 /// The largest exponent (either sign) of a number in a pattern.
@@ -15,25 +15,25 @@ pub const MAX_EXPONENT: i64 = 1_000_000_000_000_000_000;
 
 /// The rank of 0.
 const ZERO: u64 = 1 << 63;
-/// How many digits a rank tells: as many as fit in 50 bits.
+/// Number of digits in a rank: as many as fit in 50 bits.
 const RANKED: usize = 15;
-/// Exponents from here on are told by comparing values.
+/// Exponents from here on (either sign) share a rank; only comparing the values distinguishes them.
 const LARGE: i64 = 2046;
 /// Powers of ten, by exponent.
 const POWERS: [u64; RANKED] = {
     let mut powers = [1; RANKED];
-    let mut rest: &mut [u64] = &mut powers;
+    let mut unset: &mut [u64] = &mut powers;
     let mut power = 1;
-    while let Some((first, others)) = rest.split_first_mut() {
+    while let Some((first, others)) = unset.split_first_mut() {
         *first = power;
         power *= 10;
-        rest = others;
+        unset = others;
     }
     powers
 };
 
-/// A number as sign, significant digits and exponent: `0.d₁d₂d₃… × 10^exponent`, with neither leading nor
-/// trailing zero digits. `7`, `7.0` and `70e-1` are the same value, and `1e999999999` takes one digit.
+/// A number as sign, significant digits and exponent: `0.d₁d₂d₃… × 10^exponent`, without leading or trailing
+/// zero digits. `7`, `7.0` and `70e-1` are the same value, and `1e999999999` takes one digit.
 ///
 /// ```
 /// use waypost_core::pattern::Decimal;
@@ -49,20 +49,20 @@ pub struct Decimal {
 }
 
 impl Decimal {
-    /// Reads a number in JSON's grammar (RFC 8259, section 6), leading zeros allowed; `None` if it is none.
+    /// Parses a number in JSON's grammar (RFC 8259, section 6), leading zeros allowed; `None` for other text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        // Most numbers of messages are counts.
-        if let [b'1'..=b'9', rest @ ..] = text.as_bytes()
-            && rest.len() < 16
-            && rest.iter().all(u8::is_ascii_digit)
+        // Most numbers in messages are counts.
+        if let [b'1'..=b'9', others @ ..] = text.as_bytes()
+            && others.len() < 16
+            && others.iter().all(u8::is_ascii_digit)
         {
             let digits = text.trim_end_matches('0').as_bytes();
             let exponent = i64::try_from(text.len()).unwrap_or(CLAMP);
             return Some(Self { negative: false, exponent, digits: SmallVec::from_slice(digits) });
         }
         let (negative, unsigned) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
+            Some(unsigned) => (true, unsigned),
             None => (false, text),
         };
         let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
@@ -104,7 +104,7 @@ impl Decimal {
         self.exponent.abs() <= MAX_EXPONENT
     }
 
-    /// The value as a whole number, where it is one and fits.
+    /// The value as an integer, if it is one and fits.
     #[must_use]
     pub fn to_u64(&self) -> Option<u64> {
         if self.digits.is_empty() {
@@ -128,8 +128,8 @@ impl Decimal {
         self.negative
     }
 
-    /// A number that sorts as the value does, and whether that says all of the value: of those that share a number, at most
-    /// one is exact in this way, and the others are further from 0.
+    /// An integer that sorts as the value does, and whether it represents the value exactly. Of all values with one rank, at
+    /// most one is exact; the others are further from 0.
     pub(crate) fn rank(&self) -> (u64, bool) {
         if self.digits.is_empty() {
             return (ZERO, true);
@@ -150,11 +150,11 @@ impl Decimal {
             return Self { negative: false, exponent: 0, digits: SmallVec::new() };
         }
         let exponent = (magnitude >> 50).cast_signed() - LARGE - 1;
-        let mut rest = magnitude & ((1 << 50) - 1);
+        let mut coefficient = magnitude & ((1 << 50) - 1);
         let mut digits: SmallVec<[u8; 24]> = SmallVec::from_elem(b'0', RANKED);
         for digit in digits.iter_mut().rev() {
-            *digit += u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
+            *digit += u8::try_from(coefficient % 10).unwrap_or_default();
+            coefficient /= 10;
         }
         while digits.last() == Some(&b'0') {
             digits.pop();
@@ -162,7 +162,8 @@ impl Decimal {
         Self { negative: rank < ZERO, exponent, digits }
     }
 
-    /// The rank of a number, without reading all of it, if it is a count, as most numbers of messages are; exact then.
+    /// The rank of a count of at most 15 digits, without building a [`Decimal`]; such a rank is exact. Most numbers in
+    /// messages are such counts; `None` for any other text.
     #[inline]
     pub(crate) fn plain_rank(text: &str) -> Option<u64> {
         let digits = text.as_bytes();
@@ -177,7 +178,7 @@ impl Decimal {
         is_count.then(|| ZERO + magnitude(exponent, value * fill))
     }
 
-    /// Bytes that equal values share and others do not.
+    /// Writes the value's key: bytes that are equal exactly for equal values.
     pub(crate) fn key(&self, out: &mut SmallVec<[u8; 32]>) {
         out.clear();
         out.push(u8::from(self.negative));
@@ -185,10 +186,10 @@ impl Decimal {
         out.extend_from_slice(&self.digits);
     }
 
-    /// The value that a key stands for.
+    /// The value of a key that [`Decimal::key`] wrote.
     pub(crate) fn from_key(key: &[u8]) -> Option<Self> {
-        let (negative, rest) = key.split_first()?;
-        let (exponent, digits) = rest.split_first_chunk()?;
+        let (negative, unsigned) = key.split_first()?;
+        let (exponent, digits) = unsigned.split_first_chunk()?;
         Some(Self {
             negative: *negative == 1,
             exponent: i64::from_le_bytes(*exponent),
@@ -201,13 +202,13 @@ impl Decimal {
     }
 }
 
-/// An exponent above fifty bits for [`RANKED`] digits, so that the greater of two numbers has the greater one.
+/// Packs an exponent and [`RANKED`] digits (the low 50 bits) so that the result sorts as the absolute value does.
 #[inline]
 fn magnitude(exponent: i64, digits: u64) -> u64 {
     (exponent + LARGE + 1).unsigned_abs() << 50 | digits
 }
 
-/// `exponent` moved by a count of digits, clamped.
+/// Adds a count of digits to `exponent`, or subtracts it with `down`; clamped.
 fn shift(exponent: i64, digits: usize, down: bool) -> i64 {
     let digits = i64::try_from(digits).unwrap_or(CLAMP);
     let moved = if down { exponent.saturating_sub(digits) } else { exponent.saturating_add(digits) };
@@ -229,7 +230,7 @@ fn parse_exponent(text: &str) -> Option<i64> {
     Some(if negative { -size } else { size })
 }
 
-/// The shortest of the plain and the scientific form, both JSON.
+/// Writes plain or scientific notation, whichever is shorter; both are JSON.
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = std::str::from_utf8(&self.digits).unwrap_or_default();
@@ -252,9 +253,9 @@ impl fmt::Display for Decimal {
                 f.write_str(digits)?;
                 (length..exponent).try_for_each(|_| f.write_str("0"))
             }
-            (Some((first, rest)), exponent) => {
-                let point = if rest.is_empty() { "" } else { "." };
-                write!(f, "{first}{point}{rest}e{}", exponent - 1)
+            (Some((first, others)), exponent) => {
+                let point = if others.is_empty() { "" } else { "." };
+                write!(f, "{first}{point}{others}e{}", exponent - 1)
             }
         }
     }
@@ -369,7 +370,7 @@ mod tests {
         #[test]
         fn order_agrees_with_doubles(a in any::<f32>(), b in any::<f32>()) {
             prop_assume!(a.is_finite() && b.is_finite());
-            // The shortest text that reads back as the same double orders as the double does.
+            // The shortest text that parses back to the same double sorts as the double does.
             let (a, b) = (f64::from(a), f64::from(b));
             prop_assert_eq!(Some(d(&format!("{a:e}")).cmp(&d(&format!("{b}")))), a.partial_cmp(&b));
         }

@@ -1,4 +1,4 @@
-//! Strings compared without regard to case: Unicode simple case folding, without normalisation.
+//! Case-insensitive comparison by Unicode simple case folding, without normalisation.
 
 use smol_str::SmolStr;
 
@@ -18,7 +18,7 @@ pub struct Folded {
 }
 
 impl Folded {
-    /// Of a string in any case.
+    /// Keeps `source` as written; comparisons fold it.
     #[must_use]
     pub fn new(source: &str) -> Self {
         Self { source: source.into() }
@@ -30,7 +30,7 @@ impl Folded {
         &self.source
     }
 
-    /// Its case folding.
+    /// The case folding of the string.
     pub(crate) fn folded(&self) -> SmolStr {
         self.chars().collect()
     }
@@ -39,20 +39,20 @@ impl Folded {
         self.source.chars().map(fold)
     }
 
-    /// Whether `text` is this string, but for case.
+    /// Whether `text` is this string in any case.
     #[must_use]
     pub fn equals(&self, text: &str) -> bool {
         text.chars().map(fold).eq(self.chars())
     }
 
-    /// Whether `text` starts with this string, but for case.
+    /// Whether `text` starts with this string in any case.
     #[must_use]
     pub fn is_prefix_of(&self, text: &str) -> bool {
         let mut chars = text.chars().map(fold);
         self.chars().all(|wanted| chars.next() == Some(wanted))
     }
 
-    /// Whether `text` ends with this string, but for case.
+    /// Whether `text` ends with this string in any case.
     #[must_use]
     pub fn is_suffix_of(&self, text: &str) -> bool {
         let mut chars = text.chars().rev().map(fold);

@@ -1,8 +1,8 @@
-//! The pattern language: what a route or rule asks of a message.
+//! The pattern language: the tests that a route or rule makes on a message.
 //!
-//! A pattern is a tree of fields. Fields are joined by AND, the alternatives listed for one field by OR, and
-//! `$or` joins whole sub-patterns. The language is that of Amazon EventBridge and Event Ruler, with exact numbers,
-//! `regex`, and the differences that the [`Predicate`]s name.
+//! A pattern is a tree of fields. All fields must match; of the alternatives listed for one field, one must match.
+//! `$or` takes whole sub-patterns as alternatives. The language is that of Amazon EventBridge and Event Ruler, plus exact
+//! numbers, `regex`, and the differences that each [`Predicate`] names.
 //!
 //! ```
 //! use waypost_core::pattern::{Pattern, Value};
@@ -38,7 +38,7 @@ pub use value::{Step, Value};
 pub use wildcard::Wildcard;
 pub(crate) use wildcard::in_order;
 
-/// How deep the mappings of a pattern may be nested.
+/// The most levels that the mappings of a pattern may be nested.
 pub const MAX_NESTING: usize = 64;
 
 /// A parsed pattern.
@@ -60,21 +60,21 @@ pub enum Node {
     Or(Vec<Conjunction>),
 }
 
-/// One field and the predicates of which one must hold.
+/// One field and its alternatives, of which one must match.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     /// Keys from the root of the document. A key with a dot in it is one key.
     pub path: Vec<Box<str>>,
     /// Alternatives, in the order written.
     pub tests: Vec<Predicate>,
-    /// Where in the pattern this stands, for messages.
+    /// The field's place in the pattern, for error messages.
     pub at: Vec<Step>,
 }
 
-/// One thing wrong with a pattern.
+/// One thing that is wrong with a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where in the pattern.
+    /// The place in the pattern.
     pub path: Vec<Step>,
     /// What is wrong, and what is allowed.
     pub message: String,
@@ -84,18 +84,18 @@ impl Pattern {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// Every problem in it, in the order in which they stand.
+    /// Every problem in the pattern, in the order written.
     pub fn parse(value: &Value) -> Result<Self, Vec<Problem>> {
         let (pattern, problems) = parse::parse(value);
         if problems.is_empty() { Ok(pattern) } else { Err(problems) }
     }
 
-    /// Parses what can be parsed, for a host that has further problems to find in it.
+    /// Parses as much as possible, so that the caller can look for further problems in it.
     pub(crate) fn parse_partly(value: &Value) -> (Self, Vec<Problem>) {
         parse::parse(value)
     }
 
-    /// Whether it tests a field at the top.
+    /// Whether the pattern tests the top-level field `name`.
     pub(crate) fn tests(&self, name: &str) -> bool {
         self.fields().any(|field| matches!(&*field.path, [only] if **only == *name))
     }
@@ -114,7 +114,7 @@ impl Pattern {
     }
 }
 
-/// `labels.region`, `"a.b".c`: keys that hold a dot or a bracket are quoted.
+/// Joins keys with dots (`labels.region`); quotes a key that contains a dot, a bracket or a quote (`"a.b".c`).
 pub(crate) fn format_keys<S: AsRef<str>>(keys: &[S]) -> String {
     let mut out = String::new();
     for key in keys {
@@ -132,7 +132,7 @@ pub(crate) fn format_keys<S: AsRef<str>>(keys: &[S]) -> String {
     out
 }
 
-/// `match.labels.region[0].prefix: what is wrong`.
+/// Writes `match.labels.region[0].prefix: what is wrong`.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, step) in self.path.iter().enumerate() {

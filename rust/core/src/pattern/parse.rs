@@ -1,4 +1,4 @@
-//! From a [`Value`] to a [`Pattern`](super::Pattern), with every problem at once.
+//! Parses a [`Value`] into a [`Pattern`] and reports every problem at once.
 
 use ipnet::IpNet;
 use smol_str::SmolStr;
@@ -15,7 +15,7 @@ const PREDICATES: &str =
 const NUMERIC: &str =
     "an operator and a number ([\">=\", 7]), or a lower and an upper bound ([\">\", 0, \"<=\", 5])";
 
-/// Parses a pattern as far as possible: what has problems is left out of it.
+/// Parses a pattern as far as possible and leaves out the parts with problems.
 pub(super) fn parse(value: &Value) -> (Pattern, Vec<Problem>) {
     let mut parser = Parser { path: Vec::new(), keys: Vec::new(), problems: Vec::new(), unknown: 0 };
     let root = match value {
@@ -29,12 +29,12 @@ pub(super) fn parse(value: &Value) -> (Pattern, Vec<Problem>) {
 }
 
 struct Parser {
-    /// The way to here in the source, for messages.
+    /// Path of the current value in the source, for error messages.
     path: Vec<Step>,
-    /// The way to here in the document: the same without `$or` and its positions.
+    /// Path of the current field in documents: `path` without `$or` and list positions.
     keys: Vec<Box<str>>,
     problems: Vec<Problem>,
-    /// How many unknown values have been met.
+    /// Number of [`Value::Unknown`] met so far.
     unknown: usize,
 }
 
@@ -43,7 +43,7 @@ impl Parser {
         self.problems.push(Problem { path: self.path.clone(), message: message.into() });
     }
 
-    /// Another kind of value than is wanted, which says nothing where the value is unknown.
+    /// Reports a value of the wrong kind. An unknown value is only counted.
     fn mismatch(&mut self, wanted: &str, value: &Value) {
         if matches!(value, Value::Unknown) {
             self.unknown += 1;
@@ -61,7 +61,7 @@ impl Parser {
 
     fn conjunction(&mut self, entries: &[(String, Value)], nesting: usize) -> Conjunction {
         if nesting > MAX_NESTING {
-            self.problem(format!("nested more than {MAX_NESTING} deep"));
+            self.problem(format!("nested more than {MAX_NESTING} levels deep"));
             return Vec::new();
         }
         let mut nodes = Vec::with_capacity(entries.len());
@@ -98,7 +98,7 @@ impl Parser {
                 Value::Map(entries) => branches.push(parser.conjunction(entries, nesting + 1)),
                 other => {
                     parser.mismatch("`$or` takes a list of patterns", other);
-                    // As far as is known, it matches everything.
+                    // An unknown branch may match anything.
                     branches.push(Vec::new());
                 }
             });
@@ -109,7 +109,7 @@ impl Parser {
     fn field(&mut self, key: &str, value: &Value, nesting: usize, nodes: &mut Vec<Node>) {
         match value {
             Value::Map(entries) if entries.is_empty() => {
-                self.problem("an empty mapping says nothing: name a field, or use [{exists: true}]");
+                self.problem("an empty mapping tests nothing: name a field, or use [{exists: true}]");
             }
             Value::Map(entries) => {
                 for (inner, operand) in entries {
@@ -119,10 +119,10 @@ impl Parser {
                             let field = if is_misplaced_predicate(inner, &list) {
                                 String::new()
                             } else {
-                                format!("; to ask for a field `{inner}` inside `{key}`, write {key}: {{{inner}: […]}}")
+                                format!("; to test a field `{inner}` inside `{key}`, write {key}: {{{inner}: […]}}")
                             };
                             parser.problem(format!(
-                                "a predicate stands in a list: write {key}: [{{{inner}: …}}]{field}"
+                                "a predicate belongs in a list: write {key}: [{{{inner}: …}}]{field}"
                             ));
                         });
                         return;
@@ -141,7 +141,7 @@ impl Parser {
                     tests.extend(self.at(Step::Index(index), |parser| parser.predicate(item)));
                 }
                 if self.unknown > unknown {
-                    // As far as is known, the field may be anything.
+                    // An unknown alternative may match anything.
                     tests.extend([Predicate::Exists(true), Predicate::Exists(false)]);
                 }
                 nodes.push(self.leaf(tests));
@@ -174,7 +174,7 @@ impl Parser {
                 self.at(Step::Key(name.clone()), |parser| parser.operator(name, operand))
             }
             Value::List(_) => {
-                self.problem("a list in a list of alternatives: put the values into one list");
+                self.problem("a list inside a list of alternatives: put all values into one list");
                 None
             }
             scalar => self.scalar(scalar).map(Predicate::Equals),
@@ -216,7 +216,7 @@ impl Parser {
         }
         if let Value::List(_) = operand {
             self.problem(format!(
-                "`{name}` takes a string, not a list: write one for each, [{{{name}: …}}, {{{name}: …}}]"
+                "`{name}` takes a string, not a list: write one predicate for each, [{{{name}: …}}, {{{name}: …}}]"
             ));
         } else {
             self.mismatch(&format!("`{name}` takes a string"), operand);
@@ -308,7 +308,7 @@ impl Parser {
         Some(Predicate::AnythingBut(exclusions))
     }
 
-    /// One operand or a list of them; `None` where any of them is wrong.
+    /// Parses one operand or a list of them; `None` if any is wrong.
     fn each<T>(
         &mut self,
         value: &Value,
@@ -365,13 +365,13 @@ impl Parser {
             ((Op::Below, bound), None) => Range::new(None, Some(bound)),
             ((Op::Above, bottom), Some((Op::Below, top))) => {
                 if bottom.at >= top.at {
-                    self.problem(format!("no number is above {bottom} and below {top}"));
+                    self.problem(format!("the lower bound {bottom} must be less than the upper bound {top}"));
                     return None;
                 }
                 Range::new(Some(bottom), Some(top))
             }
             _ => {
-                self.problem("of two bounds the first must be `>` or `>=` and the second `<` or `<=`");
+                self.problem("the first of two bounds must be `>` or `>=`, the second `<` or `<=`");
                 return None;
             }
         };
@@ -434,7 +434,7 @@ impl Parser {
     }
 }
 
-/// `model: {prefix: llama}` where `model: [{prefix: llama}]` was meant.
+/// Recognises `model: {prefix: llama}`, which was meant as `model: [{prefix: llama}]`.
 fn is_misplaced_predicate(key: &str, operand: &Value) -> bool {
     let is_operator = |value: &Value| matches!(value, Value::String(text) if Op::parse(text).is_some());
     let has_key = |entries: &[(String, Value)], wanted: &[&str]| matches!(entries, [(key, _)] if wanted.contains(&key.as_str()));

@@ -11,7 +11,7 @@ use smol_str::SmolStr;
 
 use super::{Decimal, Folded, Range, Wildcard};
 
-/// A scalar in a document, as predicates see it.
+/// A scalar of a document, as predicates see it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen<'a> {
     /// `null`
@@ -31,7 +31,7 @@ pub enum Scalar {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number, by value; the text is kept for messages.
+    /// A number: its value, and its text for error messages.
     Number(Box<(Decimal, SmolStr)>),
     /// A string.
     String(SmolStr),
@@ -54,13 +54,13 @@ impl Scalar {
 pub enum Exclusion {
     /// A value.
     Equals(Scalar),
-    /// Strings that start so.
+    /// Strings with this prefix.
     Prefix(SmolStr),
-    /// Strings that end so.
+    /// Strings with this suffix.
     Suffix(SmolStr),
-    /// A string, but for case.
+    /// This string in any case.
     EqualsIgnoreCase(Folded),
-    /// Strings that match a wildcard.
+    /// Strings that match this wildcard.
     Wildcard(Wildcard),
 }
 
@@ -82,9 +82,9 @@ impl Exclusion {
 pub struct Pattern {
     pub(crate) source: Box<str>,
     pub(crate) regex: Regex,
-    /// Every text that matches starts with one of these; none where that is not known.
+    /// Every matching text starts with one of these; empty if unknown.
     pub(crate) starts: Box<[Box<[u8]>]>,
-    /// Every text that matches ends with one of these; none where that is not known.
+    /// Every matching text ends with one of these; empty if unknown.
     pub(crate) ends: Box<[Box<[u8]>]>,
 }
 
@@ -111,35 +111,36 @@ impl PartialEq for Pattern {
 /// One test on one scalar.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Predicate {
-    /// That value.
+    /// This value.
     Equals(Scalar),
-    /// A string that starts so.
+    /// A string with this prefix.
     Prefix(SmolStr),
-    /// A string that starts so, but for case.
+    /// A string with this prefix in any case.
     PrefixIgnoreCase(Folded),
-    /// A string that ends so.
+    /// A string with this suffix.
     Suffix(SmolStr),
-    /// A string that ends so, but for case.
+    /// A string with this suffix in any case.
     SuffixIgnoreCase(Folded),
-    /// That string, but for case.
+    /// This string in any case.
     EqualsIgnoreCase(Folded),
-    /// A string of that form.
+    /// A string that matches this wildcard.
     Wildcard(Wildcard),
-    /// Any scalar but these.
+    /// Any scalar except these.
     AnythingBut(Vec<Exclusion>),
-    /// A number in a range.
+    /// A number in this range.
     Numeric(Range),
-    /// A string holding an address in a block.
+    /// A string that is an address in this block.
     Cidr(IpNet),
-    /// A string that a regular expression matches from end to end.
+    /// A string that this regular expression matches from end to end.
     Regex(Box<Pattern>),
-    /// Any scalar (`true`), or none at all (`false`).
+    /// Any scalar (`true`), or no scalar (`false`).
     Exists(bool),
 }
 
 impl Predicate {
-    /// Whether this scalar satisfies the predicate. `exists: false` is satisfied by none: whoever evaluates a
-    /// field asks [`Predicate::wants_absence`] where the field has no scalar.
+    /// Whether this scalar satisfies the predicate.
+    ///
+    /// No scalar satisfies `exists: false`. If the field has no scalar, ask [`Predicate::wants_absence`] instead.
     #[must_use]
     pub fn matches(&self, seen: &Seen<'_>) -> bool {
         match (self, seen) {
@@ -161,14 +162,14 @@ impl Predicate {
         }
     }
 
-    /// Whether the predicate holds where the document has no scalar at the field.
+    /// Whether the predicate holds if the document has no scalar at the field.
     #[must_use]
     pub fn wants_absence(&self) -> bool {
         matches!(self, Self::Exists(false))
     }
 }
 
-/// Reads an IPv4 or IPv6 address strictly: no leading zeros, no zone, no surrounding space.
+/// Parses an IPv4 or IPv6 address strictly: without leading zeros, zone or surrounding space.
 pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
         text.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
@@ -177,7 +178,7 @@ pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// `text` as a JSON string, for messages.
+/// Writes `text` as a JSON string, for messages.
 pub(crate) fn quote(text: &str, out: &mut impl fmt::Write) -> fmt::Result {
     out.write_char('"')?;
     for c in text.chars() {
@@ -217,7 +218,7 @@ impl fmt::Display for Exclusion {
     }
 }
 
-/// Words for a person: `prefix "llama"`, `>= 7`, `anything but "a" or "b"`.
+/// The predicate as explanations show it: `prefix "llama"`, `>= 7`, `anything but "a" or "b"`.
 impl fmt::Display for Predicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (key, text) = match self {
@@ -243,7 +244,7 @@ impl fmt::Display for Predicate {
     }
 }
 
-/// `a, b or c`, at most eight of them.
+/// Writes `a, b or c`: at most eight items, then the number of further ones.
 pub(crate) fn join<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
     const SHOWN: usize = 8;
     for (index, item) in items.iter().take(SHOWN).enumerate() {

@@ -1,4 +1,4 @@
-//! `{"numeric": […]}`: ranges of numbers.
+//! Ranges of numbers: `{"numeric": […]}`.
 
 use std::fmt;
 
@@ -9,24 +9,25 @@ use super::Decimal;
 pub(crate) struct Bound {
     pub(crate) at: Decimal,
     pub(crate) inclusive: bool,
-    /// How it was written, if not as `at` is shown.
+    /// The text as written, if it differs from `at` as displayed.
     text: Option<Box<str>>,
 }
 
 /// A range of numbers, open or closed at either end.
 ///
-/// Most bounds are short numbers in plain writing. A range of such is two points on the number line: a number's point is twice
-/// its [rank](Decimal::rank), and right beside it is the point of what lies between it and the next.
+/// Most bounds are short numbers in plain notation. A range between such bounds is stored as two points: the point of a number
+/// is twice its rank (`Decimal::rank`), and the odd point after it stands for all values between this number and the next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Range {
-    /// The first point of the range, and the last.
+    /// The first point in the range.
     first: u64,
+    /// The last point in the range.
     last: u64,
-    /// Its ends, if places do not tell all of them.
+    /// The bounds themselves, if points cannot represent them exactly.
     exact: Option<Box<[Option<Bound>; 2]>>,
 }
 
-/// Half the lowest rank, at most: so that twice what is above it is no overflow.
+/// Subtracted from a rank before it is doubled, so that the result fits; at most the lowest rank.
 const LOWEST: u64 = 1 << 62;
 
 impl Bound {
@@ -35,7 +36,7 @@ impl Bound {
         Self { at, inclusive, text }
     }
 
-    /// Its point, where that tells all of it.
+    /// The bound's point, if that represents it exactly.
     fn point(&self) -> Option<u64> {
         let (rank, is_exact) = self.at.rank();
         (is_exact && self.text.is_none()).then(|| 2 * (rank - LOWEST))
@@ -47,7 +48,7 @@ impl Bound {
 }
 
 impl Range {
-    /// Without a bound at either end, where there is none.
+    /// Makes a range; without a bound, that end is open.
     pub(crate) fn new(bottom: Option<Bound>, top: Option<Bound>) -> Self {
         let point = |bound: &Option<Bound>, open: u64| {
             bound.as_ref().map_or(Some((open, true)), |bound| Some((bound.point()?, bound.inclusive)))
@@ -60,12 +61,12 @@ impl Range {
         }
     }
 
-    /// Its lower and its upper end, where it has them.
+    /// The lower and the upper bound; `None` for an open end.
     pub(crate) fn ends(&self) -> [Option<Bound>; 2] {
         if let Some(exact) = &self.exact {
             return (**exact).clone();
         }
-        // The point beside a bound that is not in the range is odd.
+        // An exclusive bound is stored as the odd point beside it.
         let bottom = || Bound::of_point(self.first, self.first.is_multiple_of(2));
         let top = || Bound::of_point(self.last.next_multiple_of(2), self.last.is_multiple_of(2));
         [(self.first > 0).then(bottom), (self.last < u64::MAX).then(top)]
@@ -82,7 +83,7 @@ impl Range {
         }
         let (rank, is_exact) = number.rank();
         let point = 2 * (rank - LOWEST);
-        // A number that is not exact is a little further from 0.
+        // An inexact number is a little further from 0 than its rank.
         let point = match (is_exact, number.is_negative()) {
             (true, _) => point,
             (false, false) => point + 1,
@@ -101,7 +102,7 @@ impl fmt::Display for Bound {
     }
 }
 
-/// `>= 7`, `> 1 and < 2`, `= 3`.
+/// Writes `>= 7`, `> 1 and < 2` or `= 3`.
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [bottom, top] = self.ends();
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// Short and plain, longer than ranks tell, beyond the exponents that they tell, and written in other ways.
+    /// Numbers that are short and plain, too long for a rank, beyond its exponents, or in other notations.
     fn written() -> impl Strategy<Value = String> {
         prop_oneof![
             4 => "-?[0-9]{1,2}",
@@ -151,13 +152,13 @@ mod tests {
                 end.as_ref().map(|(text, inclusive)| Bound::new(Decimal::parse(text).unwrap(), *inclusive, text))
             };
             let (bottom, top) = (bound(&bottom), bound(&top));
-            // Patterns of no number are refused.
+            // The parser rejects empty ranges.
             if let (Some(b), Some(t)) = (&bottom, &top) {
                 prop_assume!(b.at < t.at || b.at == t.at && b.inclusive && t.inclusive && b == t);
             }
             let range = Range::new(bottom.clone(), top.clone());
             prop_assert_eq!(range.ends(), [bottom.clone(), top.clone()]);
-            // At its ends, and nearer to them than ranks tell.
+            // Also test at the bounds, and nearer to them than ranks can distinguish.
             let ends = [&bottom, &top].into_iter().flatten().map(|bound| bound.at.to_string());
             let beside = ends.clone().filter(|end| !end.contains(['.', 'e'])).map(|end| format!("{end}.{:020}", 1));
             for text in numbers.into_iter().chain(ends).chain(beside) {
@@ -174,7 +175,7 @@ mod tests {
         let bound = |text: &str| Bound::new(Decimal::parse(text).unwrap(), true, text);
         let range = |bottom, top| Range::new(Some(bound(bottom)), Some(bound(top)));
         assert!(range("-3", "1234567.89").exact.is_none());
-        assert!(range("7.0", "8").exact.is_some(), "it is shown as it was written");
+        assert!(range("7.0", "8").exact.is_some(), "the text as written is kept");
         assert!(range("1", "1e999999").exact.is_some());
         assert!(range("9007199254740993", "1e21").exact.is_some());
     }

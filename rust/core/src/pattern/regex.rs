@@ -6,10 +6,11 @@ use regex_syntax::hir::{Hir, Look};
 
 use super::predicate::Pattern;
 
-/// What a compiled regular expression may take, in bytes: automata for one field of one rule.
+/// The most memory for each automaton of one regular expression, in bytes.
 const REGEX_SIZE: usize = 1 << 20;
 
-/// The anchors are added to the syntax tree, not to the text, so that `a|b` and `(?x)a # b` mean what they say.
+/// Compiles a regular expression that matches whole texts. The anchors are added to the syntax tree, not to the text, so
+/// that `a|b` and `(?x)a # b` keep their meaning.
 pub(super) fn compile(source: &str) -> Result<Pattern, String> {
     let one_line = |error: &dyn std::fmt::Display| {
         let text = error.to_string();
@@ -33,15 +34,15 @@ pub(super) fn compile(source: &str) -> Result<Pattern, String> {
         .build_from_hir(&anchored)
         .map(|regex| Pattern { source: source.into(), regex, starts, ends })
         .map_err(|error| match error.size_limit() {
-            Some(limit) => format!("compiled it would take more than {limit} bytes; use smaller repetitions"),
+            Some(limit) => format!("it would compile to more than {limit} bytes; use smaller repetitions"),
             None => one_line(&error),
         })
 }
 
-/// Of which every text that matches starts (or ends) with one.
+/// Alternatives, one of which every matching text starts (or ends) with.
 type Literals = Box<[Box<[u8]>]>;
 
-/// None where there are too many, or where a text may start (or end) with anything.
+/// The literals that matching texts start (or end) with; empty if there are too many, or if any text may match.
 fn literals(kind: ExtractKind, hir: &Hir) -> Literals {
     let mut extractor = Extractor::new();
     extractor.kind(kind).limit_total(16);

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A JSON value as the value of a pattern: tests only.
+/// Converts a JSON value to a pattern's value.
 pub(crate) fn convert(value: &serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => Value::Null,
@@ -14,7 +14,7 @@ pub(crate) fn convert(value: &serde_json::Value) -> Value {
     }
 }
 
-/// Reads JSON with the reference parser: tests only.
+/// Parses JSON with the reference parser.
 pub(crate) fn value(json: &str) -> Value {
     convert(&serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}")))
 }
@@ -106,7 +106,7 @@ fn errors_name_the_place_and_what_is_allowed() {
         ("[]", "", "a pattern is a mapping"),
         (r#"{"a": []}"#, "a: ", "an empty list matches nothing"),
         (r#"{"a": {}}"#, "a: ", "an empty mapping"),
-        (r#"{"a": [["x"]]}"#, "a[0]: ", "a list in a list"),
+        (r#"{"a": [["x"]]}"#, "a[0]: ", "a list inside a list"),
         (r#"{"a": [{}]}"#, "a[0]: ", "exactly one key"),
         (r#"{"a": [{"prefix": "a", "suffix": "b"}]}"#, "a[0]: ", "exactly one key, this one has 2"),
         (
@@ -123,9 +123,9 @@ fn errors_name_the_place_and_what_is_allowed() {
         (r#"{"a": [{"numeric": [">", 1, "<"]}]}"#, "a[0].numeric: ", "an operator and a number"),
         (r#"{"a": [{"numeric": ["!=", 5]}]}"#, "a[0].numeric[0]: ", "one of \"=\""),
         (r#"{"a": [{"numeric": [">", "5"]}]}"#, "a[0].numeric[1]: ", "a number, not a string"),
-        (r#"{"a": [{"numeric": ["<", 5, ">", 1]}]}"#, "a[0].numeric: ", "the first must be"),
-        (r#"{"a": [{"numeric": ["=", 5, "<", 9]}]}"#, "a[0].numeric: ", "the first must be"),
-        (r#"{"a": [{"numeric": [">", 5, "<", 5]}]}"#, "a[0].numeric: ", "no number is above 5 and below 5"),
+        (r#"{"a": [{"numeric": ["<", 5, ">", 1]}]}"#, "a[0].numeric: ", "the first of two bounds must be"),
+        (r#"{"a": [{"numeric": ["=", 5, "<", 9]}]}"#, "a[0].numeric: ", "the first of two bounds must be"),
+        (r#"{"a": [{"numeric": [">", 5, "<", 5]}]}"#, "a[0].numeric: ", "the lower bound 5 must be less"),
         (r#"{"a": [1e9999999999999999999]}"#, "a[0]: ", "exponent"),
         (r#"{"a": [{"cidr": "10.0.0.0"}]}"#, "a[0].cidr: ", "a slash and a prefix length"),
         (r#"{"a": [{"cidr": "10.0.0.0/33"}]}"#, "a[0].cidr: ", "not an address block"),
@@ -177,7 +177,7 @@ fn every_problem_is_reported() {
 #[test]
 fn nesting_is_bounded() {
     let deep = format!("{}[1]{}", r#"{"a":"#.repeat(70), "}".repeat(70));
-    assert!(problems(&deep)[0].contains("nested more than 64 deep"));
+    assert!(problems(&deep)[0].contains("nested more than 64 levels deep"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! A pattern as its author wrote it, before it means anything.
+//! A pattern as its author wrote it, before it is parsed.
 
-/// A JSON-like tree. Numbers keep their text, so that no precision is lost on the way into a pattern.
+/// A JSON-like tree. Numbers keep their text, so that a pattern loses no precision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `null`
@@ -13,14 +13,14 @@ pub enum Value {
     String(String),
     /// A list.
     List(Vec<Value>),
-    /// A mapping, in the order written. Keys are unique: the reader sees to it.
+    /// A mapping, in the order written. The reader ensures that keys are unique.
     Map(Vec<(String, Value)>),
-    /// Something that the host could not read, and has reported. No problem is found in it.
+    /// A value that the host could not read and has reported. Parsing reports no problem in it.
     Unknown,
 }
 
 impl Value {
-    /// What to call this kind of value in a message to a person.
+    /// The name of this kind of value in error messages.
     #[must_use]
     pub fn describe(&self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Value {
     }
 }
 
-/// One step of the way from the root of a pattern to a place in it.
+/// One step of the path from the root of a pattern to a place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A key of a mapping.

@@ -1,17 +1,17 @@
-//! `{"wildcard": "a*b"}`: `*` stands for any run of characters, `\*` and `\\` for themselves.
+//! Wildcards, `{"wildcard": "a*b"}`: `*` matches any run of characters, `\*` a star and `\\` a backslash.
 
 use memchr::{memchr, memmem};
 use smol_str::SmolStr;
 
-/// A compiled wildcard. Matching is linear in the text: each piece is searched once, leftmost, which is enough
-/// because `*` is the only operator.
+/// A compiled wildcard. Matching takes time linear in the text: each literal is searched for once, leftmost, which
+/// suffices because `*` is the only operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wildcard(Form);
 
-/// Most have no escapes and are short: they take no memory of their own.
+/// Most wildcards are short and have no escapes, so they need no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Form {
-    /// As written: its literals stand there as they are.
+    /// Without escapes: the source contains the literals unchanged.
     Plain(SmolStr),
     Escaped(Box<Escaped>),
 }
@@ -19,13 +19,13 @@ enum Form {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Escaped {
     source: SmolStr,
-    /// The literals before, between and behind the stars.
+    /// The literals before, between and after the stars, unescaped.
     pieces: Vec<SmolStr>,
 }
 
 /// The literals of a wildcard.
 struct Pieces<'w> {
-    /// What is left of one without escapes.
+    /// The unread part of a wildcard without escapes.
     plain: Option<&'w str>,
     unescaped: std::slice::Iter<'w, SmolStr>,
 }
@@ -36,11 +36,11 @@ impl<'w> Iterator for Pieces<'w> {
     #[inline]
     fn next(&mut self) -> Option<&'w str> {
         let Some(plain) = self.plain else { return self.unescaped.next().map(SmolStr::as_str) };
-        let (piece, rest) = match memchr(b'*', plain.as_bytes()) {
+        let (piece, after_star) = match memchr(b'*', plain.as_bytes()) {
             Some(at) => (plain.get(..at), plain.get(at + 1..)),
             None => (Some(plain), None),
         };
-        self.plain = rest;
+        self.plain = after_star;
         piece
     }
 }
@@ -49,7 +49,7 @@ impl Wildcard {
     /// Compiles a wildcard.
     ///
     /// # Errors
-    /// What is wrong and what is allowed, as a sentence.
+    /// A sentence that says what is wrong and what is allowed.
     pub fn parse(source: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut piece = String::new();
@@ -72,7 +72,11 @@ impl Wildcard {
                             "`\\{other}` is not an escape: only `\\*` (a star) and `\\\\` (a backslash) are"
                         ));
                     }
-                    None => return Err("it ends in a lone backslash: write `\\\\` for a backslash".into()),
+                    None => {
+                        return Err(
+                            "the wildcard ends in a lone backslash: write `\\\\` for a backslash".into()
+                        );
+                    }
                 },
                 other => piece.push(other),
             }
@@ -96,7 +100,7 @@ impl Wildcard {
         }
     }
 
-    /// The literals before, between and behind the stars: at least one, and of those between none is empty.
+    /// The literals before, between and after the stars: at least one. Those between stars are never empty.
     fn pieces(&self) -> Pieces<'_> {
         match &self.0 {
             Form::Plain(source) => Pieces { plain: Some(source), unescaped: [].iter() },
@@ -109,29 +113,29 @@ impl Wildcard {
         self.pieces().map(SmolStr::from)
     }
 
-    /// What every text that matches starts with.
+    /// The prefix of every matching text.
     pub(crate) fn head(&self) -> &str {
         self.pieces().next().unwrap_or_default()
     }
 
-    /// What every text that matches ends with.
+    /// The suffix of every matching text; empty without a star.
     pub(crate) fn tail(&self) -> &str {
         self.pieces().skip(1).last().unwrap_or_default()
     }
 
-    /// The literals between stars: every text that matches has them inside.
+    /// The literals between stars, which every matching text contains.
     pub(crate) fn inside(&self) -> impl Iterator<Item = &str> {
         let mut inside: Vec<&str> = self.pieces().skip(1).collect();
         inside.pop();
         inside.into_iter()
     }
 
-    /// Whether it is one literal, before or behind a star: every text that begins or ends with that matches.
+    /// Whether the wildcard is one literal before or after one star, and so equivalent to a prefix or suffix.
     pub(crate) fn is_affix(&self) -> bool {
         self.pieces().count() == 2 && self.pieces().any(str::is_empty)
     }
 
-    /// What is behind the head of one without escapes, from the star on; nothing where there is no star.
+    /// The source from the first star on, empty without a star; `None` if the wildcard has escapes.
     pub(crate) fn plain_tail(&self) -> Option<&str> {
         match &self.0 {
             Form::Plain(source) => source.get(self.head().len()..),
@@ -139,23 +143,23 @@ impl Wildcard {
         }
     }
 
-    /// Whether the whole of `text` matches. Linear in the length of `text`.
+    /// Whether all of `text` matches. Takes time linear in the length of `text`.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         in_order(self.pieces().map(str::as_bytes), text.as_bytes())
     }
 }
 
-/// Whether a text is of some literals, in that order, and of anything between them.
+/// Whether a text starts with the first literal, ends with the last and contains the others between, in this order.
 pub(crate) fn in_order<'p>(mut pieces: impl Iterator<Item = &'p [u8]>, text: &[u8]) -> bool {
-    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
-    let Some(mut piece) = pieces.next() else { return rest.is_empty() };
-    for behind in pieces {
-        let Some(found) = memmem::find(rest, piece) else { return false };
-        rest = rest.get(found + piece.len()..).unwrap_or_default();
-        piece = behind;
+    let Some(mut unread) = text.strip_prefix(pieces.next().unwrap_or_default()) else { return false };
+    let Some(mut piece) = pieces.next() else { return unread.is_empty() };
+    for next in pieces {
+        let Some(found) = memmem::find(unread, piece) else { return false };
+        unread = unread.get(found + piece.len()..).unwrap_or_default();
+        piece = next;
     }
-    rest.ends_with(piece)
+    unread.ends_with(piece)
 }
 
 #[cfg(test)]

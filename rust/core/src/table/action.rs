@@ -1,19 +1,19 @@
-//! What a route does with the messages that it takes.
+//! Actions: what a route does with its messages.
 
 use std::sync::Arc;
 
-/// What a decided message gets.
+/// What happens to a decided message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Action {
-    /// It goes to the clusters of its decision.
+    /// The message goes to the clusters of its decision.
     #[default]
     Forward,
-    /// The route answers by itself.
+    /// The route answers the message itself.
     Reply(Arc<Reply>),
 }
 
 impl Action {
-    /// Its name in decisions.
+    /// The action's name in decisions.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -26,13 +26,13 @@ impl Action {
 /// A route's own answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// The status; with `error`, that of its code.
+    /// The status; with `error`, the status of that code.
     pub status: u16,
-    /// The header fields, names in lower case, the length of the body included.
+    /// The header fields, including `content-length`; names are in lower case.
     pub fields: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// The code of an error, which is the answer instead of the rest.
+    /// The code of an error that is answered instead of `fields` and `body`, in the shape of the client's dialect.
     pub error: Option<String>,
 }
 
@@ -41,12 +41,12 @@ pub struct Reply {
 pub struct Mirror {
     /// The cluster.
     pub to: String,
-    /// The share of messages that is copied, in per cent.
+    /// The share of messages that are copied, in per cent.
     pub share: u8,
 }
 
 impl Mirror {
-    /// Whether the message with this id is copied: the same id has the same answer everywhere.
+    /// Whether the message with this id is copied. The answer for one id is the same in every process.
     #[must_use]
     pub fn takes(&self, id: &str) -> bool {
         crate::hash::hash(id.as_bytes()) % 100 < u64::from(self.share)

@@ -1,4 +1,4 @@
-//! No set of rules and no document is a cliff: what is counted is steps of work, not time.
+//! No set of rules and no document makes matching suddenly slow. The tests count steps of work, not time.
 
 use serde_json::{Value as Json, json};
 
@@ -14,7 +14,7 @@ fn matcher(rules: impl IntoIterator<Item = Json>) -> Matcher {
     Matcher::new(&rules, Options::default())
 }
 
-/// The steps that finding the first and finding all rules take together, and all that match.
+/// The steps that `first` and `matches` take together, and the matching rules.
 fn steps(matcher: &Matcher, document: &Json) -> (usize, Vec<usize>) {
     let text = document.to_string();
     let (steps, (first, all)) =
@@ -98,7 +98,7 @@ fn rules_that_are_each_found_by_an_element_do_not_each_walk_the_array() {
         let matcher = matcher((0..count).map(rule));
         let mut elements: Vec<Json> =
             (0..count).map(|i| json!({"type": "document", "ref": format!("mem://{i}/1")})).collect();
-        // Each test holds somewhere, and no two in one element.
+        // Each test holds in some element, but no element satisfies two.
         elements.push(json!({"type": "memory", "ref": "elsewhere"}));
         let (work, found) = steps(&matcher, &json!({"context": elements}));
         assert!(found.is_empty());
@@ -117,7 +117,7 @@ fn ten_thousand_alternatives_are_one_look_up() {
         assert_eq!(found, expected);
         assert!(work < 60, "{work}");
     }
-    // Beside a document with many values, too.
+    // The same holds for a document with many values.
     let values: Vec<Json> = (0..5_000).map(|i| json!(format!("w{i}"))).collect();
     let (work, found) = steps(&set, &json!({"a": values, "b": 1}));
     assert!(found.is_empty());
@@ -141,7 +141,7 @@ fn rules_that_only_say_no_are_tried_until_one_matches() {
     let (work, first) = work::count(|| set.first(document.as_bytes()).unwrap());
     assert_eq!(first, Some(1));
     assert!(work < 40, "{work}");
-    // All of them in vain: that is what `cost` is for.
+    // A message that no rule takes is tried against all of them, so `cost` names them.
     let linear = set.cost().linear;
     assert_eq!(
         linear.iter().map(|linear| (linear.when.as_str(), linear.rules.len())).collect::<Vec<_>>(),

@@ -1,28 +1,28 @@
-//! The rules that are tried one by one, so that matching takes time linear in their number.
+//! Rules that are tried one by one, so that matching takes time linear in their number.
 
-/// What a matcher or route table costs beyond the document itself.
+/// What matching costs beyond reading the document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// How many rules there are.
+    /// Number of rules.
     pub rules: usize,
-    /// Rules that are tried one by one; empty where no message makes many rules be tried in vain.
+    /// Groups of rules that are tried one by one; empty if no message causes that for many rules.
     pub linear: Vec<Linear>,
 }
 
-/// Rules that one message makes be tried one by one, because nothing that an index can find tells them apart.
+/// Rules that are tried one by one for some messages, because the index cannot tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linear {
-    /// Which messages do: `kind is "model"`, or `every message`.
+    /// The messages concerned: `kind is "model"`, or `every message`.
     pub when: String,
-    /// The rules, ascending.
+    /// The rules' numbers, ascending.
     pub rules: Vec<usize>,
 }
 
-/// From how many rules on they are worth a word: some microseconds for a message.
+/// The least number of rules worth reporting, which cost a message some microseconds.
 pub(crate) const MANY: usize = 128;
 
 impl Linear {
-    /// With other numbers for the rules, and without those that have none; `None` where they are too few then.
+    /// Maps the rules to other numbers and drops those without one; `None` if fewer than [`MANY`] remain.
     pub(crate) fn map(self, number: impl FnMut(usize) -> Option<usize>) -> Option<Self> {
         let rules: Vec<usize> = self.rules.into_iter().filter_map(number).collect();
         (rules.len() >= MANY).then_some(Self { rules, ..self })

@@ -1,4 +1,4 @@
-//! Why a rule does or does not match, in words.
+//! Explanations: why a rule does or does not match, in words.
 
 use std::fmt::Write as _;
 
@@ -13,20 +13,19 @@ use crate::pattern::format_keys;
 /// Whether one rule matches one message, and why or why not.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// Whether it matches.
+    /// Whether the rule matches.
     pub matched: bool,
-    /// The field whose predicates were the first to fail; `None` where the rule matches, or where no single field
-    /// is to blame.
+    /// The first field that failed; `None` if the rule matches, or if no single field is to blame.
     pub path: Option<String>,
-    /// What the pattern asks of that field.
+    /// The alternatives that the pattern allows for that field, in words.
     pub expected: Option<String>,
-    /// What the message has there, as shortened JSON text; `None` where it has nothing.
+    /// The message's value of that field as shortened JSON text; `None` if the message has none.
     pub seen: Option<String>,
-    /// One sentence for a person.
+    /// The reason in one sentence.
     pub reason: String,
 }
 
-/// What it takes to put a test into words.
+/// Puts tests into words.
 #[derive(Clone, Copy)]
 struct Words<'w, 'v, 'a> {
     fields: &'w Fields,
@@ -47,7 +46,7 @@ impl Verdict {
         if matched {
             let mut held = Vec::new();
             rule.nodes.for_each(|node| words.satisfied(node, &mut held));
-            let reason = if held.is_empty() { "it asks nothing".to_owned() } else { held.join(", ") };
+            let reason = if held.is_empty() { "the pattern is empty".to_owned() } else { held.join(", ") };
             return Self { reason, ..nothing };
         }
         let blame = |test: &[PredicateId], reason: String| Self {
@@ -69,7 +68,7 @@ impl Verdict {
                 );
                 tests.first().map_or(nothing.clone(), |test| blame(test, reason))
             }
-            // Every test holds somewhere, but not in one array element.
+            // Every test holds in some array element, but not all in the same one.
             None => {
                 let mut paths: Vec<String> = Vec::new();
                 words.inside_arrays(rule.nodes, &mut paths);
@@ -93,7 +92,7 @@ impl Words<'_, '_, '_> {
         self.facts.view.shown(self.field(test))
     }
 
-    /// `"a", "b" or prefix "c"`, at most eight of them.
+    /// The alternatives of a test, as `"a", "b" or prefix "c"`; at most eight, then the number of further ones.
     fn expected(self, test: &[PredicateId]) -> String {
         const SHOWN: usize = 8;
         let mut out = String::new();
@@ -120,7 +119,7 @@ impl Words<'_, '_, '_> {
         }
     }
 
-    /// The first test, in the order written, that holds nowhere in the message.
+    /// The first test, in the order written, that fails everywhere in the message.
     fn first_failure(self, mut nodes: Nodes<'_>) -> Option<Failure<'_>> {
         nodes.find_map(|node| self.failure(node))
     }
@@ -141,7 +140,7 @@ impl Words<'_, '_, '_> {
         }
     }
 
-    /// `kind is "model"` for each test that holds; of an `$or`, for the first branch that does.
+    /// Adds `kind is "model"` for each test that holds; for an `$or`, only those of its first branch that holds.
     fn satisfied(self, node: Node<'_>, out: &mut Vec<String>) {
         match node {
             Node::All(nodes) => nodes.for_each(|node| self.satisfied(node, out)),
@@ -166,7 +165,7 @@ impl Words<'_, '_, '_> {
         }
     }
 
-    /// The fields tested whose values are in array elements.
+    /// Adds the paths of tested fields whose values are inside array elements.
     fn inside_arrays(self, nodes: Nodes<'_>, out: &mut Vec<String>) {
         for node in nodes {
             match node {

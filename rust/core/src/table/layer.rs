@@ -1,4 +1,4 @@
-//! A few rules changed among many: layers of rules over each other, each of them immutable.
+//! Immutable layers of rules, so that a few rules can be changed without compiling all.
 
 use std::sync::Arc;
 
@@ -6,34 +6,34 @@ use super::ids::FieldId;
 use super::message::view::View;
 use super::rules::{Builder, Rules};
 
-/// A rule that was found.
+/// A rule that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its number.
+    /// The rule's number.
     pub number: usize,
-    /// Its handle, if that was at hand; or 0.
+    /// The rule's handle; 0 if none was at hand.
     pub handle: usize,
 }
 
-/// Rules with numbers, of which some may have been taken out.
+/// Rules with numbers. Some rules may be removed.
 #[derive(Clone, Debug)]
 pub(crate) struct Layer {
     rules: Arc<Rules>,
-    /// By rank, ascending; `None` where ranks are numbers.
+    /// Number of each rule by rank, ascending; `None` if numbers equal ranks.
     numbers: Option<Arc<[usize]>>,
-    /// By rank, a bit for each rule that was taken out.
-    out: Arc<[u64]>,
-    /// How many rules are left.
+    /// A bit for each removed rule, by rank. Ranks beyond the end are not removed.
+    removed: Arc<[u64]>,
+    /// Number of rules that are not removed.
     remaining: usize,
 }
 
 impl Layer {
-    /// Rules whose ranks are their numbers.
+    /// Rules whose numbers are their ranks.
     pub(crate) fn new(rules: Rules) -> Self {
-        Self { remaining: rules.len(), rules: Arc::new(rules), numbers: None, out: Arc::default() }
+        Self { remaining: rules.len(), rules: Arc::new(rules), numbers: None, removed: Arc::default() }
     }
 
-    /// The rules that are left in some layers, their numbers ascending. `field` gives each field's new number.
+    /// Merges the remaining rules of `layers`, in ascending order of numbers. `field` maps each field to its new number.
     pub(crate) fn merged(layers: &[Self], mut field: impl FnMut(FieldId) -> FieldId) -> Self {
         let numbered = |layer| Self::ranks(layer).map(move |rank| (layer.number(rank), layer, rank));
         let mut all: Vec<(usize, &Self, usize)> = layers.iter().flat_map(numbered).collect();
@@ -46,12 +46,12 @@ impl Layer {
         Self { numbers: Some(numbers), ..Self::new(builder.finish()) }
     }
 
-    /// The same rules, their ranks being their numbers. All that were there must be left.
+    /// The same rules, numbered by rank. No rule may have been removed.
     pub(crate) fn renumbered(self) -> Self {
         Self { numbers: None, ..self }
     }
 
-    /// One rule.
+    /// A layer of one rule.
     pub(crate) fn one(rules: Rules, number: usize) -> Self {
         Self { numbers: Some(Arc::new([number])), ..Self::new(rules) }
     }
@@ -60,17 +60,17 @@ impl Layer {
         &self.rules
     }
 
-    /// How many rules are left.
+    /// Number of remaining rules.
     pub(crate) fn len(&self) -> usize {
         self.remaining
     }
 
-    /// How many were taken out.
+    /// Number of removed rules.
     pub(crate) fn missing(&self) -> usize {
         self.rules.len() - self.remaining
     }
 
-    /// The ranks of the rules that are left, ascending.
+    /// The ranks of the remaining rules, ascending.
     pub(crate) fn ranks(&self) -> impl Iterator<Item = usize> {
         (0..self.rules.len()).filter(|rank| self.has(*rank))
     }
@@ -82,7 +82,7 @@ impl Layer {
         }
     }
 
-    /// The rank of a rule that is left.
+    /// The rank of a remaining rule.
     pub(crate) fn rank(&self, number: usize) -> Option<usize> {
         let rank = match &self.numbers {
             None => number,
@@ -91,21 +91,21 @@ impl Layer {
         (rank < self.rules.len() && self.has(rank)).then_some(rank)
     }
 
-    /// Whether a rule is left.
+    /// Whether the rule of this rank remains.
     pub(crate) fn has(&self, rank: usize) -> bool {
-        self.out.get(rank / 64).is_none_or(|word| word >> (rank % 64) & 1 == 0)
+        self.removed.get(rank / 64).is_none_or(|word| word >> (rank % 64) & 1 == 0)
     }
 
-    /// Without a rule that is left.
+    /// The same layer without a remaining rule.
     pub(crate) fn without(&self, rank: usize) -> Self {
-        let mut out = self.out.to_vec();
-        if out.len() <= rank / 64 {
-            out.resize(rank / 64 + 1, 0);
+        let mut removed = self.removed.to_vec();
+        if removed.len() <= rank / 64 {
+            removed.resize(rank / 64 + 1, 0);
         }
-        if let Some(word) = out.get_mut(rank / 64) {
+        if let Some(word) = removed.get_mut(rank / 64) {
             *word |= 1 << (rank % 64);
         }
-        Self { out: out.into(), remaining: self.remaining - 1, ..self.clone() }
+        Self { removed: removed.into(), remaining: self.remaining - 1, ..self.clone() }
     }
 
     /// The first rule that matches.
@@ -114,7 +114,7 @@ impl Layer {
         Some(Found { number: self.number(rank), handle })
     }
 
-    /// Gives each rule its handle, by number; nothing, where others have this layer as well.
+    /// Sets each rule's handle, by number. Does nothing if another matcher shares this layer.
     pub(crate) fn set_handles(&mut self, handle: impl Fn(usize) -> usize) {
         let numbers = self.numbers.clone();
         if let Some(rules) = Arc::get_mut(&mut self.rules) {
@@ -125,7 +125,7 @@ impl Layer {
         }
     }
 
-    /// Numbers of all rules that match, ascending.
+    /// Numbers of all rules that match `view`, ascending.
     pub(crate) fn matches(&self, view: &View<'_>) -> impl Iterator<Item = usize> {
         let ranks = self.rules.matches(view).into_iter();
         ranks.filter(|rank| self.has(*rank)).map(|rank| self.number(rank))

@@ -14,17 +14,16 @@ use super::rules;
 use crate::json::{self, Options, PathTrie};
 use crate::pattern::{Pattern, Problem, Value};
 
-/// Of how many rules the layer of the latest changes may be: it is compiled anew for each.
+/// The most rules in the layer of the latest changes, which every change compiles anew.
 const LATEST: usize = 64;
 
-/// How many changes may lie over the rules of the beginning; and how many fields may have come with them, be their rules still
-/// there or not.
+/// The most changes over the base layer, and the most fields that changes may have added (fields of removed rules count).
 const CHANGES: usize = 4096;
 
 /// Patterns, matched against JSON documents.
 ///
-/// Matching takes time for the document and for the rules that come near to matching it, not for the others. Rules are
-/// known by their numbers, and a lower number goes first.
+/// Matching takes time for the document and for the rules whose guard holds, not for the others. Rules have numbers, and
+/// rules with lower numbers come first.
 ///
 /// ```
 /// use waypost_core::json::Options;
@@ -43,22 +42,22 @@ const CHANGES: usize = 4096;
 /// ```
 ///
 /// # Changes
-/// [`Matcher::with`] makes a matcher in which one rule differs, and takes time for the few that were changed last, not
-/// for all: most rules are in one large layer that both matchers share. Over it lie up to two layers of changes, and a
-/// decision asks each layer. After some thousands of changes they should be made one again, by
-/// [`Matcher::flattened`], which takes as long as compiling all rules, and can be done beside further changes.
+/// [`Matcher::with`] makes a matcher in which one rule differs. It takes time only for the most recent changes, because
+/// both matchers share one large base layer. Up to two layers of changes lie over it, and a decision consults each. After
+/// some thousands of changes, [`Matcher::flattened`] should merge the layers. It takes as long as compiling all rules, and
+/// can run while further changes are made.
 #[derive(Clone, Debug)]
 pub struct Matcher {
     fields: Arc<Fields>,
     trie: Arc<PathTrie>,
-    /// The rules of the beginning, older changes, the latest changes.
+    /// The base layer, older changes, the latest changes.
     layers: [Option<Layer>; 3],
-    /// How many fields there were in the beginning.
+    /// Number of fields in the base layer.
     first_fields: usize,
     options: Options,
 }
 
-/// Rules that are being collected for a [`Matcher`].
+/// Collects rules for a [`Matcher`].
 #[derive(Debug, Default)]
 pub struct Builder {
     fields: Fields,
@@ -66,7 +65,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Without rules, but with room for so many: they take less memory then.
+    /// Reserves room for `rules` rules, so that they take less memory.
     #[must_use]
     pub fn with_capacity(rules: usize) -> Self {
         let mut builder = Self::default();
@@ -74,7 +73,7 @@ impl Builder {
         builder
     }
 
-    /// Appends a rule. Its number is how many there were before.
+    /// Appends a rule. Numbers count from 0.
     pub fn push(&mut self, pattern: &Pattern) {
         self.rules.push(pattern, &mut |path| self.fields.intern(path));
     }
@@ -90,7 +89,7 @@ impl Matcher {
     /// Parses a pattern for use in a matcher.
     ///
     /// # Errors
-    /// Every problem in it.
+    /// Every problem in the pattern.
     pub fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
         let pattern = Pattern::parse(value)?;
         match or_limit::check(&pattern) {
@@ -99,7 +98,7 @@ impl Matcher {
         }
     }
 
-    /// Compiles rules, given in rank order: their numbers are their positions.
+    /// Compiles rules, given in rank order. Their numbers are their positions.
     pub fn new<'p>(patterns: impl IntoIterator<Item = &'p Pattern>, options: Options) -> Self {
         let mut builder = Builder::default();
         for pattern in patterns {
@@ -121,19 +120,19 @@ impl Matcher {
         self.layers.iter().flatten()
     }
 
-    /// How many rules there are.
+    /// Number of rules.
     #[must_use]
     pub fn len(&self) -> usize {
         self.layers().map(Layer::len).sum()
     }
 
-    /// Whether there is no rule.
+    /// Whether the matcher has no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is a rule of this number.
+    /// Whether a rule has this number.
     #[must_use]
     pub fn has(&self, number: usize) -> bool {
         self.layers().any(|layer| layer.rank(number).is_some())
@@ -150,7 +149,7 @@ impl Matcher {
         numbers
     }
 
-    /// This matcher, but that the rule of this number has another pattern, or is new, or with `None` is not there.
+    /// A copy of this matcher in which the rule `number` has this pattern; `None` removes the rule.
     #[must_use]
     pub fn with(&self, number: usize, pattern: Option<&Pattern>) -> Self {
         let mut new = self.clone();
@@ -175,7 +174,7 @@ impl Matcher {
         new
     }
 
-    /// Whether so much was changed that [`Matcher::flattened`] is worth its time.
+    /// Whether there are so many changes that [`Matcher::flattened`] is worth its time.
     #[must_use]
     pub fn is_overgrown(&self) -> bool {
         let [base, older, latest] = &self.layers;
@@ -185,18 +184,18 @@ impl Matcher {
         over + base.as_ref().map_or(0, Layer::missing) > CHANGES || fields > CHANGES
     }
 
-    /// The same rules in one layer, numbered anew in the same order; and by new number the old one.
+    /// The same rules in one layer, renumbered in the same order, and the old number of each new one.
     #[must_use]
     pub fn flattened(&self) -> (Self, Vec<usize>) {
         let numbers = self.numbers();
         let layers: Vec<Layer> = self.layers().cloned().collect();
-        // Fields that only former rules had are forgotten.
+        // Fields that only removed rules tested are dropped.
         let mut fields = Fields::default();
         let base = Layer::merged(&layers, |field| fields.intern(self.fields.path(field))).renumbered();
         (Self::over(fields, base, self.options), numbers)
     }
 
-    /// Makes sure that all fields of a pattern are known.
+    /// Adds the fields of a pattern that are not known yet.
     fn learn(&mut self, pattern: &Pattern) {
         if pattern.fields().all(|field| self.fields.find(&field.path).is_some()) {
             return;
@@ -212,15 +211,15 @@ impl Matcher {
     /// Number of the first rule that matches `body`.
     ///
     /// # Errors
-    /// Where `body` is not valid JSON.
+    /// `body` is not valid JSON.
     pub fn first(&self, body: &[u8]) -> Result<Option<usize>, json::InvalidDocument> {
         Ok(self.first_with_handle(body)?.map(|found| found.number))
     }
 
-    /// [`Self::first`], and the rule's handle where that is at hand.
+    /// Like [`Self::first`], with the rule's handle.
     ///
     /// # Errors
-    /// Where `body` is not valid JSON.
+    /// `body` is not valid JSON.
     pub fn first_with_handle(&self, body: &[u8]) -> Result<Option<Found>, json::InvalidDocument> {
         self.with_view(body, |view| {
             let [base, over @ ..] = &self.layers;
@@ -235,10 +234,12 @@ impl Matcher {
         })
     }
 
-    /// Gives each rule a handle, by its number: the address of what one will look at once the rule was found. It is kept
-    /// where rules are looked for, for all those that are found in one step; so that what is there can come from memory
-    /// while the rule is being tried, and nobody has to look for the address. Rules of later changes have none, and a copy
-    /// of this matcher that was made before keeps what it had.
+    /// Gives each rule of the base layer a handle, by number: the address of data that the caller reads once the rule is
+    /// found.
+    ///
+    /// The look-up tables store the handle for every rule that one look-up finds. So the data can be prefetched while the
+    /// rule is evaluated, and the caller need not look up the address. Rules of later changes have no handle. Existing copies
+    /// of this matcher keep their handles.
     #[must_use]
     pub fn with_handles(mut self, handle: impl Fn(usize) -> usize) -> Self {
         if let [Some(base), ..] = &mut self.layers {
@@ -250,7 +251,7 @@ impl Matcher {
     /// Numbers of all rules that match `body`, ascending.
     ///
     /// # Errors
-    /// Where `body` is not valid JSON.
+    /// `body` is not valid JSON.
     pub fn matches(&self, body: &[u8]) -> Result<Vec<usize>, json::InvalidDocument> {
         self.with_view(body, |view| {
             let mut found: Vec<usize> = self.layers().flat_map(|layer| layer.matches(view)).collect();
@@ -259,10 +260,10 @@ impl Matcher {
         })
     }
 
-    /// Every rule's number and verdict on `body`, ascending.
+    /// Every rule's number and verdict on `body`, in ascending order of numbers.
     ///
     /// # Errors
-    /// Where `body` is not valid JSON.
+    /// `body` is not valid JSON.
     pub fn explain(&self, body: &[u8]) -> Result<Vec<(usize, Verdict)>, json::InvalidDocument> {
         self.with_view(body, |view| {
             let mut all: Vec<(usize, Verdict)> = Vec::with_capacity(self.len());
@@ -275,10 +276,10 @@ impl Matcher {
         })
     }
 
-    /// One rule's verdict on `body`; `None` where there is no such rule. Takes time for that rule alone.
+    /// One rule's verdict on `body`; `None` if no rule has this number. Takes time for that rule alone.
     ///
     /// # Errors
-    /// Where `body` is not valid JSON.
+    /// `body` is not valid JSON.
     pub fn explain_one(&self, body: &[u8], number: usize) -> Result<Option<Verdict>, json::InvalidDocument> {
         self.with_view(body, |view| {
             self.layers().find_map(|layer| {
@@ -288,7 +289,7 @@ impl Matcher {
         })
     }
 
-    /// The rules that are tried one by one, by their numbers.
+    /// The rules that are tried one by one, by number.
     #[must_use]
     pub fn cost(&self) -> Cost {
         let mut linear = Vec::new();
@@ -304,7 +305,8 @@ impl Matcher {
         Cost { rules: self.len(), linear }
     }
 
-    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    // Not inlined, the result is stored in small parts and loaded in large ones, which stalls the processor.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn with_view<T>(
         &self,
@@ -313,7 +315,7 @@ impl Matcher {
     ) -> Result<T, json::InvalidDocument> {
         Workspace::lend(|workspace| {
             let (document, chains) = workspace.read(body, &self.trie, self.options)?;
-            // A document that is no object has no fields.
+            // Only objects have fields.
             let document = if document.is_object() { document } else { document.without_leaves() };
             Ok(decide(&View::new(document, &[], chains)))
         })

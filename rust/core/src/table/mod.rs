@@ -1,34 +1,39 @@
 //! Rules and routes: compiled patterns, matched against documents and messages.
 //!
-//! [`Matcher`] matches named patterns against plain JSON; [`RouteTable`] decides on messages of any dialect. Both rank
-//! rules: the first that matches decides. The `index` module says how rules are found without looking at each.
+//! [`Matcher`] matches named patterns against plain JSON; [`RouteTable`] decides on messages of any dialect. Both try rules
+//! in the order of their ranks, and the first that matches decides. The `index` module explains how rules are found without
+//! trying each of them.
 //!
-//! A message passes through here in one direction: bytes → [`json::scan`](crate::json::scan) (spans of the values at
-//! paths that some rule or attribute names) → a view (those values by field, from the body, the headers and the
-//! caller's identity) → rules → a rank.
+//! Data flows in one direction: the bytes of a message → [`json::scan`](crate::json::scan), which yields the spans of the
+//! values at paths that some rule or attribute names → a view, which holds these values by field, from the body, the headers
+//! and the caller's identity → rules → a rank.
 //!
-//! # What decides what it costs
-//! - The document: it is read once. Of its values only those are touched whose field some rule is found by, a look-up or
-//!   a search each; buffers are kept by the thread.
-//!   Prefixes are looked up too, one by one of the lengths that some have, where a string of that length could end; and so are
-//!   suffixes, and literals inside of wildcards from where one can begin. With a search in their order, and an automaton for the
-//!   literals, the same document took a fifth longer (wildcards inside: 60 %) among 100,000 rules than among ten, all of it in
-//!   the nearest cache.
-//! - The rules that come near to matching: those whose guard holds. Their other predicates are evaluated one by one, and
-//!   which array elements they hold in only where that can matter.
-//! - Not the other rules. With many of them memory decides: a look-up that finds nothing reads a table that caches hold, and
-//!   one that finds something one line of 64 bytes more, with the predicate and the rule in it if that is short. Searches
-//!   that do not depend on each other wait together. On a virtual Zen 4, of whose third cache 4 to 8 megabytes are ours, an
-//!   access that waits for another one takes 13 ns where that cache holds it and 130 to 170 ns where it does not, as long as
-//!   reading half a kilobyte of the message. So what one look-up leads to is one line, with the address of what the host keeps
-//!   of the rule ([`Matcher::with_handles`]), which what prefixes, literals and address blocks are looked up by has as well, so that
-//!   both come at once; what stands beside the row of a sorted list that is being searched is fetched meanwhile;
-//!   and a value to be equal to costs a document two lines that it does not share with others, the name included. What brought
-//!   nothing: look-ups that begin while the document is still being read (they made the scanner 10 % slower), and comparing a
-//!   row by vectors of AVX2.
-//! - Rules that nothing which can be looked up tells apart are tried one by one: [`Cost`] names them.
+//! # What matching costs
+//! - **Reading the document.** The document is read once, into buffers that the thread reuses. Only values of fields by which
+//!   rules are found are examined further, with one look-up or search each. Prefixes are looked up by length: one look-up for
+//!   each length that some prefix has and at which a prefix of this string could end. Suffixes, and the literals inside
+//!   wildcards, are looked up likewise. The alternatives were slower: with a binary search for affixes and an automaton for
+//!   literals, the same document took 20 % longer among 100,000 rules than among ten (with literals inside wildcards 60 %),
+//!   even with everything in the nearest cache.
+//! - **Evaluating candidates.** Only rules whose guard holds are evaluated, one predicate at a time. Array elements are
+//!   compared only where they can matter.
+//! - **Nothing for other rules.** Among many rules, memory access dominates. A look-up without a result reads only a table
+//!   that stays in the caches. A look-up with a result reads one more cache line of 64 bytes, which holds the predicate and,
+//!   if it is short, the rule. Independent searches wait for memory together. On a virtual Zen 4 with 4 to 8 MB of third-level
+//!   cache to itself, a dependent access takes 13 ns within that cache and 130 to 170 ns beyond it; the latter is as long as
+//!   reading half a kilobyte of the message takes. So the layout avoids dependent accesses:
+//!   - The result of a look-up is one line, which includes the address of the host's data about the rule
+//!     ([`Matcher::with_handles`]). The tables for prefixes, literals and address blocks hold that address as well, so that
+//!     both are fetched at once.
+//!   - While a row of a sorted list is searched, the neighbouring data is prefetched.
+//!   - An equality costs a document two cache lines that no other rule uses, the rule's name included.
 //!
-//! A rule of three fields takes about 170 bytes, its name's place included. [`Matcher::with`] changes single rules in layers over the others.
+//!   Two attempts gained nothing: starting look-ups while the document is still being read (the scanner became 10 % slower),
+//!   and comparing a row with AVX2 vectors.
+//! - **Linear rules.** Rules that no look-up can tell apart are tried one by one; [`Cost`] names them.
+//!
+//! A rule of three fields takes about 170 bytes, including the entry for its name. [`Matcher::with`] changes single rules in
+//! layers over the others.
 
 mod action;
 #[cfg(test)]

@@ -1,30 +1,31 @@
-//! A limit on the work that `$or`s can make together.
+//! The limit on the work that several `$or`s can cause together.
 
 use hashbrown::HashMap;
 
 use crate::pattern::{Node, Pattern, Problem};
 
-/// How many combinations of branches of `$or`s that share fields one rule may have, see [`combinations`].
+/// The most combinations of `$or` branches that one rule may have; see [`combinations`].
 const MAX_COMBINATIONS: usize = 128;
 
-/// What the parser of patterns cannot see: `$or`s that would take too long together.
+/// Reports a pattern whose `$or`s would take too long together. The pattern parser does not check this.
 pub(crate) fn check(pattern: &Pattern) -> Option<Problem> {
     let nodes: Vec<&Node> = pattern.root.iter().collect();
     (combinations(&nodes, 0) > MAX_COMBINATIONS).then(|| Problem {
         path: Vec::new(),
         message: format!(
-            "its `$or`s share fields and multiply to more than {MAX_COMBINATIONS} combinations; split it into several rules"
+            "its `$or`s share fields and multiply to more than {MAX_COMBINATIONS} combinations; split the pattern into \
+             several rules"
         ),
     })
 }
 
-/// How many combinations of `$or` branches the evaluation of a conjunction may have to try in the worst case: where
-/// every key is that of an array. `depth` is the number of keys that all paths have in common.
+/// The most combinations of `$or` branches that evaluating a conjunction may have to try. The worst case is a document in
+/// which every key holds an array. `depth` is the number of keys that all paths have in common.
 ///
-/// Nodes that share no key have nothing to do with each other. Those that have a key to themselves are asked of each
-/// element below that key. But an `$or` of several keys ties their arrays together: which element of one is meant then
-/// depends on the branch, and deciding that is satisfiability. So its branches are tried, and where another node shares
-/// one of the keys, with all the branches of that.
+/// Nodes without a common key are independent. Nodes that share a single key are evaluated for each element of its array.
+/// An `$or` over several keys connects their arrays: the branch determines which elements are meant, and deciding that is
+/// satisfiability. So each of its branches is tried; if another node shares one of the keys, each combination with that
+/// node's branches.
 fn combinations(nodes: &[&Node], depth: usize) -> usize {
     if nodes.iter().all(|node| matches!(node, Node::Field(_))) {
         return 1;
@@ -42,7 +43,7 @@ fn combinations(nodes: &[&Node], depth: usize) -> usize {
     groups(nodes, depth).iter().map(of_group).max().unwrap_or(1)
 }
 
-/// How many conjunctions without `$or` a node stands for.
+/// Number of conjunctions without `$or` that a node expands to.
 fn expansions(node: &Node) -> usize {
     match node {
         Node::Field(_) => 1,
@@ -53,16 +54,16 @@ fn expansions(node: &Node) -> usize {
     }
 }
 
-/// Nodes that are connected by keys.
+/// Nodes that are connected by common keys.
 #[derive(Default)]
 struct Group<'p> {
     nodes: Vec<&'p Node>,
-    /// How many keys they have.
+    /// Number of distinct keys of these nodes.
     keys: usize,
 }
 
 fn groups<'p>(nodes: &[&'p Node], depth: usize) -> Vec<Group<'p>> {
-    // Each node points to one of its group that came before it, or to itself.
+    // A union-find forest: each node points to an earlier node of its group, or to itself.
     let mut before: Vec<usize> = (0..nodes.len()).collect();
     let mut owners: HashMap<&str, usize> = HashMap::new();
     for (index, node) in nodes.iter().enumerate() {
@@ -86,7 +87,7 @@ fn groups<'p>(nodes: &[&'p Node], depth: usize) -> Vec<Group<'p>> {
     groups.into_values().collect()
 }
 
-/// The first node of a group. Paths are shortened on the way (path halving).
+/// The first node of the group of `index`; shortens paths on the way (path halving).
 fn head(before: &mut [usize], mut index: usize) -> usize {
     while let Some(&next) = before.get(index)
         && next != index
@@ -100,7 +101,7 @@ fn head(before: &mut [usize], mut index: usize) -> usize {
     index
 }
 
-/// The keys of a node at some depth of its paths; none for paths that end above it.
+/// Collects the keys of a node at `depth` of its paths. Shorter paths have none.
 fn collect_keys<'p>(node: &'p Node, depth: usize, out: &mut Vec<&'p str>) {
     match node {
         Node::Field(field) => out.extend(field.path.get(depth).map(|key| &**key)),

@@ -1,4 +1,4 @@
-//! Routes: rules over messages of any dialect, and what to do with the messages they take.
+//! Routes: rules over messages of any dialect, each with a decision.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,24 +22,24 @@ use crate::pattern::{Pattern, Problem, Step, Value};
 /// A route as its author wrote it.
 #[derive(Clone, Debug)]
 pub struct RouteSpec {
-    /// Its name.
+    /// The route's name.
     pub name: String,
-    /// Its pattern.
+    /// The route's pattern.
     pub pattern: Value,
-    /// The cluster that should have its messages.
+    /// The cluster for the route's messages.
     pub to: Option<String>,
-    /// Clusters to try when `to` fails.
+    /// Clusters to try, in order, when `to` fails.
     pub fallback: Vec<String>,
     /// The route's own answer, instead of a cluster's.
     pub reply: Option<Arc<Reply>>,
-    /// Who gets copies of its messages.
+    /// The cluster that gets copies of the route's messages.
     pub mirror: Option<Mirror>,
-    /// Its rank: higher goes first, then the order written.
+    /// The route's precedence. Higher values come first; equal ones keep the order written.
     pub precedence: i64,
 }
 
 impl Default for RouteSpec {
-    /// A route without a name, for every message, that leads nowhere.
+    /// A route without a name or an action, for every message.
     fn default() -> Self {
         Self {
             name: String::new(),
@@ -56,48 +56,48 @@ impl Default for RouteSpec {
 /// What a route does with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The route.
+    /// The route's name.
     pub route: String,
-    /// The cluster that should have the message.
+    /// The cluster for the message.
     pub cluster: Option<String>,
-    /// Clusters to try, in order, when it fails.
+    /// Clusters to try, in order, when `cluster` fails.
     pub fallback: Vec<String>,
-    /// What its messages get.
+    /// What happens to the message.
     pub action: Action,
-    /// Who gets copies of its messages.
+    /// The cluster that gets copies of the route's messages.
     pub mirror: Option<Mirror>,
 }
 
-/// A message that was read, and the decision on it: an index for [`RouteTable::decision`].
+/// A message that was read, and the decision on it.
 #[derive(Clone, Debug)]
 pub struct Decided {
-    /// What the message says of itself.
+    /// The message's envelope.
     pub envelope: Envelope,
-    /// The first route that matches.
+    /// Rank of the first route that matches, for [`RouteTable::decision`].
     pub decision: Result<usize, NoRoute>,
 }
 
 /// No route matches.
 #[derive(Clone, Debug)]
 pub struct NoRoute {
-    /// The attributes that were seen, with their shortened JSON text; after them path and method where `unlisted`.
+    /// The message's attributes as shortened JSON text, followed by path and method if `unlisted`.
     pub seen: Vec<(&'static str, String)>,
-    /// Whether only routes that test the path could have taken the message.
+    /// Whether only routes that test `path` may take requests to this path.
     pub unlisted: bool,
-    /// The path that was probably meant.
+    /// A known path that was probably meant.
     pub near: Option<&'static str>,
 }
 
 /// Every route's verdict on a message.
 #[derive(Clone, Debug)]
 pub struct Explanation {
-    /// What the message says of itself.
+    /// The message's envelope.
     pub envelope: Envelope,
-    /// The decision: an index for [`RouteTable::decision`].
+    /// Rank of the first route that matches, for [`RouteTable::decision`].
     pub decision: Option<usize>,
-    /// The attributes that were seen, with their shortened JSON text.
+    /// The message's attributes as shortened JSON text.
     pub seen: Vec<(&'static str, String)>,
-    /// Verdicts in the order in which routes are tried.
+    /// The routes' verdicts, in the order in which routes are tried.
     pub verdicts: Vec<Verdict>,
 }
 
@@ -108,10 +108,10 @@ pub struct RouteTable {
     rules: Rules,
     /// By rank.
     decisions: Vec<Decision>,
-    /// By rank, the position in which the route was written.
+    /// The position in which each route was written, by rank.
     order: Vec<usize>,
     patterns: Vec<Pattern>,
-    /// By rank, whether the pattern tests the path.
+    /// Whether each route tests `path`, by rank.
     by_path: Vec<bool>,
     layouts: ByDialect<DialectLayout>,
     /// The fields that are asked for beside the routes.
@@ -123,7 +123,7 @@ impl RouteTable {
     /// Compiles routes.
     ///
     /// # Errors
-    /// Every problem in any of them; paths begin with the route's position and `match`.
+    /// Every problem in any route. Paths begin with the route's position and `match`.
     pub fn compile(specs: &[RouteSpec], options: Options) -> Result<Self, Vec<Problem>> {
         Self::compile_asking(specs, options, &[])
     }
@@ -157,7 +157,7 @@ impl RouteTable {
         if !problems.is_empty() {
             return Err(problems);
         }
-        // Stable: equal precedence keeps the order written.
+        // The sort is stable: routes of equal precedence keep the order written.
         parsed.sort_by_key(|(_, spec, _)| std::cmp::Reverse(spec.precedence));
         let mut fields = base_fields();
         let asked: Vec<FieldId> = asked.iter().map(|path| fields.intern(path)).collect();
@@ -190,19 +190,19 @@ impl RouteTable {
         })
     }
 
-    /// The decision of a rank.
+    /// The decision of the route of this rank.
     #[must_use]
     pub fn decision(&self, rank: usize) -> Option<&Decision> {
         self.decisions.get(rank)
     }
 
-    /// The decisions by rank.
+    /// All decisions, by rank.
     #[must_use]
     pub fn decisions(&self) -> &[Decision] {
         &self.decisions
     }
 
-    /// The position in which a route was written, by its rank.
+    /// The position in which the route of this rank was written.
     pub(crate) fn position(&self, rank: usize) -> Option<usize> {
         self.order.get(rank).copied()
     }
@@ -212,13 +212,13 @@ impl RouteTable {
         self.order.iter().copied().zip(&self.patterns)
     }
 
-    /// How many routes there are.
+    /// Number of routes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rules.len()
     }
 
-    /// Whether there is no route.
+    /// Whether the table has no routes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -227,7 +227,7 @@ impl RouteTable {
     /// Reads a message and finds the first route that matches it.
     ///
     /// # Errors
-    /// Where the message cannot be routed by anybody.
+    /// The message is malformed, or contradicts the caller's identity.
     pub fn decide(&self, message: &Message<'_>) -> Result<Decided, MessageError> {
         self.decide_asking(message, |_, _| ()).map(|(decided, _)| decided)
     }
@@ -291,7 +291,7 @@ impl RouteTable {
         })
     }
 
-    /// The routes that are tried one by one, by their ranks.
+    /// The routes that are tried one by one, by rank.
     #[must_use]
     pub fn cost(&self) -> Cost {
         Cost { rules: self.len(), linear: self.rules.linear(&self.fields) }
@@ -305,8 +305,8 @@ impl RouteTable {
         self.rules.matches(view).into_iter().find(|rank| self.takes(message, *rank))
     }
 
-    /// Whether a route that matches may have a message. One that came on a path that its dialect does not list only goes
-    /// where the author of a route has thought of its path.
+    /// Whether a matching route may take the message. If its dialect does not list the request's path, only routes that test
+    /// `path` take it.
     fn takes(&self, message: &Message<'_>, rank: usize) -> bool {
         message.is_listed() || self.by_path.get(rank).copied().unwrap_or_default()
     }
@@ -348,10 +348,10 @@ impl fmt::Display for NoRoute {
     }
 }
 
-/// The rule of [`RouteTable::takes`], for a person.
-const BY_PATH: &str = "Requests of this path only go to routes that test `path`";
+/// The rule of [`RouteTable::takes`] in words.
+const BY_PATH: &str = "Requests to this path only go to routes that test `path`";
 
-/// The attributes that the message has, in the order of the envelope.
+/// The message's attributes as shortened JSON text, in the order of the envelope.
 fn seen(view: &View<'_>) -> Vec<(&'static str, String)> {
     (0..)
         .zip(Attribute::ALL)

@@ -12,7 +12,7 @@ use super::message::fields::Fields;
 use super::message::view::View;
 use crate::pattern::Pattern;
 
-/// Rules, best first, and what finds those that match.
+/// Rules in rank order, with the index that finds those that match.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     predicates: Predicates,
@@ -20,7 +20,7 @@ pub(crate) struct Rules {
     index: Index,
 }
 
-/// Rules that are being collected, in rank order.
+/// Collects rules, in rank order.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     predicates: Collected,
@@ -28,18 +28,18 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Has room for so many rules.
+    /// Reserves room for `rules` rules.
     pub(crate) fn reserve(&mut self, rules: usize) {
         self.program.reserve(rules);
         self.predicates.reserve(rules);
     }
 
-    /// Appends a rule. `field` gives the number of a path.
+    /// Appends a rule. `field` maps a path to its field.
     pub(crate) fn push(&mut self, pattern: &Pattern, field: &mut impl FnMut(&[Box<str>]) -> FieldId) {
         self.program.push(pattern, field, &mut self.predicates);
     }
 
-    /// Appends a rule of another set. `field` gives the number here of a field there.
+    /// Appends a rule of another set. `field` maps a field of that set to a field of this one.
     pub(crate) fn adopt(&mut self, rules: &Rules, rank: usize, field: &mut impl FnMut(FieldId) -> FieldId) {
         self.program.adopt(rules.program.rule(rank), &rules.predicates, field, &mut self.predicates);
     }
@@ -61,14 +61,14 @@ impl Rules {
         self.program.len()
     }
 
-    /// Gives each rule its handle, by rank.
+    /// Sets each rule's handle, by rank.
     pub(crate) fn set_handles(&mut self, handle: impl Fn(usize) -> usize) {
         let Self { predicates, program, index } = self;
         predicates.set_handles(|below| below.alone().map_or(0, |at| handle(program.rule_at(at).rank)));
         index.set_handles(predicates);
     }
 
-    /// Rank of the first rule that matches, of those that count, and its handle if that is at hand, or 0.
+    /// Rank of the first matching rule for which `counts` holds, and its handle (0 if none is at hand).
     pub(crate) fn first(&self, view: &View<'_>, counts: impl Fn(usize) -> bool) -> Option<(usize, usize)> {
         self.index.first(&self.program, &mut Facts::new(view, &self.predicates), counts)
     }
@@ -78,7 +78,7 @@ impl Rules {
         self.index.matches(&self.program, &mut Facts::new(view, &self.predicates))
     }
 
-    /// Verdicts on these rules.
+    /// The verdicts of the rules of these ranks.
     pub(crate) fn explain(
         &self,
         fields: &Fields,

@@ -1,4 +1,5 @@
-//! What a route's pattern may name: the envelope's attributes, and six reserved names for the rest of the message.
+//! The fields that a route's pattern may test: the envelope's attributes, and six reserved names for other parts of the
+//! message.
 
 use hashbrown::HashSet;
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use crate::text::near::near;
 
 const RESERVED: [&str; 6] = ["headers", "path", "method", "dialect", "client", "body"];
 
-/// Parses a route's pattern and checks that each field can exist.
+/// Parses a route's pattern, and checks that each field can exist and each predicate can hold.
 pub(crate) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
     let (pattern, mut problems) = Pattern::parse_partly(value);
     problems.extend(or_limit::check(&pattern));
@@ -21,15 +22,15 @@ pub(crate) fn parse(value: &Value) -> Result<Pattern, Vec<Problem>> {
             None => problems.extend(values(field)),
         }
     }
-    // A field that does not exist is one problem, however many it has inside, and so is a value that stands there twice.
-    let mut told = HashSet::new();
-    problems.retain(|problem| told.insert(problem.to_string()));
+    // Report an unknown field once, however many fields are inside it, and a repeated value once.
+    let mut reported = HashSet::new();
+    problems.retain(|problem| reported.insert(problem.to_string()));
     if problems.is_empty() { Ok(pattern) } else { Err(problems) }
 }
 
 fn problem(field: &Field) -> Option<Problem> {
-    let (first, rest) = field.path.split_first()?;
-    let message = match (&**first, rest) {
+    let (first, inner) = field.path.split_first()?;
+    let message = match (&**first, inner) {
         ("body", _) | ("path" | "method" | "dialect", []) => return None,
         ("headers", [name]) => {
             let lower = name.to_ascii_lowercase();
@@ -37,23 +38,23 @@ fn problem(field: &Field) -> Option<Problem> {
                 format!("header names are matched in lower case: write `{lower}`")
             } else if name.starts_with(OWN_HEADERS) && !own_headers().any(|(own, _)| own == &**name) {
                 let known: Vec<&str> = own_headers().map(|(own, _)| own).collect();
-                format!("no message has a header `{name}`; those that begin so: {}", known.join(", "))
+                format!("no message has a header `{name}`; `{OWN_HEADERS}` headers: {}", known.join(", "))
             } else {
                 return None;
             }
         }
         ("headers", []) => "name a header: headers: {x-tier: [gold]}".to_owned(),
-        ("headers", _) => "a header has no fields of its own".to_owned(),
+        ("headers", _) => "a header is a string and has no fields".to_owned(),
         ("client", [address]) if &**address == "address" => return None,
         ("client", _) => {
             "`client` has one field, `address`: client: {address: [{cidr: 10.0.0.0/8}]}".to_owned()
         }
         (name @ ("path" | "method" | "dialect"), _) => format!("`{name}` is a string and has no fields"),
-        (name, rest) => {
+        (name, inner) => {
             let Some(attribute) = Attribute::parse(name) else { return Some(unknown(field, name)) };
             match attribute.type_of() {
                 Type::Any | Type::References | Type::Object => return None,
-                _ if rest.is_empty() => return None,
+                _ if inner.is_empty() => return None,
                 other => format!("`{name}` is {} and has no fields", other.describe()),
             }
         }
@@ -76,14 +77,14 @@ fn unknown(field: &Field, name: &str) -> Problem {
     }
 }
 
-/// Each predicate that the field can never satisfy: a mistake, not a route that never matches.
+/// Reports each predicate that the field can never satisfy. Such a predicate is a mistake, not a route that never matches.
 fn values(field: &Field) -> Vec<Problem> {
     let Some((name, holds)) = Holds::of(field) else { return Vec::new() };
     let messages = field.tests.iter().filter_map(|test| holds.never(name, test));
     messages.map(|message| Problem { path: field.at.clone(), message }).collect()
 }
 
-/// What a field can hold, where that is known.
+/// The values that a field can hold, if known.
 #[derive(Clone, Copy)]
 enum Holds {
     Attribute(Type),
@@ -96,10 +97,10 @@ enum Holds {
 }
 
 impl Holds {
-    /// What a field is called in messages, and what it can hold; `None` where anything can be there.
+    /// A field's name in error messages and the values that it can hold; `None` if it can hold any value.
     fn of(field: &Field) -> Option<(&str, Self)> {
-        let (first, rest) = field.path.split_first()?;
-        Some(match (&**first, rest) {
+        let (first, inner) = field.path.split_first()?;
+        Some(match (&**first, inner) {
             ("dialect", []) => (first, Self::Dialect),
             ("method", []) => (first, Self::Method),
             ("path", []) => (first, Self::Path),
@@ -111,11 +112,11 @@ impl Holds {
         })
     }
 
-    /// Why a predicate can never be satisfied.
+    /// Why a predicate can never be satisfied; `None` if it can.
     fn never(self, name: &str, predicate: &Predicate) -> Option<String> {
         if let (Predicate::Equals(value), Some(known)) = (predicate, self.known()) {
             let found = matches!(value, Scalar::String(text) if known.contains(&&**text));
-            return (!found).then(|| format!("{value} is no {name}; allowed: {}", known.join(", ")));
+            return (!found).then(|| format!("{value} is not a {name}; allowed: {}", known.join(", ")));
         }
         if let (Predicate::Equals(Scalar::String(text)), Self::Method) = (predicate, self)
             && text.bytes().any(|byte| byte.is_ascii_lowercase())
@@ -127,9 +128,7 @@ impl Holds {
             && !matches!(&**text, "" | "*")
             && (!text.starts_with('/') || text.contains(['?', '#']))
         {
-            return Some(format!(
-                "{predicate} can never match: `path` begins with `/` and is without its query"
-            ));
+            return Some(format!("{predicate} can never match: `path` begins with `/` and has no query"));
         }
         if let (Predicate::Equals(Scalar::String(text)), Self::Address) = (predicate, self)
             && text.parse::<IpNet>().is_ok()
@@ -149,7 +148,7 @@ impl Holds {
         Some(format!("{predicate} can never match: {name} is {}{}", self.describe(), self.instead(predicate)))
     }
 
-    /// The only strings that there are.
+    /// The only strings that the field can hold, if there are few.
     fn known(self) -> Option<Vec<&'static str>> {
         match self {
             Self::Dialect => Some(Dialect::ALL.map(Dialect::name).to_vec()),
@@ -198,7 +197,7 @@ impl Holds {
         }
     }
 
-    /// What was probably meant by a predicate that cannot be satisfied, after `; `.
+    /// A suggestion to replace a predicate that can never be satisfied, after `; `; empty if there is none.
     fn instead(self, predicate: &Predicate) -> String {
         let Predicate::Equals(value) = predicate else {
             return String::new();
@@ -211,14 +210,12 @@ impl Holds {
             _ => None,
         };
         match (self, value) {
-            (_, Scalar::Null) => "; for a message without it write {exists: false}".to_owned(),
-            (Self::Attribute(Type::References), _) => {
-                "; test what is in them: context: {type: […]}".to_owned()
-            }
-            (Self::Attribute(Type::Object), _) => "; test one of them: labels: {NAME: […]}".to_owned(),
+            (_, Scalar::Null) => "; to match messages without it, write {exists: false}".to_owned(),
+            (Self::Attribute(Type::References), _) => "; test their fields: context: {type: […]}".to_owned(),
+            (Self::Attribute(Type::Object), _) => "; test one label: labels: {NAME: […]}".to_owned(),
             _ => match unquoted {
                 Some(plain) if self.can_hold(&Predicate::Equals(plain.clone())) => format!("; write {plain}"),
-                // How a number was written in the file is not known.
+                // The number's text in the file is not known here, so it cannot be suggested.
                 None if self.can_hold(&Predicate::Equals(Scalar::String("x".into())))
                     && !matches!(value, Scalar::String(_)) =>
                 {

@@ -1,4 +1,4 @@
-//! How much work a decision took, for tests: what must not grow is counted, not timed.
+//! Counts the work of a decision, so that tests need not time it.
 
 #[cfg(test)]
 use std::cell::Cell;
@@ -8,7 +8,7 @@ thread_local! {
     static STEPS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Notes some steps of work; nothing, outside tests.
+/// Counts steps of work. Outside tests it does nothing.
 #[inline(always)]
 #[allow(clippy::inline_always)]
 pub(crate) fn step(count: usize) {
@@ -17,7 +17,7 @@ pub(crate) fn step(count: usize) {
     let _ = count;
 }
 
-/// The steps that something took, and what came of it.
+/// Runs `work`; returns its steps and its result.
 #[cfg(test)]
 pub(crate) fn count<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = STEPS.get();

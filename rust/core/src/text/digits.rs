@@ -1,4 +1,4 @@
-//! Numbers as text, without an allocation.
+//! Numbers as decimal text, without an allocation.
 
 /// The decimal digits of a number.
 pub(crate) struct Digits {
@@ -31,7 +31,7 @@ pub(crate) fn push(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(Digits::new(number).as_bytes());
 }
 
-/// The digit for a number below ten.
+/// The ASCII digit of a number below ten.
 pub(crate) fn of(number: u64) -> u8 {
     b'0' + u8::try_from(number).unwrap_or(0)
 }

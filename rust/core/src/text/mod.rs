@@ -1,4 +1,4 @@
-//! Small helpers for text: decimal digits, and the name that somebody probably meant.
+//! Text helpers: decimal digits, and suggestions for misspelt names.
 
 pub(crate) mod digits;
 pub(crate) mod near;

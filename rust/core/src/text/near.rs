@@ -1,16 +1,16 @@
-//! Which of some words a person probably meant.
+//! Suggestions for misspelt names.
 
-/// The one of `known` that differs least from `word`, where that is little: one character, and one more for every four.
+/// The closest of `known` to `word`, at an edit distance of at most one, plus one for every four characters of `word`.
 pub(crate) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let close = |(_, distance): &(&str, usize)| *distance <= 1 + word.chars().take(LONGEST).count() / 4;
     let measured = known.into_iter().map(|known| (known, distance(word, known)));
     measured.min_by_key(|(_, distance)| *distance).filter(close).map(|(known, _)| known)
 }
 
-/// Characters of a word that are looked at. One that is longer resembles none of ours.
+/// The most characters of a word that are compared. Known names are shorter, so a longer word resembles none.
 const LONGEST: usize = 64;
 
-/// Edit distance (Levenshtein) of two short words.
+/// Edit distance (Levenshtein) between two short words.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

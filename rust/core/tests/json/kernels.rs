@@ -185,7 +185,7 @@ fn a_name_that_stands_for_no_kernel_is_reported_and_the_best_one_used() {
         let best = Kernel::available().next().unwrap().name();
         let warned = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success());
-        assert_eq!(warned.matches(&format!("WAYPOST_SIMD={name} is no kernel")).count(), 1, "{warned}");
+        assert_eq!(warned.matches(&format!("WAYPOST_SIMD={name} is not a kernel")).count(), 1, "{warned}");
         assert!(warned.contains("scalar") && warned.contains(&format!("using {best}")), "{warned}");
         assert!(String::from_utf8(output.stdout).unwrap().contains(&format!("in use: {best}.")));
     }

@@ -90,9 +90,9 @@ fn other_json_carries_no_attribute() {
 fn headers_of_the_openai_dialect_are_refused_beside_an_envelope() {
     let sent = || Sent::envelope(&json!({"id": "1", "kind": "model"}));
     for (name, meant) in [
-        ("x-waypost-tenant", "say it in the envelope, as `tenant`"),
-        ("x-waypost-task", "as `task`"),
-        ("x-waypost-priority", "as `priority`"),
+        ("x-waypost-tenant", "set `tenant` in the envelope"),
+        ("x-waypost-task", "set `task` in the envelope"),
+        ("x-waypost-priority", "set `priority` in the envelope"),
         ("x-waypost-model", "there is no header `x-waypost-model`"),
         ("x-waypost-route", "there is no header `x-waypost-route`"),
     ] {

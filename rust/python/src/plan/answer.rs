@@ -1,4 +1,4 @@
-//! The answer of a plan's message: the head that its client gets, and a response that came whole.
+//! The answer to a plan's message: the head for the client, and responses that arrive whole.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::http1::{MAX_HEAD, ResponseHead, list};
 
 impl Plan {
-    /// The fields of a response as they are sent on: the endpoint's without those that Waypost sets itself, then these.
+    /// The header fields for the client: the endpoint's fields except Waypost's own, then Waypost's own.
     pub(crate) fn relayed<'py>(
         &self,
         py: Python<'py>,
@@ -38,7 +38,7 @@ impl Plan {
         snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, &response.head, begin, close)
     }
 
-    /// Whether a whole response with this status is the answer: the exchange is then over, and the request not kept.
+    /// Whether a whole response with this status is the answer. If so, ends the exchange and drops the body.
     pub(super) fn is_answer(&self, status: u16) -> bool {
         let answer = self.exchange.answer(status);
         if answer {
@@ -47,7 +47,7 @@ impl Plan {
         answer
     }
 
-    /// All of a response, if `data` has it.
+    /// The response in `data`, if it is complete.
     pub(super) fn whole<'d>(
         &self,
         data: &'d [u8],
@@ -57,7 +57,7 @@ impl Plan {
         Some((ResponseHead::new(head, false), body, end))
     }
 
-    /// The client is given this response.
+    /// Notes for the record that the client gets this response.
     fn responds(&self, response: &ResponseHead, endpoint: &Endpoint, attempts: u32) {
         let mut account = self.account();
         account.at = Some(endpoint.at);
@@ -67,12 +67,12 @@ impl Plan {
     }
 }
 
-/// Both, one behind the other.
+/// Joins a head and a body in one bytes object.
 pub(super) fn joined<'py>(py: Python<'py>, head: &[u8], body: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     PyBytes::new_with(py, head.len() + body.len(), |out| {
-        if let Some((first, rest)) = out.split_at_mut_checked(head.len()) {
-            first.copy_from_slice(head);
-            rest.copy_from_slice(body);
+        if let Some((for_head, for_body)) = out.split_at_mut_checked(head.len()) {
+            for_head.copy_from_slice(head);
+            for_body.copy_from_slice(body);
         }
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! `Plan`: one message between its decision and its end.
+//! `Plan`: a message from its decision to its end.
 
 mod answer;
 mod record;
@@ -50,12 +50,12 @@ impl Plan {
         }
     }
 
-    /// What happens to its exchange.
+    /// The message's exchange.
     pub(crate) fn exchange(&self) -> &Exchange {
         &self.exchange
     }
 
-    /// The whole request for one attempt: the head, and the body that is kept.
+    /// The whole request for one attempt: its head, and the body that the plan keeps.
     fn request_at<'py>(&self, py: Python<'py>, at: EndpointAt) -> PyResult<Bound<'py, PyBytes>> {
         let kept = self.body();
         let body = kept.as_ref().map_or(&[][..], |held| held.of(py));
@@ -70,20 +70,20 @@ impl Plan {
     fn write_head(&self, py: Python<'_>, at: EndpointAt, body: BodyLength) -> PyResult<Vec<u8>> {
         let remaining_ms = self.exchange.message_time_left().map(engine::whole_milliseconds);
         let head = self.shared.snapshot.head(&self.intake, &self.inner, at, body, remaining_ms, &IDS);
-        // What cannot be written came from the client: its configuration was checked.
+        // The configuration was checked, so a head that cannot be written is the client's fault.
         let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
         head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))
     }
 }
 
-/// One message's way: the decision, and for each attempt the bytes to send.
+/// One decided message: its decision, the course of its exchange, and the bytes for each attempt.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Plan {
     shared: Arc<Shared>,
     intake: Arc<engine::Intake>,
     since: Instant,
     inner: engine::Plan,
-    /// Never contended, as the other lock: a plan belongs to one exchange.
+    /// The locks are never contended, because a plan belongs to one exchange.
     body: Mutex<Option<Held>>,
     account: Mutex<Account>,
     exchange: Exchange,
@@ -101,7 +101,7 @@ impl Plan {
         &self.inner.id
     }
 
-    /// `id` in a form that a header can carry.
+    /// The message's `id`, encoded so that a header field can carry it.
     #[getter]
     fn request_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.inner.request_id().as_bytes())
@@ -117,7 +117,7 @@ impl Plan {
         self.inner.envelope.kind.map(Kind::name)
     }
 
-    /// The message asks for a streamed reply.
+    /// Whether the message asks for a streamed reply.
     #[getter]
     fn stream(&self) -> bool {
         self.inner.envelope.stream
@@ -128,28 +128,28 @@ impl Plan {
         self.inner.envelope.deadline_ms
     }
 
-    /// May be sent again after it may have reached an endpoint.
+    /// Whether the message may be sent again although an endpoint may have received it already.
     #[getter]
     fn idempotent(&self) -> bool {
         self.inner.idempotent
     }
 
-    /// What the message gets.
+    /// What happens to the message. `translate` means that a cluster it may go to speaks another dialect.
     #[getter]
     fn action(&self) -> &'static str {
         self.shared.snapshot.action(&self.intake, &self.inner)
     }
 
-    /// The cluster that gets a copy of the message; `None`: no cluster does.
+    /// The cluster that gets a copy of the message; `None` if no cluster does.
     #[getter]
     fn mirror(&self) -> Option<&str> {
         let position = self.inner.mirror?;
         self.shared.snapshot.clusters().get(position).map(|cluster| cluster.name.as_str())
     }
 
-    /// The message of an internal call to one cluster, for this message.
+    /// The plan of an internal call to one cluster on behalf of this message.
     #[pyo3(signature = (cluster, purpose, *, body = None, dialect = "openai", kind = "model", stream = false))]
-    #[allow(clippy::too_many_arguments)] // A request of its own.
+    #[allow(clippy::too_many_arguments)] // One per part of a request.
     fn child(
         &self,
         py: Python<'_>,
@@ -170,14 +170,14 @@ impl Plan {
             None
         };
         let remaining = match self.exchange.message_time_left() {
-            // Its exchange has not begun: all of its time is left.
+            // Before the exchange begins, the whole deadline remains.
             None => self.inner.envelope.deadline_ms.map(Duration::from_millis),
-            left => left,
+            time => time,
         };
         let snapshot = &self.shared.snapshot;
         let (intake, plan) =
             snapshot.child(&self.intake, &self.inner, cluster, purpose, own, remaining).ok_or_else(|| {
-                PyValueError::new_err(format!("cluster {cluster:?} cannot have such a message"))
+                PyValueError::new_err(format!("cluster {cluster:?} cannot take such a message"))
             })?;
         let held = match body {
             Some(body) => Some(Held { start: 0, length: body.as_bytes().len(), bytes: body.unbind() }),
@@ -186,7 +186,7 @@ impl Plan {
         Ok(Self::new(Arc::clone(&self.shared), intake, Instant::now(), plan, held))
     }
 
-    /// The fields that every routed response carries: `endpoint` answered, or was tried last.
+    /// The `x-request-id` and `x-waypost-…` fields of the response.
     #[pyo3(signature = (endpoint, attempts))]
     fn own_fields<'py>(
         &self,
@@ -198,18 +198,18 @@ impl Plan {
         list(py, self.shared.snapshot.own_fields(&self.inner, at, attempts).iter())
     }
 
-    /// Whether the message must be translated for this endpoint: its dialect is not the cluster's.
+    /// Whether the message must be translated, because the endpoint's cluster speaks another dialect.
     fn translated(&self, endpoint: &Endpoint) -> bool {
         self.shared.snapshot.translates(&self.intake, endpoint.at.cluster)
     }
 
-    /// The message is only forwarded, and its exchange has no deadline but its cluster's.
+    /// Whether the message is only forwarded: it has no translation, no mirror and no deadline of its own.
     #[getter(direct)]
     pub(crate) fn is_direct(&self) -> bool {
         self.inner.mirror.is_none() && self.inner.envelope.deadline_ms.is_none() && self.action() == "forward"
     }
 
-    /// `begin`, and the whole request for the first attempt; `None` where something else is to be done first.
+    /// Call `begin`, and return its result together with the whole request for the first attempt.
     pub(crate) fn depart<'py>(&self, py: Python<'py>) -> PyResult<Departure<'py>> {
         let step = self.begin(py)?;
         let request = match step.cast::<Endpoint>() {
@@ -219,39 +219,39 @@ impl Plan {
         Ok((step, request))
     }
 
-    /// Begin the exchange: the endpoint for its first attempt, or what else there is to do.
+    /// Begin the exchange. Returns the endpoint for the first attempt, or another step to take first.
     fn begin<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let body = self.body();
         let bytes = body.as_ref().map(|held| held.of(py));
         self.exchange.begin(py, &self.shared, &self.intake, &self.inner, bytes)
     }
 
-    /// A `pause` is over.
+    /// Continue after a `pause`.
     fn resume<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.exchange.next(py, &self.shared, Course::resume)
     }
 
-    /// The time of a `wait` is over.
+    /// Continue after the time of a `wait` has passed.
     fn wait_expired<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.exchange.next(py, &self.shared, Course::expired)
     }
 
-    /// A `wait` is over, with this result.
+    /// Continue after a `wait` that ended with `turn`.
     fn take_turn<'py>(&self, py: Python<'py>, turn: &Turn) -> PyResult<Bound<'py, PyAny>> {
         self.exchange.next(py, &self.shared, |course, now| turn.give(course, now))
     }
 
-    /// Who waits no longer for the clusters of this message: to be asked when room may have come about.
+    /// The turns that have come in the queues of this message's clusters.
     fn turns(&self) -> Vec<Turn> {
         self.exchange.turns()
     }
 
-    /// The reader of the response to an attempt.
+    /// A reader for the response to attempt `number`. It also records how well the endpoint answers.
     fn reader(slf: &Bound<'_, Self>, number: u32) -> ResponseReader {
         ResponseReader::of(slf.clone().unbind(), slf.get().intake.method(), number)
     }
 
-    /// A response has begun that is `ResponseHead.retryable`.
+    /// Report a response head that is `ResponseHead.retryable`.
     fn retryable_response<'py>(
         &self,
         py: Python<'py>,
@@ -266,7 +266,7 @@ impl Plan {
         })
     }
 
-    /// An attempt has failed.
+    /// Report that attempt `number` has failed. Returns the next step.
     fn failed<'py>(
         &self,
         py: Python<'py>,
@@ -281,37 +281,37 @@ impl Plan {
         self.exchange.next(py, &self.shared, |course, now| course.failed(number, failure, traces, now))
     }
 
-    /// All of a request that was sent bit by bit was sent.
+    /// Report that a streamed request body has been sent completely.
     fn request_sent(&self, number: u32) {
         self.exchange.change(|course, now| course.request_sent(number, now));
     }
 
-    /// Seconds from the beginning of the only attempt until a second one is worth it; `None`: never.
+    /// Seconds after the start of the only attempt when a hedge becomes worthwhile; `None` if it never does.
     fn hedge_after(&self) -> Option<f64> {
         self.exchange.change(|course, _| course.hedge_after())?.map(|length| length.as_secs_f64())
     }
 
-    /// The endpoint for a second attempt beside the one under way, or `None`. The one that answers first counts.
+    /// The endpoint for a hedge beside the attempt under way, or `None`. The first response wins.
     fn hedge(&self, py: Python<'_>) -> Option<Py<Endpoint>> {
         let at = self.exchange.change(Course::hedge)??;
         self.shared.endpoint(py, at)
     }
 
-    /// The exchange is over: its clusters count nothing of it from here on.
+    /// End the exchange: its clusters no longer count it.
     #[pyo3(signature = (whole = false))]
     fn close(&self, whole: bool) {
         let outcome = if whole { Outcome::Success } else { Outcome::Cancelled };
         self.exchange.change(|course, now| course.end(outcome, now));
     }
 
-    /// Seconds that the exchange may still take, infinite where nothing bounds it, and what says so: the cluster's total
+    /// The seconds that the exchange may still take, infinite if nothing limits it, and the limit: the cluster's total
     /// timeout in seconds, or `None` for the message's deadline.
     #[pyo3(signature = (stream = false))]
     fn time_left(&self, stream: bool) -> (f64, Option<f64>) {
         self.exchange.time_left(stream)
     }
 
-    /// The request head for one attempt, through the empty line (RFC 9112, section 3).
+    /// The request head for one attempt, including the empty line (RFC 9112, section 3).
     #[pyo3(signature = (endpoint, body_length))]
     fn head<'py>(
         &self,
@@ -333,13 +333,13 @@ impl Plan {
         self.intake.method()
     }
 
-    /// Its length in bytes.
+    /// Length in bytes of the request body that the plan keeps.
     #[getter]
     fn body_length(&self) -> usize {
         self.body().as_ref().map_or(0, |held| held.length)
     }
 
-    /// The whole request body, as long as it is kept.
+    /// The whole request body while the plan keeps it; empty afterwards.
     #[getter(body)]
     fn whole_body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         match self.body().as_ref() {
@@ -349,21 +349,21 @@ impl Plan {
         }
     }
 
-    /// Keep the body of a message that was planned without.
+    /// Keep the body of a message that was planned without a body.
     fn attach(&self, body: Bound<'_, PyBytes>) {
         let length = body.as_bytes().len();
         self.account().bytes_in = length as u64;
         *self.body() = Some(Held { start: 0, length, bytes: body.unbind() });
     }
 
-    /// Record `count` more body bytes received, of a body that comes piece by piece.
+    /// Record `count` more bytes received of a streamed request body.
     fn count_received(&self, count: u64) {
         self.account().bytes_in += count;
     }
 
-    /// The message is over: it is counted and logged, once.
+    /// Count and log the finished message. Only the first call has an effect.
     #[pyo3(signature = (bytes_out, why = "ok", *, error = None, status = None, endpoint = None, attempts = None))]
-    #[allow(clippy::too_many_arguments)] // What only its exchange knows.
+    #[allow(clippy::too_many_arguments)] // One per fact that only the exchange knows.
     #[pyo3(name = "record")]
     fn record_end(
         &self,
@@ -389,13 +389,14 @@ impl Plan {
         self.record(py, bytes_out, why)
     }
 
-    /// What the first read of the only attempt's connection gave.
+    /// Answer an HTTP/1 client with the first read from the only attempt's connection.
     ///
-    /// Where it is all of a response, which is the answer: its bytes for an HTTP/1 client, whether that may send another
-    /// request, and whether the endpoint's connection may carry another one; the exchange is over, and recorded. Else
-    /// `None`, and nothing has changed.
+    /// If `data` is a complete response that needs no other attempt, this ends and records the exchange. It returns the
+    /// bytes for the client, whether the client may send another request, and whether the endpoint's connection is
+    /// reusable. Otherwise it returns `None` and changes nothing.
     ///
-    /// `lines` has status lines by status, `fields` what the server adds to every head; `close` ends the client's connection.
+    /// `lines` maps each status to its status line. `fields` are header lines that the server adds to every head.
+    /// `close` closes the client's connection after the response.
     fn answer<'py>(
         &self,
         py: Python<'py>,
@@ -407,7 +408,7 @@ impl Plan {
     ) -> PyResult<Option<(Bound<'py, PyBytes>, bool, bool)>> {
         let Some((head, body, end)) = self.whole(data) else { return Ok(None) };
         let line = lines.get_item(head.head.status)?;
-        let line = line.ok_or_else(|| PyValueError::new_err("there is no line for this status"))?;
+        let line = line.ok_or_else(|| PyValueError::new_err("`lines` has no line for this status"))?;
         if !self.is_answer(head.head.status) {
             return Ok(None);
         }
@@ -423,8 +424,7 @@ impl Plan {
         Ok(Some((bytes, relay.persistent, end.reusable)))
     }
 
-    /// The same in parts: status, header fields, body, trailer fields, and whether the endpoint's connection may carry
-    /// another request.
+    /// Like `answer`, but returns the response in parts for another protocol.
     fn answer_parts<'py>(
         &self,
         py: Python<'py>,
@@ -441,19 +441,19 @@ impl Plan {
         Ok(Some((head.head.status, fields, PyBytes::new(py, &body), trailers, end.reusable)))
     }
 
-    /// Drop the body: no other attempt will be made.
+    /// Drop the body, because no other attempt will be made.
     fn drop_body(&self) {
         *self.body() = None;
     }
 
-    /// The whole request for one attempt: `head`, and the body that is kept.
+    /// The whole request for one attempt: its head, and the body that the plan keeps.
     fn request<'py>(&self, py: Python<'py>, endpoint: &Endpoint) -> PyResult<Bound<'py, PyBytes>> {
         self.request_at(py, endpoint.at)
     }
 }
 
-/// The first step of an exchange, and the whole request where an attempt can be made at once.
+/// The first step of an exchange, and the whole request if that is an attempt without a hedge.
 pub(crate) type Departure<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyBytes>>);
 
-/// Status, header fields, body, trailer fields, whether a connection can be used again.
+/// Status, header fields, body, trailer fields, whether the connection is reusable.
 type Parts<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py, PyList>, bool);

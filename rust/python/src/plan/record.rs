@@ -1,4 +1,4 @@
-//! The account of a plan's message, and its record once the message is over.
+//! The account of a plan's message, and its record when the message ends.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
@@ -17,7 +17,7 @@ impl Plan {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The message is over: counts and logs it, once.
+    /// Counts and logs the finished message. Only the first call has an effect.
     pub(crate) fn record(&self, py: Python<'_>, bytes_out: usize, why: Why<'_>) -> PyResult<()> {
         let Some(recorder) = &self.shared.recorder else { return Ok(()) };
         let ended = Instant::now();

@@ -1,4 +1,4 @@
-//! x86-64 with AVX2, carry-less multiplication and the bit manipulation instructions that come with them.
+//! The kernel for x86-64 with AVX2, carry-less multiplication, and the bit manipulation instructions that come with them.
 
 use std::arch::x86_64::{
     __m256i, _mm_clmulepi64_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
@@ -78,7 +78,7 @@ pub(super) fn strings(bytes: [__m256i; 2]) -> Strings {
 #[target_feature(enable = "avx2")]
 pub(super) fn structure(bytes: [__m256i; 2]) -> Structure {
     Structure {
-        // A shuffle gives 0 for a byte above 0x7F.
+        // A shuffle returns 0 for a byte above 0x7F.
         space: mask(bytes.map(|bytes| equal(_mm256_shuffle_epi8(table(SPACE), bytes), bytes))),
         operator: mask(bytes.map(|bytes| {
             // See `Structure::operator`.
@@ -113,7 +113,7 @@ pub(super) fn controls(bytes: [__m256i; 2]) -> u64 {
     mask(bytes.map(|bytes| below(bytes)))
 }
 
-/// Multiplying by all ones without carries adds, for each bit, those up to it.
+/// For each bit, the parity of all bits up to and including it, computed by a carry-less multiplication by all ones.
 #[inline]
 #[target_feature(enable = "pclmulqdq")]
 pub(super) fn parity(mask: u64) -> u64 {
@@ -125,11 +125,11 @@ pub(super) fn parity(mask: u64) -> u64 {
 #[target_feature(enable = "avx2")]
 pub(super) fn load(block: &[u8; BLOCK]) -> [__m256i; 2] {
     let at = block.as_ptr();
-    // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 32.
+    // SAFETY: each load reads 32 of the 64 bytes, and needs no alignment.
     unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast())] }
 }
 
-/// Where the bits of each byte are that are set, the others being 0.
+/// For each byte, the positions of its set bits; unused entries are 0.
 #[allow(clippy::indexing_slicing)]
 static BITS: [[u8; 8]; 256] = {
     let mut bits = [[0; 8]; 256];
@@ -148,15 +148,14 @@ static BITS: [[u8; 8]; 256] = {
     bits
 };
 
-/// Lists the bytes of a mask, without a branch for any, which would be taken by chance: what is written too much
-/// is overwritten.
+/// Lists the bits of a mask without a branch for each, which would be unpredictable. Later tokens overwrite the excess.
 #[inline]
 #[target_feature(enable = "avx2,popcnt")]
 fn list(block: &[u8; BLOCK], mask: u64, at: u32, room: &mut Room<'_>) -> usize {
     let mut count = 0;
     let eights = block.as_chunks::<8>().0;
     for ((byte, base), bytes) in mask.to_le_bytes().into_iter().zip((at..).step_by(8)).zip(eights) {
-        // No more than 56 before the last byte; the compiler cannot know.
+        // There are at most 56 tokens before the last byte; the compiler cannot know that.
         let from = count % BLOCK;
         if let Some(offsets) = room.offsets.get_mut(from..from + 8).and_then(<[u32]>::first_chunk_mut::<8>)
             && let Some(kinds) = room.kinds.get_mut(from..from + 8).and_then(<[u8]>::first_chunk_mut::<8>)
@@ -173,10 +172,10 @@ fn list(block: &[u8; BLOCK], mask: u64, at: u32, room: &mut Room<'_>) -> usize {
     count
 }
 
-/// Sixteen bytes, twice.
+/// Repeats sixteen bytes in both halves of a vector.
 #[inline]
 #[target_feature(enable = "avx2")]
-#[expect(clippy::cast_possible_truncation)] // into halves
+#[expect(clippy::cast_possible_truncation)] // The number is split into halves.
 fn table(bytes: [u8; 16]) -> __m256i {
     let bytes = u128::from_le_bytes(bytes).cast_signed();
     let (low, high) = (bytes as i64, (bytes >> 64) as i64);
@@ -197,7 +196,7 @@ fn between(bytes: __m256i, first: u8, last: u8) -> __m256i {
     equal(_mm256_min_epu8(moved, most), moved)
 }
 
-/// Which are control characters.
+/// Marks the control characters.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn below(bytes: __m256i) -> __m256i {
@@ -216,7 +215,7 @@ fn or(a: __m256i, b: __m256i) -> __m256i {
     _mm256_or_si256(a, b)
 }
 
-/// The highest bit of each byte.
+/// Gathers the highest bit of each byte.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn mask(bytes: [__m256i; 2]) -> u64 {

@@ -1,6 +1,6 @@
-//! x86-64 with AVX-512 for bytes (F, BW, VL, VBMI, VBMI2), as processors have it since Ice Lake and Zen 4.
+//! The kernel for x86-64 with AVX-512 for bytes (F, BW, VL, VBMI, VBMI2), as in Ice Lake, Zen 4 and later processors.
 //!
-//! A block is one vector, comparisons give masks, and tokens are listed by compressing.
+//! A block is one vector, comparisons return masks, and compression lists tokens.
 
 use std::arch::x86_64::{
     __m128i, __m512i, _mm_storeu_si128, _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cmpeq_epi8_mask,
@@ -57,17 +57,17 @@ pub(super) fn fill(
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn load(block: &[u8; BLOCK]) -> __m512i {
-    // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more.
+    // SAFETY: the load reads the 64 bytes, and needs no alignment.
     unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
 }
 
-/// Some bytes, fewer than a block, and spaces behind them.
+/// Loads fewer bytes than a block, padded with spaces.
 #[inline]
 #[target_feature(enable = "avx512bw,bmi2")]
 fn load_tail(tail: &[u8]) -> __m512i {
-    let some = !(u64::MAX << (tail.len() % BLOCK));
-    // SAFETY: no more bytes are read than there are, and none faults behind them.
-    unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x20), some, tail.as_ptr().cast()) }
+    let in_tail = !(u64::MAX << (tail.len() % BLOCK));
+    // SAFETY: the load reads only the bytes in the mask. Masked-off bytes cannot fault.
+    unsafe { _mm512_mask_loadu_epi8(_mm512_set1_epi8(0x20), in_tail, tail.as_ptr().cast()) }
 }
 
 #[inline]
@@ -82,10 +82,10 @@ pub(super) fn strings(bytes: __m512i) -> Strings {
     Strings { quote: is(bytes, b'"'), backslash: is(bytes, b'\\'), control: controls(bytes) }
 }
 
-// A permutation looks the low six bits of each byte up. The byte belongs to a class if what it finds is the
-// byte: no two of a class share their low six bits. For 0 it must not find 0.
+// A permutation looks up the low six bits of each byte. The byte belongs to a class if the table has that byte at its index.
+// No two bytes of a class share their low six bits, and index 0 does not contain 0.
 const SPACE: [u8; 64] = table(b" \t\n\r");
-/// See `Structure::operator`: with the bit 0x20 set.
+/// For bytes with the bit 0x20 set; see `Structure::operator`.
 const OPERATOR: [u8; 64] = table(b":,{}");
 const ESCAPE: [u8; 64] = table(b"bfnrt/");
 const HEX: [u8; 64] = table(b"0123456789ABCDEFabcdef");
@@ -118,20 +118,20 @@ pub(super) fn controls(bytes: __m512i) -> u64 {
     _mm512_cmplt_epu8_mask(bytes, _mm512_set1_epi8(0x20))
 }
 
-/// Each byte is its own index.
+/// The numbers from 0 to 63.
 const INDICES: [u8; BLOCK] = {
     let mut indices = [0; BLOCK];
     let mut index = 0u8;
-    let mut rest: &mut [u8] = &mut indices;
-    while let Some((first, others)) = rest.split_first_mut() {
+    let mut unset: &mut [u8] = &mut indices;
+    while let Some((first, others)) = unset.split_first_mut() {
         *first = index;
         index += 1;
-        rest = others;
+        unset = others;
     }
     indices
 };
 
-/// Lists the bytes of a mask: what is stored too much is overwritten.
+/// Lists the bits of a mask. Later tokens overwrite the excess.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
 pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: &mut Room<'_>) -> usize {
@@ -139,20 +139,20 @@ pub(super) fn list(bytes: __m512i, mask: u64, at: u32, room: &mut Room<'_>) -> u
     let kinds = _mm512_maskz_compress_epi8(mask, bytes);
     let indices = _mm512_maskz_compress_epi8(mask, load(&INDICES));
     store(indices, count, at, room.offsets);
-    // Most blocks have few: what is stored across lines of the cache takes time, whether it is needed or not.
+    // Most blocks have few tokens, and a store across cache lines is slow, so store no more than needed.
     if count <= 16 {
         if let Some(to) = room.kinds.first_chunk_mut::<16>() {
-            // SAFETY: 16 bytes can be written there, and an unaligned store asks for no more.
+            // SAFETY: the store writes 16 bytes, for which there is room, and needs no alignment.
             unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_castsi512_si128(kinds)) };
         }
     } else if let Some(to) = room.kinds.first_chunk_mut::<BLOCK>() {
-        // SAFETY: 64 bytes can be written there, and an unaligned store asks for no more.
+        // SAFETY: the store writes 64 bytes, for which there is room, and needs no alignment.
         unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), kinds) };
     }
     count
 }
 
-/// Lists the indices of a mask, as [`list`] does.
+/// Like [`list`], but writes only the offsets.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,popcnt")]
 fn positions(mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
@@ -161,7 +161,7 @@ fn positions(mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
     count
 }
 
-/// Stores so many indices in the block at `at` as offsets, sixteen at a time.
+/// Stores `count` indices in the block at `at` as offsets, sixteen at a time.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn store(indices: __m512i, count: usize, at: u32, offsets: &mut [u32; ROOM]) {
@@ -182,24 +182,24 @@ fn store(indices: __m512i, count: usize, at: u32, offsets: &mut [u32; ROOM]) {
 #[target_feature(enable = "avx512f")]
 fn widen(indices: __m128i, at: u32, to: &mut [u32; 16]) {
     let offsets = _mm512_add_epi32(_mm512_cvtepu8_epi32(indices), _mm512_set1_epi32(at.cast_signed()));
-    // SAFETY: 64 bytes can be written there, and an unaligned store asks for no more.
+    // SAFETY: the store writes 64 bytes, for which there is room, and needs no alignment.
     unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), offsets) };
 }
 
-/// Each byte of a class at its low six bits, and elsewhere a byte that has other ones.
+/// A table with each byte of a class at the index of its low six bits. Other entries never equal a byte that looks them up.
 const fn table(mut class: &[u8]) -> [u8; 64] {
     let mut table = [0; 64];
-    // What finds this has the low six bits 0.
+    // Only bytes whose low six bits are 0 look this up, and 1 is not one of them.
     if let Some(first) = table.first_mut() {
         *first = 1;
     }
-    while let Some((&byte, rest)) = class.split_first() {
+    while let Some((&byte, others)) = class.split_first() {
         if let Some((_, from)) = table.split_at_mut_checked((byte & 63) as usize)
             && let Some(entry) = from.first_mut()
         {
             *entry = byte;
         }
-        class = rest;
+        class = others;
     }
     table
 }

@@ -1,9 +1,9 @@
-//! Which bytes are no digits. This kernel is not chosen at run time: it runs for too short to be worth it.
+//! Finds bytes that are not digits. This kernel is not chosen at run time, because its calls are too short to be worth it.
 
-/// How many bytes are looked at.
+/// Number of bytes examined.
 pub(in crate::json) const SPAN: usize = 32;
 
-/// The bytes that are no decimal digits; the first one is the lowest bit.
+/// A mask of the bytes that are not decimal digits. The first byte is the lowest bit.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(in crate::json) fn others(bytes: &[u8; SPAN]) -> u32 {
@@ -11,15 +11,15 @@ pub(in crate::json) fn others(bytes: &[u8; SPAN]) -> u32 {
     unsafe { sse2(bytes) }
 }
 
-/// The same.
+/// A mask of the bytes that are not decimal digits. The first byte is the lowest bit.
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(in crate::json) fn others(bytes: &[u8; SPAN]) -> u32 {
-    // SAFETY: every aarch64 processor on which there is a standard library has NEON.
+    // SAFETY: every aarch64 processor with a standard library has NEON.
     unsafe { neon(bytes) }
 }
 
-/// The same.
+/// A mask of the bytes that are not decimal digits. The first byte is the lowest bit.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline(always)]
 pub(in crate::json) fn others(bytes: &[u8; SPAN]) -> u32 {
@@ -34,10 +34,10 @@ fn sse2(bytes: &[u8; SPAN]) -> u32 {
         _mm_add_epi8, _mm_cmpgt_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
     };
     let at = bytes.as_ptr();
-    // SAFETY: 32 bytes can be read there, and an unaligned load asks for no more than its 16.
+    // SAFETY: each load reads 16 of the 32 bytes, and needs no alignment.
     let halves = unsafe { [_mm_loadu_si128(at.cast()), _mm_loadu_si128(at.add(16).cast())] };
     let [low, high] = halves.map(|bytes| {
-        // The digits become the ten lowest of the signed numbers.
+        // Map the digits to the ten lowest signed numbers.
         let moved = _mm_add_epi8(bytes, _mm_set1_epi8(i8::MIN.wrapping_sub_unsigned(b'0')));
         let others = _mm_cmpgt_epi8(moved, _mm_set1_epi8(i8::MIN + 9));
         _mm_movemask_epi8(others).cast_unsigned()
@@ -52,7 +52,7 @@ fn sse2(bytes: &[u8; SPAN]) -> u32 {
 fn neon(bytes: &[u8; SPAN]) -> u32 {
     use std::arch::aarch64::{vcgtq_u8, vdupq_n_u8, vld1q_u8, vsubq_u8};
     let at = bytes.as_ptr();
-    // SAFETY: 32 bytes can be read there, and a load of bytes asks for no more than its 16.
+    // SAFETY: each load reads 16 of the 32 bytes, and needs no alignment.
     let halves = unsafe { [vld1q_u8(at), vld1q_u8(at.add(16))] };
     let [low, high] = halves.map(|bytes| vcgtq_u8(vsubq_u8(bytes, vdupq_n_u8(b'0')), vdupq_n_u8(9)));
     let none = vdupq_n_u8(0);

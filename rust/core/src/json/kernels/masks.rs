@@ -1,4 +1,4 @@
-//! From the classes of bytes to tokens: arithmetic on masks, the same for every kernel.
+//! Arithmetic on masks, the same for every kernel: computes tokens from the classes of bytes.
 
 mod quotes;
 
@@ -9,86 +9,85 @@ use crate::json::error::{Error, ErrorKind};
 use crate::json::escape;
 use crate::json::narrow;
 
-/// How many blocks are looked at in one go: what is done with them next finds them in the nearest cache.
+/// The most blocks read at a time, so that the next step finds them in the nearest cache.
 const MOST: usize = 256;
 
-/// How many tokens there must be room for: a block's, and what is written too much.
+/// Room for a block's tokens, and for the excess that is written after them.
 pub(super) const ROOM: usize = BLOCK + 8;
 
-/// After how many blocks within a string that have no escape it is worth asking whether one is quiet. After one, text with
-/// short lines would often be taken for calm.
+/// Number of consecutive blocks in a string without an escape, after which the quick check for quiet blocks pays. With a lower
+/// number, text with short lines would often fail that check.
 const CALM: usize = 3;
 
 const EVEN: u64 = 0x5555_5555_5555_5555;
 
-/// The masks of a block by which strings are told from what is outside; the first byte is the lowest bit.
+/// The masks of a block that separate strings from the rest. The first byte is the lowest bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Strings {
     pub(super) quote: u64,
     pub(super) backslash: u64,
-    /// Not 0 where there is a control character (below 0x20); not which one it is.
+    /// Not 0 if the block has a control character (below 0x20); does not say where.
     pub(super) control: u64,
 }
 
-/// What matters outside strings.
+/// The masks that matter outside strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Structure {
     /// Space, tab, line feed, carriage return.
     pub(super) space: u64,
-    /// `{}[]:,`, and 0x0C and 0x1A, which no document has outside strings. All are found as four characters
-    /// in one bit of which they may differ.
+    /// `{}[]:,`, and also 0x0C and 0x1A, which no valid document has outside strings. With the bit 0x20 set, these eight bytes
+    /// become four.
     pub(super) operator: u64,
 }
 
-/// What matters where there is a backslash before a `u`.
+/// The masks that matter after a backslash before `u`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unicode {
     pub(super) u: u64,
     /// Hexadecimal digits.
     pub(super) hex: u64,
-    /// Those from 8 on.
+    /// Hexadecimal digits of at least 8.
     pub(super) high: u64,
-    /// Those that are 13: behind it, a high one makes half of a surrogate pair.
+    /// The digit `d`. Followed by a high digit, it begins half of a surrogate pair.
     pub(super) d: u64,
 }
 
-// For kernels that look the low four bits of bytes up: a byte belongs to a class if what it finds is the byte. No two of a
-// class share their low four bits, and 0 does not find 0.
+// Tables for kernels that look up the low four bits of bytes. A byte belongs to a class if the table has that byte at its
+// index. No two bytes of a class share their low four bits, and index 0 does not contain 0.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) const SPACE: [u8; 16] = [b' ', 0, 0, 0, 0, 0, 0, 0, 0, b'\t', b'\n', 0, 0, b'\r', 0, 0];
-/// With the bit 0x20 set, see [`Structure::operator`].
+/// For bytes with the bit 0x20 set; see [`Structure::operator`].
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) const OPERATOR: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b':', b'{', b',', b'}', 0, 0];
 /// Without `r`, which shares its low four bits with `b`.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) const ESCAPE: [u8; 16] = [1, 0, b'b', 0, b't', 0, b'f', 0, 0, 0, 0, 0, 0, 0, b'n', b'/'];
 
-/// A kernel: what it finds out about the bytes `B` of a block. Each is asked for only where it is needed.
+/// The functions of a kernel, for blocks loaded as `B`. Each is called only if needed.
 pub(super) struct Classify<L, F, Q, S, T, E, U, C, P, W, M> {
-    /// The bytes of a block.
+    /// Loads a block.
     pub(super) load: L,
-    /// The bytes of the last block, which is not whole, and spaces behind them; also in the block given where
-    /// `list` wants that.
+    /// Loads the incomplete last block, padded with spaces. Also writes it to the given block, if `list` needs that.
     pub(super) load_tail: F,
-    /// Whether it has no quote, backslash or control character.
+    /// Whether a block has no quote, backslash or control character.
     pub(super) quiet: Q,
     pub(super) strings: S,
     pub(super) structure: T,
-    /// What makes an escape behind a backslash, but `u`, and the quote and the backslash themselves.
+    /// The bytes that are an escape after a backslash, except `u`, quotes and backslashes.
     pub(super) escapes: E,
     pub(super) unicode: U,
-    /// Below 0x20.
+    /// The control characters, below 0x20.
     pub(super) controls: C,
-    /// For each bit of a mask, the parity of those up to and with it.
+    /// For each bit of a mask, the parity of all bits up to and including it.
     pub(super) parity: P,
-    /// Writes the offset and the byte of each bit of a mask that is at an offset; returns how many.
+    /// Writes the offset and the byte of each bit of a mask, and returns their number.
     pub(super) list: W,
-    /// Writes the offsets alone.
+    /// Writes only the offsets.
     pub(super) positions: M,
 }
 
 impl<L, F, Q, S, T, E, U, C, P, W, M> Classify<L, F, Q, S, T, E, U, C, P, W, M> {
-    /// Of the bytes behind backslashes those that need a second look, as they begin no escape that is wholly in the block.
+    /// The bytes after backslashes that need a closer check, because they do not begin an escape that is wholly in the block.
     #[inline(always)]
     fn suspects<B>(&self, bytes: B, strings: Strings, behind: u64) -> u64
     where
@@ -101,31 +100,31 @@ impl<L, F, Q, S, T, E, U, C, P, W, M> Classify<L, F, Q, S, T, E, U, C, P, W, M> 
     }
 }
 
-/// Where the tokens of a block are listed.
+/// Room for the tokens of a block.
 pub(super) struct Room<'a> {
     pub(super) offsets: &'a mut [u32; ROOM],
     pub(super) kinds: &'a mut [u8; ROOM],
 }
 
-/// What a block needs to know of those before it.
+/// The state carried from block to block.
 #[derive(Debug, Default)]
 pub(super) struct Carry {
-    /// All ones inside a string.
+    /// All ones inside a string, else 0.
     string: u64,
-    /// 1 where the first byte is behind a backslash that escapes it.
+    /// 1 if the next byte is escaped by a backslash.
     escaped: u64,
-    /// 1 where the last byte belongs to a scalar that may go on.
+    /// 1 if the last byte belongs to a scalar, which may continue.
     scalar: u64,
     pub(super) backslashes: Backslashes,
-    /// How many control characters there have been, inside strings and outside, where quotes are listed.
+    /// Number of control characters, inside strings and outside, if quotes are listed.
     pub(super) controls: usize,
-    /// Where the last escape that was looked at ends.
+    /// Offset after the last escape that was checked.
     behind: usize,
-    /// What is wrong inside a string; no token comes behind it.
+    /// The fault in a string, which ends the tokens.
     pub(super) fault: Option<Error>,
 }
 
-/// The blocks between two offsets, which have all backslashes that are not forgotten.
+/// A range of offsets that contains all backslashes, except forgotten ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Backslashes {
     first: usize,
@@ -133,30 +132,29 @@ pub(super) struct Backslashes {
 }
 
 impl Backslashes {
-    /// Notes some blocks that are at an offset, unless `any` is 0.
+    /// Adds blocks at `at`, unless `any` is 0.
     #[inline(always)]
     fn note(&mut self, any: u64, at: usize, blocks: usize) {
-        let some = any != 0;
-        self.first = self.first.min(if some { at } else { usize::MAX });
-        self.behind = if some { at + blocks * BLOCK } else { self.behind };
+        let has_any = any != 0;
+        self.first = self.first.min(if has_any { at } else { usize::MAX });
+        self.behind = if has_any { at + blocks * BLOCK } else { self.behind };
     }
 
-    /// Nobody asks any more for what is before `at`.
+    /// Forgets backslashes before `at`, about which there will be no more questions.
     pub(super) fn forget(&mut self, at: usize) {
         if self.behind <= at {
             self.first = usize::MAX;
         }
     }
 
-    /// Whether there can be one between two offsets.
+    /// Whether there may be a backslash between two offsets.
     #[inline(always)]
     pub(super) fn between(&self, start: usize, end: usize) -> bool {
         end > self.first && start < self.behind
     }
 }
 
-/// Writes what is to be listed of the blocks from `from` on behind what `tokens` has. Returns how many blocks and how much of
-/// that there was.
+/// Lists tokens or quotes of the blocks from `from` on, after those in `tokens`. Returns the numbers of blocks and of tokens.
 #[inline(always)]
 pub(super) fn fill<B, L, F, Q, S, T, E, U, C, P, W, M>(
     look: Look,
@@ -186,9 +184,8 @@ where
     }
 }
 
-/// Writes the tokens of the blocks from `from` on behind those that `tokens` has, until there is no room for a
-/// block's, the body ends or a string is broken. Returns how many blocks and how many tokens there were. The last
-/// block is filled up with spaces.
+/// Lists the tokens of the blocks from `from` on, after those in `tokens`, until there is no room for another block's, the body
+/// ends, or a string has a fault. Returns the numbers of blocks and of tokens. The last block is padded with spaces.
 #[inline(always)]
 fn list_tokens<B, L, F, Q, S, T, E, U, C, P, W, M>(
     body: &[u8],
@@ -210,8 +207,7 @@ where
     P: Fn(u64) -> u64,
     W: Fn(&[u8; BLOCK], B, u64, u32, &mut Room<'_>) -> usize,
 {
-    let rest = body.get(from..).unwrap_or_default();
-    let (blocks, tail) = rest.as_chunks::<BLOCK>();
+    let (blocks, tail) = body.get(from..).unwrap_or_default().as_chunks::<BLOCK>();
     let mut padded = [b' '; BLOCK];
     let (mut string, mut escaped, mut scalar) = (carry.string, carry.escaped, carry.scalar);
     let mut backslashes = carry.backslashes;
@@ -244,7 +240,7 @@ where
         let behind = behind_escapes(backslash, &mut escaped);
         backslashes.note(backslash, at, 1);
         let quotes = quote & !behind;
-        // From each opening quote up to its closing one, which is not in it.
+        // The bits from each opening quote up to, but not including, its closing quote.
         let inside = (classify.parity)(quotes) ^ string;
         string = 0u64.wrapping_sub(inside >> 63);
         let Structure { space, operator } = (classify.structure)(bytes);
@@ -252,7 +248,7 @@ where
         let starts = word & !(word << 1 | scalar);
         scalar = word >> 63;
         let mut mask = ((operator | starts) & !inside) | quotes;
-        // What is wrong inside a string; nothing is in most blocks that have neither of these.
+        // Check the content of strings. Most blocks have neither escapes nor control characters.
         let mut fault = false;
         if behind | control != 0 {
             let mut suspects = classify.suspects(bytes, strings, behind);
@@ -276,10 +272,10 @@ where
     (passed, written - listed)
 }
 
-/// Passes blocks all of whose bytes are in one string, or outside all, and need no second look. Returns how many, and whether
-/// there are any backslashes in them (then it is not 0).
+/// Skips blocks that are wholly inside a string or wholly outside, and need no closer check. Returns their number, and a value
+/// that is not 0 if they have backslashes.
 ///
-/// Text has an escape here and there: there is no branch on whether a block has one.
+/// Because text has occasional escapes, the loop does not branch on whether a block has one.
 #[inline(always)]
 fn pass_string<B, L, F, Q, S, T, E, U, C, P, W, M>(
     blocks: &[[u8; BLOCK]],
@@ -324,7 +320,7 @@ where
     (passed, any)
 }
 
-/// What is left of a body, in a block of spaces.
+/// Copies the end of a body into a block of spaces.
 #[inline(always)]
 pub(super) fn pad<'a>(tail: &[u8], block: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK] {
     if let Some(start) = block.get_mut(..tail.len()) {
@@ -333,8 +329,8 @@ pub(super) fn pad<'a>(tail: &[u8], block: &'a mut [u8; BLOCK]) -> &'a [u8; BLOCK
     block
 }
 
-/// Writes the offset and the byte of each bit of a mask that is at `at`; returns how many. Eight at a time, for
-/// a branch after each would be taken by chance: what is written too much is overwritten.
+/// Writes the offset and the byte of each bit of a mask whose block is at `at`, and returns their number. It writes eight at a
+/// time, because a branch after each would be unpredictable; later tokens overwrite the excess.
 #[inline(always)]
 pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: &mut Room<'_>) -> usize {
     let count = mask.count_ones() as usize;
@@ -353,7 +349,7 @@ pub(super) fn list(block: &[u8; BLOCK], mut mask: u64, at: u32, room: &mut Room<
     count
 }
 
-/// Writes the offset of each bit of a mask that is at `at`, as [`list`] does; returns how many.
+/// Like [`list`], but writes only the offsets.
 #[inline(always)]
 pub(super) fn positions(mut mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> usize {
     let count = mask.count_ones() as usize;
@@ -369,11 +365,11 @@ pub(super) fn positions(mut mask: u64, at: u32, offsets: &mut [u32; ROOM]) -> us
     count
 }
 
-/// The bytes that an escaping backslash stands before, except backslashes. `escaped` is whether that is so
-/// for the first one, and becomes whether it is for the one behind the last.
+/// The bytes that a backslash escapes, except backslashes. `escaped` says whether the first byte is escaped, and is set to
+/// whether the byte after the block is.
 ///
-/// Most backslashes stand alone. In a run of them, every other one escapes. Adding its first bit to a run carries to the bit behind
-/// it; whether the run's length is odd can be seen from the parities of where it starts and where it ends.
+/// Most backslashes are alone. In a run of them, every other one escapes. Adding the first bit of a run to the run carries into
+/// the bit after it. The parities of the run's start and end tell whether its length is odd.
 #[inline(always)]
 fn behind_escapes(backslash: u64, escaped: &mut u64) -> u64 {
     let behind = backslash << 1 | *escaped;
@@ -390,14 +386,14 @@ fn behind_escapes(backslash: u64, escaped: &mut u64) -> u64 {
     behind
 }
 
-/// The `u`s that are followed by four hexadecimal digits of the block, and stand for no half of a pair.
+/// Each `u` that is followed by four hexadecimal digits in the block, which are not half of a surrogate pair.
 #[inline(always)]
 fn plain_unicode(Unicode { u, hex, high, d }: Unicode) -> u64 {
     u & (hex >> 1) & (hex >> 2) & (hex >> 3) & (hex >> 4) & !((d >> 1) & (high >> 2))
 }
 
-/// Looks at the bytes of the block at `at` that may be wrong where they are: control characters, and what
-/// makes no plain escape. Where one is, notes the fault and returns the bits of the bytes before it.
+/// Checks the suspect bytes of the block at `at`: control characters, and bytes after backslashes that are not plain escapes.
+/// If one is wrong, stores the fault and returns the bits of the bytes before it.
 #[cold]
 #[inline(never)]
 fn inspect(body: &[u8], at: usize, mut suspects: u64, behind: u64, carry: &mut Carry) -> Option<u64> {
@@ -408,7 +404,7 @@ fn inspect(body: &[u8], at: usize, mut suspects: u64, behind: u64, carry: &mut C
         let result = if behind & bit == 0 {
             Err(Error { kind: ErrorKind::ControlCharacter, offset })
         } else if offset < carry.behind {
-            // The second half of a pair.
+            // This is the second half of a surrogate pair, which is already checked.
             continue;
         } else {
             escape::check(body, offset.saturating_sub(1))
@@ -424,7 +420,7 @@ fn inspect(body: &[u8], at: usize, mut suspects: u64, behind: u64, carry: &mut C
     None
 }
 
-/// The parity of all bits up to each one, by shifting.
+/// For each bit, the parity of all bits up to and including it, computed by shifts.
 #[inline(always)]
 pub(super) fn parity(mut mask: u64) -> u64 {
     for distance in [1, 2, 4, 8, 16, 32] {

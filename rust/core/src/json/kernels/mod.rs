@@ -1,18 +1,20 @@
-//! The kernels: from 64 bytes at a time to tokens, by the widest instructions that the processor has.
+//! The kernels: they turn 64 bytes at a time into tokens, with the widest instructions that the processor has.
 //!
-//! Tokens are the offsets outside strings where an operator or a scalar starts, and both quotes of each
-//! string. A kernel turns a block into masks, a bit for each byte (`avx512`, `avx2`, `sse2`, `neon`, `scalar`); arithmetic
-//! on masks, the same for all, makes of those the mask of the tokens (`masks`), which a kernel lists ([`Tokens`]); a
-//! [`Window`] asks for them and checks on the way that the body is UTF-8 (`window`). What is inside a string costs mask work alone, and what is wrong
-//! there ends the tokens. Of a body that may be of a known form the quotes of its strings are listed and nothing else, with less
-//! arithmetic (`masks::quotes`).
+//! A token is the offset of an operator or the start of a scalar outside strings, or of a quote of a string.
 //!
-//! `neon` is held against the others by an emulator (`make test-aarch64`): that it is right is tested, that it is fast
-//! has not been measured. Other processors have `scalar`, which compilers turn into vector instructions in part.
+//! 1. A kernel (`avx512`, `avx2`, `sse2`, `neon`, `scalar`) turns a block into masks with a bit for each byte.
+//! 2. Arithmetic on masks, the same for all kernels, computes the mask of the tokens (`masks`).
+//! 3. The kernel lists the tokens ([`Tokens`]).
+//! 4. A [`Window`] requests tokens, and checks that the body is UTF-8 (`window`).
 //!
-//! All unsafe code of the scanner is below here: calls into functions that are compiled for instructions which
-//! have been detected, loads and stores of whole vectors, and the one conversion of a body that was checked piece by
-//! piece.
+//! The content of strings costs only mask arithmetic. A fault in a string ends the tokens. If a body may have a known form,
+//! only the quotes of its strings are listed, which takes less arithmetic (`masks::quotes`).
+//!
+//! An emulator tests `neon` against the other kernels (`make test-aarch64`); its speed has not been measured. Other processors
+//! use `scalar`, which compilers partly turn into vector instructions.
+//!
+//! All unsafe code of the scanner is in this module: calls to functions compiled for detected instructions, loads and stores
+//! of whole vectors, and the conversion to text of a body that was checked piece by piece.
 
 #![allow(unsafe_code)]
 
@@ -40,34 +42,33 @@ use masks::Carry;
 pub(super) use tokens::{Ahead, Before, EARLY, TokenBuffer, Tokens};
 pub(super) use window::Window;
 
-/// Bytes in a block: one for each bit of a mask.
+/// Number of bytes in a block, one for each bit of a mask.
 const BLOCK: usize = 64;
 
 /// The environment variable that forces a kernel.
 const VARIABLE: &str = "WAYPOST_SIMD";
 
-/// Which instructions the scanner uses.
+/// The instructions that the scanner uses.
 ///
-/// All kernels give the same results. The best one that the processor has is found out once, at run time. The
-/// environment variable `WAYPOST_SIMD`, read at the same moment, forces one by its name: for tests, or to rule
-/// a kernel out. A name that stands for none that the processor has is reported on standard error, once, and
-/// the best one is used.
+/// All kernels give the same results. The best one for the processor is chosen once, at run time. The environment variable
+/// `WAYPOST_SIMD`, read at the same time, forces a kernel by name, for tests or to avoid a kernel. A name that this processor
+/// does not support is reported once on standard error, and the best kernel is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kernel {
     /// Plain Rust, for any processor: `scalar`.
     Scalar,
-    /// x86-64 without anything that has to be found out: `sse2`.
+    /// Any x86-64: `sse2`.
     Sse2,
     /// x86-64 with AVX2, BMI and carry-less multiplication: `avx2`.
     Avx2,
-    /// x86-64 with all that and AVX-512 for bytes (F, BW, VL, VBMI, VBMI2): `avx512`.
+    /// x86-64 with all of `avx2` and AVX-512 for bytes (F, BW, VL, VBMI, VBMI2): `avx512`.
     Avx512,
-    /// aarch64 without anything that has to be found out: `neon`.
+    /// Any aarch64: `neon`.
     Neon,
 }
 
-/// A kernel that this processor has been found to have.
+/// A kernel that this processor supports.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Available(Kernel);
 
@@ -75,26 +76,26 @@ pub(super) struct Available(Kernel);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Look {
     Tokens,
-    /// The quotes that open or close strings, but their bytes, which are known: far less work. What is wrong outside strings is
-    /// not seen; backslashes there are taken for escapes.
+    /// Only the offsets of quotes that open or close strings, which is far less work. Faults outside strings are not found, and
+    /// backslashes there are treated as escapes.
     Quotes,
 }
 
-/// What a kernel did.
+/// The result of a kernel's call.
 #[derive(Clone, Copy, Debug)]
 struct Filled {
-    /// How many blocks it looked at; no token or fault is in a block behind them.
+    /// Number of blocks read. No listed token or fault is in a later block.
     blocks: usize,
-    /// How many tokens it wrote.
+    /// Number of tokens written.
     tokens: usize,
-    /// Whether all those blocks are ASCII.
+    /// Whether all these blocks are ASCII.
     ascii: bool,
 }
 
 impl Kernel {
     const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Sse2, Self::Neon, Self::Scalar];
 
-    /// The name by which `WAYPOST_SIMD` knows it.
+    /// The kernel's name in `WAYPOST_SIMD`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -106,12 +107,12 @@ impl Kernel {
         }
     }
 
-    /// Those that this processor has, the best first.
+    /// The kernels that this processor supports, the best first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|kernel| kernel.detected())
     }
 
-    /// The one that [`scan`](super::scan) uses.
+    /// The kernel that [`scan`](super::scan) uses.
     #[must_use]
     pub fn chosen() -> Self {
         Available::chosen().0
@@ -139,7 +140,7 @@ impl Kernel {
 }
 
 impl Available {
-    /// The one that was found out to be best, or was forced.
+    /// The best kernel, or the forced one.
     #[inline]
     pub(super) fn chosen() -> Self {
         static CHOSEN: OnceLock<Available> = OnceLock::new();
@@ -149,7 +150,7 @@ impl Available {
                 let names: Vec<_> = Kernel::available().map(Kernel::name).collect();
                 let best = Self::best();
                 eprintln!(
-                    "{VARIABLE}={} is no kernel of this processor, which has {}: using {}",
+                    "{VARIABLE}={} is not a kernel of this processor, which has {}: using {}",
                     name.display(),
                     names.join(", "),
                     best.0.name(),
@@ -159,7 +160,7 @@ impl Available {
         })
     }
 
-    /// `kernel`, or the plainest one where the processor does not have it.
+    /// `kernel`, or the scalar one if the processor does not support it.
     pub(super) fn or_scalar(kernel: Kernel) -> Self {
         Self(if kernel.detected() { kernel } else { Kernel::Scalar })
     }
@@ -172,8 +173,8 @@ impl Available {
         Kernel::available().find(|kernel| name == kernel.name()).map(Self)
     }
 
-    /// Writes what is to be listed of some blocks from `from` on behind what `tokens` has, `carry` being what is left
-    /// of the blocks before.
+    /// Lists tokens or quotes of some blocks from `from` on, after those in `tokens`. `carry` is the state after the previous
+    /// blocks.
     fn fill(
         self,
         look: Look,
@@ -183,8 +184,7 @@ impl Available {
         tokens: &mut Tokens<'_>,
     ) -> Filled {
         match self.0 {
-            // SAFETY: the processor has been found to have what this function is compiled for: an `Available`
-            // is made in no other way.
+            // SAFETY: an `Available` is only made for a kernel whose instructions the processor supports.
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512 => unsafe { avx512::fill(look, body, from, carry, tokens) },
             // SAFETY: the same.
@@ -193,10 +193,10 @@ impl Available {
             // SAFETY: every x86-64 processor has SSE2.
             #[cfg(target_arch = "x86_64")]
             Kernel::Sse2 => unsafe { sse2::fill(look, body, from, carry, tokens) },
-            // SAFETY: every aarch64 processor on which there is a standard library has NEON.
+            // SAFETY: every aarch64 processor with a standard library has NEON.
             #[cfg(target_arch = "aarch64")]
             Kernel::Neon => unsafe { neon::fill(look, body, from, carry, tokens) },
-            // An `Available` is none of another processor's.
+            // All other kernels are for other processors.
             _ => scalar::fill(look, body, from, carry, tokens),
         }
     }

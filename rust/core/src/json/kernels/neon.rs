@@ -1,4 +1,4 @@
-//! aarch64 as it always is: vectors of 16 bytes.
+//! The kernel for any aarch64 processor, with vectors of 16 bytes.
 
 use std::arch::aarch64::{
     uint8x16_t, vandq_u8, vceqq_u8, vcltq_u8, vdupq_n_u8, vdupq_n_u64, vgetq_lane_u64, vld1q_u8, vmaxvq_u8,
@@ -14,7 +14,7 @@ use super::masks::{
 use super::tokens::Tokens;
 use super::{BLOCK, Filled, Look};
 
-#[inline(never)] // A window has no room for more than one kernel.
+#[inline(never)] // Otherwise several kernels would be inlined into one function.
 #[target_feature(enable = "neon")]
 pub(super) fn fill(
     look: Look,
@@ -107,18 +107,18 @@ pub(super) fn controls(bytes: [uint8x16_t; 4]) -> u64 {
 #[target_feature(enable = "neon")]
 pub(super) fn load(block: &[u8; BLOCK]) -> [uint8x16_t; 4] {
     let at = block.as_ptr();
-    // SAFETY: 64 bytes can be read there, and a load of bytes asks for no more than its 16.
+    // SAFETY: each load reads 16 of the 64 bytes, and needs no alignment.
     unsafe { [0, 16, 32, 48].map(|offset| vld1q_u8(at.add(offset))) }
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
 fn table(bytes: &[u8; 16]) -> uint8x16_t {
-    // SAFETY: 16 bytes can be read there.
+    // SAFETY: the load reads the 16 bytes.
     unsafe { vld1q_u8(bytes.as_ptr()) }
 }
 
-/// Looks the low four bits of each byte up.
+/// Looks up the low four bits of each byte.
 #[inline]
 #[target_feature(enable = "neon")]
 fn find(table: uint8x16_t, bytes: uint8x16_t) -> uint8x16_t {
@@ -144,11 +144,11 @@ fn least(bytes: [uint8x16_t; 4]) -> u8 {
     vminvq_u8(vminq_u8(vminq_u8(a, b), vminq_u8(c, d)))
 }
 
-/// A bit for each byte that is all ones, the others being 0.
+/// Gathers a bit for each byte. Each byte must be all ones or 0.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn mask(bytes: [uint8x16_t; 4]) -> u64 {
-    // Each byte keeps the bit of its place among eight; adding neighbours three times gathers them.
+    // Each byte keeps the bit of its position among eight; three pairwise additions gather these bits.
     let bits = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
     let [a, b, c, d] = bytes.map(|bytes| vandq_u8(bytes, bits));
     let quarters = vpaddq_u8(vpaddq_u8(a, b), vpaddq_u8(c, d));

@@ -1,4 +1,4 @@
-//! Plain Rust. The other kernels are held against this one.
+//! The kernel in plain Rust. The other kernels are tested against it.
 
 use std::cell::Cell;
 
@@ -8,7 +8,7 @@ use super::masks::{
 use super::tokens::Tokens;
 use super::{BLOCK, Filled, Look};
 
-#[inline(never)] // A window has no room for more than one kernel.
+#[inline(never)] // Otherwise several kernels would be inlined into one function.
 pub(super) fn fill(
     look: Look,
     body: &[u8],
@@ -87,7 +87,7 @@ pub(super) fn controls(block: [u8; BLOCK]) -> u64 {
     mask(&block, |byte| below(byte, 0x20))
 }
 
-// Numbers, not truth values, and no branches: compilers make vector instructions of the loops over these.
+// These functions use numbers instead of booleans, and no branches, so that compilers vectorise the loops over them.
 
 fn is(byte: u8, this: u8) -> u8 {
     u8::from(byte == this)
@@ -97,10 +97,10 @@ fn below(byte: u8, limit: u8) -> u8 {
     u8::from(byte < limit)
 }
 
-/// The bytes for which `is` gives 1 and not 0.
+/// The mask of the bytes for which `is` returns 1.
 #[inline]
 fn mask(block: &[u8; BLOCK], is: impl Fn(u8) -> u8) -> u64 {
-    // Eight bytes of 0 or 1 are gathered in the highest one by a multiplication.
+    // A multiplication gathers eight bytes of 0 or 1 in the highest byte.
     const GATHER: u64 = 0x0102_0408_1020_4080;
     let mut ones = [0; BLOCK];
     for (one, &byte) in ones.iter_mut().zip(block) {

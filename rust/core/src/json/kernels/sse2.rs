@@ -1,4 +1,4 @@
-//! x86-64 as it always is.
+//! The kernel for any x86-64 processor.
 
 use std::arch::x86_64::{
     __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
@@ -12,7 +12,7 @@ use super::masks::{
 use super::tokens::Tokens;
 use super::{BLOCK, Filled, Look};
 
-#[inline(never)] // A window has no room for more than one kernel.
+#[inline(never)] // Otherwise several kernels would be inlined into one function.
 #[target_feature(enable = "sse2")]
 pub(super) fn fill(
     look: Look,
@@ -108,7 +108,7 @@ pub(super) fn controls(bytes: [__m128i; 4]) -> u64 {
 #[target_feature(enable = "sse2")]
 pub(super) fn load(block: &[u8; BLOCK]) -> [__m128i; 4] {
     let at = block.as_ptr();
-    // SAFETY: 64 bytes can be read there, and an unaligned load asks for no more than its 16.
+    // SAFETY: each load reads 16 of the 64 bytes, and needs no alignment.
     unsafe { [0, 16, 32, 48].map(|offset| _mm_loadu_si128(at.add(offset).cast())) }
 }
 
@@ -126,7 +126,7 @@ fn between(bytes: __m128i, first: u8, last: u8) -> __m128i {
     _mm_cmpeq_epi8(_mm_min_epu8(moved, most), moved)
 }
 
-/// Which are control characters.
+/// Marks the control characters.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn below(bytes: __m128i) -> __m128i {
@@ -139,7 +139,7 @@ fn or(a: __m128i, b: __m128i) -> __m128i {
     _mm_or_si128(a, b)
 }
 
-/// The highest bit of each byte.
+/// Gathers the highest bit of each byte.
 #[inline]
 #[target_feature(enable = "sse2")]
 fn mask(bytes: [__m128i; 4]) -> u64 {

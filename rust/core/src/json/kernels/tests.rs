@@ -1,4 +1,4 @@
-//! Every kernel against the plainest one, and that against a tokenizer that looks at one byte at a time.
+//! Tests every kernel against the scalar one, and that against a tokenizer that reads byte by byte.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::masks::{Carry, Strings, Structure, Unicode, parity};
 use super::*;
 use crate::json::error::{Error, ErrorKind};
 
-/// What a kernel can be asked about a block.
+/// All that a kernel computes about a block.
 #[derive(Debug, PartialEq)]
 struct Answers {
     quiet: bool,
@@ -19,7 +19,7 @@ struct Answers {
     controls: u64,
 }
 
-/// Asks a kernel everything.
+/// Calls all functions of a kernel for a block.
 macro_rules! ask {
     ($kernel:ident, $block:expr) => {{
         use $kernel::{controls, escapes, load, quiet, strings, structure, unicode};
@@ -38,7 +38,7 @@ macro_rules! ask {
     }};
 }
 
-/// By the definitions.
+/// Computes the same by the definitions.
 fn defined(block: &[u8; BLOCK]) -> Answers {
     let mask =
         |class: &[u8]| (0..BLOCK).filter(|&at| class.contains(&block[at])).fold(0, |mask, at| mask | 1 << at);
@@ -77,7 +77,7 @@ fn others(block: &[u8; BLOCK]) -> Vec<Answers> {
 
 #[cfg(target_arch = "aarch64")]
 fn others(block: &[u8; BLOCK]) -> Vec<Answers> {
-    // SAFETY: every aarch64 processor on which there is a standard library has NEON.
+    // SAFETY: every aarch64 processor with a standard library has NEON.
     vec![unsafe { ask!(neon, block) }]
 }
 
@@ -126,7 +126,7 @@ fn parity_counts_the_bits_up_to_each_one() {
     }
 }
 
-/// All tokens or quotes of a body by one kernel, listed into room for `room` of them, until something is wrong.
+/// All tokens or quotes of a body by one kernel, listed into room for `room` of them, up to the first fault.
 fn all(look: Look, kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Carry) {
     let (mut carry, mut at, mut all) = (Carry::default(), 0, Vec::new());
     while at < body.len() && carry.fault.is_none() {
@@ -149,13 +149,13 @@ fn all(look: Look, kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Ca
     (all, carry)
 }
 
-/// All tokens, and what strings are broken by.
+/// All tokens, and the fault in a string, if there is one.
 fn tokens(kernel: Available, body: &[u8], room: usize) -> (Vec<u32>, Option<Error>) {
     let (tokens, carry) = all(Look::Tokens, kernel, body, room);
     (tokens, carry.fault)
 }
 
-/// The same, byte by byte.
+/// Computes the same byte by byte.
 fn listed(body: &[u8]) -> (Vec<u32>, Option<Error>) {
     let (mut tokens, mut at, mut word) = (Vec::new(), 0, false);
     while at < body.len() {
@@ -173,7 +173,7 @@ fn listed(body: &[u8]) -> (Vec<u32>, Option<Error>) {
                     };
                     match fault {
                         Ok(behind) => at = behind,
-                        // A body that ends is none of a kernel's business, unless within an escape.
+                        // A kernel does not report the end of the body, except within an escape.
                         Err(error) if error.offset == body.len() => return (tokens, None),
                         Err(error) => return (tokens, Some(error)),
                     }
@@ -199,13 +199,13 @@ fn listed(body: &[u8]) -> (Vec<u32>, Option<Error>) {
     (tokens, None)
 }
 
-/// All quotes that open or close strings, and how many control characters there are; or what is wrong.
+/// All quotes that open or close strings, and the number of control characters; or the fault.
 fn quotes(kernel: Available, body: &[u8], room: usize) -> Result<(Vec<u32>, usize), Error> {
     let (quotes, carry) = all(Look::Quotes, kernel, body, room);
     carry.fault.map_or(Ok((quotes, carry.controls)), Err)
 }
 
-/// The same, byte by byte.
+/// Computes the same byte by byte.
 fn quoted(body: &[u8]) -> Result<(Vec<u32>, usize), Error> {
     let (mut quotes, mut at) = (Vec::new(), 0);
     while at < body.len() {
@@ -227,7 +227,7 @@ fn same_quotes(body: &[u8]) {
     for kernel in Kernel::available().map(Available) {
         for room in [masks::ROOM, 100, 1000] {
             let seen = quotes(kernel, body, room);
-            // A body that ends within an escape is none of a kernel's business.
+            // A kernel does not report that the body ends within an escape.
             let ends_early = expected.as_ref().is_err_and(|error| error.offset >= body.len());
             assert!(seen == expected || ends_early, "{kernel:?} {:?}", String::from_utf8_lossy(body));
         }
@@ -245,7 +245,7 @@ fn same_tokens(body: &[u8]) {
     }
     let (mut seen, fault) = expected;
     let (mut defined, broken) = listed(body);
-    // Behind a backslash outside strings, where no document has one, quotes are told apart otherwise.
+    // After a backslash outside strings, which no valid document has, quotes are classified differently.
     let stray = (0..body.len()).find(|&at| {
         body[at] == b'\\'
             && defined.iter().filter(|&&token| (token as usize) < at && body[token as usize] == b'"').count()
@@ -281,7 +281,7 @@ fn tokens_do_not_depend_on_where_blocks_begin() {
         "  12  34:56,,{}",
     ] {
         for padding in 0..2 * BLOCK + 2 {
-            // Outside of strings, within a string, behind backslashes.
+            // Outside strings, within a string, after backslashes.
             same_tokens([&vec![b' '; padding], snippet.as_bytes()].concat().as_slice());
             same_tokens(
                 [b"\"", vec![b'x'; padding].as_slice(), b"\",", snippet.as_bytes()].concat().as_slice(),
@@ -299,7 +299,7 @@ fn tokens_do_not_depend_on_where_blocks_begin() {
 fn a_long_string_is_passed_no_further_than_it_goes() {
     for length in 0..8 * BLOCK {
         for end in ["\",1,[2,3]", "\\n\",1", "\n\",1", "\\\"\",1", "\\\\\",1", "\\q\",1", "\u{e9}\",1"] {
-            // No quote, backslash or control character is in the blocks behind it.
+            // The following blocks have no quote, backslash or control character.
             same_tokens(format!("[\"{}{end}{}", "x".repeat(length), ", 45".repeat(2 * BLOCK)).as_bytes());
         }
     }

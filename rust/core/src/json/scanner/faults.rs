@@ -1,11 +1,11 @@
-//! What is wrong with a body that is refused.
+//! Finds the error of a rejected body.
 
 use super::{Failed, Scanner};
 use crate::json::error::{Error, ErrorKind};
 use crate::json::frame::Shape;
 use crate::json::kernels::Ahead;
 
-/// What is wrong with a body whose tokens are wrong: that it is no text at all comes first.
+/// The error to report for a body with wrong tokens. Invalid UTF-8 and a byte order mark take precedence.
 #[cold]
 pub(super) fn first_fault(body: &[u8], error: Error) -> Error {
     if let Err(error) = simdutf8::compat::from_utf8(body) {
@@ -18,7 +18,7 @@ pub(super) fn first_fault(body: &[u8], error: Error) -> Error {
 }
 
 impl Scanner<'_, '_> {
-    /// The error at a token that is not what it should be, which may be that there is none.
+    /// Fails at an unexpected token, or at the end of the tokens.
     #[cold]
     pub(super) fn fail<T>(&mut self, kind: ErrorKind, offset: usize) -> Result<T, Failed> {
         let error = Error { kind, offset };
@@ -31,7 +31,7 @@ impl Scanner<'_, '_> {
         Err(Failed)
     }
 
-    /// The error of what stands behind a value.
+    /// Fails at an unexpected token after a value.
     #[cold]
     pub(super) fn fail_behind<T>(&mut self, shape: Shape, offset: usize) -> Result<T, Failed> {
         let kind = match shape {
@@ -42,7 +42,7 @@ impl Scanner<'_, '_> {
         self.fail(kind, offset)
     }
 
-    /// The error of what is no key with a colon behind it.
+    /// Fails where a key and a colon are expected.
     #[cold]
     pub(super) fn fail_member<T>(&mut self, ahead: Ahead<'_>) -> Result<T, Failed> {
         let kind = match [ahead.kind(1), ahead.kind(2)] {
@@ -53,12 +53,12 @@ impl Scanner<'_, '_> {
         self.fail(kind, ahead.at(1) as usize)
     }
 
-    /// The error of what is no value, or ends within one.
+    /// Fails where a value is expected, or where the body ends within a word.
     #[cold]
     pub(super) fn fail_value<T>(&mut self, at: usize) -> Result<T, Failed> {
-        let rest = self.body.get(at..).unwrap_or_default();
-        let cut = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(rest));
-        if cut {
+        let tail = self.body.get(at..).unwrap_or_default();
+        let is_cut_off = [&b"true"[..], b"false", b"null"].iter().any(|word| word.starts_with(tail));
+        if is_cut_off {
             self.fail(ErrorKind::UnexpectedEnd, self.body.len())
         } else {
             self.fail(ErrorKind::ExpectedValue, at)

@@ -1,4 +1,4 @@
-//! Building the [`Index`]: the choice of each rule's guards.
+//! Builds the [`Index`]: chooses the guards of each rule.
 
 use smallvec::SmallVec;
 
@@ -9,53 +9,53 @@ use super::tree::{Below, Index, NodeId, ROOT};
 use crate::pattern::Predicate;
 use crate::table::ids::{PredicateId, narrow};
 
-/// Lists up to this length are evaluated as they are.
+/// The longest list of rules that is not divided further.
 const SHORT: usize = 4;
-/// How deep the tree may be.
+/// The most levels of the tree.
 const DEPTH: usize = 6;
-/// Below the root, how many predicates a guard may have, so that a rule is not listed too often.
+/// The most predicates of a guard below the root, so that a rule is not listed too often.
 const NARROW: usize = 4;
-/// How many options of a rule are considered: a bit for each says whether it was used.
+/// The most options of a rule that are considered: `used` has a bit for each.
 const OPTIONS: usize = 32;
 
-/// The alternatives of one option of one rule.
+/// The predicates of one option.
 type Choice = SmallVec<[PredicateId; 4]>;
 
-/// A rule on its way down.
+/// A rule that is being placed in the tree.
 #[derive(Clone, Copy)]
-struct Travelling {
-    /// By which it came here.
+struct Placing {
+    /// The predicate that led to the current node.
     guard: PredicateId,
     rank: u32,
-    /// Which of its options have been used.
+    /// A bit for each option that was used above.
     used: u32,
 }
 
-/// The options of all rules, one after the other.
+/// The options of all rules, concatenated.
 #[derive(Default)]
 struct Options {
     ids: Vec<PredicateId>,
-    /// Where each option ends in `ids`.
+    /// The end of each option in `ids`.
     ends: Vec<u32>,
-    /// By rank, where the rule's options end in `ends`.
+    /// The end of each rule's options in `ends`, by rank.
     rules: Vec<u32>,
 }
 
 struct Builder<'b> {
     index: Index,
     program: &'b Program,
-    /// What is below the root.
+    /// The children of the root.
     top: Vec<(PredicateId, Below)>,
     predicates: &'b Predicates,
     options: Options,
-    /// By predicate, how many of the rules at hand ask for it; all 0 in between.
+    /// Number of current rules that ask for each predicate; all 0 outside `part`.
     wanted: Vec<u32>,
     guards: Vec<PredicateId>,
 }
 
 impl Index {
-    /// Builds the tree for all rules of a program. May add predicates: "has a value", for rules that need one but not
-    /// which.
+    /// Builds the tree for all rules of a program. For rules that need some value of a field, no matter which, it may add
+    /// the predicate "has a value".
     pub(crate) fn build(program: &Program, predicates: &mut Predicates) -> Self {
         let mut options = Options::for_rules(program.len());
         for rank in 0..program.len() {
@@ -71,8 +71,8 @@ impl Index {
             wanted,
             guards: Vec::new(),
         };
-        let start = |rank| Travelling { guard: PredicateId::MAX, rank, used: 0 };
-        let all: Vec<Travelling> = (0..).take(program.len()).map(start).collect();
+        let start = |rank| Placing { guard: PredicateId::MAX, rank, used: 0 };
+        let all: Vec<Placing> = (0..).take(program.len()).map(start).collect();
         builder.build_node(&all, 0);
         let Builder { mut index, mut guards, top, .. } = builder;
         for (id, below) in top {
@@ -88,18 +88,18 @@ impl Index {
 
 impl Options {
     fn for_rules(count: usize) -> Self {
-        let some = count.saturating_mul(8);
+        let capacity = count.saturating_mul(8);
         Self {
-            ids: Vec::with_capacity(some),
-            ends: Vec::with_capacity(some),
+            ids: Vec::with_capacity(capacity),
+            ends: Vec::with_capacity(capacity),
             rules: Vec::with_capacity(count),
         }
     }
 
-    /// Appends those of the next rule.
+    /// Appends the options of the next rule.
     fn push(&mut self, rule: Nodes<'_>, predicates: &mut Predicates) {
         let mut choices: SmallVec<[Choice; 8]> = rule.filter_map(|node| option(node, predicates)).collect();
-        // The more alternatives an option has, the less it is worth.
+        // An option is worth less the more predicates it has.
         choices.sort_by_key(SmallVec::len);
         for choice in choices.iter().take(OPTIONS) {
             self.ids.extend_from_slice(choice);
@@ -108,7 +108,7 @@ impl Options {
         self.rules.push(narrow(self.ends.len()));
     }
 
-    /// A rule's options.
+    /// The options of a rule.
     fn of(&self, rank: u32) -> impl Iterator<Item = &[PredicateId]> {
         let before = |ends: &[u32], at: usize| match at.checked_sub(1) {
             Some(before) => ends.get(before).copied().unwrap_or_default() as usize,
@@ -122,8 +122,8 @@ impl Options {
         })
     }
 
-    /// Those that a rule has not used yet, with their bits.
-    fn open(&self, rule: Travelling, depth: usize) -> impl Iterator<Item = (u32, &[PredicateId])> {
+    /// The options that a rule has not used yet, with their bits.
+    fn open(&self, rule: Placing, depth: usize) -> impl Iterator<Item = (u32, &[PredicateId])> {
         let fits = move |(bit, choice): &(u32, &[PredicateId])| {
             rule.used >> bit & 1 == 0 && (depth == 0 || choice.len() <= NARROW)
         };
@@ -131,7 +131,7 @@ impl Options {
     }
 }
 
-/// A set of predicates of which one must hold.
+/// The predicates of which one must hold for a node to hold; `None` if the node can hold without any value.
 fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
     match node {
         Node::Test(tests) => {
@@ -139,7 +139,7 @@ fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
             for &id in tests {
                 match predicates.other(id) {
                     Some(Predicate::Exists(false)) => return None,
-                    // Holds for almost any value: "has a value" stands for it, once for all of them.
+                    // It holds for almost any value, so the shared predicate "has a value" replaces it.
                     Some(Predicate::AnythingBut(_)) => {
                         let field = predicates.field(id);
                         out.push(predicates.intern_other(field, &Predicate::Exists(true)));
@@ -151,7 +151,7 @@ fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
             out.dedup();
             Some(out)
         }
-        // The narrowest part of a conjunction.
+        // The part with the fewest predicates.
         Node::All(nodes) => nodes.filter_map(|node| option(node, predicates)).min_by_key(SmallVec::len),
         Node::Any(nodes) => {
             let mut out = Choice::new();
@@ -166,8 +166,8 @@ fn option(node: Node<'_>, predicates: &mut Predicates) -> Option<Choice> {
 }
 
 impl Builder<'_> {
-    /// Makes the place for these rules, in rank order, and those below it.
-    fn build_node(&mut self, rules: &[Travelling], depth: usize) -> NodeId {
+    /// Builds a node for these rules, given in rank order, and all nodes below it.
+    fn build_node(&mut self, rules: &[Placing], depth: usize) -> NodeId {
         let program = self.program;
         let at = |rank: u32| program.at(rank as usize);
         let node = self.index.grow(rules.first().map_or(RuleAt::MAX, |rule| at(rule.rank)));
@@ -178,7 +178,7 @@ impl Builder<'_> {
         let (listed, parted) = self.part(rules, depth);
         self.index.list_at(node, listed.into_iter().map(at));
         for below in parted.chunk_by(|a, b| a.guard == b.guard) {
-            let Some(&Travelling { guard, rank, .. }) = below.first() else { continue };
+            let Some(&Placing { guard, rank, .. }) = below.first() else { continue };
             self.guards.push(guard);
             let below = match below {
                 [_] => Below::rule(at(rank)),
@@ -193,8 +193,9 @@ impl Builder<'_> {
         node
     }
 
-    /// Which rules are listed in a place, and which go on below it by which guard: those ordered by guard, then rank.
-    fn part(&mut self, rules: &[Travelling], depth: usize) -> (Vec<u32>, Vec<Travelling>) {
+    /// Divides the rules of a node into those that it lists, and those that go below it by a guard, sorted by guard, then
+    /// rank.
+    fn part(&mut self, rules: &[Placing], depth: usize) -> (Vec<u32>, Vec<Placing>) {
         let Self { options, wanted, predicates, .. } = self;
         for id in rules.iter().flat_map(|rule| options.open(*rule, depth)).flat_map(|(_, choice)| choice) {
             if let Some(wanted) = wanted.get_mut(predicates.position(*id)) {
@@ -205,7 +206,7 @@ impl Builder<'_> {
             let wanted = choice
                 .iter()
                 .map(|id| u64::from(wanted.get(predicates.position(*id)).copied().unwrap_or_default()));
-            // Of those that as few rules want: how much it costs to find out whether one holds, and how likely it will.
+            // Among options that equally few rules want, the cheapest to evaluate and the least likely to hold is best.
             (wanted.sum::<u64>(), choice.iter().map(|id| predicates.price(*id)).max())
         };
         let (mut listed, mut parted) = (Vec::new(), Vec::with_capacity(rules.len()));
@@ -214,7 +215,7 @@ impl Builder<'_> {
                 None => listed.push(rule.rank),
                 Some((bit, choice)) => {
                     let used = rule.used | 1 << bit;
-                    parted.extend(choice.iter().map(|guard| Travelling { guard: *guard, used, ..*rule }));
+                    parted.extend(choice.iter().map(|guard| Placing { guard: *guard, used, ..*rule }));
                 }
             }
         }

@@ -1,16 +1,16 @@
-//! Same-element consistency: predicates on fields of objects in one array must hold in one element of it.
+//! Same-element consistency: predicates on fields of objects in one array must hold in the same element.
 //!
-//! A rule is satisfied when one element can be chosen for every array such that each predicate holds for a value
-//! whose enclosing elements are all chosen ones. Seen from one element, a predicate is then
-//! - true, if a value satisfies it that is in no deeper array, be it in this element or in one around it,
-//! - false, if no value inside the element does,
-//! - or up to the elements of one array inside: a path leads through one array only.
+//! A rule matches if one element can be chosen for every array such that each predicate holds for a value whose enclosing
+//! elements are all chosen. Seen from one chosen element, a predicate is then
+//! - true, if a satisfying value is in this element or in one around it, but in no deeper array;
+//! - false, if no value inside the element satisfies it;
+//! - open otherwise: it depends on the elements of one array inside, because a path leads through one array only.
 //!
-//! Predicates of different arrays have nothing to do with each other, so a conjunction falls apart into groups
-//! that share an array, and a group of one array asks whether one of its elements satisfies all of the group.
-//! Only elements that a test of the group holds in are asked, of the test that holds in the fewest: without `$or` every
-//! element is visited once at most, and a rule that was found by one element visits that one. A group that an `$or` ties to several arrays is tried branch by
-//! branch; how many branches that can be is bounded when the rule is compiled.
+//! Predicates on different arrays are independent. So a conjunction is divided into groups that share arrays, and a group
+//! with one array holds if one element of it satisfies the whole group. The elements tried are those in which the most
+//! selective test of the group holds. Without `$or`, every element is visited at most once, and a rule that one element
+//! satisfies visits only that one. A group that an `$or` connects to several arrays is tried branch by branch; compiling a
+//! rule limits the number of branches.
 
 use std::rc::Rc;
 
@@ -26,7 +26,7 @@ use crate::table::work;
 /// An expression whose tests are resolved to the elements that satisfy them.
 enum Goal {
     Always,
-    /// Satisfied by values in these elements: ascending, none twice, may be empty.
+    /// Satisfied by values in these elements: ascending, without duplicates, possibly empty.
     In(Rc<[u32]>),
     All(Vec<Goal>),
     Any(Vec<Goal>),
@@ -34,7 +34,7 @@ enum Goal {
 
 type Goals<'g> = SmallVec<[&'g Goal; 8]>;
 
-/// An element that was chosen, and those around it.
+/// A chosen element and the chosen elements around it.
 #[derive(Clone, Copy)]
 struct Chosen<'c> {
     element: u32,
@@ -42,13 +42,13 @@ struct Chosen<'c> {
 }
 
 impl Chosen<'_> {
-    /// Whether one of the elements holds a value found.
+    /// Whether one of the chosen elements is in `found`.
     fn holds(&self, found: &[u32]) -> bool {
         found.binary_search(&self.element).is_ok() || self.outer.is_some_and(|outer| outer.holds(found))
     }
 }
 
-/// Whether a rule holds for one choice of array elements.
+/// Whether a rule holds for some choice of array elements.
 pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     if let Some(holds) = holds_flat(rule.clone(), facts) {
         return holds;
@@ -63,8 +63,8 @@ pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     Solver { elements: facts.view.elements }.satisfied(&[&goal], Chosen { element: 0, outer: None })
 }
 
-/// [`holds`] where it is simple: tests alone, and of those that have values in arrays, if not one at most, few elements,
-/// none inside of another.
+/// [`holds`] for the simple case; `None` for others. A rule is simple if it consists of tests alone, and at most one of them
+/// has values in arrays, or the message has few array elements, none of them nested.
 fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
     const MOST: usize = u64::BITS as usize;
     let mut tests: SmallVec<[(&[PredicateId], FieldId); 4]> = SmallVec::new();
@@ -83,7 +83,7 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
     if elements.len() > MOST || elements.iter().any(|element| element.parent != 0) {
         return None;
     }
-    // By array, the elements that satisfy all tests so far. The values of a field are all in one.
+    // For each array, the elements that satisfy all tests so far. All values of a field are in one array.
     let mut arrays: SmallVec<[(u32, u64); 4]> = SmallVec::new();
     for (test, field) in tests {
         let mut bits = 0_u64;
@@ -105,14 +105,14 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
     Some(true)
 }
 
-/// Calls `found` with the elements in which values of its field satisfy a test, in the order of the message. True: it holds
-/// whichever are chosen.
+/// Calls `found` with each element that has a value satisfying a test, in the order of the message. Returns true if the test
+/// holds whichever elements are chosen.
 #[inline]
 fn accepted(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>, mut found: impl FnMut(u32)) -> bool {
     if let [id] = test
         && facts.knows(*id)
     {
-        // Whoever found that it holds has looked at every value.
+        // All elements are known: finding the predicate involved every value.
         facts.known_elements(*id).for_each(found);
         return false;
     }
@@ -128,19 +128,19 @@ fn accepted(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>, mut fou
     })
 }
 
-/// Whether there can be a message for which it matters which array elements a rule's values are in. Where no two of its
-/// fields begin with the same key, they are in no array together.
+/// Whether array elements can matter for a rule in any message. If no two of its fields begin with the same key, their values
+/// are never in the same array.
 pub(crate) fn may_matter(pattern: &Pattern) -> bool {
     let mut keys: SmallVec<[&str; 8]> =
         pattern.fields().filter_map(|field| field.path.first()).map(|key| &**key).collect();
     keys.sort_unstable();
-    // What is below a message's `body` has other names, too.
+    // Fields below `body` may be attributes as well, under another name.
     keys.len() > 1 && keys.contains(&"body") || keys.windows(2).any(|pair| pair.first() == pair.last())
 }
 
-/// Whether it does matter in one message which array elements a rule's values are in: whether two of its tests have some in any.
+/// Whether array elements matter for a rule in this message: at least two of its tests have values in arrays.
 fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
-    // Most rules have no field that may be one of those.
+    // The cheap check comes first. It suffices for most rules.
     tests(rule.clone(), &|test| facts.field(test).is_some_and(|field| facts.may_be_in_arrays(field))) > 1
         && tests(rule, &|test| {
             let is_inside = |field| facts.view.any(field, |entry| entry.element != 0);
@@ -148,7 +148,7 @@ fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
         }) > 1
 }
 
-/// How many tests of a rule are such.
+/// Number of tests of a rule for which `are` holds.
 fn tests(nodes: Nodes<'_>, are: &impl Fn(&[PredicateId]) -> bool) -> usize {
     let count = |node: Node<'_>| match node {
         Node::All(nodes) | Node::Any(nodes) => tests(nodes, are),
@@ -164,7 +164,7 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
         Node::Test(test) => {
             let Some(field) = facts.field(test) else { return Goal::Always };
             match test {
-                // Many rules may ask for the same.
+                // Many rules may share the predicate.
                 [id] if !facts.knows(*id) => facts.remember(*id, || elements_of(test, field, facts)),
                 _ => elements_of(test, field, facts),
             }
@@ -173,7 +173,7 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
     }
 }
 
-/// The elements in which values of its field satisfy a test.
+/// The elements that have a value satisfying a test; `None` if the test holds whichever elements are chosen.
 fn elements_of(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>) -> Elements {
     let mut elements: Vec<u32> = Vec::new();
     let is_always = accepted(test, field, facts, |element| elements.push(element));
@@ -190,7 +190,7 @@ struct Solver<'a> {
 }
 
 impl Solver<'_> {
-    /// Whether one choice of elements inside those chosen satisfies all goals.
+    /// Whether some choice of elements inside the chosen ones satisfies all goals.
     fn satisfied(&self, goals: &[&Goal], chosen: Chosen<'_>) -> bool {
         let mut open: Goals<'_> = SmallVec::new();
         let mut todo: Goals<'_> = goals.iter().rev().copied().collect();
@@ -267,7 +267,7 @@ impl Solver<'_> {
         false
     }
 
-    /// The element directly inside `outer` that is, or is around, one inside it.
+    /// The element directly inside `outer` that is `inner`, or contains it.
     fn child_around(&self, outer: u32, mut inner: u32) -> u32 {
         while let Some(node) = self.elements.get(inner as usize)
             && node.parent > outer
@@ -278,7 +278,7 @@ impl Solver<'_> {
         inner
     }
 
-    /// The goals reach into several arrays, so one of them is an `$or` that does: try its branches.
+    /// Tries the branches of an `$or`. The goals depend on several arrays, so one of them is an `$or` that does.
     fn one_branch(&self, goals: &[&Goal], chosen: Chosen<'_>) -> bool {
         let Some((index, branches)) = goals.iter().enumerate().find_map(|(index, goal)| match goal {
             Goal::Any(branches) => Some((index, branches)),
@@ -299,7 +299,7 @@ impl Solver<'_> {
         self.elements.get(element as usize).map_or(0, |node| node.end)
     }
 
-    /// The part of `found` that is inside `element`, itself not included.
+    /// The part of `found` that is inside `element`, without `element` itself.
     fn inside<'f>(&self, found: &'f [u32], element: u32) -> &'f [u32] {
         let start = found.partition_point(|&at| at <= element);
         let stop = found.partition_point(|&at| at < self.end(element));
@@ -358,7 +358,7 @@ impl Solver<'_> {
         }
     }
 
-    /// The array directly inside `element` that holds `inner`.
+    /// The array directly inside `element` that contains `inner`.
     fn array_of(&self, element: u32, inner: u32) -> Option<u32> {
         self.elements.get(self.child_around(element, inner) as usize).map(|node| node.array)
     }

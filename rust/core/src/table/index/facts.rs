@@ -1,4 +1,4 @@
-//! Which predicates hold for one message. Each is evaluated when it is asked for.
+//! Which predicates hold for one message. Each is evaluated when it is first needed.
 
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -12,27 +12,28 @@ use crate::table::ids::{FieldId, Holding, PredicateId};
 use crate::table::message::view::{Entry, View};
 use crate::table::work;
 
-/// From how many values on the equalities that hold are looked up beforehand, instead of going through a field's values
-/// for each.
+/// With more values than this, all equalities that hold are looked up in advance. With fewer, a field's values are compared
+/// one by one.
 const MANY: usize = 64;
 
-/// Up to how many predicates of a test are evaluated one by one.
+/// The most predicates of a test that are evaluated one by one.
 const FEW: usize = 8;
 
-/// One message before one set of predicates.
+/// One message and one set of predicates.
 #[derive(Debug)]
 pub(crate) struct Facts<'v, 'a> {
     pub(crate) view: &'v View<'a>,
     pub(crate) predicates: &'v Predicates,
-    /// The equalities that hold, ascending, where the message has many values.
+    /// The equalities that hold, ascending, if the message has many values.
     equal: Option<Vec<PredicateId>>,
-    /// Some that are known to hold, ascending, none twice.
+    /// Predicates that are known to hold, ascending, without duplicates.
     pub(crate) known: Holding,
-    /// In which array elements each of those holds, 0 standing for none, where the message has any. Ascending.
+    /// For each of `known`, the array elements in which it holds (0: outside arrays), ascending. Empty if the message has
+    /// no array elements.
     pub(crate) known_in: HoldingIn,
-    /// A bit of 64 for each field that has values in arrays.
+    /// For each field with values in arrays, its bit of 64.
     in_arrays: OnceCell<u64>,
-    /// In which array elements predicates hold, of those that somebody asked about; by far the most messages have none.
+    /// The array elements in which other predicates hold, as far as evaluated. Most messages need none.
     elements: OnceCell<Box<Remembered>>,
 }
 
@@ -58,7 +59,7 @@ impl<'v, 'a> Facts<'v, 'a> {
         }
     }
 
-    /// Whether a field can have values in arrays. Of most that have none it is told that they do not.
+    /// Whether a field may have values in arrays. False is certain; true may be wrong, if fields share a bit.
     pub(crate) fn may_be_in_arrays(&self, field: FieldId) -> bool {
         let bit = |field: FieldId| 1_u64 << (field % 64);
         let fields = self.in_arrays.get_or_init(|| {
@@ -68,20 +69,20 @@ impl<'v, 'a> Facts<'v, 'a> {
         fields & bit(field) != 0
     }
 
-    /// Whether a predicate is known to hold.
+    /// Whether a predicate is already known to hold.
     #[inline]
     pub(crate) fn knows(&self, id: PredicateId) -> bool {
         if self.known.len() <= FEW { self.known.contains(&id) } else { self.known.binary_search(&id).is_ok() }
     }
 
-    /// The elements in which a predicate holds that is known to.
+    /// The array elements in which a known predicate holds.
     pub(crate) fn known_elements(&self, id: PredicateId) -> impl Iterator<Item = u32> {
         let start = self.known_in.partition_point(|(known, _)| *known < id);
         let own = self.known_in.iter().skip(start).take_while(move |(known, _)| *known == id);
         own.map(|(_, element)| *element)
     }
 
-    /// In which array elements a predicate holds, which is found out once.
+    /// The array elements in which a predicate holds; calls `elements` the first time only.
     #[cold]
     pub(crate) fn remember(&self, id: PredicateId, elements: impl FnOnce() -> Elements) -> Elements {
         let known = self.elements.get_or_init(Box::default);
@@ -93,7 +94,7 @@ impl<'v, 'a> Facts<'v, 'a> {
         elements
     }
 
-    /// Whether any scalar at its field satisfies a predicate, or its absence does.
+    /// Whether a predicate holds for some scalar of its field, or for the absence of one.
     pub(crate) fn holds(&self, id: PredicateId) -> bool {
         work::step(1);
         if self.knows(id) {
@@ -117,10 +118,10 @@ impl<'v, 'a> Facts<'v, 'a> {
         }
     }
 
-    /// Whether one of the predicates of a test holds: equalities come first there, ascending.
+    /// Whether one of the predicates of a test holds. In a test, equalities come first, in ascending order.
     pub(crate) fn any_holds(&self, test: &[PredicateId]) -> bool {
         if test.len() <= FEW {
-            // What is known takes no look at the predicates.
+            // Known predicates need not be read.
             return test.iter().any(|id| self.knows(*id)) || test.iter().any(|id| self.holds(*id));
         }
         let (equalities, others) = self.split(test);
@@ -137,7 +138,7 @@ impl<'v, 'a> Facts<'v, 'a> {
         equal || others.iter().any(|id| self.holds(*id))
     }
 
-    /// Whether one scalar satisfies one of the predicates of a test.
+    /// Whether a scalar satisfies one of the predicates of a test.
     pub(crate) fn any_accepts(&self, test: &[PredicateId], entry: &Entry<'_>) -> bool {
         if test.len() <= FEW {
             work::step(1 + test.len());
@@ -159,20 +160,21 @@ impl<'v, 'a> Facts<'v, 'a> {
             })
     }
 
-    /// The field that a test is for.
+    /// The field of a test.
     pub(crate) fn field(&self, test: &[PredicateId]) -> Option<FieldId> {
-        // One that is known has just been looked at.
+        // A known predicate was read recently, so it is in the cache.
         let id = test.iter().take(FEW).find(|id| self.knows(**id)).or(test.first());
         id.map(|id| self.predicates.field(*id))
     }
 
+    /// The equalities of a test, and its other predicates.
     fn split<'t>(&self, test: &'t [PredicateId]) -> (&'t [PredicateId], &'t [PredicateId]) {
         test.split_at(test.partition_point(|id| self.predicates.is_equality(*id)))
     }
 }
 
-/// Array elements, ascending, none twice; `None` where it does not matter which are chosen.
+/// Array elements, ascending, without duplicates; `None` if any choice of elements will do.
 pub(crate) type Elements = Option<Rc<[u32]>>;
 type Remembered = RefCell<HashMap<PredicateId, Elements, RandomState>>;
-/// Predicates that hold, and for values in which array element.
+/// Predicates that hold, with the array elements of the values that satisfy them.
 pub(crate) type HoldingIn = SmallVec<[(PredicateId, u32); 8]>;

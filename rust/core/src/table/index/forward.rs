@@ -1,4 +1,4 @@
-//! From a message's values to the guards that hold for them.
+//! Finds the guards that hold for a message's values.
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -18,22 +18,22 @@ use crate::table::lookup::interval::Intervals;
 use crate::table::message::view::Entry;
 use crate::table::work;
 
-/// For each field that has guards, how to find those that hold.
+/// For each field with guards, the tables that find those that hold.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forward {
     fields: Vec<Option<Box<Guards>>>,
-    /// By field.
+    /// The kinds of guards of each field.
     asked: Vec<Asked>,
 }
 
-/// What guards a field has.
+/// The kinds of guards of a field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Asked {
     #[default]
     Nothing,
-    /// One look-up finds the one that holds.
+    /// Only equalities: one look-up finds the one that holds.
     Equalities,
-    /// Anything but equalities.
+    /// Any guards except equalities.
     Others,
     Both,
 }
@@ -41,53 +41,54 @@ enum Asked {
 /// The guards of one field.
 #[derive(Clone, Debug, Default)]
 struct Guards {
-    /// Whether there are equalities among them, which are found elsewhere.
+    /// Whether there are equalities, which are found by [`Predicates`].
     equalities: bool,
-    /// Whether there is nothing else that asks for more than presence.
+    /// Whether there are no guards except equalities and `present`.
     only_equalities: bool,
-    /// Whether nothing else can hold for a string but prefixes, and what is found by one.
+    /// Whether only guards in `prefixes` (and equalities) can hold for a string.
     only_prefixes: bool,
-    /// Holds for every scalar.
+    /// The guard that holds for every scalar.
     present: Option<PredicateId>,
     numeric: Intervals,
-    /// Prefixes, and wildcards and regular expressions by what they start with.
+    /// Prefixes; wildcards and regular expressions, by the literals that they start with.
     prefixes: Affixes,
-    /// Suffixes, and those that start with anything by what they end with.
+    /// Suffixes; wildcards and regular expressions, by the literals that they end with.
     suffixes: Affixes,
-    /// The same, folded.
+    /// Case-insensitive prefixes, folded.
     folded_prefixes: Affixes,
+    /// Case-insensitive suffixes, folded.
     folded_suffixes: Affixes,
-    /// Wildcards that start and end with a star, by what is between.
+    /// Wildcards that start and end with a star, by a literal between.
     inner: Inner,
-    /// By case folding.
+    /// Case-insensitive equalities, by case folding.
     ignoring_case: HashMap<SmolStr, PredicateId>,
-    /// In bytes, the longest of them.
+    /// Length of the longest string in `ignoring_case`, in bytes.
     longest_folded: usize,
     blocks: Blocks,
-    /// Whatever has to be tried one by one.
+    /// Guards that are tried one by one.
     one_by_one: Vec<PredicateId>,
-    /// Those that are found by the same as many others.
+    /// Guards that share their literal with many others, so that finding it means evaluating all of them.
     crowded: Vec<PredicateId>,
 }
 
-/// A string by which a predicate is found, and whether finding it is enough for the predicate to hold.
+/// A literal, the predicate that it finds, and whether finding it suffices for the predicate to hold.
 type Part = (Vec<u8>, PredicateId, bool);
 
-/// By what the guards of one field are found in texts.
+/// The literals by which the guards of one field are found.
 #[derive(Default)]
 struct Parts<'p> {
     prefixes: Vec<Part>,
-    /// Backwards.
+    /// Suffixes, reversed.
     suffixes: Vec<Part>,
     folded_prefixes: Vec<Part>,
-    /// Backwards.
+    /// Folded suffixes, reversed.
     folded_suffixes: Vec<Part>,
     wildcards: Vec<(&'p Wildcard, PredicateId)>,
     inner: Vec<(&'p [u8], PredicateId)>,
 }
 
 impl<'p> Parts<'p> {
-    /// Finds each wildcard by that literal of it which the fewest others have, where there are several.
+    /// Chooses a literal for each wildcard: the one that the fewest other wildcards have.
     fn sort_wildcards(&mut self) {
         let mut wanted: HashMap<(Anchor, &[u8]), usize> = HashMap::new();
         for literal in self.wildcards.iter().flat_map(|(wildcard, _)| literals(wildcard)) {
@@ -102,7 +103,7 @@ impl<'p> Parts<'p> {
                 Some((Anchor::Start, text)) => self.prefixes.push((text.to_vec(), id, enough)),
                 Some((Anchor::End, text)) => self.suffixes.push((reversed(text), id, enough)),
                 Some((Anchor::Inside, text)) => self.inner.push((text, id)),
-                // It matches every string.
+                // The wildcard `*` matches every string.
                 None => self.inner.push((&[], id)),
             }
         }
@@ -116,7 +117,7 @@ enum Anchor {
     Inside,
 }
 
-/// What every text that matches has where.
+/// The literals that every matching text has, with their places.
 fn literals(wildcard: &Wildcard) -> impl Iterator<Item = (Anchor, &[u8])> {
     let inside = wildcard.inside().map(|piece| (Anchor::Inside, piece));
     let ends = [(Anchor::Start, wildcard.head()), (Anchor::End, wildcard.tail())];
@@ -130,7 +131,7 @@ fn reversed(text: &[u8]) -> Vec<u8> {
     text.iter().rev().copied().collect()
 }
 
-/// Predicates that many others are found together with, so that each of them is evaluated.
+/// Predicates whose literal finds many others too, so that all of them are evaluated.
 fn crowded(parts: &[&Vec<Part>], inner: &[(&[u8], PredicateId)]) -> Vec<PredicateId> {
     let mut found = Vec::new();
     let mut add = |mut same: Vec<(&[u8], PredicateId)>| {
@@ -145,7 +146,7 @@ fn crowded(parts: &[&Vec<Part>], inner: &[(&[u8], PredicateId)]) -> Vec<Predicat
     found
 }
 
-/// Up to how many literals are looked for one by one.
+/// The most literals inside wildcards that are searched for one by one.
 const FEW: usize = 8;
 
 impl Forward {
@@ -186,7 +187,7 @@ impl Forward {
                 Predicate::EqualsIgnoreCase(folded) => {
                     let folded = folded.folded();
                     guards.longest_folded = guards.longest_folded.max(folded.len());
-                    // Two spellings of one string are two predicates: the second is tried by itself.
+                    // Two spellings of one string are two predicates. Only the first fits into the table.
                     if guards.ignoring_case.contains_key(&folded) {
                         guards.one_by_one.push(id);
                     } else {
@@ -212,7 +213,7 @@ impl Forward {
             guards.folded_prefixes = Affixes::build(folded_prefixes);
             guards.folded_suffixes = Affixes::build(folded_suffixes);
             let ids: Vec<PredicateId> = inner.iter().map(|(_, id)| *id).collect();
-            // A few are found faster one by one.
+            // A few literals are found faster one by one.
             match Inner::build(inner).filter(|_| ids.len() > FEW) {
                 Some(inner) => guards.inner = inner,
                 None => guards.one_by_one.extend(ids),
@@ -268,8 +269,7 @@ impl Forward {
         }
     }
 
-    /// By field, guards that take time each: those that are tried one by one for a string, and ranges of which many can
-    /// hold one number.
+    /// Guards that each cost time, by field: those that are tried one by one for a string, and ranges if many of them overlap.
     pub(crate) fn tried(&self) -> impl Iterator<Item = (FieldId, &'static str, Vec<PredicateId>)> {
         let fields = (0..).zip(&self.fields).filter_map(|(field, guards)| Some((field, guards.as_deref()?)));
         fields.flat_map(|(field, guards)| {
@@ -280,11 +280,11 @@ impl Forward {
         })
     }
 
-    /// Finds out which guards hold: then those are known.
+    /// Finds the guards that hold, and adds them to `facts.known`.
     pub(crate) fn find(&self, facts: &mut Facts<'_, '_>) {
         let Facts { view, predicates, known, known_in, .. } = facts;
         let has_elements = view.elements.len() > 1;
-        // What a look-up finds comes from memory while the others go on.
+        // Begin all look-ups before ending any, so that their memory accesses overlap.
         let mut searches: SmallVec<[(Entry<'_>, Search); 4]> = SmallVec::new();
         let asked = |field| self.asked.get(field as usize).copied().unwrap_or_default();
         view.visit(
@@ -336,7 +336,7 @@ impl Guards {
         }
     }
 
-    /// Those that are found by what a text begins with.
+    /// Finds guards by the beginning of a text.
     #[inline]
     fn begins(&self, text: &str, predicates: &Predicates, out: &mut Holding) {
         self.prefixes.prefixes(text.as_bytes(), |id, enough| {
@@ -355,7 +355,7 @@ impl Guards {
         }
         if entry.kind == Kind::Number {
             self.numeric.find(entry.text, out);
-            // What is tried one by one asks for the number itself.
+            // Only guards that are tried one by one need the number itself.
             if self.one_by_one.is_empty() {
                 return;
             }
@@ -383,7 +383,7 @@ impl Guards {
                     let end: String = end.into_iter().rev().collect();
                     self.folded_suffixes.suffixes(end.as_bytes(), &mut found);
                 }
-                // A folding can be a third of the length of what it stands for, or the other way round.
+                // Folding can change a text's length in bytes by up to a factor of three.
                 if !self.ignoring_case.is_empty() && text.len() <= 3 * self.longest_folded {
                     let folded: String = text.chars().map(fold).collect();
                     out.extend(self.ignoring_case.get(folded.as_str()).copied());
@@ -399,8 +399,8 @@ impl Guards {
     }
 }
 
-/// Adds a guard that was found by a part of a text, if that is enough or it holds: wildcards and regular expressions are
-/// found by a part of them only.
+/// Adds a guard whose literal was found in a text. Unless the literal is `enough`, as it is not for most wildcards and regular
+/// expressions, the guard is evaluated first.
 #[inline]
 fn candidate(
     id: PredicateId,

@@ -1,4 +1,4 @@
-//! Predicates as they are collected, each numbered once together with the field it is for.
+//! Collects the predicates of rules. Each pair of field and predicate gets one number.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -11,19 +11,19 @@ use crate::table::ids::{FieldId, OTHER, PredicateId, narrow};
 use crate::table::lookup::hash_order::HashOrder;
 use crate::table::lookup::slots::Slots;
 
-/// Predicates of rules that are being collected. Their numbers are not those they have in the end.
+/// Collects predicates. Their numbers are preliminary.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Collected {
     records: Vec<Record>,
-    /// The values that are not in their records.
+    /// Values that are too long for their records, concatenated.
     long: Vec<u8>,
-    /// By hash, positions in `records`.
+    /// Positions in `records`, by hash.
     slots: Slots,
     others: Others,
     hasher: RandomState,
 }
 
-/// Anything but equalities.
+/// All predicates except equalities.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Others {
     pub(super) list: Vec<Other>,
@@ -32,7 +32,7 @@ pub(crate) struct Others {
 }
 
 impl Others {
-    /// The number of a predicate at a field, a new one if it has none yet.
+    /// The number of a predicate of a field. A new predicate gets a new number.
     pub(super) fn intern(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
         let list = &self.list;
         let of =
@@ -47,7 +47,7 @@ impl Others {
         id
     }
 
-    /// Gives back what only interning needed.
+    /// Frees memory that only interning needs.
     pub(super) fn finish(&mut self) {
         self.ids = HashTable::new();
         self.list.shrink_to_fit();
@@ -55,14 +55,14 @@ impl Others {
 }
 
 impl Collected {
-    /// Has room for about as many predicates as so many rules have.
+    /// Reserves room for the predicates of about `rules` rules.
     pub(crate) fn reserve(&mut self, rules: usize) {
         self.records.reserve(rules.saturating_mul(2));
         self.others.list.reserve(rules / 4);
         self.slots.reserve(rules);
     }
 
-    /// The number of a predicate at a field, a new one if it has none yet.
+    /// The number of a predicate of a field. A new predicate gets a new number.
     pub(crate) fn intern(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
         let Predicate::Equals(scalar) = predicate else { return self.others.intern(field, predicate) };
         let mut key = Key::new();
@@ -79,7 +79,7 @@ impl Collected {
         self.intern_value(field, kind, value)
     }
 
-    /// The number here of a predicate of a finished set, whose field has this number here.
+    /// Takes over a predicate of a finished set; `field` is its field in this set.
     pub(crate) fn adopt(&mut self, from: &Predicates, id: PredicateId, field: FieldId) -> PredicateId {
         match from.get(id) {
             Some(Test::Equality(_, value)) => self.intern_value(field, value.kind, value.bytes),
@@ -101,7 +101,8 @@ impl Collected {
         id
     }
 
-    /// Orders them for use. By the number that each equality had, the one that it has then; others keep theirs.
+    /// Orders the predicates for look-ups. Also returns the final number of each equality, by its preliminary number; other
+    /// predicates keep theirs.
     pub(crate) fn finish(self) -> (Predicates, Vec<PredicateId>) {
         let Self { mut records, long, slots, others, hasher } = self;
         drop(slots);
@@ -114,7 +115,7 @@ impl Collected {
                 *new = id;
             }
         }
-        // In place: there may be many.
+        // Permute the records in place, because there may be many.
         let mut pending = ids.clone();
         for at in 0..pending.len() {
             while let Some(&to) = pending.get(at)

@@ -1,5 +1,7 @@
-//! Finds the rules that may match a message, without a look at each: predicates numbered once, rules as programs over these
-//! numbers, and the tree that leads from the predicates that hold to the rules. The `tree` module says how.
+//! Finds the rules that may match a message without trying each of them.
+//!
+//! Equal predicates are numbered once, rules are programs over these numbers, and a tree leads from the predicates that hold
+//! to the rules. The `tree` module explains how.
 
 mod build;
 mod consistency;

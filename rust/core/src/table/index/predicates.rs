@@ -1,12 +1,11 @@
-//! The predicates of a set of rules, each numbered once together with the field it is for.
+//! The predicates of a set of rules. Each pair of field and predicate has one number.
 //!
-//! Values to be equal to are by far the most common predicate, and a set may have hundreds of thousands of them. All that
-//! a message which has such a value needs to know of it is one [`Record`], a line of the processor's cache: the value, what
-//! is below it in the index and, where that is one rule that is short, the rule. With more rules than caches hold, each
-//! other place in memory that has to be looked at, after what was found in the last one, costs as much as reading some
-//! hundred bytes of the message.
+//! Equalities are by far the most common predicates; a set may have hundreds of thousands of them. A [`Record`] holds
+//! everything about one equality in one cache line of 64 bytes: the value, its child in the index and, if that is one short
+//! rule, the rule itself. This matters if there are more rules than the caches hold: then each further dependent memory access
+//! costs as much as reading some hundred bytes of the message.
 //!
-//! Records are ordered by a hash of what they are found by, which has a random seed: no document can be made to collide.
+//! Records are ordered by a hash of field and value. The hash has a random seed, so that no document can cause collisions.
 
 use std::borrow::Cow;
 
@@ -38,39 +37,39 @@ impl ValueKind {
     }
 }
 
-/// How long the values are that are in their records.
+/// The longest value that a record holds, in bytes.
 const SHORT: usize = 15;
-/// As its length, that a value is longer.
+/// The stored length of a longer value.
 const LONG: u8 = 31;
-/// How many numbers of a rule there is room for in a record.
+/// The longest rule that a record holds, in numbers of its code.
 const RULE: usize = 8;
 
-/// A value to be equal to, and what that leads to.
+/// An equality, and its child in the index.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Record {
-    /// The value; of a longer one, where it begins among those, and its length.
+    /// The value; for a longer one, its start in `long` and its length.
     value: [u8; SHORT],
-    /// Its length, or [`LONG`], and in the upper three bits its kind.
+    /// The value's kind in the upper three bits; its length, or [`LONG`], in the lower five.
     what: u8,
     field: FieldId,
     leads_to: Leads,
 }
 
-/// What the index has below a predicate at the top.
+/// The child of the index's root by one predicate.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, packed(4))]
 struct Leads {
     below: Below,
-    /// If that is a short rule, a copy of it, see [`Program`](super::program::Program); else zeros.
+    /// A copy of the child's code if it is a short rule (see [`Program`](super::program::Program)); else zeros.
     rule: [u32; RULE],
-    /// If that is a rule, its handle; else 0.
+    /// The child's handle if it is a rule; else 0.
     handle: usize,
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
 
-/// Any predicate but equality.
+/// Any predicate except an equality.
 #[derive(Clone, Debug)]
 pub(super) struct Other {
     pub(super) field: FieldId,
@@ -79,7 +78,8 @@ pub(super) struct Other {
 
 const _: () = assert!(size_of::<Other>() == 40);
 
-/// What the index has below any predicate but equality: apart from that, at which nobody looks who was told that it holds.
+/// The child of the index's root by any predicate except an equality. It is stored apart from the predicate, because a
+/// predicate that a look-up found is mostly not read.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Lead {
@@ -90,12 +90,13 @@ struct Lead {
 
 const _: () = assert!(size_of::<Lead>() == 64);
 
-/// A short wildcard, but for the literal before its first star: of texts that are known to begin with that, this says which
-/// match, without a look at the wildcard itself.
+/// The part of a short wildcard from its first star on. It decides, without reading the wildcard itself, whether a text matches
+/// that is known to begin with the literal before that star.
 #[derive(Clone, Copy, Debug, Default)]
 struct WildcardTail {
-    /// 0: it is none.
+    /// Length of `bytes` in use; 0 if the predicate is not a short wildcard.
     length: u8,
+    /// Length of the literal before the first star.
     head: u8,
     bytes: [u8; 14],
 }
@@ -114,7 +115,7 @@ impl WildcardTail {
         out
     }
 
-    /// Whether a text matches, which begins as it should; `None` where that is not said here.
+    /// Whether a text that begins with the wildcard's head matches; `None` if the predicate is not a short wildcard.
     #[inline]
     fn matches(&self, text: &[u8]) -> Option<bool> {
         let tail = self.bytes.get(..usize::from(self.length)).filter(|tail| !tail.is_empty())?;
@@ -126,30 +127,30 @@ impl WildcardTail {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Predicates {
     records: Vec<Record>,
-    /// The values that are not in their records.
+    /// Values that are too long for their records, concatenated.
     long: Vec<u8>,
-    /// Where each record is.
+    /// Finds records by hash.
     order: HashOrder,
     others: Others,
-    /// By number among the others.
+    /// The children of `others`, in the same order.
     leads: Vec<Lead>,
     hasher: RandomState,
-    /// By field, the length of the longest string that some predicate wants there; `None` where there is no equality.
+    /// Length of the longest string among the equalities of each field; `None` for a field without equalities.
     longest: Vec<Option<u32>>,
-    /// By record, how many values were asked for before.
+    /// The order in which the records' values were first used.
     ages: Vec<u32>,
 }
 
 pub(super) type Key = SmallVec<[u8; 32]>;
 
-/// What it takes to evaluate a predicate.
+/// A predicate for evaluation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Test<'p> {
     Equality(FieldId, Value<'p>),
     Other(FieldId, &'p Predicate),
 }
 
-/// A value to be equal to.
+/// The value of an equality.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Value<'p> {
     pub(super) kind: ValueKind,
@@ -193,7 +194,7 @@ impl Other {
 }
 
 impl Record {
-    /// Of a value at a field; a long one is appended to those.
+    /// Makes the record of a value. A long value is appended to `long`.
     pub(super) fn new(field: FieldId, kind: ValueKind, value: &[u8], long: &mut Vec<u8>) -> Self {
         let mut held = [0; SHORT];
         let length = match u8::try_from(value.len()) {
@@ -230,7 +231,7 @@ impl Record {
         long.get(start..start + length).unwrap_or_default()
     }
 
-    /// Under the seed by which records are ordered.
+    /// The hash by which records are ordered.
     pub(super) fn hash(&self, hasher: &RandomState, long: &[u8]) -> u64 {
         hash(hasher, self.field, self.kind(), self.value(long))
     }
@@ -265,20 +266,20 @@ impl Predicates {
         Self { records, long, order, others, leads: Vec::new(), hasher, longest, ages }
     }
 
-    /// The number of any predicate but equality at a field, a new one if it has none yet.
+    /// The number of a predicate that is not an equality. A new predicate gets a new number.
     pub(crate) fn intern_other(&mut self, field: FieldId, predicate: &Predicate) -> PredicateId {
         self.others.intern(field, predicate)
     }
 
-    /// The predicate that asks for exactly this value at its field.
+    /// The equality that this value satisfies.
     #[inline]
     pub(crate) fn equal_to(&self, seen: &view::Entry<'_>) -> Option<PredicateId> {
         self.end(seen, self.begin(seen)?)
     }
 
-    /// Begins to look for the predicate that asks for exactly this value at its field, which [`Self::end`] goes on with.
-    /// `None` where there is no such predicate.
-    #[allow(clippy::inline_always)] // Of its two callers one is a loop, in which a call is a tenth of it.
+    /// Begins to look up the equality that this value satisfies; [`Self::end`] completes the look-up. `None` if there is no
+    /// such equality.
+    #[allow(clippy::inline_always)] // In the loop of one caller, a call would be a tenth of the time.
     #[inline(always)]
     pub(crate) fn begin(&self, seen: &view::Entry<'_>) -> Option<Search> {
         let longest = (*self.longest.get(seen.field as usize)?)?;
@@ -294,7 +295,7 @@ impl Predicates {
         Some(search)
     }
 
-    /// Ends a search for this value.
+    /// Completes the look-up of this value.
     #[inline]
     pub(crate) fn end(&self, seen: &view::Entry<'_>, search: Search) -> Option<PredicateId> {
         let mut key = Key::new();
@@ -307,13 +308,13 @@ impl Predicates {
         Some(found)
     }
 
-    /// Asks for the memory that is needed if a predicate holds: what its rule's handle points to.
+    /// Prefetches the data that the handle of a predicate's rule points to.
     #[inline]
     pub(crate) fn prefetch(&self, id: PredicateId) {
         prefetch_handle(self.handle(id));
     }
 
-    /// A predicate, in the way in which it is evaluated.
+    /// A predicate for evaluation.
     #[inline]
     pub(crate) fn get(&self, id: PredicateId) -> Option<Test<'_>> {
         if id & OTHER != 0 {
@@ -325,27 +326,27 @@ impl Predicates {
 
     #[inline]
     fn other_at(&self, id: PredicateId) -> Option<&Other> {
-        // That of an equality is too small.
+        // For an equality the index is out of range.
         self.others.list.get((id ^ OTHER) as usize)
     }
 
-    /// How many there are.
+    /// Number of predicates.
     pub(crate) fn len(&self) -> usize {
         self.records.len() + self.others.list.len()
     }
 
-    /// The numbers of all.
+    /// The numbers of all predicates.
     pub(crate) fn ids(&self) -> impl Iterator<Item = PredicateId> {
         let others = (OTHER..).take(self.others.list.len());
         (0..).take(self.records.len()).chain(others)
     }
 
-    /// The position of a predicate in a list of all, the others being behind the equalities.
+    /// The position of a predicate in a list of all, equalities first.
     pub(crate) fn position(&self, id: PredicateId) -> usize {
         if self.is_equality(id) { id as usize } else { self.records.len() + (id ^ OTHER) as usize }
     }
 
-    /// The field that a predicate is for.
+    /// The field of a predicate.
     #[inline]
     pub(crate) fn field(&self, id: PredicateId) -> FieldId {
         match (self.records.get(id as usize), self.leads.get((id ^ OTHER) as usize)) {
@@ -355,36 +356,36 @@ impl Predicates {
         }
     }
 
-    /// Whether a predicate asks for one value.
+    /// Whether a predicate is an equality.
     #[inline]
-    #[expect(clippy::unused_self)] // Nobody else knows how they are numbered.
+    #[expect(clippy::unused_self)] // The numbering is private to this type.
     pub(crate) fn is_equality(&self, id: PredicateId) -> bool {
         id & OTHER == 0
     }
 
-    /// A predicate that asks for something else than one value.
+    /// A predicate; `None` if it is an equality.
     pub(crate) fn other(&self, id: PredicateId) -> Option<&Predicate> {
         self.other_at(id).map(|other| &other.predicate)
     }
 
-    /// Whether a predicate that asks for something else than one value holds for a string, which is known to begin with what
-    /// it wants at the beginning.
+    /// Whether a predicate holds for a string that is known to begin with the predicate's literal. It must not be an equality.
     #[inline]
     pub(crate) fn goes_on(&self, id: PredicateId, text: &str) -> bool {
-        let said = self.leads.get((id ^ OTHER) as usize).and_then(|lead| lead.tail.matches(text.as_bytes()));
-        said.unwrap_or_else(|| {
+        let by_tail =
+            self.leads.get((id ^ OTHER) as usize).and_then(|lead| lead.tail.matches(text.as_bytes()));
+        by_tail.unwrap_or_else(|| {
             let seen = Seen::String(Cow::Borrowed(text));
             self.other(id).is_some_and(|predicate| predicate.matches(&seen))
         })
     }
 
-    /// The handle of the rule that is all there is below a predicate at the top, if it is at hand; or 0.
+    /// The handle of the single rule below a predicate of the root; 0 if there are others, or if none is at hand.
     #[inline]
     pub(crate) fn handle(&self, id: PredicateId) -> usize {
         self.leads_to(id).map_or(0, |leads_to| leads_to.handle)
     }
 
-    /// Sets handles, by what is below.
+    /// Sets handles, by child.
     pub(crate) fn set_handles(&mut self, handle: impl Fn(Below) -> usize) {
         let records = self.records.iter_mut().map(|record| &mut record.leads_to);
         for leads_to in records.chain(self.leads.iter_mut().map(|lead| &mut lead.leads_to)) {
@@ -392,7 +393,7 @@ impl Predicates {
         }
     }
 
-    /// What the index has below a predicate at the top.
+    /// The child of the index's root by a predicate.
     #[inline]
     pub(crate) fn below(&self, id: PredicateId) -> Below {
         self.leads_to(id).map_or(Below::NOTHING, |leads_to| leads_to.below)
@@ -406,7 +407,7 @@ impl Predicates {
         }
     }
 
-    /// Sets what the index has below a predicate at the top: if one rule, its `code`.
+    /// Sets the child of the index's root by a predicate. `code` is that of the rule, if the child is a rule.
     pub(crate) fn set_below(&mut self, id: PredicateId, below: Below, code: &[u32]) {
         if let Some(record) = self.records.get_mut(id as usize) {
             record.leads_to = Leads::to(below, code);
@@ -427,13 +428,13 @@ impl Predicates {
         }
     }
 
-    /// The rule that is below a predicate at the top, if it is at hand; or zeros.
+    /// The code of the single, short rule below a predicate of the root; otherwise empty or zeros.
     #[inline]
     pub(crate) fn rule(&self, id: PredicateId) -> &[u32] {
         self.leads_to(id).map_or(&[], |leads_to| &leads_to.rule)
     }
 
-    /// How much it costs to find out whether a predicate holds by way of an index, and how likely it will: 0 to 4.
+    /// A rank for predicates as guards, 0 to 4: lower ones are cheaper to look up, and less likely to hold.
     pub(crate) fn price(&self, id: PredicateId) -> u8 {
         match self.other(id) {
             None => 0,
@@ -444,7 +445,7 @@ impl Predicates {
         }
     }
 
-    /// Some predicates in the order in which they were asked for first: equalities, then others.
+    /// The predicates of a test in the order in which they were first used: equalities, then others.
     pub(crate) fn by_age(&self, test: &[PredicateId]) -> Vec<PredicateId> {
         let mut test = test.to_vec();
         test.sort_unstable_by_key(|id| self.ages.get(*id as usize).copied().unwrap_or(*id));
@@ -472,14 +473,14 @@ impl Predicates {
         }
     }
 
-    /// Gives back what only compiling needed.
+    /// Frees memory that only compiling needs.
     pub(crate) fn finish(&mut self) {
         self.others.finish();
         self.long.shrink_to_fit();
     }
 }
 
-/// A scalar as equalities know it; a number's text is written to `key`. `None` for an object or an array.
+/// A scalar's kind and canonical bytes. Those of a number are written to `key`. `None` for an object or an array.
 #[inline]
 fn canonical<'s>(seen: &'s view::Entry<'_>, key: &'s mut Key) -> Option<(ValueKind, &'s [u8])> {
     Some(match seen.kind {

@@ -1,10 +1,10 @@
-//! Rules as numbers: every pattern of a set in one array.
+//! Encodes the patterns of all rules in one array of numbers.
 //!
-//! A rule is a sequence of nodes that must all hold:
-//! - a test, `TEST | n` and `n` predicate numbers of one field, of which one must hold;
-//! - `ALL | length` or `ANY | length` and that many numbers of nodes inside, of which all or one must hold.
+//! A rule is a sequence of nodes that must all hold. A node is one of these:
+//! - A test: `TEST | n`, then `n` predicates of one field, of which one must hold.
+//! - A combination: `ALL | n` or `ANY | n`, then `n` numbers that encode inner nodes, of which all or one must hold.
 //!
-//! Its head is like that of `ALL`, or `APART` where it does not matter which array elements values are in.
+//! A rule begins with its rank and a head: `ALL | n`, or `APART | n` if array elements do not matter.
 //!
 //! A rule of three fields with one value each takes 36 bytes.
 
@@ -21,7 +21,7 @@ const ALL: u32 = 1 << 30;
 const ANY: u32 = 2 << 30;
 const APART: u32 = 3 << 30;
 
-/// Some nodes, one after the other.
+/// A sequence of nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Nodes<'p>(&'p [u32]);
 
@@ -41,9 +41,9 @@ impl<'p> Iterator for Nodes<'p> {
 
     #[inline]
     fn next(&mut self) -> Option<Node<'p>> {
-        let (&head, rest) = self.0.split_first()?;
+        let (&head, code) = self.0.split_first()?;
         let length = (head & !KIND) as usize;
-        let (inside, after) = rest.split_at_checked(length)?;
+        let (inside, after) = code.split_at_checked(length)?;
         self.0 = after;
         Some(match head & KIND {
             TEST => Node::Test(inside),
@@ -54,14 +54,14 @@ impl<'p> Iterator for Nodes<'p> {
 }
 
 impl Nodes<'_> {
-    /// Whether all hold when it does not matter which array element a value is in.
+    /// Whether all nodes hold, regardless of array elements.
     pub(crate) fn all_hold(&self, facts: &Facts<'_, '_>) -> bool {
         self.clone().all(|node| node.holds(facts))
     }
 }
 
 impl Node<'_> {
-    /// Whether it holds when it does not matter which array element a value is in.
+    /// Whether the node holds, regardless of array elements.
     pub(crate) fn holds(&self, facts: &Facts<'_, '_>) -> bool {
         match self {
             Self::Test(predicates) => facts.any_holds(predicates),
@@ -71,44 +71,44 @@ impl Node<'_> {
     }
 }
 
-/// A rule.
+/// A decoded rule.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule<'p> {
     pub(crate) rank: usize,
     /// All of these must hold.
     pub(crate) nodes: Nodes<'p>,
-    /// Whether it does not matter which array elements values are in.
+    /// Whether array elements do not matter.
     pub(crate) is_apart: bool,
 }
 
-/// Where a rule is in a [`Program`]; of a lower rank, before one of a higher rank.
+/// Position of a rule in a [`Program`]. Positions are in the order of ranks.
 pub(crate) type RuleAt = u32;
 
-/// The rules of a set, by rank: of each, its rank, how many numbers its nodes are, and those.
+/// The encoded rules of a set, in rank order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Program {
     code: Vec<u32>,
-    /// By rank.
+    /// The position of each rule, by rank.
     starts: Vec<RuleAt>,
 }
 
-/// A stored rule; `None` where there are only zeros.
+/// Decodes a rule; `None` if `code` is all zeros.
 #[inline]
 pub(crate) fn read(code: &[u32]) -> Option<Rule<'_>> {
-    let (&[rank, head], rest) = code.split_first_chunk()?;
-    let nodes = Nodes(rest.get(..(head & !KIND) as usize)?);
+    let (&[rank, head], inside) = code.split_first_chunk()?;
+    let nodes = Nodes(inside.get(..(head & !KIND) as usize)?);
     let kind = head & KIND;
     matches!(kind, ALL | APART).then_some(Rule { rank: rank as usize, nodes, is_apart: kind == APART })
 }
 
 impl Program {
-    /// Has room for so many rules: as lists grow they leave holes in memory behind, which nobody gives back.
+    /// Reserves room for `rules` rules. Vectors that grow fragment the heap, which is not returned to the system.
     pub(crate) fn reserve(&mut self, rules: usize) {
         self.code.reserve(rules.saturating_mul(16));
         self.starts.reserve(rules);
     }
 
-    /// Appends a rule. `field` gives the number of a path.
+    /// Appends a rule. `field` maps a path to its field.
     pub(crate) fn push(
         &mut self,
         pattern: &Pattern,
@@ -120,7 +120,7 @@ impl Program {
         self.block(kind, |program| program.conjunction(&pattern.root, field, predicates));
     }
 
-    /// Appends a rule of another set. `field` gives the number here of a field there.
+    /// Appends a rule of another set. `field` maps a field of that set to a field of this one.
     pub(crate) fn adopt(
         &mut self,
         rule: Rule<'_>,
@@ -138,7 +138,7 @@ impl Program {
         self.starts.push(narrow(self.code.len() - 1));
     }
 
-    /// Where the rule of a rank is.
+    /// The position of the rule of a rank.
     pub(crate) fn at(&self, rank: usize) -> RuleAt {
         self.starts.get(rank).copied().unwrap_or(RuleAt::MAX)
     }
@@ -148,14 +148,14 @@ impl Program {
         self.rule_at(self.at(rank))
     }
 
-    /// The rule at a place.
+    /// The rule at a position.
     #[inline]
     pub(crate) fn rule_at(&self, at: RuleAt) -> Rule<'_> {
         let code = self.code.get(at as usize..).unwrap_or_default();
         read(code).unwrap_or(Rule { rank: usize::MAX, nodes: Nodes(&[]), is_apart: true })
     }
 
-    /// A rule as it is stored, for [`read`].
+    /// The code of a rule, for [`read`].
     pub(crate) fn code_at(&self, at: RuleAt) -> &[u32] {
         let length = self.rule_at(at).nodes.0.len() + 2;
         self.code.get(at as usize..at as usize + length).unwrap_or_default()
@@ -221,27 +221,27 @@ impl Program {
         }
     }
 
-    /// Gives all equalities the numbers that they have in the end, and orders each test: equalities first, ascending, so
-    /// that they can be searched where there are many.
+    /// Replaces the preliminary numbers of equalities by their final ones, and sorts each test: equalities first, ascending,
+    /// so that they can be searched if there are many.
     pub(crate) fn renumber(&mut self, ids: &[PredicateId]) {
-        let mut rest = self.code.as_mut_slice();
-        while let Some(([_rank, head], code)) = rest.split_first_chunk_mut()
+        let mut rules = self.code.as_mut_slice();
+        while let Some(([_rank, head], code)) = rules.split_first_chunk_mut()
             && let Some((mut nodes, after)) = code.split_at_mut_checked((*head & !KIND) as usize)
         {
             while let Some((head, inside)) = nodes.split_first_mut() {
                 let length = if *head & KIND == TEST { *head as usize } else { 0 };
-                let Some((test, behind)) = inside.split_at_mut_checked(length) else { break };
+                let Some((test, next)) = inside.split_at_mut_checked(length) else { break };
                 for id in test.iter_mut() {
                     *id = ids.get(*id as usize).copied().unwrap_or(*id);
                 }
                 test.sort_unstable();
-                nodes = behind;
+                nodes = next;
             }
-            rest = after;
+            rules = after;
         }
     }
 
-    /// A head, and its length once what is inside is written.
+    /// Writes a head and its inner nodes, then sets the length in the head.
     fn block(&mut self, kind: u32, inside: impl FnOnce(&mut Self)) {
         let at = self.code.len();
         self.code.push(0);

@@ -1,23 +1,23 @@
-//! Which rules may match a message: a tree in which a rule is found by a few of the predicates it cannot do without.
+//! The index: a tree that finds the rules that may match a message, by predicates that each rule requires.
 //!
-//! # How it is built
-//! Every part of a rule's conjunction that needs a value to be there is an *option*: a test (any of its predicates), or
-//! an `$or` whose every branch has such a test. One option is chosen as the rule's *guard*, and the rule is listed below
-//! each predicate of the guard: if none of those holds, the rule cannot match and is never looked at. The guard is the
-//! option whose predicates the fewest rules ask for, so that lists are short; among those, one that is cheap to look up.
+//! # Construction
+//! Each part of a rule's conjunction that requires a value is an *option*: a test, or an `$or` whose every branch has an
+//! option. One option becomes the rule's *guard*, and the rule is listed below each predicate of its guard. If none of them
+//! holds, the rule cannot match and is never evaluated. The guard is the option whose predicates the fewest rules ask for, so
+//! that lists are short; among equal ones, the option that is cheapest to evaluate.
 //!
-//! Where a list is long all the same, because many rules ask for the same value, the rules in it are parted again by
-//! another of their options, and so on. So a tree of nodes arises, each node reached from the one above by one predicate
-//! that holds. A rule that has no option (it asks nothing, or only for absence) is listed where it ran out of them.
+//! If a list is still long, because many rules ask for the same value, its rules are divided by another of their options, and
+//! so on. The result is a tree; each node is reached from its parent by one predicate that holds. A rule without further
+//! options (its pattern is empty, or tests only absence) is listed at the node where it has none left.
 //!
-//! A rule stands once for each predicate of its guard, and below that only small options are used, so that memory stays
-//! linear in the text of the rules. `$or` is never expanded.
+//! A rule is listed once for each predicate of its guard, and only options with few predicates are used below that. So memory
+//! is linear in the text of the rules. `$or` is never expanded.
 //!
-//! # How it is used
-//! The guards that hold for a message are found first ([`Forward`]): a look-up for each scalar at a field that has
-//! guards, not a step for each rule. From the root, every child whose guard holds is visited; the rules listed there are
-//! evaluated in rank order, each predicate when it is asked for. Looking for the first match, lists and nodes that begin
-//! after the best match so far are skipped.
+//! # Use
+//! First, [`Forward`] finds the guards that hold for a message, with one look-up for each scalar of a field with guards and no
+//! step for each rule. Then, starting at the root, every child whose guard holds is visited. The rules listed there are
+//! evaluated in rank order, one predicate at a time. A search for the first match skips lists and nodes that begin after the
+//! best match so far.
 
 use std::cell::Cell;
 
@@ -38,7 +38,7 @@ use crate::table::work;
 
 pub(crate) type NodeId = u32;
 
-/// What is below a guard: nothing, one rule, or a node.
+/// The child of a node by one guard: nothing, one rule, or a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Below(u32);
 
@@ -51,21 +51,22 @@ enum Child {
 
 #[derive(Clone, Debug)]
 struct IndexNode {
-    /// The rules listed here, in `lists`, ascending.
+    /// Start of the node's rules in `lists`, which are in ascending order.
     start: u32,
+    /// End of the node's rules in `lists`.
     end: u32,
-    /// The first rule here or below.
+    /// The first rule at this node or below.
     first: RuleAt,
-    /// Whether it has children.
+    /// Whether the node has children.
     parted: bool,
 }
 
-/// The tree. What is below each guard at its top is kept with the [`Predicates`].
+/// The tree. The children of the root are stored with the [`Predicates`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     nodes: Vec<IndexNode>,
     lists: Vec<RuleAt>,
-    /// Of all nodes but the root.
+    /// Children of all nodes except the root.
     children: HashMap<(NodeId, PredicateId), Below, RandomState>,
     forward: Forward,
 }
@@ -87,7 +88,7 @@ impl Below {
         Self(node & !Self::RULE)
     }
 
-    /// The rule that is all there is.
+    /// The rule, if the child is a single rule.
     pub(crate) fn alone(self) -> Option<RuleAt> {
         if let Child::Rule(at) = self.child() { Some(at) } else { None }
     }
@@ -103,14 +104,14 @@ impl Below {
 }
 
 impl Index {
-    /// A new node without rules or children. `first` is the first rule that will be here or below.
+    /// Adds a node without rules or children. `first` is the first rule that will be at the node or below.
     pub(crate) fn grow(&mut self, first: RuleAt) -> NodeId {
         let node = narrow(self.nodes.len());
         self.nodes.push(IndexNode { start: 0, end: 0, first, parted: false });
         node
     }
 
-    /// Lists rules at the newest node or one above it, in rank order.
+    /// Lists rules, in rank order, at a node.
     pub(crate) fn list_at(&mut self, node: NodeId, rules: impl Iterator<Item = RuleAt>) {
         let start = narrow(self.lists.len());
         self.lists.extend(rules);
@@ -120,7 +121,7 @@ impl Index {
         }
     }
 
-    /// Puts something below a node that is not the root, by a guard.
+    /// Adds a child to a node that is not the root.
     pub(crate) fn put_below(&mut self, node: NodeId, guard: PredicateId, below: Below) {
         if let Some(node) = self.nodes.get_mut(node as usize) {
             node.parted = true;
@@ -128,7 +129,7 @@ impl Index {
         self.children.insert((node, guard), below);
     }
 
-    /// Gives back what only building needed.
+    /// Completes the tree and frees memory that only building needs.
     pub(crate) fn finish(&mut self, forward: Forward) {
         self.forward = forward;
         self.nodes.shrink_to_fit();
@@ -141,8 +142,8 @@ impl Index {
         self.forward.set_handles(predicates);
     }
 
-    /// Rank of the first rule that matches, of those that count, which is asked before a rule is tried; and its handle if that
-    /// is at hand, or 0.
+    /// Rank of the first matching rule for which `counts` holds, and its handle (0 if none is at hand). `counts` is called
+    /// before a rule is evaluated.
     pub(crate) fn first(
         &self,
         program: &Program,
@@ -173,15 +174,15 @@ impl Index {
         let facts = &*facts;
         let mut found: Vec<RuleAt> = Vec::new();
         self.walk(facts, |_| true, |at, _| found.push(at));
-        // A rule whose guard has alternatives may be found in several places.
+        // A rule whose guard has several predicates may be found several times.
         found.sort_unstable();
         found.dedup();
         let rules = found.into_iter().map(|at| program.rule_at(at));
         rules.filter(|rule| matches(rule, facts)).map(|rule| rule.rank).collect()
     }
 
-    /// Visits the rules whose guards are known to hold, those at one place in rank order, as long as they are `wanted`,
-    /// which rules behind one that is not are not either. `rule` gets each one's guard too, if it is all that is below that.
+    /// Visits the rules whose guards are known to hold, those of one node in rank order. A rule that is not `wanted` ends its
+    /// list, because later ones are not wanted either. `rule` also gets the guard, if the rule is its only child.
     fn walk(
         &self,
         facts: &Facts<'_, '_>,
@@ -223,7 +224,7 @@ impl Index {
         }
     }
 
-    /// The rules that are tried one by one, where those are many.
+    /// Groups of rules that are tried one by one, if they are large.
     pub(crate) fn linear(&self, program: &Program, predicates: &Predicates, fields: &Fields) -> Vec<Linear> {
         let mut out: Vec<Linear> = Vec::new();
         let tried: Vec<_> = self.forward.tried().filter(|(.., tried)| !tried.is_empty()).collect();

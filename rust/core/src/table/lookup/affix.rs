@@ -1,4 +1,4 @@
-//! Byte strings, of which those that a text begins with are found.
+//! Finds the prefixes of a text among many strings.
 
 use smallvec::SmallVec;
 
@@ -9,34 +9,34 @@ use crate::table::ids::{PredicateId, narrow};
 /// Prefixes (or reversed suffixes) with their predicates.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Affixes {
-    /// What all of them begin with.
+    /// The common prefix of all strings.
     common: Vec<u8>,
-    /// The first eight bytes of that, and which bytes of the number they are.
+    /// The first eight bytes of the common prefix as a number, and a mask for the bytes in use.
     begin: (u64, u64),
-    /// In bytes, the longest of them: nobody has to look at more of a text.
+    /// Length of the longest string, in bytes. No more of a text matters.
     longest: usize,
     strings: Strings,
 }
 
-/// What is behind the bytes that all begin with.
+/// The strings without their common prefix.
 #[derive(Clone, Debug, Default)]
 enum Strings {
     #[default]
     None,
-    /// Nothing: this is the only string.
+    /// The only string is the common prefix.
     One(PredicateId),
     ByLength(ByLength),
     Sorted(Sorted),
 }
 
-/// Of how many lengths strings may be that are looked up by length.
+/// The most distinct lengths of strings that are looked up by length.
 const LENGTHS: usize = 24;
 
-/// Set beside a predicate that holds wherever its string is found. There are never so many that it is theirs.
+/// The bit that marks a predicate that holds wherever its string is found. There are never enough predicates to use it.
 const ENOUGH: PredicateId = 1 << 30;
 
 impl Affixes {
-    /// Each with its predicate, and whether that holds wherever the string is found.
+    /// Builds the table from strings, their predicates, and whether a predicate holds wherever its string is found.
     pub(crate) fn build(strings: Vec<(Vec<u8>, PredicateId, bool)>) -> Self {
         let flagged = |(bytes, id, enough)| (bytes, if enough { id | ENOUGH } else { id });
         let mut strings: Vec<(Vec<u8>, PredicateId)> = strings.into_iter().map(flagged).collect();
@@ -70,12 +70,12 @@ impl Affixes {
         matches!(self.strings, Strings::None)
     }
 
-    /// In bytes, the longest of them, where there are any.
+    /// Length of the longest string, in bytes; `None` without strings.
     pub(crate) fn longest(&self) -> Option<usize> {
         (!self.is_empty()).then_some(self.longest)
     }
 
-    /// Calls `found` with the predicate of every string that `text` begins with, and whether it holds.
+    /// Calls `found` for every string that `text` begins with: with its predicate, and whether that holds.
     #[inline]
     pub(crate) fn prefixes(&self, text: &[u8], found: impl FnMut(PredicateId, bool)) {
         if !self.is_empty() {
@@ -83,8 +83,7 @@ impl Affixes {
         }
     }
 
-    /// Calls `found` with the predicate of every string, written backwards, that `text` ends with, and
-    /// whether it holds.
+    /// Calls `found` for every string that, reversed, `text` ends with: with its predicate, and whether that holds.
     #[inline]
     pub(crate) fn suffixes(&self, text: &[u8], found: impl FnMut(PredicateId, bool)) {
         if !self.is_empty() {
@@ -101,25 +100,25 @@ impl Affixes {
         if self.common.len() > size_of_val(&begin) && !text.starts_with(&self.common) {
             return;
         }
-        let mut tell = |id: PredicateId| found(id & !ENOUGH, id & ENOUGH != 0);
+        let mut report = |id: PredicateId| found(id & !ENOUGH, id & ENOUGH != 0);
         match &self.strings {
             Strings::None => {}
-            Strings::One(id) => tell(*id),
+            Strings::One(id) => report(*id),
             Strings::ByLength(strings) => {
-                strings.find(text, self.common.len(), &mut |number| strings.tell(number, &mut tell));
+                strings.find(text, self.common.len(), &mut |number| strings.report(number, &mut report));
             }
-            Strings::Sorted(strings) => strings.find(text, &mut tell),
+            Strings::Sorted(strings) => strings.find(text, &mut report),
         }
     }
 }
 
-/// What two texts begin with alike; what all begin with, if they are the first and the last in order.
+/// The common prefix of two texts. For the first and the last of sorted texts, it is the common prefix of all.
 pub(super) fn common<'t>(first: &'t [u8], last: &[u8]) -> &'t [u8] {
     let length = first.iter().zip(last).take_while(|(a, b)| a == b).count();
     first.get(..length).unwrap_or_default()
 }
 
-/// The first eight bytes, those that are missing being 0.
+/// The first eight bytes as a number, padded with zeros.
 #[inline]
 fn start(text: &[u8]) -> u64 {
     text.first_chunk().map_or_else(|| last(text, text.len()), |chunk| u64::from_le_bytes(*chunk))
@@ -138,12 +137,12 @@ mod tests {
             strings in prop_oneof![
                 prop::collection::vec("[ab\u{0}]{1,9}", 0..2),
                 prop::collection::vec("[ab\u{0}]{1,9}", 0..400),
-                // Few begin with others.
+                // Few strings are prefixes of others.
                 prop::collection::btree_set("[ab]{1,3}", 0..5).prop_map(|set| set.into_iter().collect()),
                 prop::collection::btree_set("[ab]{4}", 0..12).prop_map(|set| set.into_iter().collect()),
                 prop::collection::btree_set("[ab\u{0}]{4}", 0..12).prop_map(|set| set.into_iter().collect()),
                 prop::collection::vec("[ab\u{0}]{10,20}", 0..40),
-                // Too many lengths, or too long ones.
+                // Too many lengths, or strings that are too long.
                 prop::collection::vec("[ab]{1,40}", 30..90),
                 prop::collection::vec("[ab]{60,80}", 2..9),
             ],

@@ -1,4 +1,4 @@
-//! Blocks of addresses, of which those that hold an address are found by a look-up for each prefix length.
+//! Finds the address blocks that contain an address, with one look-up for each prefix length.
 
 use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ pub(crate) struct Blocks {
     hasher: RandomState,
 }
 
-/// Blocks of one prefix length, by the leading bits of their addresses.
+/// Blocks of one prefix length, by their leading bits.
 #[derive(Clone, Debug)]
 struct OfLength<B> {
     length: u8,
@@ -39,7 +39,7 @@ impl Blocks {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    /// Adds a block and returns true, unless the same one is there.
+    /// Adds a block; returns false if it was added before.
     pub(crate) fn insert(&mut self, block: IpNet, id: PredicateId) -> bool {
         let length = block.prefix_len();
         match block.addr() {
@@ -52,7 +52,7 @@ impl Blocks {
         }
     }
 
-    /// Calls `found` with the predicate of every block that holds an address.
+    /// Calls `found` with the predicate of every block that contains an address.
     #[inline]
     pub(crate) fn find(&self, address: IpAddr, mut found: impl FnMut(PredicateId)) {
         match address {
@@ -110,7 +110,7 @@ fn add<B: Copy + Eq + Hash>(
     }
 }
 
-/// The leading bits of an address.
+/// The leading bits of an address, shifted to the right.
 #[inline]
 fn v4_bits(address: u32, length: u8) -> u32 {
     address.checked_shr(32 - u32::from(length.min(32))).unwrap_or_default()
@@ -135,7 +135,7 @@ mod tests {
             blocks in prop::collection::vec((any::<bool>(), prop_oneof![0_u8..4, 28_u8..33, 126_u8..129], 0_u8..8), 0..60),
             address in 0_u8..8,
         ) {
-            // Few leading and few last bits, so that blocks hold others.
+            // Only a few leading and last bits vary, so that blocks contain others.
             let v4 = |n: u8| Ipv4Addr::from_bits(u32::from(n) << 29 | u32::from(n & 3));
             let v6 = |n: u8| Ipv6Addr::from_bits(u128::from(n) << 125 | u128::from(n & 3));
             let of = |(is_v6, length, n): &(bool, u8, u8)| match is_v6 {

@@ -1,8 +1,9 @@
-//! Byte strings of few lengths, of which those that a text begins with are found by a look-up for each length.
+//! Finds the prefixes of a text among strings of few lengths, with one look-up for each length.
 //!
-//! A look-up takes one access to a small table, and none of them waits for another: what tells that a string is not there
-//! stays in a cache close to the processor, be there ten strings or 100,000. Most lengths take none, as the string of that
-//! length would end with a byte that none ends with: names in paths end with the same separator.
+//! A look-up accesses one small table, and no look-up waits for another. The part of the table that shows that a string is
+//! missing stays in a cache close to the processor, whether there are ten strings or 100,000. Most lengths need no look-up,
+//! because no string of that length ends with the byte that the text has there: prefixes of paths, for example, mostly end
+//! with the same separator.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -12,7 +13,7 @@ use super::hash_order::HashOrder;
 use super::prefetch::prefetch_handle;
 use crate::table::ids::{PredicateId, narrow};
 
-/// How long the strings may be.
+/// The longest string, in bytes.
 const LONGEST: u8 = 64;
 
 /// Strings with their predicates, by length.
@@ -22,17 +23,17 @@ pub(crate) struct ByLength {
     hasher: RandomState,
     order: HashOrder,
     strings: Vec<Stored>,
-    /// Of the strings that have several.
+    /// Lists of predicates, each preceded by its length, for strings with several predicates.
     ids: Vec<PredicateId>,
-    /// Of the strings that are longer than their heads.
+    /// The bytes of strings that are longer than their heads, concatenated.
     bytes: Vec<u8>,
 }
 
-/// A length that strings have.
+/// A length of strings.
 #[derive(Clone, Copy, Debug)]
 struct Length {
     length: usize,
-    /// The bytes that they end with, a bit for each.
+    /// A bit for each byte that a string of this length ends with.
     lasts: [u64; 4],
 }
 
@@ -40,21 +41,22 @@ struct Length {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(32))]
 struct Stored {
-    /// Of its only predicate, see [`Predicates::handle`](crate::table::index::predicates::Predicates::handle); or 0.
+    /// The handle of its only predicate (see [`Predicates::handle`](crate::table::index::predicates::Predicates::handle)), or
+    /// 0.
     handle: usize,
     head: Head,
     length: u8,
-    /// Whether it has one predicate.
+    /// Whether the string has only one predicate.
     is_lone: bool,
-    /// Where its bytes are, if it is longer than its head.
+    /// Start in `bytes`, if the string is longer than its head.
     bytes: u32,
-    /// The only predicate, or where they are: how many, and these.
+    /// The only predicate, or the start of the list in `ids`.
     id: u32,
 }
 
 const _: () = assert!(size_of::<Stored>() == 32);
 
-/// Up to 12 bytes that a string begins with, followed by zeros.
+/// The first 12 bytes of a string, padded with zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, packed(4))]
 struct Head {
@@ -65,18 +67,18 @@ struct Head {
 const HEAD: usize = size_of::<Head>();
 
 impl ByLength {
-    /// From strings in order, each with a predicate, less what all of them begin with, which are `common` bytes. `None` if
-    /// they are of more than so many lengths or too long.
+    /// Builds the table from sorted strings with their predicates, without their common prefix of `common` bytes. `None` if the
+    /// strings have more than `lengths` lengths, or if one is too long.
     pub(super) fn build<'s>(
         strings: &'s [(Vec<u8>, PredicateId)],
         common: usize,
         lengths: usize,
     ) -> Option<Self> {
-        let rest = |(bytes, _): &'s (Vec<u8>, PredicateId)| bytes.get(common..).unwrap_or_default();
+        let without_common = |(bytes, _): &'s (Vec<u8>, PredicateId)| bytes.get(common..).unwrap_or_default();
         let mut out = Self::default();
         let mut stored = Vec::with_capacity(strings.len());
         for same in strings.chunk_by(|one, next| one.0 == next.0) {
-            let Some(bytes) = same.first().map(rest) else { continue };
+            let Some(bytes) = same.first().map(without_common) else { continue };
             out.note(bytes);
             let length = u8::try_from(bytes.len()).ok().filter(|length| *length <= LONGEST)?;
             if out.lengths.len() > lengths {
@@ -110,11 +112,11 @@ impl ByLength {
         Some(out)
     }
 
-    /// Notes the length of a string.
+    /// Records the length and the last byte of a string.
     fn note(&mut self, bytes: &[u8]) {
         let known = self.lengths.iter().position(|length| length.length == bytes.len());
         let at = known.unwrap_or_else(|| {
-            // The empty one has no last byte, and is looked up always.
+            // The empty string has no last byte, and is always looked up.
             let lasts = [if bytes.is_empty() { u64::MAX } else { 0 }; 4];
             self.lengths.push(Length { length: bytes.len(), lasts });
             self.lengths.len() - 1
@@ -137,18 +139,18 @@ impl ByLength {
         hasher.finish()
     }
 
-    /// Calls `found` with the number of every string that a text begins with from an offset on.
+    /// Calls `found` with the number of every string that is a prefix of `text[from..]`.
     #[inline]
     pub(super) fn find(&self, text: &[u8], from: usize, found: &mut impl FnMut(u32)) {
-        let rest = text.get(from..).unwrap_or_default();
-        let whole = Head::of(text, from);
+        let tail = text.get(from..).unwrap_or_default();
+        let longest_head = Head::of(text, from);
         for length in &self.lengths {
-            let Some(bytes) = rest.get(..length.length) else { break };
+            let Some(bytes) = tail.get(..length.length) else { break };
             let last = bytes.last().copied().unwrap_or_default();
             if length.lasts.get(usize::from(last >> 6)).is_none_or(|bits| bits >> (last & 63) & 1 == 0) {
                 continue;
             }
-            let head = whole.first(bytes.len());
+            let head = longest_head.first(bytes.len());
             if let Some(search) = self.order.search(self.hash(bytes, head))
                 && let Some(position) = self.order.find(search, |position| self.is(position, bytes, head))
             {
@@ -171,9 +173,9 @@ impl ByLength {
             })
     }
 
-    /// Calls `found` with each predicate of the string of that number.
+    /// Calls `found` with each predicate of the string with this number.
     #[inline]
-    pub(super) fn tell(&self, number: u32, found: &mut impl FnMut(PredicateId)) {
+    pub(super) fn report(&self, number: u32, found: &mut impl FnMut(PredicateId)) {
         let Some(stored) = self.strings.get(number as usize) else { return };
         if stored.is_lone {
             return found(stored.id);
@@ -192,12 +194,12 @@ impl ByLength {
 }
 
 impl Head {
-    /// What a text has from an offset on, those bytes that are missing being 0.
+    /// The head of `text[from..]`, padded with zeros.
     #[inline]
     fn of(text: &[u8], from: usize) -> Self {
-        let rest = text.get(from..).unwrap_or_default();
-        let Some((low, more)) = rest.split_first_chunk() else {
-            return Self { low: last(text, rest.len()), high: 0 };
+        let tail = text.get(from..).unwrap_or_default();
+        let Some((low, more)) = tail.split_first_chunk() else {
+            return Self { low: last(text, tail.len()), high: 0 };
         };
         let high = more
             .first_chunk()
@@ -205,7 +207,7 @@ impl Head {
         Self { low: u64::from_le_bytes(*low), high }
     }
 
-    /// So many bytes of it; all where it has not as many.
+    /// The first `length` bytes of the head; the others become 0.
     #[inline]
     fn first(self, length: usize) -> Self {
         let mask = |bytes: usize| u64::MAX.checked_shr(narrow(64 - 8 * bytes.min(8))).unwrap_or_default();
@@ -214,19 +216,19 @@ impl Head {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation)] // into a half
+#[expect(clippy::cast_possible_truncation)] // Only the lower half is wanted.
 fn low_half(number: u64) -> u32 {
     number as u32
 }
 
-/// So many of the last bytes of a text, fewer than eight, followed by zeros.
+/// The last `length` bytes of a text, at most eight, as a number padded with zeros.
 #[inline]
 pub(super) fn last(text: &[u8], length: usize) -> u64 {
     let shift = narrow(64 - 8 * length.min(8));
     if let Some(chunk) = text.last_chunk() {
         return u64::from_le_bytes(*chunk).checked_shr(shift).unwrap_or_default();
     }
-    // The whole text is that short.
+    // The whole text has fewer than eight bytes.
     let bytes = text.iter().rev().take(length);
     bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

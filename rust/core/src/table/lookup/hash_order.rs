@@ -1,50 +1,51 @@
-//! Where values are in an order of their hashes, found with accesses to little memory.
+//! A compact hash index: values are sorted by hash, and the index gives their positions.
 //!
-//! Of 100,000 values that is 260 KB, which a cache close to the processor holds: a search for a value that is not there
-//! mostly ends here, and one for a value that is goes to its place at once.
+//! For 100,000 values the index takes 260 KB, which a cache close to the processor holds. A look-up of a missing value mostly
+//! ends here; a look-up of an existing value reads one further place.
 
 use crate::table::ids::narrow;
 
-/// How many values of a group have a tag.
+/// The number of values of a group that have a tag.
 const TAGS: usize = 12;
-/// How many values a group has at most, on average: more than there are tags have about one of a hundred then.
+/// The largest average size of a group. With it, about 1 % of the groups have more values than tags.
 const FILL: usize = 6;
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// Set beside the start of a group that has more values than tags.
+/// The bit that marks the start of a group with more values than tags.
 const MORE: u32 = 1 << 31;
 
-/// Positions of values in an order of their hashes: those of one group, three to six on average, are neighbours. The caller of a
-/// look-up says whether the value at a position is the right one.
+/// Maps hashes to positions of values. The values are sorted by group, with three to six values in a group on average. The
+/// caller stores the values, and says whether the value at a position is the right one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HashOrder {
-    /// And an empty one.
+    /// The groups, then an empty one.
     groups: Vec<Group>,
 }
 
-/// Where some values are: all that it takes to know that a value is not there.
+/// A group of values. Its tags mostly suffice to see that a value is missing.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(16))]
 struct Group {
-    /// Of the first values, other bits of their hashes, of which one is set; zeros where there are fewer.
+    /// Tags of the first eight values: other bits of their hashes, never 0. Unused tags are 0.
     tags: u64,
+    /// Tags of the next four values.
     more_tags: u32,
-    /// Where they begin, and [`MORE`]. They end where those of the next group begin.
+    /// Position of the first value, and [`MORE`]. The group ends at the start of the next group.
     start: u32,
 }
 
-/// A search that has begun.
+/// A look-up that has begun.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Search {
     group: u32,
     start: u32,
-    /// The highest bit of a byte is set for each of the first ones that may be it.
+    /// A byte for each tag, whose highest bit is set if the tag is equal.
     like: u128,
 }
 
 impl Search {
-    /// The position where it is most likely.
+    /// The most likely position.
     #[inline]
     pub(crate) fn likely(&self) -> usize {
         self.start as usize + self.like.trailing_zeros() as usize / 8
@@ -52,7 +53,7 @@ impl Search {
 }
 
 impl HashOrder {
-    /// Orders values by these hashes; says which of them comes at each place.
+    /// Sorts values by their hashes. Also returns which value comes at each position.
     pub(crate) fn build(hashes: &[u64]) -> (Self, Vec<u32>) {
         let count = (hashes.len() / FILL + 1).next_power_of_two();
         let group = |hash: u64| split(hash).0 & (count - 1);
@@ -60,10 +61,10 @@ impl HashOrder {
             (0..).zip(hashes).map(|(value, hash)| (narrow(group(*hash)), value)).collect();
         order.sort_unstable();
         let mut groups = vec![Group::default(); count + 1];
-        let mut rest = order.as_slice();
+        let mut unread = order.as_slice();
         for (group, number) in groups.iter_mut().zip(0..) {
-            let (values, others) = rest.split_at(rest.partition_point(|(other, _)| *other == number));
-            group.start = narrow(order.len() - rest.len());
+            let (values, others) = unread.split_at(unread.partition_point(|(other, _)| *other == number));
+            group.start = narrow(order.len() - unread.len());
             if values.len() > TAGS {
                 group.start |= MORE;
             }
@@ -75,12 +76,12 @@ impl HashOrder {
                     Some(at) => group.more_tags |= u32::from(tag) << (8 * at),
                 }
             }
-            rest = others;
+            unread = others;
         }
         (Self { groups }, order.into_iter().map(|(_, value)| value).collect())
     }
 
-    /// Begins to look for a value. `None`: it is not there.
+    /// Begins a look-up; `None` if the value is missing.
     #[inline]
     pub(crate) fn search(&self, hash: u64) -> Option<Search> {
         let (group, tag) = split(hash);
@@ -94,7 +95,7 @@ impl HashOrder {
         Some(Search { group: narrow(group), start: start & !MORE, like })
     }
 
-    /// The position that `is` accepts.
+    /// Completes a look-up: the position that `is` accepts.
     #[inline]
     pub(crate) fn find(&self, search: Search, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
         let Search { group, start, mut like } = search;
@@ -118,16 +119,16 @@ impl HashOrder {
     }
 }
 
-/// The highest bit of each byte that is this one. Perhaps also of one that is another, behind one that is.
+/// Sets the highest bit of each byte that equals `byte`, and possibly of other bytes above one that does.
 #[inline]
 fn same(bytes: u64, byte: u8) -> u64 {
     let different = bytes ^ (ONES * u64::from(byte));
     different.wrapping_sub(ONES) & !different & HIGHS
 }
 
-/// By what a group is chosen, and the tag.
+/// The part of a hash that chooses the group, and the tag.
 #[inline]
-#[expect(clippy::cast_possible_truncation)] // into parts
+#[expect(clippy::cast_possible_truncation)] // The hash is split into parts.
 fn split(hash: u64) -> (usize, u8) {
     (hash as u32 as usize, ((hash >> 56) as u8).max(1))
 }

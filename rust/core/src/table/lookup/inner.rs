@@ -1,4 +1,4 @@
-//! Literals that texts have somewhere inside.
+//! Finds the literals that a text contains.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use memchr::memmem::Finder;
@@ -8,26 +8,27 @@ use super::affix::common;
 use super::by_length::ByLength;
 use crate::table::ids::{PredicateId, narrow};
 
-/// How many bytes of each literal are looked for: of longer ones that begin with each other, too many could be found at one
-/// place of a text.
+/// The most bytes of a literal that are searched for. Without this limit, very many long literals that are prefixes of each
+/// other could be found at one offset of a text.
 const LENGTH: usize = 32;
 
-/// Of how many lengths literals may be that are looked up: of each, at every place of a text where they may begin.
+/// The most distinct lengths of literals that are looked up. Each length takes one look-up at every offset where a literal may
+/// begin.
 const LENGTHS: usize = 8;
 
-/// Literals with their predicates, all of which are found in one pass over a text.
+/// Literals with their predicates. One pass over a text finds all of them.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Inner {
     #[default]
     Nothing,
-    /// They begin in few ways: where a text has one of those, the literals there are looked up.
+    /// Literals that begin in few ways. They are looked up at each offset where a text has one of these beginnings.
     Few { starts: Starts, strings: ByLength },
-    /// Any others, by an automaton.
+    /// Other literals, found by an automaton.
     Any { automaton: AhoCorasick, strings: Vec<SmallVec<[PredicateId; 1]>> },
 }
 
 impl Inner {
-    /// `None` where no automaton can be made of them: there is room for some gigabytes.
+    /// Builds the table; `None` if the literals, of some gigabytes, are too large for an automaton.
     pub(crate) fn build(literals: Vec<(&[u8], PredicateId)>) -> Option<Self> {
         let cut = |(literal, id): (&[u8], _)| (literal.get(..LENGTH).unwrap_or(literal).to_vec(), id);
         let mut literals: Vec<(Vec<u8>, PredicateId)> = literals.into_iter().map(cut).collect();
@@ -59,14 +60,14 @@ impl Inner {
         matches!(self, Self::Nothing)
     }
 
-    /// Calls `found` with the predicate of every literal that `text` has, once. Linear in the text.
+    /// Calls `found` once with the predicate of every literal that `text` contains. Takes time linear in the text.
     pub(crate) fn find(&self, text: &[u8], mut found: impl FnMut(PredicateId)) {
         let mut numbers = Numbers::default();
         match self {
             Self::Nothing => {}
             Self::Few { starts, strings } => {
-                starts.find(text, |behind| strings.find(text, behind, &mut |number| numbers.add(number)));
-                numbers.distinct().iter().for_each(|number| strings.tell(*number, &mut found));
+                starts.find(text, |from| strings.find(text, from, &mut |number| numbers.add(number)));
+                numbers.distinct().iter().for_each(|number| strings.report(*number, &mut found));
             }
             Self::Any { automaton, strings } => {
                 for literal in automaton.find_overlapping_iter(text) {
@@ -79,22 +80,22 @@ impl Inner {
     }
 }
 
-/// How literals begin.
+/// The beginnings of literals.
 #[derive(Clone, Debug)]
 pub(crate) enum Starts {
-    /// All alike.
+    /// All literals have this common prefix.
     Alike(Box<Finder<'static>>),
-    /// With one of these pairs of bytes: a bit for each, which some others share.
+    /// Each literal begins with one of these pairs of bytes. Each pair has a bit, which it shares with some others.
     Pairs(Box<[u64; BITS / 64]>),
 }
 
-/// How many bits pairs have.
+/// Number of bits for pairs.
 const BITS: usize = 4096;
-/// With how many pairs literals may begin: with more, too many others have the same bits.
+/// The most pairs that literals may begin with. With more, too many other pairs share their bits.
 const PAIRS: usize = 256;
 
 impl Starts {
-    /// `None` if some literal has one byte alone, or there are too many pairs. The literals are in order.
+    /// Builds the beginnings of sorted literals; `None` if a literal has only one byte, or if there are too many pairs.
     fn of(literals: &[(Vec<u8>, PredicateId)]) -> Option<Self> {
         let common = common(&literals.first()?.0, &literals.last()?.0);
         if common.len() > 1 {
@@ -117,7 +118,7 @@ impl Starts {
         (pairs.len() <= PAIRS).then_some(Self::Pairs(bits))
     }
 
-    /// How many bytes are known of each literal where it may begin.
+    /// Length of the common prefix, which needs no further comparison.
     fn length(&self) -> usize {
         match self {
             Self::Alike(common) => common.needle().len(),
@@ -125,12 +126,12 @@ impl Starts {
         }
     }
 
-    /// Calls `found` with each offset in a text behind the bytes that are known of literals that may begin before.
+    /// Calls `found` for each offset at which a literal may begin, with the offset after the common prefix.
     fn find(&self, text: &[u8], mut found: impl FnMut(usize)) {
         match self {
             Self::Alike(common) => {
                 let mut from = 0;
-                while let Some(at) = text.get(from..).and_then(|rest| common.find(rest)) {
+                while let Some(at) = text.get(from..).and_then(|tail| common.find(tail)) {
                     found(from + at + common.needle().len());
                     from += at + 1;
                 }
@@ -152,19 +153,19 @@ fn bit([one, other]: [u8; 2]) -> usize {
     (usize::from(one) << 6 ^ usize::from(other)) % BITS
 }
 
-/// Numbers of which each may come very often.
+/// A set of numbers, each of which may be added very often.
 #[derive(Default)]
 struct Numbers {
     list: SmallVec<[u32; 16]>,
-    /// How many there may be before those that came again are taken out.
+    /// Length of the list at which duplicates are removed.
     most: usize,
 }
 
 impl Numbers {
     fn add(&mut self, number: u32) {
-        const SOME: usize = 1024;
+        const AT_LEAST: usize = 1024;
         self.list.push(number);
-        if self.list.len() > self.most.max(SOME) {
+        if self.list.len() > self.most.max(AT_LEAST) {
             self.most = 2 * self.distinct().len();
         }
     }
@@ -189,10 +190,10 @@ mod tests {
         fn finds_every_literal_by_its_beginning(
             literals in prop_oneof![
                 prop::collection::vec("[ab]{1,40}", 0..80),
-                // All begin alike, and can overlap.
+                // All have a common prefix, and can overlap.
                 prop::collection::vec("aba[ab]{0,5}", 0..80),
                 prop::collection::vec("a/[ab]{20,40}", 0..9),
-                // They begin in a few ways, or in many.
+                // They have few beginnings, or many.
                 prop::collection::vec("[ab]{2,9}", 2..80),
                 prop::collection::vec("[a-z]{2,4}", 200..400),
             ],

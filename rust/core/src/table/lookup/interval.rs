@@ -1,5 +1,5 @@
-//! Ranges of numbers, of which those around a number are found: by one look among as many bounds as there may be, where few
-//! ranges are around each, and else in time logarithmic in all of them.
+//! Finds the ranges that contain a number: with one look-up among all bounds if few ranges overlap, otherwise in time
+//! logarithmic in the number of ranges.
 
 use smallvec::SmallVec;
 
@@ -7,21 +7,21 @@ use super::levels::Levels;
 use crate::pattern::{Bound, Decimal, Range};
 use crate::table::ids::{Holding, OTHER, PredicateId, narrow};
 
-/// Ranges by the points of the number line on which they are. Bounds are numbered: bound `i` is point `2i + 1`, and what lies
-/// between two bounds is the even point between theirs.
+/// Ranges, located on a line of points. Bound number `i` is point `2i + 1`; the even points stand for the values between
+/// bounds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Intervals {
-    /// By bound, its [`Decimal::rank`].
+    /// The [`Decimal::rank`] of each bound.
     ranks: Levels,
-    /// Empty, where all of those are exact.
+    /// The bounds; empty if all ranks are exact.
     bounds: Vec<Decimal>,
-    /// By point, the range that is there, 0, or where those that are there are listed, and one. Empty, where that would
-    /// take much more room than the ranges do.
+    /// For each point: the predicate of the only range there, 0 if none, or one plus the index of its list in `lists`. Empty if
+    /// the lists would take much more room than the ranges.
     points: Vec<u32>,
-    /// How many, and these.
+    /// Lists of predicates, each preceded by its length.
     lists: Vec<u32>,
-    /// An implicit interval tree: sorted by where they begin, each subtree (the middle of a slice is its root) knowing where
-    /// its last range ends.
+    /// An implicit interval tree. The ranges are sorted by start; the middle of a slice is the root of its subtree, and has
+    /// the largest end of that subtree.
     ranges: Vec<Interval>,
 }
 
@@ -34,7 +34,7 @@ struct Interval {
     id: PredicateId,
 }
 
-/// On how many points ranges may be, for each of them, so that those are listed by point.
+/// The most points per range, on average, for which ranges are listed by point.
 const SPREAD: usize = 8;
 
 impl Intervals {
@@ -42,7 +42,7 @@ impl Intervals {
         self.ranges.is_empty()
     }
 
-    /// Ranges and their predicates, which are no equalities.
+    /// Builds the table from ranges and their predicates, whose numbers have the bit [`OTHER`].
     pub(crate) fn build<'r>(ranges: impl Iterator<Item = (&'r Range, PredicateId)>) -> Self {
         let ranges: Vec<([Option<Bound>; 2], PredicateId)> =
             ranges.map(|(range, id)| (range.ends(), id)).collect();
@@ -70,11 +70,11 @@ impl Intervals {
         Self { ranks, bounds, points, lists, ranges }
     }
 
-    /// How many ranges hold one number at most.
+    /// The most ranges that contain one number.
     pub(crate) fn depth(&self) -> usize {
         let mut ends: Vec<u32> = self.ranges.iter().map(|range| range.last).collect();
         ends.sort_unstable();
-        // Ranges are sorted by where they begin.
+        // The ranges are sorted by start.
         let mut ended = 0;
         let open = self.ranges.iter().zip(1..).map(|(range, begun)| {
             while ends.get(ended).is_some_and(|end| *end < range.first) {
@@ -85,12 +85,12 @@ impl Intervals {
         open.max().unwrap_or_default()
     }
 
-    /// All their predicates.
+    /// The predicates of all ranges.
     pub(crate) fn ids(&self) -> impl Iterator<Item = PredicateId> {
         self.ranges.iter().map(|range| range.id)
     }
 
-    /// Adds the predicates of all ranges that hold a number, which is as JSON writes it.
+    /// Adds the predicates of all ranges that contain `number`, given as JSON text.
     pub(crate) fn find(&self, number: &str, out: &mut Holding) {
         let Some(at) = self.point_of(number) else { return };
         if let Some(&there) = self.points.get(at as usize) {
@@ -106,8 +106,8 @@ impl Intervals {
         }
         let mut todo: SmallVec<[&[Interval]; 32]> = SmallVec::from_slice(&[self.ranges.as_slice()]);
         while let Some(slice) = todo.pop() {
-            let (left, rest) = slice.split_at(slice.len() / 2);
-            let Some((root, right)) = rest.split_first() else { continue };
+            let (left, root_and_right) = slice.split_at(slice.len() / 2);
+            let Some((root, right)) = root_and_right.split_first() else { continue };
             if root.reach < at {
                 continue;
             }
@@ -121,7 +121,7 @@ impl Intervals {
         }
     }
 
-    /// The point on which a number is.
+    /// The point of a number.
     fn point_of(&self, number: &str) -> Option<u32> {
         if self.bounds.is_empty()
             && let Some(rank) = Decimal::plain_rank(number)
@@ -136,21 +136,21 @@ impl Intervals {
             return Some(point(first, false));
         }
         if self.bounds.is_empty() {
-            // A number that is not exact is a little further from 0 than the bound.
+            // An inexact number is a little further from 0 than the bound.
             return Some(point(first + usize::from(!is_exact && !number.is_negative()), is_exact));
         }
-        let behind = self.bounds.get(first..).unwrap_or_default();
-        let at = first + behind.partition_point(|bound| *bound < number);
+        let candidates = self.bounds.get(first..).unwrap_or_default();
+        let at = first + candidates.partition_point(|bound| *bound < number);
         Some(point(at, self.bounds.get(at) == Some(&number)))
     }
 
-    /// The first bound of this rank or a higher one.
+    /// The first bound with this rank or a higher one.
     fn first_from(&self, rank: u64) -> usize {
         self.ranks.first_from(rank, &self.points, 2)
     }
 }
 
-/// The ranges on each point, in the way of [`Intervals`]; `None` where that is too much.
+/// Builds `points` and `lists` of [`Intervals`]; `None` if they would be too large.
 fn listed(ranges: &[Interval], points: usize) -> Option<(Vec<u32>, Vec<u32>)> {
     let last = narrow(points).checked_sub(1)?;
     let spread: usize = ranges.iter().map(|range| on(range, last).count()).sum();
@@ -192,20 +192,20 @@ fn listed(ranges: &[Interval], points: usize) -> Option<(Vec<u32>, Vec<u32>)> {
     Some((starts, lists))
 }
 
-/// The points on which a range is, of those up to the last.
+/// The points of a range, up to the last point.
 fn on(range: &Interval, last: u32) -> impl Iterator<Item = u32> {
     range.first..=range.last.min(last)
 }
 
-/// Sets the reach of a subtree's root, and of all below it.
+/// Sets the reach of all ranges in a subtree. Returns that of its root.
 fn set_reach(slice: &mut [Interval]) -> u32 {
-    let (left, rest) = slice.split_at_mut(slice.len() / 2);
-    let Some((root, right)) = rest.split_first_mut() else { return 0 };
+    let (left, root_and_right) = slice.split_at_mut(slice.len() / 2);
+    let Some((root, right)) = root_and_right.split_first_mut() else { return 0 };
     root.reach = root.last.max(set_reach(left)).max(set_reach(right));
     root.reach
 }
 
-/// The point of bound number `at`, or of what lies before it.
+/// The point of bound number `at` (`on`), or of the values before it.
 fn point(at: usize, on: bool) -> u32 {
     u32::try_from(2 * at).unwrap_or(u32::MAX - 2) + u32::from(on)
 }
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
     use crate::pattern::{Pattern, Predicate, Seen, Value};
 
-    /// Small numbers, those with more digits than a rank has, and those with exponents that it does not tell apart.
+    /// Small numbers, numbers with more digits than a rank has, and numbers with exponents beyond those of ranks.
     fn written(number: i64, half: bool, form: u8) -> String {
         let half = if half { ".5" } else { "" };
         match form {
@@ -269,7 +269,7 @@ mod tests {
         }
     }
 
-    /// Of all sizes, and many of the same: so many that they are looked for by their highest bits.
+    /// Numbers of all sizes, many of them with equal highest bits.
     fn number() -> impl Strategy<Value = String> {
         prop_oneof![
             4 => "-?[1-9][0-9]{0,5}",
@@ -299,7 +299,7 @@ mod tests {
             if are_exact {
                 bounds.retain(|text| of(text).rank().1);
             }
-            // Nearer to a bound than ranks tell.
+            // Also test numbers nearer to a bound than ranks can distinguish.
             let beside = bounds.iter().filter(|text| !text.contains(['.', 'e'])).map(|text| format!("{text}.{:019}", 1));
             let numbers: Vec<String> = numbers.into_iter().chain(beside).chain(bounds.clone()).collect();
             let ranges = (0..).zip(&ranges).map(|(at, (first, width, ops))| {
@@ -318,7 +318,7 @@ mod tests {
         }
     }
 
-    /// What is found of ranges is what they say themselves, whatever the number.
+    /// Compares the ranges found for each number with evaluating each predicate.
     fn compare<'n>(
         predicates: &[Predicate],
         numbers: impl IntoIterator<Item = &'n String>,

@@ -1,19 +1,19 @@
-//! Sorted numbers, of which those around one are found by a few accesses to memory.
+//! A search in sorted numbers that needs few memory accesses.
 
 use super::prefetch::prefetch;
 use crate::table::ids::narrow;
 
-/// How many numbers are compared at once.
+/// Number of numbers in a row.
 const STEP: usize = 16;
 
-/// Some numbers, ascending, of which the level above has the first: two lines of the processor's cache, fetched together.
-/// Behind the last number the greatest stands that there can be.
+/// Ascending numbers; the level above has the first of them. A row is two cache lines, which are fetched together. An
+/// incomplete row is padded with the largest number.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(128))]
 struct Row([u64; STEP]);
 
 impl Row {
-    /// How many numbers are less than one. No step is a guess of the processor's, which would be wrong half the time.
+    /// Number of numbers less than `than`. The search has no branches, half of which would be mispredicted.
     #[inline]
     fn less(&self, than: u64) -> usize {
         let is_less = |at: usize| usize::from(self.0.get(at % STEP).is_some_and(|number| *number < than));
@@ -29,7 +29,7 @@ impl Row {
 #[derive(Clone, Debug, Default)]
 struct Level {
     rows: Vec<Row>,
-    /// How many numbers there are; the last row may have room for more.
+    /// Number of numbers, without the padding of the last row.
     count: usize,
 }
 
@@ -48,64 +48,67 @@ impl Level {
         self.rows.get(at / STEP).filter(|_| at < self.count)?.0.get(at % STEP).copied()
     }
 
-    /// Whether the number at a position is less than one.
+    /// Whether the number at a position is less than `than`.
     #[inline]
     fn is_less(&self, at: usize, than: u64) -> bool {
         self.rows.get(at / STEP).and_then(|row| row.0.get(at % STEP)).is_some_and(|number| *number < than)
     }
 
-    /// How many numbers are less than one, it being known that there is none, or that this row has the last that is.
+    /// Number of numbers less than `than`. `row` must contain the last of them, or be 0 if there are none.
     #[inline]
     fn less(&self, than: u64, row: usize) -> usize {
         row * STEP + self.rows.get(row).map_or(0, |row| row.less(than))
     }
 }
 
-/// Numbers, ascending; the same one may come several times.
+/// Ascending numbers, possibly with duplicates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Levels {
     all: Level,
-    /// The first number of each row, the first of each row of those, and so on: a search goes from the last level, which is
-    /// small, to the first, and reads one row of each.
+    /// Each level has the first number of each row of the level before it. A search goes from the last level, which is small,
+    /// to the first, and reads one row of each.
     above: Vec<Level>,
     near: Near,
 }
 
-/// Where numbers are, for steps of the same width: where they are spread evenly enough, one look here is as good as a search
-/// through the levels above. Numbers that have their highest bits alike have steps of their own: of a decimal's rank those are
-/// the sign and the exponent, and most numbers have the greatest one or two of all exponents.
+/// An interpolation table: it maps steps of equal width to positions. If numbers are spread evenly enough, one look-up
+/// replaces the search through the levels above. Numbers with equal highest bits form a part with steps of its own. The
+/// numbers are ranks of decimals, whose highest bits are sign and exponent; most numbers have the largest one or two
+/// exponents.
 #[derive(Clone, Debug, Default)]
 struct Near {
-    /// The highest bits of the least number.
+    /// The highest bits of the numbers of the first part.
     least: u64,
-    /// By highest bits, less those of the least number.
+    /// The parts, in the order of their highest bits.
     parts: Vec<Part>,
-    /// By part and step, how many numbers are less than those that belong there; behind the steps of a part, up to its end.
+    /// The number of numbers below each step of each part; after the steps of a part, the number up to its end.
     starts: Vec<u32>,
 }
 
-/// Numbers that have their highest bits alike.
+/// Numbers with equal highest bits.
 #[derive(Clone, Copy, Debug)]
 struct Part {
+    /// The smallest number.
     least: u64,
-    /// How wide a step is: so many bits.
+    /// Width of a step, in bits.
     shift: u32,
-    /// Where its steps begin, and where its end is, behind them.
+    /// Index in `starts` of the first step.
     first: u32,
+    /// Index in `starts` after the last step.
     end: u32,
 }
 
 impl Near {
-    /// How many bits there are below the highest ones.
+    /// Number of bits below the highest bits.
     const LOW: u32 = 50;
-    /// How many parts there may be.
+    /// The most parts.
     const PARTS: u64 = 128;
-    /// How many numbers there are for each step, or up to twice as many.
+    /// The least average number of numbers for each step; the average is less than twice as many.
     const FILL: usize = 4;
-    /// How many numbers of a step are searched.
+    /// The most numbers of a step that are searched.
     const MOST: usize = 15;
 
-    /// Of the parts at one end, if those are too many: where more numbers are.
+    /// Builds the table. If there are too many parts, it covers the end of the range that has more numbers.
     fn new(numbers: &[u64]) -> Self {
         let high = |number: &u64| number >> Self::LOW;
         let up_to = |bits: u64| numbers.partition_point(|number| high(number) <= bits);
@@ -129,7 +132,7 @@ impl Near {
         out
     }
 
-    /// Appends a part, of these numbers, which so many are less than.
+    /// Appends a part with these numbers; `before` numbers are less than them.
     fn push(&mut self, numbers: &[u64], before: usize) {
         let least = numbers.first().copied().unwrap_or_default();
         let width = numbers.last().copied().unwrap_or_default() - least;
@@ -143,7 +146,7 @@ impl Near {
         self.parts.push(Part { least, shift, first, end });
     }
 
-    /// Between which positions the first number is that is not less than one, if those are few.
+    /// The positions between which the first number at or above `number` is; `None` if there are too many between.
     #[inline]
     fn around(&self, number: u64) -> Option<(usize, usize)> {
         let part = usize::try_from((number >> Self::LOW).checked_sub(self.least)?).ok()?;
@@ -158,7 +161,7 @@ impl Near {
 impl Levels {
     pub(super) fn new(mut numbers: Vec<u64>) -> Self {
         let all = Level::new(&numbers);
-        // Of few rows, a search is one step as well.
+        // With few rows, the search through the levels is one step too.
         let near = if numbers.len() > STEP * STEP { Near::new(&numbers) } else { Near::default() };
         let mut above = Vec::new();
         while numbers.len() > STEP {
@@ -173,15 +176,15 @@ impl Levels {
         self.all.get(at)
     }
 
-    /// Position of the first number that is not less than one. Of `beside`, where so many things stand for each number,
-    /// those around that are fetched meanwhile.
+    /// Position of the first number at or above `number`. Meanwhile prefetches the data around that position in `beside`, which
+    /// has `each` values for each number.
     #[inline]
     pub(super) fn first_from<T>(&self, number: u64, beside: &[T], each: usize) -> usize {
         let Some((start, end)) = self.near.around(number) else { return self.search(number, beside, each) };
         for at in [start, usize::midpoint(start, end), end] {
             fetch_if(beside.get(at * each));
         }
-        // It is not behind the end, as what is there is greater.
+        // The number at `end` is not less, so the search stops there at the latest.
         let mut at = start;
         for step in [8, 4, 2, 1] {
             at += step * usize::from(self.all.is_less(at + step - 1, number));
@@ -189,12 +192,12 @@ impl Levels {
         at
     }
 
-    /// The same, by a search through all levels.
+    /// Like `first_from`, by a search through all levels.
     #[inline]
     fn search<T>(&self, number: u64, beside: &[T], each: usize) -> usize {
         let mut row = 0;
         for level in self.above.iter().rev() {
-            // What the last that is less stands for begins below it.
+            // The row below the last smaller number contains the position.
             row = level.less(number, row).saturating_sub(1);
         }
         for part in 0..=4 {
@@ -238,7 +241,7 @@ mod tests {
         #[test]
         fn finds_the_first_that_is_not_less(
             mut numbers in prop::collection::vec(0_u64..300, 0..600),
-            // Spread evenly, in heaps, at the ends.
+            // Spread evenly, in clusters, or at the ends.
             shape in 0..7,
             number in 0_u64..310,
         ) {
@@ -246,7 +249,7 @@ mod tests {
                 0 => number,
                 1 => number << 55,
                 2 => (number % 7) << 50 | (number / 7),
-                // In parts that are not beside each other, or many of them at one end.
+                // In parts that are not adjacent, or many of them at one end.
                 3 => (number % 3 * 5) << 50 | number.pow(5),
                 4 => if number < 10 { number } else { 1 << 63 | number << 50 },
                 5 => if number < 290 { number << 45 } else { 1 << 63 | number << 50 },

@@ -1,5 +1,5 @@
-//! Data structures that find predicates by a value: strings by a prefix or a literal inside, numbers by ranges, addresses by
-//! blocks. They know nothing of rules.
+//! Look-up tables that find predicates by a value: strings by prefixes or literals inside, numbers by ranges, addresses by
+//! blocks. They do not know about rules.
 
 pub(crate) mod affix;
 pub(crate) mod blocks;

@@ -1,18 +1,18 @@
-//! Asking for memory before it is needed.
+//! Prefetches memory before it is needed.
 
-/// Has the processor fetch the line at an address, while it goes on. No more than a hint: nothing has to be there.
+/// Hints the processor to fetch the cache line at an address. The address need not be valid.
 #[inline]
 pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     #[allow(unsafe_code)]
-    // SAFETY: every processor of this kind has the instruction, which changes nothing that a program can see and takes any address.
+    // SAFETY: every x86-64 processor has the instruction. It accepts any address and has no visible effect.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
     #[cfg(target_arch = "aarch64")]
     #[allow(unsafe_code)]
-    // SAFETY: the same.
+    // SAFETY: every aarch64 processor has the instruction. It accepts any address and has no visible effect.
     unsafe {
         std::arch::asm!(
             "prfm pldl1keep, [{}]",
@@ -23,7 +23,7 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// The same for the address that is the handle of a rule, if it has one.
+/// Prefetches the data at the handle of a rule, unless the handle is 0.
 #[inline]
 pub(crate) fn prefetch_handle(handle: usize) {
     if handle != 0 {

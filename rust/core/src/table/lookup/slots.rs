@@ -1,13 +1,13 @@
-//! Numbers, found by hashes of what they stand for, with one access to memory for most.
+//! A hash table of numbers, in which most look-ups take one memory access.
 
 /// No number.
 const EMPTY: u32 = u32::MAX;
 
-/// Open addressing with linear probing, at most five eighths of it taken. Whoever looks something up says whether a
-/// number whose hash begins alike is the right one.
+/// Uses open addressing with linear probing; at most five eighths of the slots are taken. The caller says whether a number with
+/// the same half of its hash is the right one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
-    /// Half of the hash, and the number.
+    /// The upper half of the hash, and the number.
     slots: Vec<(u32, u32)>,
     taken: usize,
 }
@@ -30,14 +30,14 @@ impl Slots {
         }
     }
 
-    /// Has room for so many numbers, if it has none yet.
+    /// Reserves room for `count` numbers, if the table is empty.
     pub(crate) fn reserve(&mut self, count: usize) {
         if self.slots.is_empty() && count > 0 {
             self.slots = vec![(0, EMPTY); count.saturating_mul(8).div_ceil(5).next_power_of_two().max(8)];
         }
     }
 
-    /// Adds a number that is not there. `hash_of` gives the hash of one that is.
+    /// Adds a number that is not in the table. `hash_of` returns the hash of a number that is.
     pub(crate) fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
         if (self.taken + 1) * 8 > self.slots.len() * 5 {
             let size = (self.slots.len() * 2).max(8);
@@ -62,9 +62,9 @@ impl Slots {
     }
 }
 
-/// Where to begin, and what is kept of a hash.
+/// Splits a hash into the slot where probing begins, and the half that is stored.
 #[inline]
-#[expect(clippy::cast_possible_truncation)] // into halves
+#[expect(clippy::cast_possible_truncation)] // The hash is split into halves.
 fn split(hash: u64) -> (usize, u32) {
     (hash as u32 as usize, (hash >> 32) as u32)
 }

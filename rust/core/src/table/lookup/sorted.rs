@@ -1,37 +1,37 @@
-//! Byte strings of any lengths, of which those that a text begins with are found by one search in their order.
+//! Finds the prefixes of a text among sorted strings of any lengths, with one search.
 
 use super::levels::Levels;
 use crate::table::ids::{PredicateId, narrow};
 
-/// Strings with their predicates, sorted. Those that a text begins with are the greatest string that is not after it,
-/// where that is one, and those that this one begins with.
+/// Sorted strings with their predicates. The prefixes of a text are found from the last string that does not sort after the
+/// text: it may be one itself, and all others are prefixes of it.
 #[derive(Clone, Debug)]
 pub(super) struct Sorted {
-    /// How many bytes all of them begin with alike.
+    /// Length of the common prefix of all strings.
     common: usize,
-    /// By string, the eight bytes behind the common ones, as a number that sorts as they do; those that are missing are 0.
+    /// The key of each string: the eight bytes after the common prefix, padded with zeros, as a number that sorts as they do.
     keys: Levels,
-    /// By string.
+    /// The predicate of each string.
     ids: Vec<PredicateId>,
     strings: Vec<Stored>,
     bytes: Vec<u8>,
-    /// Whether some begin with others.
+    /// Whether any string is a prefix of another.
     nested: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Stored {
-    /// Where its bytes are.
+    /// Start in `bytes`.
     start: u32,
     length: u32,
-    /// Position of the longest other string that this one begins with, or [`NONE`]. An equal one counts.
+    /// Position of the longest other string that is a prefix of this one (or equal), or [`NONE`].
     parent: u32,
 }
 
 const NONE: u32 = u32::MAX;
 
 impl Sorted {
-    /// From strings in order, each with a predicate, that all begin with the same `common` bytes.
+    /// Builds the table from sorted strings with their predicates, and the length of their common prefix.
     pub(super) fn build(strings: Vec<(Vec<u8>, PredicateId)>, common: usize) -> Self {
         let mut out = Self {
             common,
@@ -43,7 +43,7 @@ impl Sorted {
         };
         let mut keys = Vec::with_capacity(strings.len());
         for (bytes, id) in strings {
-            // The one before is a prefix, or one of its prefixes is, or none is.
+            // The parent is the previous string or one of its prefixes, if there is one.
             let mut parent = narrow(out.strings.len().wrapping_sub(1));
             while let Some(stored) = out.strings.get(parent as usize) {
                 if bytes.starts_with(out.bytes(stored)) {
@@ -63,19 +63,19 @@ impl Sorted {
         out
     }
 
-    /// Calls `found` with the predicate of every string that `text` begins with, the common bytes being in it.
+    /// Calls `found` with the predicate of every string that is a prefix of `text`, which has the common prefix.
     pub(super) fn find(&self, text: &[u8], found: &mut impl FnMut(PredicateId)) {
         let key = key(text, self.common);
         let same = self.keys.first_from(key, &self.ids, 1);
-        // Only among strings with the same key does the whole string say which is greater.
+        // Whole strings are compared only among those with the same key.
         let mut after = same;
         if self.keys.get(same) == Some(key) {
-            let behind = self.strings.get(same..).unwrap_or_default();
+            let candidates = self.strings.get(same..).unwrap_or_default();
             let is_before = |stored: &Stored| self.key_of(stored) == key && self.bytes(stored) <= text;
-            after += behind.partition_point(is_before);
+            after += candidates.partition_point(is_before);
         }
         let mut at = narrow(after.wrapping_sub(1));
-        // Most that are no prefixes can be told by their keys, without a look at anything else.
+        // The key alone rules out most strings that are not prefixes.
         let nearest = self.keys.get(at as usize).unwrap_or_default();
         if !self.nested && key & filled(nearest) != nearest {
             return;
@@ -90,14 +90,15 @@ impl Sorted {
         }
     }
 
-    /// Whether a text of this key begins with the string at a position, the common bytes being in it.
+    /// Whether the string at a position is a prefix of a text that has this key and the common prefix.
     #[inline]
     fn begins(&self, text: &[u8], key: u64, at: usize, stored: &Stored) -> bool {
         let length = stored.length as usize;
         match (length.saturating_sub(self.common), self.keys.get(at)) {
-            // The keys say all of it, and the string's bytes can stay where they are.
-            (rest, Some(own)) if rest <= 8 => {
-                let different = (key ^ own) & u64::MAX.checked_shl(narrow(64 - 8 * rest)).unwrap_or_default();
+            // The keys suffice, without reading the string's bytes.
+            (own_length, Some(own)) if own_length <= 8 => {
+                let mask = u64::MAX.checked_shl(narrow(64 - 8 * own_length)).unwrap_or_default();
+                let different = (key ^ own) & mask;
                 different == 0 && text.len() >= length
             }
             _ => text.starts_with(self.bytes(stored)),
@@ -114,24 +115,24 @@ impl Sorted {
     }
 }
 
-/// The bytes of a key up to the last one that is not 0.
+/// A mask for the bytes of a key up to the last one that is not 0.
 #[inline]
 fn filled(key: u64) -> u64 {
     u64::MAX.checked_shl(key.trailing_zeros() / 8 * 8).unwrap_or_default()
 }
 
-/// Eight bytes from an offset on, those that are missing being 0.
+/// Eight bytes from an offset on, padded with zeros.
 #[inline]
 fn key(text: &[u8], from: usize) -> u64 {
-    let rest = text.get(from..).unwrap_or_default();
-    if let Some(chunk) = rest.first_chunk() {
+    let tail = text.get(from..).unwrap_or_default();
+    if let Some(chunk) = tail.first_chunk() {
         return u64::from_be_bytes(*chunk);
     }
-    let missing = 8 * (8 - rest.len());
+    let missing = 8 * (8 - tail.len());
     if let Some(chunk) = text.last_chunk() {
         return u64::from_be_bytes(*chunk).checked_shl(narrow(missing)).unwrap_or_default();
     }
-    rest.iter()
+    tail.iter()
         .fold(0, |key, byte| key << 8 | u64::from(*byte))
         .checked_shl(narrow(missing))
         .unwrap_or_default()

@@ -4,7 +4,7 @@ use crate::table::ids::FieldId;
 
 use hashbrown::HashMap;
 
-/// Paths, each numbered once.
+/// The paths that patterns test, each with a number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fields {
     ids: HashMap<Box<[Box<str>]>, FieldId>,
@@ -12,7 +12,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// The number of a path, a new one if it has none yet.
+    /// The number of a path. A new path gets a new number.
     pub(crate) fn intern(&mut self, path: &[Box<str>]) -> FieldId {
         if let Some(&id) = self.ids.get(path) {
             return id;
@@ -23,12 +23,12 @@ impl Fields {
         id
     }
 
-    /// The number of a path that has one.
+    /// The number of a path; `None` if the path is new.
     pub(crate) fn find(&self, path: &[Box<str>]) -> Option<FieldId> {
         self.ids.get(path).copied()
     }
 
-    /// How many there are.
+    /// Number of fields.
     pub(crate) fn len(&self) -> usize {
         self.paths.len()
     }
@@ -38,7 +38,7 @@ impl Fields {
         self.paths.get(id as usize).map_or(&[], |path| path)
     }
 
-    /// Every field with its path.
+    /// All fields with their paths.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (FieldId, &[Box<str>])> {
         (0..).zip(self.paths.iter().map(|path| &**path))
     }

@@ -1,4 +1,4 @@
-//! Where, in messages of one dialect, the fields are that a route table's patterns test.
+//! The places of a route table's fields in messages of one dialect.
 
 use hashbrown::HashMap;
 
@@ -7,15 +7,15 @@ use crate::dialect::{Attribute, Computed, Dialect, Source};
 use crate::json::PathTrie;
 use crate::table::ids::{FieldId, narrow};
 
-/// Fields of a context reference, which every table tracks: their types are checked.
+/// Fields of a context reference. Every table tracks them, because their types are checked.
 const REFERENCE: [&str; 2] = ["type", "ref"];
 
-/// Where one dialect has every field.
+/// The place of every field in one dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct DialectLayout {
     /// Paths in the body.
     pub(crate) trie: PathTrie,
-    /// Header fields that patterns name.
+    /// Header fields that patterns test.
     pub(crate) headers: HashMap<Box<str>, FieldId>,
     pub(crate) path: Option<FieldId>,
     pub(crate) method: Option<FieldId>,
@@ -33,7 +33,7 @@ pub(crate) struct DialectLayout {
     whole_body: Option<FieldId>,
 }
 
-/// The fields that every route table has: the attributes by their numbers, then those of a context reference.
+/// The fields of every route table: the attributes, numbered as such, then the fields of a context reference.
 pub(crate) fn base_fields() -> Fields {
     let mut fields = Fields::default();
     for attribute in Attribute::ALL {
@@ -46,7 +46,7 @@ pub(crate) fn base_fields() -> Fields {
 }
 
 impl DialectLayout {
-    /// `content`: whether some pattern tests the content itself, not only what is in it.
+    /// `content`: whether some pattern tests `content` itself, not only fields inside it.
     pub(crate) fn new(dialect: Dialect, fields: &Fields, content: bool) -> Self {
         let mut layout = Self {
             trie: PathTrie::new(),
@@ -70,15 +70,15 @@ impl DialectLayout {
             }
         }
         for (id, path) in fields.iter() {
-            // Nothing is asked of the content but what patterns ask, and it may be large.
+            // `content` may be large, and has no type to check: track it only if a pattern tests it.
             if id == Attribute::Content as FieldId && !content {
                 continue;
             }
-            let Some((first, rest)) = path.split_first() else { continue };
-            match (&**first, rest) {
-                ("body", rest) => {
-                    layout.trie.insert(rest, id);
-                    if rest.is_empty() {
+            let Some((first, inner)) = path.split_first() else { continue };
+            match (&**first, inner) {
+                ("body", inner) => {
+                    layout.trie.insert(inner, id);
+                    if inner.is_empty() {
                         layout.whole_body = Some(id);
                     }
                 }
@@ -89,16 +89,16 @@ impl DialectLayout {
                 ("method", []) => layout.method = Some(id),
                 ("dialect", []) => layout.dialect = Some(id),
                 ("client", [_address]) => layout.client = Some(id),
-                (name, rest) => {
+                (name, inner) => {
                     if name == Attribute::Labels.name()
-                        && let [label] = rest
+                        && let [label] = inner
                     {
                         layout.labels.insert(label.clone(), id);
                     }
                     let Some(Source::Body(path)) = Attribute::parse(name).map(|a| spec.source(a)) else {
                         continue;
                     };
-                    let at: Vec<&str> = path.iter().copied().chain(rest.iter().map(|key| &**key)).collect();
+                    let at: Vec<&str> = path.iter().copied().chain(inner.iter().map(|key| &**key)).collect();
                     layout.trie.insert(&at, id);
                 }
             }
@@ -121,18 +121,18 @@ impl DialectLayout {
         field.checked_sub(self.first_part).map(|part| part as usize)
     }
 
-    /// The field of a label, where a pattern names it.
+    /// The field of a label, if a pattern tests it.
     pub(crate) fn label(&self, name: &str) -> Option<FieldId> {
         self.labels.get(name).copied()
     }
 
-    /// Whether a field is the document as such.
+    /// Whether a field is the whole document.
     pub(crate) fn is_whole_body(&self, field: FieldId) -> bool {
         self.whole_body == Some(field)
     }
 }
 
-/// The attribute that a field is, and for a field of a context reference that field's name.
+/// The attribute of a field, and for a field of a context reference its name.
 pub(crate) fn attribute(field: FieldId) -> Option<(Attribute, Option<&'static str>)> {
     let index = field as usize;
     match Attribute::ALL.get(index) {

@@ -1,4 +1,4 @@
-//! One message as patterns see it: read, checked against its dialect, and its values numbered by field.
+//! Reads a message, checks it against its dialect, and gives patterns its values by field.
 
 pub(crate) mod asked;
 pub(crate) mod fields;

@@ -1,4 +1,4 @@
-//! One message on its way to a decision: read, checked against its dialect, and laid open for patterns.
+//! Reads a message, checks it against its dialect, and opens it for patterns.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::pattern::Seen;
 use crate::table::ids::FieldId;
 use crate::text::near::near;
 
-/// How long an id may be, in characters.
+/// The longest id, in characters.
 pub(crate) const MAX_ID: usize = 128;
 
 /// The longest deadline: a day, in milliseconds.
@@ -24,18 +24,18 @@ pub(crate) const MAX_DEADLINE_MS: u64 = 86_400_000;
 /// The element of a value around which there is no array of objects.
 const NO_ELEMENT: u32 = 0;
 
-/// Header fields whose values no explanation shows.
+/// Header fields whose values explanations do not show.
 const SECRETS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
 
 /// A header field: its name in lower case, and one value.
 pub type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// Everything about a message that a decision may depend on.
+/// All parts of a message that a decision may depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     /// The wire format of `body`.
     pub dialect: Dialect,
-    /// What the message asks for, where its path says it. Otherwise the body may.
+    /// The kind, if the path determines it. Otherwise the body may have it.
     pub kind: Option<MessageKind>,
     /// HTTP method.
     pub method: &'a str,
@@ -45,52 +45,52 @@ pub struct Message<'a> {
     pub headers: &'a [Header<'a>],
     /// The client's address.
     pub client: Option<&'a str>,
-    /// What the caller proved to be.
+    /// The caller's identity.
     pub identity: Option<&'a Identity>,
-    /// The JSON document; `None` where there is none, or where it is not to be read.
+    /// The JSON document; `None` if there is none, or if it is not to be read.
     pub body: Option<&'a [u8]>,
 }
 
-/// What a message says of itself, besides what patterns look at.
+/// The attributes of a message that are used beyond matching.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
-    /// The message's id, where its body has one.
+    /// The id in the body.
     pub id: Option<String>,
-    /// What it asks for.
+    /// The kind.
     pub kind: Option<MessageKind>,
-    /// The model it names.
+    /// The model.
     pub model: Option<String>,
-    /// The tenant it names.
+    /// The tenant: that of the caller's identity, else that of the message.
     pub tenant: Option<String>,
-    /// The task it names.
+    /// The task.
     pub task: Option<String>,
-    /// Whether it wants its reply streamed.
+    /// Whether the message asks for a streamed reply.
     pub stream: bool,
-    /// Urgency from 0 to 9, where it is said.
+    /// The urgency, 0 to 9.
     pub priority: Option<u8>,
-    /// How long the caller waits, in milliseconds.
+    /// The deadline, in milliseconds.
     pub deadline_ms: Option<u64>,
 }
 
-/// Why a message cannot be routed at all.
+/// Why a message cannot be routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageError {
-    /// Its body is not acceptable JSON.
+    /// The body is not valid JSON.
     Json(json::InvalidDocument),
-    /// Its body or headers are no message of its dialect.
+    /// The body or the headers are not valid in the message's dialect.
     Envelope {
-        /// The attribute at fault, as the dialect calls it.
+        /// The wrong attribute, by its name in the dialect; empty if the whole body is wrong.
         field: String,
-        /// Where in the body; `None` where the fault is elsewhere.
+        /// Byte offset in the body; `None` if the fault is not in the body.
         offset: Option<usize>,
         /// What is wrong and what is allowed.
         message: String,
-        /// The message's own id, where it has a valid one.
+        /// The message's id, if it is valid.
         id: Option<String>,
     },
-    /// It contradicts what its caller proved to be.
+    /// The message contradicts the caller's identity.
     IdentityConflict {
-        /// The attribute at fault, as the dialect calls it.
+        /// The contradicting attribute, by its name in the dialect.
         field: String,
     },
 }
@@ -103,7 +103,7 @@ impl Message<'_> {
 }
 
 impl MessageError {
-    /// The same, with the message's id.
+    /// Adds the message's id to the error.
     fn with_id(self, envelope: &Envelope) -> Self {
         match self {
             Self::Envelope { field, offset, message, .. } => {
@@ -113,7 +113,7 @@ impl MessageError {
         }
     }
 
-    /// The stable code.
+    /// The error code, which is stable.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -132,7 +132,7 @@ impl fmt::Display for MessageError {
             Self::IdentityConflict { field } => {
                 write!(
                     f,
-                    "`{field}` is not what this caller's key stands for: leave it out, or use another key"
+                    "`{field}` contradicts the identity of this caller's key: leave it out, or use another key"
                 )
             }
         }
@@ -141,7 +141,7 @@ impl fmt::Display for MessageError {
 
 impl std::error::Error for MessageError {}
 
-/// Reads a message and lays it open to `decide`.
+/// Reads a message, and calls `decide` with its envelope and its values.
 pub(crate) fn open<'a, T>(
     message: &Message<'a>,
     layout: &'a DialectLayout,
@@ -190,7 +190,7 @@ fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageErro
 /// arrays.
 type Parts<'a> = SmallVec<[Option<Option<&'a str>>; 8]>;
 
-/// The entries of the body, each attribute checked against its type.
+/// Adds the entries of the body, and checks each attribute against its type.
 fn body_entries<'a>(
     message: &Message<'a>,
     document: &Document<'a>,
@@ -209,7 +209,7 @@ fn body_entries<'a>(
         return Err(MessageError::Envelope {
             field: String::new(),
             offset: Some(0),
-            message: format!("{what} is a JSON object, this body is something else"),
+            message: format!("{what} is a JSON object, but this body is not"),
             id: None,
         });
     }
@@ -236,7 +236,7 @@ fn body_entries<'a>(
         if entry.kind == Kind::Null && !again && inner.is_none() && !spec.required.contains(&attribute) {
             continue;
         }
-        // After a fault only the id still matters: the error carries it.
+        // After a fault, only the id is still read, for the error.
         if (fault.is_none() || attribute == Attribute::Id)
             && !accepts(attribute, inner, &entry, again, envelope)
         {
@@ -267,7 +267,7 @@ fn body_entries<'a>(
             field: attribute.name().to_owned(),
             offset: None,
             message: format!(
-                "`{}` is missing: every {} has {}",
+                "`{}` is missing: every {} needs {}",
                 attribute.name(),
                 spec.words.noun,
                 attribute.type_of().describe()
@@ -305,8 +305,8 @@ fn computed_entries<'a>(
     Ok(())
 }
 
-/// Whether a value may stand at an attribute, and what the envelope learns from it. `inner` is the field of a context
-/// reference; `again` is true from an attribute's second value on, which only an array can give it.
+/// Checks a value against an attribute's type, and stores it in the envelope. `inner` is the field of a context reference.
+/// `again` is true for the second and later values of an attribute, which come from an array.
 fn accepts(
     attribute: Attribute,
     inner: Option<&str>,
@@ -356,7 +356,7 @@ fn accepts(
     }
 }
 
-/// The entries that come from header fields: those that patterns name, and attributes that the dialect carries there.
+/// Adds the entries of header fields: those that patterns test, and those that carry attributes in the dialect.
 fn header_entries<'a>(
     message: &Message<'a>,
     layout: &DialectLayout,
@@ -381,13 +381,13 @@ fn header_entries<'a>(
             return Err(MessageError::Envelope {
                 field: name.to_string(),
                 offset: None,
-                message: format!("header `{name}` is given twice: send it once"),
+                message: format!("header `{name}` appears twice: send it once"),
                 id: None,
             });
         }
         let mut entry = Entry::text(attribute as FieldId, value);
         if attribute.type_of() != Type::String {
-            // Only numbers are carried so, and only in plain decimal digits.
+            // Only numbers are carried in headers, in decimal digits.
             let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
             if !digits {
                 return Err(wrong(attribute, name, None));
@@ -402,8 +402,8 @@ fn header_entries<'a>(
     Ok(())
 }
 
-/// Refuses a field that is named like those that carry attributes, where it carries none: what somebody meant to say
-/// with it must not go unheard. A dialect without attributes has none that it could be about.
+/// Rejects a header field that is named like those that carry attributes but carries none, so that a client's intention is
+/// not silently ignored. A dialect without attributes allows any name.
 fn check_own(name: &str, dialect: Dialect) -> Result<(), MessageError> {
     const LENGTH: usize = 80;
     let spec = dialect.spec();
@@ -415,17 +415,17 @@ fn check_own(name: &str, dialect: Dialect) -> Result<(), MessageError> {
     let meant = meant.map(|attribute| (attribute, spec.source(attribute)));
     let shown: String = name.chars().take(LENGTH).collect();
     let message = match meant {
-        // What one Waypost tells the next; the deadline that the body says is the one that counts.
+        // One Waypost sends its remaining deadline to the next in this header. The body's deadline counts.
         Some((Attribute::DeadlineMs, Source::Body(_) | Source::Computed(_))) => return Ok(()),
         Some((attribute, Source::Body(_) | Source::Computed(_))) => format!(
-            "header `{shown}` says nothing beside {}: say it in the {}, as `{}`",
+            "header `{shown}` has no effect on {}: set `{}` in the {}",
             spec.words.one,
+            spec.name_of(attribute),
             spec.words.noun,
-            spec.name_of(attribute)
         ),
         _ if carriers.is_empty() => {
             let noun = spec.words.noun;
-            format!("there is no header `{shown}`: what there is to say is said in the {noun}")
+            format!("there is no header `{shown}`: set fields in the {noun} instead")
         }
         _ => {
             let hint = near(name, carriers.iter().copied());
@@ -437,7 +437,7 @@ fn check_own(name: &str, dialect: Dialect) -> Result<(), MessageError> {
     Err(MessageError::Envelope { field: shown, offset: None, message, id: None })
 }
 
-/// Puts an identity in the place of what the message says of its caller, which must not contradict it.
+/// Replaces the message's claims about its caller by the identity. They must not contradict it.
 fn identify<'a>(
     identity: &'a Identity,
     dialect: Dialect,

@@ -1,4 +1,4 @@
-//! What patterns see of one message: its tracked values, by field.
+//! The values of one message as patterns see them, by field.
 
 use std::borrow::Cow;
 
@@ -16,41 +16,40 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) field: FieldId,
-    /// The innermost array element around the value: an index into the scan's elements.
+    /// The innermost array element around the value, as an index into the scan's elements.
     pub(crate) element: u32,
     /// Never [`Kind::EscapedString`].
     pub(crate) kind: Kind,
-    /// A credential: patterns see it, explanations do not show it.
+    /// Whether the value is a credential, which explanations must not show.
     pub(crate) secret: bool,
-    /// What a string stands for; the JSON text of any other value.
+    /// The unescaped string, or the JSON text of any other value.
     pub(crate) text: &'a str,
 }
 
-/// A message's values in the order in which they stand.
+/// A message's values, in the order of the message.
 pub(crate) type Entries<'a> = SmallVec<[Entry<'a>; 16]>;
 
 /// The values of one message, by field, and the array elements that hold them.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
-    /// Its leaves come first. An entry is made of one where somebody asks for it: most are never looked at.
+    /// The document, whose leaves come before `entries`. A leaf becomes an entry only when a pattern needs it: most never do.
     document: Document<'a>,
     entries: &'a [Entry<'a>],
-    /// Where there are so many values that one should not go through all of them for each field.
+    /// The values of each field, if the message has so many values that scanning all for each field would be slow.
     chains: Option<&'a Chains>,
     pub(crate) elements: &'a [Element],
 }
 
-/// Up to how many values are gone through for each field.
+/// The most values that are scanned for each field, without [`Chains`].
 const FEW: usize = 24;
 
-/// For each field, its values one after the other. Nothing is cleared for a new message: what an older one left is told
-/// by its number.
+/// A linked list of values for each field. Nothing is cleared for a new message; the message's number marks stale lists.
 #[derive(Debug, Default)]
 pub(crate) struct Chains {
     message: u32,
-    /// By field.
+    /// The list of each field.
     heads: Vec<Head>,
-    /// By value, the next one of the same field.
+    /// The next value of the same field, for each value.
     next: Vec<u32>,
 }
 
@@ -96,12 +95,12 @@ impl Chains {
 }
 
 impl<'a> Entry<'a> {
-    /// A string that does not come from the body: a header's value, say. It belongs to no array element.
+    /// A string from outside the body, such as a header's value. It is in no array element.
     pub(crate) fn text(field: FieldId, text: &'a str) -> Self {
         Self { field, element: 0, kind: Kind::String, secret: false, text }
     }
 
-    /// The scalar as predicates see it; `None` for an object or an array, which none does.
+    /// The scalar as predicates see it; `None` for an object or an array.
     pub(crate) fn seen(&self) -> Option<Seen<'a>> {
         match self.kind {
             Kind::Null => Some(Seen::Null),
@@ -117,7 +116,7 @@ impl<'a> Entry<'a> {
         !matches!(self.kind, Kind::Object | Kind::Array)
     }
 
-    /// The value as JSON text, of at most about 80 characters.
+    /// The value as JSON text, shortened to about 80 characters.
     pub(crate) fn shown(&self) -> String {
         const LENGTH: usize = 80;
         if self.secret {
@@ -141,7 +140,8 @@ impl<'a> Entry<'a> {
 }
 
 impl<'a> View<'a> {
-    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    // Not inlined, the result is stored in small parts and loaded in large ones, which stalls the processor.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(crate) fn new(document: Document<'a>, entries: &'a [Entry<'a>], chains: &'a mut Chains) -> Self {
         let chains = (document.leaves.len() + entries.len() > FEW).then(|| {
@@ -151,21 +151,21 @@ impl<'a> View<'a> {
         Self { document, entries, chains, elements: document.elements }
     }
 
-    /// How many values there are, containers included.
+    /// Number of values, including containers.
     pub(crate) fn len(&self) -> usize {
         self.document.leaves.len() + self.entries.len()
     }
 
-    /// The field and the element of each value, containers included, in the order of the message.
+    /// The field and the element of each value, including containers, in the order of the message.
     pub(crate) fn fields_and_elements(&self) -> impl Iterator<Item = (FieldId, u32)> {
         fields_and_elements(self.document, self.entries)
     }
 
-    /// Visits all values, containers included, at fields that are asked for, in the order of the message.
+    /// Visits all values, including containers, of fields for which `asked` holds, in the order of the message.
     #[inline]
     pub(crate) fn visit(&self, asked: impl Fn(FieldId) -> bool, mut visit: impl FnMut(Entry<'a>)) {
         let (mut leaves, mut others) = (self.document.leaves.iter(), self.entries.iter());
-        // In one place, as only there it becomes a part of the loop.
+        // `visit` is called in one place only, so that it is inlined into the loop.
         loop {
             let entry = if let Some(leaf) = leaves.next() {
                 if !asked(leaf.field) {
@@ -184,7 +184,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether some value at a field, containers included, is what is asked for. They are shown in the order of the message.
+    /// Whether `is` holds for some value of a field, including containers. Calls it in the order of the message.
     #[inline]
     pub(crate) fn any(&self, field: FieldId, mut is: impl FnMut(&Entry<'a>) -> bool) -> bool {
         let Some(chains) = self.chains else {
@@ -202,7 +202,7 @@ impl<'a> View<'a> {
         false
     }
 
-    /// The value of this number.
+    /// The value at this position.
     fn get(&self, at: usize) -> Option<Entry<'a>> {
         let leaves = self.document.leaves;
         match leaves.get(at) {
@@ -211,12 +211,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether there is a scalar at a field.
+    /// Whether a field has a scalar.
     pub(crate) fn has_scalar(&self, field: FieldId) -> bool {
         self.any(field, Entry::is_scalar)
     }
 
-    /// The values at a field as JSON text, shortened; `None` where there are none.
+    /// The values of a field as shortened JSON text; `None` if it has none.
     pub(crate) fn shown(&self, field: FieldId) -> Option<String> {
         const COUNT: usize = 4;
         let (mut first, mut scalars) = (None, Vec::new());

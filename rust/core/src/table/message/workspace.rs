@@ -1,4 +1,4 @@
-//! Buffers that outlive one message, one set for each thread.
+//! Buffers that are reused from message to message, one set for each thread.
 
 use std::cell::Cell;
 
@@ -10,7 +10,7 @@ thread_local! {
     static IDLE: Cell<Option<Box<Workspace>>> = const { Cell::new(None) };
 }
 
-/// What reading and matching one message needs room for.
+/// The buffers for reading and matching one message.
 #[derive(Debug, Default)]
 pub(crate) struct Workspace {
     scan: Scan,
@@ -18,15 +18,15 @@ pub(crate) struct Workspace {
     chains: Chains,
 }
 
-/// What the strings with escapes stand for, one after the other.
+/// The unescaped strings of a document, concatenated.
 #[derive(Debug, Default)]
 struct Text {
     unescaped: String,
-    /// Where each of them begins in the body, ascending, and where it ends here.
+    /// For each string, its start in the body, ascending, and its end in `unescaped`.
     ends: Vec<(u32, u32)>,
 }
 
-/// A valid document and the values in it that are tracked, in its order.
+/// A valid document and its tracked values, in the order of the document.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Document<'a> {
     pub(crate) body: &'a str,
@@ -37,7 +37,8 @@ pub(crate) struct Document<'a> {
 
 impl Workspace {
     /// Lends this thread's workspace.
-    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    // Not inlined, the result is stored in small parts and loaded in large ones, which stalls the processor.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(crate) fn lend<T>(work: impl FnOnce(&mut Self) -> T) -> T {
         let mut workspace = IDLE.take().unwrap_or_default();
@@ -46,8 +47,9 @@ impl Workspace {
         result
     }
 
-    /// Scans `body`, all of which must be valid JSON.
-    #[allow(clippy::inline_always)] // A result that is moved through memory in small parts waits to be read in large ones.
+    /// Scans `body`, which must be valid JSON as a whole.
+    // Not inlined, the result is stored in small parts and loaded in large ones, which stalls the processor.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(crate) fn read<'a>(
         &'a mut self,
@@ -64,7 +66,7 @@ impl Workspace {
         Ok((Document { body, elements: &scan.elements, leaves: &scan.leaves, text }, chains))
     }
 
-    /// No document at all.
+    /// The empty document, for a message without a body.
     pub(crate) fn nothing(&mut self) -> (Document<'_>, &mut Chains) {
         let Self { text, chains, .. } = self;
         text.fill(&[], "");
@@ -77,16 +79,16 @@ impl Text {
         json::reset(&mut self.ends);
         json::reset_text(&mut self.unescaped);
         for leaf in leaves.iter().filter(|leaf| leaf.kind == Kind::EscapedString) {
-            // One value may be at several fields.
+            // One value may belong to several fields.
             if self.ends.last().is_none_or(|(start, _)| *start != leaf.start) {
                 json::unescape_into(body.get(leaf.span()).unwrap_or_default(), &mut self.unescaped);
-                // No longer than the document, whose length fits.
+                // The unescaped text is no longer than the document, whose length fits.
                 self.ends.push((leaf.start, narrow(self.unescaped.len())));
             }
         }
     }
 
-    /// The string that begins at this place of the body.
+    /// The string that starts at this offset of the body.
     #[cold]
     fn at(&self, start: u32) -> Option<&str> {
         let index = self.ends.binary_search_by_key(&start, |(start, _)| *start).ok()?;
@@ -97,17 +99,17 @@ impl Text {
 }
 
 impl<'a> Document<'a> {
-    /// Whether it is an object. One that is not has no fields, though arrays are transparent for paths.
+    /// Whether the document is an object. Only an object has fields, although paths look through arrays.
     pub(crate) fn is_object(&self) -> bool {
         self.body.trim_ascii_start().starts_with('{')
     }
 
-    /// The same, but that no value is tracked.
+    /// The same document without tracked values.
     pub(crate) fn without_leaves(self) -> Self {
         Self { leaves: &[], ..self }
     }
 
-    /// A tracked value.
+    /// The entry of a tracked value.
     #[inline]
     pub(crate) fn entry(&self, leaf: &Leaf) -> Entry<'a> {
         let (kind, text) = match leaf.kind {

@@ -1,12 +1,12 @@
-//! Where strings begin and end, and nothing else.
+//! Lists only the quotes of strings.
 
 use super::{Carry, Classify, MOST, ROOM, Strings, Unicode, behind_escapes, inspect, pass_string};
 use crate::json::kernels::BLOCK;
 use crate::json::kernels::tokens::Tokens;
 use crate::json::narrow;
 
-/// Writes where the quotes are that open or close strings, as [`list_tokens`] does tokens. Nobody has to know what is inside
-/// strings: escapes are looked at wherever they are, and control characters are counted.
+/// Lists the quotes that open or close strings, as `list_tokens` lists tokens. It does not determine what is inside strings:
+/// all escapes are checked, and all control characters are counted.
 #[inline(always)]
 pub(super) fn list_quotes<B, L, F, Q, S, T, E, U, C, P, W, M>(
     body: &[u8],
@@ -26,8 +26,7 @@ where
     C: Fn(B) -> u64,
     M: Fn(u64, u32, &mut [u32; ROOM]) -> usize,
 {
-    let rest = body.get(from..).unwrap_or_default();
-    let (blocks, tail) = rest.as_chunks::<BLOCK>();
+    let (blocks, tail) = body.get(from..).unwrap_or_default().as_chunks::<BLOCK>();
     let mut padded = [b' '; BLOCK];
     let mut escaped = carry.escaped;
     let mut backslashes = carry.backslashes;
