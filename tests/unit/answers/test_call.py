@@ -145,8 +145,8 @@ def test_what_is_left_of_the_parents_deadline_bounds_a_call(run, scripts):
 @pytest.mark.parametrize(
     ("cluster", "how", "reason"),
     [
-        ("none", {}, "cannot have such a message"),
-        ("c0", {"body": CHAT, "dialect": "openai"}, "cannot have such a message"),
+        ("none", {}, "cannot take such a message"),
+        ("c0", {"body": CHAT, "dialect": "openai"}, "cannot take such a message"),
         ("c0", {"body": CHAT, "dialect": "latin"}, "there is no dialect"),
         ("c0", {"body": CHAT, "kind": "thing"}, "there is no kind"),
     ],

@@ -217,7 +217,7 @@ def problems(*routes: Any) -> list[tuple[tuple[str | int, ...], str]]:
         ("x", (), "a route is a mapping"),
         ({}, ("name",), "needs a name"),
         ({"name": ""}, ("name",), "needs a name"),
-        ({"name": "fine"}, ("name",), "`fine` already"),
+        ({"name": "fine"}, ("name",), "duplicate route name `fine`"),
         ({"name": "r", "to": 5}, ("to",), "name of a cluster"),
         ({"name": "r", "to": ["x"]}, ("to",), "name of a cluster"),
         ({"name": "r", "fallback": "x"}, ("fallback",), "list of cluster names"),

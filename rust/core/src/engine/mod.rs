@@ -9,6 +9,7 @@ mod asked;
 mod bound_clusters;
 mod boundary;
 mod call;
+mod checks;
 mod course;
 mod course_time;
 mod downstream_head;

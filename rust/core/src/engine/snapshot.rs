@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::asked::{Answers, Questions};
+use super::checks::{
+    credentials, join_route, linear, policies, positions, route_path, unknown_clusters, unused,
+};
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Rejection, Request, path_of};
 use super::origin::Trusted;
@@ -14,14 +16,14 @@ use super::shadowed::shadowed_routes;
 use super::{join, upstream_head};
 use crate::auth::keys::{Caller, Denied};
 use crate::auth::{Identities, Presented, UnixTime};
-use crate::cluster::{Cluster, Credential};
+use crate::cluster::Cluster;
 use crate::dialect::{self, Entry, Kind};
 use crate::http1::{self, BodyLength};
 use crate::json::Options;
-use crate::pattern::{Pattern, Problem, Step};
+use crate::pattern::{Problem, Step};
 use crate::table::{
-    Action, Asked, Decision, Envelope, Explanation, Header, Linear, Message, MessageError, NoRoute,
-    RouteSpec, RouteTable, parse,
+    Action, Asked, Decision, Envelope, Explanation, Header, Message, MessageError, NoRoute, RouteSpec,
+    RouteTable, parse,
 };
 
 /// The input of [`Snapshot::compile`].
@@ -365,148 +367,4 @@ pub(super) fn message<'a>(
         // A missing body is an error if JSON is required; otherwise an empty body counts as none.
         body: if intake.json { body.or(Some(b"")) } else { body.filter(|body| !body.is_empty()) },
     }
-}
-
-/// The positions of clusters by name.
-fn positions(config: &Config) -> HashMap<&str, usize> {
-    config.clusters.iter().map(|cluster| cluster.name.as_str()).zip(0..).collect()
-}
-
-fn unknown_clusters(config: &Config, names: &HashMap<&str, usize>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (index, spec) in config.routes.iter().enumerate() {
-        for (at, name) in named(spec) {
-            if !names.contains_key(name) {
-                let mut known: Vec<&str> = names.keys().copied().collect();
-                known.sort_unstable();
-                let message = format!("unknown cluster `{name}`; known: {}", known.join(", "));
-                problems.push(Problem { path: route_path(index, at), message });
-            }
-        }
-    }
-    problems
-}
-
-/// Problems of the clusters' policies.
-fn policies(config: &Config) -> Vec<Problem> {
-    let of = |cluster: &Cluster| {
-        let within = ["clusters", &cluster.name].map(|key| Step::Key(key.to_owned()));
-        cluster.policy.problems().into_iter().map(move |problem| Problem {
-            path: within.iter().cloned().chain(problem.path).collect(),
-            message: problem.message,
-        })
-    };
-    config.clusters.iter().flat_map(of).collect()
-}
-
-/// Problems of credentials that cannot be sent as configured.
-fn credentials(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for cluster in &config.clusters {
-        if let Credential::Header { name, .. } = &cluster.credential
-            && !upstream_head::may_carry_credential(name)
-        {
-            let path =
-                ["clusters", &cluster.name, "credential", "header"].map(|key| Step::Key(key.to_owned()));
-            let message = format!(
-                "`{name}` cannot carry a credential: it frames or describes the message itself; use another field \
-                 (authorization, x-api-key, …)"
-            );
-            problems.push(Problem { path: path.to_vec(), message });
-        }
-    }
-    problems
-}
-
-/// Warns if there are no routes, and of clusters that no route names.
-fn unused(config: &Config) -> Vec<Problem> {
-    if config.routes.is_empty() {
-        let message = "there are no routes, so every message is refused".to_owned();
-        return vec![Problem { path: vec![Step::Key("routes".into())], message }];
-    }
-    let used: HashSet<&str> = config.routes.iter().flat_map(named).map(|(_, name)| name).collect();
-    let unused = config.clusters.iter().filter(|cluster| !used.contains(cluster.name.as_str()));
-    let warn = |cluster: &Cluster| Problem {
-        path: vec![Step::Key("clusters".into()), Step::Key(cluster.name.clone())],
-        message: "no route names this cluster".to_owned(),
-    };
-    unused.map(warn).collect()
-}
-
-/// Warns of routes that are tried one by one for some messages.
-fn linear(table: &RouteTable) -> Vec<Problem> {
-    const NAMED: usize = 3;
-    let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
-    let warn = |linear: &Linear| {
-        let names: Vec<String> = linear.rules.iter().take(NAMED).filter_map(name).collect();
-        let message = format!(
-            "{} routes ({} and {} more) are tried one by one where {}: nothing else that they ask for can be looked up. \
-             Give each a value, prefix or range of its own, or join them by a list of values",
-            linear.rules.len(),
-            names.join(", "),
-            linear.rules.len() - names.len(),
-            linear.when,
-        );
-        let index = linear.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
-        Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
-    };
-    table.cost().linear.iter().map(warn).collect()
-}
-
-/// Checks that the messages of a route can be sent to the clusters that it names.
-fn join_route(
-    config: &Config,
-    names: &HashMap<&str, usize>,
-    index: usize,
-    pattern: &Pattern,
-    problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
-) {
-    let Some(spec) = config.routes.get(index) else { return };
-    for (at, name) in named(spec) {
-        let Some(cluster) = names.get(name).and_then(|at| config.clusters.get(*at)) else { continue };
-        let (fit, unfit) = join::split(pattern, cluster.speaks);
-        if unfit.is_empty() {
-            if fit.is_empty() && at.len() == 1 {
-                let message =
-                    "no message can match: none that is taken in has such a kind, dialect, path and method";
-                let path = route_path(index, vec![Step::Key("match".into())]);
-                warnings.push(Problem { path, message: message.to_owned() });
-            }
-            continue;
-        }
-        let unfit = join::describe(&unfit);
-        let speaks = format!("cluster `{name}` speaks {}", cluster.speaks);
-        if fit.is_empty() {
-            let message = format!("{speaks}: {unfit} cannot be sent to it");
-            problems.push(Problem { path: route_path(index, at), message });
-        } else {
-            let then = match at.as_slice() {
-                [_] => "Those go to its `fallback`, or are refused",
-                [Step::Key(key), _] if key == "mirror" => "Those are not copied",
-                _ => "Those pass it over",
-            };
-            let message = format!(
-                "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by kind or \
-                 dialect"
-            );
-            warnings.push(Problem { path: route_path(index, at), message });
-        }
-    }
-}
-
-/// The clusters that a route names, each with its path in the route.
-fn named(spec: &RouteSpec) -> impl Iterator<Item = (Vec<Step>, &str)> {
-    let to = spec.to.iter().map(|name| (vec![Step::Key("to".into())], name.as_str()));
-    let fallback = spec.fallback.iter().enumerate();
-    let place = |index| vec![Step::Key("fallback".into()), Step::Index(index)];
-    let mirror = spec
-        .mirror
-        .iter()
-        .map(|mirror| (vec![Step::Key("mirror".into()), Step::Key("to".into())], mirror.to.as_str()));
-    to.chain(fallback.map(move |(index, name)| (place(index), name.as_str()))).chain(mirror)
-}
-
-fn route_path(index: usize, within: Vec<Step>) -> Vec<Step> {
-    [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(within).collect()
 }
