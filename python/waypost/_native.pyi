@@ -504,8 +504,9 @@ class Plan:
     def take_turn(self, turn: Turn) -> Endpoint | Step:
         """Continue after a `wait` that ended with `turn`."""
     def time_left(self, stream: bool = False) -> tuple[float, float | None]:
-        """The seconds that the exchange may still take, infinite if nothing limits it, and the limit: the cluster's total
-        timeout in seconds, or `None` for the message's deadline.
+        """The seconds that the exchange may still take, infinite if nothing limits it, and the limit.
+
+        The limit is the cluster's total timeout in seconds, or `None` for the message's deadline.
 
         `stream`: the response has begun, and is a stream.
         """
@@ -857,8 +858,8 @@ class Recorder:
 
         Each has `time` (RFC 3339, when it finished), `id`, `method`, `path` (without the query), `dialect`, `kind`,
         `model`, `tenant`, `route`, `cluster`, `endpoint`, `attempts`, `status`, `ms` (milliseconds from the request's
-        head to the end of the response), and `why` and `error` as in the access log. Unknown values are `None`. A text
-        of more than 256 bytes is cut and ends in `…`.
+        head to the end of the response), and `why`, `error` and `call` as in the access log. Unknown values are `None`.
+        A text of more than 256 bytes is cut and ends in `…`.
         """
     def lines_written(self, written: int, dropped: int) -> None:
         """Count lines that were written, and lines that could not be written."""
@@ -885,7 +886,7 @@ class Recorder:
 class RequestReader:
     """Reads the plain requests of one client connection. Mutable, for use by one thread.
 
-    A plain request is for a path below `/v1/` and would pass `Snapshot.accept`. It has no chunked body, no `Upgrade`
+    A plain request is for a dialect's path and would pass `Snapshot.accept`. It has no chunked body, no `Upgrade`
     and no `Expect`, and its target is a path.
     """
 

@@ -150,7 +150,7 @@ impl Recorder {
         (PyBytes::new(py, &bytes), lines)
     }
 
-    /// The latest messages that are over in this process, newest first.
+    /// The latest messages that finished in this process, newest first.
     fn recent<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         self.inner.recent().iter().map(|outcome| described(py, outcome)).collect()
     }

@@ -221,17 +221,14 @@ fn errors_speak_the_dialects_own_words() {
         }
     };
     let (_, message) = refusal("/rpc", b"[]", &[]);
-    assert_eq!(message, "a call is a JSON object, this body is something else");
+    assert_eq!(message, "a call is a JSON object, but this body is not");
     let (field, message) = refusal("/rpc", br#"{"metadata": {"user_id": 7}}"#, &[]);
     assert_eq!(
         (field.as_str(), message.as_str()),
         ("metadata.user_id", "`metadata.user_id` must be a string")
     );
     let (_, message) = refusal("/rpc", b"{}", &[("x-waypost-task", "t")]);
-    assert_eq!(
-        message,
-        "header `x-waypost-task` says nothing beside a call: say it in the call, as `method`"
-    );
+    assert_eq!(message, "header `x-waypost-task` has no effect on a call: set `method` in the call");
     let (_, message) = refusal("/rpc", b"{}", &[("x-waypost-tenent", "t")]);
     let told =
         "there is no header `x-waypost-tenent`; did you mean `x-waypost-tenant`? Headers: x-waypost-tenant";

@@ -1,4 +1,4 @@
-//! The latest messages that are over, for whoever looks at a running process.
+//! The latest finished messages, for administration.
 
 use std::borrow::Cow;
 use std::iter;
@@ -20,24 +20,24 @@ const NAMES: [&str; 13] = [
     "error", "call",
 ];
 
-/// What is kept of one message.
+/// The facts that are kept about one message.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// When it was over, in milliseconds since 1970.
+    /// When the message ended, in milliseconds since 1970.
     pub time: u64,
-    /// How many attempts were made.
+    /// Number of attempts.
     pub attempts: u32,
-    /// The status that the client was given; 0: none.
+    /// The status of the response; 0 if the client got none.
     pub status: u16,
-    /// From the request's head to the end of the response.
+    /// Time from the request's head to the end of the response.
     pub total: Duration,
     bytes: Vec<u8>,
-    /// Where each text ends in `bytes`; `None`: not known.
+    /// Where each text ends in `bytes`; `None` if it is unknown.
     ends: [Option<u16>; NAMES.len()],
 }
 
 impl Outcome {
-    /// Its texts, each with its name. One that is not UTF-8 is read as Latin-1, as in the access log.
+    /// The texts, each with its name. A text that is not UTF-8 is read as Latin-1, as in the access log.
     pub fn texts(&self) -> impl Iterator<Item = (&'static str, Option<Cow<'_, str>>)> {
         let mut start = 0;
         iter::zip(NAMES, self.ends).map(move |(name, end)| {
@@ -53,7 +53,7 @@ impl Outcome {
         })
     }
 
-    /// Takes a record's place in the memory of another one.
+    /// Stores a record, in memory that another one had.
     fn set(&mut self, record: &Record<'_>) {
         self.time = record.time;
         self.attempts = record.attempts;
@@ -86,7 +86,7 @@ impl Outcome {
     }
 }
 
-/// Appends a text, as far as there is room.
+/// Appends a text, up to [`ROOM`] bytes.
 fn put(text: &[u8], out: &mut Vec<u8>) {
     if text.len() <= ROOM {
         out.extend_from_slice(text);
@@ -104,12 +104,12 @@ fn put(text: &[u8], out: &mut Vec<u8>) {
 #[derive(Debug, Default)]
 pub struct Recent {
     outcomes: Vec<Outcome>,
-    /// Which of them the next message replaces, once there are enough.
+    /// Position of the outcome that the next message replaces.
     next: usize,
 }
 
 impl Recent {
-    /// Keeps what is known of another message.
+    /// Keeps the facts of another message.
     pub fn push(&mut self, record: &Record<'_>) {
         if self.outcomes.len() < RECENT {
             self.outcomes.push(Outcome::default());
@@ -176,6 +176,7 @@ mod tests {
             status: 502,
             total: Duration::from_millis(7),
             why: Why::Aborted("upstream_protocol"),
+            call: Some("mirror"),
             ..NOTHING
         };
         let mut recent = Recent::default();
@@ -197,6 +198,7 @@ mod tests {
             "http://a",
             "aborted",
             "upstream_protocol",
+            "mirror",
         ];
         assert_eq!(texts, wanted);
         for _ in 0..RECENT {

@@ -304,8 +304,7 @@ impl Plan {
         self.exchange.change(|course, now| course.end(outcome, now));
     }
 
-    /// The seconds that the exchange may still take, infinite if nothing limits it, and the limit: the cluster's total
-    /// timeout in seconds, or `None` for the message's deadline.
+    /// The seconds that the exchange may still take, infinite if nothing limits it, and the limit.
     #[pyo3(signature = (stream = false))]
     fn time_left(&self, stream: bool) -> (f64, Option<f64>) {
         self.exchange.time_left(stream)
