@@ -8,8 +8,8 @@
 //! containers, and looks at the body only where keys, numbers and words are. UTF-8 is checked some kilobytes at a time, where
 //! they are not ASCII anyway. Up to 4,096 tokens are listed at once.
 //!
-//! A [`Scan`] that is used again learns: most documents differ from one before in nothing but strings, numbers and words
-//! (`forms`). In one that begins like such a one only quotes are looked for at first; what is around its values is
+//! A [`Scan`] that is used again learns, for each of the last eight tries by itself: most documents differ from one before in
+//! nothing but strings, numbers and words (`forms`). In one that begins like such a one only quotes are looked for at first; what is around its values is
 //! compared as a whole, whitespace too, and what is recorded is where the form says. What it has learned makes it faster and
 //! changes no result: whatever is of no known form, or wrong in any way, is read from the beginning, by its tokens.
 //!
@@ -78,7 +78,7 @@
 //! - one [`Leaf`] (20 bytes) for each tracked value and each of its fields;
 //! - one [`Element`] (12 bytes) for each object or array in a tracked array;
 //! - 21 KB of tokens, of which a document touches 5 bytes for each that it has;
-//! - 256 KB of forms.
+//! - 256 KB of forms, those of all tries together.
 //!
 //! A [`Scan`] that has been used is refilled without allocating, except that it gives memory of outsized
 //! documents back. To use a new one for each small document can cost more than the scan.
