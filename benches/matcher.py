@@ -1,22 +1,23 @@
 """`Matcher.first` with 1,000 rules, called from Python, beside parsers given the same bytes.
 
 `first` decides as well as reads, and like `orjson` and `json`, but unlike
-`msgspec`, it validates the document to its last byte.
+`msgspec`, it validates the document to its last byte. Last, `RouteTable.decide` on messages of two dialects in turn.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import orjson
-from waypost import Matcher
+from waypost import Matcher, RouteTable
 
-from benches.corpus import DOCUMENTS, MISS, rules
+from benches.corpus import DOCUMENTS, MISS, chat, envelope, rules
 from benches.report import Table, verdict
 from benches.timing import each, interleaved, once
 
@@ -25,6 +26,8 @@ _BARS = {"1 KB": 3, "8 KB": 4, "1 MB": 4, "0.9 MB multibyte": 5}
 """How many times as fast as `orjson.loads` it has to be, by document."""
 _ROTATING = 4
 """How many times the level 2 cache, documents that rotate take together."""
+_IN_TURN = 1.15
+"""How many times as long as by itself a message of one dialect may take, where those of another come between."""
 
 
 class _Fields(msgspec.Struct):
@@ -60,7 +63,30 @@ def run(*, quick: bool) -> list[Table]:
         f"rotating: different documents in turn, {_ROTATING} level 2 caches full of them ({cache >> 10:,} KiB a core).",
         "Bars are for 1,000 rules, as here, and hold for hot and rotating documents.",
     ]
-    return list(tables.values())
+    return [*tables.values(), _dialects(quick=quick)]
+
+
+def _dialects(*, quick: bool) -> Table:
+    """Envelopes and chat requests of about 1 KB, each by themselves and in turn."""
+    table = Table("RouteTable.decide, two dialects", ("messages", "decide() µs", "÷ mean of each by itself", "bar", ""))
+    patterns = {**rules(_COUNT), "chats": {"dialect": "openai", "labels": {"tier": "gold"}}}
+    routes = [{"name": name, "match": match, "to": "c"} for name, match in patterns.items()]
+    decide = RouteTable(routes=routes).decide
+    number = 50 if quick else 400
+    envelopes = [partial(decide, envelope(1_000, subject=subject), dialect="envelope") for subject in range(number)]
+    chats = [partial(decide, chat(900 + subject), dialect="openai") for subject in range(number)]
+    if any(call() is None for call in envelopes + chats):
+        raise RuntimeError("a route should match each message")
+    in_turn = [call for pair in zip(envelopes, chats, strict=True) for call in pair]
+    by_ten = [call for at in range(0, number, 10) for call in envelopes[at : at + 10] + chats[at : at + 10]]
+    cases = {"envelope": envelopes, "openai": chats, "in turn": in_turn, "ten of each in turn": by_ten}
+    passes = {name: partial(each, operator.call, calls) for name, calls in cases.items()}
+    least = {name: took / len(cases[name]) for name, took in interleaved(passes, 2 if quick else 100).items()}
+    mean = (least["envelope"] + least["openai"]) / 2
+    for name, own in least.items():
+        held = (f"≤ {_IN_TURN}", verdict(own / mean <= _IN_TURN)) if name not in ("envelope", "openai") else ("", "")
+        table.rows.append((name, own * 1e6, own / mean, *held))
+    return table
 
 
 def _bodies(make: Callable[..., bytes], *, hit: bool, amount: int) -> list[bytes]:

@@ -9,9 +9,10 @@
 //! its numbers and words, which are read. What is to be recorded is where the form says; nothing is looked up. One that is of
 //! no known form is walked through, which finds what is wrong, if anything is.
 //!
-//! Forms are learned from documents that were walked through and whose tokens were all in the list at once. What
-//! documents can make this do is bounded: how large all forms are, how many a document is compared with, how often
-//! one is learned, and how often documents are compared in vain.
+//! Forms are learned from documents that were walked through and whose tokens were all in the list at once, for each trie by
+//! itself: what is recorded depends on it, and messages of several dialects come in turn. What documents can make this do
+//! is bounded: how large all forms are, how many a document is compared with, how often one is learned, and how often
+//! documents are compared in vain.
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -22,8 +23,10 @@ use super::probe::words_at;
 use super::trie::PathTrie;
 use super::{Leaf, narrow};
 
-/// How many bytes all forms may take.
+/// How many bytes all forms may take, those of all tries together.
 pub(super) const MOST: usize = 1 << 18;
+/// For how many tries there are forms. Dialects are fewer.
+const TRIES: usize = 8;
 /// How many forms may have as many quotes as each other.
 const CHOICES: usize = 8;
 /// How many ways to begin there may be among them: a document that begins otherwise is not looked at.
@@ -46,7 +49,17 @@ const IN_VAIN: usize = 4;
 /// After how many documents that were tried in vain all forms are forgotten, if there is no room for another.
 const OUTDATED: u32 = 256;
 
-/// The forms that are known.
+/// What was learned from documents, by trie.
+#[derive(Debug, Default)]
+pub(super) struct Learned {
+    /// Of the last document's trie.
+    current: Box<Forms>,
+    /// Of other tries, the last one first.
+    #[allow(clippy::vec_box)] // They change places with the current ones.
+    others: Vec<Box<Forms>>,
+}
+
+/// The forms that are known of one trie's documents.
 #[derive(Debug, Default)]
 pub(super) struct Forms {
     list: Vec<Form>,
@@ -58,7 +71,7 @@ pub(super) struct Forms {
     last: usize,
     /// The first up to eight bytes of them, and which bits of those count.
     heads: SmallVec<[(u64, u64); HEADS]>,
-    /// By which trie they were learned.
+    /// Which trie that is; 0: none.
     trie: u64,
     /// How many documents in a row were of none, of those that were tried.
     misses: u32,
@@ -74,13 +87,61 @@ pub(super) struct Forms {
     is_tried: bool,
 }
 
+impl Learned {
+    /// What was learned from this trie's documents.
+    #[inline]
+    pub(super) fn of(&mut self, trie: &PathTrie) -> &mut Forms {
+        if self.current.trie != trie.number() {
+            self.turn_to(trie.number());
+        }
+        &mut self.current
+    }
+
+    #[inline(never)]
+    fn turn_to(&mut self, trie: u64) {
+        let others = &mut self.others;
+        if let Some(known) = others.iter().position(|forms| forms.trie == trie) {
+            if let Some(before) = others.get_mut(..=known) {
+                before.rotate_right(1);
+            }
+        } else if self.current.trie != 0 {
+            // In the place of those that were not used for longest.
+            let mut forms = if others.len() + 1 < TRIES { None } else { others.pop() }.unwrap_or_default();
+            *forms = Forms::new(trie);
+            others.insert(0, forms);
+        } else {
+            *self.current = Forms::new(trie);
+            return;
+        }
+        if let Some(first) = others.first_mut() {
+            std::mem::swap(&mut self.current, first);
+        }
+    }
+
+    /// Adds a form to those of the last document's trie. Those of other tries are forgotten where there is no room for all,
+    /// first what was not used for longest.
+    pub(super) fn add(&mut self, form: Form) {
+        if form.size() > MOST {
+            return;
+        }
+        let mut room = MOST.saturating_sub(self.others.iter().map(|forms| forms.size).sum());
+        while self.current.size + form.size() > room
+            && let Some(forms) = self.others.pop()
+        {
+            room += forms.size;
+        }
+        self.current.add(form, room);
+    }
+}
+
 impl Forms {
+    fn new(trie: u64) -> Self {
+        Self { trie, luck: FULL, lessons: LESSONS, ..Self::default() }
+    }
+
     /// Begins a document. Whether it may be of a form that is known.
     #[inline]
-    pub(super) fn begin(&mut self, trie: &PathTrie, body: &[u8]) -> bool {
-        if self.trie != trie.number() {
-            *self = Self { trie: trie.number(), luck: FULL, lessons: LESSONS, ..Self::default() };
-        }
+    pub(super) fn begin(&mut self, body: &[u8]) -> bool {
         self.is_tried = self.skip == 0;
         self.skip = self.skip.saturating_sub(1);
         let (low, _) = words_at(body, 0);
@@ -164,8 +225,8 @@ impl Forms {
         }
     }
 
-    /// Whether to learn the form of a document that was of none: not of the first one after another trie's, which may be the
-    /// only one, and seldom, if what was learned does not come again.
+    /// Whether to learn the form of a document that was of none: not of the trie's first one, which may be the only one, and
+    /// seldom, if what was learned does not come again.
     pub(super) fn learns(&mut self) -> bool {
         if !self.is_tried {
             return false;
@@ -182,8 +243,9 @@ impl Forms {
         learns
     }
 
-    /// Adds a form, if there is room for it or for nothing else any more. One that is there already is tried first from now on.
-    pub(super) fn add(&mut self, form: Form) {
+    /// Adds a form, if all take at most `room` bytes then, or if there is room for nothing else any more. One that is there
+    /// already is tried first from now on.
+    fn add(&mut self, form: Form, room: usize) {
         let mut same = self.by_quotes.get(&form.quotes).into_iter().flatten().copied();
         if let Some(known) =
             same.find(|&number| self.list.get(number).is_some_and(|known| known.is_same(&form)))
@@ -191,7 +253,7 @@ impl Forms {
             self.last = known;
             return;
         }
-        let is_full = self.size + form.size() > MOST
+        let is_full = self.size + form.size() > room
             || self.by_quotes.get(&form.quotes).is_some_and(|numbers| numbers.len() >= CHOICES)
             || self.heads.len() >= HEADS && !self.heads.contains(&form.head());
         if is_full && self.unknown > OUTDATED {
@@ -199,7 +261,7 @@ impl Forms {
         } else if is_full {
             return;
         }
-        if form.size() <= MOST {
+        if form.size() <= room {
             self.size += form.size();
             let head = form.head();
             if !self.heads.contains(&head) {
@@ -221,17 +283,22 @@ mod tests {
         trie
     }
 
+    /// What is known of the last document's trie.
+    fn forms(found: &Scan) -> &super::Forms {
+        &found.scratch.learned().current
+    }
+
     /// How many documents in a row were of no known form, after this one.
     fn misses(body: &str, trie: &PathTrie, found: &mut Scan) -> u32 {
         let _ = scan(body.as_bytes(), trie, Options::default(), found);
-        found.scratch.forms().misses
+        forms(found).misses
     }
 
     #[test]
     fn the_third_document_of_a_form_is_known() {
         let (trie, mut found) = (trie(), Scan::default());
         assert_eq!(misses(r#"{"a": "x", "b": [1, {}]}"#, &trie, &mut found), 1);
-        assert!(found.scratch.forms().list.is_empty());
+        assert!(forms(&found).list.is_empty());
         assert_eq!(misses(r#"{"a": "y", "b": [2, {}]}"#, &trie, &mut found), 2);
         assert_eq!(misses(r#"{"a": "\n", "b": [-3.5, {}]}"#, &trie, &mut found), 0);
         assert_eq!(misses(r#"{"a": "", "b": [null, {}]}"#, &trie, &mut found), 0);
@@ -243,7 +310,7 @@ mod tests {
             assert_eq!(misses(r#"{"a": "x", "c": {"b": 2}}"#, &trie, &mut found), 0);
             assert_eq!(misses(r#"{"a": "x", "d": {"b": 3}}"#, &trie, &mut found), 0);
         }
-        assert_eq!(found.scratch.forms().list.len(), 3);
+        assert_eq!(forms(&found).list.len(), 3);
     }
 
     #[test]
@@ -259,7 +326,7 @@ mod tests {
         for array in arrays.iter().chain(arrays.iter().rev()) {
             assert_eq!(misses(&document(array), &trie, &mut found), 0, "{array}");
         }
-        assert_eq!(found.scratch.forms().list.len(), arrays.len());
+        assert_eq!(forms(&found).list.len(), arrays.len());
     }
 
     #[test]
@@ -271,7 +338,7 @@ mod tests {
             misses(&one, &trie, &mut found);
             misses(&other, &trie, &mut found);
         }
-        assert_eq!(found.scratch.forms().list.len(), 2);
+        assert_eq!(forms(&found).list.len(), 2);
         // By itself each is known, sooner or later.
         for body in [one, other] {
             assert!((0..300).any(|_| misses(&body, &trie, &mut found) == 0), "{body}");
@@ -286,7 +353,7 @@ mod tests {
             while misses(r#"{"a": [1]}"#, &trie, &mut found) > 0 {}
             let mut compared = 0;
             for _ in 0..1000 {
-                let before = found.scratch.forms().misses;
+                let before = forms(&found).misses;
                 compared += u32::from(misses(body, &trie, &mut found) != before);
             }
             assert!((10..60).contains(&compared), "{compared}");
@@ -298,12 +365,12 @@ mod tests {
         let (trie, mut found) = (trie(), Scan::default());
         for length in [15, 16, 17, 32, 33, 300] {
             let document = |last: &str| format!(r#"{{"{}{last}": 1}}"#, "k".repeat(length - 1));
-            let before = found.scratch.forms().list.len();
+            let before = forms(&found).list.len();
             for _ in 0..8 {
                 misses(&document("x"), &trie, &mut found);
             }
             assert_eq!(misses(&document("x"), &trie, &mut found), 0, "{length}");
-            assert_eq!(found.scratch.forms().list.len(), before + 1);
+            assert_eq!(forms(&found).list.len(), before + 1);
             assert_eq!(misses(&document("y"), &trie, &mut found), 1, "{length}");
             assert_eq!(misses(&document("yy"), &trie, &mut found), 2, "{length}");
             found = Scan::default();
@@ -319,7 +386,7 @@ mod tests {
             misses(&format!(r#"{{"a": {{"k{number}": 1}}}}"#), &trie, &mut found);
         }
         assert!(known > 100, "{known}");
-        let learned = found.scratch.forms().list.len();
+        let learned = forms(&found).list.len();
         assert!((2..20).contains(&learned), "{learned}");
     }
 
@@ -328,19 +395,63 @@ mod tests {
         let (trie, mut found) = (trie(), Scan::default());
         let mut tried = 0;
         for number in 0..20_000 {
-            let before = found.scratch.forms().misses;
+            let before = forms(&found).misses;
             // Of another length each time, or many of the same.
             let more = ",1".repeat(number % 1000 / 3);
             let body = format!(r#"{{"k{number}": {{"a": [{number}{more}]}}}}"#);
             let after = misses(&body, &trie, &mut found);
             tried += u32::from(after != before);
-            assert!(found.scratch.forms().size <= super::MOST);
-            let forms = found.scratch.forms();
-            assert!(forms.by_quotes.values().all(|numbers| numbers.len() <= super::CHOICES));
+            assert!(forms(&found).size <= super::MOST);
+            assert!(forms(&found).by_quotes.values().all(|numbers| numbers.len() <= super::CHOICES));
         }
         assert!(tried < 500, "{tried}");
         // A form that does come again is learned for all that.
         let known = (0..100_000).any(|_| misses(r#"{"a": 1}"#, &trie, &mut found) == 0);
         assert!(known);
+    }
+
+    #[test]
+    fn each_trie_has_its_forms_while_others_come_in_turn() {
+        let tries: Vec<PathTrie> = (0..super::TRIES).map(|_| trie()).collect();
+        let mut found = Scan::default();
+        let document = |number: usize| format!(r#"{{"a": "x", "b{number}": [{number}]}}"#);
+        for _ in 0..3 {
+            for (number, trie) in tries.iter().enumerate() {
+                misses(&document(number), trie, &mut found);
+            }
+        }
+        for order in [1, 3, 5, 7] {
+            for at in 0..super::TRIES {
+                let number = at * order % super::TRIES;
+                assert_eq!(misses(&document(number), &tries[number], &mut found), 0, "{number}");
+                assert_eq!(forms(&found).list.len(), 1);
+            }
+        }
+        // One more, and what was not used for longest is forgotten.
+        let more = trie();
+        misses(&document(0), &more, &mut found);
+        assert_eq!(found.scratch.learned().others.len(), super::TRIES - 1);
+        let [oldest, .., last] = [1, 2, 3, 4, 5, 6, 7].map(|at| at * 7 % super::TRIES);
+        assert_eq!(misses(&document(last), &tries[last], &mut found), 0);
+        assert_eq!(misses(&document(oldest), &tries[oldest], &mut found), 0);
+        assert_eq!(misses(&document(0), &tries[0], &mut found), 1);
+    }
+
+    #[test]
+    fn the_forms_of_all_tries_take_bounded_room_together() {
+        let tries: Vec<PathTrie> = (0..super::TRIES).map(|_| trie()).collect();
+        let mut found = Scan::default();
+        let mut largest = 0;
+        for number in 0..400 {
+            let body = format!(r#"{{"a": ["x"{}]}}"#, r#", "x""#.repeat(100 + number));
+            for _ in 0..3 {
+                misses(&body, &tries[number / 5 % super::TRIES], &mut found);
+            }
+            let learned = found.scratch.learned();
+            let size: usize = learned.others.iter().map(|forms| forms.size).sum();
+            assert!(size + learned.current.size <= super::MOST);
+            largest = largest.max(size + learned.current.size);
+        }
+        assert!(largest > super::MOST / 2, "{largest}");
     }
 }

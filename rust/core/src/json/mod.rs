@@ -7,11 +7,11 @@
 //! runs over the tokens, iteratively, with a stack of open containers. It reads the body only at keys, numbers and words.
 //! UTF-8 is checked a few kilobytes at a time, unless they are ASCII. Up to 4,096 tokens are listed at once.
 //!
-//! A [`Scan`] that is reused learns the *forms* of documents (`forms`), because most documents differ from an earlier one only
-//! in strings, numbers and words. In a document that begins like a known form, only quotes are located at first. All text
-//! between the values, including whitespace, is compared with the form as a whole, and the form says which values to record.
-//! Learning makes scanning faster and never changes a result: a document of no known form, or with any fault, is read again
-//! from the beginning, by its tokens.
+//! A reused [`Scan`] learns the *forms* of documents (`forms`), because most documents differ from an earlier one only in
+//! strings, numbers and words. It learns them separately for each of its last eight tries. In a document that begins like a
+//! known form, only quotes are located at first. All text between the values, including whitespace, is compared with the form
+//! as a whole, and the form says which values to record. Learning makes scanning faster and never changes a result: a document
+//! of no known form, or with any fault, is read again from the beginning, by its tokens.
 //!
 //! Every byte is validated. A value is recorded only if a [`PathTrie`] has its path: as a [`Leaf`], the span of its text.
 //! Paths look through arrays; [`Element`]s show which leaves come from the same element of an array.
@@ -77,7 +77,7 @@
 //! - one [`Leaf`] (20 bytes) for each tracked value and each of its fields;
 //! - one [`Element`] (12 bytes) for each object or array in a tracked array;
 //! - 21 KB of tokens, of which a document touches 5 bytes for each of its tokens;
-//! - 256 KB of forms.
+//! - 256 KB of forms, all tries together.
 //!
 //! A reused [`Scan`] allocates nothing, except that it frees the memory of very large documents. A new [`Scan`] for each small
 //! document can cost more than scanning.

@@ -4,7 +4,7 @@ mod faults;
 
 use self::faults::first_fault;
 use super::error::{Error, ErrorKind};
-use super::forms::Forms;
+use super::forms::{Forms, Learned};
 use super::frame::{Frame, Shape, ValueContext};
 use super::kernels::{Ahead, Available, Before, TokenBuffer, Tokens, Window};
 use super::keys::{IN_BODY, Key, Keys};
@@ -18,14 +18,14 @@ use super::{DuplicateKeys, Element, Kind, Leaf, MAX_DEPTH, Options, narrow, rese
 pub(super) struct Scratch {
     open: Vec<Frame>,
     keys: Keys,
-    forms: Forms,
+    learned: Learned,
     token_buffer: TokenBuffer,
 }
 
 #[cfg(test)]
 impl Scratch {
-    pub(super) fn forms(&self) -> &Forms {
-        &self.forms
+    pub(super) fn learned(&self) -> &Learned {
+        &self.learned
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn run<'b>(
         return Err(Error { kind: ErrorKind::TooLarge, offset: u32::MAX as usize });
     }
     let (leaves, elements, has_escapes) = out;
-    let Scratch { open, keys, forms, token_buffer } = scratch;
+    let Scratch { open, keys, learned, token_buffer } = scratch;
     let options = Options { depth: options.depth.min(MAX_DEPTH), ..options };
     let mut scanner = Scanner {
         body,
@@ -90,7 +90,8 @@ pub(super) fn run<'b>(
         error: None,
     };
     let mut tokens = token_buffer.clear();
-    let is_compared = forms.begin(trie, body);
+    let forms = learned.of(trie);
+    let is_compared = forms.begin(body);
     if is_compared {
         if let Some(text) = scanner.by_form(forms, &mut tokens) {
             return Ok(text);
@@ -117,7 +118,7 @@ pub(super) fn run<'b>(
         && forms.learns()
         && let Some(form) = learn(&tokens, body, trie, scanner.elements)
     {
-        forms.add(form);
+        learned.add(form);
     }
     // The walk reached the end, so all of the body has been checked.
     scanner.window.text().ok_or(Error { kind: ErrorKind::InvalidUtf8, offset: 0 })
