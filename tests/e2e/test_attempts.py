@@ -167,7 +167,7 @@ def test_an_endpoint_that_never_answers(site: Site, send: str) -> None:
 def test_total_bounds_everything(site: Site) -> None:
     client = site.chat("slow")
     peer, _ = site["slow"].request()
-    assert "no whole response within 0.3 s" in _refused(client.response(), 504, "upstream_timeout")
+    assert "no complete response within 0.3 s" in _refused(client.response(), 504, "upstream_timeout")
     assert peer.closed()
 
 

@@ -229,7 +229,7 @@ def test_an_endpoint_that_asked_for_rest_gets_it(launch: Launcher) -> None:
     response = site.chat("alone").response()
     assert (response.status, response.error["code"]) == (503, "overloaded")
     assert 15 <= int(response.get("retry-after") or 0) <= 20
-    assert "asked to be left alone" in response.error["message"]
+    assert "asked for a pause" in response.error["message"]
 
 
 def test_a_retry_waits_for_as_long_as_the_endpoint_said(launch: Launcher) -> None:
@@ -423,7 +423,7 @@ def test_a_rate_is_told_with_when_to_come_back(launch: Launcher) -> None:
     response = site.chat("slow", x_waypost_tenant="acme").response()
     assert (response.status, response.error["code"]) == (429, "rate_limited")
     assert 25 <= int(response.get("retry-after") or 0) <= 30
-    assert response.error["message"] == "cluster slow: more than 2 messages of a tenant in 60 s"
+    assert response.error["message"] == "cluster slow: more than 2 messages from one tenant in 60 s"
     assert site.chat("slow", x_waypost_tenant="globex").response().status == 200
     found = seen(site.proxy, "slow")
     assert (found["refused"]["rate_limited"], found["rates"][0]["accounts"]) == (1, 2)

@@ -546,7 +546,7 @@ class Exchange:
             self.fail(WaypostError("deadline_exceeded", f"the message's deadline of {ms} ms passed without a reply"))
         else:
             self.plan.failed(attempt.number, "timeout", attempt.sent, False, True)  # only counts the failure
-            self.fail(failures.timed_out(attempt.endpoint, "no whole response", total))
+            self.fail(failures.timed_out(attempt.endpoint, "no complete response", total))
 
     def _limit(self, stream: bool = False) -> None:
         """Limit the whole exchange to the time that its plan gives it. `stream` says that the response is a stream."""

@@ -81,8 +81,8 @@ pub(super) fn linear(table: &RouteTable) -> Vec<Problem> {
     let warn = |linear: &Linear| {
         let names: Vec<String> = linear.rules.iter().take(NAMED).filter_map(name).collect();
         let message = format!(
-            "{} routes ({} and {} more) are tried one by one where {}: nothing else that they ask for can be looked up. \
-             Give each a value, prefix or range of its own, or join them by a list of values",
+            "{} routes ({} and {} more) are tried one by one where {}: the index cannot look up their other conditions. \
+             Give each route its own value, prefix or range, or merge the routes by listing their values",
             linear.rules.len(),
             names.join(", "),
             linear.rules.len() - names.len(),
@@ -110,7 +110,7 @@ pub(super) fn join_route(
         if unfit.is_empty() {
             if fit.is_empty() && at.len() == 1 {
                 let message =
-                    "no message can match: none that is taken in has such a kind, dialect, path and method";
+                    "no message can match: no accepted request has this kind, dialect, path and method";
                 let path = route_path(index, vec![Step::Key("match".into())]);
                 warnings.push(Problem { path, message: message.to_owned() });
             }
@@ -123,9 +123,9 @@ pub(super) fn join_route(
             problems.push(Problem { path: route_path(index, at), message });
         } else {
             let then = match at.as_slice() {
-                [_] => "Those go to its `fallback`, or are refused",
-                [Step::Key(key), _] if key == "mirror" => "Those are not copied",
-                _ => "Those pass it over",
+                [_] => "Such messages go to the `fallback` of this route, or are refused",
+                [Step::Key(key), _] if key == "mirror" => "Such messages are not copied",
+                _ => "Such messages skip this cluster",
             };
             let message = format!(
                 "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by kind or \

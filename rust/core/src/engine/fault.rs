@@ -18,19 +18,19 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn nowhere(route: &str) -> Self {
-        let message = format!("route {route} names no cluster, so that nothing can be sent on");
+        let message = format!("route {route} names no cluster");
         Self { code: "no_route", message, retry_after: None }
     }
 
     pub(super) fn rate(cluster: &str, exceeded: &Exceeded) -> Self {
         let whose = match exceeded.rate.per {
-            Per::Cluster => "in all",
-            Per::Tenant => "of a tenant",
-            Per::Agent => "of an agent",
-            Per::Key => "with an API key",
+            Per::Cluster => "",
+            Per::Tenant => " from one tenant",
+            Per::Agent => " from one agent",
+            Per::Key => " with one API key",
         };
         let message = format!(
-            "cluster {cluster}: more than {} messages {whose} in {}",
+            "cluster {cluster}: more than {} messages{whose} in {}",
             exceeded.rate.messages,
             spoken(exceeded.rate.every)
         );
@@ -39,12 +39,9 @@ impl Fault {
 
     pub(super) fn shed(cluster: &str, shed: Shed) -> Self {
         let message = if shed.code == "queue_full" {
-            format!("cluster {cluster}: as many messages as may are in flight, and as many as may wait")
+            format!("cluster {cluster} has reached its concurrency limit, and its queue is full")
         } else {
-            format!(
-                "cluster {cluster}: this message's turn would come too late, for its deadline or for `queue.wait`, as long as \
-                 those take that are in flight and wait"
-            )
+            format!("cluster {cluster}: the expected wait exceeds this message's deadline or `queue.wait`")
         };
         Self { code: shed.code, message, retry_after: Some(shed.retry_after) }
     }
@@ -57,7 +54,7 @@ impl Fault {
     }
 
     pub(super) fn resting(cluster: &str, remaining: Duration) -> Self {
-        let message = format!("cluster {cluster}: its endpoints asked to be left alone for a while");
+        let message = format!("cluster {cluster}: all endpoints asked for a pause (Retry-After)");
         Self { code: "overloaded", message, retry_after: Some(remaining) }
     }
 
@@ -72,7 +69,7 @@ impl Fault {
     }
 
     pub(super) fn total(cluster: &str, length: Duration) -> Self {
-        let message = format!("cluster {cluster}: no whole response within {}", spoken(length));
+        let message = format!("cluster {cluster}: no complete response within {}", spoken(length));
         Self { code: "upstream_timeout", message, retry_after: None }
     }
 }

@@ -99,7 +99,7 @@ impl Intake {
         let total = request.target.len() + request.headers.iter().map(size).sum::<usize>();
         if total > max_header {
             let message =
-                format!("the request's head takes {total} bytes, `limits.header` allows {max_header}");
+                format!("the request's head takes {total} bytes, but `limits.header` allows {max_header}");
             return Err(reject("header_too_large", message));
         }
         // Check the key first, so that callers without one learn nothing about paths.
@@ -111,8 +111,8 @@ impl Intake {
             } else if dialect::is_canonical(path) {
                 dialect::describe_paths()
             } else {
-                "a path has no empty, `.` or `..` segments, no control characters, and percent-encodes only what has \
-                 to be"
+                "a path must not contain empty, `.` or `..` segments or control characters, and must not percent-encode \
+                 characters needlessly"
                     .to_owned()
             };
             return Err(reject("not_found", format!("there is nothing at `{shown}`: {hint}")));
@@ -248,9 +248,7 @@ impl Request {
         match (hosts.next(), hosts.next()) {
             (_, Some(_)) => return Err("the request has more than one Host field"),
             (Some(host), _) if !host.is_empty() && !http1::is_host(host) => {
-                return Err(
-                    "the Host field holds something else than a name or an address, maybe with a port",
-                );
+                return Err("the Host field is not a host name or address with an optional port");
             }
             (None, _) if self.version == "1.1" => return Err("the request has no Host field"),
             _ => {}
@@ -260,7 +258,7 @@ impl Request {
             (None, _) => false,
             _ if self.version == "1.0" => return Err("HTTP/1.0 has no Transfer-Encoding"),
             (Some(coding), None) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => true,
-            _ => return Err("the only Transfer-Encoding that is understood is a single `chunked`"),
+            _ => return Err("the only supported Transfer-Encoding is a single `chunked`"),
         };
         let mut lengths = self.fields("content-length");
         match (lengths.next(), lengths.next()) {
@@ -268,7 +266,7 @@ impl Request {
             _ if chunked => Err("the request has both Content-Length and Transfer-Encoding"),
             (Some(length), None) if length.iter().all(u8::is_ascii_digit) => {
                 let length = std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok());
-                length.map(|length| (true, Some(length))).ok_or("Content-Length is not a number that can be")
+                length.map(|length| (true, Some(length))).ok_or("Content-Length does not fit 64 bits")
             }
             (Some(_), None) => Err("Content-Length is not a number"),
             (Some(_), Some(_)) => Err("the request has more than one Content-Length"),

@@ -36,12 +36,16 @@ pub(super) fn shadowed_routes(table: &RouteTable) -> Vec<(usize, String)> {
         let by_path = pattern.tests("path");
         let shape: Shape<'_> = key.fields().collect();
         if let Some(all) = all.filter(|_| !by_path) {
-            found.push((index, format!("never reached: route `{all}`, tried before, matches every message")));
+            found.push((
+                index,
+                format!("never reached: route `{all}` is tried earlier and matches every message"),
+            ));
         } else if !same.insert(key) {
-            found.push((index, "never reached: a route tried before has the same pattern".to_owned()));
+            found.push((index, "never reached: a route with the same pattern is tried earlier".to_owned()));
         } else if let Some(earlier) = broader.find(&shape, by_path) {
-            let message =
-                format!("never reached: route `{earlier}`, tried before, matches all that this one does");
+            let message = format!(
+                "never reached: route `{earlier}` is tried earlier and matches every message that this route matches"
+            );
             found.push((index, message));
         }
         if pattern.root.is_empty() {

@@ -338,7 +338,7 @@ fn the_clusters_total_bounds_it_too() {
     let Step::Fail(fault) = fail(&mut course, Failure::Reset, at(1000)) else { panic!() };
     assert_eq!(
         (fault.code, &*fault.message),
-        ("upstream_timeout", "cluster c0: no whole response within 1 s")
+        ("upstream_timeout", "cluster c0: no complete response within 1 s")
     );
 }
 
@@ -384,7 +384,7 @@ fn a_callers_rate_is_the_answer_and_a_clusters_leads_on() {
     }
     let Step::Fail(fault) = begin(&site, "acme") else { panic!() };
     assert_eq!((fault.code, fault.retry_after), ("rate_limited", Some(5 * SECOND)));
-    assert_eq!(fault.message, "cluster c0: more than 2 messages of a tenant in 10 s");
+    assert_eq!(fault.message, "cluster c0: more than 2 messages from one tenant in 10 s");
     assert_eq!(attempt(&begin(&site, "globex")).cluster, 0);
     let site = Site::new(&[(1, Policy { rate: vec![rate(Per::Cluster)], ..calm() }), (1, calm())]);
     assert_eq!([0; 4].map(|_| attempt(&begin(&site, "acme")).cluster), [0, 0, 1, 1]);

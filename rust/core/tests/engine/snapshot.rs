@@ -220,7 +220,7 @@ fn a_fallback_that_sometimes_cannot_be_is_passed_over() {
     let found = warnings(vec![route("r", &json!({"kind": "model"}), Some("models"), &["natives"])]);
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(
-        found[0].starts_with("routes[0].fallback[0]: ") && found[0].contains("pass it over"),
+        found[0].starts_with("routes[0].fallback[0]: ") && found[0].contains("skip this cluster"),
         "{found:#?}"
     );
 }
@@ -271,9 +271,9 @@ fn routes_behind_one_that_takes_all_are_never_reached() {
     assert_eq!(
         found,
         [
-            "routes[1].match: never reached: a route tried before has the same pattern",
-            "routes[3].match: never reached: route `all`, tried before, matches every message",
-            "routes[4].match: never reached: route `all`, tried before, matches every message",
+            "routes[1].match: never reached: a route with the same pattern is tried earlier",
+            "routes[3].match: never reached: route `all` is tried earlier and matches every message",
+            "routes[4].match: never reached: route `all` is tried earlier and matches every message",
         ]
     );
     for (a, b) in [

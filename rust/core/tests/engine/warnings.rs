@@ -90,7 +90,9 @@ fn a_route_behind_a_broader_one_is_never_reached() {
     ] {
         assert_eq!(
             pair(&earlier, &later),
-            ["routes[1].match: never reached: route `a`, tried before, matches all that this one does"],
+            [
+                "routes[1].match: never reached: route `a` is tried earlier and matches every message that this route matches"
+            ],
             "{earlier} {later}"
         );
     }
