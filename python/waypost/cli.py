@@ -356,9 +356,11 @@ def _document(explanation: Explanation, verdicts: list[Verdict]) -> dict[str, An
 
 
 def _reply(reply: Reply) -> dict[str, Any]:
+    if reply.error is not None:
+        # The client's dialect shapes the answer.
+        return {"status": STATUS[reply.error], "error": reply.error, "headers": {}, "bytes": None}
     headers = {name.decode(): value.decode() for name, value in reply.headers}
-    status = reply.status if reply.error is None else STATUS[reply.error]
-    return {"status": status, "error": reply.error, "headers": headers, "bytes": len(reply.body)}
+    return {"status": reply.status, "error": None, "headers": headers, "bytes": len(reply.body)}
 
 
 def _reply_text(reply: Reply) -> str:

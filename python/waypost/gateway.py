@@ -81,10 +81,10 @@ class Gateway:
         self.recorder.loaded(good=True, first=True)
         self.registry = Registry(mmap.mmap(-1, Registry.SIZE))
         """The state of clusters and endpoints, which outlives generations."""
-        self.dispatcher = Dispatcher(self.recorder)
-        """Begins the actions of decided messages."""
         self.budget = Budget()
         """Bytes of request bodies held at this moment, limited by `limits.buffered`."""
+        self.dispatcher = Dispatcher(self.recorder, self.budget)
+        """Begins the actions of decided messages."""
         self.loopback = False
         """Whether only this host can connect, so that administration needs no key. Set by `waypost serve` only."""
         self.keys_needed = False
@@ -136,7 +136,9 @@ class Gateway:
         if runtime is None:
             with self._lock:
                 for closed in [old for old in self._runtimes if old.is_closed()]:
-                    self._runtimes.pop(closed).waiting_room.close()
+                    runtime = self._runtimes.pop(closed)
+                    self.dispatcher.forget(runtime)
+                    runtime.waiting_room.close()
                 runtime = self._runtimes[loop] = Runtime(loop, self.recorder, self._waiting_rooms)
                 runtime.follow(self.generation.snapshot, self.generation.settings)
                 self._start_log()
@@ -202,6 +204,7 @@ class Gateway:
         """Close the runtime of the running event loop, and with the last one the access log."""
         runtime = self._runtimes.pop(asyncio.get_running_loop(), None)
         if runtime is not None:
+            self.dispatcher.close(runtime)
             runtime.close()
         if not self._runtimes:
             self.access_log.suspend()
@@ -222,7 +225,11 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
         snapshot=snapshot,
         loaded=time.time(),
         settings=UpstreamSettings(
-            tls=tls, reply_limit=config.limits.body, mirrors=config.limits.mirrors, proxies=proxies
+            tls=tls,
+            reply_limit=config.limits.body,
+            buffered=config.limits.buffered,
+            mirrors=config.limits.mirrors,
+            proxies=proxies,
         ),
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,

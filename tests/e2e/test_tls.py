@@ -409,5 +409,5 @@ def test_a_unix_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not(la
     other.write_text("precious")
     done = command("serve", str(second.proxy.config), "--uds", str(other))
     assert done.returncode == 1
-    assert b"no socket" in done.stderr
+    assert b"is not a socket" in done.stderr
     assert other.read_text() == "precious"

@@ -52,12 +52,8 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="Header fields of the answer, by name. A `content-type` here replaces the usual one."),
     ] = field(default_factory=dict)
     error: Annotated[
-        str | None,
-        Meta(
-            description="An error code: the answer has its status, and the shape of errors in the client's dialect.",
-            extra={"parse": _check_code},
-            extra_json_schema={"enum": list(REPLY_CODES)},
-        ),
+        Annotated[str, Meta(extra={"parse": _check_code}, extra_json_schema={"enum": list(REPLY_CODES)})] | None,
+        Meta(description="An error code: the answer has its status, and the shape of errors in the client's dialect."),
     ] = None
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -28,6 +29,8 @@ def encode_json(value: Any, depth: int = 0) -> bytes:
         return b"{" + b",".join(members) + b"}"
     if isinstance(value, list):
         return b"[" + b",".join([encode_json(item, depth + 1) for item in value]) + b"]"
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise ShapeError(f"{value} is not a JSON value; write null or leave it out")
     if isinstance(value, Decimal):
         return str(value).encode()
     if isinstance(value, int) and not isinstance(value, bool):

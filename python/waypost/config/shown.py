@@ -9,6 +9,8 @@ from typing import Any, Final, get_args
 
 from msgspec import Struct, structs
 
+from waypost.config.answer import Reply
+from waypost.config.jsontext import loads
 from waypost.config.model import Document, Route
 from waypost.config.proxy import Proxy
 
@@ -51,9 +53,13 @@ def _value(value: Any) -> Any:
 @functools.cache
 def _fields(cls: type[Struct]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
     """Each field of `cls`, and the function that shows its value."""
-    patterns = {"match": _pattern} if cls is Route else {}
+    special: dict[str, Callable[[Any], Any]] = {}
+    if cls is Route:
+        special = {"match": _pattern}
+    elif cls is Reply:
+        special = {"json": _json}
     return tuple(
-        (field.name, patterns.get(field.name) or (_secret if _is_secret(field.type) else _value))
+        (field.name, special.get(field.name) or (_secret if _is_secret(field.type) else _value))
         for field in structs.fields(cls)
     )
 
@@ -62,6 +68,10 @@ def _is_secret(annotation: Any) -> bool:
     """Whether `Meta.extra` says so of a type, or of a part of it that is no struct of its own."""
     metas = getattr(annotation, "__metadata__", ())
     return any((meta.extra or {}).get("secret") for meta in metas) or any(map(_is_secret, get_args(annotation)))
+
+
+def _json(text: bytes | None) -> Any:
+    return None if text is None else _value(loads(text.decode()))
 
 
 def _secret(value: Any) -> Any:

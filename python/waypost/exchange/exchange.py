@@ -35,7 +35,7 @@ from waypost.exchange.runtime import Runtime
 from waypost.exchange.translator import Translator
 from waypost.exchange.upload import Upload
 from waypost.exchange.waiting_room import QueueTicket
-from waypost.loop.wheel import Timed
+from waypost.loop.wheel import Timed, Timer
 from waypost.sink import Sink
 from waypost.upstream.connection import Connection
 from waypost.upstream.settings import UpstreamSettings
@@ -600,8 +600,16 @@ class Exchange:
     def _close(self, *, whole: bool = False) -> None:
         """End the exchange. `whole` says that the client has a whole response before the response has ended."""
         self.done = True
-        self._timer.deadline = math.inf
+        timer = self._timer
+        timer.deadline = math.inf
+        if isinstance(timer, Timer):
+            # Nobody reuses this timer, and the wheel would keep the exchange until the timer's old deadline.
+            self.runtime.wheel.cancel(timer)
+            timer.owner = None
         self.plan.close(whole)
+        if self._response_sink is None:
+            self.plan.drop_body()
+        self._translator = None
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.close()

@@ -22,6 +22,11 @@ _INTERVAL: Final = 128
 """Writes until the next turn is measured while writes are not collected."""
 
 
+_EVENTS: Final = 1023
+"""Events that `epoll.poll` returns at most without a number: CPython takes FD_SETSIZE - 1."""
+_MANY_EVENTS: Final = 1 << 20
+
+
 class Writer(Protocol):
     """Has a transport, and knows whether bytes for it wait in the outbox."""
 
@@ -57,14 +62,21 @@ class Outbox:
         self._few = 0
         self._poll = None if _NO_EPOLL else select.epoll()
 
-    def watch(self, descriptor: int, *, tls: bool) -> None:
-        """Know from now on, until the socket is closed, whether it has spoken or ended. TLS may speak by itself."""
-        if self._poll is not None:
-            events = select.EPOLLRDHUP if tls else select.EPOLLRDHUP | select.EPOLLIN
-            try:
-                self._poll.register(descriptor, events)
-            except FileExistsError:  # the number of a socket that is gone
-                self._poll.modify(descriptor, events)
+    def watch(self, descriptor: int, *, tls: bool) -> bool:
+        """Know from now on, until the socket is closed, whether it has spoken or ended. TLS may speak by itself.
+
+        Returns false if the socket cannot be watched.
+        """
+        if self._poll is None:
+            return False
+        events = select.EPOLLRDHUP if tls else select.EPOLLRDHUP | select.EPOLLIN
+        try:
+            self._poll.register(descriptor, events)
+        except FileExistsError:  # the number of a socket that is gone
+            self._poll.modify(descriptor, events)
+        except OSError:  # the system watches no more sockets for this user
+            return False
+        return True
 
     def arm(self) -> None:
         """Bytes wait: write them when this turn ends."""
@@ -80,18 +92,32 @@ class Outbox:
     def flush(self) -> None:
         """Write everything now, in the order in which it was put."""
         waiting, self.waiting = self.waiting, []
-        loud = {descriptor for descriptor, _ in self._poll.poll(0)} if waiting and self._poll is not None else ()
+        loud = self._loud() if waiting and self._poll is not None else ()
+        refused: list[Writer] | None = None
         for writer, data in waiting:
             writer.unsent = False
             transport = writer.transport
             if loud and writer.descriptor in loud:
-                writer.spoke()
+                refused = [writer] if refused is None else [*refused, writer]
             elif transport is not None:
                 # A transport that closes meanwhile takes nothing more, and says so.
                 try:  # noqa: SIM105 - costs nothing where nothing is raised
                     transport.write(data)
                 except RuntimeError:
                     pass
+        for writer in refused or ():
+            try:
+                writer.spoke()
+            except Exception as exc:  # noqa: BLE001 - one defect must not end the other messages
+                self._loop.call_exception_handler({"message": f"{writer!r} failed", "exception": exc})
+
+    def _loud(self) -> set[int]:
+        """The watched sockets that have spoken or ended."""
+        assert self._poll is not None
+        events = self._poll.poll(0)
+        if len(events) >= _EVENTS:
+            events = self._poll.poll(0, _MANY_EVENTS)
+        return {descriptor for descriptor, _ in events}
 
     def close(self) -> None:
         """Write what waits, and watch nothing more."""

@@ -149,8 +149,9 @@ class Connection(asyncio.Protocol):
         self._pool.made()
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            self.descriptor = sock.fileno()
-            self._pool.outbox.watch(self.descriptor, tls=self.key[2] is not None)
+            descriptor = sock.fileno()
+            if self._pool.outbox.watch(descriptor, tls=self.key[2] is not None):
+                self.descriptor = descriptor
         if self.address is not None:
             self.address.opened()
 

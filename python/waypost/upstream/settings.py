@@ -43,6 +43,8 @@ class UpstreamSettings:
     """By cluster name; only clusters with an `https` endpoint."""
     reply_limit: int
     """Largest reply that is read in full to be translated, in bytes: `limits.body`."""
+    buffered: int
+    """Most bytes of request bodies that a process holds at one time: `limits.buffered`."""
     mirrors: int
     """How many mirrors may be under way in a process at one time: `limits.mirrors`."""
     proxies: Mapping[tuple[str, str], Proxy] = field(default_factory=dict)

@@ -22,11 +22,11 @@ def test_a_mirror_that_breaks_is_reported_and_not_counted_any_more(run, scripts,
         plan = gateway.generation.snapshot.accept("POST", b"/v1/envelopes", headers).plan(
             b'{"id":"1","kind":"query"}  '
         )
-        mirrors = Mirrors(gateway.recorder)
+        mirrors = Mirrors(gateway.recorder, gateway.budget)
         mirrors.begin(gateway.runtime(), gateway.generation.settings, plan, "c0", streamed=False)
-        assert mirrors._under_way == 1
+        assert (len(mirrors), gateway.budget.held) == (1, 27)
         await asyncio.sleep(0)
-        assert mirrors._under_way == 0
+        assert (len(mirrors), gateway.budget.held) == (0, 0)
 
     run(body)
     assert "a defect ended the mirror of message 1" in caplog.text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import resource
+import select
 import socket
 from typing import Any
 
@@ -15,6 +18,10 @@ class Loop:
 
     def __init__(self) -> None:
         self.soon: list[Any] = []
+        self.failures: list[dict[str, Any]] = []
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.failures.append(context)
 
     def call_soon(self, callback: Any) -> None:
         self.soon.append(callback)
@@ -182,3 +189,80 @@ def test_a_socket_may_have_the_number_of_one_that_is_gone(world: Any) -> None:
     with near, far:
         outbox.watch(near.fileno(), tls=False)
         outbox.watch(near.fileno(), tls=True)
+
+
+def test_a_writer_that_fails_costs_the_others_nothing(world: Any) -> None:
+    loop, outbox, written = world
+    near, far = socket.socketpair()
+    with near, far:
+        loud, quiet = Writer(written), Writer(written)
+        loud.descriptor = near.fileno()
+        assert outbox.watch(near.fileno(), tls=False)
+        far.send(b"x")
+
+        def broken() -> None:
+            raise ValueError("broken")
+
+        loud.spoke = broken  # type: ignore[method-assign]
+        put(outbox, loud, b"a")
+        put(outbox, quiet, b"b")
+        loop.end_turn()
+        assert written == [(quiet, b"b")]
+        assert [str(context["exception"]) for context in loop.failures] == ["broken"]
+        outbox.close()
+
+
+def test_more_sockets_may_speak_than_one_poll_tells_by_itself(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, outbox, written = world
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        copies = [os.dup(near.fileno()) for _ in range(40)]
+        try:
+            for descriptor in copies:
+                assert outbox.watch(descriptor, tls=False)
+            asked: list[tuple[int, ...]] = []
+
+            class Poll:
+                def poll(self, *args: int) -> list[tuple[int, int]]:
+                    asked.append(args)
+                    return real.poll(*(args if len(args) > 1 else (0, 10)))
+
+            real = outbox._poll
+            outbox._poll = Poll()
+            monkeypatch.setattr(module, "_EVENTS", 10)
+            writers = [Writer(written) for _ in copies]
+            for writer, descriptor in zip(writers, copies, strict=True):
+                writer.descriptor = descriptor
+                put(outbox, writer, b"x")
+            outbox.flush()
+            assert all(writer.loud for writer in writers)
+            assert len(asked) == 2
+            assert not written
+            real.close()
+        finally:
+            for descriptor in copies:
+                os.close(descriptor)
+
+
+def test_what_python_polls_by_itself_is_what_is_written_down() -> None:
+    """If CPython changes it, the number here has to change with it."""
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(b"x")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = module._EVENTS + 200
+        if soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+        copies = []
+        try:
+            with select.epoll() as poll:
+                for _ in range(module._EVENTS + 50):
+                    copies.append(os.dup(near.fileno()))
+                    poll.register(copies[-1], select.EPOLLIN)
+                assert len(poll.poll(0)) == module._EVENTS
+                assert len(poll.poll(0, module._MANY_EVENTS)) == len(copies)
+        finally:
+            for descriptor in copies:
+                os.close(descriptor)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

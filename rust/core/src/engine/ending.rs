@@ -69,14 +69,13 @@ impl Snapshot {
         self.table.decision(plan.rank).map_or("", |decision| decision.route.as_str())
     }
 
-    /// The cluster of the endpoint `at`, or else the first cluster of the decision.
+    /// The cluster of the endpoint `at`, or else the first one that the message may go to.
     pub(super) fn cluster_of(
         &self,
         plan: &Plan,
         at: Option<EndpointAt>,
     ) -> Option<(usize, &crate::cluster::Cluster)> {
-        let position =
-            at.map_or_else(|| self.clusters_of(plan.rank).first().copied(), |at| Some(at.cluster))?;
+        let position = at.map_or_else(|| plan.clusters.first().copied(), |at| Some(at.cluster))?;
         Some((position, self.clusters().get(position)?))
     }
 }

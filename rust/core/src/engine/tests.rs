@@ -253,6 +253,15 @@ fn unlisted_paths_go_to_routes_that_test_the_path() {
 }
 
 #[test]
+fn a_message_without_an_attempt_belongs_to_the_first_cluster_that_may_have_it() {
+    let mut config = config(&[(json!({"dialect": "sample"}), "models")]);
+    config.routes[0].fallback = vec!["calls".to_owned()];
+    let snapshot = Snapshot::compile(config).unwrap();
+    let (_, plan) = plan(&snapshot, "/rpc", &call("tools/call", &json!({"name": "a"}))).unwrap();
+    assert_eq!(snapshot.cluster_of(&plan, None).unwrap().1.name, "calls");
+}
+
+#[test]
 fn check_says_what_cannot_be_sent_on() {
     let problem = |pattern: &Json, to| {
         let found = Snapshot::compile(config(&[(pattern.clone(), to)])).unwrap_err();
