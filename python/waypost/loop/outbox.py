@@ -92,7 +92,7 @@ class Outbox:
     def flush(self) -> None:
         """Write everything now, in the order in which it was put."""
         waiting, self.waiting = self.waiting, []
-        loud = self._loud() if waiting and self._poll is not None else ()
+        loud = _loud(self._poll) if waiting and self._poll is not None else ()
         refused: list[Writer] | None = None
         for writer, data in waiting:
             writer.unsent = False
@@ -111,14 +111,6 @@ class Outbox:
             except Exception as exc:  # noqa: BLE001 - one defect must not end the other messages
                 self._loop.call_exception_handler({"message": f"{writer!r} failed", "exception": exc})
 
-    def _loud(self) -> set[int]:
-        """The watched sockets that have spoken or ended."""
-        assert self._poll is not None
-        events = self._poll.poll(0)
-        if len(events) >= _EVENTS:
-            events = self._poll.poll(0, _MANY_EVENTS)
-        return {descriptor for descriptor, _ in events}
-
     def close(self) -> None:
         """Write what waits, and watch nothing more."""
         self.flush()
@@ -134,3 +126,11 @@ class Outbox:
             if self._few >= _PATIENCE:
                 self.collecting = False
         self.flush()
+
+
+def _loud(poll: select.epoll) -> set[int]:
+    """The watched sockets that have spoken or ended."""
+    events = poll.poll(0)
+    if len(events) >= _EVENTS:
+        events = poll.poll(0, _MANY_EVENTS)
+    return {descriptor for descriptor, _ in events}

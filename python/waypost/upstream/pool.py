@@ -105,9 +105,7 @@ class Pool(Timed):
         oldest = now - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            if connection.idle_since > oldest and (
-                (watched and connection.descriptor >= 0) or connection.alive()
-            ):
+            if connection.idle_since > oldest and ((watched and connection.descriptor >= 0) or connection.alive()):
                 return connection
             connection.close()
         return None

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from msgspec import inspect
-
 from waypost.config import from_dict
 from waypost.config.model import Document
 from waypost.config.shown import shown
@@ -19,7 +18,7 @@ def _config(reply: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("code", ["forbiden", "Forbidden", "invalid_config", "403"])
 def test_an_error_code_that_no_reply_can_have_is_a_problem(code: str) -> None:
-    with pytest.raises(ConfigError, match="routes\\[0\\]\\.reply\\.error: .*not an error code that a reply can have"):
+    with pytest.raises(ConfigError, match=r"routes\[0\]\.reply\.error: .*not an error code that a reply can have"):
         from_dict(_config({"error": code}))
 
 
