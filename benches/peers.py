@@ -7,7 +7,7 @@ usual, or notices a key that is there twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -89,11 +89,11 @@ def _matchers(count: int) -> First:
     return first
 
 
-def _loop(count: int) -> First:
-    tests = [(f"rule-{n}", _PYTHON[n % len(_PYTHON)](n)) for n in range(count)]
+def _in_turn(tests: Sequence[tuple[str, Callable[[Any], Any]]], read: Callable[[bytes], Any]) -> First:
+    """Tries one test after the other on what `read` makes of a body."""
 
     def first(body: bytes) -> str | None:
-        document = orjson.loads(body)
+        document = read(body)
         for name, test in tests:
             if test(document):
                 return name
@@ -102,17 +102,16 @@ def _loop(count: int) -> First:
     return first
 
 
+def _loop(count: int) -> First:
+    tests = [(f"rule-{n}", _PYTHON[n % len(_PYTHON)](n)) for n in range(count)]
+
+    return _in_turn(tests, orjson.loads)
+
+
 def _cel(count: int) -> First:
     programs = [(f"rule-{n}", cel.compile(_CEL[n % len(_CEL)].replace("{n}", str(n))).execute) for n in range(count)]
 
-    def first(body: bytes) -> str | None:
-        context = cel.Context({"m": orjson.loads(body)})
-        for name, execute in programs:
-            if execute(context):
-                return name
-        return None
-
-    return first
+    return _in_turn(programs, lambda body: cel.Context({"m": orjson.loads(body)}))
 
 
 def _rule_engine(count: int) -> First:
@@ -120,14 +119,7 @@ def _rule_engine(count: int) -> First:
     texts = [_RULE_ENGINE[n % len(_RULE_ENGINE)].replace("{n}", str(n)) for n in range(count)]
     tests = [(f"rule-{n}", rule_engine.Rule(text, context=context).matches) for n, text in enumerate(texts)]
 
-    def first(body: bytes) -> str | None:
-        document = orjson.loads(body)
-        for name, test in tests:
-            if test(document):
-                return name
-        return None
-
-    return first
+    return _in_turn(tests, orjson.loads)
 
 
 PEERS: dict[str, Peer] = {

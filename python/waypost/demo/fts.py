@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from waypost.errors import WaypostError
 
-__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "create_table", "expression"]
+__all__ = ["MAX_CHARACTERS", "MAX_WORDS", "Table", "expression"]
 
 MAX_CHARACTERS: Final = 8192
 """Characters of a query that are read, so that a query of any length is cheap."""
@@ -33,10 +34,26 @@ def expression(text: str) -> str | None:
     return " OR ".join(f'"{word}"' for word in words) or None
 
 
-def create_table(database: sqlite3.Connection, name: str, columns: str) -> None:
-    """Create an FTS5 table with English stemming. `name` and `columns` must not come from a message."""
-    try:
-        database.execute(f"CREATE VIRTUAL TABLE {name} USING fts5({columns}, tokenize = 'porter unicode61')")
-    except sqlite3.OperationalError as error:
-        message = f"the demo needs Python's sqlite3 with the FTS5 extension: {error}"
-        raise WaypostError("internal", message) from error
+class Table:
+    """One FTS5 table in memory, with English stemming. For one thread; a context manager that closes itself."""
+
+    def __init__(self, name: str, columns: str) -> None:
+        """`name` and `columns` must not come from a message."""
+        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            self._database.execute(f"CREATE VIRTUAL TABLE {name} USING fts5({columns}, tokenize = 'porter unicode61')")
+        except sqlite3.OperationalError as error:
+            self.close()
+            message = f"the demo needs Python's sqlite3 with the FTS5 extension: {error}"
+            raise WaypostError("internal", message) from error
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -19,9 +19,7 @@ tenant (or an agent) share one. Beyond `capacity`, the oldest entry of all calle
 
 from __future__ import annotations
 
-import sqlite3
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
@@ -37,18 +35,13 @@ TEXT_LIMIT: Final = 16 * 1024
 """Largest entry, in characters."""
 
 
-class Memory:
+class Memory(fts.Table):
     """Entries by tenant, agent and topic. For one thread; a context manager that closes itself."""
 
     def __init__(self, capacity: int = 1000) -> None:
         self._capacity = capacity
         self._last = 0
-        self._database = sqlite3.connect(":memory:", isolation_level=None)
-        try:
-            fts.create_table(self._database, "entries", "text, tenant UNINDEXED, agent UNINDEXED, topic UNINDEXED")
-        except BaseException:
-            self._database.close()
-            raise
+        super().__init__("entries", "text, tenant UNINDEXED, agent UNINDEXED, topic UNINDEXED")
 
     def __len__(self) -> int:
         return int(self._database.execute("SELECT count(*) FROM entries").fetchone()[0])
@@ -90,17 +83,6 @@ class Memory:
             }
             for row, entry, entry_topic, score in rows
         ]
-
-    def close(self) -> None:
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def create_app(memory: Memory) -> Starlette:

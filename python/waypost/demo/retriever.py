@@ -7,11 +7,9 @@ contain a word of the text, best first. `score` is BM25: a higher score is bette
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from importlib.resources import files
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -23,16 +21,15 @@ from waypost.demo.wire import Refusal, member
 __all__ = ["Corpus", "bundled_documents", "create_app"]
 
 
-class Corpus:
+class Corpus(fts.Table):
     """Searchable documents (`ref`, `title`, `text`). For one thread; a context manager that closes itself."""
 
     def __init__(self, documents: Iterable[dict[str, str]]) -> None:
-        self._database = sqlite3.connect(":memory:")
+        super().__init__("corpus", "ref UNINDEXED, title, text")
         try:
-            fts.create_table(self._database, "corpus", "ref UNINDEXED, title, text")
             self._database.executemany("INSERT INTO corpus VALUES (:ref, :title, :text)", documents)
         except BaseException:
-            self._database.close()
+            self.close()
             raise
 
     def search(self, text: str, limit: int) -> list[dict[str, Any]]:
@@ -47,17 +44,6 @@ class Corpus:
         )
         names = ("ref", "title", "snippet")
         return [dict(zip(names, row[:3], strict=True)) | {"score": round(row[3], 4)} for row in rows]
-
-    def close(self) -> None:
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def bundled_documents() -> list[dict[str, str]]:
