@@ -23,11 +23,11 @@ pub(crate) struct Registry {
 
 #[pymethods]
 impl Registry {
-    /// Bytes of memory for the accounts of rates.
+    /// Bytes of memory for the token buckets of rates.
     #[classattr]
     const SIZE: usize = Accounts::CELLS * size_of::<u64>();
 
-    /// Bytes of memory for what a worker tells of its clusters.
+    /// Bytes of memory for the state that one worker publishes.
     #[classattr]
     const SLOT: usize = Board::SLOT * size_of::<u64>();
 
