@@ -9,6 +9,7 @@ import pytest
 from waypost.answers.actions import ACTIONS
 from waypost.answers.call import call
 from waypost.errors import WaypostError
+from waypost.loop.wheel import Timer
 from waypost.sink import CollectSink, Sink
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -172,5 +173,21 @@ def test_a_sink_that_keeps_a_response_bounds_it(run, scripts):
         client = world.client(up)
         sink = await collected(client, parent(client).child("c0", "step"), limit=10)
         assert isinstance(sink.error, WaypostError)
+
+    run(body)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_wheel_keeps_nothing_of_a_call_that_is_over(run, scripts, answers):
+    """Its old deadline, two minutes away, would keep the call's body so long."""
+
+    async def body(world):
+        up = await world.upstream(scripts.reply(b"{}") if answers else scripts.send(b"junk\r\n\r\n"))
+        client = world.client(up)
+        child = parent(client).child("c0", "mirror")
+        sink = await collected(client, child)
+        assert sink.status == (200 if answers else 502)
+        wheel = client.gateway.runtime().wheel
+        assert not [timed for bucket in wheel._buckets.values() for timed in bucket if isinstance(timed, Timer)]
 
     run(body)
