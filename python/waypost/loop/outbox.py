@@ -92,7 +92,7 @@ class Outbox:
     def flush(self) -> None:
         """Write everything now, in the order in which it was put."""
         waiting, self.waiting = self.waiting, []
-        loud = _loud(self._poll) if waiting and self._poll is not None else ()
+        loud = self._loud(self._poll) if waiting and self._poll is not None else ()
         refused: list[Writer] | None = None
         for writer, data in waiting:
             writer.unsent = False
@@ -127,10 +127,10 @@ class Outbox:
                 self.collecting = False
         self.flush()
 
-
-def _loud(poll: select.epoll) -> set[int]:
-    """The watched sockets that have spoken or ended."""
-    events = poll.poll(0)
-    if len(events) >= _EVENTS:
-        events = poll.poll(0, _MANY_EVENTS)
-    return {descriptor for descriptor, _ in events}
+    @staticmethod
+    def _loud(poll: select.epoll) -> set[int]:
+        """The watched sockets that have spoken or ended."""
+        events = poll.poll(0)
+        if len(events) >= _EVENTS:
+            events = poll.poll(0, _MANY_EVENTS)
+        return {descriptor for descriptor, _ in events}
