@@ -16,19 +16,8 @@ use crate::dialect::{Dialect, Kind};
 use crate::hash::hash;
 use crate::http1::{BodyLength, Fields};
 use crate::json::Options;
-use crate::pattern::Value;
+use crate::pattern::tests::convert;
 use crate::table::{MessageError, RouteSpec};
-
-fn value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::Null,
-        Json::Bool(b) => Value::Bool(*b),
-        Json::Number(n) => Value::Number(n.to_string()),
-        Json::String(s) => Value::String(s.clone()),
-        Json::Array(items) => Value::List(items.iter().map(value).collect()),
-        Json::Object(map) => Value::Map(map.iter().map(|(k, v)| (k.clone(), value(v))).collect()),
-    }
-}
 
 fn cluster(name: &str, speaks: Dialect, url: &str) -> Cluster {
     Cluster {
@@ -46,7 +35,7 @@ fn cluster(name: &str, speaks: Dialect, url: &str) -> Cluster {
 fn config(routes: &[(Json, &str)]) -> Config {
     let route = |(name, (pattern, to)): (usize, &(Json, &str))| RouteSpec {
         name: name.to_string(),
-        pattern: value(pattern),
+        pattern: convert(pattern),
         to: Some((*to).to_owned()),
         ..RouteSpec::default()
     };
