@@ -16,7 +16,7 @@ MESSAGES = [{"role": "user", "content": "Say it ☃"}]
 
 @pytest.fixture(scope="module")
 def client(proxy: Proxy) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=KEY, max_retries=0, timeout=10) as client:
+    with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=KEY, max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -90,7 +90,7 @@ def test_many_messages_over_the_clients_own_connections(client: openai.OpenAI) -
 
 
 async def _concurrently(url: str) -> list[str]:
-    async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=20) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, timeout=60) as client:
 
         async def one(number: int) -> str:
             stream = await client.chat.completions.create(
@@ -144,7 +144,7 @@ def test_nobody_there(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize("key", ["sk-other", KEY.upper(), f"{KEY}x"])
 def test_a_key_that_is_not_known(proxy: Proxy, key: str) -> None:
     with (
-        openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=key, max_retries=0, timeout=10) as client,
+        openai.OpenAI(base_url=f"{proxy.url}/v1", api_key=key, max_retries=0, timeout=60) as client,
         pytest.raises(openai.AuthenticationError) as caught,
     ):
         client.chat.completions.create(model="echo-1", messages=MESSAGES)  # type: ignore[arg-type]

@@ -80,7 +80,7 @@ def check_unit(path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
         assert (done.returncode, path.name in done.stderr) == (0, False), done.stderr
 

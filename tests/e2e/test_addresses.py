@@ -18,7 +18,7 @@ import pytest
 
 from .support.proxy import wait_until
 from .support.site import Launcher, Site
-from .support.upstream import OK, Request, Server, unused_port
+from .support.upstream import OK, Request, Server, closed_port
 from .support.wire import head
 
 CHAT = b'{"model":"m","messages":[]}'
@@ -118,7 +118,7 @@ def test_an_address_that_never_answers_is_left_behind_within_the_timeout(
 
 def test_where_all_addresses_fail_the_error_says_how_and_the_log_which(launch: Launcher, names: Names) -> None:
     names.set(many=["127.0.0.1", "::1"])
-    site = _site(launch, names, unused_port())
+    site = _site(launch, names, closed_port())
     error = site.chat("c", CHAT).response().error
     assert error["code"] == "upstream_unreachable"
     assert error["message"] == "cluster c: connection refused: nothing listens there"

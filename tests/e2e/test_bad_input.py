@@ -12,7 +12,7 @@ import pytest
 from .support.client import Client, Response
 from .support.dialects import CLUSTER, GOOD, TARGET, Dialect, fields_for, post, refused, usable
 from .support.site import Site
-from .support.wire import chunk, head
+from .support.wire import TIMEOUT, chunk, head
 
 MiB = 1024 * 1024
 
@@ -219,7 +219,7 @@ def test_a_body_beyond_the_limit_is_refused_by_its_length(site: Site, dialect: D
 
 def _push(client: Client, data: bytes) -> Response:
     """Send as a client does that does not listen while it sends: until all is gone, or the other side closes."""
-    client.sock.settimeout(10)
+    client.sock.settimeout(TIMEOUT)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         client.send(data)
     return client.response()
@@ -247,7 +247,7 @@ def test_the_same_in_chunks(site: Site, dialect: Dialect) -> None:
 def test_a_client_that_never_stops_sending_is_cut_off(site: Site) -> None:
     client = site.client()
     client.send(head(f"POST {TARGET['openai']} HTTP/1.1", fields_for("openai", ("Content-Length", str(MiB * MiB)))))
-    client.sock.settimeout(10)
+    client.sock.settimeout(TIMEOUT)
     with pytest.raises(ConnectionError):  # noqa: PT012 - which of them raises is the system's affair
         while True:
             client.send(b"x" * MiB)

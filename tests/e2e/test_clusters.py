@@ -14,7 +14,7 @@ from typing import Any
 from .support.certificates import Authority
 from .support.proxy import Proxy, wait_until
 from .support.site import Launcher, Site
-from .support.upstream import Request, plain, unused_port
+from .support.upstream import OK, Request, closed_port, plain
 from .support.wire import head
 
 CALM_HEALTH = {"slow_start": "0s"}
@@ -92,7 +92,7 @@ def test_a_breaker_opens_and_lets_a_trial_pass(launch: Launcher) -> None:
 
 def test_the_budget_ends_a_storm_of_retries(launch: Launcher) -> None:
     retry = {"attempts": 3, "budget": "10%", "budget_minimum": 0, "window": "1h", "backoff": "0s"}
-    dead = [f"http://127.0.0.1:{unused_port()}" for _ in range(3)]
+    dead = [f"http://127.0.0.1:{closed_port()}" for _ in range(3)]
     site = Site(launch, {"dead": {"endpoints": dead, "retry": retry}})
     made = 0
     for _ in range(50):
@@ -122,7 +122,8 @@ def test_messages_with_the_same_value_go_to_the_same_endpoint(launch: Launcher) 
             asked = set()
             for _ in range(3):
                 before = [len(server.requests) for server in servers]
-                assert send(session).response().status == 200
+                response = send(session).response()
+                assert (response.status, response.body) == (200, OK)
                 after = [len(server.requests) for server in servers]
                 asked.add([b - a for a, b in zip(before, after, strict=True)].index(1))
             (found[session],) = asked
@@ -378,6 +379,7 @@ def test_a_full_queue_is_told_with_when_to_come_back(launch: Launcher) -> None:
         {
             "small": {"speaks": "envelope", "concurrency": 1, "queue": {"length": 1}},
             "hasty": {"concurrency": 1, "queue": {"wait": "200ms"}},
+            "roomy": {"concurrency": 1, "queue": {"wait": "1h"}},
             "spills": {"concurrency": 1, "queue": {"length": 0}, "fallback": ["spare"]},
             "spare": {"endpoints": [launch.server().url]},
         },
@@ -405,7 +407,9 @@ def test_a_full_queue_is_told_with_when_to_come_back(launch: Launcher) -> None:
     peer, _ = site["hasty"].request()
     response = site.chat("hasty").response()
     assert (response.status, response.error["code"], response.get("retry-after")) == (503, "deadline_too_short", "1")
-    response = site.chat("hasty", x_waypost_deadline_ms="100").response()
+    site.chat("roomy")
+    site["roomy"].request()
+    response = site.chat("roomy", x_waypost_deadline_ms="100").response()
     assert (response.status, response.error["code"]) == (504, "deadline_exceeded")
     # Where there is somewhere else to go, nobody is refused.
     site.chat("spills")

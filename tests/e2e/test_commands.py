@@ -13,7 +13,7 @@ import pytest
 
 from .support.client import Client
 from .support.proxy import Process, Proxy, command
-from .support.upstream import unused_port
+from .support.upstream import free_port
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\
@@ -282,7 +282,7 @@ def test_demo_once_shows_a_message_of_each_kind() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_demo_serves_until_it_is_stopped(number: signal.Signals) -> None:
-    port = unused_port()
+    port = free_port()
     ready = re.compile(r"(The proxy is at) http://(127\.0\.0\.1):(\d+) until()")
     demo = Proxy([sys.executable, "-m", "waypost", "demo", "--port", str(port)], ready=ready)
     try:

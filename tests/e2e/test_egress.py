@@ -12,7 +12,7 @@ import pytest
 from .support.certificates import Authority
 from .support.proxy import command
 from .support.site import Launcher, Site
-from .support.upstream import Upstream, unused_port
+from .support.upstream import Upstream, closed_port
 
 CHAT = b'{"model":"m","messages":[]}'
 NAMES = {"model.test": "127.0.0.1", "127.0.0.1": "127.0.0.1", "127.0.0.9": "127.0.0.9"}
@@ -60,10 +60,11 @@ class World:
                 "unknown": {**secure, "proxy": self.locked.url},
                 "imposter": {**secure, "proxy": self.locked.url.replace("http://", "http://edge:wr0ng-s3cret@")},
                 "misnamed": {"endpoints": [f"https://127.0.0.1:{self.secure.port}"], "tls": ca, "proxy": self.open.url},
-                "closed": {"endpoints": [f"http://127.0.0.9:{unused_port()}"], "proxy": self.open.url},
-                "dead": {**secure, "proxy": f"http://127.0.0.1:{unused_port()}"},
+                "closed": {"endpoints": [f"http://127.0.0.9:{closed_port()}"], "proxy": self.open.url},
+                "dead": {**secure, "proxy": f"http://127.0.0.1:{closed_port()}"},
                 "lost": {**secure, "proxy": "http://nowhere.invalid:3128"},
-                "odd": {**secure, "proxy": self.odd.url, "timeout": {"connect": "300ms"}},
+                "odd": {**secure, "proxy": self.odd.url},
+                "hasty": {**secure, "proxy": self.odd.url, "timeout": {"connect": "300ms"}},
                 "odd-plain": {**plain, "proxy": self.odd.url},
                 "second": {**plain, "proxy": self.odd.url, "fallback": ["plain"]},
             },
@@ -188,7 +189,7 @@ def test_an_end_behind_a_consent_is_no_response(world: World, consent: bytes) ->
 
 def test_a_proxy_that_never_answers_is_given_up(world: World) -> None:
     world.odd.hangs = True
-    assert "no connection within 0.3 s" in _refused(world.site, "odd", "upstream_timeout")
+    assert "no connection within 0.3 s" in _refused(world.site, "hasty", "upstream_timeout")
 
 
 def test_a_refusal_moves_on_to_the_next_cluster(world: World) -> None:

@@ -14,7 +14,7 @@ from waypost.config import from_dict
 from .support.metrics import Metrics
 from .support.proxy import Proxy, command, wait_until
 from .support.site import Launcher
-from .support.upstream import unused_port
+from .support.upstream import closed_port
 
 CHAT = b'{"model":"m","messages":[{"role":"user","content":"hi"}]}'
 ENVELOPE = b'{"id":"e-1","kind":"model","content":"hi","tenant":"acme"}'
@@ -100,7 +100,7 @@ def test_a_mirror_is_counted_and_logged_as_one(launch: Launcher) -> None:
 
 @pytest.mark.parametrize("broken", ["dead", "silent"])
 def test_a_mirror_that_fails_or_hangs_costs_the_message_nothing(launch: Launcher, broken: str) -> None:
-    copies = {"endpoints": [f"http://127.0.0.1:{unused_port()}"]} if broken == "dead" else {}
+    copies = {"endpoints": [f"http://127.0.0.1:{closed_port()}"]} if broken == "dead" else {}
     site = Mirrored(launch, copies=copies)
     for _ in range(3):
         client = ask(site)

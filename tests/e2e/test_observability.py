@@ -19,7 +19,7 @@ import pytest
 from .support.metrics import Metrics
 from .support.proxy import Proxy, command, environment, wait_until
 from .support.site import Launcher, Site
-from .support.upstream import unused_port
+from .support.upstream import closed_port
 from .support.wire import Truncated, chunk, head
 
 CHAT = b'{"model":"m","messages":[]}'
@@ -58,8 +58,8 @@ def place(launch: Launcher) -> Place:
     clusters: dict[str, dict[str, Any]] = {
         "model": {},
         "native": {"speaks": "envelope"},
-        "dead": {"endpoints": [f"http://127.0.0.1:{unused_port()}"]},
-        "backed": {"endpoints": [f"http://127.0.0.1:{unused_port()}"], "fallback": ["model"]},
+        "dead": {"endpoints": [f"http://127.0.0.1:{closed_port()}"]},
+        "backed": {"endpoints": [f"http://127.0.0.1:{closed_port()}"], "fallback": ["model"]},
     }
     return Site(launch, clusters, {"access_log": str(file), "limits": {"body": "1KiB"}}), Log(file)
 
@@ -143,7 +143,7 @@ def _raw(site: Site, data: bytes) -> None:
 
 
 def _late(site: Site) -> None:
-    client = site.chat("model", x_waypost_deadline_ms="100")
+    client = site.chat("model", x_waypost_deadline_ms="5000")  # long enough to get there on a busy machine
     site["model"].request()
     assert client.response().status == 504
 

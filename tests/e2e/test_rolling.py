@@ -21,7 +21,7 @@ import uvloop
 from .support.metrics import Metrics
 from .support.proxy import Process, Proxy, wait_until
 from .support.site import Launcher
-from .support.upstream import unused_port
+from .support.upstream import free_port
 
 PROGRAM: Final = Path(__file__).parent / "support" / "endpoint.py"
 FULL: Final = 20_000
@@ -34,7 +34,7 @@ class Endpoint:
     """One endpoint's place: programs take turns at its port, and share its journal."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        self.port = unused_port()
+        self.port = free_port()
         self._journal = directory / f"{name}.journal"
         self._argv = [sys.executable, str(PROGRAM), str(self.port), str(self._journal)]
         self._process = self._start()

@@ -14,6 +14,7 @@ import pytest
 
 from .support.proxy import Proxy
 from .support.site import Launcher
+from .support.wire import TIMEOUT
 
 REPLY = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 SMUGGLED = b"GET /v1/files/smuggled HTTP/1.1\r\nhost: h\r\n\r\n"
@@ -39,7 +40,7 @@ class Judge:
     def _accept(self) -> None:
         while True:
             sock, _ = self._listener.accept()
-            sock.settimeout(10)
+            sock.settimeout(TIMEOUT)
             if not sock.recv(1, socket.MSG_PEEK):
                 sock.close()
                 return

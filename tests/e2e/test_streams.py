@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from .support.client import Client
+from .support.patience import TIMES, duration, growing
 from .support.proxy import wait_until
 from .support.site import Launcher, Site
 from .support.upstream import Peer
-from .support.wire import Truncated, chunk, head
+from .support.wire import TIMEOUT, Truncated, chunk, head
 
 MiB = 1024 * 1024
 STREAM: dict[str, Any] = {"model": "m", "messages": [], "stream": True}
@@ -36,11 +37,14 @@ def site(shared: Launcher) -> Site:
     clusters = {
         "model": {},
         "other": {},
-        "backed": {"fallback": ["other"], "timeout": {"first_byte": "300ms"}},
-        "idle": {"timeout": {"stream_idle": "200ms"}},
-        "bounded": {"timeout": {"stream_total": "300ms"}},
-        "patient": {"timeout": {"idle": "50ms", "total": "200ms"}},
+        "backed": {"fallback": ["other"]},
+        "silent": {"fallback": ["other"], "timeout": {"first_byte": "300ms"}},
     }
+    for seconds in TIMES:
+        within = duration(seconds)
+        clusters[f"idle-{seconds}"] = {"timeout": {"stream_idle": within}}
+        clusters[f"bounded-{seconds}"] = {"timeout": {"stream_total": within}}
+        clusters[f"patient-{seconds}"] = {"timeout": {"idle": duration(seconds / 4), "total": within}}
     return Site(shared, clusters)
 
 
@@ -114,36 +118,36 @@ def test_bad_chunks_in_a_stream_end_it(site: Site) -> None:
     assert peer.closed()
 
 
-def test_a_stream_that_falls_silent_is_ended(site: Site) -> None:
-    client, peer = _begin(site, "idle")
-    peer.send(chunk(EVENTS[0]))
-    response = client.response()
-    assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]
-    with pytest.raises(Truncated):
-        response.stream.rest()
-    assert peer.closed()
+@pytest.mark.parametrize("limit", ["idle", "bounded"])
+def test_a_stream_that_falls_silent_or_takes_longer_than_it_may_is_ended(
+    shared: Launcher, site: Site, limit: str
+) -> None:
+    def within(seconds: float) -> None:
+        client, peer = _begin(site, f"{limit}-{seconds}")
+        peer.send(chunk(EVENTS[0]))
+        response = client.response()
+        assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]
+        with pytest.raises(Truncated):
+            response.stream.rest()
+        assert peer.closed()
+
+    growing(shared.clear, within)
 
 
-def test_a_stream_outlives_the_timeouts_of_other_responses(site: Site) -> None:
+def test_a_stream_outlives_the_timeouts_of_other_responses(shared: Launcher, site: Site) -> None:
     """A stream that flows is cut by nothing but its own limits; `idle` and `total` are for other responses."""
-    client, peer = _begin(site, "patient")
-    peer.send(chunk(EVENTS[0]))
-    response = client.response()
-    assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]
-    # Silence longer than `idle`, and until `total` has passed: the connection stays open.
-    assert select.select([client.sock, peer.sock], [], [], 0.5)[0] == []
-    peer.send(chunk(EVENTS[1]) + chunk(b""))
-    assert response.stream.rest() == EVENTS[1]
 
+    def within(seconds: float) -> None:
+        client, peer = _begin(site, f"patient-{seconds}")
+        peer.send(chunk(EVENTS[0]))
+        response = client.response()
+        assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]
+        # Silence longer than `idle`, and until `total` has passed: the connection stays open.
+        assert select.select([client.sock, peer.sock], [], [], seconds * 1.5)[0] == []
+        peer.send(chunk(EVENTS[1]) + chunk(b""))
+        assert response.stream.rest() == EVENTS[1]
 
-def test_a_stream_that_takes_longer_than_it_may_is_ended(site: Site) -> None:
-    client, peer = _begin(site, "bounded")
-    peer.send(chunk(EVENTS[0]))
-    response = client.response()
-    assert response.stream.exactly(len(EVENTS[0])) == EVENTS[0]
-    with pytest.raises(Truncated):
-        response.stream.rest()
-    assert peer.closed()
+    growing(shared.clear, within)
 
 
 def test_a_model_that_dies_before_its_first_event_is_replaced(site: Site) -> None:
@@ -161,8 +165,8 @@ def test_a_model_that_dies_before_its_first_event_is_replaced(site: Site) -> Non
 
 
 def test_a_model_without_a_first_event_in_time_is_replaced(site: Site) -> None:
-    client = site.chat("backed", STREAM)
-    first, _ = site["backed"].request()
+    client = site.chat("silent", STREAM)
+    first, _ = site["silent"].request()
     first.start()
     peer, _ = site["other"].request()
     assert first.closed()
@@ -216,7 +220,7 @@ def test_a_slow_client_pauses_the_upstream(shared: Launcher) -> None:
         sent += not left
     assert sent < total, "32 MiB went into a response that nobody read"
     assert site.proxy.resident() - before < 8 * MiB
-    peer.sock.settimeout(10)
+    peer.sock.settimeout(TIMEOUT)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(lambda: peer.send(left + chunk(b"data: end\n\n") + chunk(b"")))
         response = client.response()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -218,6 +219,7 @@ class World:
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
         self._upstreams: list[Upstream] = []
+        self._sockets: list[socket.socket] = []
 
     async def upstream(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0) -> Upstream:
         upstream = Upstream(*scripts)
@@ -245,11 +247,10 @@ class World:
 
     async def dead(self) -> str:
         """A URL at which nothing listens."""
-        server = await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        server.close()
-        await server.wait_closed()
-        return f"http://127.0.0.1:{port}"
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))  # and it does not listen, nor can anybody else
+        self._sockets.append(sock)
+        return f"http://127.0.0.1:{sock.getsockname()[1]}"
 
     def client(
         self,
@@ -278,7 +279,7 @@ class World:
         for upstream in self._upstreams:
             for writer in upstream.writers:
                 writer.close()
-        for server in self._servers:
+        for server in [*self._servers, *self._sockets]:
             server.close()
 
 
@@ -286,7 +287,7 @@ class World:
 async def _world() -> AsyncIterator[World]:
     world = World()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield world
     finally:
         await world.close()

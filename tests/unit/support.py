@@ -8,6 +8,6 @@ from collections.abc import Callable
 
 async def until(condition: Callable[[], object], pause: float = 0.0) -> None:
     """Wait for what nothing announces, and look every `pause` seconds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(pause)

@@ -52,7 +52,7 @@ def supervisor(tmp_path: Path, work: str) -> Iterator[subprocess.Popen[str]]:
         yield running
     finally:
         running.terminate()
-        running.communicate(timeout=20)
+        running.communicate(timeout=60)
 
 
 def line(running: subprocess.Popen[str], pattern: str) -> str:
@@ -72,7 +72,7 @@ def test_a_worker_that_raises_says_where_and_stops_all_before_they_have_started(
         serve(link)
     """
     with supervisor(tmp_path, work) as running:
-        out, _ = running.communicate(timeout=20)
+        out, _ = running.communicate(timeout=60)
     assert running.returncode == 1
     assert "Traceback" in out
     assert "LookupError: no such thing" in out
@@ -98,7 +98,7 @@ def test_later_it_is_replaced_with_growing_pauses_and_keeps_its_index(tmp_path: 
             assert f"exited with 1: starting another in {pause} s" in line(running, "starting another")
             assert "index 1 True" in line(running, "index 1 True")
         running.terminate()
-        running.communicate(timeout=20)
+        running.communicate(timeout=60)
     assert running.returncode == 0
 
 
@@ -135,6 +135,6 @@ def test_signals_are_heard_during_a_pause(tmp_path: Path) -> None:
         running.send_signal(signal.SIGHUP)
         line(running, "reloaded")
         running.terminate()
-        out, _ = running.communicate(timeout=20)
+        out, _ = running.communicate(timeout=60)
     assert running.returncode == 0
     assert "stopping" in out

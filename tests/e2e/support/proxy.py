@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 
 from .client import Address, Client, Response
 
-START: Final = 30.0
+START: Final = 60.0
 """Seconds until a command has to be up, or to have ended."""
 _LISTENING: Final = re.compile(r"listening on (https?://([^ :]+|\[[^]]+\]):(\d+)|unix:(\S+))")
 
@@ -39,7 +39,7 @@ def command(*args: str, stdin: bytes = b"", **extra: str) -> subprocess.Complete
     )
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
     """Wait for a condition that nothing announces."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import select
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from .wire import TIMEOUT, Body, Fields, Message, Truncated, Wire, head
 
@@ -193,9 +195,25 @@ class Server:
             peer.close()
 
 
-def unused_port() -> int:
-    """A loopback port at which nothing listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+_HELD: Final[list[socket.socket]] = []
+
+
+def closed_port() -> int:
+    """A loopback port at which nothing listens, and nothing can: it stays bound until the tests end."""
+    sock = socket.socket()
+    sock.bind(("", 0))
+    _HELD.append(sock)
+    port: int = sock.getsockname()[1]
+    return port
+
+
+def free_port() -> int:
+    """A loopback port for a program that is yet to be started.
+
+    The kernel gives no port of this range to anybody else: not in another test's process either.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, Self
 
-TIMEOUT: Final = 10.0
+TIMEOUT: Final = 30.0
 """Seconds that any one wait may take. Nothing here waits for time to pass: this is how long until a test gives up."""
 
 

@@ -25,7 +25,7 @@ def in_a_thread(serving: AbstractAsyncContextManager[_T]) -> Iterator[_T]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    loop, stop, given = ready.get(timeout=10)
+    loop, stop, given = ready.get(timeout=60)
     yield given
     loop.call_soon_threadsafe(stop.set)
     thread.join(10)

@@ -52,7 +52,7 @@ def strict(answer: Any) -> Any:
 
 def request(url: str, method: str, path: str, body: bytes | Any) -> tuple[int, dict[str, str], bytes]:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request(method, path, data, {"content-type": "application/json"})
         response = connection.getresponse()

@@ -27,7 +27,7 @@ def urls() -> Iterator[dict[str, str]]:
 
 
 def post(url: str, body: bytes, path: str = "/v1/envelopes", method: str = "POST") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request(method, path, body, {"content-type": "application/json"})
         response = connection.getresponse()

@@ -71,7 +71,7 @@ class Proxy:
 
 
 def post(url: str, path: str, body: bytes) -> tuple[int, str, bytes]:
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     try:
         connection.request("POST", path, body)
         response = connection.getresponse()

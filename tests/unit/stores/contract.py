@@ -34,7 +34,7 @@ def on_a_store(test: Callable[..., Awaitable[None]]) -> Callable[[Any], None]:
 
     def run(self: Any) -> None:
         async def main() -> None:
-            async with asyncio.timeout(20), self.open() as opened:
+            async with asyncio.timeout(60), self.open() as opened:
                 await test(self, opened.store, opened.advance)
 
         asyncio.run(main())

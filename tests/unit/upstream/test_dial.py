@@ -28,7 +28,7 @@ def run_on(request):
     def run(body):
         async def bounded():
             before = sockets()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 runtime = Runtime(asyncio.get_running_loop())
                 await body(runtime)
                 runtime.close()

@@ -368,4 +368,4 @@ asyncio.run(main())
 
 
 def test_a_lookup_that_hangs_holds_up_no_stop():
-    subprocess.run([sys.executable, "-c", HANGS], timeout=20, check=True)
+    subprocess.run([sys.executable, "-c", HANGS], timeout=60, check=True)
