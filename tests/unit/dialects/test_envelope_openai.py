@@ -1,7 +1,6 @@
 """Native model envelopes at clusters that speak OpenAI, and errors in each dialect."""
 
 import asyncio
-import itertools
 
 import orjson
 import pytest
@@ -9,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from waypost.dialects.errors import render_error
 from waypost.dialects.pairs.envelope_openai import translate_request
-from waypost.dialects.sse import SseReader
-from waypost.errors import EnvelopeError, UpstreamError, WaypostError
+from waypost.errors import EnvelopeError, WaypostError
 from waypost.exchange import attempt
 
 SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
@@ -251,24 +249,174 @@ def test_a_stream_becomes_native_events(run, scripts):
     run(body)
 
 
+STOP = chunk({}, finish_reason="stop")
+TEXT_A = chunk({"content": "a"})
+DONE = b"data: [DONE]\n\n"
+
+
+def plain(event):
+    """A whole chunk as the one event that it is, however it is written."""
+    return event.removeprefix(b"data: ").removesuffix(b"\n\n")
+
+
+async def streamed(world, script, **fields):
+    up = await world.upstream(script)
+    return await world.client(up, speaks="openai").send(envelope(content="hi", stream=True, **fields))
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        TEXT_A + STOP + DONE,
+        TEXT_A + STOP,
+        TEXT_A + STOP + b"data: [DONE]",
+        TEXT_A + STOP + b"data:[DONE]\r\n",
+        TEXT_A + STOP.removesuffix(b"\n\n"),
+        TEXT_A + STOP.removesuffix(b"\n"),
+        b"\xef\xbb\xbf" + (TEXT_A + STOP + DONE).replace(b"\n", b"\r\n"),
+        (TEXT_A + STOP + DONE).replace(b"\n", b"\r"),
+        (TEXT_A + STOP).replace(b"data: ", b"data:"),
+        b": hello\n\n:\n" + TEXT_A + b": OPENROUTER PROCESSING\n\n" + STOP,
+        b"event: completion\nid: 7\nretry: 3\n" + TEXT_A + b"id: 8\n\nretry: 3\n\ndata:\n\ndata\n\n" + STOP,
+        b"event: ping\ndata: {}\n\n" + TEXT_A + b"event: ping\ndata: now\n\n" + STOP,
+        b'data: {"error": null}\n\ndata: {"error": {}}\n\ndata: {}\n\n' + TEXT_A + STOP,
+        b"data: " + plain(TEXT_A).replace(b",", b",\ndata: ") + b"\n\n" + STOP,
+        chunk({"content": "a"}, finish_reason="") + chunk({}, finish_reason="stop") + chunk({}, finish_reason=None),
+        b'data: {"choices":null}\n\ndata: {"choices":[{"delta":null}]}\n\n' + TEXT_A + STOP,
+        # What comes after the finish reason and is cut off was not text.
+        TEXT_A + STOP + b'data: {"usage": {"total_tok',
+    ],
+)
+def test_whole_text_ends_well_however_the_endpoint_writes_it(run, scripts, stream):
+    async def body(world):
+        answer = await streamed(world, scripts.send(SSE_HEAD + stream))
+        assert events(answer.body) == [
+            {"id": "m1", "delta": "a"},
+            {"id": "m1", "done": True, "finish_reason": "stop"},
+        ]
+        assert answer.complete
+
+    run(body)
+
+
+def test_an_event_may_be_as_long_as_a_reply(run, scripts, counted):
+    """2.4 MB in one event: over any buffer, under `limits.body`."""
+    text = "x" * 1_200_000 + "\u00e9" * 600_000
+
+    async def body(world):
+        answer = await streamed(world, scripts.send(SSE_HEAD + chunk({"content": text}) + STOP + DONE))
+        first, last = events(answer.body)
+        assert (first["delta"] == text, last["done"], answer.complete) == (True, True, True)
+
+    run(body)
+
+
+def test_an_event_over_the_limit_is_an_error_that_names_it(run, scripts):
+    async def body(world):
+        up = await world.upstream(scripts.hang(CHUNKED + framed(TEXT_A) + framed(b"data: " + b"x" * 5000)))
+        client = world.client(up, speaks="openai", limits={"body": "4KiB"})
+        answer = await client.send(envelope(content="hi", stream=True))
+        first, last = events(answer.body)
+        assert (first["delta"], answer.complete) == ("a", False)
+        assert last["error"]["code"] == "upstream_protocol"
+        assert last["error"]["message"].endswith("an event of the stream is longer than limits.body, which is 4KiB")
+
+    run(body)
+
+
+@pytest.mark.parametrize("usage", [b"", b'data: {"choices":[],"usage":{"total_tokens":5}}\n\n'])
+def test_text_is_whole_after_its_finish_reason_whatever_happens_to_the_connection(run, scripts, counted, usage):
+    async def body(world):
+        up = await world.upstream(scripts.send(CHUNKED + framed(TEXT_A + STOP + usage)))
+        client = world.client(up, speaks="openai")
+        answer = await client.send(envelope(content="hi", stream=True))
+        last = {"id": "m1", "done": True, "finish_reason": "stop", **({"usage": {"total_tokens": 5}} if usage else {})}
+        assert events(answer.body) == [{"id": "m1", "delta": "a"}, last]
+        assert answer.complete
+        totals = ("waypost_requests_total", "waypost_clients_gone_total", "waypost_responses_aborted_total")
+        assert [counted(client.gateway, name) for name in totals] == [1, 0, 0]
+
+    run(body)
+
+
 @pytest.mark.parametrize(
     ("rest", "code"),
     [
         (b"", "upstream_protocol"),
         (b"data: not json\n\n", "upstream_protocol"),
+        (b"data: null\n\n", "upstream_protocol"),
+        (b'data: {"choices":[{"delta":{"content":"b"', "upstream_protocol"),
         (b'data: {"error":{"message":"out of memory","code":"oom"}}\n\n', "upstream_error"),
         (b'data: {"error":"out of memory"}\n\n', "upstream_error"),
+        (b'data: {"error":"out of memory"}', "upstream_error"),
+        (b'event: error\ndata: {"type":"oom","message":"out of memory"}\n\n', "upstream_error"),
+        (b'event: error\ndata: {"error":{"message":"out of memory"}}\n\n', "upstream_error"),
+        (b"event: error\ndata: out of memory\n\n", "upstream_error"),
+        (STOP + b'data: {"error":"out of memory"}\n\n', "upstream_error"),
     ],
 )
 def test_a_stream_that_breaks_says_so_and_is_not_completed(run, scripts, rest, code):
     async def body(world):
-        up = await world.upstream(scripts.send(SSE_HEAD + chunk({"content": "a"}) + rest))
-        answer = await world.client(up, speaks="openai").send(envelope(content="hi", stream=True))
+        answer = await streamed(world, scripts.send(SSE_HEAD + TEXT_A + rest))
         first, last = events(answer.body)
         assert (first["delta"], last["error"]["code"], answer.complete) == ("a", code, False)
         if code == "upstream_error":
             assert last["error"]["upstream"]["message"] == "out of memory"
             assert last["error"]["message"].startswith("cluster c0: ")
+
+    run(body)
+
+
+@pytest.mark.parametrize(
+    ("stream", "code", "said"),
+    [
+        (b"", "upstream_protocol", "without a finish_reason"),
+        (b"event: x\n\n", "upstream_protocol", "without a finish_reason"),
+        (b"data: <html>\n\n", "upstream_protocol", "not JSON"),
+        (b'data: {"error":{"message":"too long","code":"ctx"}}\n\n', "upstream_error", "too long"),
+    ],
+)
+def test_a_stream_that_fails_before_its_text_is_an_error_of_its_own(run, scripts, stream, code, said):
+    async def body(world):
+        answer = await streamed(world, scripts.send(SSE_HEAD + stream))
+        assert (answer.status, answer.json["error"]["code"], answer.complete) == (502, code, True)
+        assert answer.json["error"]["message"].startswith("cluster c0: ")
+        assert said in answer.json["error"]["message"]
+        assert answer.headers["content-type"] == "application/json"
+
+    run(body)
+
+
+def test_comments_keep_the_client_alive_too(run, scripts):
+    async def body(world):
+        heard = asyncio.Event()
+
+        async def script(_, writer):
+            writer.write(SSE_HEAD + b": processing\n\n")
+            await heard.wait()
+            writer.write(TEXT_A + STOP)
+            writer.close()
+
+        async def on_chunk(piece):
+            if piece == b":\n\n":
+                heard.set()
+
+        up = await world.upstream(script)
+        client = world.client(up, speaks="openai")
+        answer = await client.send(envelope(content="hi", stream=True), on_chunk=on_chunk)
+        assert (answer.chunks[0], answer.complete) == (b":\n\n", True)
+
+    run(body)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_200_that_reports_an_error_is_an_error(run, scripts, stream):
+    async def body(world):
+        up = await world.upstream(scripts.reply(b'{"error":{"message":"out of memory","type":"server_error"}}'))
+        answer = await world.client(up, speaks="openai").send(envelope(content="hi", stream=stream))
+        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_error")
+        assert answer.json["error"]["message"] == "cluster c0 answered with an error: out of memory"
+        assert answer.json["error"]["upstream"]["status"] == 200
 
     run(body)
 
@@ -327,41 +475,6 @@ def test_an_endpoint_that_does_not_stream_is_streamed_for(run, scripts):
         assert [event.get("delta", "done") for event in events(answer.body)] == ["all", "done"]
 
     run(body)
-
-
-LINES = st.lists(
-    st.sampled_from([b"data: a", b"data:b", b"data", b"data:  c", b": comment", b"event: x", b"", b"", b"dat", b"d:a"]),
-    max_size=12,
-)
-
-
-@given(LINES, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(0, 80), max_size=6))
-def test_sse_gives_the_same_events_for_any_split_and_line_ending(lines, ending, cuts):
-    def read(pieces):
-        reader = SseReader(1000)
-        return [event for piece in pieces for event in reader.feed(piece)]
-
-    stream = b"".join(line + ending for line in lines)
-    places = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    pieces = [stream[a:b] for a, b in itertools.pairwise(places)]
-    expected = []
-    data = []
-    for line in lines:
-        name, _, value = line.partition(b":")
-        if not line:
-            expected += [b"\n".join(data)] if data else []
-            data = []
-        elif name == b"data":
-            data.append(value.removeprefix(b" "))
-    assert read(pieces) == read([stream]) == expected
-
-
-def test_an_endless_event_is_an_error():
-    reader = SseReader(100)
-    for _ in range(12):
-        assert reader.feed(b"data: x\n") == []
-    with pytest.raises(UpstreamError):
-        reader.feed(b"data: x\n")
 
 
 def test_errors_in_each_dialect():

@@ -11,6 +11,10 @@
 Values are copied byte for byte, so that no number loses digits. The other fields of the envelope are not sent on. A
 chat completion has no place for `context`, for example; a client that wants the model to see it puts it into `content`.
 
+A stream is read liberally and written strictly. It ends with `[DONE]` or, once a choice has its `finish_reason`, in any
+way: servers leave `[DONE]` out, close the connection, or never close it. Without either it stopped short. Comments that
+keep the stream alive are passed on. One event may be as long as a whole reply.
+
 Errors of the endpoint keep their status and get the code `upstream_error`. `error.upstream` has the endpoint's own
 `status`, `code`, `type` and `message`, each null if unknown. A 401 or 403 is the exception: it concerns the credential
 in the cluster's configuration, not the client's. The client then gets a 502 `upstream_protocol`, and the log has the
@@ -28,7 +32,7 @@ import orjson
 
 from waypost._native import Cluster, Endpoint, Plan
 from waypost.dialects.envelope import error_object
-from waypost.dialects.sse import SseReader
+from waypost.dialects.sse import Event, SseReader
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
 from waypost.sink import CollectSink, Headers, Sink
 
@@ -36,8 +40,6 @@ __all__ = ["EnvelopeOpenAi", "TranslateSink", "translate_request"]
 
 _ENVELOPE_OWNS: Final = {"model": "model", "stream": "stream", "user": "agent", "metadata": "labels"}
 """Chat completion parameters, and the envelope fields that they come from. Routes look at these fields."""
-_EVENT_LIMIT: Final = 1024 * 1024
-"""Largest streamed event, in bytes."""
 _DESCRIBES_BODY: Final = frozenset(
     {
         b"content-length",
@@ -53,6 +55,10 @@ _DESCRIBES_BODY: Final = frozenset(
 )
 """Header fields that describe the endpoint's bytes, and are wrong for a translated body."""
 _CHALLENGES: Final = frozenset({b"www-authenticate", b"proxy-authenticate"})
+_SHOWN: Final = 1000
+"""How many characters of an error that is no object are quoted."""
+_KEEP_ALIVE: Final = b":\n\n"
+"""A comment, which readers of streams skip."""
 
 _logger = logging.getLogger("waypost")
 
@@ -180,8 +186,9 @@ def _object(members: Mapping[str, _Json]) -> bytes:
 class TranslateSink(Sink):
     """Translates the response of an OpenAI endpoint and passes the native reply to `inner`.
 
-    Errors and replies that are not streamed are collected first, up to `limit` bytes. `complete` is called after the
-    last event of a stream, before the response ends, because endpoints may leave the response open.
+    Errors and replies that are not streamed are collected first, up to `limit` bytes. A stream begins with its first
+    event or comment, so that an earlier failure still gets a status of its own. `complete` is called after the last
+    event of a stream, before the response ends, because endpoints may leave the response open.
     """
 
     __slots__ = (
@@ -195,6 +202,7 @@ class TranslateSink(Sink):
         "_inner",
         "_limit",
         "_plan",
+        "_started",
         "_usage",
     )
 
@@ -207,8 +215,9 @@ class TranslateSink(Sink):
         self._headers: Headers = []
         self._collect: CollectSink | None = None
         self._events: SseReader | None = None
-        self._finish_reason: Any = None
+        self._finish_reason: Any = None  # once the endpoint has given it, the text is whole
         self._usage: Any = None
+        self._started = False  # the stream's head has been passed on
         self._done = False  # the last event has been passed on
 
     @property
@@ -219,8 +228,7 @@ class TranslateSink(Sink):
         kind = next((value for name, value in headers if name == b"content-type"), b"")
         self._headers = [field for field in headers if field[0] not in _DESCRIBES_BODY]
         if self._plan.stream and status == 200 and kind.partition(b";")[0].strip().lower() == b"text/event-stream":
-            self._events = SseReader(_EVENT_LIMIT)
-            self._start_stream()
+            self._events = SseReader(self._limit)
         else:
             self._collect = CollectSink(self._limit, self._collected)
             self._collect.start(status, headers)
@@ -229,14 +237,7 @@ class TranslateSink(Sink):
         if self._collect is not None:
             self._collect.data(chunk)
         elif self._events is not None and not self._done:
-            out: list[bytes] = []
-            try:
-                for event in self._events.feed(chunk):
-                    out += self._event(event)
-            finally:
-                # Events before a bad one are still passed on.
-                if out:
-                    self._inner.data(b"".join(out))
+            self._translate(self._events, chunk)
             if self._done:
                 self._inner.end()
                 self._complete()
@@ -244,17 +245,32 @@ class TranslateSink(Sink):
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         if self._collect is not None:
             self._collect.end(trailers)
-        elif not self._done:
-            raise UpstreamError("upstream_protocol", "the stream ended without its last event, [DONE]")
+        elif self._events is not None and not self._done:
+            try:
+                self._translate(self._events, None)
+            except UpstreamError:
+                if self._finish_reason is None:
+                    raise
+            if not self._done:
+                if self._finish_reason is None:
+                    message = "the stream ended without a finish_reason and without its last event, [DONE]"
+                    raise UpstreamError("upstream_protocol", message)
+                self._pass_on([self._last()])
+            self._inner.end()
 
     def abort(self, error: WaypostError) -> None:
-        if self._collect is not None:
+        if self._done:
+            self._inner.abort(error)
+        elif not self._started:
             # The client has received nothing yet, so it can still get a proper error response.
             self._reply_error(error)
-            return
-        if not self._done:
+        elif self._finish_reason is not None:
+            self._pass_on([self._last()])
+            self._inner.end()
+            self._plan.record(self._inner.sent)
+        else:
             self._inner.data(_sse({"id": self._plan.id, "error": error_object(error)}))
-        self._inner.abort(error)
+            self._inner.abort(error)
 
     # Whole replies.
 
@@ -266,12 +282,16 @@ class TranslateSink(Sink):
         status = collected.status
         cluster = self._endpoint.cluster.name
         if 200 <= status < 300:
+            details = _error_details(document)
+            if details is not None:
+                reason = details["message"] or details["code"]
+                self._reply_error(_reported(f"cluster {cluster} answered with an error", reason, status, details))
+                return
             result = _result(document)
             if self._plan.stream:
-                self._start_stream()
                 delta = {key: value for key, value in result.items() if key not in ("finish_reason", "model", "usage")}
                 self._finish_reason, self._usage = result["finish_reason"], result.get("usage")
-                self._inner.data(b"".join((*self._delta(delta), self._last())))
+                self._pass_on([*self._delta(delta), self._last()])
                 self._inner.end()
                 return
             reply = {"id": self._plan.id, "route": self._plan.decision.route, "cluster": cluster}
@@ -283,10 +303,8 @@ class TranslateSink(Sink):
             self._reply_error(UpstreamError("upstream_protocol", message))
         elif status >= 400:
             details = _error_details(document) or _NO_DETAILS
-            reason = f": {details['message']}" if details["message"] else ""
-            error = UpstreamError("upstream_error", f"cluster {cluster} answered {status}{reason}")
+            error = _reported(f"cluster {cluster} answered {status}", details["message"], status, details)
             error.status = status
-            error.upstream = {"status": status, **details}
             self._reply_error(error)
         else:
             raise UpstreamError("upstream_protocol", f"a response with status {status} cannot be translated")
@@ -307,39 +325,57 @@ class TranslateSink(Sink):
 
     # Streams.
 
-    def _start_stream(self) -> None:
-        self._collect = None
-        if not any(name == b"cache-control" for name, _ in self._headers):
-            self._headers.append((b"cache-control", b"no-cache"))
-        self._headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
-        self._inner.start(200, self._headers)
+    def _translate(self, reader: SseReader, chunk: bytes | None) -> None:
+        """Pass on what `chunk`, or without one the end of the stream, completes. Raises `UpstreamError`."""
+        out: list[bytes] = []
+        try:
+            for event in reader.finish() if chunk is None else reader.feed(chunk):
+                out += self._event(event)
+        finally:
+            # Events before a bad one are still passed on.
+            if reader.commented:
+                reader.commented = False
+                if not out:
+                    out.append(_KEEP_ALIVE)
+            if out:
+                self._pass_on(out)
 
-    def _event(self, event: bytes) -> list[bytes]:
+    def _pass_on(self, events: list[bytes]) -> None:
+        if not self._started:
+            self._started = True
+            self._collect = None
+            if not any(name == b"cache-control" for name, _ in self._headers):
+                self._headers.append((b"cache-control", b"no-cache"))
+            self._headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
+            self._inner.start(200, self._headers)
+        self._inner.data(b"".join(events))
+
+    def _event(self, event: Event) -> list[bytes]:
         """The native events for an event of the endpoint. Raises `UpstreamError` if the event reports an error."""
         if self._done:
             return []
-        if event.strip() == b"[DONE]":
+        if event.data.strip() == b"[DONE]":
             return [self._last()]
         try:
-            document = orjson.loads(event)
+            document = orjson.loads(event.data)
         except orjson.JSONDecodeError as exc:
-            raise UpstreamError("upstream_protocol", f"an event of the stream is not JSON: {exc}") from None
-        if not isinstance(document, dict):
-            raise UpstreamError("upstream_protocol", "an event of the stream is not an object")
-        details = _error_details(document)
+            document = exc
+        details = _event_error(event, document)
         if details is not None:
-            reason = details["message"] or details["code"]
-            error = UpstreamError("upstream_error", f"the stream ended with an error: {reason}")
-            error.upstream = {"status": None, **details}
-            raise error
+            self._finish_reason = None  # whatever came before
+            raise _reported("the stream ended with an error", details["message"] or details["code"], None, details)
+        if not isinstance(document, dict):
+            if event.name not in (b"", b"message"):
+                return []  # an extension of the server's, such as a ping
+            reason = f"JSON: {document}" if isinstance(document, Exception) else "an object"
+            raise UpstreamError("upstream_protocol", f"an event of the stream is not {reason}")
         if document.get("usage"):
             self._usage = document["usage"]
         choices = document.get("choices")
         out: list[bytes] = []
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
-                if choice.get("finish_reason") is not None:
-                    self._finish_reason = choice["finish_reason"]
+                self._finish_reason = choice.get("finish_reason") or self._finish_reason
                 if isinstance(choice.get("delta"), dict):
                     out += self._delta(choice["delta"])
         return out
@@ -386,6 +422,23 @@ def _error_details(document: Any) -> dict[str, object] | None:
     error = document.get("error") if isinstance(document, dict) else None
     if isinstance(error, str) and error:
         return {**_NO_DETAILS, "message": error}
-    if not isinstance(error, dict):
+    if not isinstance(error, dict) or not error:
         return None
     return {key: error.get(key) if isinstance(error.get(key), (str, int)) else None for key in _NO_DETAILS}
+
+
+def _event_error(event: Event, document: Any) -> dict[str, object] | None:
+    """The details of the error that an event reports: in its document, or by its name."""
+    details = _error_details(document)
+    if details is None and event.name == b"error":
+        if isinstance(document, dict):
+            return _error_details({"error": document}) or _NO_DETAILS
+        return {**_NO_DETAILS, "message": event.data.decode(errors="replace")[:_SHOWN]}
+    return details
+
+
+def _reported(what: str, reason: object, status: int | None, details: dict[str, object]) -> UpstreamError:
+    """The error for an error that an endpoint reports."""
+    error = UpstreamError("upstream_error", f"{what}: {reason}" if reason else what)
+    error.upstream = {"status": status, **details}
+    return error
