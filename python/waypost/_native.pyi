@@ -54,6 +54,7 @@ __all__ = [
     "dialects",
     "encode_chunk",
     "policy_keys",
+    "reseed_ids",
     "translations",
 ]
 
@@ -78,6 +79,9 @@ def dialects() -> list[Dialect]:
 
 def translations() -> list[tuple[_Dialect, _Dialect, list[str]]]:
     """Which messages can be translated: the client's dialect, the cluster's, and the kinds."""
+
+def reseed_ids() -> None:
+    """Give this process ids of its own, because it was forked from a process that may make ids too."""
 
 @final
 class Matcher:

@@ -1,10 +1,11 @@
-"""`create_app`: the Starlette application with the data path and administration."""
+"""`create_app`: the application with the data path and administration, and its reload."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -18,9 +19,9 @@ from waypost.config import Config
 from waypost.entry.asgi import DataPath
 from waypost.errors import ConfigError
 from waypost.gateway import Gateway
-from waypost.table import read_config
+from waypost.table import ConfigSource, read_config
 
-__all__ = ["create_app", "from_env"]
+__all__ = ["Application", "create_app", "from_env"]
 
 _DIALECT_PATHS: Final = {path for dialect in dialects() for path in dialect.paths}
 _PATHS: Final = frozenset(path for path in _DIALECT_PATHS if not path.endswith("*"))
@@ -29,14 +30,13 @@ _PREFIXES: Final = tuple(path.removesuffix("*") for path in _DIALECT_PATHS if pa
 """The prefixes of the dialects' other paths."""
 
 
-def create_app(config: Config) -> Starlette:
-    """Make a Starlette application that serves `config`: run it, mount it, or test it.
+def create_app(config: Config | ConfigSource) -> Application:
+    """Make an application that serves `config`: run it, mount it, or test it.
 
-    `app.state.gateway` is its `Gateway`. Raises `ConfigError` with every problem.
+    `config` is what `load_config` returns, or what it takes: the path of a file, or a mapping. `app.state.gateway` is
+    the application's `Gateway`. Raises `ConfigError` with every problem.
     """
-    if not isinstance(config, Config):
-        raise TypeError(f"create_app takes a Config, not {type(config).__name__}: create_app(load_config(path))")
-    gateway = Gateway(config)
+    gateway = Gateway(_read(config))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -45,13 +45,21 @@ def create_app(config: Config) -> Starlette:
         gateway.close()
 
     data_path = DataPath(gateway)
-    app = _App(data_path, routes=[Mount("/", admin_app(gateway, data_path))], lifespan=lifespan)
+    app = Application(data_path, gateway, routes=[Mount("/", admin_app(gateway, data_path))], lifespan=lifespan)
     app.state.gateway = gateway
     return app
 
 
-class _App(Starlette):
-    """Starlette with a short way to the data path.
+def _read(config: Config | ConfigSource) -> Config:
+    if isinstance(config, Config):
+        return config
+    if isinstance(config, (str, os.PathLike, Mapping)):
+        return read_config(config)
+    raise TypeError(f"a configuration is a Config, the path of a file or a mapping, not {type(config).__name__}")
+
+
+class Application(Starlette):
+    """A Starlette application that routes messages, with a short way to the data path.
 
     Starlette's error layers and router cost about a quarter of a bare request. The data path needs neither: it answers
     its own errors, and owns every path of a dialect. Middleware that a user adds sees messages as well, but outside
@@ -59,11 +67,22 @@ class _App(Starlette):
     500, and a traceback in the log), and bypasses `exception_handlers` and `debug`.
     """
 
-    def __init__(self, data_path: DataPath, **settings: Any) -> None:
+    def __init__(self, data_path: DataPath, gateway: Gateway, **settings: Any) -> None:
         super().__init__(**settings)
         self._data_path = data_path
+        self._gateway = gateway
         # The data path also answers requests that no route takes, such as `OPTIONS *`.
         self.router.default = self._data_path
+
+    async def reload(self, config: Config | ConfigSource) -> None:
+        """Serve `config`, which is what `create_app` takes, from the next message on.
+
+        Messages in flight end with the configuration that they began with. Raises `ConfigError` with every problem; the
+        configuration in force then stays. The work is done in a thread, so that messages do not wait; do not change a
+        mapping before `reload` returns. May be called from any event loop, in any thread. Reloads are carried out one
+        after the other, in the order of their calls. A reload that is cancelled may still be carried out.
+        """
+        await asyncio.wrap_future(self._gateway.reload(lambda: _read(config)))
 
     def build_middleware_stack(self) -> ASGIApp:
         user, self.user_middleware = self.user_middleware, []
@@ -86,7 +105,7 @@ class _App(Starlette):
         return app
 
 
-def from_env() -> Starlette:
+def from_env() -> Application:
     """Make the application for the file that `WAYPOST_CONFIG` names; `waypost.yaml` by default.
 
     For servers that call a factory: `uvicorn --factory waypost.app:from_env`. If the configuration has problems, they

@@ -145,26 +145,30 @@ class StoreError(WaypostError):
 class PatternError(WaypostError):
     """A pattern given to `Matcher` is invalid.
 
-    `message` has a line for each fault of each rule, up to a hundred lines. `rule` is the name of the first rule with a
-    fault, and `path` has the keys and list positions that lead to the fault in its pattern.
+    `problems` has every fault of every rule; the `path` of each begins with the name of its rule. `message` has a line
+    for each of them, up to a hundred lines. `rule` is the name of the first rule with a fault, and `path` has the keys
+    and list positions that lead to the fault in its pattern.
     """
 
     rule: str
     path: tuple[str | int, ...]
+    problems: tuple[Problem, ...]
 
-    def __init__(self, message: str, rule: str = "", path: tuple[str | int, ...] = ()) -> None:
+    def __init__(
+        self, message: str, rule: str = "", path: tuple[str | int, ...] = (), problems: Iterable[Problem] = ()
+    ) -> None:
         super().__init__("invalid_pattern", message)
         self.rule = rule
         self.path = path
+        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem of a configuration, at one position.
+    """One problem of a configuration or of a matcher's rules, at one position.
 
     `path` has the keys and list positions that lead to it (`("routes", 0, "match", "kind")`). `file` is the name of
-    the file as given, or empty for a configuration from Python objects. `line` and `column` count from 1; 0 means
-    unknown.
+    the file as given, or empty for Python objects. `line` and `column` count from 1; 0 means unknown.
     """
 
     path: tuple[str | int, ...]

@@ -7,13 +7,15 @@ import contextlib
 import logging
 import mmap
 import os
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from waypost._native import Recorder, Registry
+from waypost._native import Recorder, Registry, reseed_ids
 from waypost.access_log import AccessLog
 from waypost.answers.dispatch import Dispatcher
 from waypost.config import Config
@@ -26,6 +28,8 @@ from waypost.table import compile_config
 from waypost.upstream.settings import UpstreamSettings
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     from waypost._native import Snapshot
     from waypost.exchange.waiting_room import WaitingRoom
     from waypost.upstream.tls import Tls
@@ -100,6 +104,10 @@ class Gateway:
         self._runtimes: dict[asyncio.AbstractEventLoop, Runtime] = {}
         self._waiting_rooms: list[WaitingRoom] = []
         self._lock = threading.Lock()
+        self._reloads: ThreadPoolExecutor | None = None  # one thread, so that reloads are carried out in order
+        self._reloads_lock = threading.Lock()  # not the one above, which a reload holds for long
+        self._pid = os.getpid()  # of the process that made this gateway
+        _gateways.add(self)
         self._board_has_room = True  # for the state of all clusters, by which workers inform each other
         self.registry.apply(self.generation.snapshot)
 
@@ -122,6 +130,29 @@ class Gateway:
                 runtime.loop.call_soon_threadsafe(runtime.follow, generation.snapshot, generation.settings)
         return generation
 
+    def reload(self, read: Callable[[], Config]) -> Future[None]:
+        """Serve what `read` returns, in a thread. May be called from any thread; earlier reloads come first."""
+
+        def work() -> None:
+            try:
+                self.replace(read())
+            except ConfigError:
+                self.recorder.loaded(good=False)
+                raise
+            self.recorder.loaded(good=True)
+
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most processes need none
+
+        with self._reloads_lock:
+            if self._reloads is None:
+                self._reloads = ThreadPoolExecutor(1, "waypost-reload")
+            return self._reloads.submit(work)
+
+    def forked(self) -> None:
+        """Forget the threads of the process that this one was forked from."""
+        self._reloads = None
+        self._reloads_lock = threading.Lock()
+
     def open_log(self) -> None:
         """Open the access log. Raises `ConfigError` if it cannot be opened."""
         try:
@@ -130,8 +161,15 @@ class Gateway:
             raise _not_opened(self.generation.config, exc) from None
 
     def runtime(self) -> Runtime:
-        """The runtime of the running event loop, made on first use because a mounted application has no lifespan."""
-        loop = asyncio.get_running_loop()
+        """The runtime of the running event loop, made on first use because a mounted application has no lifespan.
+
+        Raises `RuntimeError` without an event loop of asyncio.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            message = "Waypost needs an event loop of asyncio: choose one where the server is started (uvloop is one)"
+            raise RuntimeError(message) from None
         runtime = self._runtimes.get(loop)
         if runtime is None:
             with self._lock:
@@ -142,7 +180,23 @@ class Gateway:
                 runtime = self._runtimes[loop] = Runtime(loop, self.recorder, self._waiting_rooms)
                 runtime.follow(self.generation.snapshot, self.generation.settings)
                 self._start_log()
+                self._warn_of_workers()
         return runtime
+
+    def _warn_of_workers(self) -> None:
+        """Say what workers of another server than `waypost serve` lack."""
+        if len(self._runtimes) > 1 or not _is_worker_of_a_server():
+            return
+        own, others = "rates, queues, breakers and metrics", ""
+        if self._pid != os.getpid():
+            # Forked processes share the memory of the gateway that was made before.
+            own, others = "queues, breakers and gauges", "; rates and counters are shared"
+        _logger.warning(
+            "%s are those of this process alone%s: if the server has other workers, each has its own. "
+            "`waypost serve --workers` shares them",
+            own,
+            others,
+        )
 
     def _start_log(self) -> None:
         try:
@@ -208,6 +262,27 @@ class Gateway:
             runtime.close()
         if not self._runtimes:
             self.access_log.suspend()
+
+
+_gateways: weakref.WeakSet[Gateway] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    reseed_ids()
+    for gateway in _gateways:
+        gateway.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def _is_worker_of_a_server() -> bool:
+    """Whether another server than `waypost serve` has started this process, perhaps as one of several workers."""
+    if "gunicorn.arbiter" in sys.modules:
+        return True
+    # uvicorn, granian and hypercorn start their workers by `multiprocessing`.
+    module = sys.modules.get("multiprocessing.process")
+    return module is not None and module.parent_process() is not None
 
 
 def _compile(config: Config, previous: Generation | None, recorder: Recorder) -> Generation:

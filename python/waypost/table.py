@@ -1,38 +1,46 @@
-"""Reads and compiles configuration files, for `RouteTable` and for serving."""
+"""Reads and compiles configurations, for `RouteTable` and for serving."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Self
+from typing import Any, Self, TypeAlias
 
 from waypost import _native, config
 from waypost.config import Config
 from waypost.config.positions import Path
 from waypost.errors import ConfigError, Problem
 
-__all__ = ["RouteTable", "compile_config", "load_config", "read_config"]
+__all__ = ["ConfigSource", "RouteTable", "compile_config", "load_config", "read_config"]
+
+ConfigSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
+"""The path of a configuration file, or a mapping with the keys of one."""
 
 
-def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read a configuration file and its includes.
+def load_config(source: ConfigSource, *, environ: Mapping[str, str] | None = None) -> Config:
+    """Read a configuration file and its includes, or the same from a mapping.
 
-    Raises `ConfigError` with every problem of shape and of meaning, each with its position.
+    References (`${…}`) in a file are replaced from `environ`, by default the environment. In a mapping they are
+    replaced only with `environ`; without it, strings are literal. Relative paths in a mapping start at the current
+    directory. Raises `ConfigError` with every problem of shape and of meaning, each with its position in the file, or
+    its path in the mapping.
     """
-    loaded = read_config(path, environ=environ)
+    loaded = read_config(source, environ=environ)
     problems = [Problem(path, message) for path, message in _problems_of_meaning(loaded)]
     if problems:
         raise ConfigError(loaded.relocate(problems))
     return loaded
 
 
-def read_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ) -> Config:
+def read_config(source: ConfigSource, *, environ: Mapping[str, str] | None = None) -> Config:
     """`load_config` for callers that compile the result (`create_app`, `compile_config`).
 
     Compiling finds the problems of meaning, so this does not look for them, which takes time. If there is a problem of
     shape, nothing will be compiled, so `ConfigError` has the problems of meaning too.
     """
-    return config.load_config(path, environ=environ, meaning=_problems_of_meaning)
+    if isinstance(source, Mapping):
+        return config.from_dict(source, environ=environ, meaning=_problems_of_meaning)
+    return config.load_config(source, environ=os.environ if environ is None else environ, meaning=_problems_of_meaning)
 
 
 def compile_config(config: Config, recorder: _native.Recorder | None = None) -> _native.Snapshot:
@@ -63,11 +71,11 @@ class RouteTable(_native.RouteTable):
     """
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The routes of a configuration file and its includes.
+    def load(cls, source: ConfigSource) -> Self:
+        """The routes of a configuration: of a file and its includes, or of a mapping.
 
         Checks the whole configuration, including clusters. Raises `ConfigError` with every problem and its position.
         """
-        config = read_config(path)
+        config = read_config(source)
         compile_config(config)  # finds the problems between routes and clusters
         return cls(config.to_native()["routes"], depth=config.limits.depth)

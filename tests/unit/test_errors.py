@@ -18,7 +18,6 @@ from waypost import (
     UpstreamError,
     WaypostError,
     _native,
-    create_app,
 )
 from waypost.errors import STATUS, StoreError
 
@@ -147,6 +146,27 @@ def test_every_problem_of_a_pattern_is_told() -> None:
     error = pattern_error({"a": [], "b": [{"nope": 1}], "$or": [{}, {"c": {}}]})
     assert error.message.count('rule "rule": ') == 4
     assert error.path == ("a",)
+    assert [problem.path[:2] for problem in error.problems] == [
+        ("rule", "a"),
+        ("rule", "b"),
+        ("rule", "$or"),
+        ("rule", "$or"),
+    ]
+
+
+def test_a_pattern_error_has_every_problem_of_every_rule() -> None:
+    with pytest.raises(PatternError) as caught:
+        Matcher({f"r{at}": {"a": [], "b": [1], "c": [{"nope": 1}]} for at in range(60)})
+    error = caught.value
+    assert len(error.problems) == 120
+    assert (error.rule, error.path) == ("r0", ("a",))
+    assert (error.problems[0].path, error.problems[119].path) == (("r0", "a"), ("r59", "c", 0, "nope"))
+    assert str(error.problems[0]).startswith("r0.a: an empty list matches nothing")
+    assert error.message.endswith("and 20 more problems")
+    for change in (lambda: Matcher().add("x", {"a": []}), lambda: Matcher({"x": {}}).update("x", {"a": []})):
+        with pytest.raises(PatternError) as caught:
+            change()
+        assert [problem.path for problem in caught.value.problems] == [("x", "a")]
 
 
 def test_endless_patterns_are_errors() -> None:
@@ -197,7 +217,7 @@ def one_of_each() -> list[WaypostError]:
         refused,
         EnvelopeError("invalid_envelope", "bad", 3, "kind"),
         UpstreamError("upstream_timeout", "late", retryable=True),
-        PatternError("bad", "rule", ("a", 0)),
+        PatternError("bad", "rule", ("a", 0), [Problem(("rule", "a", 0), "bad")]),
         StoreError("store_full", "no room"),
         ConfigError([Problem(("routes", 0), "bad", "w.yaml", 3, 4)]),
     ]
@@ -251,8 +271,3 @@ def test_problems_of_routes_come_in_the_order_of_their_places() -> None:
         ("routes", 1, "match", "kind"),
         ("routes", 1, "name"),
     ]
-
-
-def test_create_app_of_a_file_name_says_what_to_write() -> None:
-    with pytest.raises(TypeError, match=r"not str: create_app\(load_config\(path\)\)"):
-        create_app("waypost.yaml")  # type: ignore[arg-type]

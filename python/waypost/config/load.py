@@ -80,9 +80,12 @@ def from_dict(
     With `environ`, references (`${…}`) in strings are replaced; without it, strings are literal. Relative paths start
     at the current directory. Raises as `load_config` does; problems have a path but no position.
     """
-    loader = _Loader(environ, meaning)
-    loader.document(Source("", FilePath()), obj, Document)
-    return loader.finish()
+    with _gc_paused():
+        loader = _Loader(environ, meaning)
+        loader.document(Source("", FilePath()), obj, Document)
+        if environ is None:
+            loader.warn_of_literals()
+        return loader.finish()
 
 
 @contextmanager
@@ -311,6 +314,15 @@ class _Loader:
             warnings=tuple(self.warnings),
             _source_map=self.source_map,
         )
+
+    def warn_of_literals(self) -> None:
+        """Warn of credentials that look like references and will be sent as they are written."""
+        for name, cluster in self.clusters.items():
+            value = getattr(getattr(cluster, "credential", None), "value", None)
+            if isinstance(value, str) and "${" in value:
+                path = ("clusters", name, "credential", "value")
+                message = "warning: `${` is literal here: references in a mapping are replaced only with `environ`"
+                self.warnings.append(Problem(path, message))
 
     def check_names(self) -> None:
         first: dict[str, tuple[Source, Path]] = {}

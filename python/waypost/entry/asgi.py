@@ -55,7 +55,14 @@ class DataPath:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        task = asyncio.current_task()
+        if task is not None and type(task).cancel is asyncio.Task.cancel:
+            return self._serve(scope, receive, send)
+        # ASGI does not say that the server runs the application in a task that can be cancelled. Time limits need one.
+        return asyncio.get_running_loop().create_task(self._serve(scope, receive, send))
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008, "reason": "not a WebSocket endpoint"})
@@ -84,7 +91,7 @@ class DataPath:
             rejection = WaypostError("internal", "a defect in Waypost ended this request: see the log of Waypost")
         else:
             return
-        with contextlib.suppress(_Disconnected):
+        with contextlib.suppress(_Disconnected, OSError):
             await request.reject(rejection)
 
 
@@ -340,7 +347,8 @@ class _Request:
                 shortcut.on_disconnect(sink.client_gone)
             else:
                 listener = runtime.loop.create_task(self._listen(sink))
-            await sink.relay(self._send, trailers="http.response.trailers" in self._extensions)
+            with contextlib.suppress(OSError):  # the client has left (ASGI HTTP specification, 2.4)
+                await sink.relay(self._send, trailers="http.response.trailers" in self._extensions)
         finally:
             self.started = sink.began
             if self._gateway.draining:

@@ -14,17 +14,18 @@ _T = TypeVar("_T")
 class EagerAwait(Generic[_T]):
     """Runs `awaitable` until it first has to wait. `await` then continues it, or returns its result."""
 
-    __slots__ = ("_generator", "_yielded", "done", "result")
+    __slots__ = ("_coroutine", "_yielded", "done", "result")
 
     def __init__(self, awaitable: Awaitable[_T]) -> None:
         """Raises what `awaitable` raises."""
         self.done = False
         self.result: _T
-        self._generator: Coroutine[Any, Any, _T] | Generator[Any, Any, _T]
-        self._generator = awaitable if isinstance(awaitable, CoroutineType) else awaitable.__await__()
+        # The iterator of an awaitable needs no `send` and no `throw` (PEP 492). A coroutine has both.
+        self._coroutine: Coroutine[Any, Any, _T]
+        self._coroutine = awaitable if isinstance(awaitable, CoroutineType) else _awaited(awaitable)
         self._yielded: Any = None
         try:
-            self._yielded = self._generator.send(None)
+            self._yielded = self._coroutine.send(None)
         except StopIteration as stop:
             self.done = True
             self.result = stop.value
@@ -36,10 +37,14 @@ class EagerAwait(Generic[_T]):
                 try:
                     sent = yield self._yielded
                 except BaseException as exc:  # noqa: BLE001 - passed on
-                    self._yielded = self._generator.throw(exc)
+                    self._yielded = self._coroutine.throw(exc)
                 else:
-                    self._yielded = self._generator.send(sent)
+                    self._yielded = self._coroutine.send(sent)
             except StopIteration as stop:
                 self.done = True
                 self.result = stop.value
         return self.result
+
+
+async def _awaited(awaitable: Awaitable[_T]) -> _T:
+    return await awaitable

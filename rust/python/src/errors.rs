@@ -113,8 +113,8 @@ pub(crate) fn path<'py>(py: Python<'py>, steps: &[Step]) -> PyResult<Bound<'py, 
 /// The most problems of patterns that one error lists.
 const NAMED: usize = 100;
 
-/// Makes `PatternError(message, rule, path)` from problems and their rules. `rule` and `path` are those of the first
-/// problem; the message lists the first [`NAMED`] problems and the number of further ones.
+/// Makes `PatternError(message, rule, path, problems)` from problems and their rules. `rule` and `path` are those of the
+/// first problem; the message lists the first [`NAMED`] problems and the number of further ones.
 pub(crate) fn patterns(py: Python<'_>, problems: &[(String, Problem)]) -> PyErr {
     static CLASS: Class = PyOnceLock::new();
     let named = problems.iter().take(NAMED);
@@ -124,19 +124,32 @@ pub(crate) fn patterns(py: Python<'_>, problems: &[(String, Problem)]) -> PyErr 
     }
     let (rule, first) =
         problems.first().map_or(("", &[][..]), |(rule, problem)| (rule.as_str(), &*problem.path));
-    raise(py, &CLASS, "PatternError", |class| class.call1((lines.join("\n"), rule, path(py, first)?)))
+    raise(py, &CLASS, "PatternError", |class| {
+        let found = list(py, problems.iter().map(|(rule, problem)| (Some(rule), problem)))?;
+        class.call1((lines.join("\n"), rule, path(py, first)?, found))
+    })
 }
 
 /// Makes `ConfigError(problems)`.
 pub(crate) fn config(py: Python<'_>, problems: &[Problem]) -> PyErr {
-    static ERROR: Class = PyOnceLock::new();
-    static PROBLEM: Class = PyOnceLock::new();
-    raise(py, &ERROR, "ConfigError", |class| {
-        let problem = PROBLEM.import(py, "waypost.errors", "Problem")?;
-        let list = PyList::empty(py);
-        for found in problems {
-            list.append(problem.call1((path(py, &found.path)?, &found.message))?)?;
-        }
-        class.call1((list,))
+    static CLASS: Class = PyOnceLock::new();
+    raise(py, &CLASS, "ConfigError", |class| {
+        class.call1((list(py, problems.iter().map(|problem| (None, problem)))?,))
     })
+}
+
+/// Converts problems to a list of `Problem`. The name of a rule, if there is one, begins the path.
+fn list<'py, 'a>(
+    py: Python<'py>,
+    problems: impl Iterator<Item = (Option<&'a String>, &'a Problem)>,
+) -> PyResult<Bound<'py, PyList>> {
+    static CLASS: Class = PyOnceLock::new();
+    let class = CLASS.import(py, "waypost.errors", "Problem")?;
+    let list = PyList::empty(py);
+    for (rule, found) in problems {
+        let steps: Vec<Step> =
+            rule.map(|name| Step::Key(name.clone())).into_iter().chain(found.path.iter().cloned()).collect();
+        list.append(class.call1((path(py, &steps)?, &found.message))?)?;
+    }
+    Ok(list)
 }

@@ -66,7 +66,7 @@ mod _native {
     #[pymodule_export]
     use crate::route_table::RouteTable;
     #[pymodule_export]
-    use crate::snapshot::Snapshot;
+    use crate::snapshot::{Snapshot, reseed_ids};
     use pyo3::prelude::*;
 
     #[pymodule_init]

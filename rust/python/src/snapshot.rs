@@ -35,6 +35,12 @@ pub(crate) fn seed() -> u64 {
     RandomState::new().hash_one((std::process::id(), clock::now().nanos()))
 }
 
+/// Give this process ids of its own, because it was forked from a process that may make ids too.
+#[pyfunction]
+pub(crate) fn reseed_ids() {
+    IDS.reseed(seed());
+}
+
 /// The parts that a snapshot shares with its messages.
 pub(crate) struct Shared {
     pub(crate) snapshot: engine::Snapshot,

@@ -117,10 +117,13 @@ class Upstream:
         peer = self.peer()
         return peer, peer.request(whole=whole)
 
+    def sockets(self) -> list[socket.socket]:
+        """All open sockets; one of them is readable once somebody connects, sends or closes."""
+        return [self._listener, *(peer.sock for peer in self._peers if peer.sock.fileno() >= 0)]
+
     def untouched(self) -> bool:
         """Nobody has connected since the last `clear`, nor sent anything on a connection."""
-        socks = [self._listener, *(peer.sock for peer in self._peers if peer.sock.fileno() >= 0)]
-        return not select.select(socks, [], [], 0)[0]
+        return not select.select(self.sockets(), [], [], 0)[0]
 
     def clear(self) -> None:
         """Close all connections, those that nobody accepted too."""
