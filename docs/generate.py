@@ -102,7 +102,7 @@ def _type(info: inspect.Type, structs: list[tuple[str, inspect.StructType]]) -> 
     if isinstance(info, inspect.StructType):
         where = next(path for path, each in structs if each.cls is info.cls)
         mapping = f"[mapping](#{_anchor(where)})"
-        return f"string or {mapping}" if "shorthand" in extra else mapping
+        return f"string or {mapping}" if "shorthand" in extra or "short" in extra else mapping
     if isinstance(info, inspect.ListType):
         item = _type(info.item_type, structs)
         return _one_of([item, f"list of {item}"]) if "single" in extra else f"list: {item}"
@@ -128,7 +128,7 @@ def _scalar(info: inspect.Type, extra: dict[str, Any]) -> str:
     if isinstance(info, inspect.IntType):
         low, high = info.ge, info.le
         return "whole number" if low is None or abs(low) > 2**30 else f"whole number, {low} to {high}"
-    if "path" in extra:
+    if "path" in extra or "socket" in extra:
         return "file name"
     return "string"
 

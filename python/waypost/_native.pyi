@@ -627,11 +627,17 @@ class Plan:
 class Certificate:
     """A client's certificate that TLS has verified."""
 
-    def __new__(cls, subject: str, der: bytes) -> Certificate:
-        """`der` is the whole certificate, DER encoded (`ssl.SSLSocket.getpeercert(binary_form=True)`)."""
+    def __new__(cls, subject: str, der: bytes, names: list[str] = ...) -> Certificate:
+        """`der` is the whole certificate, DER encoded (`ssl.SSLSocket.getpeercert(binary_form=True)`).
+
+        `subject` and `names`, the subject alternative names, are compared with those of `keys` as texts.
+        """
     @property
     def subject(self) -> str:
         """Its subject, as it was given."""
+    @property
+    def names(self) -> list[str]:
+        """Its subject alternative names, as they were given."""
     @property
     def fingerprint(self) -> bytes:
         """The SHA-256 of its DER encoding."""
@@ -692,7 +698,7 @@ class Snapshot:
         `target` is the raw path with its query. `client` is the address of the connection's peer, `None` on a Unix
         socket. `scheme` is the scheme of the connection. Forwarding fields of trusted proxies are read from `headers`.
 
-        `certificate` is the client's. Keys are the only proof that a configuration asks for yet.
+        `certificate` is the client's. A key may name it.
 
         If the configuration has `keys`, the request must present one. For explanations, `key` names a key that counts
         as presented, whatever `headers` contain; an unknown name raises `KeyError`.

@@ -8,6 +8,7 @@ one piece, and a pipe, because no write to it is longer than pipes accept in one
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import select
@@ -19,7 +20,7 @@ from typing import Final
 
 from waypost._native import Recorder
 
-__all__ = ["AccessLog"]
+__all__ = ["AccessLog", "try_target"]
 
 _GATHER: Final = 0.1
 """Seconds for which lines are gathered before they are written together."""
@@ -176,6 +177,22 @@ class AccessLog:
 def _stop() -> None:
     for log in list(_running):
         log.stop()
+
+
+def try_target(target: str) -> None:
+    """Raise `OSError` if `target` could not be opened. Makes no file, and waits for nobody at the end of a pipe."""
+    if not _is_file(target):
+        return
+    try:
+        os.close(os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK))
+    except FileNotFoundError:
+        directory = os.path.dirname(os.path.realpath(target))  # noqa: PTH120
+        code = errno.ENOENT if not os.path.isdir(directory) else errno.EACCES  # noqa: PTH112
+        if code == errno.ENOENT or not os.access(directory, os.W_OK | os.X_OK):
+            raise OSError(code, os.strerror(code)) from None
+    except OSError as exc:
+        if exc.errno != errno.ENXIO:  # a pipe that nobody reads yet
+            raise
 
 
 def _is_file(target: str) -> bool:

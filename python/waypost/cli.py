@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,9 @@ _BODILESS: Final = ("GET", "HEAD", "DELETE")
 @click.version_option(__version__, prog_name="waypost")
 def main() -> None:
     """Route AI messages to models, retrievers, memories and tools by rules."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a command line and file names may hold any bytes
 
 
 @main.command()
@@ -54,24 +58,49 @@ def demo(*, once: bool, port: int | None, upstreams: int | None) -> None:
     sys.exit(uvloop.run(run(once=once, port=port) if upstreams is None else run_upstreams(upstreams)))
 
 
+def _listening(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where a process listens."""
+    options = (
+        click.option("--host", help="Address to listen on. [default: listen.host of CONFIG]"),
+        click.option(
+            "--port",
+            type=click.IntRange(0, 65535),
+            help="Port to listen on; 0: a free one. [default: listen.port of CONFIG]",
+        ),
+        click.option(
+            "--uds", metavar="PATH", help="Unix domain socket to listen on, instead of an address and a port."
+        ),
+        click.option("--ssl-certfile", metavar="FILE", help="PEM file of the certificate chain: serve HTTPS."),
+        click.option(
+            "--ssl-keyfile",
+            metavar="FILE",
+            help="PEM file of the private key, where the certificate file does not hold it.",
+        ),
+        click.option(
+            "--insecure-no-auth",
+            is_flag=True,
+            help="Listen on addresses other than loopback although CONFIG has no keys.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _must_agree(
+    host: str | None, port: int | None, uds: str | None, ssl_certfile: str | None, ssl_keyfile: str | None
+) -> None:
+    if uds is not None and (host is not None or port is not None):
+        raise click.UsageError("--uds cannot be combined with --host or --port")
+    if ssl_keyfile is not None and ssl_certfile is None:
+        raise click.UsageError("--ssl-keyfile requires --ssl-certfile")
+
+
 @main.command()
 @click.argument("config", default=DEFAULT_CONFIG)
-@click.option("--host", help="Address to listen on. [default: listen.host of CONFIG]")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0: a free one. [default: listen.port of CONFIG]"
-)
+@_listening
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes to serve with.")
-@click.option("--uds", metavar="PATH", help="Unix domain socket to listen on, instead of an address and a port.")
-@click.option("--ssl-certfile", metavar="FILE", help="PEM file of the certificate chain: serve HTTPS.")
-@click.option(
-    "--ssl-keyfile", metavar="FILE", help="PEM file of the private key, where the certificate file does not hold it."
-)
 @click.option("--no-fast-path", is_flag=True, help="Give every message to the ASGI application.")
-@click.option(
-    "--insecure-no-auth",
-    is_flag=True,
-    help="Listen on addresses other than loopback although CONFIG has no keys.",
-)
 def serve(
     *,
     config: str,
@@ -85,10 +114,7 @@ def serve(
     insecure_no_auth: bool,
 ) -> None:
     """Serve CONFIG (default: waypost.yaml). SIGHUP or a changed file reloads it; SIGTERM drains, then stops."""
-    if uds is not None and (host is not None or port is not None):
-        raise click.UsageError("--uds cannot be combined with --host or --port")
-    if ssl_keyfile is not None and ssl_certfile is None:
-        raise click.UsageError("--ssl-keyfile requires --ssl-certfile")
+    _must_agree(host, port, uds, ssl_certfile, ssl_keyfile)
     _must_exist(config)
     from waypost.server import serve as run  # noqa: PLC0415
 
@@ -109,24 +135,47 @@ def serve(
 
 @main.command()
 @click.argument("config", default=DEFAULT_CONFIG)
-def check(config: str) -> None:
+@_listening
+@click.option("--running", is_flag=True, help="A process serves CONFIG here already: do not try its address.")
+@click.option(
+    "--offline",
+    is_flag=True,
+    help="Check CONFIG without its environment, the files of its secrets and this host's addresses.",
+)
+def check(
+    *,
+    config: str,
+    host: str | None,
+    port: int | None,
+    uds: str | None,
+    ssl_certfile: str | None,
+    ssl_keyfile: str | None,
+    insecure_no_auth: bool,
+    running: bool,
+    offline: bool,
+) -> None:
     """Print every problem of CONFIG with its place, then warnings.
 
-    CONFIG is waypost.yaml if not given. It is read and compiled as `waypost serve` does it. Exit code 1 if there is a
-    problem.
+    CONFIG is waypost.yaml if not given. All is done that `waypost serve` does with the same options, except to listen
+    and to serve. Exit code 1 if there is a problem.
     """
-    from waypost.app import create_app  # noqa: PLC0415
-    from waypost.table import read_config  # noqa: PLC0415
-
+    _must_agree(host, port, uds, ssl_certfile, ssl_keyfile)
     _must_exist(config)
+    from waypost import checking  # noqa: PLC0415
+    from waypost.binding import Overrides  # noqa: PLC0415
+
     try:
-        generation = create_app(read_config(config)).state.gateway.generation
+        if offline:
+            report = checking.check_offline(config)
+        else:
+            overrides = Overrides(host, port, uds, ssl_certfile, ssl_keyfile)
+            report = checking.check(config, overrides, insecure_no_auth=insecure_no_auth, running=running)
     except ConfigError as error:
         _print_problems(error.problems)
         click.echo(f"{config}: {counted(len(error.problems), 'problem')}", err=True)
         sys.exit(1)
-    _print_problems(generation.warnings)
-    click.echo(f"{config}: ok ({generation.summary})")
+    _print_problems(report.warnings)
+    click.echo(f"{config}: ok ({report.summary})")
 
 
 @main.command()
@@ -158,6 +207,8 @@ def explain(
 
     Exit code 1 if no route takes the message, or if the message would be refused for another reason.
     """
+    if method is not None and not method.isascii():
+        raise click.BadParameter(f"{method!r} is not an HTTP method; write one such as GET", param_hint="--method")
     fields = [_header(header) for header in headers]
     method = method and method.upper()
     _must_be_address(client)
@@ -321,8 +372,9 @@ def _accept(
         sent.append(("host", "localhost"))
     if (body or method != "GET") and not given & {"content-length", "transfer-encoding"}:
         sent.append(("content-length", str(len(body))))
-    raw = [(name.encode(), value.encode()) for name, value in sent]
-    return snapshot.accept(method, target.encode(), raw, client=client, key=key)
+    # A command line may hold any bytes. They are judged as those of a request.
+    raw = [(os.fsencode(name), os.fsencode(value)) for name, value in sent]
+    return snapshot.accept(method, os.fsencode(target), raw, client=client, key=key)
 
 
 def _refusal(error: WaypostError) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from waypost._native import Recorder, Registry, reseed_ids
 from waypost.access_log import AccessLog
@@ -30,11 +30,15 @@ from waypost.upstream.settings import UpstreamSettings
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from waypost._native import Snapshot
+    from waypost._native import Certificate, Snapshot
     from waypost.exchange.waiting_room import WaitingRoom
+    from waypost.server_tls import ServerTls
     from waypost.upstream.tls import Tls
 
-__all__ = ["Gateway", "Generation"]
+__all__ = ["CERTIFICATE", "Gateway", "Generation", "log_problem"]
+
+CERTIFICATE: Final = "waypost.certificate"
+"""Key of an ASGI scope's `extensions`: the client's `Certificate`, if it has presented one."""
 
 _logger = logging.getLogger("waypost")
 
@@ -54,6 +58,8 @@ class Generation:
     """`limits.buffered`, in bytes."""
     spare: int
     """Bytes that may be held while one more body of any allowed size still finds room."""
+    server_tls: ServerTls | None
+    """The TLS of the listener, for `waypost serve`."""
 
     @property
     def summary(self) -> str:
@@ -91,8 +97,8 @@ class Gateway:
         """Begins the actions of decided messages."""
         self.loopback = False
         """Whether only this host can connect, so that administration needs no key. Set by `waypost serve` only."""
-        self.keys_needed = False
-        """Whether other hosts can connect and `--insecure-no-auth` was not given, so that keys are required."""
+        self.keys_needed: Callable[[Config], bool] = lambda _: False
+        """Whether only keys could tell who the callers are, so that a configuration must have some."""
         self.client_connections: Callable[[], int] = lambda: 0
         """Returns the number of open client connections. Set by `waypost serve`; otherwise 0."""
         self.worker = 0
@@ -113,7 +119,7 @@ class Gateway:
 
     def replace(self, config: Config) -> Generation:
         """Serve `config` from the next message on. If it raises `ConfigError`, nothing has changed."""
-        if self.keys_needed and not config.keys:
+        if not config.keys and self.keys_needed(config):
             message = "without `keys`, other hosts could use this gateway: keep one, or restart with --insecure-no-auth"
             raise ConfigError(config.relocate([Problem(("keys",), message)]))
         with self._lock:
@@ -245,10 +251,10 @@ class Gateway:
         self.recorder.forget_worker(worker)
         self.registry.forget_worker(worker)
 
-    def admit(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raise `WaypostError` unless a request with these header fields may use administration."""
+    def admit(self, headers: Iterable[tuple[bytes, bytes]], certificate: Certificate | None = None) -> None:
+        """Raise `WaypostError` unless a request with these header fields, and certificate, may use administration."""
         if not self.loopback:
-            self.generation.snapshot.admit(headers)
+            self.generation.snapshot.admit(headers, certificate=certificate)
 
     def drain(self) -> None:
         """Begin to drain: `/readyz` says that the process takes no more messages."""
@@ -289,6 +295,8 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
     tls, problems = _tls(config, {} if previous is None else previous.settings.tls)
     proxies, unusable = _proxies(config, os.environ)
     problems += unusable
+    listener, unusable = _server_tls(config, None if previous is None else previous.server_tls)
+    problems += unusable
     try:
         snapshot = compile_config(config, recorder)
     except ConfigError as error:
@@ -309,12 +317,17 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,
         spare=config.limits.buffered - config.limits.body,
+        server_tls=listener,
     )
 
 
+def log_problem(config: Config, exc: OSError) -> Problem:
+    """The problem that the access log cannot be opened."""
+    return Problem(("access_log",), f"{config.access_log}: cannot be opened for writing: {exc.strerror}")
+
+
 def _not_opened(config: Config, exc: OSError) -> ConfigError:
-    message = f"{config.access_log}: cannot be opened for writing: {exc.strerror}"
-    return ConfigError(config.relocate([Problem(("access_log",), message)]))
+    return ConfigError(config.relocate([log_problem(config, exc)]))
 
 
 def _tls(config: Config, old: Mapping[str, Tls]) -> tuple[dict[str, Tls], list[Problem]]:
@@ -326,6 +339,16 @@ def _tls(config: Config, old: Mapping[str, Tls]) -> tuple[dict[str, Tls], list[P
 
     contexts, wrong = tls.contexts(settings, old)
     return contexts, [Problem(path, message) for path, message in wrong]
+
+
+def _server_tls(config: Config, old: ServerTls | None) -> tuple[ServerTls | None, list[Problem]]:
+    """The TLS context of the listener."""
+    if config.listen.tls is None:
+        return None, []
+    from waypost.server_tls import server_tls  # noqa: PLC0415 - importing ssl costs more than everything else
+
+    made, wrong = server_tls(config.listen.tls, old)
+    return made, [Problem(("listen", "tls", *([setting] if setting else [])), message) for setting, message in wrong]
 
 
 def _proxies(config: Config, environ: Mapping[str, str]) -> tuple[dict[tuple[str, str], Proxy], list[Problem]]:

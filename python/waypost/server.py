@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import ipaddress
 import logging
 import math
 import os
@@ -15,34 +13,32 @@ import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
 from waypost.app import create_app
+from waypost.binding import BACKLOG, CannotListenError, Overrides, address, bind, is_local, needs_keys, refusal
 from waypost.entry import http1
+from waypost.entry.negotiation import OFFERED
 from waypost.errors import ConfigError, counted
 from waypost.gateway import Gateway
 from waypost.loop.descriptors import raise_limit
 from waypost.table import read_config
 from waypost.watch import Reloader
-from waypost.workers import Link, supervise
+from waypost.workers import BEAT, Link, supervise
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from waypost.config import Config
 
 __all__ = ["serve"]
 
-_BACKLOG = 2048
 _STOPPED_SHORT = "ASGI callable returned without completing response."
 
 
 _logger = logging.getLogger("waypost")
-
-
-class _CannotListenError(Exception):
-    """The address cannot be used. The text says why, and what to do."""
 
 
 def serve(
@@ -69,47 +65,36 @@ def serve(
     """
     _configure_logging()
     raise_limit()
+    overrides = Overrides(host, port, uds, ssl_certfile, ssl_keyfile)
     try:
-        config = read_config(config_path)
+        read = read_config(config_path)
+        config = overrides.apply(read)
         app = create_app(config)
         app.state.gateway.open_log()
     except ConfigError as error:
         _say(error.message)
         _say(f"waypost: not started: {counted(len(error.problems), 'problem')}")
         return 1
-    listen_host = config.listen.host if host is None else host
-    listen_port = config.listen.port if port is None else port
-    local = uds is not None or _is_loopback(listen_host)
-    keys_needed = not local and not insecure_no_auth
-    if keys_needed and not config.keys:
-        _say(
-            f"waypost: refused to listen on {listen_host}: other hosts could use this gateway, and the configuration "
-            "has no `keys`. Add keys, listen on 127.0.0.1, or pass --insecure-no-auth if something in front of the "
-            "gateway checks its callers."
-        )
+    listen = config.listen
+    if not (config.keys or insecure_no_auth) and needs_keys(config, listen):
+        _say(f"waypost: {refusal(listen)}")
         return 2
     try:
-        sock = _bind_unix(uds) if uds is not None else _bind(listen_host, listen_port)
-    except _CannotListenError as error:
+        sock = bind(listen)
+    except CannotListenError as error:
         _say(f"waypost: {error}")
         return 1
-    scheme = "https" if ssl_certfile else "http"
-    where = f"unix:{uds}" if uds is not None else f"{scheme}://{_address(sock)}"
+    scheme = "http" if listen.tls is None else "https"
+    where = f"{scheme}://{address(sock)}" if listen.uds is None else f"unix:{listen.uds}"
     path = Path(config_path).absolute()
     gateway: Gateway = app.state.gateway
-    gateway.loopback, gateway.keys_needed = local, keys_needed
-    try:
-        settings = _settings(app, ssl_certfile, ssl_keyfile, fast=fast_path)
-    except OSError as exc:
-        sock.close()
-        from waypost.upstream.tls import fault  # noqa: PLC0415 - rare
-
-        option, why = fault(exc, (("--ssl-certfile", ssl_certfile), ("--ssl-keyfile", ssl_keyfile)))
-        _say(f"waypost: {option}: {why}" if option else f"waypost: {why}")
-        return 1
+    gateway.loopback = is_local(listen)
+    if not insecure_no_auth:
+        gateway.keys_needed = lambda config: needs_keys(config, listen)
+    settings = _settings(app, config, fast=fast_path)
     # The data path ends a response short if its endpoint did. That is counted, and not an error of the application.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
-    reloader = Reloader(gateway, path, _say, config.listen)
+    reloader = Reloader(gateway, path, _say, read.listen, overrides)
     reloader.warn()
     ready = f"waypost: listening on {where} ({gateway.generation.summary})"
     try:
@@ -119,14 +104,19 @@ def serve(
         def work(link: Link) -> int:
             gateway.become_worker(link.index, workers)
             # All workers read the same files at the same time, so only the first one reports problems.
-            reloader = Reloader(gateway, path, _say if link.index == 0 else _keep_quiet, config.listen)
+            reloader = Reloader(gateway, path, _say if link.index == 0 else _keep_quiet, read.listen, overrides)
             if link.replaces:
                 reloader.load()
                 reloader.reopen_log()
 
             def started() -> None:
                 asyncio.get_running_loop().add_reader(link.alive, server.orphaned, link.alive)
+                beat()
                 link.announce()
+
+            def beat() -> None:
+                link.beat()
+                asyncio.get_running_loop().call_later(BEAT, beat)
 
             server = _Server(settings, gateway, reloader, started)
             return _run(server, sock)
@@ -134,15 +124,16 @@ def serve(
         # If the supervisor kept the listener open, new connections would wait while the workers drain.
         started = f"{ready[:-1]}, {workers} workers)"
         gateway.divide(workers)
-        return supervise(workers, work, lambda: _say(started), sock.close, gateway.forget_worker)
+        patience = config.limits.worker_timeout
+        return supervise(workers, work, lambda: _say(started), sock.close, gateway.forget_worker, patience)
     finally:
         sock.close()
-        if uds is not None:
-            Path(uds).unlink(missing_ok=True)
+        if listen.uds is not None:
+            Path(listen.uds).unlink(missing_ok=True)
 
 
-def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast: bool) -> uvicorn.Config:
-    """uvicorn's settings, loaded. Raises `OSError` if the TLS files cannot be used."""
+def _settings(app: Starlette, config: Config, *, fast: bool) -> uvicorn.Config:
+    """uvicorn's settings, loaded."""
     settings = uvicorn.Config(
         app,
         loop="uvloop",
@@ -155,12 +146,16 @@ def _settings(app: Starlette, certfile: str | None, keyfile: str | None, *, fast
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        backlog=_BACKLOG,
-        ssl_certfile=certfile,
-        ssl_keyfile=keyfile,
+        backlog=BACKLOG,
     )
+    _follow(settings, config)
     settings.load()
     return settings
+
+
+def _follow(settings: uvicorn.Config, config: Config) -> None:
+    """Take from `config` what uvicorn reads from its settings for each new connection."""
+    settings.timeout_keep_alive = cast(int, config.listen.keep_alive)
 
 
 def _run(server: _Server, sock: socket.socket) -> int:
@@ -192,17 +187,38 @@ class _Server(uvicorn.Server):
         self._gateway = gateway
         self._reloader = reloader
         self._ready = ready
+        reloader.on_load = lambda config: _follow(settings, config)
         gateway.client_connections = lambda: len(self.server_state.connections)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        await super().startup([])
         loop = asyncio.get_running_loop()
+        for sock in sockets or ():
+            self.servers.append(await self._listen(loop, sock))
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self._gateway.access_log.start()
         self._gateway.publish()
         self._ready()
         self._spawn(self._reloader.watch())
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> asyncio.Server:
+        """Accept connections from `sock`, as uvicorn does, but with a renewed certificate and a limit on handshakes."""
+        tls: dict[str, Any] = {}
+        listen = self._gateway.generation.config.listen
+        if listen.tls is not None:
+            from waypost.server_tls import RenewedContext  # noqa: PLC0415 - importing ssl costs a lot
+
+            gateway = self._gateway
+            context = RenewedContext(lambda: gateway.generation.server_tls, OFFERED.get("alpn_protocols", ()))
+            tls = {"ssl": context, "ssl_handshake_timeout": listen.header_timeout}
+
+        def protocol() -> asyncio.Protocol:
+            cls = cast(Any, self.config.http_protocol_class)
+            made: asyncio.Protocol = cls(self.config, self.server_state, self.lifespan.state, loop)
+            return made
+
+        return await loop.create_server(protocol, sock=sock, backlog=BACKLOG, **tls)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in self._tasks:
@@ -244,77 +260,6 @@ class _Server(uvicorn.Server):
         """Handle SIGHUP: open the access log again, and load the configuration again."""
         self._reloader.reopen_log()
         self._spawn(self._reloader.reload())
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as exc:
-        raise _CannotListenError(f"the host {host} cannot be resolved: {exc.strerror}") from None
-    family, kind, protocol, _, address = found[0]
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind(address)
-        sock.listen(_BACKLOG)
-    except OSError as exc:
-        sock.close()
-        if exc.errno == errno.EADDRINUSE:
-            text = f"port {port} of {host} is in use: stop what listens there, or choose another with --port"
-        elif exc.errno == errno.EACCES:
-            text = f"no permission to listen on port {port}: choose a port above 1023 with --port"
-        elif exc.errno == errno.EADDRNOTAVAIL:
-            text = f"{host} is not an address of this machine: choose another with --host"
-        else:
-            text = f"cannot listen on port {port} of {host}: {exc.strerror}"
-        raise _CannotListenError(text) from None
-    sock.setblocking(False)
-    return sock
-
-
-def _bind_unix(name: str) -> socket.socket:
-    path = Path(name)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if path.exists():
-            _remove_stale(path)
-        sock.bind(name)
-        sock.listen(_BACKLOG)
-    except OSError as exc:
-        sock.close()
-        raise _CannotListenError(f"cannot listen on {name}: {exc.strerror or exc}") from None
-    except _CannotListenError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket of a process that has ended."""
-    if not path.is_socket():
-        raise _CannotListenError(f"{path} exists and is not a socket: choose another path with --uds")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise _CannotListenError(f"{path} is in use: stop what listens there, or choose another with --uds")
-
-
-def _address(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def _configure_logging() -> None:

@@ -32,15 +32,20 @@ def load_config(source: ConfigSource, *, environ: Mapping[str, str] | None = Non
     return loaded
 
 
-def read_config(source: ConfigSource, *, environ: Mapping[str, str] | None = None) -> Config:
+def read_config(
+    source: ConfigSource, *, environ: Mapping[str, str] | None = None, offline: bool = False
+) -> Config:
     """`load_config` for callers that compile the result (`create_app`, `compile_config`).
 
     Compiling finds the problems of meaning, so this does not look for them, which takes time. If there is a problem of
     shape, nothing will be compiled, so `ConfigError` has the problems of meaning too.
+
+    For `offline` see `waypost.config.load_config`.
     """
     if isinstance(source, Mapping):
         return config.from_dict(source, environ=environ, meaning=_problems_of_meaning)
-    return config.load_config(source, environ=os.environ if environ is None else environ, meaning=_problems_of_meaning)
+    variables = os.environ if environ is None else environ
+    return config.load_config(source, environ=variables, meaning=_problems_of_meaning, offline=offline)
 
 
 def compile_config(config: Config, recorder: _native.Recorder | None = None) -> _native.Snapshot:
@@ -62,6 +67,11 @@ def _problems_of_meaning(config: Config) -> Iterator[tuple[Path, str]]:
         from waypost.upstream import tls  # noqa: PLC0415 - importing ssl takes longer than everything else
 
         yield from tls.contexts(settings, {})[1]
+    if config.listen.tls is not None:
+        from waypost.server_tls import server_tls  # noqa: PLC0415 - as above
+
+        for setting, message in server_tls(config.listen.tls)[1]:
+            yield ("listen", "tls", *([setting] if setting else [])), message
 
 
 class RouteTable(_native.RouteTable):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from waypost.binding import Overrides, restart_needed
 from waypost.config import Config, Listen
 from waypost.errors import ConfigError, counted
 from waypost.gateway import Gateway
@@ -30,20 +31,30 @@ _logger = logging.getLogger("waypost")
 class Reloader:
     """Keeps the gateway of one process up to date with its files. `watch` and `reload` belong to one event loop."""
 
-    def __init__(self, gateway: Gateway, path: Path, say: Say, listen: Listen) -> None:
-        """`path` is the file of the configuration. `listen` is the address with which the process started."""
+    def __init__(
+        self, gateway: Gateway, path: Path, say: Say, listen: Listen, overrides: Overrides | None = None
+    ) -> None:
+        """`path` is the file of the configuration, of which `overrides` replaces some keys.
+
+        `listen` is what the file said when the process started.
+        """
         self._gateway = gateway
         self._path = path
         self._say = say
-        self._listen = listen
+        self._overrides = overrides or Overrides()
+        self._listen = self._latest_listen = listen
+        self.on_load: Callable[[Config], None] = lambda _: None
+        """Called with each configuration that comes into force, in any thread."""
         self._reloading = asyncio.Lock()
         self._loaded_state = _fingerprint(gateway.generation.config, path)
 
     def load(self) -> Config | None:
         """Serve the current content of the files. Problems are reported, change nothing and return `None`."""
         try:
-            config = read_config(self._path)
+            read = read_config(self._path)
+            config = self._overrides.apply(read)
             self._gateway.replace(config)
+            self._latest_listen = read.listen
         except ConfigError as error:
             self._gateway.recorder.loaded(good=False)
             self._say(error.message)
@@ -51,6 +62,7 @@ class Reloader:
             self._say(f"waypost: not reloaded: {problems}; the old configuration stays in force")
             return None
         self._gateway.recorder.loaded(good=True)
+        self.on_load(config)
         return config
 
     def reopen_log(self) -> None:
@@ -84,8 +96,9 @@ class Reloader:
             self._loaded_state = {path: state.get(path, now) for path, now in _fingerprint(loaded, self._path).items()}
             self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
             self.warn()
-            # Only the address needs a restart; the other keys of `listen` follow a reload.
-            if (loaded.listen.host, loaded.listen.port) != (self._listen.host, self._listen.port):
+            if before.keys and not loaded.keys:
+                self._say("waypost: warning: `keys` are gone: everyone who can connect may now send messages")
+            if restart_needed(self._listen, self._latest_listen):
                 self._say(
                     "waypost: warning: the address in `listen` has changed, which takes effect only after a restart"
                 )

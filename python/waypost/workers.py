@@ -1,14 +1,18 @@
 """`--workers N`: processes that share one listening socket, and the supervisor that keeps them alive.
 
 The supervisor runs no event loop and no thread. It waits for signals: SIGTERM and SIGINT drain every worker, SIGHUP
-reloads every worker, and a worker that dies is replaced. Workers hold the read end of a pipe whose write end only the
-supervisor has, so that they drain when it is killed.
+reloads every worker, and a worker that dies is replaced. A worker whose event loop stands still is ended, and then
+replaced: each worker counts its beats in memory that the supervisor sees. Workers hold the read end of a pipe whose
+write end only the supervisor has, so that they drain when it is killed.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import mmap
 import os
 import signal
+import struct
 import sys
 import time
 import traceback
@@ -16,7 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Link", "supervise"]
+__all__ = ["BEAT", "Link", "supervise"]
+
+BEAT: Final = 1.0
+"""Seconds between two beats of a worker."""
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _TOO_SOON: Final = 1.0
@@ -25,6 +32,11 @@ _MIN_PAUSE: Final = 1.0
 """Seconds until a worker that died at once is replaced. They double each time that its replacement dies at once."""
 _MAX_PAUSE: Final = 30.0
 """Upper limit of that pause, in seconds."""
+_LONGEST_STEP: Final = 2.0
+"""Seconds that the supervisor counts at most between two looks at the beats: it may have stood still itself."""
+_ABORT_TIME: Final = 2.0
+"""Seconds for a worker that stands still to print where, before it is killed."""
+_COUNTER: Final = struct.Struct("Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +51,18 @@ class Link:
     """File descriptor that becomes readable (end of file) when the supervisor is gone."""
     replaces: bool
     """The worker replaces one that died, perhaps long after the configuration was read."""
+    beats: mmap.mmap
+    """Counters of beats, one for each worker."""
 
     def announce(self) -> None:
         """Tell the supervisor that the worker accepts connections."""
         os.write(self.ready, bytes([self.index]))
+
+    def beat(self) -> None:
+        """Tell the supervisor that the event loop turns. To be called every `BEAT` seconds."""
+        at = self.index * _COUNTER.size
+        (count,) = _COUNTER.unpack_from(self.beats, at)
+        _COUNTER.pack_into(self.beats, at, count + 1)
 
 
 @dataclass(slots=True)
@@ -51,6 +71,12 @@ class _Worker:
     started_at: float
     """Time of the start on the monotonic clock, in seconds."""
     ready: bool = False
+    beats: int = 0
+    """Beats that were counted when the supervisor last looked."""
+    still: float = 0.0
+    """Seconds for which no beat was seen."""
+    aborted: bool = False
+    """The worker was told to abort, because it stands still."""
 
 
 class _Supervisor:
@@ -61,8 +87,12 @@ class _Supervisor:
         started: Callable[[], None],
         stopping: Callable[[], None],
         ended: Callable[[int], None],
+        patience: float,
     ) -> None:
         self._count = count
+        self._patience = patience
+        self._beats = mmap.mmap(-1, count * _COUNTER.size)
+        self._looked_at = time.monotonic()
         self._work = work
         self._started = started
         self._on_stop = stopping
@@ -88,6 +118,7 @@ class _Supervisor:
             self._wait()
             self._note_ready()
             now = time.monotonic()
+            self._look_at_beats(now)
             for index in [index for index, due in self._due.items() if due <= now]:
                 del self._due[index]
                 self._start(index, replaces=True)
@@ -105,6 +136,23 @@ class _Supervisor:
             self._complete = True
             self._started()
 
+    def _look_at_beats(self, now: float) -> None:
+        """End each worker whose event loop has stood still for too long."""
+        passed = min(now - self._looked_at, _LONGEST_STEP)
+        self._looked_at = now
+        for pid, worker in self._workers.items():
+            (beats,) = _COUNTER.unpack_from(self._beats, worker.index * _COUNTER.size)
+            if beats != worker.beats or not worker.ready or not self._patience:
+                worker.beats, worker.still = beats, 0.0
+                continue
+            worker.still += passed
+            if worker.still >= self._patience and not worker.aborted:
+                worker.aborted = True
+                _say(f"waypost: worker {pid} has stood still for {worker.still:.0f} s: ending it")
+                os.kill(pid, signal.SIGABRT)
+            elif worker.still >= self._patience + _ABORT_TIME:
+                os.kill(pid, signal.SIGKILL)
+
     def _start(self, index: int, *, replaces: bool) -> None:
         pid = os.fork()
         if pid:
@@ -119,7 +167,9 @@ class _Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            code = self._work(Link(index=index, ready=self._ready_write, alive=self._alive, replaces=replaces))
+            faulthandler.enable()  # prints where a worker stands that is told to abort
+            link = Link(index, self._ready_write, self._alive, replaces, self._beats)
+            code = self._work(link)
         except BaseException:  # noqa: BLE001 - the interpreter does not get to report it
             traceback.print_exc()
         finally:
@@ -193,14 +243,16 @@ def supervise(
     started: Callable[[], None],
     stopping: Callable[[], None],
     ended: Callable[[int], None] = lambda _: None,
+    patience: float = 30.0,
 ) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT. Returns the exit code of the command.
 
     `work` gets its `Link` and returns its exit code. `started` is called once, when all workers are ready. `stopping`
     is called once, before the workers are told to stop; it gives up what this process shares with them. `ended` is
-    called with the index of each worker that has ended.
+    called with the index of each worker that has ended. A worker that does not `beat` for `patience` seconds is ended
+    and replaced; with 0, none is.
     """
-    return _Supervisor(count, work, started, stopping, ended).run()
+    return _Supervisor(count, work, started, stopping, ended, patience).run()
 
 
 def _say(text: str) -> None:

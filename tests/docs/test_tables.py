@@ -111,15 +111,17 @@ def sections() -> dict[str, str]:
 
 
 def test_every_key_of_a_configuration_is_listed_with_its_default() -> None:
-    from waypost.config import answer  # noqa: PLC0415
+    from waypost.config import answer, listen  # noqa: PLC0415
 
     listed = sections()
     cluster = "clusters.NAME."
     wanted = (
-        described(model.Listen, "listen.")
+        described(listen.Listen, "listen.")
+        | described(listen.ListenTls, "listen.tls.")
         | described(model.Limits, "limits.")
         | described(model.Document)
         | described(model.Key, "keys[].")
+        | described(model.ClientCertificate, "keys[].certificate.")
         | described(model.Fragment)
         | described(model.Cluster, cluster)
         | described(model.Endpoint, f"{cluster}endpoints[].")

@@ -317,3 +317,23 @@ def test_demo_where_its_port_is_taken() -> None:
     assert done.returncode == 1
     assert f"port {port}" in (done.stdout + done.stderr).decode()
     assert b"Traceback" not in done.stderr
+
+
+# Bytes of a command line that are no text.
+
+
+def test_bytes_that_are_no_text_are_explained_in_a_sentence(config: Path) -> None:
+    done = command("explain", str(config), "--header", "x-waypost-tenant: caf\udce9", stdin=b'{"id":"a","kind":"tool"}')
+    assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert re.fullmatch(r"refused with 400 [a-z_]+: .*x-waypost-tenant.*\n", done.stderr.decode()), done.stderr
+
+
+def test_a_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    for name in ("check", "serve"):
+        file = tmp_path / "caf\udce9.yaml"
+        file.write_text("nothing: 1\n")
+        done = command(name, str(file))
+        assert done.returncode == 1
+        assert b"unknown key `nothing`" in done.stdout + done.stderr
+        assert b"Traceback" not in done.stderr, done.stderr.decode(errors="replace")

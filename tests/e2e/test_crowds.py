@@ -70,20 +70,13 @@ def test_a_thousand_idle_connections(launch: Launcher) -> None:
     wait_until(lambda: proxy.descriptors() <= files + 1, "their descriptors are free")
 
 
-HASTY: Final = """
-import sys, waypost.entry.http1 as protocol, waypost.loop.stall as stall
-protocol._HEAD_TIME = 2.0
-protocol._BODY_IDLE = stall.BODY_IDLE = 1.0
-from waypost.cli import main
-sys.argv[0] = "waypost"
-main()
-"""
-"""The command with times that a test can wait for, in place of 30 s."""
+HASTY: Final = {"header_timeout": "2s", "body_timeout": "1s"}
+"""Times that a test can wait for, in place of 30 s."""
 
 
 def test_clients_that_send_byte_by_byte(launch: Launcher) -> None:
     """200 of them send heads, as many bodies, a byte each now and then."""
-    proxy = launch.serve(_config(launch.server()), program=[sys.executable, "-c", HASTY])
+    proxy = launch.serve({**_config(launch.server()), "listen": HASTY})
     _served(proxy)
     before, files = proxy.resident(), proxy.descriptors()
     chunked = head("POST /v1/chat/completions HTTP/1.1", [("Host", "h"), ("Transfer-Encoding", "chunked")])
@@ -175,7 +168,7 @@ def test_many_clients_that_read_nothing(launch: Launcher) -> None:
 
 
 def test_a_head_that_comes_slowly_does_not_end_the_response_before_it(launch: Launcher) -> None:
-    site = Site(launch, {"model": {}}, program=[sys.executable, "-c", HASTY])
+    site = Site(launch, {"model": {}}, {"listen": HASTY})
     client = site.client()
     fields = [("Host", "h"), ("X-To", "model"), ("Transfer-Encoding", "chunked")]
     client.send(head("POST /v1/chat/completions HTTP/1.1", fields) + chunk(CHAT) + chunk(b""))

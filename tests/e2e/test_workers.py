@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from .support.client import Client
@@ -179,3 +180,17 @@ def test_each_worker_tells_of_its_own_messages(launch: Launcher) -> None:
         assert each["workers"] == 2
         (decision,) = each["decisions"]
         assert (decision["id"], decision["status"], decision["cluster"]) == (f"of-{worker}", 200, "model")
+
+
+def test_a_worker_that_stands_still_is_replaced(launch: Launcher) -> None:
+    if launch.path != "fast":
+        pytest.skip("the way in does not matter")
+    site = Site(launch, {"main": {}}, {"limits": {"worker_timeout": "5s"}}, args=TWO)
+    stands, other = workers(site.proxy)
+    os.kill(stands, signal.SIGSTOP)
+    site.proxy.wait_for(rf"worker {stands} has stood still for \d+ s: ending it")
+    site.proxy.wait_for(rf"worker {stands} was killed by SIGKILL: starting another")
+    wait_until(lambda: len(workers(site.proxy)) == 2, "another one has started")
+    assert other in workers(site.proxy)
+    assert site.proxy.output.count("stood still") == 1
+    assert all(site.proxy.ask("GET", "/healthz").status == 200 for _ in range(10))

@@ -257,6 +257,7 @@ class World:
         *urls: str | Upstream,
         speaks: str = "envelope",
         limits: dict[str, Any] | None = None,
+        listen: dict[str, Any] | None = None,
         timeout: dict[str, str] | None = None,
         model: str | None = None,
     ) -> Client:
@@ -272,8 +273,8 @@ class World:
         route = {"name": "all", "to": names[0], "fallback": names[1:]}
         # Paths of the API that are not listed have to be named.
         named = {**route, "name": "named", "match": {"path": [{"prefix": "/v1/"}]}}
-        config = {"clusters": clusters, "routes": [route, named], "limits": limits or {}, "access_log": "off"}
-        return Client(config)
+        config = {"clusters": clusters, "routes": [route, named], "access_log": "off"}
+        return Client({**config, "limits": limits or {}, "listen": listen or {}})
 
     async def close(self, *clients: Client) -> None:
         for upstream in self._upstreams:

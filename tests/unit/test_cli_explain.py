@@ -156,3 +156,23 @@ def test_the_configuration_is_waypost_yaml_where_none_is_named(
     for name in ("check", "explain", "serve"):
         done = runner.invoke(main, [name, "-"])
         assert (done.exit_code, "must be a file" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--header", "x-waypost-tenant: caf\udce9"),
+        ("--header", "x-caf\udce9: a"),
+        ("--path", "/v1/caf\udce9"),
+        ("--method", "caf\udce9"),
+        ("--key", "caf\udce9"),
+        ("--route", "caf\udce9"),
+        ("--client", "caf\udce9"),
+    ],
+)
+def test_bytes_that_are_no_text_get_a_sentence(tmp_path: Path, args: tuple[str, ...]) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("clusters: {}\nroutes: []\n")
+    done = CliRunner().invoke(main, ["explain", str(file), *args], input=b'{"model": "m"}', catch_exceptions=False)
+    assert done.exit_code in (1, 2)
+    assert done.output

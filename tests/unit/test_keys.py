@@ -175,14 +175,14 @@ def test_probes_need_no_key(ask: Ask) -> None:
 
 def test_a_gateway_that_needs_keys_keeps_them() -> None:
     gateway = Gateway(keyed(OTHER))
-    gateway.keys_needed = True
+    gateway.keys_needed = lambda _: True
     before = gateway.generation
     with pytest.raises(ConfigError, match="--insecure-no-auth") as caught:
         gateway.replace(keyed())
     assert caught.value.problems[0].path == ("keys",)
     assert gateway.generation is before
     gateway.replace(keyed(ADMIN))
-    gateway.keys_needed = False
+    gateway.keys_needed = lambda _: False
     gateway.replace(keyed())
 
 

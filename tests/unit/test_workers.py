@@ -39,10 +39,10 @@ sys.exit(workers.supervise(2, work, started.touch, lambda: say("stopping")))
 
 
 @contextlib.contextmanager
-def supervisor(tmp_path: Path, work: str) -> Iterator[subprocess.Popen[str]]:
+def supervisor(tmp_path: Path, work: str, run: str = RUN) -> Iterator[subprocess.Popen[str]]:
     """A supervisor of two workers that do `work`; "started" is touched once all are ready."""
     running = subprocess.Popen(
-        [sys.executable, "-u", "-c", PRELUDE + textwrap.dedent(work) + RUN, str(tmp_path / "started")],
+        [sys.executable, "-u", "-c", PRELUDE + textwrap.dedent(work) + run, str(tmp_path / "started")],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -138,3 +138,59 @@ def test_signals_are_heard_during_a_pause(tmp_path: Path) -> None:
         out, _ = running.communicate(timeout=60)
     assert running.returncode == 0
     assert "stopping" in out
+
+
+def test_one_that_stands_still_says_where_and_is_replaced(tmp_path: Path) -> None:
+    work = """
+    import threading
+    def beating(link):
+        link.beat()
+        timer = threading.Timer(0.1, beating, [link])
+        timer.daemon = True
+        timer.start()
+    def stands_still():
+        while True:
+            pass
+    def work(link):
+        say("pid", os.getpid(), link.index, link.replaces)
+        if link.index == 0 or link.replaces:
+            beating(link)
+            serve(link)
+        link.beat()
+        link.announce()
+        stands_still()
+    """
+    run = RUN.replace('say("stopping")', 'say("stopping"), lambda _: None, 5.0')
+    with supervisor(tmp_path, work, run) as running:
+        pid = int(line(running, "pid .* 1 False").split()[1])
+        assert f"worker {pid} has stood still for 5 s: ending it" in line(running, "stood still")
+        line(running, "in stands_still")
+        assert f"worker {pid} was killed by SIGABRT: starting another" in line(running, "starting another")
+        assert line(running, "pid .* 1 True")
+        running.terminate()
+        said, _ = running.communicate(timeout=20)
+    assert running.returncode == 0
+    assert "stood still" not in said, "the others beat"
+
+
+def test_one_that_cannot_even_abort_is_killed(tmp_path: Path) -> None:
+    work = """
+    workers._ABORT_TIME = 0.5
+    def work(link):
+        say("pid", os.getpid(), link.index, link.replaces)
+        if link.index == 0 and not link.replaces:
+            signal.signal(signal.SIGABRT, signal.SIG_IGN)
+            link.announce()
+            while True:
+                pass
+        workers.Link.beat(link)
+        link.announce()
+        while True:
+            link.beat()
+            time.sleep(0.1)
+    """
+    run = RUN.replace('say("stopping")', 'say("stopping"), lambda _: None, 5.0')
+    with supervisor(tmp_path, work, run) as running:
+        pid = int(line(running, "pid .* 0 False").split()[1])
+        assert f"worker {pid} was killed by SIGKILL" in line(running, "starting another")
+        assert line(running, "pid .* 0 True")

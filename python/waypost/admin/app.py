@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from waypost.admin.read_model import ReadModel
 from waypost.dialects.errors import error_object
 from waypost.errors import WaypostError
-from waypost.gateway import Gateway
+from waypost.gateway import CERTIFICATE, Gateway
 
 __all__ = ["admin_app"]
 
@@ -101,7 +101,7 @@ class _Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                self._gateway.admit(scope["headers"])
+                self._gateway.admit(scope["headers"], (scope.get("extensions") or {}).get(CERTIFICATE))
             except WaypostError as error:
                 headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
                 await _json({"error": error_object(error)}, error.status, headers)(scope, receive, send)

@@ -6,8 +6,9 @@ extension. For both kinds of problems in one report, pass `meaning` (as `waypost
 """
 
 from waypost.config.config import Config
+from waypost.config.listen import Listen, ListenTls
 from waypost.config.load import from_dict, load_config, parse_config
-from waypost.config.model import Cluster, Credential, Endpoint, Limits, Listen, Route, Tls
+from waypost.config.model import Cluster, Credential, Endpoint, Limits, Route, Tls
 from waypost.config.policy import Timeout
 from waypost.config.schema import json_schema
 
@@ -18,6 +19,7 @@ __all__ = [
     "Endpoint",
     "Limits",
     "Listen",
+    "ListenTls",
     "Route",
     "Timeout",
     "Tls",

@@ -57,6 +57,8 @@ class Config(Document, frozen=True, kw_only=True):
     """Absolute paths of the directories that the globs of `include` search: a new file there can match."""
     warnings: tuple[Problem, ...] = ()
     """Legal but probably unintended settings, with their positions. The compiler adds warnings of its own."""
+    unknown: tuple[Path, ...] = ()
+    """Paths of the values that stand for unknown ones, if the files were read offline."""
     _source_map: SourceMap = struct_field(default_factory=SourceMap)
 
     def to_native(self) -> dict[str, Any]:
@@ -105,7 +107,8 @@ def _native_cluster(cluster: Cluster) -> dict[str, Any]:
 
 def _native_key(key: Key) -> dict[str, Any]:
     identity = {"tenant": key.tenant, "agent": key.agent, "labels": key.labels}
-    return {"name": key.name, "hash": key.hash, "identity": identity, "admin": key.admin}
+    certificate = None if key.certificate is None else key.certificate.known_by
+    return {"name": key.name, "hash": key.hash, "certificate": certificate, "identity": identity, "admin": key.admin}
 
 
 def _native_route(route: Route) -> dict[str, Any]:

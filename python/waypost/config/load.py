@@ -13,17 +13,20 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct, inspect, structs
 
 from waypost.config.config import Config, SourceMap
-from waypost.config.model import Document, Fragment
+from waypost.config.listen import Listen
+from waypost.config.model import ClientCertificate, Document, Fragment
 from waypost.config.partial import partial_config
 from waypost.config.positions import EMPTY, REPORTED, Fault, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import LinesSource, Source, TreeSource, decode, read_bytes
 from waypost.config.walk import Walker, struct_type
 from waypost.errors import ConfigError, Problem, counted
 
-__all__ = ["from_dict", "load_config", "parse_config"]
+__all__ = ["below", "from_dict", "load_config", "parse_config"]
 
 MAX_INCLUDES: Final = 32
 """Maximum nesting of includes."""
+_CAUTIONS: Final = 20
+"""How many values that are probably not meant are warned of."""
 _LISTED: Final = 12
 """How many names a message lists."""
 
@@ -32,13 +35,20 @@ MeaningCheck: TypeAlias = Callable[[Config], Iterable[tuple[Path, str]]]
 
 
 def load_config(
-    path: str | os.PathLike[str], *, environ: Mapping[str, str] = os.environ, meaning: MeaningCheck | None = None
+    path: str | os.PathLike[str],
+    *,
+    environ: Mapping[str, str] = os.environ,
+    meaning: MeaningCheck | None = None,
+    offline: bool = False,
 ) -> Config:
     """Read the configuration file at `path`, and its includes.
 
     Raises `ConfigError` with every problem of shape: YAML, keys, types, bounds, references, duplicate and unknown
     names. If there are any, the error also holds the problems that `meaning` finds in the valid parts. If there
     are none, compiling the result (`Config.to_native`) checks its meaning.
+
+    With `offline`, variables need not be set, and the files that values name need not be there: something valid stands
+    for what is not known (`Config.unknown`). Such a configuration cannot be served.
     """
     file = os.fspath(path)
     try:
@@ -46,7 +56,7 @@ def load_config(
     except ShapeError as error:
         raise ConfigError([Problem((), str(error))]) from None
     with _gc_paused():
-        loader = _Loader(environ, meaning)
+        loader = _Loader(environ, meaning, offline=offline)
         loader.files.append(_absolute(file))
         loader.stack.append(os.path.realpath(file))
         loader.main_text(data, file, FilePath(file).parent)
@@ -101,9 +111,11 @@ def _gc_paused() -> Iterator[None]:
 
 
 class _Loader:
-    def __init__(self, environ: Mapping[str, str] | None, meaning: MeaningCheck | None) -> None:
+    def __init__(
+        self, environ: Mapping[str, str] | None, meaning: MeaningCheck | None, *, offline: bool = False
+    ) -> None:
         self.meaning = meaning
-        self.walker = Walker(Source("", FilePath()), environ)
+        self.walker = Walker(Source("", FilePath()), environ, offline=offline)
         self.source_map = SourceMap()
         self.files: list[FilePath] = []
         self.directories: list[FilePath] = []
@@ -299,6 +311,11 @@ class _Loader:
         self.check_keys()
         if self.complete:
             self.check_references()
+        if self.walker.unknown:
+            known = [each for each in self.walker.problems if not below(each[1].path, self.walker.unknown)]
+            self.walker.problems[:] = known
+        for source, path, message in self.walker.warnings[:_CAUTIONS]:
+            self.warnings.append(Problem(path, f"warning: {message}", source.file, *source.locate(path)))
         if self.walker.problems:
             if self.meaning is not None:
                 self.report_meaning(self.meaning)
@@ -312,6 +329,7 @@ class _Loader:
             files=tuple(files),
             directories=tuple(dict.fromkeys(self.directories)),
             warnings=tuple(self.warnings),
+            unknown=tuple(self.walker.unknown),
             _source_map=self.source_map,
         )
 
@@ -333,24 +351,35 @@ class _Loader:
                 self.walker.problem(path, f"duplicate route name `{written}`; first at {_location(*other)}")
 
     def check_keys(self) -> None:
-        """Report each name and each hash that two keys share: a caller's identity would be ambiguous."""
+        """Report each name, hash and certificate that two keys share: a caller's identity would be ambiguous."""
         keys = self.built.get("keys")
         first: dict[tuple[str, str], Path] = {}
         for index, key in enumerate((keys.known if isinstance(keys, Reported) else keys) or ()):
-            known = key.known if isinstance(key, Reported) else structs.asdict(key)
-            for field in ("name", "hash"):
-                value = (known or {}).get(field)
+            known = (key.known or {}) if isinstance(key, Reported) else structs.asdict(key)
+            shared: list[tuple[str, Any, Path]] = [(each, known.get(each), (each,)) for each in ("name", "hash")]
+            certificate = known.get("certificate")
+            if isinstance(certificate, ClientCertificate):
+                kind, value = certificate.known_by
+                shared.append((kind, value, ("certificate", kind)))
+            for field, value, below in shared:
                 if not isinstance(value, str):
                     continue
-                path = ("keys", index, field)
+                path: Path = ("keys", index, *below)
                 other = first.setdefault((field, value), path)
                 if other != path:
                     self.walker.source = source = self.source_map.sources[0]
-                    what = f"key name `{value}`" if field == "name" else "hash"
+                    what = f"key name `{value}`" if field == "name" else below[0]
                     self.walker.problem(path, f"duplicate {what}; first at {_location(source, other)}")
+        named = next((path[:3] for path in first.values() if path[2] == "certificate"), None)
+        listen = self.built.get("listen", Listen())
+        if named and isinstance(listen, Listen) and (listen.tls is None or listen.tls.client_ca is None):
+            self.walker.source = self.source_map.sources[0]
+            self.walker.problem(named, "no client presents a certificate, because `listen.tls.client_ca` is not set")
 
     def report_meaning(self, meaning: MeaningCheck) -> None:
         for path, message in meaning(partial_config(self.clusters, self.routes, self.source_map)):
+            if below(path, self.walker.unknown) or (self.walker.offline and "tls" in path):
+                continue  # the files may be elsewhere
             self.walker.source = self.source_map.source(path) or Source("", FilePath())
             self.walker.problem(path, message)
 
@@ -362,6 +391,15 @@ class _Loader:
                 self.walker.source = source
                 meant = self.walker.suggest(written, known)
                 self.walker.problem(path, f"unknown cluster `{written}`{meant or '.'} Known: {listed or 'none'}")
+
+
+def below(path: Path, others: Iterable[Path]) -> bool:
+    """Whether `path` is one of `others`, leads into one, or is that of a list with one."""
+    for other in others:
+        ahead = other[len(path) :]
+        if path[: len(other)] == other or (path == other[: len(path)] and all(isinstance(step, int) for step in ahead)):
+            return True
+    return False
 
 
 def _location(source: Source, path: Path) -> str:

@@ -10,7 +10,9 @@ express:
 - `output`: the string is one of these words, or names a file to write, relative to the file that contains the string
 - `pattern`: the value is a route's pattern
 - `shorthand`: a string may replace the mapping and sets this key
-- `single`: a mapping may replace a list of one mapping
+- `short`: a scalar may replace the mapping; this function turns it into the mapping, or raises `ShapeError`
+- `single`: a mapping may replace a list of one mapping; of other lists, a scalar may replace a list of one scalar
+- `socket`: the string names a Unix socket, relative to the file that contains the string
 - `declares`: the string declares the name of a route
 - `refers`: the string names a cluster that must exist
 """
@@ -25,8 +27,17 @@ from msgspec import Meta, Struct, field
 
 from waypost._native import dialects
 from waypost.config.answer import Mirror, Reply
-from waypost.config.caller import HASH_PATTERN, TRUSTED_PATTERN, check_hash, check_trusted
+from waypost.config.caller import (
+    FINGERPRINT_PATTERN,
+    HASH_PATTERN,
+    SAN_PATTERN,
+    check_fingerprint,
+    check_hash,
+    check_san,
+    check_subject,
+)
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
+from waypost.config.listen import Listen, read_listen
 from waypost.config.policy import AdaptiveConcurrency, Breaker, HashBalance, Health, Hedge, Queue, Rate, Retry, Timeout
 from waypost.config.positions import Path
 from waypost.config.proxy import PROXY_PATTERN, Proxy, check_proxy
@@ -35,6 +46,7 @@ from waypost.config.url import URL_PATTERN, check_url
 from waypost.config.values import ClusterName, Count, Duration, FileName, Host, Name, Output, RouteName, Size, Text
 
 __all__ = [
+    "ClientCertificate",
     "Cluster",
     "Credential",
     "Document",
@@ -56,20 +68,14 @@ else:
     _Speaks = Literal[tuple(dialect.name for dialect in dialects() if dialect.clusters)]
 
 
-class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where Waypost listens."""
-
-    host: Annotated[Host, Meta(description="Address or host name to listen on.")] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 takes any free port.")] = 8080
-    trusted: Annotated[
-        list[Annotated[str, Meta(extra={"parse": check_trusted}, extra_json_schema={"pattern": TRUSTED_PATTERN})]],
-        Meta(
-            description=(
-                "Proxies in front of Waypost whose X-Forwarded-* and Forwarded fields are believed: "
-                "addresses, blocks such as 10.0.0.0/8, and `unix` for connections to a Unix socket."
-            )
-        ),
-    ] = field(default_factory=list)
+_API_PATHS: Final[dict[str, tuple[str, ...]]] = {
+    dialect.name: tuple(
+        path.removeprefix("/v1") for path in dialect.paths if path.startswith("/v1/") and "*" not in path
+    )
+    for dialect in dialects()
+    if dialect.clusters and dialect.name != "envelope"  # the URL of an envelope's endpoint is the whole path
+}
+"""What requests append to the URL of an endpoint, by the dialect of its cluster."""
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +94,15 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="Most mirrors under way in one process at one time. Further mirrors are dropped and counted."),
     ] = 100
     drain: Annotated[Duration, Meta(description="How long a stop (SIGTERM) waits for the messages in flight.")] = 30.0
+    worker_timeout: Annotated[
+        Duration,
+        Meta(
+            description=(
+                "How long the event loop of one of several workers may stand still before the worker is replaced; "
+                "with 0s, any time. Takes effect at the start."
+            )
+        ),
+    ] = 30.0
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
         """Yield (path below this struct, message) for each contradiction between keys."""
@@ -98,21 +113,69 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
 
 
+class ClientCertificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client certificate is known by. `listen.tls.client_ca` has signed it."""
+
+    one_of: ClassVar = ("subject", "san", "sha256")
+    """A certificate is known by one of these keys."""
+
+    subject: Annotated[
+        Annotated[str, Meta(min_length=1, extra={"parse": check_subject})] | None,
+        Meta(description="Its whole subject (RFC 4514), such as CN=planner,O=Acme."),
+    ] = None
+    san: Annotated[
+        Annotated[str, Meta(extra={"parse": check_san}, extra_json_schema={"pattern": SAN_PATTERN})] | None,
+        Meta(
+            description=(
+                "One of its subject alternative names, whole: `DNS:planner.acme.example`, "
+                "`URI:spiffe://acme/planner`, `email:planner@acme.example` or `IP:10.0.0.7`."
+            )
+        ),
+    ] = None
+    sha256: Annotated[
+        Annotated[str, Meta(extra={"parse": check_fingerprint}, extra_json_schema={"pattern": FINGERPRINT_PATTERN})]
+        | None,
+        Meta(description="The SHA-256 of the certificate, in 64 hexadecimal digits."),
+    ] = None
+
+    def conflicts(self) -> Iterator[tuple[Path, str]]:
+        """Yield (path below this struct, message) for each contradiction between keys."""
+        given = [name for name in ClientCertificate.one_of if getattr(self, name) is not None]
+        if not given:
+            yield (), "names no certificate; write `subject`, `san` or `sha256`"
+        for name in given[1:]:
+            yield (name,), f"contradicts `{given[0]}`: a certificate is known by one of them; remove one"
+
+    @property
+    def known_by(self) -> tuple[str, str]:
+        """The key that is given, and its value."""
+        return next((name, value) for name in self.one_of if (value := getattr(self, name)) is not None)
+
+
 class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An API key. It decides who its caller is; a message that says otherwise is refused."""
+    """An API key or a client certificate. It decides who its caller is; a message that says otherwise is refused."""
+
+    one_of: ClassVar = ("hash", "certificate")
+    """A key has one of these keys."""
 
     name: Annotated[Name, Meta(description="Unique name of the key, for operators. No client sees it.")]
     hash: Annotated[
-        str,
+        Annotated[
+            str,
+            Meta(extra={"parse": check_hash, "secret": True}, extra_json_schema={"pattern": HASH_PATTERN}),
+        ]
+        | None,
         Meta(
             description=(
                 "`sha256:` and the SHA-256 of the key in 64 hexadecimal digits. The key itself is not in the "
-                "configuration."
-            ),
-            extra={"parse": check_hash, "secret": True},
-            extra_json_schema={"pattern": HASH_PATTERN},
+                "configuration. Give this or `certificate`."
+            )
         ),
-    ]
+    ] = None
+    certificate: Annotated[
+        ClientCertificate | None,
+        Meta(description="The certificate that its callers present to `listen.tls`. Give this or `hash`."),
+    ] = None
     tenant: Annotated[Text | None, Meta(description="Tenant of all messages sent with this key.")] = None
     agent: Annotated[Text | None, Meta(description="Agent of all messages sent with this key.")] = None
     labels: Annotated[dict[str, str], Meta(description="Labels of all messages sent with this key, by name.")] = field(
@@ -120,8 +183,16 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     admin: Annotated[bool, Meta(description="Whether the key opens /metrics and the paths below /-/.")] = False
 
+    def conflicts(self) -> Iterator[tuple[Path, str]]:
+        """Yield (path below this struct, message) for each contradiction between keys."""
+        if self.hash is None and self.certificate is None:
+            yield (), "key `hash` is missing; write the hash of an API key, or name a `certificate`"
+        elif self.hash is not None and self.certificate is not None:
+            yield ("certificate",), "contradicts `hash`: a key is one of them; write two keys for two proofs"
+
     def __repr__(self) -> str:
-        return f"Key(name={self.name!r}, hash=<secret>)"
+        proof = "hash=<secret>" if self.certificate is None else f"certificate={self.certificate!r}"
+        return f"Key(name={self.name!r}, {proof})"
 
 
 class Endpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -298,6 +369,15 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
 
+    def cautions(self) -> Iterator[tuple[Path, str]]:
+        """Yield (path below this struct, message) for each value that is legal, but probably not meant."""
+        for index, endpoint in enumerate(self.endpoints):
+            found = next((tail for tail in _API_PATHS.get(self.speaks, ()) if endpoint.url.endswith(tail)), None)
+            if found is not None:
+                own = endpoint.url.removesuffix(found)
+                message = f"ends with `{found}`, which requests bring along: it would be there twice; write {own}"
+                yield ("endpoints", index), message
+
     @property
     def https(self) -> bool:
         """Whether any endpoint uses TLS."""
@@ -394,7 +474,13 @@ class Fragment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Document(Fragment, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Configuration of Waypost."""
 
-    listen: Annotated[Listen, Meta(description="Where Waypost listens.")] = field(default_factory=Listen)
+    listen: Annotated[
+        Listen,
+        Meta(
+            description="Where Waypost listens. Short forms: HOST:PORT, a port alone, or unix:PATH.",
+            extra={"short": read_listen},
+        ),
+    ] = field(default_factory=Listen)
     limits: Annotated[Limits, Meta(description="Bounds on what messages may use.")] = field(default_factory=Limits)
     access_log: Annotated[
         Output,

@@ -28,6 +28,8 @@ PREDICATES: Final = {
 UNKNOWN: Final = ...
 """Stands for a part of a pattern whose problem has been reported."""
 
+_NO_GLOBS: Final = frozenset(("*/*",))
+"""Literals that have a `*` of their own: the media range of `accept`."""
 _OPERATORS: Final = frozenset(("=", "<", "<=", ">", ">="))
 
 
@@ -37,6 +39,7 @@ class PatternWalker(Protocol):
     source: Source
 
     def problem(self, path: Path, message: str) -> None: ...
+    def warn(self, path: Path, message: str) -> None: ...
     def is_text(self, key: Any, path: Path) -> bool: ...
     def text(self, value: str, path: Path) -> str | None: ...
 
@@ -95,6 +98,7 @@ class _Reader:
             elif item is EMPTY:
                 out[key] = self.value(item, here, depth + 1)
             elif not isinstance(item, (list, tuple)):
+                self.literal(item, here)
                 out[key] = [self.value(item, here, depth + 1)]
             elif key == "$or":
                 out[key] = [
@@ -104,8 +108,19 @@ class _Reader:
                     for index, each in enumerate(item)
                 ]
             else:
+                for index, each in enumerate(item):
+                    self.literal(each, (*here, index))
                 out[key] = self.value(item, here, depth + 1)
         return self.unless_lost(out, value, path)
+
+    def literal(self, value: Any, path: Path) -> None:
+        """Warn of a literal that looks like a glob."""
+        if not isinstance(value, str) or "*" not in value or value in _NO_GLOBS:
+            return
+        # Header values may be credentials.
+        shown = "…" if "headers" in path else _flow(value, 40)
+        meant = "{exists: true}" if value == "*" else f"{{wildcard: {shown}}}"
+        self.walker.warn(path, f"a literal, in which `*` stands for itself; for a glob, write `[{meant}]`")
 
     def value(self, value: Any, path: Path, depth: int) -> Any:
         """Read a value in a list of alternatives: only its references are replaced."""

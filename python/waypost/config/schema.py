@@ -8,7 +8,7 @@ from msgspec import NODEFAULT, Struct, inspect
 
 from waypost.config.model import Document
 from waypost.config.pattern import PREDICATES
-from waypost.config.walk import struct_type
+from waypost.config.walk import struct_type, takes_scalar
 
 __all__ = ["json_schema"]
 
@@ -78,6 +78,7 @@ class _Writer:
             "type": "object",
             "additionalProperties": False,
             "properties": properties,
+            "patternProperties": {"^x-": {}},
         }
         required = [field.encode_name for field in info.fields if field.required]
         if required:
@@ -111,6 +112,8 @@ class _Writer:
                 self.defs[name] = {}
                 self.defs[name] = self.struct(info)
             reference = {"$ref": f"#/$defs/{name}"}
+            if "short" in extra:
+                return {"anyOf": [{"type": ["string", "integer"]}, reference]}
             if "shorthand" not in extra:
                 return reference
             short = next(field for field in info.fields if field.name == extra["shorthand"])
@@ -119,7 +122,7 @@ class _Writer:
             bounds = {"minItems": info.min_length} if info.min_length else {}
             item = self.type(info.item_type)
             array = {"type": "array", "items": item, **bounds, **keywords}
-            return {"anyOf": [item, array]} if "single" in extra else array
+            return {"anyOf": [item, array]} if "single" in extra or takes_scalar(info.item_type) else array
         if isinstance(info, inspect.DictType):
             key = info.key_type
             names = (

@@ -8,18 +8,24 @@ from typing import Final
 
 from waypost.config.positions import ShapeError
 
-__all__ = ["SubstitutionError", "substitute"]
+__all__ = ["MissingError", "SubstitutionError", "substitute"]
 
 _START: Final = re.compile(r"\$?\$\{")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+class MissingError(ShapeError):
+    """A reference names a variable that is not set, or a file that cannot be read here."""
+
+
 class SubstitutionError(ShapeError):
     """Some of a string's references cannot be replaced. `messages` has one sentence for each."""
 
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__("; ".join(messages))
-        self.messages = messages
+    def __init__(self, wrong: list[ShapeError]) -> None:
+        self.messages = [str(error) for error in wrong]
+        super().__init__("; ".join(self.messages))
+        self.only_missing = all(isinstance(error, MissingError) for error in wrong)
+        """Elsewhere, all of the references may have values."""
 
 
 def substitute(text: str, environ: Mapping[str, str], read: Callable[[str], str]) -> str:
@@ -31,7 +37,7 @@ def substitute(text: str, environ: Mapping[str, str], read: Callable[[str], str]
     if "${" not in text:
         return text
     out: list[str] = []
-    wrong: list[str] = []
+    wrong: list[ShapeError] = []
     position = 0
     while found := _START.search(text, position):
         out.append(text[position : found.start()])
@@ -41,12 +47,12 @@ def substitute(text: str, environ: Mapping[str, str], read: Callable[[str], str]
             continue
         end = text.find("}", position)
         if end < 0:
-            wrong.append("`${` has no closing `}`; write `$${` for a literal `${`")
+            wrong.append(ShapeError("`${` has no closing `}`; write `$${` for a literal `${`"))
             break
         try:
             out.append(_reference(text[position:end], environ, read))
         except ShapeError as error:
-            wrong.append(str(error))
+            wrong.append(error)
         position = end + 1
     if wrong:
         raise SubstitutionError(wrong)
@@ -72,5 +78,5 @@ def _reference(inside: str, environ: Mapping[str, str], read: Callable[[str], st
     if dash:
         return value or default
     if value is None:
-        raise ShapeError(f"environment variable `{name}` is not set; set it, or write `${{{name}:-default}}`")
+        raise MissingError(f"environment variable `{name}` is not set; set it, or write `${{{name}:-default}}`")
     return value

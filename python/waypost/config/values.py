@@ -39,6 +39,7 @@ __all__ = [
     "Percentile",
     "RouteName",
     "Size",
+    "SocketName",
     "Text",
 ]
 
@@ -99,3 +100,4 @@ Factor: TypeAlias = Annotated[
 ]
 FileName: TypeAlias = Annotated[str, Meta(min_length=1, extra={"path": True})]
 Output: TypeAlias = Annotated[str, Meta(min_length=1, extra={"output": ("stdout", "stderr", "off")})]
+SocketName: TypeAlias = Annotated[str, Meta(min_length=1, extra={"socket": True})]

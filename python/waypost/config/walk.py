@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -16,20 +14,20 @@ from typing import Any, Final
 from msgspec import NODEFAULT, Struct, inspect
 
 from waypost.config.json_value import encode_json
-from waypost.config.pattern import read_pattern, scalar_text
+from waypost.config.pattern import read_pattern
 from waypost.config.positions import EMPTY, MAX_DEPTH, REPORTED, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import Source, decode, read_bytes
-from waypost.config.substitute import SubstitutionError, substitute
+from waypost.config.standin import candidates, is_left_out
+from waypost.config.substitute import MissingError, SubstitutionError, substitute
+from waypost.config.wording import alternatives, did_you_mean, kind_of, matches, quoted, show
 from waypost.config.yaml12 import resolve
 from waypost.errors import Problem
 
-__all__ = ["Walker", "near_miss"]
+__all__ = ["Walker", "near_miss", "struct_type", "takes_scalar"]
 
 MAX_SUBSTITUTED: Final = 2**20
 """Largest file that a value may name, in bytes."""
-_USERINFO: Final = re.compile(r"//[^/]*@")
-_SHOWN: Final = 60
-"""How many characters of a text a message quotes."""
+SCALARS: Final = (inspect.LiteralType, inspect.IntType, inspect.BoolType, inspect.StrType, inspect.FloatType)
 _SUGGESTIONS: Final = 200
 """How many suggestions one reading makes, because comparing names is slow."""
 
@@ -52,15 +50,28 @@ def struct_type(cls: type[Struct]) -> inspect.StructType:
     return info
 
 
+def takes_scalar(info: inspect.Type) -> bool:
+    """Whether an item of a list may be a scalar. One such scalar may replace the list."""
+    if isinstance(info, inspect.Metadata):
+        return "shorthand" in (info.extra or {}) or takes_scalar(info.type)
+    return not isinstance(info, (inspect.StructType, inspect.DictType, inspect.ListType))
+
+
 class Walker:
     """Builds values from one source after another and collects `problems`, `names`, `references` and `files`.
 
     A method that builds a value does not stop at a problem: it returns `Reported` with the valid parts.
     """
 
-    def __init__(self, source: Source, environ: Mapping[str, str] | None) -> None:
+    def __init__(self, source: Source, environ: Mapping[str, str] | None, *, offline: bool = False) -> None:
+        """With `offline`, variables that are not set and files that cannot be read are no problems of values."""
         self.source = source
         self.environ = environ
+        self.offline = offline
+        self.unknown: dict[Path, None] = {}
+        """With `offline`: the paths of the values that are not known."""
+        self.warnings: list[tuple[Source, Path, str]] = []
+        """Legal but probably unintended values."""
         self.problems: list[tuple[Source, Problem]] = []
         self.names: list[tuple[str, str, Source, Path]] = []
         """For each route: its name, the name as written, its source and its path."""
@@ -76,6 +87,10 @@ class Walker:
         self.problems.append((self.source, Problem(path, message, self.source.file, line, column)))
         return REPORTED
 
+    def warn(self, path: Path, message: str) -> None:
+        """Note that the value at `path` is legal, but probably not what its author means."""
+        self.warnings.append((self.source, path, message))
+
     def meant(self, word: str, known: Iterable[str]) -> str | None:
         """`near_miss`, as long as there are suggestions left."""
         self._suggestions -= 1
@@ -83,7 +98,7 @@ class Walker:
 
     def suggest(self, word: str, known: Iterable[str]) -> str:
         """`; did you mean …?`, or an empty string."""
-        return _did_you_mean(self.meant(word, known))
+        return did_you_mean(self.meant(word, known))
 
     # ── strings ──
 
@@ -93,6 +108,9 @@ class Walker:
             try:
                 value = substitute(value, self.environ, self._read)
             except SubstitutionError as error:
+                if self.offline and error.only_missing:
+                    self.unknown[path] = None
+                    return value
                 for message in error.messages:
                     self.problem(path, message)
                 return REPORTED
@@ -117,8 +135,11 @@ class Walker:
         return path
 
     def _read(self, name: str) -> str:
+        path = self.file(name)
         try:
-            text = decode(read_bytes(self.file(name), MAX_SUBSTITUTED))
+            text = decode(read_bytes(path, MAX_SUBSTITUTED))
+        except ShapeError as error:
+            raise error if os.access(path, os.R_OK) else MissingError(str(error)) from None
         except UnreadableError:
             raise ShapeError(f"`{name}` is not UTF-8 text") from None
         return text.removesuffix("\n").removesuffix("\r") if text.endswith("\r\n") else text.removesuffix("\n")
@@ -139,6 +160,8 @@ class Walker:
             return self.problem(path, "has no value; write one, or remove the key")
         if value is None:
             return self.problem(path, "null is not allowed here; write a value, or remove the key")
+        if self.offline and isinstance(value, str) and isinstance(info, SCALARS) and self._is_missing(value):
+            return self._stand_in(info, value, path, extra)
         if isinstance(info, inspect.UnionType):
             return self._union(info, value, path)
         if isinstance(info, inspect.StructType):
@@ -146,7 +169,9 @@ class Walker:
                 field = next(each for each in info.fields if each.name == extra["shorthand"])
                 built = self.build(field.type, value, path)
                 return built if isinstance(built, Reported) else info.cls(**{field.name: built})
-            return self._struct(info, value, path, or_string="shorthand" in extra)
+            if "short" in extra and not isinstance(value, (Mapping, list, tuple)):
+                return self._short(info, value, path, extra["short"])
+            return self._struct(info, value, path, or_string=bool({"shorthand", "short"} & extra.keys()))
         if isinstance(info, inspect.DictType):
             if not isinstance(value, Mapping):
                 return self._wrong(path, "a mapping", value)
@@ -155,6 +180,8 @@ class Walker:
             if "single" in extra and isinstance(value, Mapping):
                 if path in self.source.incomplete:
                     self.source.incomplete.add((*path, 0))
+                value = [value]
+            elif takes_scalar(info.item_type) and not isinstance(value, (Mapping, list, tuple)):
                 value = [value]
             return self.items(info, value, path, or_mapping="single" in extra)
         if isinstance(info, inspect.LiteralType):
@@ -171,13 +198,18 @@ class Walker:
         for key, item in value.items():
             if not self.is_text(key, path):
                 built["?"] = REPORTED
+            elif key.startswith("x-"):
+                continue  # for anchors, and for other programs
             elif key in fields:
                 field = fields[key]
+                if self.offline and isinstance(item, str) and is_left_out(field) and self._is_missing(item):
+                    self.unknown[*path, key] = None
+                    continue
                 built[field.name] = self.build(field.type, item, (*path, key))
             else:
                 meant = self.meant(key, fields)
-                hint = _did_you_mean(meant) or "."
-                self.problem(path, f"unknown key {_quoted(key)}{hint} Allowed: {', '.join(fields)}", key=key)
+                hint = did_you_mean(meant) or "."
+                self.problem(path, f"unknown key {quoted(key)}{hint} Allowed: {', '.join(fields)}", key=key)
                 built["?" if meant is None or meant in value else fields[meant].name] = REPORTED
         for name, field in fields.items():
             if field.required and field.name not in built:
@@ -194,12 +226,29 @@ class Walker:
             struct = info.cls(**built)
             found = [] if conflicts is None else list(conflicts(struct))
             if not found:
+                cautions: Callable[[Any], Iterable[tuple[Path, str]]] | None = getattr(info.cls, "cautions", None)
+                for below, message in () if cautions is None else cautions(struct):
+                    self.warn((*path, *below), message)
                 return struct
         else:
             found = [] if conflicts is None else list(_until_unknown(conflicts(_ValidFields(info, built))))
         for below, message in found:
             self.problem((*path, *below), message)
         return Reported(built)
+
+    def _short(self, info: inspect.StructType, value: Any, path: Path, read: Callable[[Any], Mapping[str, Any]]) -> Any:
+        """Build a struct from the scalar that may replace its mapping."""
+        raw = value
+        if isinstance(value, str):
+            value = self.text(value, path)
+            if isinstance(value, Reported):
+                return value
+            with suppress(ShapeError):
+                value = value if value == raw else resolve(value)
+        try:
+            return self._struct(info, read(value), path, or_string=True)
+        except ShapeError as error:
+            return self.problem(path, f"{show(raw)}: {error}")
 
     def _dict(self, info: inspect.DictType, value: Mapping[Any, Any], path: Path) -> Any:
         built = {}
@@ -218,9 +267,9 @@ class Walker:
     def _name(self, info: inspect.Type, key: str, path: Path) -> Any:
         if isinstance(info, inspect.Metadata) and isinstance(info.type, inspect.StrType):
             pattern = info.type.pattern
-            if pattern is not None and not _matches(pattern, key):
+            if pattern is not None and not matches(pattern, key):
                 expects = (info.extra or {}).get("expects", pattern)
-                return self.problem(path, f"{_quoted(key)} is not a valid name; use {expects}", key=key)
+                return self.problem(path, f"{quoted(key)} is not a valid name; use {expects}", key=key)
         return key
 
     def items(self, info: inspect.ListType, value: Any, path: Path, first: int = 0, *, or_mapping: bool = False) -> Any:
@@ -248,13 +297,36 @@ class Walker:
             return self.build(scalar, value, path)
         if isinstance(value, str):
             return self._literal(words, value, path, "a mapping" if scalar is None else "a number or a mapping", scalar)
-        return self._wrong(path, f"a mapping, or {_or(words)}", value)
+        return self._wrong(path, f"a mapping, or {alternatives(words)}", value)
+
+    def _is_missing(self, value: str) -> bool:
+        """Whether a string has references, of which some have no value here."""
+        if self.environ is None or "${" not in value:
+            return False
+        try:
+            substitute(value, self.environ, self._read)
+        except SubstitutionError as error:
+            return error.only_missing
+        return False
+
+    def _stand_in(self, info: inspect.Type, value: str, path: Path, extra: Mapping[str, Any]) -> Any:
+        """A valid value that stands for one which is not known offline."""
+        self.unknown[path] = None
+        problems = len(self.problems)
+        for candidate in candidates(info, len(self.unknown)):
+            if isinstance(info, inspect.LiteralType):
+                return candidate
+            built = self._scalar(info, candidate, path, extra)
+            if not isinstance(built, Reported):
+                return built
+            del self.problems[problems:]
+        return self.problem(path, f"{quoted(value)} cannot be checked offline")
 
     def _literal(
         self, words: list[str], value: Any, path: Path, otherwise: str = "", scalar: inspect.Type | None = None
     ) -> Any:
         """Build one of `words`, or `scalar`, if a reference stands for something other than a word."""
-        allowed = _or(words) + (f", or {otherwise}" if otherwise else "")
+        allowed = alternatives(words) + (f", or {otherwise}" if otherwise else "")
         if not isinstance(value, str):
             return self._wrong(path, allowed, value)
         text = self.text(value, path)
@@ -265,7 +337,7 @@ class Walker:
         if otherwise and not near_miss(text, words):
             return self._wrong(path, allowed, value)  # may be a secret in the wrong place: not quoted
         return self.problem(
-            path, f"unknown value {_quoted(value)}{self.suggest(value, words) or '.'} Allowed: {allowed}"
+            path, f"unknown value {quoted(value)}{self.suggest(value, words) or '.'} Allowed: {allowed}"
         )
 
     def _scalar(self, info: inspect.Type, value: Any, path: Path, extra: Mapping[str, Any]) -> Any:
@@ -280,12 +352,12 @@ class Walker:
                 except ShapeError as error:
                     return self.problem(path, str(error))
                 if value is EMPTY:
-                    return self.problem(path, f"the value of {_quoted(raw)} is empty")
+                    return self.problem(path, f"the value of {quoted(raw)} is empty")
         if "parse" in extra:
             try:
                 return extra["parse"](value)
             except ShapeError as error:
-                return self.problem(path, str(error) if "secret" in extra else f"{_show(raw)}: {error}")
+                return self.problem(path, str(error) if "secret" in extra else f"{show(raw)}: {error}")
         if isinstance(info, inspect.IntType):
             return self._integer(info, value, raw, path)
         if isinstance(info, inspect.BoolType):
@@ -296,11 +368,13 @@ class Walker:
             hint = "; write it in quotes" if isinstance(value, (bool, int, float, Decimal)) else ""
             return self._wrong(path, "a string", raw, hint)
         if info.min_length and len(value) < info.min_length:
-            return self.problem(path, f"the value of {_show(raw)} is empty" if raw else "must not be empty")
-        if info.pattern is not None and not _matches(info.pattern, value):
-            return self.problem(path, f"{_show(raw)}: must be {extra.get('expects', info.pattern)}")
+            return self.problem(path, f"the value of {show(raw)} is empty" if raw else "must not be empty")
+        if info.pattern is not None and not matches(info.pattern, value):
+            return self.problem(path, f"{show(raw)}: must be {extra.get('expects', info.pattern)}")
         if "path" in extra:
             return self._path(value, path)
+        if "socket" in extra:
+            return os.path.abspath(self.source.base / value)  # noqa: PTH100 - links must stay links
         if "output" in extra:
             return self._output(extra["output"], value, path)
         if "declares" in extra:
@@ -339,7 +413,7 @@ class Walker:
         if isinstance(value, bool) or not isinstance(value, int):
             return self._wrong(path, f"an integer{bounds}", raw)
         if (info.ge is not None and value < info.ge) or (info.le is not None and value > info.le):
-            return self.problem(path, f"{_show(raw)}: must be an integer{bounds}")
+            return self.problem(path, f"{show(raw)}: must be an integer{bounds}")
         return value
 
     def _path(self, value: str, path: Path) -> Any:
@@ -347,7 +421,9 @@ class Walker:
         try:
             read_bytes(name, MAX_SUBSTITUTED)
         except ShapeError as error:
-            return self.problem(path, str(error))
+            if not self.offline:
+                return self.problem(path, str(error))
+            self.unknown[path] = None
         return os.path.abspath(name)  # noqa: PTH100 - links must stay links
 
     def _output(self, words: Sequence[str], value: str, path: Path) -> Any:
@@ -356,13 +432,13 @@ class Walker:
         if "/" not in value and "." not in value:
             hint = self.suggest(value, words) or "."
             return self.problem(
-                path, f"unknown value {_quoted(value)}{hint} Allowed: {_or(words)}, or a file: ./{value}"
+                path, f"unknown value {quoted(value)}{hint} Allowed: {alternatives(words)}, or a file: ./{value}"
             )
         # Not added to `files`, which are watched: the log changes with every message.
         return os.path.abspath(self.source.base / value)  # noqa: PTH100 - links must stay links
 
     def _wrong(self, path: Path, wanted: str, value: Any, hint: str = "") -> Any:
-        return self.problem(path, f"must be {wanted}, not {_kind(value)}{hint}")
+        return self.problem(path, f"must be {wanted}, not {kind_of(value)}{hint}")
 
 
 class _UnknownFieldError(Exception):
@@ -401,50 +477,3 @@ def _extra_of(info: inspect.Type, extra: Mapping[str, Any]) -> Mapping[str, Any]
             if isinstance(each, inspect.Metadata) and each.extra:
                 return each.extra
     return extra
-
-
-def _did_you_mean(name: str | None) -> str:
-    return f"; did you mean `{name}`?" if name else ""
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern.removeprefix("^").removesuffix("$"))  # `$` would let a last newline pass
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return _compiled(pattern).fullmatch(text) is not None
-
-
-def _or(words: Sequence[str]) -> str:
-    *before, last = (f"`{word}`" for word in words)
-    return f"{', '.join(before)} or {last}" if before else last
-
-
-def _show(value: Any) -> str:
-    """A scalar as written, shortened. A reference is shown as written, never by its value."""
-    if isinstance(value, (Mapping, list, tuple)):
-        return _kind(value)
-    return _quoted(_USERINFO.sub("//…@", scalar_text(value)))
-
-
-def _quoted(text: str) -> str:
-    """A text as written, shortened to one line."""
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return f"`{''.join(each if each.isprintable() else json.dumps(each)[1:-1] for each in shown)}`"
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int):
-        return "an integer"
-    if isinstance(value, (float, Decimal)):
-        return "a number with a fraction"
-    return f"a {type(value).__name__}"

@@ -2,7 +2,7 @@
 
 PyYAML's C parser supplies the events. PyYAML's resolver and composer implement YAML 1.1 (`no` is false, `1_000` and
 `1:30` are numbers, the last of two equal keys wins), so this module has its own. The composer keeps an explicit stack
-and bounds depth, aliases and size for any input.
+and bounds depth, aliases and size for any input. Of YAML 1.1 it has the merge key `<<`, which goes with anchors.
 """
 
 from __future__ import annotations
@@ -84,6 +84,10 @@ class _Container:
     key_start: tuple[int, int] = (0, 0)
     skip: bool = False
     """The next value belongs to a key that was rejected."""
+    merging: bool = False
+    """The next value belongs to `<<`."""
+    merged: list[tuple[dict[str, Any], Position]] | None = None
+    """The mappings of `<<`, once it was read."""
     size: int = 1
 
 
@@ -121,6 +125,11 @@ class _Composer:
 
     def pop(self) -> None:
         done = self.stack.pop()
+        for mapping, position in done.merged or ():
+            for key, value in mapping.items():
+                if key not in done.value:
+                    done.value[key] = value
+                    done.position.add(key, (position.children or {}).get(key, position), position.key(key))
         if done.anchor is not None:
             self.anchors[done.anchor] = (done.value, done.position, done.size)
         self.add(done.value, done.position, done.size)
@@ -129,7 +138,7 @@ class _Composer:
         return bool(self.stack) and isinstance(self.stack[-1].value, dict) and not self._has_key()
 
     def _has_key(self) -> bool:
-        return self.stack[-1].key is not None or self.stack[-1].skip
+        return self.stack[-1].key is not None or self.stack[-1].skip or self.stack[-1].merging
 
     def scalar(self, event: Any, position: Position) -> None:
         value = self.scalar_value(event, position)
@@ -172,7 +181,10 @@ class _Composer:
         container = self.stack[-1]
         start = (position.line, position.column)
         if event.implicit[0] and event.value == "<<":
-            self.fault("`<<` merges mappings only in YAML 1.1; write the keys out", *start, loses_key=True)
+            if container.merged is None:
+                container.merging, container.merged = True, []
+                return
+            self.fault("duplicate key `<<`; write one with a list: `<<: [*a, *b]`", *start)
         elif value is EMPTY:
             self.fault("the key is empty", *start, loses_key=True)
         elif not isinstance(value, str):
@@ -212,12 +224,26 @@ class _Composer:
         if isinstance(container.value, list):
             container.position.add(len(container.value), position)
             container.value.append(value)
+        elif container.merging:
+            container.merging = False
+            self.merge(container, value, position)
         elif container.key is None:
             container.skip = False
         else:
             container.position.add(container.key, position, container.key_start)
             container.value[container.key] = value
             container.key = None
+
+    def merge(self, container: _Container, value: Any, position: Position) -> None:
+        """Note the mappings of `<<`. A key that the container has itself wins, then the first mapping that has it."""
+        items = [value] if isinstance(value, dict) else value
+        if not isinstance(items, list) or not all(isinstance(each, dict) for each in items):
+            if value is not REPORTED:
+                message = "`<<` takes a mapping or a list of mappings, such as `<<: *defaults`"
+                self.fault(message, position.line, position.column, loses_key=True)
+            return
+        places = [position] if isinstance(value, dict) else [(position.children or {})[at] for at in range(len(items))]
+        container.merged = list(zip(items, places, strict=True))
 
 
 def _short_tag(tag: str) -> str:

@@ -22,6 +22,7 @@ from waypost.entry.extensions import REJECTED, SHORTCUT
 from waypost.errors import WaypostError
 from waypost.exchange.direct import Direct
 from waypost.exchange.upload import Upload
+from waypost.gateway import CERTIFICATE
 from waypost.loop.eager import EagerAwait
 from waypost.loop.stall import Stall
 
@@ -154,6 +155,7 @@ class _Request:
                 client=client[0] if client else None,
                 scheme=scope.get("scheme", "http"),
                 http_version=scope.get("http_version", "1.1"),
+                certificate=self._extensions.get(CERTIFICATE),
             )
         self.id = intake.id
         self.dialect = intake.dialect
@@ -258,7 +260,7 @@ class _Request:
                 self._check_length()
                 return body
         chunks: list[bytes] = []
-        with Stall(self._runtime.wheel) as stall:
+        with Stall(self._runtime.wheel, self._generation.config.listen.body_timeout) as stall:
             message = self._note_message(await begun)
             while True:
                 chunk: bytes = message.get("body", b"")
@@ -320,7 +322,7 @@ class _Request:
         first = b""
         upload: Upload | None = None
         if body is None:
-            with Stall(runtime.wheel):
+            with Stall(runtime.wheel, self._generation.config.listen.body_timeout):
                 first = (await self._next()).get("body", b"")
             if self._complete:
                 self._check_length()

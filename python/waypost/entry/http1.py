@@ -15,8 +15,8 @@ The rules, all of them in this file:
 - Bytes that are not HTTP, or that two parsers could read differently, are rejected on both paths, and the connection
   ends.
 - A connection is rejected before anything is read if file descriptors are scarce.
-- A slow client is disconnected. The limits are `_HEAD_TIME` for a head, `_BODY_IDLE` between two pieces of a body, and
-  uvicorn's `timeout_keep_alive` between messages.
+- A slow client is disconnected. The limits are `listen.header_timeout` for a head and for the first byte of a new
+  connection, `listen.body_timeout` between two pieces of a body, and uvicorn's `timeout_keep_alive` between messages.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from waypost._native import Endpoint, Intake, Plan, Step
+    from waypost.config import Listen
     from waypost.exchange.runtime import Runtime
     from waypost.gateway import Gateway, Generation
 
@@ -46,10 +47,6 @@ __all__ = ["Http1", "fast_path"]
 
 _logger = logging.getLogger("waypost")
 
-_HEAD_TIME: Final = 30.0
-"""Time for a whole head, and for the first byte of a new connection, in seconds."""
-_BODY_IDLE: Final = 30.0
-"""Time for the next bytes of a body, in seconds."""
 _LINGER: Final = 1.0
 """Time for which input is discarded after a rejection, in seconds; closing at once could lose the answer."""
 _CLOSE_TIME: Final = 30.0
@@ -125,14 +122,14 @@ class Http1(StrictHttp1):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http")
+        self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http", certificate=self.certificate)
         self.gateway.recorder.client_connected()
         if self.reject_if_full(self.listener.descriptors):
             return
         if agreed_on_http2(transport):
             self._switch(b"")
         else:
-            self._set_timeout(_HEAD_TIME)
+            self._set_timeout(self._listen.header_timeout)
 
     def data_received(self, data: bytes) -> None:
         if self.unsent:
@@ -324,7 +321,7 @@ class Http1(StrictHttp1):
             elif self._state == "boundary":
                 self._state = "head"
                 self._buffer += data
-                self._set_timeout(_HEAD_TIME)
+                self._set_timeout(self._listen.header_timeout)
             return
         intake, body, surplus = result
         length = intake.length
@@ -428,7 +425,7 @@ class Http1(StrictHttp1):
                 self._fall_back(b"")  # the ASGI path can wait
                 return
             self._budgeted += size
-        self._set_timeout(_BODY_IDLE)
+        self._set_timeout(self._listen.body_timeout)
 
     def _receive_during_message(self, data: bytes) -> None:
         """Take bytes while a fast message is under way: more of its body, or surplus."""
@@ -440,7 +437,7 @@ class Http1(StrictHttp1):
             self._body_remaining = remaining = remaining - len(data)
             exchange = self._sink.ensure_exchange()
             if exchange is not None:
-                self._set_timeout(_BODY_IDLE)
+                self._set_timeout(self._listen.body_timeout)
                 writable = not data or exchange.write(data)
                 if not self._sink.busy:
                     return  # the write ended the message
@@ -460,7 +457,7 @@ class Http1(StrictHttp1):
         if not self._surplus:
             self.flow.resume_reading()
         if self._body_remaining and self._sink.busy:
-            self._set_timeout(_BODY_IDLE)
+            self._set_timeout(self._listen.body_timeout)
 
     def _keep_surplus(self, data: bytes) -> None:
         self._surplus += data
@@ -499,7 +496,7 @@ class Http1(StrictHttp1):
         elif self._body_remaining:
             self._state = "skip"
             self.flow.resume_reading()
-            self._set_timeout(_BODY_IDLE)
+            self._set_timeout(self._listen.body_timeout)
         else:
             self.boundary_reached()
 
@@ -561,7 +558,7 @@ class Http1(StrictHttp1):
         self._offer(data)
 
     def head_begins(self) -> None:
-        self._set_timeout(_HEAD_TIME)
+        self._set_timeout(self._listen.header_timeout)
 
     def head_ends(self) -> None:
         self._clock.deadline = math.inf
@@ -588,13 +585,15 @@ class Http1(StrictHttp1):
         state = self._state
         heading = state == "head" or (state == "new" and self._buffer) or (state == "uvicorn" and self._head_size >= 0)
         if heading and self.is_answering():
-            self._set_timeout(_HEAD_TIME)  # the client may wait for the answer to its last message
+            self._set_timeout(self._listen.header_timeout)  # the client may wait for the answer to its last message
         elif heading:
             self._drop_partial()
-            message = f"the request's head stopped arriving: it was not complete within {_HEAD_TIME:g} s"
+            message = (
+                f"the request's head stopped arriving: it was not complete within {self._listen.header_timeout:g} s"
+            )
             self.reject(WaypostError("bad_framing", message))
         elif state == "body" or state == "exchange":  # noqa: PLR1714
-            message = f"the request body stopped arriving: nothing came for {_BODY_IDLE:g} s"
+            message = f"the request body stopped arriving: nothing came for {self._listen.body_timeout:g} s"
             error = WaypostError("bad_framing", message)
             if not self._sink.fail(error) and self._intake is not None:
                 intake, received = self._intake, self._body_received()
@@ -608,6 +607,10 @@ class Http1(StrictHttp1):
         self.gateway.recorder.record_rejection(
             error.code, status, id=request_id, client=self._address(), bytes_out=size
         )
+
+    @property
+    def _listen(self) -> Listen:
+        return self.gateway.generation.config.listen
 
     def _address(self) -> str | None:
         return None if self.client is None else self.client[0]

@@ -2,8 +2,8 @@
 
 - A response waits for the client's flow-control window, and reading from the endpoint waits with it. A stream ends only
   after the whole response was sent.
-- A connection without a stream is closed after `timeout_keep_alive` of silence, and after `_HEAD_TIME` in any case.
-  A connection that is being closed is aborted after `_CLOSE_TIME` if its client does not read.
+- A connection without a stream is closed after `timeout_keep_alive` of silence, and after `listen.header_timeout` in
+  any case. A connection that is being closed is aborted after `_CLOSE_TIME` if its client does not read.
 - During a drain, new streams are refused with REFUSED_STREAM, which tells clients that they may send them again. GOAWAY
   comes last, because some clients give up their streams when they see it.
 - While the client does not read, nothing is read from it.
@@ -18,20 +18,21 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import zttp
 
 from waypost.dialects.errors import render_error
+from waypost.entry.peer import certificate_of
 from waypost.entry.uvicorn_internals import StreamCycle, ZttpH2Protocol
 from waypost.errors import WaypostError
+from waypost.gateway import CERTIFICATE
 from waypost.loop.wheel import Timer
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from waypost._native import Certificate
     from waypost.gateway import Gateway
 
 __all__ = ["Http2"]
 
-_HEAD_TIME: Final = 30.0
-"""Time for a whole head while no other stream is under way, in seconds."""
 _CLOSE_TIME: Final = 30.0
 """Time without progress at the end of a response or of a connection, after which it is given up, in seconds."""
 _BACKLOG_LIMIT: Final = 64 * 1024
@@ -61,12 +62,14 @@ class Http2(ZttpH2Protocol):
         self._clock = Timer()
         self._clock.owner = self
         self._waiters: set[asyncio.Future[None]] = set()
+        self._certificate: Certificate | None = None
 
     # The event loop's calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._set_timeout(_HEAD_TIME)
+        self._certificate = certificate_of(transport)
+        self._set_timeout(self._gateway.generation.config.listen.header_timeout)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -124,6 +127,8 @@ class Http2(ZttpH2Protocol):
             cycle.message_event.set()
         scope = cast(dict[str, Any], cycle.scope)
         scope["headers"] = _with_one_cookie(scope["headers"])
+        if self._certificate is not None:
+            scope["extensions"][CERTIFICATE] = self._certificate
         cycle.send = _Sender(self, cycle).send  # type: ignore[method-assign]
 
     def on_response_complete(self, stream_id: int) -> None:
@@ -137,7 +142,7 @@ class Http2(ZttpH2Protocol):
     def on_stream_closed(self) -> None:
         super().on_stream_closed()
         if not self.cycles and not self.transport.is_closing():
-            self._set_timeout(_HEAD_TIME)
+            self._set_timeout(self._gateway.generation.config.listen.header_timeout)
 
     def resume_reading_if_idle(self) -> None:
         if not self.flow.write_paused:

@@ -16,11 +16,13 @@ from urllib.parse import unquote
 from waypost.dialects.errors import render_error
 from waypost.entry.asgi_shortcut import AsgiShortcut
 from waypost.entry.extensions import REJECTED, SHORTCUT
+from waypost.entry.peer import certificate_of
 from waypost.entry.uvicorn_internals import STATUS_LINE, FlowControl, HttpToolsProtocol, RequestResponseCycle
 from waypost.errors import WaypostError
+from waypost.gateway import CERTIFICATE
 
 if TYPE_CHECKING:
-    from waypost._native import Intake
+    from waypost._native import Certificate, Intake
     from waypost.gateway import Generation
     from waypost.loop.descriptors import Descriptors
 
@@ -58,6 +60,7 @@ class StrictHttp1(HttpToolsProtocol):
         "_response_transport",
         "_unparsed",
         "_upgraded",
+        "certificate",
         "default_bytes",
         "default_headers",
         "running",
@@ -77,6 +80,8 @@ class StrictHttp1(HttpToolsProtocol):
         self._response_transport: _MergingTransport | None = None  # of the running message
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.default_bytes = b""
+        self.certificate: Certificate | None = None
+        """The client's certificate."""
 
     # For the subclass, which decides whether bytes belong to the fast path or to uvicorn.
 
@@ -152,7 +157,7 @@ class StrictHttp1(HttpToolsProtocol):
         scope["raw_path"] = (self.root_path + path).encode("ascii")
         scope["query_string"] = query.encode("ascii")
         scope["headers"] = intake.fields()
-        scope["extensions"] = {SHORTCUT: {"shortcut": AsgiShortcut(self, accepted)}}
+        scope["extensions"] = self._extensions(accepted)
         event = asyncio.Event()
         event.set()
         cycle = self.cycle = RequestResponseCycle(
@@ -180,6 +185,8 @@ class StrictHttp1(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = self._flow = _Flow(transport)
+        if self.scheme == "https":
+            self.certificate = certificate_of(transport)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.running = cycle
@@ -235,7 +242,14 @@ class StrictHttp1(HttpToolsProtocol):
         self._heads_begun += 1
         self.head_begins()
         super().on_message_begin()
-        self.scope["extensions"] = {SHORTCUT: {"shortcut": AsgiShortcut(self)}}
+        self.scope["extensions"] = self._extensions(None)
+
+    def _extensions(self, accepted: tuple[Generation, Intake] | None) -> dict[str, Any]:
+        """The extensions of a message's scope."""
+        extensions: dict[str, Any] = {SHORTCUT: {"shortcut": AsgiShortcut(self, accepted)}}
+        if self.certificate is not None:
+            extensions[CERTIFICATE] = self.certificate
+        return extensions
 
     def on_headers_complete(self) -> None:
         self._head_size = -1

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from waypost.errors import WaypostError
 from waypost.loop.wheel import Timed, Wheel
 
-__all__ = ["BODY_IDLE", "Stall"]
-
-BODY_IDLE: Final = 30.0
-"""Seconds that a client may take for the next byte of a body that is read in full."""
+__all__ = ["Stall"]
 
 
 class Stall(Timed):
-    """A context in which a client that sends nothing for `BODY_IDLE` seconds causes a `bad_framing` error.
+    """A context in which a client that sends nothing for `seconds` causes a `bad_framing` error.
 
     It ends the wait as `asyncio.timeout` does, by cancelling the task, but its timer is on the wheel.
     """
 
-    __slots__ = ("_cancelling", "_expired", "_task", "_wheel")
+    __slots__ = ("_cancelling", "_expired", "_seconds", "_task", "_wheel")
 
-    def __init__(self, wheel: Wheel) -> None:
+    def __init__(self, wheel: Wheel, seconds: float) -> None:
         super().__init__()
         self._wheel = wheel
+        self._seconds = seconds
         self._expired = False
 
     def __enter__(self) -> Self:
@@ -40,12 +38,12 @@ class Stall(Timed):
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
         self.hold()
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            message = f"the request body stopped arriving: nothing came for {BODY_IDLE:g} s"
+            message = f"the request body stopped arriving: nothing came for {self._seconds:g} s"
             raise WaypostError("bad_framing", message) from exc
 
     def restart(self) -> None:
         """Start the time again, because data came."""
-        self._wheel.schedule_in(self, BODY_IDLE)
+        self._wheel.schedule_in(self, self._seconds)
 
     def hold(self) -> None:
         """Stop the time until `restart`, because the client is not to blame for the wait."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Tls", "contexts", "fault", "fingerprint"]
+__all__ = ["Fingerprint", "Tls", "contexts", "digests", "fault", "fingerprint"]
 
 Fingerprint = tuple[object, ...]
 Named = tuple[str, str | os.PathLike[str] | None]
@@ -53,14 +53,25 @@ def fingerprint(settings: Any | None) -> Fingerprint:
     Raises `OSError` if a file cannot be read.
     """
     if settings is None:
-        return ()
-    found: list[object] = [settings.server_name]
-    for name in (settings.ca, settings.client_certificate, settings.client_key):
-        if name is None:
-            found.append(None)
-        else:
-            found.append(hashlib.sha256(Path(name).read_bytes()).digest())
-    return tuple(found)
+        return _system()
+    own = _system() if settings.ca is None else ()
+    return (settings.server_name, *own, *digests((settings.ca, settings.client_certificate, settings.client_key)))
+
+
+def _system() -> Fingerprint:
+    """What tells the system's file of authorities from a later one."""
+    name = ssl.get_default_verify_paths().cafile
+    try:
+        stat = None if name is None else Path(name).stat()
+    except OSError:
+        stat = None
+    return () if stat is None else (name, stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+
+def digests(files: Iterable[str | os.PathLike[str] | None]) -> Iterator[bytes | None]:
+    """The SHA-256 of the content of each file. Raises `OSError` if a file cannot be read."""
+    for name in files:
+        yield None if name is None else hashlib.sha256(Path(name).read_bytes()).digest()
 
 
 def contexts(

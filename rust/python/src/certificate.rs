@@ -20,14 +20,21 @@ impl Certificate {
 #[pymethods]
 impl Certificate {
     #[new]
-    fn new(subject: String, der: &[u8]) -> Self {
-        Self { inner: Arc::new(auth::Certificate::new(subject, der)) }
+    #[pyo3(signature = (subject, der, names = Vec::new()))]
+    fn new(subject: String, der: &[u8], names: Vec<String>) -> Self {
+        Self { inner: Arc::new(auth::Certificate::new(subject, der).with_names(names)) }
     }
 
     /// Its subject, as it was given.
     #[getter]
     fn subject(&self) -> &str {
         &self.inner.subject
+    }
+
+    /// Its subject alternative names, as they were given.
+    #[getter]
+    fn names(&self) -> Vec<&str> {
+        self.inner.names.iter().map(String::as_str).collect()
     }
 
     /// The SHA-256 of its DER encoding.

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
-use waypost_core::auth::Presented;
 use waypost_core::auth::keys::{self, Caller, Keys};
+use waypost_core::auth::{CertificateId, Certificates, Identities, Presented};
 use waypost_core::cluster;
 use waypost_core::engine::{self, BoundClusters, Config, EndpointAt, Ids, Limits, Request, Trusted};
 use waypost_core::http1::Fields;
@@ -289,20 +289,37 @@ fn read_config(config: &Bound<'_, PyDict>, partial: bool, problems: &mut Vec<Pro
         clusters.push(read_cluster(name, &cluster, problems)?);
     }
     let json = Options { depth, duplicate_keys: DuplicateKeys::Error };
-    let callers = item(config, "keys")?.try_iter()?.map(|key| read_key(key?.cast::<PyDict>()?));
-    let keys = Keys::new(callers.collect::<PyResult<Vec<_>>>()?);
+    let identities = read_identities(&item(config, "keys")?)?;
     let trusted = read_trusted(&item(config, "trusted")?)?;
-    Ok(Config { routes, clusters, identities: keys.into(), trusted, limits: Limits { header, json } })
+    Ok(Config { routes, clusters, identities, trusted, limits: Limits { header, json } })
 }
 
-fn read_key(key: &Bound<'_, PyDict>) -> PyResult<(keys::Hash, Caller)> {
-    let hash: String = item(key, "hash")?.extract()?;
-    let hash = keys::parse_hash(&hash)
-        .ok_or_else(|| PyValueError::new_err(format!("{hash:?} is not the hash of a key")))?;
-    let identity = read_identity(item(key, "identity")?.cast::<PyMapping>()?)?;
-    let caller =
-        Caller { name: item(key, "name")?.extract()?, identity, admin: item(key, "admin")?.extract()? };
-    Ok((hash, caller))
+fn read_identities(keys: &Bound<'_, PyAny>) -> PyResult<Identities> {
+    let (mut hashes, mut certificates) = (Vec::new(), Vec::new());
+    for key in keys.try_iter()? {
+        let key = key?.cast_into::<PyDict>()?;
+        let identity = read_identity(item(&key, "identity")?.cast::<PyMapping>()?)?;
+        let caller =
+            Caller { name: item(&key, "name")?.extract()?, identity, admin: item(&key, "admin")?.extract()? };
+        if let Some((kind, value)) = item(&key, "certificate")?.extract::<Option<(String, String)>>()? {
+            certificates.push((read_certificate_id(&kind, value)?, caller));
+        } else {
+            hashes.push((read_hash(&item(&key, "hash")?.extract::<String>()?)?, caller));
+        }
+    }
+    Ok(Identities::new(Keys::new(hashes), Certificates::new(certificates)))
+}
+
+fn read_hash(text: &str) -> PyResult<keys::Hash> {
+    keys::parse_hash(text).ok_or_else(|| PyValueError::new_err(format!("{text:?} is not the hash of a key")))
+}
+
+fn read_certificate_id(kind: &str, value: String) -> PyResult<CertificateId> {
+    Ok(match kind {
+        "subject" => CertificateId::Subject(value),
+        "san" => CertificateId::Name(value),
+        _ => CertificateId::Fingerprint(read_hash(&value)?),
+    })
 }
 
 fn read_trusted(trusted: &Bound<'_, PyAny>) -> PyResult<Trusted> {

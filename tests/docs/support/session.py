@@ -33,15 +33,13 @@ NOT_RUN = {
     "make test": "this test is part of it",
     "make wheel": "`.ci/run` does",
     "pip install dist/waypost-*.whl": "`.ci/run` does, in an empty environment without Rust",
-    "sudo certbot certonly --standalone -d gateway.example.com --deploy-hook 'systemctl restart waypost'": (
-        "needs a name that Let's Encrypt can reach"
-    ),
+    "sudo certbot certonly --standalone -d gateway.example.com": "needs a name that Let's Encrypt can reach",
     "sudo python3 -m venv /opt/waypost": "changes the system",
     "sudo /opt/waypost/bin/pip install waypost-*.whl": "changes the system",
     "sudo cp waypost.service /etc/systemd/system/": "changes the system; the unit is verified",
     "sudo systemctl daemon-reload": "changes the system",
     "sudo systemctl enable --now waypost": "changes the system",
-    "waypost check /etc/waypost/waypost.yaml && sudo systemctl reload waypost": "changes the system",
+    "waypost check --running /etc/waypost/waypost.yaml && sudo systemctl reload waypost": "changes the system",
     "docker build -t registry.example/waypost:0.1.0 .": "needs Docker and a registry; the file's form is checked",
     "kubectl apply -f kubernetes.yaml": "needs a cluster; how the manifests name each other is checked",
 }

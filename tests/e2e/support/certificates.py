@@ -14,15 +14,20 @@ class Authority:
         self.certificate, self._key = self._files(name)
         self._openssl("req", "-x509", *_NEW, "-keyout", self._key, "-out", self.certificate, "-subj", f"/CN={name}")
 
-    def issue(self, name: str, *, client: bool = False) -> tuple[Path, Path]:
-        """Certificate and key for a host name or IPv4 address, or for a client."""
+    def issue(self, name: str, *, client: bool = False, san: str = "", subject: str = "") -> tuple[Path, Path]:
+        """Certificate and key for a host name or IPv4 address, or for a client.
+
+        `san` (as openssl writes it) and `subject` (`/O=…/CN=…`) stand for what follows from the name.
+        """
         certificate, key = self._files(name)
         request = certificate.with_suffix(".csr")
         kind = "IP" if name.replace(".", "").isdigit() else "DNS"
         usage = "clientAuth" if client else "serverAuth"
         extensions = certificate.with_suffix(".ext")
-        extensions.write_text(f"subjectAltName={kind}:{name}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n")
-        self._openssl("req", *_NEW, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+        extensions.write_text(
+            f"subjectAltName={san or f'{kind}:{name}'}\nextendedKeyUsage={usage}\nbasicConstraints=CA:FALSE\n"
+        )
+        self._openssl("req", *_NEW, "-keyout", key, "-out", request, "-subj", subject or f"/CN={name}")
         signer = ("-CA", self.certificate, "-CAkey", self._key, "-CAcreateserial", "-extfile", extensions)
         self._openssl("x509", "-req", "-in", request, *signer, "-out", certificate, "-days", "2")
         return certificate, key

@@ -6,10 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from waypost.config import Config, Credential, from_dict, load_config, parse_config
+from waypost.config import Config, Credential, Listen, from_dict, load_config, parse_config
 from waypost.errors import ConfigError, Problem
 
 CLUSTERS = "clusters: {local: {speaks: openai, endpoints: [http://127.0.0.1:9100]}}\n"
+
+LISTEN_KEYS = ", ".join(Listen.__struct_fields__)
 
 
 ROUTE_KEYS = "name, match, to, fallback, reply, mirror, precedence"
@@ -147,6 +149,7 @@ keys:
             {
                 "name": "k",
                 "hash": "sha256:" + "ab" * 32,
+                "certificate": None,
                 "identity": {"tenant": "acme", "agent": None, "labels": {"tier": "gold"}},
                 "admin": False,
             }
@@ -361,7 +364,7 @@ routes:
         ),
         "c.yaml:2:16: listen.port: `70000`: must be an integer from 0 to 65535",
         "c.yaml:2:29: listen.host: has no value; write one, or remove the key",
-        "c.yaml:2:31: listen: unknown key `prot`; did you mean `port`? Allowed: host, port, trusted",
+        f"c.yaml:2:31: listen: unknown key `prot`; did you mean `port`? Allowed: {LISTEN_KEYS}",
         "c.yaml:3:18: limits.header: `2x`: unknown unit. Allowed: B, KB, MB, GB, KiB, MiB, GiB",
         "c.yaml:3:29: limits.depth: must be an integer from 1 to 1024, not a string",
         (
@@ -431,7 +434,7 @@ routes:
         ("listen: {port: true}\n", "c.yaml:1:16: listen.port: must be an integer from 0 to 65535, not a boolean"),
         ("listen: {port: '${E:-x}'}\n", "c.yaml:1:16: listen.port: must be an integer from 0 to 65535"),
         ("listen: {port: '${E:-}'}\n", "c.yaml:1:16: listen.port: the value of `${E:-}` is empty"),
-        ("include: a.yaml\n", "c.yaml:1:10: include: must be a list, not a string"),
+        ("include: {a: b}\n", "c.yaml:1:10: include: must be a list, not a mapping"),
     ],
 )
 def test_one_problem(text: str | bytes, expected: str) -> None:

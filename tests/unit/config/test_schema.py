@@ -78,7 +78,7 @@ BAD: list[dict[str, Any]] = [
             {"timeout": {"connect": 1}},
             {"retry": "on"},
             {"retry": {"attempts": -1}},
-            {"retry": {"statuses": 503}},
+            {"retry": {"statuses": {"on": 503}}},
             {"retry": {"budget": 20}},
             {"balance": "random"},
             {"balance": {}},
@@ -100,11 +100,18 @@ BAD: list[dict[str, Any]] = [
     {"clusters": {"c": CLUSTER}, "routes": [{"name": "a", "to": "c", "match": None}]},
     {"clusters": {"c": CLUSTER}, "routes": [{"name": "a", "to": "c", "match": {"m": {"prefix": "x"}}}]},
     {"clusters": {"c": CLUSTER}, "routes": [{"name": "a", "to": "c", "match": {"prefix": "x"}}]},
-    {"include": "a.yaml"},
+    {"include": {"a": "b.yaml"}},
+    {"listen": {"prot": 1}},
+    {"listen": [1]},
 ]
 
 GOOD: list[dict[str, Any]] = [
     {"listen": {"port": "${PORT}"}},
+    {"listen": 9000},
+    {"listen": "127.0.0.1:9000"},
+    {"listen": {"keep_alive": "2m", "x-why": "the proxy keeps its own for 1m"}, "x-any": [{"thing": 1}]},
+    {"routes": [], "include": "a-*.yaml"},
+    {"clusters": {"c": CLUSTER, "d": CLUSTER}, "routes": [{"name": "a", "to": "c", "fallback": "d"}]},
     {"limits": {"body": 1, "header": "1.5KiB", "drain": "1m30s"}},
     {"clusters": {"c": {**CLUSTER, "credential": "pass"}}},
     *(
@@ -115,6 +122,7 @@ GOOD: list[dict[str, Any]] = [
             {"health": {"check": "/up", "aggression": 0.5, "panic": "0 %"}, "concurrency": 64, "hedge": "p95"},
             {"health": {"check": {}}, "concurrency": "adaptive", "hedge": {"after": "p99"}},
             {"concurrency": {"adaptive": {"tolerance": 2}}, "queue": {"length": 0}},
+            {"retry": {"statuses": 503}},
             {"concurrency": "${N:-5}", "hedge": "${P:-p95}"},
             {"rate": {"per": "key", "messages": 1, "every": "1s"}},
             {"rate": [{"per": "tenant", "messages": 1, "every": "1s", "burst": 5, "keys": 10}]},

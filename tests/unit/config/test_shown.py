@@ -55,7 +55,15 @@ def test_a_configuration_is_shown_with_its_defaults():
     assert (seen["limits"]["body"], seen["limits"]["drain"], seen["limits"]["depth"]) == (2**20, 5.0, 128)
     assert seen["listen"]["trusted"] == ["10.0.0.0/8"]
     assert seen["keys"] == [
-        {"name": "k", "hash": HIDDEN, "tenant": "acme", "agent": None, "labels": {"tier": "gold"}, "admin": True}
+        {
+            "name": "k",
+            "hash": HIDDEN,
+            "certificate": None,
+            "tenant": "acme",
+            "agent": None,
+            "labels": {"tier": "gold"},
+            "admin": True,
+        }
     ]
     cloud, local = seen["clusters"]["cloud"], seen["clusters"]["local"]
     assert cloud["endpoints"] == [{"url": "https://api.example/v1", "weight": 3}]

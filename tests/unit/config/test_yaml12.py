@@ -94,7 +94,10 @@ def test_marks_count_from_one_in_characters() -> None:
     [
         ("a: 1\nb: 2\na: 3\n", (), 3, 1, "duplicate key `a`; first in line 1"),
         ("x: {a: 1, 'a': 2}\n", ("x",), 1, 11, "duplicate key `a`"),
-        ("x:\n  <<: {a: 1}\n", ("x",), 2, 3, "merges"),
+        ("x:\n  <<: 1\n", ("x",), 2, 7, "`<<` takes a mapping or a list of mappings"),
+        ("x:\n  <<: [{a: 1}, 2]\n", ("x",), 2, 7, "`<<` takes a mapping or a list of mappings"),
+        ("x:\n  <<:\n  b: 1\n", ("x",), 2, 6, "`<<` takes a mapping or a list of mappings"),
+        ("x:\n  <<: {a: 1}\n  <<: {b: 1}\n", ("x",), 3, 3, "duplicate key `<<`"),
         ("x: {404: y}\n", ("x",), 1, 5, 'write "404" in quotes'),
         ("true: y\n", (), 1, 1, 'write "true" in quotes'),
         ("? \n: y\n", (), 1, 2, "the key is empty"),
@@ -147,3 +150,42 @@ def test_aliases_that_multiply_are_refused() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     with pytest.raises(UnreadableError, match="aliases expand to more than"):
         compose("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: &a {p: 1, q: 2}\nb: {<<: *a, q: 3}\n", {"p": 1, "q": 3}),
+        ("a: &a {p: 1, q: 2}\nb: {q: 3, <<: *a}\n", {"q": 3, "p": 1}),
+        ("a: &a {p: 1}\nc: &c {p: 2, r: 3}\nb: {<<: [*a, *c]}\n", {"p": 1, "r": 3}),
+        ("a: &a {p: 1}\nc: &c {<<: *a, q: 2}\nb: {<<: *c, r: 3}\n", {"r": 3, "q": 2, "p": 1}),
+        ("b: {<<: {p: {q: 1}}, r: 2}\n", {"r": 2, "p": {"q": 1}}),
+        ("b: {<<: [], r: 2}\n", {"r": 2}),
+        ('b: {"<<": {p: 1}}\n', {"<<": {"p": 1}}),
+        ("a: &a {p: {q: 1}}\nb: {<<: *a, p: {r: 1}}\n", {"p": {"r": 1}}),
+    ],
+)
+def test_merge_keys(text: str, expected: dict[str, Any]) -> None:
+    assert value(text)["b"] == expected
+
+
+def test_what_is_merged_has_the_place_of_its_anchor() -> None:
+    _, position, faults = compose("a: &a\n  p: 1\n  q: {r: 2}\nb:\n  <<: *a\n  s: 3\n")
+    assert faults == []
+    assert position.find(("b", "p")) == (2, 6)
+    assert position.find(("b", "q", "r"), key=True) == (3, 7)
+    assert position.find(("b", "s")) == (6, 6)
+
+
+def test_merges_expand_no_further_than_aliases() -> None:
+    wide = "a0: &a0 {" + ", ".join(f"k{index}: 1" for index in range(1000)) + "}\n"
+    bomb = wide + "".join(
+        f"a{n}: &a{n} {{<<: ["
+        + ", ".join([f"*a{n - 1}"] * 10)
+        + f"], own{n}: ["
+        + ", ".join([f"*a{n - 1}"] * 10)
+        + "]}\n"
+        for n in range(1, 30)
+    )
+    with pytest.raises(UnreadableError, match="aliases expand to more than"):
+        compose(bomb)

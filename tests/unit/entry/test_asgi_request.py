@@ -122,9 +122,8 @@ def test_a_streamed_body_that_runs_over_cuts_a_response_that_has_begun(run, scri
 @pytest.mark.parametrize("unbuffered", [True, False])
 def test_a_body_that_stops_arriving_is_refused_and_released(run, scripts, monkeypatch, unbuffered):
     async def body(world):
-        monkeypatch.setattr(stall, "BODY_IDLE", 0.05)
         monkeypatch.setattr(asgi, "_DISCARD_TIME", 0.05)
-        client = world.client(await world.dead(), speaks="openai")
+        client = world.client(await world.dead(), speaks="openai", listen={"body_timeout": "50ms"})
         never = asyncio.Event()
         if unbuffered:
             answer = await client.send(pieces=[never, b"x"], **UPLOAD)
@@ -140,8 +139,11 @@ def test_a_body_that_stops_arriving_is_refused_and_released(run, scripts, monkey
 
 
 def test_bytes_now_and_then_are_no_stall(run, scripts, monkeypatch):
+    begun = []
+    restart = stall.Stall.restart
+    monkeypatch.setattr(stall.Stall, "restart", lambda self: (begun.append(self), restart(self)))
+
     async def body(world):
-        monkeypatch.setattr(stall, "BODY_IDLE", 0.2)
         up = await world.upstream(scripts.reply())
         pieces = []
         for byte in b'{"id":"a","kind":"query"}':
@@ -149,6 +151,7 @@ def test_bytes_now_and_then_are_no_stall(run, scripts, monkeypatch):
             asyncio.get_running_loop().call_later(0.02 * len(pieces) / 2, ready.set)
             pieces += [ready, bytes([byte])]
         assert (await world.client(up).send(pieces=pieces)).status == 200
+        assert len(begun) > len(pieces) / 2, "the time starts again with each byte"
 
     run(body)
 

@@ -197,24 +197,23 @@ def test_a_head_does_not_wait_for_a_body_that_does_not_come(run, scripts):
 @pytest.mark.parametrize(
     ("sent", "limit", "what"),
     [
-        (b"POST /v1/envelopes HTTP/1.1\r\nhost: ", "_HEAD_TIME", b"head stopped arriving"),
-        (PLAIN[:-1], "_BODY_IDLE", b"body stopped arriving"),
+        (b"POST /v1/envelopes HTTP/1.1\r\nhost: ", "header_timeout", b"head stopped arriving"),
+        (PLAIN[:-1], "body_timeout", b"body stopped arriving"),
         (
             PLAIN[:-1].replace(b"host", b"content-type: audio/wav\r\nhost").replace(b"envelopes", b"x"),
-            "_BODY_IDLE",
+            "body_timeout",
             b"",
         ),
     ],
     ids=["head", "body", "upload"],
 )
-def test_slow_clients_are_answered_and_disconnected(run, scripts, monkeypatch, fast, sent, limit, what):
-    if not fast and limit == "_BODY_IDLE":
+def test_slow_clients_are_answered_and_disconnected(run, scripts, fast, sent, limit, what):
+    if not fast and limit == "body_timeout":
         pytest.skip("the ASGI application's own matter, tested there")
-    monkeypatch.setattr(http1, limit, 0.05)
 
     async def body(world):
         up = await world.upstream(scripts.reply())
-        app = create_app(config(up.url, "openai" if b"audio" in sent else "envelope"))
+        app = create_app(config(up.url, "openai" if b"audio" in sent else "envelope", listen={limit: "50ms"}))
         async with serving(app, fast=fast) as port:
             answer = await exchange(port, sent)
             assert answer.startswith(b"HTTP/1.1 400 ")
@@ -226,12 +225,11 @@ def test_slow_clients_are_answered_and_disconnected(run, scripts, monkeypatch, f
     run(body)
 
 
-def test_connections_that_wait_are_closed_in_silence(run, scripts, monkeypatch):
-    monkeypatch.setattr(http1, "_HEAD_TIME", 0.05)
-
+def test_connections_that_wait_are_closed_in_silence(run, scripts):
     async def body(world):
         up = await world.upstream(scripts.reply())
-        async with serving(create_app(config(up.url)), timeout_keep_alive=0) as port:
+        app = create_app(config(up.url, listen={"header_timeout": "50ms"}))
+        async with serving(app, timeout_keep_alive=0) as port:
             assert await exchange(port) == b""
             assert (await exchange(port, PLAIN)).count(b"HTTP/1.1 ") == 1
 

@@ -34,11 +34,11 @@ def frames(data):
 
 
 @contextlib.asynccontextmanager
-async def serving(url, **settings):
+async def serving(url, listen=None, **settings):
     """A running uvicorn; gives a connection to it."""
     clusters = {"one": {"speaks": "openai", "endpoints": [url]}}
     routes = [{"name": "all", "match": {"path": [{"prefix": "/"}]}, "to": "one"}]
-    app = create_app(from_dict({"clusters": clusters, "routes": routes, "access_log": "off"}))
+    app = create_app(from_dict({"clusters": clusters, "routes": routes, "access_log": "off", "listen": listen or {}}))
     async with running(app, fast_path(app), **settings) as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
@@ -49,25 +49,22 @@ async def serving(url, **settings):
 
 @pytest.mark.parametrize("rest", [b"", b"\0\0\xff\1"], ids=["nothing", "half a head"])
 @pytest.mark.parametrize("limit", ["ours", "uvicorn's"])
-def test_a_connection_without_a_stream_is_closed(run, scripts, monkeypatch, rest, limit):
-    if limit == "ours":
-        monkeypatch.setattr(http2, "_HEAD_TIME", 0.05)
+def test_a_connection_without_a_stream_is_closed(run, scripts, rest, limit):
+    listen = {"header_timeout": "50ms"} if limit == "ours" else {}
 
     async def body(world):
         up = await world.upstream(scripts.reply())
-        async with serving(up.url, timeout_keep_alive=0 if limit != "ours" else 100) as (_, reader, writer):
+        async with serving(up.url, listen, timeout_keep_alive=0 if limit != "ours" else 100) as (_, reader, writer):
             writer.write(OPENING + rest)
             assert GOAWAY in frames(await asyncio.wait_for(reader.read(), 10))
 
     run(body)
 
 
-def test_that_bytes_keep_coming_keeps_no_connection(run, scripts, monkeypatch):
-    monkeypatch.setattr(http2, "_HEAD_TIME", 0.1)
-
+def test_that_bytes_keep_coming_keeps_no_connection(run, scripts):
     async def body(world):
         up = await world.upstream(scripts.reply())
-        async with serving(up.url) as (_, reader, writer):
+        async with serving(up.url, {"header_timeout": "100ms"}) as (_, reader, writer):
             writer.write(OPENING)
 
             async def drip():

@@ -18,6 +18,7 @@ CLUSTER = {
 PLANNER = {
     "name": "planner",
     "hash": "sha256:" + hashlib.sha256(KEY).hexdigest(),
+    "certificate": None,
     "identity": {"tenant": "acme"},
     "admin": True,
 }
@@ -37,6 +38,8 @@ CERTIFICATE = Certificate("CN=planner", b"der")
 def test_a_certificate_has_its_subject_and_the_fingerprint_of_all_of_it() -> None:
     assert CERTIFICATE.subject == "CN=planner"
     assert CERTIFICATE.fingerprint == hashlib.sha256(b"der").digest()
+    assert CERTIFICATE.names == []
+    assert Certificate("CN=planner", b"der", ["DNS:planner.test"]).names == ["DNS:planner.test"]
     assert repr(CERTIFICATE) == "<Certificate of CN=planner>"
 
 
@@ -50,6 +53,30 @@ def test_a_certificate_that_no_source_looks_at_proves_nothing() -> None:
     plan = snapshot.accept("POST", PATH, keyed, scheme="https", certificate=CERTIFICATE).plan(b"{}")
     assert b"x-waypost-tenant: acme\r\n" in plan.head(snapshot.endpoints[0], 2)
     snapshot.admit(keyed, certificate=CERTIFICATE)
+
+
+@pytest.mark.parametrize(
+    "known_by",
+    [
+        ("subject", "CN=planner"),
+        ("san", "URI:spiffe://acme/planner"),
+        ("sha256", "sha256:" + hashlib.sha256(b"der").hexdigest()),
+    ],
+)
+def test_a_key_can_be_a_certificate(known_by: tuple[str, str]) -> None:
+    named = {**PLANNER, "hash": None, "certificate": known_by}
+    snapshot = Snapshot({**CONFIG, "keys": [named]})
+    certificate = Certificate("CN=planner", b"der", ["DNS:planner.test", "URI:spiffe://acme/planner"])
+    plan = snapshot.accept("POST", PATH, FIELDS, scheme="https", certificate=certificate).plan(b"{}")
+    assert b"x-waypost-tenant: acme\r\n" in plan.head(snapshot.endpoints[0], 2)
+    snapshot.admit(FIELDS, certificate=certificate)
+    for other in (None, Certificate("CN=other", b"other", ["DNS:planner.test"])):
+        with pytest.raises(WaypostError) as caught:
+            snapshot.accept("POST", PATH, FIELDS, scheme="https", certificate=other)
+        assert caught.value.code == "unauthorized"
+        with pytest.raises(WaypostError):
+            snapshot.admit(FIELDS, certificate=other)
+    assert snapshot.accept("POST", PATH, FIELDS, key="planner").plan(b"{}")
 
 
 def test_the_reader_of_a_connection_keeps_its_certificate() -> None:

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use super::certificates::Certificates;
 use super::keys::{Caller, Denied, Keys};
 use super::source::{Answer, IdentitySource, Presented, Proof, UnixTime};
 
@@ -17,16 +18,23 @@ use super::source::{Answer, IdentitySource, Presented, Proof, UnixTime};
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
     keys: Keys,
+    certificates: Certificates,
     others: Vec<Arc<dyn IdentitySource>>,
 }
 
 impl From<Keys> for Identities {
     fn from(keys: Keys) -> Self {
-        Self { keys, others: Vec::new() }
+        Self { keys, ..Self::default() }
     }
 }
 
 impl Identities {
+    /// Keys and client certificates.
+    #[must_use]
+    pub fn new(keys: Keys, certificates: Certificates) -> Self {
+        Self { keys, certificates, others: Vec::new() }
+    }
+
     /// The same, with a source that is asked after the others.
     #[must_use]
     pub fn with(mut self, source: Arc<dyn IdentitySource>) -> Self {
@@ -34,10 +42,15 @@ impl Identities {
         self
     }
 
-    /// The key table.
+    /// The caller whose key or certificate has this name.
     #[must_use]
-    pub fn keys(&self) -> &Keys {
-        &self.keys
+    pub fn named(&self, name: &str) -> Option<&Arc<Caller>> {
+        self.keys.named(name).or_else(|| self.certificates.named(name))
+    }
+
+    /// Whether keys are the only proof.
+    fn has_keys_only(&self) -> bool {
+        self.certificates.is_empty() && self.others.is_empty()
     }
 
     /// The caller who sent a request; `None` where there are no sources.
@@ -45,11 +58,11 @@ impl Identities {
     /// # Errors
     /// Where there are, and the request does not prove to be one caller's.
     pub fn identify(&self, presented: &Presented<'_>, now: UnixTime) -> Result<Option<Arc<Caller>>, Denied> {
-        if self.others.is_empty() {
+        if self.has_keys_only() {
             return Ok(self.keys.caller(presented.fields)?.map(Arc::clone));
         }
-        let keys: &dyn IdentitySource = &self.keys;
-        let sources = || [keys].into_iter().chain(self.others.iter().map(|source| &**source));
+        let tables: [&dyn IdentitySource; 2] = [&self.keys, &self.certificates];
+        let sources = || tables.into_iter().chain(self.others.iter().map(|source| &**source));
         let mut caller: Option<Arc<Caller>> = None;
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for source in sources() {
@@ -81,7 +94,7 @@ impl Identities {
     /// # Errors
     /// Where it is not.
     pub fn admit(&self, presented: &Presented<'_>, now: UnixTime) -> Result<(), Denied> {
-        if self.others.is_empty() {
+        if self.has_keys_only() {
             return self.keys.admit(presented.fields);
         }
         match self.identify(presented, now)? {

@@ -17,6 +17,8 @@ pub struct UnixTime(pub u64);
 pub struct Certificate {
     /// Its subject, as the host writes it.
     pub subject: String,
+    /// Its subject alternative names, as the host writes them.
+    pub names: Vec<String>,
     /// The SHA-256 of its DER encoding.
     pub fingerprint: [u8; 32],
 }
@@ -25,7 +27,14 @@ impl Certificate {
     /// A certificate of this subject; `der` is all of it.
     #[must_use]
     pub fn new(subject: impl Into<String>, der: &[u8]) -> Self {
-        Self { subject: subject.into(), fingerprint: Sha256::digest(der).into() }
+        Self { subject: subject.into(), names: Vec::new(), fingerprint: Sha256::digest(der).into() }
+    }
+
+    /// The same, with subject alternative names.
+    #[must_use]
+    pub fn with_names(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.names.extend(names);
+        self
     }
 }
 

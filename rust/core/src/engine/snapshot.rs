@@ -225,10 +225,10 @@ impl Snapshot {
         Intake::accept(request, entry, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
     }
 
-    /// The caller whose key has this name.
+    /// The caller whose key or certificate has this name.
     #[must_use]
     pub fn caller(&self, name: &str) -> Option<Arc<Caller>> {
-        self.identities.keys().named(name).cloned()
+        self.identities.named(name).cloned()
     }
 
     /// Checks that a request that presents this proof may use administration.
