@@ -32,9 +32,7 @@ def load_config(source: ConfigSource, *, environ: Mapping[str, str] | None = Non
     return loaded
 
 
-def read_config(
-    source: ConfigSource, *, environ: Mapping[str, str] | None = None, offline: bool = False
-) -> Config:
+def read_config(source: ConfigSource, *, environ: Mapping[str, str] | None = None, offline: bool = False) -> Config:
     """`load_config` for callers that compile the result (`create_app`, `compile_config`).
 
     Compiling finds the problems of meaning, so this does not look for them, which takes time. If there is a problem of
