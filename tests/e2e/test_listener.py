@@ -119,9 +119,9 @@ def test_a_renewed_certificate_counts_for_new_connections(
     assert _read(old) == 200
 
 
-def _issued(authority: Authority, directory: Path, number: int) -> tuple[Path, Path]:
+def _issued(authority: Authority, directory: Path, number: int, *, client: bool = False) -> tuple[Path, Path]:
     """A certificate for `localhost` of its own name."""
-    files = authority.issue("localhost", subject=f"/CN=number-{number}")
+    files = authority.issue("localhost", subject=f"/CN=number-{number}", client=client)
     certificate, key = (Path(shutil.copy(each, directory / f"{number}{each.suffix}")) for each in files)
     return certificate, key
 
@@ -282,6 +282,48 @@ def test_without_keys_the_authority_says_who_may_connect(
     wait_until(lambda: _refused(site.proxy, trusting(authority, clients["stranger"])), "the other authority counts")
     healthy(client)
     healthy(connected(site, authority, other.issue("friend", client=True)))
+
+
+# Other files that a process holds.
+
+
+def test_files_that_clusters_name_are_read_again(launch: Launcher, authority: Authority, tmp_path: Path) -> None:
+    """The secret of a credential, and the certificate that Waypost presents to an endpoint."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*authority.issue("127.0.0.1"))
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(authority.certificate)
+    upstream = launch.upstream(tls=server)
+    secret = tmp_path / "secret"
+    secret.write_text("one\n")
+    pairs = [_issued(authority, tmp_path, number, client=True) for number in range(2)]
+    put(pairs[0], tmp_path)
+    tls = {
+        "ca": str(authority.certificate),
+        "client_certificate": str(tmp_path / "cert.pem"),
+        "client_key": str(tmp_path / "key.pem"),
+    }
+    credential = {"header": "authorization", "value": f"Bearer ${{file:{secret}}}"}
+    site = Site(launch, {"c": {"endpoints": [upstream.url], "tls": tls, "credential": credential}})
+
+    def presented() -> tuple[str | None, bytes | None]:
+        client = site.chat("c", CHAT)
+        peer = upstream.accept()
+        request = peer.request()
+        assert isinstance(peer.sock, ssl.SSLSocket)
+        found = request.get("authorization"), peer.sock.getpeercert(binary_form=True)
+        peer.reply()
+        assert _read(client) == 200
+        peer.close()
+        return found
+
+    assert presented() == ("Bearer one", der(pairs[0]))
+    secret.write_text("two\n")
+    site.proxy.wait_for("waypost: reloaded")
+    assert presented() == ("Bearer two", der(pairs[0]))
+    put(pairs[1], tmp_path)
+    site.proxy.signal(signal.SIGHUP)
+    wait_until(lambda: presented() == ("Bearer two", der(pairs[1])), "the new certificate is presented")
 
 
 # Time.

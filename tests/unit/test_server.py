@@ -187,6 +187,33 @@ def test_a_reload_that_breaks_leaves_what_ran_before(
     assert "the old configuration stays in force" in caplog.text
 
 
+def test_that_the_last_key_is_gone_is_told(main: Path) -> None:
+    keys = f"keys: [{{name: k, hash: 'sha256:{'ab' * 32}'}}]\n"
+    text = main.read_text()
+    write(main, text + keys)
+    running = Running(main)
+
+    def reload(keys: str) -> bool:
+        running.said.clear()
+        write(main, text + keys)
+        asyncio.run(running.reloader.reload())
+        assert any("waypost: reloaded" in line for line in running.said)
+        return "waypost: warning: `keys` are gone: everyone who can connect may now send messages" in running.said
+
+    assert not reload(keys.replace("name: k", "name: l"))
+    assert reload("")
+    assert not reload("")
+    assert not reload(keys)
+
+
+def test_times_of_clients_follow_a_reload(main: Path) -> None:
+    running = Running(main)
+    settings = running.server.config
+    write(main, main.read_text() + "listen: {keep_alive: 2m}\n")
+    asyncio.run(running.reloader.reload())
+    assert settings.timeout_keep_alive == 120.0
+
+
 def test_a_change_of_listen_is_told_as_long_as_it_waits(main: Path) -> None:
     running = Running(main)
     text = main.read_text()
