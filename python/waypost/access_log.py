@@ -191,8 +191,8 @@ def try_target(target: str) -> None:
         if code == errno.ENOENT or not os.access(directory, os.W_OK | os.X_OK):
             raise OSError(code, os.strerror(code)) from None
     except OSError as exc:
-        if exc.errno != errno.ENXIO:  # a pipe that nobody reads yet
-            raise
+        if exc.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(target).st_mode):  # noqa: PTH116
+            raise  # a pipe that nobody reads yet can be opened later
 
 
 def _is_file(target: str) -> bool:

@@ -97,10 +97,13 @@ def restart_needed(old: Listen, new: Listen) -> bool:
 
 
 def needs_keys(config: Config, listen: Listen) -> bool:
-    """Whether other hosts can connect to a process that listens as `listen` says, and only keys tell who they are."""
+    """Whether other hosts can connect, and only keys tell who they are.
+
+    The process listens as `listen` says, whatever a reloaded `config` says of its address. TLS cannot begin by a reload.
+    """
     tls = config.listen.tls
-    has_certificates = tls is not None and tls.client_ca is not None and tls.client_auth == "required"
-    return not (is_local(listen) or has_certificates)
+    asks = tls is not None and tls.client_ca is not None and tls.client_auth == "required"
+    return not (is_local(listen) or (asks and listen.tls is not None))
 
 
 def problems(

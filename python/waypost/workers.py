@@ -8,6 +8,7 @@ write end only the supervisor has, so that they drain when it is killed.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import mmap
 import os
@@ -167,7 +168,8 @@ class _Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            faulthandler.enable()  # prints where a worker stands that is told to abort
+            with contextlib.suppress(RuntimeError, ValueError):  # standard error is closed, or no file
+                faulthandler.enable()  # prints where a worker stands that is told to abort
             link = Link(index, self._ready_write, self._alive, replaces, self._beats)
             code = self._work(link)
         except BaseException:  # noqa: BLE001 - the interpreter does not get to report it

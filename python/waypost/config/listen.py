@@ -105,6 +105,8 @@ def read_listen(value: object) -> dict[str, Any]:
     if isinstance(value, int) and not isinstance(value, bool):
         return {"port": value}
     if isinstance(value, str):
+        if value.isascii() and value.isdigit() and len(value) <= 5:
+            return {"port": int(value)}
         if value.startswith("unix:") and value != "unix:":
             return {"uds": value.removeprefix("unix:")}
         if found := _SHORT.fullmatch(value):

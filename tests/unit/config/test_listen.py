@@ -32,6 +32,7 @@ def problems(text: str, **environ: str) -> list[str]:
         ("'[::1]:9000'", "::1", 9000, None),
         ("gateway.example:9000", "gateway.example", 9000, None),
         ("9000", "127.0.0.1", 9000, None),
+        ("'9000'", "127.0.0.1", 9000, None),
         ("'${WHERE}'", "10.0.0.1", 7, None),
         ("'${PORT}'", "127.0.0.1", 8, None),
         ("unix:/run/waypost.sock", "127.0.0.1", 8080, "/run/waypost.sock"),
