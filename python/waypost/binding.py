@@ -99,7 +99,7 @@ def restart_needed(old: Listen, new: Listen) -> bool:
 def needs_keys(config: Config, listen: Listen) -> bool:
     """Whether other hosts can connect, and only keys tell who they are.
 
-    The process listens as `listen` says, whatever a reloaded `config` says of its address. TLS cannot begin by a reload.
+    The process listens as `listen` says, whatever a reloaded `config` says of its address. No reload begins TLS.
     """
     tls = config.listen.tls
     asks = tls is not None and tls.client_ca is not None and tls.client_auth == "required"
