@@ -111,7 +111,7 @@ def sections() -> dict[str, str]:
 
 
 def test_every_key_of_a_configuration_is_listed_with_its_default() -> None:
-    from waypost.config import answer, listen  # noqa: PLC0415
+    from waypost.config import answer, certificate, listen  # noqa: PLC0415
 
     listed = sections()
     cluster = "clusters.NAME."
@@ -121,7 +121,7 @@ def test_every_key_of_a_configuration_is_listed_with_its_default() -> None:
         | described(model.Limits, "limits.")
         | described(model.Document)
         | described(model.Key, "keys[].")
-        | described(model.ClientCertificate, "keys[].certificate.")
+        | described(certificate.ClientCertificate, "keys[].certificate.")
         | described(model.Fragment)
         | described(model.Cluster, cluster)
         | described(model.Endpoint, f"{cluster}endpoints[].")

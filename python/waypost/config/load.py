@@ -12,9 +12,10 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, inspect, structs
 
+from waypost.config.certificate import ClientCertificate
 from waypost.config.config import Config, SourceMap
 from waypost.config.listen import Listen
-from waypost.config.model import ClientCertificate, Document, Fragment
+from waypost.config.model import Document, Fragment
 from waypost.config.partial import partial_config
 from waypost.config.positions import EMPTY, REPORTED, Fault, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import LinesSource, Source, TreeSource, decode, read_bytes

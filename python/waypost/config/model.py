@@ -27,15 +27,8 @@ from msgspec import Meta, Struct, field
 
 from waypost._native import dialects
 from waypost.config.answer import Mirror, Reply
-from waypost.config.caller import (
-    FINGERPRINT_PATTERN,
-    HASH_PATTERN,
-    SAN_PATTERN,
-    check_fingerprint,
-    check_hash,
-    check_san,
-    check_subject,
-)
+from waypost.config.caller import HASH_PATTERN, check_hash
+from waypost.config.certificate import ClientCertificate
 from waypost.config.header import HEADER_PATTERN, check_header_name, check_header_value
 from waypost.config.listen import Listen, read_listen
 from waypost.config.policy import AdaptiveConcurrency, Breaker, HashBalance, Health, Hedge, Queue, Rate, Retry, Timeout
@@ -46,7 +39,6 @@ from waypost.config.url import URL_PATTERN, check_url
 from waypost.config.values import ClusterName, Count, Duration, FileName, Host, Name, Output, RouteName, Size, Text
 
 __all__ = [
-    "ClientCertificate",
     "Cluster",
     "Credential",
     "Document",
@@ -111,45 +103,6 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 ("body",),
                 f"greater than limits.buffered ({format_size(self.buffered)}); lower it, or raise limits.buffered",
             )
-
-
-class ClientCertificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client certificate is known by. `listen.tls.client_ca` has signed it."""
-
-    one_of: ClassVar = ("subject", "san", "sha256")
-    """A certificate is known by one of these keys."""
-
-    subject: Annotated[
-        Annotated[str, Meta(min_length=1, extra={"parse": check_subject})] | None,
-        Meta(description="Its whole subject (RFC 4514), such as CN=planner,O=Acme."),
-    ] = None
-    san: Annotated[
-        Annotated[str, Meta(extra={"parse": check_san}, extra_json_schema={"pattern": SAN_PATTERN})] | None,
-        Meta(
-            description=(
-                "One of its subject alternative names, whole: `DNS:planner.acme.example`, "
-                "`URI:spiffe://acme/planner`, `email:planner@acme.example` or `IP:10.0.0.7`."
-            )
-        ),
-    ] = None
-    sha256: Annotated[
-        Annotated[str, Meta(extra={"parse": check_fingerprint}, extra_json_schema={"pattern": FINGERPRINT_PATTERN})]
-        | None,
-        Meta(description="The SHA-256 of the certificate, in 64 hexadecimal digits."),
-    ] = None
-
-    def conflicts(self) -> Iterator[tuple[Path, str]]:
-        """Yield (path below this struct, message) for each contradiction between keys."""
-        given = [name for name in ClientCertificate.one_of if getattr(self, name) is not None]
-        if not given:
-            yield (), "names no certificate; write `subject`, `san` or `sha256`"
-        for name in given[1:]:
-            yield (name,), f"contradicts `{given[0]}`: a certificate is known by one of them; remove one"
-
-    @property
-    def known_by(self) -> tuple[str, str]:
-        """The key that is given, and its value."""
-        return next((name, value) for name in self.one_of if (value := getattr(self, name)) is not None)
 
 
 class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

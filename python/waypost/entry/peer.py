@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from waypost._native import Certificate
-from waypost.config.caller import san, subject
+from waypost.config.certificate import san, subject
 
 if TYPE_CHECKING:
     import asyncio

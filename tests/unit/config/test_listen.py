@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from waypost.config import Config, load_config, parse_config
-from waypost.config.caller import check_san, check_subject, san, subject
+from waypost.config.certificate import check_san, check_subject, san, subject
 from waypost.config.positions import ShapeError
 from waypost.errors import ConfigError
 
@@ -257,3 +257,13 @@ def test_a_literal_that_looks_like_a_glob() -> None:
     ]
     many = "".join(f'- {{name: r{n}, to: a, match: {{model: "m{n}*"}}}}\n' for n in range(50))
     assert len(parsed(f"clusters: {{a: {CLUSTER}}}\nroutes:\n{many}").warnings) == 20
+
+
+def test_a_subject_from_the_wrong_end(tmp_path: Path) -> None:
+    (tmp_path / "c.pem").write_text("any")
+    text = "listen: {tls: {certificate: c.pem, client_ca: c.pem}}\nkeys:\n- {name: k, certificate: {subject: '%s'}}\n"
+    for written, warned in (("O = Acme, CN = planner", True), ("CN=planner,O=Acme", False), ("CN=planner", False)):
+        (tmp_path / "c.yaml").write_text(text % written)
+        said = [warning.message for warning in load_config(tmp_path / "c.yaml").warnings]
+        wanted = "warning: begins with the least specific part; RFC 4514 has it last: `CN=planner,O=Acme`"
+        assert said == ([wanted] if warned else [])
