@@ -596,8 +596,9 @@ class Plan:
         bytes for the client, whether the client may send another request, and whether the endpoint's connection is
         reusable. Otherwise it returns `None` and changes nothing.
 
-        `lines` maps each status to its status line. `fields` are header lines that the server adds to every head.
-        `close` closes the client's connection after the response.
+        `lines` maps each status to its status line. `fields` are the header lines that the server adds to every head. A
+        `date` is the first of them, and left out if the endpoint sent one. `close` closes the client's connection after
+        the response.
         """
     def answer_parts(
         self, endpoint: Endpoint, data: bytes
@@ -949,13 +950,13 @@ class ResponseHead:
     def fields(self, plan: Plan, endpoint: Endpoint, attempts: int) -> list[tuple[bytes, bytes]]:
         """The header fields for the client: `headers` without Waypost's own fields, then `Plan.own_fields`."""
     def relay(
-        self, plan: Plan, endpoint: Endpoint, attempts: int, begin: bytes, close: bool
+        self, plan: Plan, endpoint: Endpoint, attempts: int, line: bytes, own: bytes, close: bool
     ) -> tuple[bytes, bool, bool, bool]:
-        """The head for an HTTP/1 client, including the empty line: `begin`, then `fields`.
+        """The head for an HTTP/1 client: the status line, the server's `own` lines, `fields`, and the empty line.
 
-        `begin` is the status line and any header lines of the server. The three other values say whether the body is
-        sent in chunks (RFC 9112, section 7.1), whether a body is sent at all, and whether the client may send another
-        request. With `close` it may not.
+        `own` are the header lines that the server adds to every head. A `date` is the first of them, and left out if
+        the endpoint sent one. The three other values say whether the body is sent in chunks (RFC 9112, section 7.1),
+        whether a body is sent at all, and whether the client may send another request. With `close` it may not.
         """
 
 @final

@@ -38,6 +38,7 @@ STATUS: Final[dict[str, int]] = {
     "unsupported_media_type": 415,
     "rate_limited": 429,
     "header_too_large": 431,
+    "not_implemented": 501,
     "upstream_unreachable": 502,
     "upstream_protocol": 502,
     # The endpoint's own status replaces this one if it is known.
@@ -64,6 +65,7 @@ STATUS: Final[dict[str, int]] = {
 _NO_REPLY: Final = (
     "bad_framing",
     "method_not_allowed",
+    "not_implemented",
     "upstream_error",
     "internal",
     "invalid_config",

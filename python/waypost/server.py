@@ -23,6 +23,7 @@ from waypost.entry import http1
 from waypost.entry.negotiation import OFFERED
 from waypost.errors import ConfigError, counted
 from waypost.gateway import Gateway
+from waypost.loop.allocator import Trimmer, set_thresholds
 from waypost.loop.descriptors import raise_limit
 from waypost.table import read_config
 from waypost.watch import Reloader
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+_CANCEL_TIME = 1.0
+"""Time for messages that are cancelled at the end of the drain, in seconds."""
 _STOPPED_SHORT = "ASGI callable returned without completing response."
 
 
@@ -66,6 +69,7 @@ def serve(
     _configure_logging()
     raise_limit()
     overrides = Overrides(host, port, uds, ssl_certfile, ssl_keyfile)
+    set_thresholds()
     try:
         read = read_config(config_path)
         config = overrides.apply(read)
@@ -144,7 +148,6 @@ def _settings(app: Starlette, config: Config, *, fast: bool) -> uvicorn.Config:
         log_level="error",
         access_log=False,
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         backlog=BACKLOG,
     )
@@ -188,6 +191,7 @@ class _Server(uvicorn.Server):
         self._reloader = reloader
         self._ready = ready
         reloader.on_load = lambda config: _follow(settings, config)
+        self._trimmer = Trimmer()
         gateway.client_connections = lambda: len(self.server_state.connections)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -226,6 +230,13 @@ class _Server(uvicorn.Server):
         # Set only now, because a reload may have changed it.
         self.config.timeout_graceful_shutdown = math.ceil(self._gateway.generation.config.limits.drain)
         await super().shutdown(sockets)
+        tasks = self.server_state.tasks
+        if self.force_exit:  # a second signal: uvicorn leaves the rest to the end of the event loop
+            for task in tasks:
+                task.cancel()
+            await self.lifespan.shutdown()
+        if tasks:
+            await asyncio.wait(list(tasks), timeout=_CANCEL_TIME)
         for connection in list(self.server_state.connections):
             if isinstance(connection, http1.Http1):
                 connection.drain_expired()
@@ -235,6 +246,8 @@ class _Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % 10 == 0:  # each second
             self._gateway.publish()
+        if counter % 50 == 0:
+            self._trimmer.check()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

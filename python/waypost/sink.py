@@ -27,6 +27,10 @@ class Sink(Protocol):
 
     sent: int
     """Bytes of the body so far, as the client gets them."""
+    reads_limited: bool = False
+    """All reads from the endpoint are limited, because the client's connection carries many responses at once."""
+    read_limit: int | None = None
+    """Bytes that are read at a time of a response that does not arrive whole. `None`: what a limited read takes."""
 
     def start(self, status: int, headers: Headers) -> None:
         """Take the head of the response. Raises `UpstreamError` as `data` does."""

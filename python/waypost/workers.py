@@ -191,6 +191,8 @@ class _Supervisor:
             self._reap()
         elif got.si_signo == signal.SIGHUP:
             self._signal_all(signal.SIGHUP)
+        elif self._stopping and got.si_signo == signal.SIGINT:
+            self._signal_all(signal.SIGINT)  # a worker that drains stops at once
         else:
             self._stop()
 

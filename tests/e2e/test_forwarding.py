@@ -7,7 +7,9 @@ import hashlib
 import json
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -93,6 +95,7 @@ def test_request_fields(site: Site) -> None:
         ("Forwarded", "for=6.6.6.6"),
         ("X-Forwarded-Host", "evil.test"),
         ("X-Forwarded-Proto", "https"),
+        ("X-Real-IP", "6.6.6.6"),
         ("X-Twice", "one"),
         ("X-Twice", "two"),
         ("OpenAI-Organization", "org-1"),
@@ -120,7 +123,7 @@ def test_request_fields(site: Site) -> None:
     assert request.get("x-forwarded-for") == "127.0.0.1"
     assert request.get("x-forwarded-host") == "client.test:81"
     assert request.get("x-forwarded-proto") == "http"
-    for name in ("x-private", "keep-alive", "proxy-authorization", "forwarded", "x_forwarded_for"):
+    for name in ("x-private", "keep-alive", "proxy-authorization", "forwarded", "x_forwarded_for", "x-real-ip"):
         assert name not in request.fields, name
     peer.reply()
     assert client.response().status == 200
@@ -476,3 +479,32 @@ def test_a_client_that_closes_its_sending_side_counts_as_gone(site: Site) -> Non
     assert peer.closed()
     with pytest.raises(Truncated):
         client.head()
+
+
+def test_every_response_has_one_date(site: Site) -> None:
+    client = site.chat("plain")
+    peer, _ = site["plain"].request()
+    peer.send(b"HTTP/1.1 200 OK\r\nX-One : a\r\nDate\t: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length : 2\r\n\r\n{}")
+    response = client.response()
+    # A proxy removes the space before the colon (RFC 9112, section 5.1), and keeps the date (RFC 9110, section 6.6.1).
+    assert (response.get("x-one"), response.body) == ("a", b"{}")
+    assert response.fields.all("date") == ["Sun, 06 Nov 1994 08:49:37 GMT"]
+    for streamed in (False, True):
+        client = site.chat("plain")
+        peer, _ = site["plain"].request()
+        if streamed:
+            peer.start()
+            peer.send(chunk(b"data: 1\n\n"))
+            response = client.response()
+            peer.send(chunk(b""))
+        else:
+            peer.reply()
+            response = client.response()
+        (date,) = response.fields.all("date")
+        assert abs(parsedate_to_datetime(date).timestamp() - time.time()) < 60
+    for target in ("/healthz", "/v1/nowhere/../x", "/nowhere"):
+        response = site.proxy.ask("GET", target)
+        assert len(response.fields.all("date")) == 1, target
+    broken = site.client()
+    broken.send(b"GET / HTTP/9\r\n\r\n")
+    assert len(broken.response().fields.all("date")) == 1

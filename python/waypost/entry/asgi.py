@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from waypost.config.units import format_size
 from waypost.dialects.errors import render_error
 from waypost.entry.asgi_sink import AsgiSink, Send
-from waypost.entry.extensions import REJECTED, SHORTCUT
+from waypost.entry.extensions import BACKLOG, REJECTED, SHORTCUT
 from waypost.errors import WaypostError
 from waypost.exchange.direct import Direct
 from waypost.exchange.upload import Upload
@@ -29,6 +29,7 @@ from waypost.loop.stall import Stall
 if TYPE_CHECKING:
     from waypost._native import Intake
     from waypost.entry.asgi_shortcut import AsgiShortcut
+    from waypost.entry.backlog import Backlog
     from waypost.exchange.exchange import Exchange
     from waypost.gateway import Gateway, Generation
 
@@ -66,7 +67,7 @@ class DataPath:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008, "reason": "not a WebSocket endpoint"})
+                await self._refuse_websocket(scope, send)
             return
         request = _Request(self._gateway, scope, receive, send)
         try:
@@ -94,6 +95,21 @@ class DataPath:
             return
         with contextlib.suppress(_Disconnected, OSError):
             await request.reject(rejection)
+
+    async def _refuse_websocket(self, scope: Scope, send: Send) -> None:
+        """Answer a WebSocket's opening handshake: with 501 where the server can, otherwise by closing."""
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1008, "reason": "this gateway forwards HTTP messages only"})
+            return
+        message = "nothing here speaks WebSocket: this gateway forwards HTTP messages only, so send them by HTTP"
+        error = WaypostError("not_implemented", message)
+        status, headers, body = render_error("json", error, "")
+        client = scope.get("client")
+        self._gateway.recorder.record_rejection(
+            error.code, status, client=client[0] if client else None, target=_target(scope), bytes_out=len(body)
+        )
+        await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})
 
 
 class _Request:
@@ -145,6 +161,9 @@ class _Request:
 
     async def run(self) -> None:
         intake = self._intake
+        if self._shortcut is None and self._offers_upgrade():
+            # The server may take the offer for an upgrade, and read nothing more from the connection.
+            self._send = _closing(self._send)
         if intake is None:
             scope = self._scope
             client = scope.get("client")
@@ -305,9 +324,22 @@ class _Request:
 
     def _check_length(self) -> None:
         """Compare the body with its announced length, which HTTP/2 does not enforce (RFC 9113, section 8.1.1)."""
+        if not self._received and self._shortcut is None and self._offers_upgrade() and self._announces_body():
+            message = (
+                "the server dropped the request's body, because the request offers an upgrade (`upgrade`): use "
+                "`waypost serve` or another server for such clients, or have the client offer nothing"
+            )
+            raise WaypostError("bad_framing", message)
         if self._length is not None and self._received != self._length:
             message = f"the request body has {self._received} bytes, its Content-Length is {self._length}"
             raise WaypostError("bad_framing", message)
+
+    def _offers_upgrade(self) -> bool:
+        scope = self._scope
+        return scope.get("http_version") == "1.1" and any(name == b"upgrade" for name, _ in scope["headers"])
+
+    def _announces_body(self) -> bool:
+        return bool(self._length) or any(name == b"transfer-encoding" for name, _ in self._scope["headers"])
 
     def _release(self) -> None:
         if self._budgeted:
@@ -330,7 +362,10 @@ class _Request:
             else:
                 upload = Upload(self._length)
         body = None  # the plan has it for as long as it is needed
-        sink = AsgiSink(runtime.loop)
+        backlog: Backlog | None = self._extensions[BACKLOG]["backlog"] if BACKLOG in self._extensions else None
+        if backlog is not None:
+            await backlog.room()
+        sink = AsgiSink(runtime.loop, backlog)
         spare = runtime.spare
         direct = sink.direct = cast(Direct, spare.pop()) if spare else Direct(runtime, sink)
         direct.sink = sink
@@ -397,6 +432,17 @@ class _Request:
         await self._listen(sink)
 
 
+def _closing(send: Send) -> Send:
+    """`send` for a response after which the server ends the connection."""
+
+    async def send_closing(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and (b"connection", b"close") not in message["headers"]:
+            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+        await send(message)
+
+    return send_closing
+
+
 def _draining_error() -> WaypostError:
     return WaypostError("draining", "this process is stopping: send messages elsewhere")
 
@@ -411,7 +457,7 @@ def too_large(limit: int) -> WaypostError:
 
 def _mounted(error: WaypostError, root: str) -> str:
     """The text of `error`, with its paths below `root`, as clients see them."""
-    if error.code in ("not_found", "method_not_allowed"):
+    if error.code in ("not_found", "method_not_allowed", "not_implemented"):
         named = r"(?:^|(?<=[\s`]))/"
     elif error.code == "no_route":
         named = r"(?<=Did you mean `)/"  # any other path in it is as patterns see it

@@ -29,6 +29,7 @@ class ShortcutHost(Protocol):
 
     def default_fields(self) -> bytes: ...
     def write_answer(self, response: bytes, persistent: bool) -> None: ...
+    def close(self) -> None: ...
 
 
 class AsgiShortcut:
@@ -79,6 +80,15 @@ class AsgiShortcut:
         unanswered = cycle is not None and not cycle.disconnected and not cycle.response_started
         return unanswered and not self._protocol.flow.write_paused
 
+    @property
+    def stalled(self) -> bool:
+        """Whether bytes wait for the client's socket."""
+        return self.cycle is not None and self._protocol.flow.write_paused
+
+    async def drained(self) -> None:
+        """Wait until the client has taken them, or has left."""
+        await self._protocol.flow.drain()
+
     def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
         """`DirectSink.answer` for the HTTP/1 client, which must be `writable`."""
         protocol, cycle = self._protocol, self.cycle
@@ -99,7 +109,7 @@ class AsgiShortcut:
         cycle, self.cycle = self.cycle, None
         if cycle is not None:
             if not cycle.keep_alive:
-                self._protocol.transport.close()
+                self._protocol.close()
             cycle.on_response()
 
     # The server's call.

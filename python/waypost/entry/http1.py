@@ -50,7 +50,11 @@ _logger = logging.getLogger("waypost")
 _LINGER: Final = 1.0
 """Time for which input is discarded after a rejection, in seconds; closing at once could lose the answer."""
 _CLOSE_TIME: Final = 30.0
-"""Time for a connection that is being closed to send its last bytes, in seconds."""
+"""Longest time without progress while a connection that is being closed sends its last bytes, in seconds."""
+_DRAIN_CLOSE_TIME: Final = 5.0
+"""The same during a drain."""
+_WRITE_LIMIT: Final = 4 * 1024
+"""Bytes that may wait for the client's socket before reading from the endpoint pauses."""
 
 _State = Literal["new", "boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
 """What the next bytes of a connection are.
@@ -80,6 +84,7 @@ class Http1(StrictHttp1):
         "_state",
         "_stopping",
         "_surplus",
+        "_unsent_size",
         "gateway",
         "runtime",
         "unsent",
@@ -114,6 +119,7 @@ class Http1(StrictHttp1):
         self._body_remaining = 0  # bytes of a fast message's body that have not arrived
         self._surplus = b""  # bytes behind a fast message
         self._stopping = False
+        self._unsent_size = 0  # bytes that waited for the client when the connection was being closed
         self.unsent = False
         """A response waits in the outbox."""
         self._no_middleware = listener.serves_directly(self.app)
@@ -122,6 +128,7 @@ class Http1(StrictHttp1):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(_WRITE_LIMIT)
         self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http", certificate=self.certificate)
         self.gateway.recorder.client_connected()
         if self.reject_if_full(self.listener.descriptors):
@@ -222,11 +229,14 @@ class Http1(StrictHttp1):
         if self.unsent:
             self.runtime.outbox.flush()
         self._stopping = True
+        if self.transport.is_closing():
+            self.close()  # sets the time anew
+            return
         self._sink.closing = not self._surplus
         if self._state == "uvicorn":
             super().shutdown()
         elif self._state not in ("body", "exchange") and not self._surplus:
-            self.transport.close()
+            self.close()
 
     def drain_expired(self) -> None:
         """End the connection, because the drain has run out of time."""
@@ -235,7 +245,7 @@ class Http1(StrictHttp1):
         if self._state == "exchange":
             self._sink.fail(WaypostError("draining", "this process is stopping: send messages elsewhere"))
         if self._state != "uvicorn":
-            self.transport.close()
+            self.close()
 
     def write_answer(self, response: bytes, persistent: bool) -> None:
         outbox = self.runtime.outbox
@@ -246,6 +256,15 @@ class Http1(StrictHttp1):
             outbox.waiting.append((self, response))
         else:
             self.transport.write(response)
+
+    def close(self) -> None:
+        super().close()
+        self._unsent_size = self.transport.get_write_buffer_size()
+        self._set_timeout(_DRAIN_CLOSE_TIME if self._stopping else _CLOSE_TIME)
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.transport.is_closing():
+            self.close()
 
     # A connection's first bytes.
 
@@ -492,7 +511,7 @@ class Http1(StrictHttp1):
             if self._body_remaining:
                 self.linger()
             else:
-                self.transport.close()
+                self.close()
         elif self._body_remaining:
             self._state = "skip"
             self.flow.resume_reading()
@@ -506,7 +525,7 @@ class Http1(StrictHttp1):
         if self._surplus:
             self.loop.call_soon(self._next)
         elif self._stopping:
-            self.transport.close()
+            self.close()
 
     def _next(self) -> None:
         """Go on with the bytes behind the last message."""
@@ -572,15 +591,18 @@ class Http1(StrictHttp1):
             self.transport.write_eof()
             self._set_timeout(_LINGER)
         else:
-            self.transport.close()
-            self._set_timeout(_CLOSE_TIME)
+            self.close()
 
-    def timed_out(self, now: float) -> None:
+    def timed_out(self, now: float) -> None:  # noqa: ARG002 - part of Http1Host
         """The client took too long."""
         if self.unsent:
             self.runtime.outbox.flush()
         if self.transport.is_closing():
-            self.transport.abort()
+            unsent = self.transport.get_write_buffer_size()
+            if unsent < self._unsent_size:
+                self.close()  # sets the time anew
+            else:
+                self.transport.abort()
             return
         state = self._state
         heading = state == "head" or (state == "new" and self._buffer) or (state == "uvicorn" and self._head_size >= 0)
@@ -600,8 +622,7 @@ class Http1(StrictHttp1):
                 self._drop_partial()
                 self._sink.reject(intake, error, received)
         elif state != "uvicorn":
-            self.transport.close()
-            self.runtime.wheel.schedule(self._clock, now + _CLOSE_TIME)
+            self.close()
 
     def record_rejection(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
         self.gateway.recorder.record_rejection(

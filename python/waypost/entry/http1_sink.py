@@ -45,6 +45,7 @@ class Http1Host(Protocol):
     def default_fields(self) -> bytes: ...
     def message_done(self, response: bytes = b"") -> None: ...
     def timed_out(self, now: float) -> None: ...
+    def close(self) -> None: ...
 
 
 class ClientClock(Timed):
@@ -75,6 +76,9 @@ class Http1Sink(Direct):
         "plan",
         "sent",
     )  # fmt: skip
+
+    reads_limited = False
+    read_limit: int | None = None
 
     def __init__(self, host: Http1Host) -> None:
         super().__init__(host.runtime, self)
@@ -180,10 +184,9 @@ class Http1Sink(Direct):
     def forward(self, head: ResponseHead, plan: Plan, endpoint: Endpoint, attempts: int) -> None:
         if self.budgeted:
             self._release()
-        begin = STATUS_LINE[head.status] + self._host.default_fields()
         # The head is written with the first piece of the body, because each write is a system call.
         self._head, self._chunked, self._has_body, self.persistent = head.relay(
-            plan, endpoint, attempts, begin, self.closing
+            plan, endpoint, attempts, STATUS_LINE[head.status], self._host.default_fields(), self.closing
         )
 
     def start(self, status: int, headers: Headers) -> None:
@@ -255,7 +258,7 @@ class Http1Sink(Direct):
             # The body may end with the connection, and would look whole after a clean end.
             transport.abort()
         else:
-            transport.close()
+            self._host.close()
 
     def _release(self) -> None:
         if self.budgeted:

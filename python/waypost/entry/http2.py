@@ -6,19 +6,30 @@
   any case. A connection that is being closed is aborted after `_CLOSE_TIME` if its client does not read.
 - During a drain, new streams are refused with REFUSED_STREAM, which tells clients that they may send them again. GOAWAY
   comes last, because some clients give up their streams when they see it.
-- While the client does not read, nothing is read from it.
+- zttp would end a connection after 4,096 requests. Before that, its state is *renewed* (`http2_renewal.py`), at the
+  first moment without a stream after `_RENEW_AFTER` requests. From `_HOLD_AFTER` requests on, new streams wait for such
+  a moment. If none comes within `_HOLD_TIME`, the connection is *retired* by GOAWAY: its streams go on, and clients
+  send those that waited again, over another connection (RFC 9113, section 6.8).
+- After GOAWAY, input is discarded for `_LINGER`. Closing at once could lose the last responses, and GOAWAY itself.
+- CONNECT is answered with 501. SETTINGS does not offer WebSocket (RFC 8441), so browsers open it over HTTP/1.1.
+- While the client does not read, nothing is read from it. What waits for it is limited by its `Backlog`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import zttp
 
 from waypost.dialects.errors import render_error
+from waypost.entry.backlog import Backlog
+from waypost.entry.extensions import BACKLOG
+from waypost.entry.http2_renewal import HEADERS, RST_STREAM, FrameCursor, greeting, renewed
 from waypost.entry.peer import certificate_of
+from waypost.entry.uvicorn_http1 import DefaultFields
 from waypost.entry.uvicorn_internals import StreamCycle, ZttpH2Protocol
 from waypost.errors import WaypostError
 from waypost.gateway import CERTIFICATE
@@ -35,8 +46,18 @@ __all__ = ["Http2"]
 
 _CLOSE_TIME: Final = 30.0
 """Time without progress at the end of a response or of a connection, after which it is given up, in seconds."""
-_BACKLOG_LIMIT: Final = 64 * 1024
-"""Bytes of a response that may wait for the client's window; with more, its application waits."""
+_LINGER: Final = 1.0
+"""Time for which input is discarded after GOAWAY, in seconds."""
+_RENEW_AFTER: Final = (2048, 96)
+"""The numbers of requests, and of streams that the client has reset, from which the state is renewed."""
+_HOLD_AFTER: Final = (3584, 192)
+"""The same numbers, from which new streams wait for that."""
+_HOLD_TIME: Final = 10.0
+"""Longest time for which new streams wait, in seconds."""
+_HOLD_LIMIT: Final = 256 * 1024
+"""Bytes of new streams that may wait."""
+_WRITE_LIMIT: Final = 4 * 1024
+"""Bytes that may wait for the client's socket before everything that is sent to it waits."""
 _MAX_FIELDS: Final = 128
 """Largest number of header fields of a request, as over HTTP/1.1."""
 _TARGET: Final = re.compile(rb"/[!-~]*|\*")
@@ -63,16 +84,40 @@ class Http2(ZttpH2Protocol):
         self._clock.owner = self
         self._waiters: set[asyncio.Future[None]] = set()
         self._certificate: Certificate | None = None
+        self._backlog = Backlog(loop)
+        self._frames = FrameCursor()
+        self._client_settings: dict[int, int] = {}
+        self._requests = 0
+        self._resets = 0
+        """Streams that the client has reset."""
+        self._last = 0
+        """Number of the last stream that the client has opened."""
+        self._waiting = bytearray()
+        """Frames of streams that wait."""
+        self._waiting_counts = (0, 0)
+        """The requests and resets among them."""
+        self._first_waiting = 0
+        """Number of the first stream that waits, if streams have to wait."""
+        self._taken_apart = False
+        """The current frame is one of a stream that waits."""
+        self._retired = False
+        """GOAWAY was sent."""
+        self._greeted = False
 
     # The event loop's calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(_WRITE_LIMIT)
         self._certificate = certificate_of(transport)
         self._set_timeout(self._gateway.generation.config.listen.header_timeout)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self._retired and not self.cycles:
+            return
+        data = self._divide(data)
+        if data:
+            super().data_received(data)
         self._wake()
         if self.transport.is_closing():
             self._set_timeout(_CLOSE_TIME)
@@ -86,6 +131,7 @@ class Http2(ZttpH2Protocol):
         super().connection_lost(exc)
         self._wheel.cancel(self._clock)
         self._clock.owner = None
+        self._backlog.close()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -95,8 +141,22 @@ class Http2(ZttpH2Protocol):
     def resume_writing(self) -> None:
         super().resume_writing()
         self.resume_reading_if_idle()
+        self._wake()
 
     # uvicorn's calls.
+
+    def flush(self) -> None:
+        if self._greeted:
+            super().flush()
+            return
+        self._greeted = True
+        self.transport.write(greeting(self.conn.data_to_send()))
+
+    def events(self) -> Generator[zttp.Event]:
+        for event in super().events():
+            if isinstance(event, zttp.Settings):
+                self._client_settings.update(event.params)
+            yield event
 
     def handle_events(self) -> None:
         try:
@@ -110,13 +170,15 @@ class Http2(ZttpH2Protocol):
         if self.shutdown_requested:
             self.conn.stream(number).reset(zttp.H2ErrorCode.REFUSED_STREAM)
             return
-        if event.method == b"CONNECT" or not _TARGET.fullmatch(event.target):
+        if not _TARGET.fullmatch(event.target):
             self._record_malformed()
             self.conn.stream(number).reset(zttp.H2ErrorCode.PROTOCOL_ERROR)
             return
         self._wheel.cancel(self._clock)
         app = self.app
-        if len(event.headers) > _MAX_FIELDS:
+        if event.method == b"CONNECT":
+            self.app = self._reject_connect
+        elif len(event.headers) > _MAX_FIELDS:
             self.app = self._reject_fields
         super().handle_request(event)
         self.app = app
@@ -129,6 +191,7 @@ class Http2(ZttpH2Protocol):
         scope["headers"] = _with_one_cookie(scope["headers"])
         if self._certificate is not None:
             scope["extensions"][CERTIFICATE] = self._certificate
+        scope["extensions"][BACKLOG] = {"backlog": self._backlog}
         cycle.send = _Sender(self, cycle).send  # type: ignore[method-assign]
 
     def on_response_complete(self, stream_id: int) -> None:
@@ -141,20 +204,122 @@ class Http2(ZttpH2Protocol):
 
     def on_stream_closed(self) -> None:
         super().on_stream_closed()
-        if not self.cycles and not self.transport.is_closing():
-            self._set_timeout(self._gateway.generation.config.listen.header_timeout)
+        if self.cycles or self.transport.is_closing():
+            return
+        if self._retired:
+            self._end()
+            return
+        self._set_timeout(self._gateway.generation.config.listen.header_timeout)
+        if self._reached(_RENEW_AFTER):
+            self.loop.call_soon(self._renew)  # not while events of the old state are handled
 
     def resume_reading_if_idle(self) -> None:
         if not self.flow.write_paused:
             super().resume_reading_if_idle()
 
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self._set_timeout(_LINGER)
+
     def _close_connection(self) -> None:
-        super()._close_connection()
-        self._set_timeout(_CLOSE_TIME)
+        """Send GOAWAY, and close the connection. Streams that are running go on."""
+        if self._retired or self.transport.is_closing():
+            return
+        self._retired = True
+        self._waiting.clear()
+        self.conn.close(zttp.H2ErrorCode.NO_ERROR, self._first_waiting - 2 if self._first_waiting else self._last)
+        self.flush()
+        if not self.cycles:
+            self._end()
+
+    def _end(self) -> None:
+        """Close the connection after GOAWAY and the last stream."""
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._set_timeout(_LINGER)
+
+    # The state is renewed in time.
+
+    def _reached(self, numbers: tuple[int, int]) -> bool:
+        requests, resets = numbers
+        return self._requests >= requests or self._resets >= resets
+
+    def _divide(self, data: bytes) -> bytes:
+        """Count requests, and keep the frames of streams that wait. Returns the bytes for the present state."""
+        frames = self._frames
+        kept = bytearray() if self._first_waiting else None  # of `data`, what is not to wait; `None`: all of it so far
+        at = 0
+        while at < len(data):
+            withheld = frames.partial_head
+            end, kind, stream, whole_head = frames.next(data, at)
+            if kind == HEADERS:
+                self._requests += 1
+                if stream > self._last:
+                    self._last = stream
+                    if not self._first_waiting and whole_head and self._reached(_HOLD_AFTER):
+                        self._first_waiting = stream
+                        kept = bytearray(data[:at])
+                        self._set_timeout(_HOLD_TIME)
+            elif kind == RST_STREAM:
+                self._resets += 1
+            if kept is not None and not frames.partial_head:
+                if kind >= 0:
+                    self._taken_apart = stream >= self._first_waiting
+                piece = withheld + data[at:end]
+                if self._taken_apart:
+                    self._waiting += piece
+                    requests, resets = self._waiting_counts
+                    self._waiting_counts = (requests + (kind == HEADERS), resets + (kind == RST_STREAM))
+                else:
+                    kept += piece
+            at = end
+        if kept is None:
+            return data
+        if len(self._waiting) > _HOLD_LIMIT:
+            self._close_connection()
+        elif not self.cycles:
+            self.loop.call_soon(self._renew)
+        return bytes(kept)
+
+    def _renew(self) -> None:
+        """Renew zttp's state, if the connection has no stream and is between two frames. Then begin what waits."""
+        if self.cycles or self._retired or self.shutdown_requested or self.transport.is_closing():
+            return
+        if not self._reached(_RENEW_AFTER) or not (self._frames.between or self._taken_apart):
+            return
+        self.flush()
+        last = self._first_waiting - 2 if self._first_waiting else self._last
+        try:
+            self.conn, update = renewed(self.conn, self._client_settings, last)
+        except zttp.ProtocolError:  # no number is left for another stream
+            self._close_connection()
+            return
+        if update:
+            self.transport.write(update)
+        waiting = bytes(self._waiting) + self._frames.partial_head if self._first_waiting else b""
+        self._waiting.clear()
+        self._requests, self._resets = self._waiting_counts
+        self._waiting_counts = (0, 0)
+        self._first_waiting = 0
+        self._taken_apart = False
+        if waiting:
+            super().data_received(waiting)
+            self._wake()
+
+    # Answers in place of the application's.
 
     async def _reject_fields(self, scope: Any, _: Any, send: Any) -> None:
-        """Answer a request with too many header fields, instead of the application."""
         error = WaypostError("header_too_large", f"the request has more than {_MAX_FIELDS} header fields")
+        await self._reject(error, scope, send)
+
+    async def _reject_connect(self, scope: Any, _: Any, send: Any) -> None:
+        message = "CONNECT is not forwarded, and neither is WebSocket: this gateway forwards HTTP messages only"
+        await self._reject(WaypostError("not_implemented", message), scope, send)
+
+    async def _reject(self, error: WaypostError, scope: Any, send: Any) -> None:
         status, headers, body = render_error("json", error, "")
         self._gateway.recorder.record_rejection(
             error.code, status, client=self._address(), method=scope["method"], bytes_out=len(body)
@@ -168,12 +333,18 @@ class Http2(ZttpH2Protocol):
         """The client took too long."""
         if self.transport.is_closing():
             self.transport.abort()
-        elif not self.cycles:
+        elif self._retired and not self.cycles:
+            self.transport.close()
+            self._set_timeout(_CLOSE_TIME)
+        elif self._first_waiting or not self.cycles:
             self._close_connection()
 
     async def wait_sent(self, cycle: StreamCycle, limit: int = 0) -> None:
-        """Wait until at most `limit` bytes of a response wait for the client's window, or the client has left."""
-        while not cycle.disconnected and (cycle.stream.pending_bytes or 0) > limit:
+        """Wait until at most `limit` bytes of a response wait for the client's window, or the client has left.
+
+        Until then, and while anything waits for the client's socket, the response counts as unsent.
+        """
+        while not cycle.disconnected and ((cycle.stream.pending_bytes or 0) > limit or self.flow.write_paused):
             waiter: asyncio.Future[None] = self.loop.create_future()
             self._waiters.add(waiter)
             try:
@@ -224,7 +395,9 @@ class _Sender:
         protocol, cycle = self._protocol, self._cycle
         kind = message["type"]
         if kind == "http.response.start":
-            message = {**message, "headers": _sendable(message["headers"])}
+            headers = _sendable(message["headers"])
+            cycle.default_headers = DefaultFields(cycle.default_headers).beside(headers)
+            message = {**message, "headers": headers}
         elif kind == "http.response.trailers":
             await protocol.wait_all_sent(cycle)
             message = {**message, "headers": _sendable(message["headers"])}
@@ -235,7 +408,7 @@ class _Sender:
             message = {**message, "body": b""}
         await self._send(message)
         if not cycle.response_complete:
-            await protocol.wait_sent(cycle, _BACKLOG_LIMIT)
+            await protocol.wait_sent(cycle)
 
     def _fits(self, body: bytes) -> bool:
         """Whether the client's window has room for everything that waits, and for `body`."""

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from waypost.gateway import Generation
     from waypost.loop.descriptors import Descriptors
 
-__all__ = ["HEAD_SLACK", "StrictHttp1"]
+__all__ = ["HEAD_SLACK", "DefaultFields", "StrictHttp1"]
 
 HEAD_SLACK: Final = 256
 """Bytes of a head that `limits.header` does not count."""
@@ -113,7 +114,7 @@ class StrictHttp1(HttpToolsProtocol):
         self._head_size += len(data)
         if self._head_size > limit:
             if self.is_answering():
-                self.transport.close()  # no answer can stand in the middle of another response
+                self.close()  # no answer can stand in the middle of another response
             else:
                 self.reject(
                     WaypostError("header_too_large", "the request's head is longer than `limits.header` allows")
@@ -128,7 +129,7 @@ class StrictHttp1(HttpToolsProtocol):
         message = "this process has no connection left for another client: try again later, or elsewhere"
         self.reject(WaypostError("overloaded", message))
         if descriptors.hurry(descriptor):
-            self.transport.close()
+            self.close()
         return True
 
     def head_begins(self) -> None:
@@ -139,6 +140,10 @@ class StrictHttp1(HttpToolsProtocol):
 
     def record_rejection(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
         """Record that a request which cannot be parsed is answered with `error`, in a body of `size` bytes."""
+
+    def close(self) -> None:
+        """Close the connection once everything is sent."""
+        self.transport.close()
 
     def linger(self) -> None:
         """Discard all further input, because the last answer was written."""
@@ -195,6 +200,7 @@ class StrictHttp1(HttpToolsProtocol):
         shortcut.cycle = cycle
         self._response_transport = _MergingTransport(self)
         cycle.transport = cast("asyncio.Transport", self._response_transport)
+        cycle.default_headers = DefaultFields(cycle.default_headers)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -279,7 +285,7 @@ class StrictHttp1(HttpToolsProtocol):
         begun = False
         if cycle is not None and not cycle.response_complete:
             if cycle.response_started or self.pipeline:
-                self.transport.close()  # no answer can stand in the middle of another response
+                self.close()  # no answer can stand in the middle of another response
                 return
             if self._in_message:
                 begun = True
@@ -359,10 +365,22 @@ class _MergingTransport:
 
     def close(self) -> None:
         self.flush()
-        self._protocol.transport.close()
+        self._protocol.close()
 
     def is_closing(self) -> bool:
         return self._protocol.transport.is_closing()
+
+
+class DefaultFields(list[tuple[bytes, bytes]]):
+    """The fields that uvicorn puts in front of a response's own: no second `date` (RFC 9110, section 6.6.1)."""
+
+    def __add__(self, own: list[Any]) -> list[Any]:
+        return [*self.beside(own), *own]
+
+    def beside(self, own: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """These fields, without a `date` if there is one among `own`."""
+        dated = any(name.lower() == b"date" for name, _ in own)
+        return [field for field in self if field[0] != b"date"] if dated else self
 
 
 class _UntilClose(int):

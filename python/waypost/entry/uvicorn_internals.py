@@ -43,9 +43,9 @@ _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     ),
     FlowControl: ("read_paused", "write_paused"),
     RequestResponseCycle: (
-        "access_log", "body", "chunked_encoding", "disconnected", "expected_content_length", "keep_alive",
-        "message_event", "more_body", "on_response", "response_complete", "response_started", "scope", "transport",
-        "waiting_for_100_continue",
+        "access_log", "body", "chunked_encoding", "default_headers", "disconnected", "expected_content_length",
+        "keep_alive", "message_event", "more_body", "on_response", "response_complete", "response_started", "scope",
+        "transport", "waiting_for_100_continue",
     ),
     ServerState: ("default_headers", "total_requests"),
 }  # fmt: skip
@@ -64,18 +64,21 @@ if HTTP2:
     _METHODS |= {
         ZttpH2Protocol: (
             "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing",
-            "handle_events", "handle_request", "on_response_complete", "on_stream_closed", "resume_reading_if_idle",
-            "flush", "shutdown", "_close_connection",
+            "events", "handle_events", "handle_request", "on_response_complete", "on_stream_closed",
+            "resume_reading_if_idle", "flush", "shutdown", "_close_connection", "_unset_keepalive_if_required",
         ),
         StreamCycle: ("abort_stream", "send"),
-        zttp.H2Connection: ("send_window", "stream"),
+        zttp.H2Connection: (
+            "close", "data_to_send", "initiate_connection", "next_event", "receive_data", "send_window", "stream",
+        ),
         zttp.Request: ("end_stream", "headers", "method", "stream_id", "target"),
-        zttp.Stream: ("pending_bytes", "reset", "send_window"),
+        zttp.Stream: ("end_message", "pending_bytes", "reset", "send_data", "send_response", "send_window"),
     }  # fmt: skip
     _ATTRIBUTES |= {
         ZttpH2Protocol: ("app", "client", "conn", "cycles", "flow", "loop", "shutdown_requested", "transport"),
         StreamCycle: (
-            "bodyless", "disconnected", "message_event", "more_body", "response_complete", "scope", "stream",
+            "bodyless", "default_headers", "disconnected", "message_event", "more_body", "response_complete", "scope",
+            "stream",
         ),
     }  # fmt: skip
 

@@ -85,6 +85,8 @@ class Direct(Timed):
             if connection is not None and connection.transport is not None:
                 self._pending = (settings, plan, endpoint, connection)
                 connection.attempt = self
+                if self.sink.reads_limited:
+                    connection.limit_reads(self.sink.read_limit)
                 self.deadline = deadline = now + dial.first_read_timeout
                 if deadline <= self.inspected_at:
                     runtime.wheel.schedule(self, deadline)
@@ -106,6 +108,13 @@ class Direct(Timed):
     def exchange_done(self) -> None:
         """Drop the exchange, which is over."""
         self.exchange = None
+
+    def limit_reads(self, size: int | None) -> None:
+        """Read at most `size` bytes of the response at a time."""
+        if self._pending is not None:
+            self._pending[3].limit_reads(size)
+        elif self.exchange is not None:
+            self.exchange.limit_reads(size)
 
     def clear(self) -> None:
         """Drop everything about the last message, its sink too."""

@@ -195,6 +195,12 @@ class Exchange:
             if self._phase == "deliver":
                 self._set_timeout(self._idle_timeout)
 
+    def limit_reads(self, size: int | None) -> None:
+        """Read at most `size` bytes of the response at a time."""
+        connection = self._connection()
+        if connection is not None:
+            connection.limit_reads(size)
+
     def cancel(self) -> None:
         """Close the upstream connection now, because the client left. The sink gets no further call."""
         if not self.done:
@@ -294,6 +300,8 @@ class Exchange:
         plan = self.plan
         endpoint = attempt.endpoint
         upload = self._upload
+        if self._sink.reads_limited:
+            connection.limit_reads(self._sink.read_limit)
         if upload is not None:
             head = plan.head(endpoint, upload.length)
             attempt.sent = True
@@ -456,6 +464,9 @@ class Exchange:
         if self._translator is not None:
             sink = self._translator.response(sink, endpoint, self._response_complete)
         self._response_sink = sink
+        connection = self._connection()
+        if connection is not None:
+            connection.limit_reads(self._sink.read_limit)
         dial = self._settings.dial(endpoint)
         self._idle_timeout = dial.idle_timeout
         if head.stream:

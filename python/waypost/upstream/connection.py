@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from waypost.upstream.dial import Key
     from waypost.upstream.resolver import Address
 
-__all__ = ["Connection", "ConnectionOwner", "ConnectionUser"]
+__all__ = ["READ_LIMIT", "Connection", "ConnectionOwner", "ConnectionUser"]
 
+READ_LIMIT: Final = 64 * 1024
+"""The most bytes that a limited read takes."""
 _HANGUP: Final = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
@@ -52,7 +54,9 @@ class Connection(asyncio.Protocol):
         "descriptor",
         "idle_since",
         "key",
+        "read_limit",
         "reading",
+        "reads_limited",
         "transport",
         "unsent",
         "writable",
@@ -71,6 +75,9 @@ class Connection(asyncio.Protocol):
         """Of the socket, once there is one."""
         self._pool = pool
         self.reading = True
+        self.reads_limited = False
+        """Each read takes at most `read_limit` bytes."""
+        self.read_limit = READ_LIMIT
         self.transport: asyncio.Transport | None = None
         """`None` once the connection is gone."""
         self._poll: select.poll | None = None
@@ -110,6 +117,18 @@ class Connection(asyncio.Protocol):
             self.reading = True
             if not self.transport.is_closing():
                 self.transport.resume_reading()
+
+    def limit_reads(self, size: int | None = None) -> None:
+        """Take at most `size` bytes at a time, `READ_LIMIT` by default. The event loop takes up to 256 KiB."""
+        self.read_limit = READ_LIMIT if size is None else size
+        if self.transport is not None and not self.reads_limited:
+            self.reads_limited = True
+            self.transport.set_protocol(_LimitedReads(self))
+
+    def unlimit_reads(self) -> None:
+        if self.transport is not None:
+            self.reads_limited = False
+            self.transport.set_protocol(self)
 
     def close(self) -> None:
         """Close at once, and drop what is still unsent."""
@@ -201,3 +220,34 @@ class Connection(asyncio.Protocol):
         self.writable = True
         if self.attempt is not None:
             self.attempt.writing_resumed()
+
+
+class _LimitedReads(asyncio.BufferedProtocol):
+    """The protocol of a connection while its reads are limited."""
+
+    __slots__ = ("_connection",)
+
+    _buffer = memoryview(bytearray(READ_LIMIT))
+    """Shared by all connections, because its bytes are copied as soon as they are read."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - part of BufferedProtocol
+        size = self._connection.read_limit
+        return self._buffer if size == READ_LIMIT else self._buffer[:size]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(self._buffer[:nbytes]))
+
+    def eof_received(self) -> None:
+        self._connection.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()

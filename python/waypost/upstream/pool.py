@@ -120,6 +120,8 @@ class Pool(Timed):
             return
         if not connection.reading:
             connection.resume()
+        if connection.reads_limited:
+            connection.unlimit_reads()
         idle = self._idle.get(connection.key)
         if idle is None:
             self._idle[connection.key] = [connection]

@@ -70,17 +70,19 @@ impl ResponseHead {
         plan.relayed(py, self, endpoint, attempts)
     }
 
-    /// The head for an HTTP/1 client, including the empty line: `begin`, then `fields`.
+    /// The head for an HTTP/1 client: the status line, the server's `own` lines, `fields`, and the empty line.
+    #[allow(clippy::too_many_arguments)] // One per part of the head.
     fn relay<'py>(
         &self,
         py: Python<'py>,
         plan: &Plan,
         endpoint: &Endpoint,
         attempts: u32,
-        begin: &[u8],
+        line: &[u8],
+        own: &[u8],
         close: bool,
     ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
-        let relay = plan.relay(self, endpoint, attempts, [begin, b""], close);
+        let relay = plan.relay(self, endpoint, attempts, [line, own], close);
         (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
     }
 }

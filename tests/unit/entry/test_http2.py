@@ -84,7 +84,8 @@ def test_a_client_that_takes_no_answer_loses_its_stream(run, scripts, monkeypatc
     monkeypatch.setattr(http2, "_CLOSE_TIME", 0.05)
 
     async def body(world):
-        up = await world.upstream(scripts.reply(body=b"\xee" * 100_000))
+        # The response has been read to its end, and its last bytes exceed the window.
+        up = await world.upstream(scripts.reply(body=b"\xee" * 65_600))
         async with serving(up.url) as (_, reader, writer):
             writer.write(OPENING + frame(1, 5, 1, HEAD))
             data = b""

@@ -93,7 +93,8 @@ impl Snapshot {
     }
 
     /// The head of an endpoint's response for an HTTP/1 client. `begin` is the status line and the header lines that the server
-    /// adds to every response. `close` closes the connection after this response.
+    /// adds to every response. A `date` is the first of these lines, and left out if the endpoint sent one (RFC 9110, section
+    /// 6.6.1). `close` closes the connection after this response.
     #[must_use]
     #[allow(clippy::too_many_arguments)] // One per part of the head.
     pub fn relay(
@@ -110,9 +111,10 @@ impl Snapshot {
         let persistent = !close && intake.persistent();
         let mut chunked = body && intake.request.version == "1.1";
         let mut head = Vec::with_capacity(1024);
-        for part in begin {
-            head.extend_from_slice(part);
-        }
+        let [line, fields] = begin;
+        head.extend_from_slice(line);
+        let dated = response.headers.iter().any(|(name, _)| name == b"date");
+        head.extend_from_slice(if dated { without_date(fields) } else { fields });
         for (name, value) in sent_on(response) {
             if name == b"content-length" {
                 chunked = false;
@@ -139,6 +141,15 @@ impl Snapshot {
 pub fn sent_on(response: &ResponseHead) -> impl Iterator<Item = (&[u8], &[u8])> {
     let own = |name: &[u8]| name.starts_with(b"x-") && OWN.contains(&name);
     response.headers.iter().filter(move |(name, _)| !own(name))
+}
+
+/// Header lines without a `date` at their beginning.
+fn without_date(lines: &[u8]) -> &[u8] {
+    if !lines.starts_with(b"date: ") {
+        return lines;
+    }
+    let end = lines.iter().position(|&byte| byte == b'\n').map_or(lines.len(), |at| at + 1);
+    lines.get(end..).unwrap_or_default()
 }
 
 fn write_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -170,6 +181,14 @@ fn printable(name: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_left_out() {
+        let date = b"date: Mon, 30 Nov 2026 03:04:44 GMT\r\n";
+        assert_eq!(without_date(date), b"");
+        assert_eq!(without_date(&[&date[..], b"server: a\r\n"].concat()), b"server: a\r\n");
+        assert_eq!(without_date(b"server: a\r\n"), b"server: a\r\n");
+    }
 
     #[test]
     fn names() {

@@ -126,6 +126,12 @@ impl Intake {
             Origin::of(&request, trusted).map_err(|message| reject("bad_framing", message.to_owned()))?;
         let (framed, length) =
             request.framing().map_err(|message| reject("bad_framing", message.to_owned()))?;
+        if request.offers_websocket() {
+            let message = format!(
+                "nothing at {path} speaks WebSocket: this gateway forwards HTTP messages only, so send them by HTTP"
+            );
+            return Err(reject("not_implemented", message));
+        }
         let Some(requests) = entry.requests(&request.method) else {
             let allow = entry.methods().collect::<Vec<_>>().join(", ");
             let message = format!("{path} takes {allow}, not {}", request.method);
@@ -174,10 +180,10 @@ impl Intake {
         let headers = &self.request.headers;
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let listed: SmallVec<[&[u8]; 4]> = listed.map(<[u8]>::trim_ascii).collect();
-        let own_hop = |name: &[u8]| {
+        let own_hop = |name: &[u8], value: &[u8]| {
             http1::is_hop_by_hop(name)
                 || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
-                || self.origin.disbelieves(name)
+                || self.origin.disbelieves(name, value)
         };
         // Field values are opaque bytes (RFC 9110, section 5.5). Values that are not UTF-8 are decoded as Latin-1.
         let latin = |bytes: &[u8]| -> String { bytes.iter().copied().map(char::from).collect() };
@@ -195,7 +201,7 @@ impl Intake {
                     }
                     name => name,
                 };
-                (!own_hop(name.as_bytes())).then(|| (name, seen(value, value_at)))
+                (!own_hop(name.as_bytes(), value)).then(|| (name, seen(value, value_at)))
             });
         fields.collect()
     }
@@ -236,6 +242,20 @@ impl Request {
     pub(super) fn fields<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
         let named = move |(field, _): &(&[u8], &[u8])| field.eq_ignore_ascii_case(name.as_bytes());
         self.headers.iter().filter(named).map(|(_, value)| value)
+    }
+
+    /// Whether the request opens a WebSocket (RFC 6455, section 4.1). Any other upgrade is an offer that may be ignored, but
+    /// a client that opens a WebSocket can do nothing with a response of HTTP.
+    fn offers_websocket(&self) -> bool {
+        let lists = |name: &'static str, wanted: &str| {
+            self.fields(name)
+                .flat_map(|value| value.split(|&byte| byte == b','))
+                .any(|element| element.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        };
+        self.method == "GET"
+            && self.version == "1.1"
+            && lists("upgrade", "websocket")
+            && lists("connection", "upgrade")
     }
 
     fn is_http1(&self) -> bool {

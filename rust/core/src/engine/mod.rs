@@ -10,6 +10,7 @@ mod bound_clusters;
 mod boundary;
 mod call;
 mod checks;
+mod claims;
 mod course;
 mod course_time;
 mod downstream_head;

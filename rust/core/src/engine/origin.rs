@@ -8,6 +8,9 @@
 //! 4. If both fields are present, they must lead to the same client. Otherwise, behind a proxy that writes one field and
 //!    passes the other through, clients could choose their address. A `forwarded` that cannot be parsed is an error too.
 //! 5. Scheme and host are read from the same family of fields as the hops.
+//! 6. Other fields that claim who the client is ([`claim`]) are dropped as well, unless a trusted peer sent them. An address
+//!    that such a field names has to be that of the client or of a proxy behind it, if the peer listed the hops: proxies pass
+//!    on what they do not write.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +18,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::claims::{Claim, claim};
 use super::intake::Request;
 use crate::http1::is_host;
 
@@ -63,6 +67,9 @@ pub(super) struct Told {
     pub(super) way: String,
     /// The value of `forwarded` including the peer, if a proxy sent the field.
     pub(super) forwarded: Option<String>,
+    /// The addresses that the request came by: the client's, those of the proxies behind it, the peer's. Empty if no proxy
+    /// listed hops.
+    passed: Vec<IpAddr>,
 }
 
 /// One hop of `forwarded`.
@@ -113,6 +120,10 @@ impl Origin {
             Some(at) => way.get(at).copied().flatten().map(|address| address.to_string().into()),
         };
         let mut told = Told { by_x, way: String::new(), ..Told::default() };
+        if let Some(at) = at {
+            told.passed = way.get(at..).unwrap_or_default().iter().copied().flatten().collect();
+            told.passed.extend(peer.and_then(address));
+        }
         if by_x {
             told.scheme = last(request, "x-forwarded-proto").and_then(|value| scheme(&value));
             told.host =
@@ -137,14 +148,27 @@ impl Origin {
         Ok(Self { client, told: Some(told) })
     }
 
-    /// Whether a field of the request is a forwarding field that is not believed.
-    pub(super) fn disbelieves(&self, name: &[u8]) -> bool {
+    /// Whether a field of the request claims where the request came from, and is not believed.
+    pub(super) fn disbelieves(&self, name: &[u8], value: &[u8]) -> bool {
         let told = self.told.as_ref();
         if is_x_forwarded(name) {
             // Proxies write these names with dashes. An endpoint that uses CGI or WSGI would treat `_` as a dash.
             return !told.is_some_and(|told| told.by_x) || name.contains(&b'_');
         }
-        name.eq_ignore_ascii_case(b"forwarded") && told.is_none()
+        match claim(name) {
+            None => name.eq_ignore_ascii_case(b"forwarded") && told.is_none(),
+            Some(kind) => !told.is_some_and(|told| !name.contains(&b'_') && told.bears_out(kind, value)),
+        }
+    }
+}
+
+impl Told {
+    /// Whether what a trusted proxy said about the hops agrees with a claim that it sent or passed on.
+    fn bears_out(&self, claim: Claim, value: &[u8]) -> bool {
+        let named = || std::str::from_utf8(value).ok().and_then(node);
+        claim != Claim::Address
+            || self.passed.is_empty()
+            || named().is_some_and(|address| self.passed.contains(&address))
     }
 }
 
@@ -318,10 +342,41 @@ mod tests {
             let found = origin(Some(peer), &[("x-forwarded-for", "6.6.6.6"), ("forwarded", "\"")]).unwrap();
             assert_eq!(found.client.as_deref(), Some(peer));
             assert!(found.told.is_none());
-            for name in [&b"x-forwarded-for"[..], b"X_Forwarded_Port", b"Forwarded"] {
-                assert!(found.disbelieves(name));
+            for name in [
+                &b"x-forwarded-for"[..],
+                b"X_Forwarded_Port",
+                b"Forwarded",
+                b"x-real-ip",
+                b"True_Client-IP",
+                b"remote-user",
+            ] {
+                assert!(found.disbelieves(name, b"10.0.0.1"));
             }
-            assert!(!found.disbelieves(b"x-forwarded") && !found.disbelieves(b"x-tier"));
+            assert!(!found.disbelieves(b"x-forwarded", b"") && !found.disbelieves(b"x-tier", b""));
+        }
+    }
+
+    #[test]
+    fn a_claim_has_to_agree_with_the_hops() {
+        let hops = ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.2");
+        for (headers, name, value, believed) in [
+            (&[hops][..], "x-real-ip", "192.0.2.7", true),
+            (&[hops], "X-Real-IP", "192.0.2.7:4711", true),
+            (&[hops], "x-real-ip", "10.0.0.2", true),
+            (&[hops], "x-real-ip", "10.0.0.1", true),
+            (&[hops], "x_real_ip", "192.0.2.7", false),
+            (&[hops], "x-real-ip", "6.6.6.6", false),
+            (&[hops], "cf-connecting-ip", "6.6.6.6", false),
+            (&[hops], "x-real-ip", "office", false),
+            (&[hops], "client-cert", ":abc:", true),
+            (&[hops], "client_cert", ":abc:", false),
+            (&[("forwarded", "for=192.0.2.7")], "x-real-ip", "192.0.2.7", true),
+            (&[("forwarded", "for=192.0.2.7")], "x-real-ip", "6.6.6.6", false),
+            // A proxy that writes this field only.
+            (&[], "x-real-ip", "192.0.2.7", true),
+        ] {
+            let found = origin(Some("10.0.0.1"), headers).unwrap();
+            assert_eq!(!found.disbelieves(name.as_bytes(), value.as_bytes()), believed, "{name}: {value}");
         }
     }
 

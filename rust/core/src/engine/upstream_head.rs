@@ -115,7 +115,7 @@ pub(super) fn write(
         },
     };
     let mut out = Vec::with_capacity(512);
-    let fields = request.headers.iter().filter(|(name, _)| !intake.origin.disbelieves(name));
+    let fields = request.headers.iter().filter(|(name, value)| !intake.origin.disbelieves(name, value));
     write_request_head(&mut out, &head, fields)?;
     Ok(out)
 }

@@ -1,7 +1,8 @@
 //! Reads a request head from a client (RFC 9112, section 3), at a message boundary.
 //!
 //! 1. A head is *plain* if it has one of the common methods, a path in visible ASCII as its target, version HTTP/1.0 or 1.1,
-//!    and no `Transfer-Encoding`, `Upgrade` or `Expect`.
+//!    and no `Transfer-Encoding` or `Expect`. An `Upgrade` is an offer, which a server may ignore (RFC 9110, section 7.8): the
+//!    message behind it is read as any other.
 //! 2. A head that is legal but not plain is not judged here. Its bytes are left to a parser for all of HTTP/1.1.
 //! 3. A head that two parsers could read in two ways is an error: line ends other than CRLF, folded lines, whitespace before
 //!    a colon, control characters, another version.
@@ -111,12 +112,10 @@ fn parse(section: &[u8]) -> Result<Option<PlainHead>, Error> {
         let name = field.name;
         plain &= match name.len() {
             6 => !name.eq_ignore_ascii_case("expect"),
-            7 => !name.eq_ignore_ascii_case("upgrade"),
             10 if name.eq_ignore_ascii_case("connection") => {
                 options.add(field.value)?;
-                !options.contains(b"upgrade")
+                true
             }
-            14 => !name.eq_ignore_ascii_case("http2-settings"),
             17 => !name.eq_ignore_ascii_case("transfer-encoding"),
             _ => true,
         };
@@ -179,11 +178,27 @@ mod tests {
             b"CONNECT h:1 HTTP/1.1\r\nhost: h\r\n\r\n",
             b"POST /v1/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             b"POST /v1/a HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
-            b"GET /v1/a HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
-            b"GET /v1/a HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\n\r\n",
         ] {
             assert_eq!(whole(head), Ok(None), "{}", head.escape_ascii());
         }
+    }
+
+    #[test]
+    fn an_offer_to_upgrade_is_plain() {
+        for offer in [
+            "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n",
+            "Connection: keep-alive, Upgrade\r\nupgrade: websocket\r\n",
+            "Upgrade: TLS/1.3, h2c\r\n",
+            "Connection: upgrade\r\n",
+        ] {
+            let head = format!("POST /v1/a HTTP/1.1\r\nhost: h\r\n{offer}content-length: 3\r\n\r\n");
+            let found = whole(head.as_bytes()).unwrap().unwrap();
+            assert_eq!((found.method, found.target.as_str()), ("POST", "/v1/a"), "{offer}");
+        }
+        assert_eq!(
+            whole(b"GET / HTTP/1.1\r\nconnection: upgrade, @\r\n\r\n"),
+            Err(ErrorKind::ConnectionOption)
+        );
     }
 
     #[test]

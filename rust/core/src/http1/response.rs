@@ -18,7 +18,9 @@
 //!    lengths; but then two parties wrote them, and no server needs that.
 //! 5. The connection is reusable if the response ended without closing it, HTTP/1.1 did not say `close` (HTTP/1.0 said
 //!    `keep-alive` and not `close`), no byte followed, and no 204 announced a body that might still follow.
-//! 6. The space before an empty reason phrase is optional: it has no meaning, and hand-written servers omit it.
+//! 6. Spaces and tabs between a field's name and its colon are removed, as a proxy has to (section 5.1). In a request they
+//!    are an error.
+//! 7. The space before an empty reason phrase is optional: it has no meaning, and hand-written servers omit it.
 
 use std::borrow::Cow;
 use std::mem::{self, MaybeUninit};
@@ -235,6 +237,7 @@ impl ResponseReader {
         let mut slots: Slots<'_> = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut parsed = httparse::Response::new(&mut []);
         let read = httparse::ParserConfig::default()
+            .allow_spaces_after_header_name_in_responses(true)
             .parse_response_with_uninit_headers(&mut parsed, section, &mut slots)
             .map_err(head::error_kind)?;
         let (Some(version), Some(status)) = (parsed.version, parsed.code) else {
