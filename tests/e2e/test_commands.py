@@ -51,7 +51,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_check_of_a_good_file(config: Path) -> None:
-    done = command("check", str(config))
+    done = command("check", "--running", str(config))
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode() == f"{config}: ok (5 routes, 2 clusters)\n"
 
@@ -75,7 +75,7 @@ extra: 1
 def test_check_prints_every_problem_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(BAD)
-    done = command("check", str(path))
+    done = command("check", "--running", str(path))
     lines = done.stdout.decode().splitlines()
     assert done.returncode == 1
     places = {}
@@ -105,7 +105,7 @@ def test_check_prints_every_problem_of_meaning_with_its_place(tmp_path: Path) ->
         GOOD.replace('">="', '"=>"').replace("{kind: tool}", "{kind: query}").replace("to: tools", "to: local")
         + "  - {name: x, match: {tool: [{prefixx: a}]}, to: tools}\n"
     )
-    done = command("check", str(path))
+    done = command("check", "--running", str(path))
     out = done.stdout.decode()
     assert done.returncode == 1
     assert f"{path}:6:" in out
@@ -129,7 +129,7 @@ def test_check_prints_every_problem_of_meaning_with_its_place(tmp_path: Path) ->
 def test_check_of_what_is_no_configuration(tmp_path: Path, text: str, line: int, words: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    done = command("check", str(path))
+    done = command("check", "--running", str(path))
     out = done.stdout.decode()
     assert done.returncode == 1
     assert f"{path}:{line}:" in out
@@ -138,7 +138,7 @@ def test_check_of_what_is_no_configuration(tmp_path: Path, text: str, line: int,
 
 
 def test_check_of_a_file_that_is_not_there(tmp_path: Path) -> None:
-    done = command("check", str(tmp_path / "nothing.yaml"))
+    done = command("check", "--running", str(tmp_path / "nothing.yaml"))
     assert done.returncode == 1
     assert b"nothing.yaml: there is no such file" in done.stderr
     assert b"Traceback" not in done.stderr
@@ -146,7 +146,7 @@ def test_check_of_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_check_warns_of_what_is_legal_but_not_meant(config: Path) -> None:
     config.write_text(GOOD + "  - {name: late, match: {kind: model}, to: local}\n")
-    done = command("check", str(config))
+    done = command("check", "--running", str(config))
     assert done.returncode == 0
     assert f"{config}:21:" in done.stdout.decode()
     assert "warning: never reached" in done.stdout.decode()
@@ -155,7 +155,7 @@ def test_check_warns_of_what_is_legal_but_not_meant(config: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_check_of_the_examples(path: Path) -> None:
-    done = command("check", str(path))
+    done = command("check", "--running", str(path))
     assert (done.returncode, "warning" in done.stdout.decode()) == (0, False), done.stdout
 
 

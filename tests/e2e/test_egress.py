@@ -275,12 +275,12 @@ def test_a_variable_that_names_no_proxy_is_an_error_where_it_counts(tmp_path: Pa
     )
     how = {"HTTPS_PROXY": "socks5://u:s3cret@127.0.0.1:1", "https_proxy": ""}
     config.write_text(text.replace("{url}", "https://model.test"))
-    done = command("check", str(config), **how)
+    done = command("check", "--running", str(config), **how)
     assert done.returncode == 1
     assert b"environment variable `HTTPS_PROXY`: the scheme of a proxy's URL must be http;" in done.stdout
     assert b"s3cret" not in done.stdout + done.stderr
     config.write_text(text.replace("{url}", "https://127.0.0.1"))
-    assert command("check", str(config), **how).returncode == 0
+    assert command("check", "--running", str(config), **how).returncode == 0
 
 
 # Reload.

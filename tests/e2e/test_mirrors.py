@@ -215,9 +215,9 @@ def test_check_names_what_cannot_be_mirrored(launch: Launcher, tmp_path: Path) -
     }
     file = tmp_path / "w.yaml"
     file.write_text(json.dumps(config))
-    out = command("check", str(file)).stdout.decode()
+    out = command("check", "--running", str(file)).stdout.decode()
     assert "routes[0].mirror.share: 200% is out of range; write 1% to 100%" in out
     config["routes"][0]["mirror"]["share"] = "10%"  # type: ignore[index]
     file.write_text(json.dumps(config))
-    out = command("check", str(file)).stdout.decode()
+    out = command("check", "--running", str(file)).stdout.decode()
     assert "routes[0].mirror.to: cluster `b` speaks openai: envelopes of kind query cannot be sent to it" in out

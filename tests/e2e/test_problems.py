@@ -60,7 +60,7 @@ def all_are_in(lines: list[str], directory: Path) -> None:
 
 
 def test_check_prints_them(tmp_path: Path) -> None:
-    done = command("check", str(write(tmp_path)))
+    done = command("check", "--running", str(write(tmp_path)))
     assert done.returncode == 1
     all_are_in(done.stdout.decode().splitlines(), tmp_path)
     assert done.stderr.decode() == f"{tmp_path}/{MAIN}: {len(PROBLEMS)} problems\n"

@@ -311,7 +311,7 @@ def test_tls_files_of_a_cluster_that_cannot_be_used_are_config_errors(tmp_path: 
         "clusters:\n  c:\n    speaks: openai\n    endpoints: ['https://127.0.0.1:1']\n    tls: {ca: missing.pem}\n"
         "routes:\n  - {name: r, to: c, match: {kind: model, dialect: openai}}\n"
     )
-    done = command("check", str(config))
+    done = command("check", "--running", str(config))
     assert done.returncode == 1
     assert f"{config}:5:" in done.stdout.decode()
     assert "missing.pem" in done.stdout.decode()
@@ -356,7 +356,7 @@ def test_each_tls_file_has_its_place(
             "clusters:\n  c:\n    speaks: openai\n    endpoints: ['https://127.0.0.1:1']\n    tls:\n"
             f"      {written}\n"
         )
-        done = command("check", str(config))
+        done = command("check", "--running", str(config))
         said = done.stdout.decode()
         assert done.returncode == 1, said
         assert re.search(rf"^{re.escape(str(config))}:{line}:\d+: clusters\.c\.tls\.{setting}: .*{why}", said), said
@@ -376,7 +376,7 @@ def test_nobody_is_asked_for_the_password_of_a_key(
     terminal, inner = os.openpty()
     take = "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     take += "os.execv(sys.argv[1], sys.argv[1:])"
-    argv = [sys.executable, "-c", take, sys.executable, "-m", "waypost", "check", str(config)]
+    argv = [sys.executable, "-c", take, sys.executable, "-m", "waypost", "check", "--running", str(config)]
     done = subprocess.run(argv, stdin=inner, stdout=subprocess.PIPE, stderr=inner, timeout=START, check=False)
     os.close(inner)
     os.close(terminal)

@@ -151,7 +151,7 @@ def test_the_configuration_is_waypost_yaml_where_none_is_named(
         done = runner.invoke(main, [name], input=json.dumps(MODEL))
         assert "did you mean `waypost.yml`? Run: waypost" in done.stderr
     Path("waypost.yml").rename("waypost.yaml")
-    assert runner.invoke(main, ["check"]).output.endswith("waypost.yaml: ok (3 routes, 1 cluster)\n")
+    assert runner.invoke(main, ["check", "--running"]).output.endswith("waypost.yaml: ok (3 routes, 1 cluster)\n")
     assert "route    any → model" in runner.invoke(main, ["explain"], input=json.dumps(MODEL)).output
     for name in ("check", "explain", "serve"):
         done = runner.invoke(main, [name, "-"])
