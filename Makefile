@@ -6,6 +6,7 @@ SHELL := bash
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 4
 FUZZ_SECONDS ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,8 +58,8 @@ lint: build
 
 .PHONY: test-python
 test-python: build
-	@echo "== Python tests: unit, property, conformance, end to end"
-	$(BIN)/pytest $(ARGS)
+	@echo "== Python tests: unit, property, conformance, end to end, $(JOBS) at a time"
+	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder $(ARGS)
 
 .PHONY: test-rolling
 test-rolling: build ## Restart all endpoints under load, 20,000 messages each time (about a minute)
