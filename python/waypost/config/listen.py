@@ -74,6 +74,15 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         ),
     ] = field(default_factory=list)
+    hosts: Annotated[
+        list[Host],
+        Meta(
+            description=(
+                "Host names, besides localhost, by which browsers may call a listener on loopback without `keys`, and "
+                "hosts of web pages that may send messages to it."
+            )
+        ),
+    ] = field(default_factory=list)
     keep_alive: Annotated[
         Duration,
         Meta(
