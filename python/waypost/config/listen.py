@@ -94,7 +94,12 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 75.0
     header_timeout: Annotated[
         Duration,
-        Meta(description="How long a client may take for a request's head, and for the TLS handshake before it."),
+        Meta(
+            description=(
+                "How long a client may take for a request's head, for the TLS handshake before it, and for the trailers "
+                "behind its body."
+            )
+        ),
     ] = 30.0
     body_timeout: Annotated[
         Duration, Meta(description="How long a client may pause between two pieces of a request's body.")

@@ -131,7 +131,8 @@ class StrictHttp1(HttpToolsProtocol):
         scope["query_string"] = query.encode("ascii")
         scope["headers"] = head.fields()
         shortcut = self.shortcut = AsgiShortcut(self, accepted)
-        extensions: dict[str, Any] = scope["extensions"] = {SHORTCUT: {"shortcut": shortcut}}
+        extensions: dict[str, Any] = {SHORTCUT: {"shortcut": shortcut}}
+        scope["extensions"] = extensions
         if self.certificate is not None:
             extensions[CERTIFICATE] = self.certificate
         event = asyncio.Event()
