@@ -96,8 +96,8 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Duration,
         Meta(
             description=(
-                "How long a client may take for a request's head, for the TLS handshake before it, and for the trailers "
-                "behind its body."
+                "How long a client may take for a request's head, for the TLS handshake before it, and for the "
+                "trailers behind its body."
             )
         ),
     ] = 30.0

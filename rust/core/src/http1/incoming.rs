@@ -303,7 +303,11 @@ mod tests {
         ] {
             let head = format!("POST /v1/a HTTP/1.1\r\nhost: h\r\n{offer}content-length: 3\r\n\r\n");
             let found = whole(head.as_bytes()).unwrap();
-            assert_eq!((&*found.method, found.target.as_str(), found.plain), ("POST", "/v1/a", true), "{offer}");
+            assert_eq!(
+                (&*found.method, found.target.as_str(), found.plain),
+                ("POST", "/v1/a", true),
+                "{offer}"
+            );
         }
         assert_eq!(
             whole(b"GET / HTTP/1.1\r\nconnection: upgrade, @\r\n\r\n"),
