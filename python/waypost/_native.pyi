@@ -18,7 +18,7 @@ _Body: TypeAlias = bytes | bytearray | memoryview | str
 """One JSON document: UTF-8 bytes, or text."""
 
 _Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-"""Header fields in wire order: (name in any case, value without surrounding whitespace)."""
+"""Header fields in wire order: (name in any case, value)."""
 
 _AnyHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str, str]
 """Header fields as pairs, or as a mapping."""
@@ -27,6 +27,7 @@ _Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"
 _Dialect: TypeAlias = Literal["envelope", "json", "openai"]
 
 __all__ = [
+    "BodyReader",
     "Certificate",
     "Cluster",
     "Cost",
@@ -41,6 +42,7 @@ __all__ = [
     "Recorder",
     "Registry",
     "Reply",
+    "RequestHead",
     "RequestReader",
     "ResponseEnd",
     "ResponseHead",
@@ -708,6 +710,11 @@ class Snapshot:
         `method_not_allowed` (with the attribute `allow`), `unsupported_media_type`, `header_too_large` or
         `bad_framing`.
         """
+    def check_origin(self, scheme: str, target: bytes, headers: _Headers) -> None:
+        """Check that no page of another site sent a request to a listener that only this host can reach.
+
+        `scheme` is the listener's. Raises `WaypostError` (`foreign_origin`) unless there are `keys`.
+        """
     def admit(self, headers: _Headers, *, client: str | None = None, certificate: Certificate | None = None) -> None:
         """Check that a request with these header fields presents an admin key.
 
@@ -895,23 +902,31 @@ class Recorder:
 
 @final
 class RequestReader:
-    """Reads the plain requests of one client connection. Mutable, for use by one thread.
+    """Reads the requests of one client connection. Mutable, for use by one thread.
 
-    A plain request is for a dialect's path and would pass `Snapshot.accept`. It has no chunked body, no `Upgrade`
-    and no `Expect`, and its target is a path.
+    A plain request has one of the common methods, a path as its target, a body of known length or none, and no
+    `Expect`.
     """
 
     def __new__(
-        cls, *, client: str | None = None, scheme: str = "http", certificate: Certificate | None = None
+        cls,
+        *,
+        client: str | None = None,
+        scheme: str = "http",
+        certificate: Certificate | None = None,
+        guarded: bool = False,
     ) -> RequestReader:
-        """`client`, `scheme` and `certificate` as `Snapshot.accept` takes them."""
+        """`client`, `scheme` and `certificate` as `Snapshot.accept` takes them.
+
+        With `guarded`, `feed` makes the check of `Snapshot.check_origin`.
+        """
 
     def feed(
         self, snapshot: Snapshot, data: bytes, room: int
     ) -> (
         tuple[Plan, int, bytes, Endpoint | Step | None, bytes | None]
         | tuple[Intake, bytes, bytes]
-        | Literal[False]
+        | tuple[RequestHead, bytes]
         | None
     ):
         """Read the bytes of one socket read, at a message boundary or after part of a head.
@@ -919,15 +934,63 @@ class RequestReader:
         Returns one of these:
 
         - `None`: the head is incomplete.
-        - `False`: the request is not plain, or `Snapshot.accept` would reject it. The reader keeps none of its bytes.
+        - A head and the bytes after it: the request is for the application, because it is not plain, is for no
+          dialect's path, or would be rejected by `Snapshot.accept`.
         - An intake, the part of its body that has arrived, and the bytes after that: the message is not decided.
         - A plan, the length of its body in bytes, the bytes after that, and two more values: the message is decided,
           because its whole body has arrived and takes at most `room` bytes. If the message is `Plan.direct`, the two
           values are the result of `Plan.depart`; otherwise both are `None`.
 
-        Raises `WaypostError` with the attributes `dialect` and `message_id` as soon as the bytes cannot be a request
-        that any parser should read: `bad_framing` or `header_too_large` (RFC 9112, sections 2.2, 3 and 5).
+        Raises `WaypostError` with the attributes `dialect` and `message_id`: `bad_framing` or `header_too_large` as
+        soon as the bytes cannot be a request that any parser should read (RFC 9112, sections 2.2, 3, 5 and 6), and
+        `foreign_origin`.
         """
+
+@final
+class RequestHead:
+    """The head of a request that is not plain, or that the application has to reject."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def target(self) -> str:
+        """Path and query, not decoded; or `*`.
+
+        The authority of a target in absolute form is the value of the field `host` (RFC 9112, section 3.2.2).
+        """
+    @property
+    def http_version(self) -> str:
+        """`1.0` or `1.1`."""
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The header fields in wire order, names in lower case, values without surrounding whitespace."""
+    @property
+    def persistent(self) -> bool:
+        """Whether the client may send another request on the connection (RFC 9112, section 9.3)."""
+    @property
+    def length(self) -> int | None:
+        """Length of the body in bytes; `None` if the body is chunked."""
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for `100 (Continue)` before it sends the body (RFC 9110, section 10.1.1)."""
+
+@final
+class BodyReader:
+    """Reads the body of one request (RFC 9112, section 7.1). Mutable, for use by one thread.
+
+    The trailers of a chunked body are checked by the rules of a head, and dropped.
+    """
+
+    def __new__(cls, length: int | None, *, max_trailers: int) -> BodyReader:
+        """`length` is that of the body in bytes; `None` if the body is chunked. `max_trailers` is in bytes."""
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Read the bytes of one socket read. Returns bytes of the body, and once it has ended, the bytes behind it.
+
+        Raises `WaypostError`: `bad_framing`, or `header_too_large` for trailers that are too long or too many. After
+        an error or the end, the reader must not be used.
+        """
+    @property
+    def in_trailers(self) -> bool:
+        """Whether the data of the body has ended, but not the trailers."""
 
 @final
 class ResponseHead:

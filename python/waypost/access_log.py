@@ -1,14 +1,17 @@
 """Writes the access log in a thread of its own, so that a full pipe or a slow disk delays no message.
 
 `Recorder` (Rust) makes the lines and keeps up to 4 MiB of them until the thread takes them. It drops and counts lines
-that find no room. Only whole lines are written. Several processes can share a file, because each write is appended in
-one piece, and a pipe, because no write to it is longer than pipes accept in one piece.
+that find no room. Only whole lines stay in a file: if a disk is full in the middle of a line, that part is removed
+again, and the line counts as dropped. Several processes can share a file, because each locks it while it writes, and a
+pipe, because no write to it is longer than pipes accept in one piece.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
+import fcntl
 import logging
 import os
 import select
@@ -153,21 +156,23 @@ class AccessLog:
             self._recorder.lines_written(written, count - written)
 
     def _write(self, fd: int, lines: bytes, count: int) -> int:
-        """Write `count` lines. Returns how many were written."""
-        done = 0
-        try:
-            for piece in _pieces(fd, lines):
-                _write_whole(fd, piece)
-                done += len(piece)
-        except OSError as exc:
-            if not self._failing:
-                self._failing = True
-                _logger.warning(
-                    "the access log cannot be written to %s (%s); lines are lost", self._target, exc.strerror
-                )
-            return lines.count(b"\n", 0, done)
-        self._failing = False
-        return count
+        """Write `count` lines. Returns how many were written whole."""
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            done, error = _append(fd, lines)
+        else:
+            done, error = 0, None
+            for piece in _pieces(lines):
+                size, error = _write_whole(fd, piece)
+                done += size
+                if error is not None:
+                    break
+        if error is None:
+            self._failing = False
+            return count
+        if not self._failing:
+            self._failing = True
+            _logger.warning("the access log cannot be written to %s (%s); lines are lost", self._target, error.strerror)
+        return lines.count(b"\n", 0, done)
 
     def _listen(self) -> None:
         self._recorder.log(None if self._target == "off" else self.wake)
@@ -212,11 +217,8 @@ def _close(fd: int | None) -> None:
         os.close(fd)
 
 
-def _pieces(fd: int, lines: bytes) -> Iterator[bytes]:
-    """Split `lines` into single writes: one for a file, otherwise whole lines of at most `_PIECE` bytes."""
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        yield lines
-        return
+def _pieces(lines: bytes) -> Iterator[bytes]:
+    """Split `lines` into whole lines of together at most `_PIECE` bytes."""
     begin = 0
     while begin < len(lines):
         end = min(begin + _PIECE, len(lines))
@@ -225,11 +227,45 @@ def _pieces(fd: int, lines: bytes) -> Iterator[bytes]:
         begin = end
 
 
-def _write_whole(fd: int, piece: bytes) -> None:
-    while piece:
+def _append(fd: int, lines: bytes) -> tuple[int, OSError | None]:
+    """Append `lines` to a file. Returns how many bytes the wholly written lines have, and the error, if any."""
+    with _locked(fd):
+        done, error = _write_whole(fd, lines)
+        whole = lines.rfind(b"\n", 0, done) + 1
+        if whole < done:
+            end = os.lseek(fd, 0, os.SEEK_CUR)
+            with contextlib.suppress(OSError):  # the file may only be appended to
+                if os.fstat(fd).st_size == end:
+                    os.ftruncate(fd, end - (done - whole))
+                    os.lseek(fd, end - (done - whole), os.SEEK_SET)
+    return whole, error
+
+
+@contextlib.contextmanager
+def _locked(fd: int) -> Iterator[None]:
+    """Keep the other workers from writing to the file, where its file system has locks."""
+    locked = False
+    with contextlib.suppress(OSError):
+        fcntl.lockf(fd, fcntl.LOCK_EX)
+        locked = True
+    try:
+        yield
+    finally:
+        if locked:
+            fcntl.lockf(fd, fcntl.LOCK_UN)
+
+
+def _write_whole(fd: int, piece: bytes) -> tuple[int, OSError | None]:
+    """Write `piece`. Returns how many bytes of it were written, and the error if not all were."""
+    done = 0
+    view = memoryview(piece)
+    while done < len(piece):
         try:
-            piece = piece[os.write(fd, piece) :]
+            done += os.write(fd, view[done:])
         except BlockingIOError:  # another process that shares the pipe made it non-blocking
             waiting = select.poll()
             waiting.register(fd, select.POLLOUT)
             waiting.poll()
+        except OSError as exc:
+            return done, exc
+    return done, None

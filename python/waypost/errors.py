@@ -31,6 +31,7 @@ STATUS: Final[dict[str, int]] = {
     "unauthorized": 401,
     "identity_conflict": 403,
     "forbidden": 403,
+    "foreign_origin": 403,
     "no_route": 404,
     "not_found": 404,
     "method_not_allowed": 405,
@@ -64,6 +65,7 @@ STATUS: Final[dict[str, int]] = {
 
 _NO_REPLY: Final = (
     "bad_framing",
+    "foreign_origin",
     "method_not_allowed",
     "not_implemented",
     "upstream_error",

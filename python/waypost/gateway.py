@@ -97,6 +97,8 @@ class Gateway:
         """Begins the actions of decided messages."""
         self.loopback = False
         """Whether only this host can connect, so that administration needs no key. Set by `waypost serve` only."""
+        self.guarded = False
+        """Whether pages of other sites are refused while there are no keys. Set by `waypost serve` only."""
         self.keys_needed: Callable[[Config], bool] = lambda _: False
         """Whether only keys could tell who the callers are, so that a configuration must have some."""
         self.client_connections: Callable[[], int] = lambda: 0

@@ -93,6 +93,7 @@ def serve(
     path = Path(config_path).absolute()
     gateway: Gateway = app.state.gateway
     gateway.loopback = is_local(listen)
+    gateway.guarded = gateway.loopback and listen.uds is None  # no browser can reach a Unix socket
     if not insecure_no_auth:
         gateway.keys_needed = lambda config: needs_keys(config, listen)
     settings = _settings(app, config, fast=fast_path)

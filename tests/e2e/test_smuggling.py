@@ -163,6 +163,25 @@ FORWARDED: dict[str, bytes] = {
 }
 
 
+BEFORE: dict[str, bytes] = {
+    "a chunked one": request(CHUNKED, "X-Request-Id: before", body=CHUNKS),
+    "one with trailers": request(CHUNKED, "X-Request-Id: before", body=b"5\r\nhello\r\n0\r\nX: y\r\n\r\n"),
+    "a plain one": request(LENGTH, "X-Request-Id: before", body=b"hello"),
+    "an offer to upgrade": request(LENGTH, "Connection: Upgrade", "Upgrade: h2c", body=b"hello"),
+}
+"""Good requests to `/v1/files`."""
+
+
+def dealt_with(proxy: Proxy, judge: Judge) -> list[bytes]:
+    """The targets that reached the endpoint."""
+    # The proxy has dealt with all others by the time it has answered another.
+    assert proxy.ask("GET", "/v1/files/next").status == 200
+    assert judge.errors == []
+    *before, last = [target for _, target, _, _ in judge.seen]
+    assert last == b"/v1/files/next"
+    return before
+
+
 @pytest.mark.parametrize("name", REJECTED)
 def test_what_could_be_read_in_two_ways_reaches_nobody(proxy: Proxy, judge: Judge, name: str) -> None:
     judge.seen.clear()
@@ -175,10 +194,26 @@ def test_what_could_be_read_in_two_ways_reaches_nobody(proxy: Proxy, judge: Judg
     assert answers.count(b"HTTP/1.1 ") == 1
     assert answers.startswith(b"HTTP/1.1 400 ")
     assert b'"bad_framing"' in answers
-    # The proxy has dealt with it by the time it has answered another.
-    assert proxy.ask("GET", "/v1/files/next").status == 200
-    assert [target for _, target, _, _ in judge.seen] == [b"/v1/files/next"]
-    assert judge.errors == []
+    assert dealt_with(proxy, judge) == []
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("name", REJECTED)
+def test_what_stands_behind_another_request_is_read_as_strictly(
+    proxy: Proxy, judge: Judge, name: str, before: str
+) -> None:
+    judge.seen.clear()
+    client = proxy.client()
+    client.send(BEFORE[before] + REJECTED[name] + SMUGGLED)
+    if name == "HTTP/0.9":
+        client.finish()
+    # The good one is answered before the bad one is refused.
+    assert client.response().body == b"{}"
+    answers = client.rest()
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert b'"bad_framing"' in answers
+    assert dealt_with(proxy, judge) == [b"/v1/files"]
 
 
 @pytest.mark.parametrize("name", FORWARDED)

@@ -7,6 +7,8 @@ import json
 import mmap
 import os
 import select
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -176,7 +178,12 @@ def test_a_pipe_gets_whole_lines_in_pieces_that_do_not_mix(
     written: Callable[[str], Written], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces: list[bytes] = []
-    monkeypatch.setattr(access_log, "_write_whole", lambda _, piece: pieces.append(piece))
+
+    def keep(_: int, piece: bytes) -> tuple[int, None]:
+        pieces.append(piece)
+        return len(piece), None
+
+    monkeypatch.setattr(access_log, "_write_whole", keep)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -222,6 +229,71 @@ def test_what_cannot_be_written_is_counted_and_said_once(
         each.wait_for(lambda: each.lines("dropped") == count)  # noqa: B023
     assert each.lines("written") == 0
     assert len([record for record in caplog.records if "to /dev/full (" in record.message]) == 1
+
+
+FULL_DISK = """
+import os, resource, sys
+from waypost._native import Recorder
+from waypost.access_log import AccessLog
+
+recorder = Recorder(["no_route"])
+log = AccessLog(recorder, sys.argv[1])
+log.start()
+
+
+def write(*ids):
+    for each in ids:
+        recorder.record_rejection("no_route", 404, id=each, method="GET", target=b"/x")
+    before = counts()
+    log.suspend()
+    while sum(counts()) - sum(before) < len(ids):
+        pass
+    print(*counts(), flush=True)
+
+
+def counts():
+    start = 'waypost_access_log_lines_total{result="'
+    lines = [line for line in recorder.render()[0].splitlines() if line.startswith(start)]
+    return [int(line.split()[1]) for result in ("written", "dropped") for line in lines if f'"{result}"' in line]
+
+
+write("a")
+room = os.path.getsize(sys.argv[1])
+# From here on, the file cannot grow beyond two and a half lines, as on a disk that is full.
+resource.setrlimit(resource.RLIMIT_FSIZE, (room * 5 // 2, resource.RLIM_INFINITY))
+write("b", "c", "d")
+write("e")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+write("f")
+log.stop()
+"""
+
+
+def test_a_full_disk_leaves_no_torn_line(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(file)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split("\n") == ["1 0", "2 2", "2 3", "3 3", ""]
+    assert ids(file.read_text()) == ["a", "b", "f"]
+    assert done.stderr.count("the access log cannot be written") == 1
+
+
+def test_processes_that_share_a_full_disk_tear_no_line_of_each_other(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    script = f"""{FULL_DISK.partition('write("a")')[0]}
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+for n in range(200):
+    write(*[f"{{os.getpid()}}-{{n}}-{{m}}" + "x" * (n % 40) for m in range(5)])
+log.stop()
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    written = [int(each.communicate(timeout=60)[0].split()[-2]) for each in processes]
+    lines = ids(file.read_text())
+    assert len(lines) == len(set(lines)) == sum(written) > 50
 
 
 def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(

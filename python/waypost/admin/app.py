@@ -60,7 +60,7 @@ def admin_app(gateway: Gateway, default: ASGIApp) -> ASGIApp:
     def guarded(app: ASGIApp) -> ASGIApp:
         return _Guarded(gateway, app)
 
-    return Router(
+    router = Router(
         [
             Route("/healthz", _Page(healthz)),
             Route("/readyz", _Page(readyz)),
@@ -74,6 +74,14 @@ def admin_app(gateway: Gateway, default: ASGIApp) -> ASGIApp:
         redirect_slashes=False,
         default=default,
     )
+
+    async def by_raw_path(scope: Scope, receive: Receive, send: Send) -> None:
+        # No path of administration needs percent-encoding. Whatever decodes a path further would read another one.
+        raw: bytes | None = scope.get("raw_path")
+        encoded = raw is not None and b"%" in raw[len(scope.get("root_path", "")) :]
+        await (default if encoded else router)(scope, receive, send)
+
+    return by_raw_path
 
 
 class _Page:

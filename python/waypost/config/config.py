@@ -70,6 +70,7 @@ class Config(Document, frozen=True, kw_only=True):
             "routes": [_native_route(route) for route in self.routes],
             "keys": [_native_key(key) for key in self.keys],
             "trusted": list(self.listen.trusted),
+            "hosts": list(self.listen.hosts),
         }
 
     def locate(self, path: Path) -> tuple[str, int, int]:

@@ -74,6 +74,15 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         ),
     ] = field(default_factory=list)
+    hosts: Annotated[
+        list[Host],
+        Meta(
+            description=(
+                "Host names, besides localhost, by which browsers may call a listener on loopback without `keys`, and "
+                "hosts of web pages that may send messages to it."
+            )
+        ),
+    ] = field(default_factory=list)
     keep_alive: Annotated[
         Duration,
         Meta(
@@ -85,7 +94,12 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 75.0
     header_timeout: Annotated[
         Duration,
-        Meta(description="How long a client may take for a request's head, and for the TLS handshake before it."),
+        Meta(
+            description=(
+                "How long a client may take for a request's head, for the TLS handshake before it, and for the "
+                "trailers behind its body."
+            )
+        ),
     ] = 30.0
     body_timeout: Annotated[
         Duration, Meta(description="How long a client may pause between two pieces of a request's body.")

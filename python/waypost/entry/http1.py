@@ -1,22 +1,21 @@
-"""Divides the bytes of a client's connection between the fast path and uvicorn, message by message.
+"""Divides the messages of a client's connection between the fast path and the application.
 
 More than 500 lines, because the states of one connection belong together.
 
 The rules, all of them in this file:
 
-- At a *boundary*, uvicorn has no message under way and none waiting, its parser stands between messages, and no fast
-  message is under way. Bytes at a boundary are offered to `RequestReader`. An `Http1Sink` carries a plain message.
-  Every other message goes to uvicorn, byte for byte as it came. With the fast path off, a plain message becomes an
-  ASGI message at once, so that its head is not parsed twice.
-- Bytes behind a message of uvicorn's belong to uvicorn until the next boundary. Bytes behind a fast message are kept,
-  with reading paused, until that message is over.
-- After an Upgrade, all further bytes belong to uvicorn.
+- At a *boundary*, no message is under way. `RequestReader` reads every head there, and refuses what two parsers could
+  read differently. An `Http1Sink` carries a plain message. Every other message goes to the application, and with the
+  fast path off, every message does.
+- `BodyReader` reads the body of the application's message.
+- Bytes behind a message are kept, with reading paused, until that message is over. What stands behind a message is
+  therefore read as strictly as the first one, and is answered after it.
+- An offer to upgrade is not taken.
 - A connection that begins with the HTTP/2 preface, or has agreed on `h2` by ALPN, belongs to `Http2` for good.
-- Bytes that are not HTTP, or that two parsers could read differently, are rejected on both paths, and the connection
-  ends.
 - A connection is rejected before anything is read if file descriptors are scarce.
-- A slow client is disconnected. The limits are `listen.header_timeout` for a head and for the first byte of a new
-  connection, `listen.body_timeout` between two pieces of a body, and uvicorn's `timeout_keep_alive` between messages.
+- A slow client is disconnected. The limits are `listen.header_timeout` for a head, for trailers and for the first byte
+  of a new connection, `listen.body_timeout` between two pieces of a body, and uvicorn's `timeout_keep_alive` between
+  messages.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from waypost._native import RequestReader
+from waypost._native import BodyReader, Intake, RequestReader
 from waypost.entry.http1_sink import ClientClock, Http1Sink
 from waypost.entry.listener import ListenerState
 from waypost.entry.negotiation import OFFERED, agreed_on_http2, begins_http2, switch
-from waypost.entry.uvicorn_http1 import HEAD_SLACK, StrictHttp1
+from waypost.entry.uvicorn_http1 import StrictHttp1
 from waypost.errors import WaypostError
 from waypost.exchange.upload import Upload
 from waypost.loop.descriptors import Descriptors
@@ -38,7 +37,7 @@ from waypost.loop.descriptors import Descriptors
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost._native import Endpoint, Intake, Plan, Step
+    from waypost._native import Endpoint, Plan, RequestHead, Step
     from waypost.config import Listen
     from waypost.exchange.runtime import Runtime
     from waypost.gateway import Gateway, Generation
@@ -56,12 +55,13 @@ _DRAIN_CLOSE_TIME: Final = 5.0
 _WRITE_LIMIT: Final = 4 * 1024
 """Bytes that may wait for the client's socket before reading from the endpoint pauses."""
 
-_State = Literal["new", "boundary", "head", "body", "exchange", "skip", "linger", "uvicorn"]
+_State = Literal["new", "boundary", "head", "body", "exchange", "skip", "linger", "application"]
 """What the next bytes of a connection are.
 
 `new`: the first bytes, which may be HTTP/2's. `boundary`: see above. `head`, `body`: more of an incomplete message.
-`exchange`: more of the fast message under way, or surplus. `skip`: the rest of the body of a message that is over.
-`linger`: to be discarded, because the last answer is written. `uvicorn`: uvicorn's.
+`exchange`: more of the fast message under way, or surplus. `skip`: the rest of the body of a fast message that is over.
+`linger`: to be discarded, because the last answer is written. `application`: more of the application's message, or
+surplus.
 """
 
 
@@ -76,8 +76,8 @@ class Http1(StrictHttp1):
         "_clock",
         "_fast",
         "_generation",
+        "_in_trailers",
         "_intake",
-        "_message_size",
         "_no_middleware",
         "_reader",
         "_sink",
@@ -111,13 +111,13 @@ class Http1(StrictHttp1):
         self._sink = Http1Sink(self)
         self._reader = cast(RequestReader, None)
         self._state: _State = "new"
-        self._buffer = bytearray()  # bytes of a message that is not complete or not decided
+        self._buffer = bytearray()  # the first bytes of the connection, or a body that is not complete
         self._intake: Intake | None = None
         self._generation: Generation | None = None
-        self._message_size = 0  # bytes of `_buffer` that make the message complete
         self._budgeted = 0  # bytes held of the gateway's budget for `_buffer`
         self._body_remaining = 0  # bytes of a fast message's body that have not arrived
-        self._surplus = b""  # bytes behind a fast message
+        self._surplus = b""  # bytes behind the message under way
+        self._in_trailers = False  # the time for the trailers of the application's message has begun
         self._stopping = False
         self._unsent_size = 0  # bytes that waited for the client when the connection was being closed
         self.unsent = False
@@ -129,7 +129,12 @@ class Http1(StrictHttp1):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         transport.set_write_buffer_limits(_WRITE_LIMIT)
-        self._reader = RequestReader(client=self._address(), scheme=self.scheme or "http", certificate=self.certificate)
+        self._reader = RequestReader(
+            client=self._address(),
+            scheme=self.scheme or "http",
+            certificate=self.certificate,
+            guarded=self.gateway.guarded,
+        )
         self.gateway.recorder.client_connected()
         if self.reject_if_full(self.listener.descriptors):
             return
@@ -160,8 +165,8 @@ class Http1(StrictHttp1):
                 self._drop_partial()
                 self.reject(error)
                 return
-            if not result or len(result) != 5:
-                self._handle_undecided(generation, result, data)
+            if result is None or len(result) != 5:
+                self._handle_undecided(generation, result)
                 return
             plan, size, surplus, step, request = result
             budget.held = held + size
@@ -176,12 +181,11 @@ class Http1(StrictHttp1):
             sink.budgeted = size
             sink.sent = 0
             sink.send(generation.settings, plan, step, request)
-        elif state == "uvicorn":
-            self._feed_uvicorn(data)
+        elif state == "application":
+            self._feed_application(data)
         elif state == "exchange" or state == "skip":  # noqa: PLR1714 - a tuple is slower
             self._receive_during_message(data)
         elif state == "head":
-            self._buffer += data
             self._offer(data)
         elif state == "body":
             self._receive_body(data)
@@ -233,8 +237,8 @@ class Http1(StrictHttp1):
             self.close()  # sets the time anew
             return
         self._sink.closing = not self._surplus
-        if self._state == "uvicorn":
-            super().shutdown()
+        if self._state == "application":
+            self._close_after_message()
         elif self._state not in ("body", "exchange") and not self._surplus:
             self.close()
 
@@ -244,12 +248,12 @@ class Http1(StrictHttp1):
             self.runtime.outbox.flush()
         if self._state == "exchange":
             self._sink.fail(WaypostError("draining", "this process is stopping: send messages elsewhere"))
-        if self._state != "uvicorn":
+        if self._state != "application":
             self.close()
 
     def write_answer(self, response: bytes, persistent: bool) -> None:
         outbox = self.runtime.outbox
-        if persistent and outbox.collecting and not (self.pipeline or self._unparsed):
+        if persistent and outbox.collecting and not self._surplus:
             self.unsent = True
             if not outbox.waiting:
                 outbox.arm()
@@ -270,7 +274,8 @@ class Http1(StrictHttp1):
 
     def _receive_first(self, data: bytes) -> None:
         if self._buffer:
-            data = self._take_buffer() + data
+            data = bytes(self._buffer + data)
+            self._buffer.clear()
         result = begins_http2(data)
         if result is None:
             self._buffer += data
@@ -302,13 +307,11 @@ class Http1(StrictHttp1):
             self._drop_partial()
             self.reject(error)
             return
-        if result and len(result) == 5:
+        if result is not None and len(result) == 5:
             self.gateway.budget.hold(result[1])
-            if self._state != "boundary":
-                self._buffer.clear()
             self._begin_decided(generation, *result)
         else:
-            self._handle_undecided(generation, result, data)
+            self._handle_undecided(generation, result)
 
     def _begin_decided(
         self,
@@ -331,31 +334,25 @@ class Http1(StrictHttp1):
             sink.send(generation.settings, plan, step, request)
 
     def _handle_undecided(
-        self, generation: Generation, result: tuple[Intake, bytes, bytes] | Literal[False] | None, data: bytes
+        self, generation: Generation, result: tuple[Intake, bytes, bytes] | tuple[RequestHead, bytes] | None
     ) -> None:
         """Go on after an offer that decided no message. `result` is what `RequestReader.feed` returned."""
-        if not result:
-            if result is not None:
-                self._fall_back(data)
-            elif self._state == "boundary":
+        if result is None:
+            if self._state == "boundary":
                 self._state = "head"
-                self._buffer += data
                 self._set_timeout(self._listen.header_timeout)
+            return
+        if len(result) == 2:
+            self._give_to_application(generation, *result)
             return
         intake, body, surplus = result
         length = intake.length
         if not self._fast:
-            self._pass_to_application(generation, intake, data, body, surplus)
+            self._give_to_application(generation, intake, body, surplus)
         elif length is not None and len(body) < length:
-            self._begin_body(generation, intake, data, body, length)
+            self._begin_body(generation, intake, body, length)
         else:
-            raw = data if self._state == "boundary" else self._take_buffer()
-            self._decide_message(generation, intake, body, surplus, raw)
-
-    def _take_buffer(self) -> bytes:
-        raw = bytes(self._buffer)
-        self._buffer.clear()
-        return raw
+            self._decide_message(generation, intake, body, surplus)
 
     def _leave_boundary(self, surplus: bytes) -> None:
         """A fast message begins. `surplus` arrived behind it."""
@@ -367,13 +364,14 @@ class Http1(StrictHttp1):
         if self._stopping:
             self._sink.closing = not surplus
 
-    def _decide_message(self, generation: Generation, intake: Intake, body: bytes, surplus: bytes, raw: bytes) -> None:
-        """Decide and carry a message that is complete. `raw` has all of its bytes, and `surplus`."""
+    def _decide_message(self, generation: Generation, intake: Intake, body: bytes, surplus: bytes) -> None:
+        """Decide and carry a message that is complete. `surplus` arrived behind it."""
         size = len(body)
         if (intake.buffered and size > generation.body_limit) or not self.gateway.budget.take(
             size, generation.buffered_limit
         ):
-            self._give_to_uvicorn(raw)  # the ASGI path rejects the message, or can wait
+            # The ASGI path rejects the message, or can wait.
+            self._give_to_application(generation, intake, body, surplus)
             return
         try:
             plan = intake.plan(body if intake.buffered else None)
@@ -387,18 +385,16 @@ class Http1(StrictHttp1):
         self._leave_boundary(surplus)
         self._sink.carry(generation, plan, size)
 
-    def _begin_body(self, generation: Generation, intake: Intake, data: bytes, body: bytes, length: int) -> None:
+    def _begin_body(self, generation: Generation, intake: Intake, body: bytes, length: int) -> None:
         """Read or stream a body of which not all has arrived."""
         if intake.buffered:
             if length > generation.body_limit:
-                self._fall_back(data)
+                self._give_to_application(generation, intake, body)
                 return
-            if self._state == "boundary":
-                self._buffer += data
             self._state = "body"
             self._intake = intake
             self._generation = generation
-            self._message_size = len(self._buffer) - len(body) + length
+            self._buffer += body
             self._budget_body(len(body))
             return
         try:
@@ -407,9 +403,8 @@ class Http1(StrictHttp1):
             plan = None
         if plan is None:
             # The ASGI path answers the error and deals with the rest of the body.
-            self._fall_back(data)
+            self._give_to_application(generation, intake, body)
             return
-        self._drop_partial()
         self._state = "exchange"
         self._body_remaining = length
         self._sink.carry(generation, plan, 0, Upload(length))
@@ -421,27 +416,26 @@ class Http1(StrictHttp1):
     # Bodies.
 
     def _receive_body(self, data: bytes) -> None:
-        raw = self._buffer
-        raw += data
+        self._buffer += data
         generation, intake = self._generation, self._intake
         if generation is None or intake is None:
             return
-        behind = len(raw) - self._message_size
-        if behind < 0:
+        length = intake.length or 0
+        if len(self._buffer) < length:
             self._budget_body(len(data))
             return
-        whole = bytes(raw)
-        length = intake.length or 0
-        body, surplus = whole[self._message_size - length : self._message_size], whole[self._message_size :]
+        whole = bytes(self._buffer)
         self._drop_partial()
-        self._decide_message(generation, intake, body, surplus, whole)
+        self._decide_message(generation, intake, whole[:length], whole[length:])
 
     def _budget_body(self, size: int) -> None:
         """Hold `size` more bytes of the budget for a body that is read whole."""
-        generation = self._generation
-        if generation is not None and size:
+        generation, intake = self._generation, self._intake
+        if generation is not None and intake is not None and size:
             if not self.gateway.budget.take(size, generation.buffered_limit):
-                self._fall_back(b"")  # the ASGI path can wait
+                body = bytes(self._buffer)
+                self._drop_partial()
+                self._give_to_application(generation, intake, body)  # the ASGI path can wait
                 return
             self._budgeted += size
         self._set_timeout(self._listen.body_timeout)
@@ -473,13 +467,13 @@ class Http1(StrictHttp1):
 
     def _writable(self) -> None:
         """The endpoint can take more of an upload, or the exchange is over."""
-        if not self._surplus:
-            self.flow.resume_reading()
+        self.flow.resume_reading()
         if self._body_remaining and self._sink.busy:
             self._set_timeout(self._listen.body_timeout)
 
     def _keep_surplus(self, data: bytes) -> None:
         self._surplus += data
+        self.held_flow.held = True
         self.flow.pause_reading()
 
     # The end of a message.
@@ -531,56 +525,77 @@ class Http1(StrictHttp1):
         """Go on with the bytes behind the last message."""
         if self._state != "boundary" or not self._surplus or self.flow.write_paused or self.transport.is_closing():
             return
+        if self.unsent:
+            self.runtime.outbox.flush()
         data, self._surplus = self._surplus, b""
+        self.held_flow.held = False
         self.flow.resume_reading()
         self._offer(data)
 
-    # uvicorn's messages.
+    # The application's messages.
 
-    def _pass_to_application(
-        self, generation: Generation, intake: Intake, data: bytes, body: bytes, surplus: bytes
+    def _give_to_application(
+        self, generation: Generation, head: Intake | RequestHead, body: bytes, surplus: bytes = b""
     ) -> None:
-        """Give a plain message to the application without uvicorn's parser, if it is complete."""
-        if len(body) < (intake.length or 0) or not intake.persistent or self.limit_concurrency is not None:
-            self._fall_back(data)
-            return
-        self._state = "uvicorn"
-        self._buffer.clear()
+        """Give a message to the application. `body` is what has arrived behind the head, up to `surplus`."""
+        self._state = "application"
         self._clock.deadline = math.inf
-        self.start_application(intake, body, (generation, intake) if self._no_middleware else None)
+        self._in_trailers = False
+        accepted = None
+        length = head.length
+        if isinstance(head, Intake):
+            length = length or 0  # a plain message has no chunks
+            if self._no_middleware:
+                accepted = (generation, head)
+        if length is not None and len(body) == length:
+            self.begin_message(head, body, accepted)
+            if surplus:
+                self._keep_surplus(surplus)
+        else:
+            limit = generation.config.limits.header
+            self.begin_message(head, BodyReader(length, max_trailers=limit), accepted)
+            self._feed_application(body)
+        if self._stopping:
+            self._close_after_message()
+
+    def _feed_application(self, data: bytes) -> None:
+        """Take bytes of the application's message, or bytes behind it."""
+        try:
+            surplus = self.feed_body(data)
+        except WaypostError as error:
+            self.reject_body(error)
+            return
+        if surplus is None:
+            self._limit_body()
+            return
+        self._clock.deadline = math.inf
         if surplus:
-            self.feed(surplus)
-        if self._stopping:
-            super().shutdown()
+            self._keep_surplus(surplus)
+        if self.cycle.response_complete:
+            self.boundary_reached()
 
-    def _fall_back(self, data: bytes) -> None:
-        """Give uvicorn all bytes since the boundary. At a boundary, these are `data`."""
-        if self._state != "boundary":
-            data = bytes(self._buffer)
-            self._drop_partial()
-        self._give_to_uvicorn(data)
+    def _limit_body(self) -> None:
+        """Limit the time for what the client has to send of the application's message."""
+        reader = self.body_reader
+        if reader is not None and reader.in_trailers:
+            if not self._in_trailers:
+                self._in_trailers = True
+                self._set_timeout(self._listen.header_timeout)
+        elif self.cycle.response_complete:
+            self._set_timeout(self._listen.body_timeout)
 
-    def _give_to_uvicorn(self, raw: bytes) -> None:
-        self._state = "uvicorn"
-        self._clock.deadline = math.inf
-        self._head_size = -1
-        self.feed(raw)
-        if self._stopping:
-            super().shutdown()
+    def message_answered(self) -> None:
+        if self.body_reader is None:
+            self.boundary_reached()
+        else:
+            self._limit_body()
 
-    def _feed_uvicorn(self, data: bytes) -> None:
-        if not self.between_messages():
-            self.feed_limited(data, self.gateway.generation.config.limits.header + HEAD_SLACK)
-            return
-        self._state = "boundary"
-        self._unset_keepalive_if_required()
-        self._offer(data)
-
-    def head_begins(self) -> None:
-        self._set_timeout(self._listen.header_timeout)
-
-    def head_ends(self) -> None:
-        self._clock.deadline = math.inf
+    def _close_after_message(self) -> None:
+        """End the connection after the application's message, or after the messages behind it."""
+        if self.cycle.response_complete:
+            self.close()
+        elif not self._surplus:
+            self.cycle.keep_alive = False
 
     # The end of a connection.
 
@@ -605,15 +620,18 @@ class Http1(StrictHttp1):
                 self.transport.abort()
             return
         state = self._state
-        heading = state == "head" or (state == "new" and self._buffer) or (state == "uvicorn" and self._head_size >= 0)
-        if heading and self.is_answering():
-            self._set_timeout(self._listen.header_timeout)  # the client may wait for the answer to its last message
-        elif heading:
+        if state == "head" or (state == "new" and self._buffer):
             self._drop_partial()
             message = (
                 f"the request's head stopped arriving: it was not complete within {self._listen.header_timeout:g} s"
             )
             self.reject(WaypostError("bad_framing", message))
+        elif state == "application" and self.flow.read_paused:
+            self._set_timeout(self._listen.header_timeout)  # the application is slow, not the client
+        elif state == "application" and not self.cycle.response_complete:
+            limit = self._listen.header_timeout
+            message = f"the request's trailers stopped arriving: they were not complete within {limit:g} s"
+            self.reject_body(WaypostError("bad_framing", message))
         elif state == "body" or state == "exchange":  # noqa: PLR1714
             message = f"the request body stopped arriving: nothing came for {self._listen.body_timeout:g} s"
             error = WaypostError("bad_framing", message)
@@ -621,7 +639,7 @@ class Http1(StrictHttp1):
                 intake, received = self._intake, self._body_received()
                 self._drop_partial()
                 self._sink.reject(intake, error, received)
-        elif state != "uvicorn":
+        else:
             self.close()
 
     def record_rejection(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
@@ -638,8 +656,7 @@ class Http1(StrictHttp1):
 
     def _body_received(self) -> int:
         """Bytes that have arrived of a body that is read whole."""
-        length = 0 if self._intake is None else self._intake.length or 0
-        return max(0, len(self._buffer) - (self._message_size - length))
+        return 0 if self._intake is None else len(self._buffer)
 
     def _set_timeout(self, seconds: float) -> None:
         self.runtime.wheel.schedule(self._clock, self.loop.time() + seconds)

@@ -176,10 +176,9 @@ class Http2(ZttpH2Protocol):
             return
         self._wheel.cancel(self._clock)
         app = self.app
-        if event.method == b"CONNECT":
-            self.app = self._reject_connect
-        elif len(event.headers) > _MAX_FIELDS:
-            self.app = self._reject_fields
+        rejection = self._rejection(event)
+        if rejection is not None:
+            self.app = self._reject_with(rejection)
         super().handle_request(event)
         self.app = app
         # The task of the new stream has not begun yet.
@@ -311,21 +310,41 @@ class Http2(ZttpH2Protocol):
 
     # Answers in place of the application's.
 
-    async def _reject_fields(self, scope: Any, _: Any, send: Any) -> None:
-        error = WaypostError("header_too_large", f"the request has more than {_MAX_FIELDS} header fields")
-        await self._reject(error, scope, send)
+    def _rejection(self, event: zttp.Request) -> WaypostError | None:
+        """Why a request does not reach the application, if it does not."""
+        if event.method == b"CONNECT":
+            message = "CONNECT is not forwarded, and neither is WebSocket: this gateway forwards HTTP messages only"
+            return WaypostError("not_implemented", message)
+        if len(event.headers) > _MAX_FIELDS:
+            return WaypostError("header_too_large", f"the request has more than {_MAX_FIELDS} header fields")
+        gateway = self._gateway
+        if gateway.guarded:
+            try:
+                gateway.generation.snapshot.check_origin(self.scheme or "http", event.target, list(event.headers))
+            except WaypostError as error:
+                return error
+        return None
 
-    async def _reject_connect(self, scope: Any, _: Any, send: Any) -> None:
-        message = "CONNECT is not forwarded, and neither is WebSocket: this gateway forwards HTTP messages only"
-        await self._reject(WaypostError("not_implemented", message), scope, send)
+    def _reject_with(self, error: WaypostError) -> Any:
+        """An application that answers with `error`."""
 
-    async def _reject(self, error: WaypostError, scope: Any, send: Any) -> None:
-        status, headers, body = render_error("json", error, "")
-        self._gateway.recorder.record_rejection(
-            error.code, status, client=self._address(), method=scope["method"], bytes_out=len(body)
-        )
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        async def reject(scope: Any, _: Any, send: Any) -> None:
+            request_id = error.message_id or ""
+            status, headers, body = render_error(error.dialect or "json", error, request_id)
+            if request_id:
+                headers.append((b"x-request-id", request_id.encode("ascii")))
+            self._gateway.recorder.record_rejection(
+                error.code,
+                status,
+                id=request_id,
+                client=self._address(),
+                method=scope["method"],
+                bytes_out=len(body),
+            )
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+        return reject
 
     # Time, and the client's window.
 

@@ -1,8 +1,10 @@
-"""uvicorn's HTTP/1 protocol with Waypost's limits and errors.
+"""uvicorn's side of a client's HTTP/1 connection: messages for the ASGI application, and rejections.
 
-- A request that uvicorn's parser rejects is answered with a JSON error. Heads are limited in length and time.
+uvicorn's parser reads nothing. `RequestReader` reads the head of each message and `BodyReader` its body, so that every
+message is read by the same rules, whichever way it goes on.
+
+- One message at a time is with the application. Bytes behind it are kept.
 - An HTTP/1.0 client gets no chunks.
-- Of the requests that a client sends at once, few are parsed at a time.
 - Waypost's own application gets a shortcut (`asgi_shortcut.py`).
 - The head of a response is written together with the first piece of its body.
 """
@@ -14,13 +16,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
-import httptools
-
+from waypost._native import BodyReader, RequestHead
 from waypost.dialects.errors import render_error
 from waypost.entry.asgi_shortcut import AsgiShortcut
 from waypost.entry.extensions import REJECTED, SHORTCUT
 from waypost.entry.peer import certificate_of
-from waypost.entry.uvicorn_internals import STATUS_LINE, FlowControl, HttpToolsProtocol, RequestResponseCycle
+from waypost.entry.uvicorn_internals import (
+    HIGH_WATER_LIMIT,
+    STATUS_LINE,
+    FlowControl,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+    service_unavailable,
+)
 from waypost.errors import WaypostError
 from waypost.gateway import CERTIFICATE
 
@@ -29,23 +37,20 @@ if TYPE_CHECKING:
     from waypost.gateway import Generation
     from waypost.loop.descriptors import Descriptors
 
-__all__ = ["HEAD_SLACK", "DefaultFields", "StrictHttp1"]
-
-HEAD_SLACK: Final = 256
-"""Bytes of a head that `limits.header` does not count."""
+__all__ = ["DefaultFields", "StrictHttp1"]
 
 _COPY_LIMIT: Final = 16 * 1024
 """Longest piece of a body that is copied behind the head, in bytes; longer ones are cheaper as a second buffer."""
 
-_SLICE: Final = 16 * 1024
-"""Bytes that are parsed at a time. A parsed message that waits takes a hundred times its length in memory."""
+_INTERIM: Final = b"HTTP/1.1 1"
+"""Beginning of an interim response, which must not wait for the response."""
 
 
 class _Flow(FlowControl):
     """Flow control that stays paused while `held`. uvicorn resumes it whenever an application asks for a body."""
 
     held = False
-    """Bytes that were read before wait to be parsed."""
+    """Bytes behind the message under way wait for their turn."""
 
     def resume_reading(self) -> None:
         if not self.held:
@@ -53,108 +58,31 @@ class _Flow(FlowControl):
 
 
 class StrictHttp1(HttpToolsProtocol):
-    """The part of `Http1` that deals with uvicorn's parser and its messages."""
+    """The part of `Http1` that deals with uvicorn's messages."""
 
     __slots__ = (
-        "_flow",
-        "_head_size",
-        "_heads_begun",
-        "_ignored_offer",
-        "_in_message",
         "_response_transport",
-        "_unparsed",
-        "_upgrade_offer",
-        "_upgraded",
+        "body_reader",
         "certificate",
         "default_bytes",
         "default_headers",
-        "running",
+        "held_flow",
         "shortcut",
     )  # fmt: skip
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
-        self._in_message = False  # the parser is inside a message
-        self._head_size = -1  # bytes of the head that the parser is in; -1 outside a head
-        self._heads_begun = 0  # number of heads that the parser has begun
-        self._upgrade_offer: list[
-            tuple[bytes, bytes]
-        ] = []  # of the head that the parser has read, its offer to upgrade
-        self._ignored_offer: list[
-            tuple[bytes, bytes]
-        ] = []  # the same, while the parser reads the head again without it
-        self._upgraded = False
-        self._flow = cast(_Flow, None)
-        self._unparsed = b""  # bytes behind messages that wait
-        self.running: RequestResponseCycle | None = None  # the message that the application has
-        self.shortcut: AsgiShortcut | None = None  # of the running message
-        self._response_transport: _MergingTransport | None = None  # of the running message
+        self.held_flow = cast(_Flow, None)
+        self.body_reader: BodyReader | None = None
+        """Reads the body of the application's message until that is complete."""
+        self.shortcut: AsgiShortcut | None = None  # of the application's message
+        self._response_transport: _MergingTransport | None = None  # of the application's message
         self.default_headers: list[tuple[bytes, bytes]] = []
         self.default_bytes = b""
         self.certificate: Certificate | None = None
         """The client's certificate."""
 
-    # For the subclass, which decides whether bytes belong to the fast path or to uvicorn.
-
-    def between_messages(self) -> bool:
-        """Whether no message is under way or waits, and the parser stands between messages."""
-        return not (self._in_message or self._upgraded or self._unparsed or self.pipeline or self.is_answering())
-
-    def is_answering(self) -> bool:
-        """Whether the last message that was parsed is not yet answered."""
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def feed(self, data: bytes) -> None:
-        """Give `data` to the parser until a message waits. The rest follows once no message waits."""
-        at = 0
-        while at < len(data) and not (self._unparsed or self.pipeline or self.transport.is_closing()):
-            self._parse(data if len(data) <= _SLICE else data[at : at + _SLICE])
-            at += _SLICE
-        if at < len(data) and not self.transport.is_closing():
-            self._unparsed += data[at:]
-            self._flow.held = True
-            self.flow.pause_reading()
-
-    def _parse(self, data: bytes) -> None:
-        """uvicorn's `data_received`, but an offer to upgrade is ignored (RFC 9110, section 7.8)."""
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as end_of_head:
-            if self._upgrade_offer:
-                self._parse_without_offer(data[end_of_head.args[0] :])
-            elif self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                self._upgraded = True  # CONNECT
-        except httptools.HttpParserError:
-            self.send_400_response("")
-
-    def _parse_without_offer(self, rest: bytes) -> None:
-        """Read a head again, without its `upgrade`. The parser would read nothing behind an offer."""
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b\r\n" % (method, self.url, version)]
-        lines += [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
-        offer, self._upgrade_offer = self._upgrade_offer, []
-        self._ignored_offer = offer
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._parse(b"".join([*lines, b"\r\n", rest]))
-
-    def feed_limited(self, data: bytes, limit: int) -> None:
-        """`feed`, but a head of more than `limit` bytes ends the connection."""
-        heads = self._heads_begun
-        self.feed(data)
-        if self._head_size < 0 or self._heads_begun != heads or self._unparsed:
-            return
-        self._head_size += len(data)
-        if self._head_size > limit:
-            if self.is_answering():
-                self.close()  # no answer can stand in the middle of another response
-            else:
-                self.reject(
-                    WaypostError("header_too_large", "the request's head is longer than `limits.header` allows")
-                )
+    # For the subclass, which decides whether a message goes over the fast path or to the application.
 
     def reject_if_full(self, descriptors: Descriptors) -> bool:
         """Reject the new connection if file descriptors are scarce. Returns whether it was rejected."""
@@ -168,14 +96,8 @@ class StrictHttp1(HttpToolsProtocol):
             self.close()
         return True
 
-    def head_begins(self) -> None:
-        """The parser has begun a head."""
-
-    def head_ends(self) -> None:
-        """The parser has read a whole head."""
-
     def record_rejection(self, error: WaypostError, status: int, request_id: str, size: int) -> None:
-        """Record that a request which cannot be parsed is answered with `error`, in a body of `size` bytes."""
+        """Record that a request which cannot be read is answered with `error`, in a body of `size` bytes."""
 
     def close(self) -> None:
         """Close the connection once everything is sent."""
@@ -185,164 +107,130 @@ class StrictHttp1(HttpToolsProtocol):
         """Discard all further input, because the last answer was written."""
         raise NotImplementedError
 
-    def start_application(self, intake: Intake, body: bytes, accepted: tuple[Generation, Intake] | None) -> None:
-        """Give a whole message, which did not pass uvicorn's parser, to the application.
+    def message_answered(self) -> None:
+        """The response to the application's message is complete. The body of the message may be incomplete."""
 
-        The client must be allowed to send another message behind it. `accepted` is for `AsgiShortcut.accepted`.
+    def begin_message(
+        self,
+        head: Intake | RequestHead,
+        body: bytes | BodyReader,
+        accepted: tuple[Generation, Intake] | None,
+    ) -> None:
+        """Give a message to the application: its whole `body`, or the reader of a body that follows by `feed_body`.
+
+        `accepted` is for `AsgiShortcut.accepted`.
         """
-        super().on_message_begin()
-        path, _, query = intake.target.partition("?")
+        self.on_message_begin()  # uvicorn's parser would call this: it makes the scope
+        path, _, query = head.target.partition("?")
+        version = head.http_version
         scope = cast("dict[str, Any]", self.scope)
-        scope["method"] = intake.method
+        scope["method"] = head.method
+        scope["http_version"] = version
         scope["path"] = self.root_path + (unquote(path) if "%" in path else path)
         scope["raw_path"] = (self.root_path + path).encode("ascii")
         scope["query_string"] = query.encode("ascii")
-        scope["headers"] = intake.fields()
-        scope["extensions"] = self._extensions(accepted)
+        scope["headers"] = head.fields()
+        shortcut = self.shortcut = AsgiShortcut(self, accepted)
+        extensions: dict[str, Any] = {SHORTCUT: {"shortcut": shortcut}}
+        scope["extensions"] = extensions
+        if self.certificate is not None:
+            extensions[CERTIFICATE] = self.certificate
         event = asyncio.Event()
-        event.set()
-        cycle = self.cycle = RequestResponseCycle(
+        transport = self._response_transport = _MergingTransport(self)
+        cycle = self.cycle = shortcut.cycle = RequestResponseCycle(
             scope=self.scope,
-            transport=self.transport,
+            transport=cast("asyncio.Transport", transport),
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
             access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
+            default_headers=DefaultFields(self.server_state.default_headers),
             message_event=event,
-            expect_100_continue=False,
-            keep_alive=True,
+            expect_100_continue=isinstance(head, RequestHead) and head.expects_continue,
+            keep_alive=head.persistent,
             on_response=self.on_response_complete,
         )
-        cycle.body = cast(bytearray, body)  # only read
-        cycle.more_body = False
-        self._start_asgi_task(cycle, self.app)
+        if isinstance(body, bytes):
+            event.set()
+            cycle.body = cast(bytearray, body)  # only read
+            cycle.more_body = False
+            self.body_reader = None
+        else:
+            self.body_reader = body
+        if version == "1.0":
+            # HTTP/1.0 has no chunks (RFC 9112, section 6.1): a body without a length ends with the connection.
+            cycle.chunked_encoding = None if head.method == "HEAD" else False
+            cycle.expected_content_length = _UntilClose()
+        limit = self.limit_concurrency
+        full = limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit)
+        self._start_asgi_task(cycle, service_unavailable if full else self.app)
 
-    def boundary_reached(self) -> None:
-        """The last message is answered, and the next one has not begun."""
+    def feed_body(self, data: bytes) -> bytes | None:
+        """Take bytes of the body of the application's message. Returns the bytes behind the body once that is complete.
+
+        Raises `WaypostError` (`bad_framing`, `header_too_large`) if the body or its trailers cannot be read.
+        """
+        reader, cycle = self.body_reader, self.cycle
+        if reader is None:
+            return data
+        body, surplus = reader.feed(data)
+        if surplus is not None:
+            self.body_reader = None
+        if cycle.response_complete:
+            return surplus
+        if body:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+        if surplus is not None:
+            cycle.more_body = False
+            cycle.message_event.set()
+        return surplus
+
+    def reject_body(self, error: WaypostError) -> None:
+        """End the connection, because the rest of the application's message cannot be read."""
+        self.body_reader = None
+        cycle = self.cycle
+        if cycle.response_complete:
+            self.linger()
+        elif cycle.response_started:
+            self.close()  # no answer can stand in the middle of another response
+        else:
+            extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
+            extensions[REJECTED] = error
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self.reject(error, begun=True)
 
     # uvicorn's calls.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.flow = self._flow = _Flow(transport)
+        self.flow = self.held_flow = _Flow(transport)
         if self.scheme == "https":
             self.certificate = certificate_of(transport)
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.running = cycle
-        extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
-        shortcut = self.shortcut = cast(AsgiShortcut, extensions[SHORTCUT]["shortcut"])
-        shortcut.cycle = cycle
-        self._response_transport = _MergingTransport(self)
-        cycle.transport = cast("asyncio.Transport", self._response_transport)
-        cycle.default_headers = DefaultFields(cycle.default_headers)
-        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         if self._response_transport is not None:
             self._response_transport.flush()  # a response without a body has not been written yet
         if self.shortcut is not None:
             self.shortcut.cycle = None
-        if self.between_messages():
-            # As uvicorn does, but without the timer that uvicorn sets and cancels for each message.
-            self.server_state.total_requests += 1
-            if not self.transport.is_closing():
-                self.flow.resume_reading()
-                self.boundary_reached()
-            return
-        super().on_response_complete()
-        if self.pipeline:
-            self.flow.pause_reading()
-        elif self._unparsed:
-            self.loop.call_soon(self._feed_unparsed)
-
-    def _feed_unparsed(self) -> None:
-        """Go on with the unparsed bytes, because no message waits."""
-        if self.pipeline or self.transport.is_closing():
-            return
-        data, self._unparsed = self._unparsed, b""
-        self._flow.held = False
-        self.flow.resume_reading()
-        if data:
-            self.data_received(data)
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self.message_answered()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._unparsed = b""
-        running = self.running
-        if running is not None and not running.response_complete:
-            # uvicorn tells only the last message that was parsed, which may be one that waits.
-            running.disconnected = True
-            running.message_event.set()
         super().connection_lost(exc)
+        self.body_reader = None
         if self.shortcut is not None:
             self.shortcut.disconnected()
-
-    def on_message_begin(self) -> None:
-        self._in_message = True
-        self._head_size = 0
-        self._heads_begun += 1
-        self.head_begins()
-        super().on_message_begin()
-        self.scope["extensions"] = self._extensions(None)
-
-    def _extensions(self, accepted: tuple[Generation, Intake] | None) -> dict[str, Any]:
-        """The extensions of a message's scope."""
-        extensions: dict[str, Any] = {SHORTCUT: {"shortcut": AsgiShortcut(self, accepted)}}
-        if self.certificate is not None:
-            extensions[CERTIFICATE] = self.certificate
-        return extensions
-
-    def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._should_upgrade():
-            self._upgrade_offer = [field for field in self.headers if field[0] == b"upgrade"]
-            return
-        self.headers += self._ignored_offer  # the application refuses some offers
-        self._ignored_offer = []
-        self._head_size = -1
-        self.head_ends()
-        super().on_headers_complete()
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and self.parser.get_http_version() == "1.0":
-            # HTTP/1.0 has no chunks (RFC 9112, section 6.1): a body without a length ends with the connection.
-            cycle.chunked_encoding = None if cycle.scope["method"] == "HEAD" else False
-            cycle.expected_content_length = _UntilClose()
-
-    def on_message_complete(self) -> None:
-        if self._upgrade_offer:
-            return
-        self._in_message = False
-        super().on_message_complete()
-
-    def handle_websocket_upgrade(self) -> None:
-        self._upgraded = True
-        super().handle_websocket_upgrade()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        self._upgraded = True
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own text
-        """Reject a request that uvicorn's parser cannot read."""
-        cycle = self.cycle
-        error = WaypostError("bad_framing", "the request cannot be read as HTTP/1.1: see RFC 9112")
-        begun = False
-        if cycle is not None and not cycle.response_complete:
-            if cycle.response_started or self.pipeline:
-                self.close()  # no answer can stand in the middle of another response
-                return
-            if self._in_message:
-                begun = True
-                extensions: dict[str, Any] = cast(Any, cycle.scope)["extensions"]
-                extensions[REJECTED] = error
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self.reject(error, begun=begun)
 
     def reject(self, error: WaypostError, *, begun: bool = False) -> None:
         """Answer with `error` and end the connection. `begun` says that the application already has the message."""
         if self.transport.is_closing():
             return
-        self._head_size = -1
         request_id = error.message_id or ""
         status, headers, body = render_error(error.dialect or "json", error, request_id)
         if request_id:
@@ -392,7 +280,7 @@ class _MergingTransport:
                 self._protocol.transport.write(head + data)
             else:
                 self._protocol.transport.writelines((head, data))
-        elif self._head_given:
+        elif self._head_given or data.startswith(_INTERIM):
             self._protocol.transport.write(data)
         else:
             self._head_given = True

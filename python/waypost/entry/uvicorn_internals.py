@@ -6,7 +6,7 @@ in the middle of a message.
 
 from __future__ import annotations
 
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl, service_unavailable
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -21,14 +21,21 @@ else:
     HTTP2 = True
     """Whether the extra `http2` is installed, which `StreamCycle` and `ZttpH2Protocol` need."""
 
-__all__ = ["HTTP2", "STATUS_LINE", "FlowControl", "HttpToolsProtocol", "RequestResponseCycle", "ServerState"]
+__all__ = [
+    "HIGH_WATER_LIMIT",
+    "HTTP2",
+    "STATUS_LINE",
+    "FlowControl",
+    "HttpToolsProtocol",
+    "RequestResponseCycle",
+    "ServerState",
+    "service_unavailable",
+]
 
 _METHODS: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
         "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing",
-        "on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete",
-        "send_400_response", "shutdown",
-        "handle_websocket_upgrade", "_start_asgi_task", "_unsupported_upgrade_warning", "_unset_keepalive_if_required",
+        "on_message_begin", "on_response_complete", "shutdown", "_start_asgi_task",
     ),
     FlowControl: ("pause_reading", "resume_reading"),
     RequestResponseCycle: ("receive", "send"),
@@ -38,8 +45,8 @@ _METHODS: dict[type, tuple[str, ...]] = {
 _ATTRIBUTES: dict[type, tuple[str, ...]] = {
     HttpToolsProtocol: (
         "access_log", "access_logger", "app", "app_state", "client", "config", "connections", "cycle", "flow",
-        "limit_concurrency", "logger", "loop", "parser", "pipeline", "root_path", "scheme", "scope", "server_state",
-        "tasks", "timeout_keep_alive", "timeout_keep_alive_task", "transport",
+        "limit_concurrency", "logger", "loop", "root_path", "scheme", "scope", "server_state", "tasks",
+        "timeout_keep_alive", "transport",
     ),
     FlowControl: ("read_paused", "write_paused"),
     RequestResponseCycle: (

@@ -83,7 +83,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
     let limits = Limits { header: 1 << 14, json: Options::default() };
     let trusted = Trusted { blocks: vec!["10.0.0.0/8".parse().unwrap()], unix: false };
     let keys = Keys::default();
-    Snapshot::compile(Config { routes: routes.collect(), clusters, identities: keys.into(), trusted, limits }).unwrap()
+    Snapshot::compile(Config { routes: routes.collect(), clusters, identities: keys.into(), trusted, hosts: Vec::new(), limits }).unwrap()
 });
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {

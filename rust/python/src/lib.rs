@@ -62,7 +62,7 @@ mod _native {
     #[pymodule_export]
     use crate::registry::Registry;
     #[pymodule_export]
-    use crate::request::RequestReader;
+    use crate::request::{BodyReader, RequestHead, RequestReader};
     #[pymodule_export]
     use crate::route_table::RouteTable;
     #[pymodule_export]

@@ -1,21 +1,22 @@
-//! `RequestReader`: reads plain requests from a client connection.
+//! `RequestReader`, `RequestHead` and `BodyReader`: read requests from a client connection.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes};
-use waypost_core::engine::{Boundary, Peer};
-use waypost_core::http1;
+use pyo3::types::{PyBytes, PyList};
+use waypost_core::engine::{self, Boundary, Peer};
+use waypost_core::http1::{self, Framing, IncomingHead};
 
 use crate::account::Held;
 use crate::certificate::Certificate;
+use crate::http1::list;
 use crate::intake::Intake;
 use crate::plan::Plan;
 use crate::snapshot::{IDS, Snapshot, known};
 use crate::{clock, errors};
 
-/// Reads the plain requests of one client connection. Mutable, for use by one thread.
+/// Reads the requests of one client connection. Mutable, for use by one thread.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct RequestReader {
     peer: Peer,
@@ -25,10 +26,10 @@ pub(crate) struct RequestReader {
 #[pymethods]
 impl RequestReader {
     #[new]
-    #[pyo3(signature = (*, client = None, scheme = "http", certificate = None))]
-    fn new(client: Option<&str>, scheme: &str, certificate: Option<&Certificate>) -> Self {
+    #[pyo3(signature = (*, client = None, scheme = "http", certificate = None, guarded = false))]
+    fn new(client: Option<&str>, scheme: &str, certificate: Option<&Certificate>, guarded: bool) -> Self {
         let certificate = certificate.map(Certificate::shared);
-        let peer = Peer { client: client.map(Arc::from), certificate, scheme: known(scheme) };
+        let peer = Peer { client: client.map(Arc::from), certificate, scheme: known(scheme), guarded };
         Self { peer, reader: Mutex::new(None) }
     }
 
@@ -52,7 +53,9 @@ impl RequestReader {
                 *held = Some(reader);
                 Ok(py.None().into_bound(py))
             }
-            Boundary::Other => Ok(PyBool::new(py, false).to_owned().into_any()),
+            Boundary::Other(other, surplus) => {
+                Ok((RequestHead { head: other }, PyBytes::new(py, surplus)).into_pyobject(py)?.into_any())
+            }
             Boundary::Plain(intake, surplus) => {
                 let length = intake.length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
                 let start = bytes.len() - surplus.len();
@@ -75,5 +78,96 @@ impl RequestReader {
                 Ok(found.into_pyobject(py)?.into_any())
             }
         }
+    }
+}
+
+/// The head of a request that is not plain, or that the application has to reject.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct RequestHead {
+    head: IncomingHead,
+}
+
+#[pymethods]
+impl RequestHead {
+    #[getter]
+    fn method(&self) -> &str {
+        &self.head.method
+    }
+
+    /// Path and query, not decoded; or `*`.
+    #[getter]
+    fn target(&self) -> &str {
+        &self.head.target
+    }
+
+    /// `1.0` or `1.1`.
+    #[getter]
+    fn http_version(&self) -> &'static str {
+        self.head.version()
+    }
+
+    /// The header fields in wire order, names in lower case, values without surrounding whitespace.
+    fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list(py, self.head.fields.iter())
+    }
+
+    /// Whether the client may send another request on the connection (RFC 9112, section 9.3).
+    #[getter]
+    fn persistent(&self) -> bool {
+        !self.head.old && !self.head.announced.closes
+    }
+
+    /// Length of the body in bytes; `None` if the body is chunked.
+    #[getter]
+    fn length(&self) -> Option<u64> {
+        match self.head.announced.framing {
+            Framing::Absent => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked => None,
+        }
+    }
+
+    /// Whether the client waits for `100 (Continue)` before it sends the body (RFC 9110, section 10.1.1).
+    #[getter]
+    fn expects_continue(&self) -> bool {
+        self.head.announced.expects_continue
+    }
+}
+
+/// Reads the body of one request (RFC 9112, section 7.1). Mutable, for use by one thread.
+#[pyclass(frozen, module = "waypost._native")]
+pub(crate) struct BodyReader {
+    reader: Mutex<http1::BodyReader>,
+}
+
+#[pymethods]
+impl BodyReader {
+    /// `length` is that of the body in bytes; `None` if the body is chunked.
+    #[new]
+    #[pyo3(signature = (length, *, max_trailers))]
+    fn new(length: Option<u64>, max_trailers: usize) -> Self {
+        let framing = length.map_or(Framing::Chunked, Framing::Length);
+        Self { reader: Mutex::new(http1::BodyReader::new(framing, max_trailers)) }
+    }
+
+    /// Read the bytes of one socket read. Returns bytes of the body, and once it has ended, the bytes behind it.
+    fn feed<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+    ) -> PyResult<(Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>)> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        match reader.feed(data) {
+            Ok((body, surplus)) => {
+                Ok((PyBytes::new(py, &body), surplus.map(|surplus| PyBytes::new(py, surplus))))
+            }
+            Err(error) => Err(errors::waypost(py, engine::code_of(&error), &error.to_string())),
+        }
+    }
+
+    /// Whether the data of the body has ended, but not the trailers.
+    #[getter]
+    fn in_trailers(&self) -> bool {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner).in_trailers()
     }
 }

@@ -233,6 +233,19 @@ impl Snapshot {
         Ok(Intake::new(Arc::clone(&self.shared), intake))
     }
 
+    /// Check that no page of another site sent a request to a listener that only this host can reach.
+    fn check_origin(
+        &self,
+        py: Python<'_>,
+        scheme: &str,
+        target: &[u8],
+        headers: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let target = std::str::from_utf8(target).unwrap_or_default();
+        let checked = self.shared.snapshot.check_origin(scheme, target, &read_fields(headers)?, &IDS);
+        checked.map_err(|rejection| errors::rejection(py, &rejection))
+    }
+
     /// Check that a request with these header fields presents an admin key.
     #[pyo3(signature = (headers, *, client = None, certificate = None))]
     fn admit(
@@ -291,7 +304,8 @@ fn read_config(config: &Bound<'_, PyDict>, partial: bool, problems: &mut Vec<Pro
     let json = Options { depth, duplicate_keys: DuplicateKeys::Error };
     let identities = read_identities(&item(config, "keys")?)?;
     let trusted = read_trusted(&item(config, "trusted")?)?;
-    Ok(Config { routes, clusters, identities, trusted, limits: Limits { header, json } })
+    let hosts = item(config, "hosts")?.extract()?;
+    Ok(Config { routes, clusters, identities, trusted, hosts, limits: Limits { header, json } })
 }
 
 fn read_identities(keys: &Bound<'_, PyAny>) -> PyResult<Identities> {

@@ -84,10 +84,11 @@ class Http2Client:
         headers: Mapping[str, str] | list[tuple[str, str]] = (),  # type: ignore[assignment]
         *,
         whole: bool = True,
+        authority: str = "proxy.test",
     ) -> Stream:
         """Send a request; unless `whole` more of its body follows."""
         given = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
-        fields = [(":method", method), (":scheme", "https"), (":authority", "proxy.test"), (":path", target), *given]
+        fields = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", target), *given]
         if body is not None and not any(name == "content-type" for name, _ in given):
             fields.append(("content-type", "application/json"))
         stream = Stream(self.h2.get_next_available_stream_id())

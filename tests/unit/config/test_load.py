@@ -155,6 +155,7 @@ keys:
             }
         ],
         "trusted": ["10.0.0.0/8", "unix", "2001:db8::1/128"],
+        "hosts": [],
     }
     assert "s3cret" not in repr(config)
     assert isinstance(config.clusters["cloud"].credential, Credential)

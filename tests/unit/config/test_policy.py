@@ -45,7 +45,7 @@ def native(**keys: Any) -> dict[str, Any]:
     """The policy that the extension makes of these keys as `Config.to_native` gives them."""
     endpoints = [{"url": "http://h", "weight": 1}]
     cluster = {"speaks": "openai", "endpoints": endpoints, "credential": None, "model": None, **keys}
-    config = {"depth": 1, "limits": {"header": 1}, "routes": [], "keys": [], "trusted": []}
+    config = {"depth": 1, "limits": {"header": 1}, "routes": [], "keys": [], "trusted": [], "hosts": []}
     return Snapshot({**config, "clusters": {"c": cluster}}).clusters["c"].policy
 
 

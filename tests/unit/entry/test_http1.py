@@ -18,6 +18,10 @@ from .support import running
 
 PLAIN = b'POST /v1/envelopes HTTP/1.1\r\nhost: h\r\ncontent-length: 27\r\n\r\n{"id":"q1","kind":"query" }'
 SLOW = PLAIN.replace(b"host: h", b"host: h\r\nexpect: 100-continue")
+TRAILERS = (
+    b"POST /v1/envelopes HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+    b'1a\r\n{"id":"q1","kind":"query"}\r\n0\r\nx: y\r\n'
+)
 
 
 def config(url, speaks="envelope", **more):
@@ -204,8 +208,14 @@ def test_a_head_does_not_wait_for_a_body_that_does_not_come(run, scripts):
             "body_timeout",
             b"",
         ),
+        (TRAILERS, "header_timeout", b"trailers stopped arriving"),
+        (
+            TRAILERS.replace(b"envelopes", b"x").replace(b"host", b"content-type: audio/wav\r\nhost"),
+            "header_timeout",
+            b"",
+        ),
     ],
-    ids=["head", "body", "upload"],
+    ids=["head", "body", "upload", "trailers", "trailers of an upload"],
 )
 def test_slow_clients_are_answered_and_disconnected(run, scripts, fast, sent, limit, what):
     if not fast and limit == "body_timeout":

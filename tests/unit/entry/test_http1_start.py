@@ -1,4 +1,4 @@
-"""Messages that the application gets without uvicorn's parser: what it is given, and by what it decides."""
+"""Messages that Waypost's own listener gives to an application: what it is given, and by what it decides."""
 
 from __future__ import annotations
 
@@ -80,15 +80,16 @@ class Around:
 
 @pytest.fixture
 def started(monkeypatch):
-    """Targets of the messages that were started without uvicorn's parser."""
+    """Targets of the dialects' messages that the application got, and whether each was accepted by its reader."""
     seen = []
-    start = uvicorn_http1.StrictHttp1.start_application
+    begin = uvicorn_http1.StrictHttp1.begin_message
 
-    def counted(self, intake, body, taken):
-        seen.append((intake.target, taken is not None))
-        start(self, intake, body, taken)
+    def counted(self, head, body, accepted):
+        if head.target.startswith("/v1/"):
+            seen.append((head.target, accepted is not None))
+        begin(self, head, body, accepted)
 
-    monkeypatch.setattr(uvicorn_http1.StrictHttp1, "start_application", counted)
+    monkeypatch.setattr(uvicorn_http1.StrictHttp1, "begin_message", counted)
     return seen
 
 
@@ -101,8 +102,17 @@ PLAIN = [
 ]
 
 
+NOT_PLAIN = [
+    request(b"/v1/envelopes", b"Transfer-Encoding: chunked", body=b"").replace(
+        b"\r\n\r\n", b"\r\n\r\n1a\r\n%b\r\n0\r\n\r\n" % BODY
+    ),
+    request(b"/v1/envelopes", b"Expect: 100-continue"),
+    request(b"/v1/envelopes", method=b"TRACE"),
+]
+
+
 @pytest.mark.parametrize("root_path", ["", "/base"])
-@pytest.mark.parametrize("raw", PLAIN)
+@pytest.mark.parametrize("raw", [*PLAIN, *NOT_PLAIN, request().replace(b"HTTP/1.1", b"HTTP/1.0")])
 def test_the_application_is_given_what_uvicorns_parser_would_give(run, scripts, started, raw, root_path):
     async def body(world):
         up = await world.upstream(scripts.reply())
@@ -115,6 +125,7 @@ def test_the_application_is_given_what_uvicorns_parser_would_give(run, scripts, 
             seen += around.seen
         assert len(started) == 1
         assert seen[0] == seen[1]
+        assert seen[0][1] or raw.startswith(b"TRACE")
         assert seen[0][0]["raw_path"].startswith(root_path.encode() + b"/v1/")
 
     run(body)
@@ -145,13 +156,13 @@ def test_a_message_ends_with_the_configuration_by_which_its_head_was_read(run, s
     async def body(world):
         old, new = await world.upstream(scripts.reply()), await world.upstream(scripts.reply())
         app = create_app(config({"old": old.url}, [("old", ALL)]))
-        start = http1.Http1.start_application
+        begin = http1.Http1.begin_message
 
-        def reload(self, intake, body, taken):
-            start(self, intake, body, taken)  # the application's task runs later
+        def reload(self, head, body, accepted):
+            begin(self, head, body, accepted)  # the application's task runs later
             app.state.gateway.replace(config({"new": new.url}, [("new", ALL)], limits={"body": len(BODY) - 1}))
 
-        monkeypatch.setattr(http1.Http1, "start_application", reload)
+        monkeypatch.setattr(http1.Http1, "begin_message", reload)
         async with serving(app, fast_path(app, fast=False)) as port:
             answers = await ask(port, request(), CLOSE)
             assert b"\r\nx-waypost-route: old\r\n" in answers
@@ -161,25 +172,14 @@ def test_a_message_ends_with_the_configuration_by_which_its_head_was_read(run, s
     run(body)
 
 
-NOT_STARTED = [
-    request(b"/v1/envelopes", b"Connection: close"),
-    request().replace(b"HTTP/1.1", b"HTTP/1.0"),
-    request(b"/v1/envelopes", b"Transfer-Encoding: chunked", body=b"").replace(
-        b"\r\n\r\n", b"\r\n\r\n1a\r\n%b\r\n0\r\n\r\n" % BODY
-    ),
-    request(b"/v1/envelopes", b"Expect: 100-continue"),
-    CLOSE,
-]
-
-
-@pytest.mark.parametrize("raw", NOT_STARTED)
-def test_what_needs_more_goes_through_uvicorns_parser(run, scripts, started, raw):
+@pytest.mark.parametrize("raw", NOT_PLAIN)
+def test_the_application_accepts_what_is_not_plain(run, scripts, started, raw):
     async def body(world):
         up = await world.upstream(scripts.reply())
         app = create_app(config({"one": up.url}, [("one", ALL)]))
         async with serving(app, fast_path(app, fast=False)) as port:
             assert b" 200 OK\r\n" in await ask(port, raw, CLOSE)
-        assert started == []
+        assert started == [("/v1/envelopes", False)]
 
     run(body)
 
@@ -193,7 +193,7 @@ def test_requests_that_come_together_are_answered_in_order(run, scripts, started
             answers = await ask(port, *(request(body=BODY.replace(b"q1", one)) for one in ids), CLOSE)
         lines = [line for line in answers.split(b"\r\n") if line.startswith(b"x-request-id: ")]
         assert lines == [b"x-request-id: " + one for one in ids]
-        assert len(started) == 1  # uvicorn's parser has what comes behind a message that is under way
+        assert started == [("/v1/envelopes", True)] * 4
 
     run(body)
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 from waypost import WaypostError
-from waypost._native import Certificate, RequestReader, Snapshot
+from waypost._native import Certificate, RequestHead, RequestReader, Snapshot
 
 KEY = b"wp-planner"
 CLUSTER = {
@@ -29,6 +29,7 @@ CONFIG = {
     "routes": [{"name": "r", "match": {}, "to": "c", "fallback": [], "precedence": 0}],
     "keys": [PLANNER],
     "trusted": [],
+    "hosts": [],
 }
 FIELDS = [(b"host", b"h"), (b"content-length", b"2")]
 PATH = b"/v1/chat/completions"
@@ -84,6 +85,6 @@ def test_the_reader_of_a_connection_keeps_its_certificate() -> None:
     head = b"".join(b"%s: %s\r\n" % field for field in FIELDS)
     request = b"POST %s HTTP/1.1\r\n%s\r\n{}" % (PATH, head)
     reader = RequestReader(client="192.0.2.7", scheme="https", certificate=CERTIFICATE)
-    assert reader.feed(snapshot, request, 1 << 20) is False
+    assert isinstance(reader.feed(snapshot, request, 1 << 20)[0], RequestHead)
     found = reader.feed(snapshot, request.replace(b"host", b"x-api-key: %s\r\nhost" % KEY), 1 << 20)
     assert isinstance(found, tuple)

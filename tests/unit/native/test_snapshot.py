@@ -40,6 +40,7 @@ def config(**changes: Any) -> dict[str, Any]:
         ],
         "keys": [],
         "trusted": [],
+        "hosts": [],
         **changes,
     }
 

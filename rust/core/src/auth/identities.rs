@@ -42,6 +42,12 @@ impl Identities {
         self
     }
 
+    /// Whether there are no sources, so that every caller is let in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.has_keys_only()
+    }
+
     /// The caller whose key or certificate has this name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Arc<Caller>> {

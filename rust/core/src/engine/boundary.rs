@@ -1,5 +1,5 @@
-//! Reads the bytes at a message boundary of a client connection: a plain message, a part of a head, or a matter for another
-//! parser.
+//! Reads the bytes at a message boundary of a client connection: a plain message, a message for the application, or a part of a
+//! head.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::intake::{Intake, Rejection, Request, path_of};
 use super::snapshot::Snapshot;
 use crate::auth::{Certificate, UnixTime};
 use crate::dialect::{self, Dialect};
-use crate::http1::{self, ErrorKind, PlainHead, RequestReader, target_of};
+use crate::http1::{self, ErrorKind, IncomingHead, RequestReader, target_of};
 
 /// The peer of a client connection.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Peer {
     pub certificate: Option<Arc<Certificate>>,
     /// `http` or `https`.
     pub scheme: Cow<'static, str>,
+    /// Whether only this host can connect, so that pages of other sites are refused ([`Snapshot::check_origin`]).
+    pub guarded: bool,
 }
 
 /// The result of reading bytes at a message boundary.
@@ -29,8 +31,9 @@ pub enum Boundary<'a> {
     Partial,
     /// A plain message, and the bytes after its head.
     Plain(Arc<Intake>, &'a [u8]),
-    /// A legal request that is not plain, is at no dialect's path, or would be rejected by [`Snapshot::accept`].
-    Other,
+    /// The head of a request that is not plain, is at no dialect's path, or would be rejected by [`Snapshot::accept`], and the
+    /// bytes after the head.
+    Other(IncomingHead, &'a [u8]),
 }
 
 impl Snapshot {
@@ -57,35 +60,51 @@ impl Snapshot {
             Ok(Some((head, surplus))) => (head, surplus),
             Err(error) => return Err(rejection(&error, data, ids)),
         };
-        let Some(PlainHead { method, target, old, fields }) = head else { return Ok(Boundary::Other) };
-        let Some(entry) = dialect::entry(path_of(&target)) else { return Ok(Boundary::Other) };
-        let request = Request {
-            method: method.into(),
-            target,
-            headers: fields,
+        if peer.guarded && head.announced.browser {
+            self.check_origin(&peer.scheme, &head.target, &head.fields, ids)?;
+        }
+        let entry = if head.plain { dialect::entry(path_of(&head.target)) } else { None };
+        let Some(entry) = entry else { return Ok(Boundary::Other(head, surplus)) };
+        let announced = head.announced;
+        let version = head.version();
+        let mut request = Request {
+            method: head.method,
+            target: head.target,
+            headers: head.fields,
             client: peer.client.clone(),
             certificate: peer.certificate.clone(),
             scheme: peer.scheme.clone(),
-            version: if old { "1.0" } else { "1.1" }.into(),
+            version: version.into(),
         };
-        Ok(self
-            .accept_read(request, Some(entry), true, now, ids)
-            .map_or(Boundary::Other, |intake| Boundary::Plain(Arc::new(intake), surplus)))
+        if let Ok(intake) = self.accept_read(&mut request, Some(entry), Some(announced), now, ids) {
+            return Ok(Boundary::Plain(Arc::new(intake), surplus));
+        }
+        // The application rejects the request again, and deals with its body.
+        let Request { method, target, headers: fields, .. } = request;
+        let head = IncomingHead { method, target, old: version == "1.0", fields, announced, plain: true };
+        Ok(Boundary::Other(head, surplus))
     }
 }
 
 /// The rejection of bytes that are not a request head. `data` are the last bytes read.
 fn rejection(error: &http1::Error, data: &[u8], ids: &Ids) -> Rejection {
     let path = path_of(target_of(data));
-    let code = match error.kind {
-        ErrorKind::RequestTooLarge | ErrorKind::TooManyFields => "header_too_large",
-        _ => "bad_framing",
-    };
     Rejection {
-        code,
+        code: code_of(error),
         message: error.to_string(),
         allow: None,
         dialect: dialect::entry(path).map_or(Dialect::Json, |entry| entry.dialect),
         id: ids.id(),
+    }
+}
+
+/// The code of an error in the bytes of a request.
+#[must_use]
+pub fn code_of(error: &http1::Error) -> &'static str {
+    match error.kind {
+        ErrorKind::RequestTooLarge | ErrorKind::RequestTrailersTooLarge | ErrorKind::TooManyFields => {
+            "header_too_large"
+        }
+        _ => "bad_framing",
     }
 }

@@ -1,6 +1,7 @@
 //! Accepts or rejects a request by its head, and determines how to read its body.
 
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -12,11 +13,11 @@ use super::trace::Trace;
 use crate::auth::keys::{Caller, Denied};
 use crate::auth::{Certificate, Presented};
 use crate::dialect::{self, Body, Dialect, Entry, Kind};
-use crate::http1::{self, Fields};
+use crate::http1::{self, Announced, Fields, Framing};
 use crate::table::Header;
 
 /// A request's head as received.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// Method, in the case received.
     pub method: Cow<'static, str>,
@@ -75,19 +76,22 @@ pub struct Rejection {
 }
 
 impl Intake {
-    /// Checks a request's head. `entry` is the dialect's entry at its path. `identify` determines the caller. `ids` makes an id
-    /// if the client sent no usable `x-request-id`.
-    ///
-    /// `checked`: a reader of heads has done the checks of [`http1::check_request`] already.
+    /// Checks a request's head, and takes `request` if it is accepted. `entry` is the dialect's entry at its path. `announced` is
+    /// what [`http1::RequestReader`] found in its fields, if that read it. `identify` determines the caller. `ids` makes an id if
+    /// the client sent no usable `x-request-id`.
     pub(super) fn accept(
-        request: Request,
+        request: &mut Request,
         entry: Option<Entry>,
-        checked: bool,
+        announced: Option<Announced>,
         max_header: usize,
         trusted: &Trusted,
         identify: impl FnOnce(&Request) -> Result<Option<Arc<Caller>>, Denied>,
         ids: &Ids,
     ) -> Result<Self, Rejection> {
+        let announced = match announced {
+            Some(announced) => Ok(announced),
+            None => request.normalize(),
+        };
         let path = path_of(&request.target);
         let dialect = entry.map_or(Dialect::Json, |entry| entry.dialect);
         let sent = request.fields("x-request-id").find(|id| is_usable(id));
@@ -103,7 +107,7 @@ impl Intake {
             return Err(reject("header_too_large", message));
         }
         // Check the key first, so that callers without one learn nothing about paths.
-        let caller = identify(&request).map_err(|denied| reject(denied.code(), denied.to_string()))?;
+        let caller = identify(request).map_err(|denied| reject(denied.code(), denied.to_string()))?;
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
             let hint = if let Some(near) = dialect::near_path(path) {
@@ -119,13 +123,17 @@ impl Intake {
         };
         // Reject what no attempt could forward.
         let (method, target) = (request.method.as_bytes(), request.target.as_bytes());
-        if !checked && let Err(error) = http1::check_request(method, target, &request.headers) {
+        if let Err(error) = http1::check_line(method, target) {
             return Err(reject("bad_framing", error.to_string()));
         }
+        let announced = announced.map_err(|error| reject("bad_framing", error.to_string()))?;
         let origin =
-            Origin::of(&request, trusted).map_err(|message| reject("bad_framing", message.to_owned()))?;
-        let (framed, length) =
-            request.framing().map_err(|message| reject("bad_framing", message.to_owned()))?;
+            Origin::of(request, trusted).map_err(|message| reject("bad_framing", message.to_owned()))?;
+        let (framed, length) = match announced.framing {
+            Framing::Absent => (false, None),
+            Framing::Length(length) => (true, Some(length)),
+            Framing::Chunked => (true, None),
+        };
         if request.offers_websocket() {
             let message = format!(
                 "nothing at {path} speaks WebSocket: this gateway forwards HTTP messages only, so send them by HTTP"
@@ -157,9 +165,9 @@ impl Intake {
         }
         let kind = requests.kind();
         let json = requests.body == Body::Json;
-        let trace = Trace::of(&request, ids);
+        let trace = Trace::of(request, ids);
         Ok(Self {
-            request,
+            request: mem::take(request),
             origin,
             caller,
             dialect,
@@ -262,35 +270,10 @@ impl Request {
         self.version.starts_with('1')
     }
 
-    /// Whether the head announces a body, and the body's length if known (RFC 9112, section 6).
-    fn framing(&self) -> Result<(bool, Option<u64>), &'static str> {
-        let mut hosts = self.fields("host");
-        match (hosts.next(), hosts.next()) {
-            (_, Some(_)) => return Err("the request has more than one Host field"),
-            (Some(host), _) if !host.is_empty() && !http1::is_host(host) => {
-                return Err("the Host field is not a host name or address with an optional port");
-            }
-            (None, _) if self.version == "1.1" => return Err("the request has no Host field"),
-            _ => {}
-        }
-        let mut codings = self.fields("transfer-encoding");
-        let chunked = match (codings.next(), codings.next()) {
-            (None, _) => false,
-            _ if self.version == "1.0" => return Err("HTTP/1.0 has no Transfer-Encoding"),
-            (Some(coding), None) if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") => true,
-            _ => return Err("the only supported Transfer-Encoding is a single `chunked`"),
-        };
-        let mut lengths = self.fields("content-length");
-        match (lengths.next(), lengths.next()) {
-            (None, _) => Ok((chunked, None)),
-            _ if chunked => Err("the request has both Content-Length and Transfer-Encoding"),
-            (Some(length), None) if length.iter().all(u8::is_ascii_digit) => {
-                let length = std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok());
-                length.map(|length| (true, Some(length))).ok_or("Content-Length does not fit 64 bits")
-            }
-            (Some(_), None) => Err("Content-Length is not a number"),
-            (Some(_), Some(_)) => Err("the request has more than one Content-Length"),
-        }
+    /// Brings the fields into normal form, because what is decided on is what is forwarded. Returns what they announce.
+    fn normalize(&mut self) -> Result<Announced, http1::Error> {
+        self.headers = self.headers.normal()?;
+        Announced::of(&self.headers, &self.version)
     }
 
     fn media_type(&self) -> MediaType {

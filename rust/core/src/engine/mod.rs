@@ -16,6 +16,7 @@ mod course_time;
 mod downstream_head;
 mod ending;
 mod fault;
+mod foreign_origin;
 mod id;
 mod intake;
 mod join;
@@ -31,7 +32,7 @@ mod trace;
 mod upstream_head;
 
 pub use bound_clusters::BoundClusters;
-pub use boundary::{Boundary, Peer};
+pub use boundary::{Boundary, Peer, code_of};
 pub use call::{OwnRequest, Purpose};
 pub use course::Course;
 pub use course_time::{Bound, whole_milliseconds};

@@ -18,7 +18,7 @@ use crate::auth::keys::{Caller, Denied};
 use crate::auth::{Identities, Presented, UnixTime};
 use crate::cluster::Cluster;
 use crate::dialect::{self, Entry, Kind};
-use crate::http1::{self, BodyLength};
+use crate::http1::{self, Announced, BodyLength};
 use crate::json::Options;
 use crate::pattern::{Problem, Step};
 use crate::table::{
@@ -37,6 +37,8 @@ pub struct Config {
     pub identities: Identities,
     /// Trusted proxies.
     pub trusted: Trusted,
+    /// Names of the listener, and of sites whose pages may send messages, in lower case.
+    pub hosts: Vec<String>,
     /// Limits of messages.
     pub limits: Limits,
 }
@@ -60,6 +62,7 @@ pub struct Snapshot {
     decided: Vec<Vec<usize>>,
     identities: Identities,
     trusted: Trusted,
+    hosts: Vec<String>,
     pub(super) limits: Limits,
     pub(super) questions: Questions,
     /// Valid but probably unintended parts of the configuration.
@@ -157,9 +160,9 @@ impl Snapshot {
         };
         let decided = table.decisions().iter().map(decided).collect();
         drop(names);
-        let Config { clusters, identities, trusted, limits, .. } = config;
+        let Config { clusters, identities, trusted, hosts, limits, .. } = config;
         let table = Arc::new(table);
-        Ok(Self { table, clusters, decided, identities, trusted, limits, questions, warnings })
+        Ok(Self { table, clusters, decided, identities, trusted, hosts, limits, questions, warnings })
     }
 
     /// Every problem in a configuration of which parts are unknown. Patterns may contain [`Value::Unknown`]. Names of unknown
@@ -198,31 +201,48 @@ impl Snapshot {
     ///
     /// # Errors
     /// The head suffices to reject the request.
-    pub fn accept(&self, request: Request, now: UnixTime, ids: &Ids) -> Result<Intake, Rejection> {
+    pub fn accept(&self, mut request: Request, now: UnixTime, ids: &Ids) -> Result<Intake, Rejection> {
         let entry = dialect::entry(path_of(&request.target));
-        self.accept_read(request, entry, false, now, ids)
+        self.accept_read(&mut request, entry, None, now, ids)
     }
 
-    /// Like [`Snapshot::accept`]; for `entry` and `checked` see [`Intake::accept`].
+    /// Like [`Snapshot::accept`]; for the parameters see [`Intake::accept`].
     pub(super) fn accept_read(
         &self,
-        request: Request,
+        request: &mut Request,
         entry: Option<Entry>,
-        checked: bool,
+        announced: Option<Announced>,
         now: UnixTime,
         ids: &Ids,
     ) -> Result<Intake, Rejection> {
         let identify = |request: &Request| self.identities.identify(&request.presented(), now);
-        Intake::accept(request, entry, checked, self.limits.header, &self.trusted, identify, ids)
+        Intake::accept(request, entry, announced, self.limits.header, &self.trusted, identify, ids)
     }
 
     /// Like [`Snapshot::accept`], for a given caller, whatever the request presents.
     ///
     /// # Errors
     /// Those of [`Snapshot::accept`].
-    pub fn accept_of(&self, request: Request, caller: Arc<Caller>, ids: &Ids) -> Result<Intake, Rejection> {
+    pub fn accept_of(
+        &self,
+        mut request: Request,
+        caller: Arc<Caller>,
+        ids: &Ids,
+    ) -> Result<Intake, Rejection> {
         let entry = dialect::entry(path_of(&request.target));
-        Intake::accept(request, entry, false, self.limits.header, &self.trusted, |_| Ok(Some(caller)), ids)
+        let identify = |_: &Request| Ok(Some(caller));
+        Intake::accept(&mut request, entry, None, self.limits.header, &self.trusted, identify, ids)
+    }
+
+    /// Whether callers have to prove who they are.
+    pub(super) fn has_identities(&self) -> bool {
+        !self.identities.is_empty()
+    }
+
+    /// Whether a name is one of `listen.hosts`. IPv6 addresses may be in brackets.
+    pub(super) fn admits_host(&self, name: &str) -> bool {
+        let name = name.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(name);
+        self.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
     }
 
     /// The caller whose key or certificate has this name.

@@ -48,6 +48,7 @@ fn config(routes: &[(Json, &str)]) -> Config {
         ],
         identities: Identities::default(),
         trusted: Trusted::default(),
+        hosts: Vec::new(),
         limits: Limits { header: 32 << 10, json: Options::default() },
     }
 }
@@ -180,7 +181,7 @@ fn each_method_has_its_own_way_to_be_read() {
 #[test]
 fn the_reader_of_connections_takes_paths_of_any_dialect() {
     let snapshot = snapshot(&[(json!({"dialect": "sample"}), "calls")]);
-    let peer = Peer { client: None, certificate: None, scheme: "http".into() };
+    let peer = Peer { client: None, certificate: None, scheme: "http".into(), guarded: false };
     for (target, plain) in
         [("/rpc", true), ("/rpc/a?b", true), ("/v1/talk", true), ("/rpcs", false), ("/", false)]
     {

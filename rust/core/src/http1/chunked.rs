@@ -20,6 +20,7 @@ use std::mem;
 
 use super::fields::Fields;
 use super::head::{self, Complete, MAX_FIELDS, Section};
+use super::incoming_body::check_trailer;
 use super::{Error, ErrorKind};
 
 /// The longest chunk extension, in bytes. The longest one in common use is a signature of about 80 bytes.
@@ -109,12 +110,24 @@ const NEXT_SIZE: State = State::Size { digits: 0, size: 0 };
 pub(super) struct Decoder {
     state: State,
     max_trailers: usize,
+    /// Whether the body is that of a request.
+    request: bool,
 }
 
 impl Decoder {
-    /// `max_trailers` limits the trailer section, in bytes.
+    /// Decodes the body of a response. `max_trailers` limits the trailer section, in bytes.
     pub(super) fn new(max_trailers: usize) -> Self {
-        Self { state: NEXT_SIZE, max_trailers }
+        Self { state: NEXT_SIZE, max_trailers, request: false }
+    }
+
+    /// Decodes the body of a request, whose trailers are checked and dropped.
+    pub(super) fn of_request(max_trailers: usize) -> Self {
+        Self { request: true, ..Self::new(max_trailers) }
+    }
+
+    /// Whether the last chunk has been read, and the trailers have not ended.
+    pub(super) fn in_trailers(&self) -> bool {
+        matches!(self.state, State::Trailers(_))
     }
 
     /// Decodes `data` into `body`. Once it returns the trailers, the decoder must not be used.
@@ -139,10 +152,12 @@ impl Decoder {
                     data = after;
                 }
                 State::Trailers(section) => {
-                    let Some((section, surplus)) = section.take(data)? else {
-                        return Ok(None);
-                    };
-                    return Ok(Some((trailers(&section)?, surplus)));
+                    let taken = section.take(data).map_err(|kind| match kind {
+                        ErrorKind::TrailersTooLarge if self.request => ErrorKind::RequestTrailersTooLarge,
+                        kind => kind,
+                    })?;
+                    let Some((section, surplus)) = taken else { return Ok(None) };
+                    return Ok(Some((trailers(&section, self.request)?, surplus)));
                 }
                 state => {
                     let Some((&byte, after)) = data.split_first() else {
@@ -195,8 +210,8 @@ fn next(state: State, byte: u8, max_trailers: usize) -> Result<State, ErrorKind>
     }
 }
 
-/// Parses a trailer section, and keeps the fields that may be relayed.
-fn trailers(section: &[u8]) -> Result<Fields, Error> {
+/// Parses a trailer section, and keeps the fields that may be relayed: none of a request.
+fn trailers(section: &[u8], request: bool) -> Result<Fields, Error> {
     if section == b"\r\n" {
         return Ok(Fields::default());
     }
@@ -206,7 +221,10 @@ fn trailers(section: &[u8]) -> Result<Fields, Error> {
         return Err(ErrorKind::FieldName.into());
     };
     let mut fields = head::fields(parsed)?;
-    fields.retain(|name, _| may_trail(name));
+    if request {
+        fields.iter().try_for_each(|(name, _)| check_trailer(name))?;
+    }
+    fields.retain(|name, _| !request && may_trail(name));
     Ok(fields)
 }
 

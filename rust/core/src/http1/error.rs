@@ -115,6 +115,12 @@ pub enum ErrorKind {
     Host,
     /// The caller added a field that the framing code writes itself.
     ReservedField,
+    /// The Host field or the framing fields of a request; the text says what is wrong.
+    Request(&'static str),
+    /// The trailers of a request are longer than allowed.
+    RequestTrailersTooLarge,
+    /// A trailer field of a request would frame or route it (RFC 9110, section 6.5.1).
+    TrailerField,
 }
 
 impl ErrorKind {
@@ -161,6 +167,9 @@ impl ErrorKind {
             Self::Target => "the request's target is not a path that begins with \"/\" and is visible ASCII",
             Self::Host => "the endpoint's host is not a host name or address with an optional port",
             Self::ReservedField => "this header field is derived from the message and cannot be set",
+            Self::Request(what) => what,
+            Self::RequestTrailersTooLarge => "the request's trailers are longer than `limits.header` allows",
+            Self::TrailerField => "a trailer field may not frame or route the request",
         }
     }
 }

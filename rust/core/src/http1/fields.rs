@@ -64,6 +64,16 @@ impl Fields {
         self.spans.iter().map(|span| (span.name..span.value, span.value..span.end))
     }
 
+    /// The same fields in normal form.
+    ///
+    /// # Errors
+    /// A name or a value that no head may have.
+    pub fn normal(&self) -> Result<Self, Error> {
+        let mut out = Self::with_capacity(self.spans.len(), self.bytes.len());
+        self.iter().try_for_each(|(name, value)| out.push_checked(name, value))?;
+        Ok(out)
+    }
+
     /// Appends a field unchecked and unchanged.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.raw = true;
@@ -88,6 +98,15 @@ impl Fields {
             let (name, value) = span.of(bytes);
             keep(name, value)
         });
+    }
+
+    /// Replaces the value of the first field with this name, or appends the field.
+    pub(super) fn put(&mut self, name: &[u8], value: &[u8]) -> Result<(), Error> {
+        if self.iter().any(|(field, _)| field == name) {
+            self.set(name, value);
+            return Ok(());
+        }
+        self.push_checked(name, value)
     }
 
     /// Replaces the value of the first field with this name, if there is one.

@@ -198,11 +198,6 @@ pub(super) const fn is_lower_name(mut bytes: &[u8]) -> bool {
     has_bytes && bytes.is_empty()
 }
 
-/// Checks a field's name (RFC 9110, section 5.1).
-pub(super) fn check_name(bytes: &[u8]) -> Result<(), Error> {
-    if is_token(bytes) { Ok(()) } else { Err(Error::of_field(ErrorKind::FieldName, bytes)) }
-}
-
 /// Checks a field's name, and appends it in lower case.
 pub(super) fn name(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let begin = out.len();
@@ -262,7 +257,8 @@ pub(super) fn error_kind(error: httparse::Error) -> ErrorKind {
 ///
 /// RFC 9110, section 7.6.1, names the first six. The `proxy-` fields of section 11.7 are between a client and its next proxy.
 /// Forwarded, they would ask the client for a credential that it does not owe, or show an endpoint one that is not meant for
-/// it. `trailer` is not hop-by-hop: section 6.6.2 makes it end-to-end, and trailers are relayed.
+/// it. `http2-settings` belongs to an offer that is not taken (RFC 7540, section 3.2.1), and `trailer` to trailers that are
+/// not sent on. The trailers of a response are, so its `trailer` is kept.
 pub(crate) const fn is_hop_by_hop(lower: &[u8]) -> bool {
     matches!(
         lower,
@@ -272,6 +268,8 @@ pub(crate) const fn is_hop_by_hop(lower: &[u8]) -> bool {
             | b"te"
             | b"transfer-encoding"
             | b"upgrade"
+            | b"http2-settings"
+            | b"trailer"
             | b"proxy-authenticate"
             | b"proxy-authentication-info"
             | b"proxy-authorization"

@@ -8,6 +8,8 @@
 //! | `head` | rules for field lines, hop-by-hop fields, limits, finding the end of a head |
 //! | `chunked` | the chunked transfer coding, for either direction |
 //! | `incoming` | reading a request head from a client |
+//! | `framing` | what the fields of a request's head say of its message |
+//! | `incoming_body` | reading a request's body from a client |
 //! | `request` | writing a request head for an upstream |
 //! | `response` | reading a response from an upstream |
 //!
@@ -29,16 +31,21 @@
 mod chunked;
 mod error;
 mod fields;
+mod framing;
 mod head;
 mod incoming;
+mod incoming_body;
 mod request;
 mod response;
 
 pub use chunked::{append_chunked, encode_chunk};
 pub use error::{Error, ErrorKind};
 pub use fields::{Fields, Iter};
+pub use framing::{Announced, Framing};
 pub use head::{MAX_FIELDS, MAX_OPTIONS};
 pub(crate) use head::{is_hop_by_hop, is_host};
-pub use incoming::{PlainHead, RequestReader, target_of};
-pub use request::{Added, BodyLength, RequestHead, check_request, write_request_head};
+pub use incoming::{IncomingHead, RequestReader, target_of};
+pub use incoming_body::BodyReader;
+pub(crate) use request::check_line;
+pub use request::{Added, BodyLength, RequestHead, write_request_head};
 pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};

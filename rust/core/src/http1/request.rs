@@ -96,27 +96,6 @@ where
     written
 }
 
-/// Checks that [`write_request_head`] can write these parts of a downstream request. Called before the message is decided, so
-/// that an invalid part is the client's error and not that of an attempt.
-///
-/// # Errors
-/// Those of [`write_request_head`].
-pub fn check_request<'f, I>(method: &[u8], target: &[u8], fields: I) -> Result<(), Error>
-where
-    I: IntoIterator<Item = (&'f [u8], &'f [u8])>,
-{
-    check_line(method, target)?;
-    let mut options = Options::default();
-    for (name, value) in fields {
-        head::check_name(name)?;
-        let value = head::value(name, value)?;
-        if name.eq_ignore_ascii_case(b"connection") {
-            options.add(value)?;
-        }
-    }
-    Ok(())
-}
-
 fn write<'f, I>(out: &mut Vec<u8>, head: &RequestHead<'_>, fields: I) -> Result<(), Error>
 where
     I: IntoIterator<Item = (&'f [u8], &'f [u8])> + Clone,
@@ -190,7 +169,9 @@ fn end_field(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn check_line(method: &[u8], target: &[u8]) -> Result<(), Error> {
+/// Checks that a method and a target can be written. Called before the message is decided, so that an invalid part is the client's
+/// error and not that of an attempt.
+pub(crate) fn check_line(method: &[u8], target: &[u8]) -> Result<(), Error> {
     if !head::is_token(method) || method == b"CONNECT" {
         return Err(ErrorKind::Method.into());
     }

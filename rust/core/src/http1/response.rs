@@ -39,8 +39,8 @@ pub struct ResponseHead {
     /// The status, 200 to 599.
     pub status: u16,
     /// The header fields in wire order, without hop-by-hop fields: `connection` and the fields it lists, `keep-alive`,
-    /// `proxy-connection`, `te`, `transfer-encoding`, `upgrade`, `proxy-authenticate`, `proxy-authentication-info` and
-    /// `proxy-authorization` (RFC 9110, section 7.6.1). `content-length` is kept if it frames the body, or if it gives the
+    /// `proxy-connection`, `te`, `transfer-encoding`, `upgrade`, `http2-settings`, `proxy-authenticate`,
+    /// `proxy-authentication-info` and `proxy-authorization` (RFC 9110, section 7.6.1). `content-length` is kept if it frames the body, or if it gives the
     /// length that a body would have (HEAD and 304); it is removed from a 204.
     pub headers: Fields,
 }
@@ -276,7 +276,10 @@ impl ResponseReader {
                 written = value.len() == 1 || !value.starts_with(b"0");
                 !no_content
             }
-            name => !head::is_hop_by_hop(name) && !self.nominated.iter().any(|option| option == name),
+            name => {
+                (name == b"trailer" || !head::is_hop_by_hop(name))
+                    && !self.nominated.iter().any(|option| option == name)
+            }
         });
         if let Framing::Length(length) = announced
             && !written

@@ -42,9 +42,15 @@ impl Site {
             ..RouteSpec::default()
         };
         let limits = Limits { header: 4096, json: Options::default() };
-        let trusted = Trusted::default();
-        let config =
-            Config { routes: vec![route], clusters: vec![cluster], identities: keys.into(), trusted, limits };
+        let (trusted, hosts) = (Trusted::default(), Vec::new());
+        let config = Config {
+            routes: vec![route],
+            clusters: vec![cluster],
+            identities: keys.into(),
+            trusted,
+            hosts,
+            limits,
+        };
         let snapshot = Snapshot::compile(config).unwrap();
         let mut registry = Registry::new(1);
         let bound = snapshot.join(&mut registry, NOW);

@@ -55,6 +55,7 @@ fn snapshot(keys: Keys) -> Snapshot {
         clusters: vec![cluster("first", "http://a"), cluster("second", "http://b")],
         identities: keys.into(),
         trusted: Trusted::default(),
+        hosts: Vec::new(),
         limits: Limits { header: 10_000, json: Options::default() },
     })
     .unwrap()

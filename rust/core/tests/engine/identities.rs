@@ -120,6 +120,7 @@ fn snapshot(identities: Identities) -> Snapshot {
         clusters: vec![cluster],
         identities,
         trusted: Trusted::default(),
+        hosts: Vec::new(),
         limits: Limits { header: 1 << 14, json: Options::default() },
     })
     .unwrap()
@@ -181,7 +182,12 @@ fn the_reader_of_a_connection_hands_on_its_certificate_and_the_time() {
     let token = "x-api-key: token:acme:1800000060\r\n";
     let plain = |identities: Identities, field: &str, certified: Option<&str>, now: u64| {
         let snapshot = snapshot(identities);
-        let peer = Peer { client: None, certificate: certified.map(certificate), scheme: "https".into() };
+        let peer = Peer {
+            client: None,
+            certificate: certified.map(certificate),
+            scheme: "https".into(),
+            guarded: false,
+        };
         let head =
             format!("POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\n{field}content-length: 2\r\n\r\n{{}}");
         let mut reader = snapshot.reader();

@@ -63,6 +63,7 @@ fn snapshot(keys: Keys) -> Snapshot {
         clusters: vec![cluster("natives", Dialect::Envelope), cluster("models", Dialect::OpenAi)],
         identities: keys.into(),
         trusted: Trusted { blocks: vec!["10.0.0.0/8".parse().unwrap()], unix: false },
+        hosts: Vec::new(),
         limits: Limits { header: 1 << 14, json: Options::default() },
     })
     .unwrap()

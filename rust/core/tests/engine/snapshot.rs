@@ -51,6 +51,7 @@ fn compile(routes: Vec<RouteSpec>) -> Result<Snapshot, Vec<Problem>> {
         clusters,
         identities: Identities::default(),
         trusted: Trusted::default(),
+        hosts: Vec::new(),
         limits,
     })
 }

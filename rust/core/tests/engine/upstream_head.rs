@@ -119,6 +119,7 @@ impl Setup {
             clusters,
             identities: self.keys.clone().into(),
             trusted: self.trusted.clone(),
+            hosts: Vec::new(),
             limits,
         })
         .unwrap()

@@ -40,6 +40,7 @@ fn warnings(clusters: &[(&str, Dialect)], routes: Vec<RouteSpec>) -> Vec<String>
         clusters: clusters.iter().map(|(name, speaks)| cluster(name, *speaks)).collect(),
         identities: Identities::default(),
         trusted: Trusted::default(),
+        hosts: Vec::new(),
         limits: Limits { header: 32 << 10, json: Options::default() },
     };
     Snapshot::compile(config).unwrap().warnings.iter().map(ToString::to_string).collect()
@@ -156,6 +157,7 @@ proptest! {
             clusters: Vec::new(),
             identities: Identities::default(),
             trusted: Trusted::default(),
+            hosts: Vec::new(),
             limits,
         };
         let snapshot = Snapshot::compile(config).unwrap();

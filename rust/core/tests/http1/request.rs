@@ -52,7 +52,7 @@ fn a_whole_head() {
         ("X-Empty", ""),
         ("via", "HTTP/2 barney (x)"),
     ];
-    let expected = "POST /v1/x?y=1 HTTP/1.1\r\nhost: 127.0.0.1:9100\r\naccept: */*\r\ntrailer: x-sum\r\n\
+    let expected = "POST /v1/x?y=1 HTTP/1.1\r\nhost: 127.0.0.1:9100\r\naccept: */*\r\n\
                     x-empty: \r\nx-forwarded-for: 192.0.2.1\r\nauthorization: Bearer upstream\r\n\
                     via: 1.0 fred, HTTP/2 barney (x), 1.1 waypost\r\ncontent-length: 17\r\n\r\n";
     assert_eq!(write(&head, &fields).unwrap(), expected);
