@@ -371,6 +371,9 @@ class Cluster:
     @property
     def stream_idle_timeout(self) -> float: ...
     @property
+    def stream_comment(self) -> float:
+        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: never."""
+    @property
     def hedged(self) -> bool:
         """Whether the policy has a hedge: while one attempt is slow, a second one may be made."""
     @property
@@ -545,6 +548,11 @@ class Plan:
         `sent`: the endpoint may have received a byte of the request. `replayable`: all of the request's bytes are still
         at hand. `delivered`: the client has received a byte of the response, so the failure is only counted.
         """
+    def leave_unfit(self, number: int, sent: bool, replayable: bool) -> Endpoint | Step:
+        """Report that the active check of the endpoint fails at which attempt `number` waits.
+
+        Returns the next step, or `stay` if the message cannot go elsewhere and the attempt goes on.
+        """
     def request_sent(self, number: int) -> None:
         """Report that a streamed request body has been sent completely."""
     def hedge_after(self) -> float | None:
@@ -679,8 +687,11 @@ class Snapshot:
         """Seconds until the next active check is due; `None` without checks, or if a newer snapshot is in force."""
     def due_checks(self) -> list[Endpoint]:
         """The endpoints whose active check is due. Each is returned once; report its result with `checked`."""
-    def checked(self, endpoint: Endpoint, good: bool) -> None:
-        """Report the result of an active check. `good` is false for a bad answer or a timeout."""
+    def checked(self, endpoint: Endpoint, good: bool) -> bool:
+        """Report the result of an active check. `good` is false for a bad answer or a timeout.
+
+        Returns whether the check fails from now on, so that messages that wait at the endpoint may go elsewhere.
+        """
     @property
     def warnings(self) -> list[tuple[tuple[str | int, ...], str]]:
         """Valid but probably unintended parts, as (path, message): a route that can never be reached, for example."""
@@ -1009,7 +1020,10 @@ class ResponseHead:
         """
     @property
     def stream(self) -> bool:
-        """Whether the response is a stream of server-sent events (`text/event-stream`), which may pause for long."""
+        """Whether the response is a stream (events, JSON lines, audio, video), which may pause for long."""
+    @property
+    def takes_comments(self) -> bool:
+        """Whether comments may be added to the body, which is a stream of server-sent events."""
     def fields(self, plan: Plan, endpoint: Endpoint, attempts: int) -> list[tuple[bytes, bytes]]:
         """The header fields for the client: `headers` without Waypost's own fields, then `Plan.own_fields`."""
     def relay(

@@ -8,13 +8,16 @@ sink that rewrites a response holds the next sink.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from waypost._native import Endpoint, Plan, ResponseHead
 from waypost.config.units import format_size
 from waypost.errors import UpstreamError, WaypostError
 
-__all__ = ["CollectSink", "Headers", "Sink"]
+__all__ = ["COMMENT", "CollectSink", "Headers", "Sink"]
+
+COMMENT: Final = b":\n\n"
+"""An empty comment of a stream of events (HTML Living Standard, section 9.2.6)."""
 
 Headers = list[tuple[bytes, bytes]]
 """Header fields in wire order, names in lower case."""
@@ -56,6 +59,10 @@ class Sink(Protocol):
 
     def flush(self) -> None:
         """No body arrived together with the head."""
+        return
+
+    def comment(self) -> None:
+        """The stream of events is silent, between two events: a comment keeps the client's connection alive."""
         return
 
 

@@ -19,6 +19,7 @@ from .support.wire import chunk, head
 SHORT = "300ms"
 """How long a silent endpoint is waited for. Others keep the default: on a busy machine they may take as long."""
 TWICE = {"attempts": 2}
+AGAIN = {"attempts": 1, "after_timeout": True}
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,13 @@ def site(shared: Launcher, dead: str, deaf: str) -> Site:
         "native-backed": {"speaks": "envelope", "fallback": ["native"]},
         "silent": {"timeout": {"first_byte": SHORT}},
         "silent-native": {"speaks": "envelope", "timeout": {"first_byte": SHORT}},
-        "silent-backed": {"fallback": ["one"], "timeout": {"first_byte": SHORT}},
-        "silent-native-backed": {"speaks": "envelope", "fallback": ["native"], "timeout": {"first_byte": SHORT}},
+        "silent-backed": {"fallback": ["one"], "timeout": {"first_byte": SHORT}, "retry": AGAIN},
+        "silent-native-backed": {
+            "speaks": "envelope",
+            "fallback": ["native"],
+            "timeout": {"first_byte": SHORT},
+            "retry": AGAIN,
+        },
         "dead": {"endpoints": [dead, dead2], "retry": TWICE},
         "native-dead": {"speaks": "envelope", "endpoints": [dead]},
         "dead-backed": {"endpoints": [dead, dead2], "retry": TWICE, "fallback": ["one"]},
@@ -295,7 +301,7 @@ def test_an_endpoint_that_is_silent_is_passed_over(site: Site) -> None:
     assert client.response().get("x-waypost-attempts") == "2"
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 529])
 def test_busy_endpoints_are_passed_over(site: Site, status: int) -> None:
     client = site.chat("backed")
     peer, _ = site["backed"].request()

@@ -38,7 +38,11 @@ def site(shared: Launcher) -> Site:
         "model": {},
         "other": {},
         "backed": {"fallback": ["other"]},
-        "silent": {"fallback": ["other"], "timeout": {"first_byte": "300ms"}},
+        "silent": {
+            "fallback": ["other"],
+            "timeout": {"first_byte": "300ms"},
+            "retry": {"attempts": 1, "after_timeout": True},
+        },
     }
     for seconds in TIMES:
         within = duration(seconds)

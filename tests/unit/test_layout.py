@@ -71,11 +71,13 @@ ROOMS: dict[Module, tuple[tuple[str, ...], ...]] = {
     ),
     ("cluster",): (
         ("endpoint", "failure", "time"),
-        ("policy", "rng", "window"),
+        ("lesson", "policy", "rng", "window"),
         ("admission", "choice", "health"),
+        ("load",),
         ("state",),
-        ("group", "report"),
-        ("registry",),
+        ("attempt", "report"),
+        ("group",),
+        ("learning", "registry"),
         ("tests",),
     ),
 }

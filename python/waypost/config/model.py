@@ -243,14 +243,20 @@ class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     retry: Annotated[
         Retry | Literal["off"],
-        Meta(description="When a failed attempt is repeated within the cluster; with `off`, never."),
+        Meta(
+            description=(
+                "When a failed attempt is repeated within the cluster. With `off`, never; but a message that finds its "
+                "pooled connection closed and may be sent twice still goes over a new connection."
+            )
+        ),
     ] = field(default_factory=Retry)
     balance: Annotated[
         HashBalance | Literal["least_load", "weighted", "round_robin"],
         Meta(
             description=(
                 "How an endpoint is chosen. `least_load`: of two endpoints drawn by weight, the one with the "
-                "smaller product of latency and messages in flight; `weighted`: at random, by weight; "
+                "smaller product of latency and messages in flight, divided by its success; `weighted`: at random, "
+                "by weight; "
                 "`round_robin`: in turn, by weight; `{hash: FIELD}`: by the value of a field."
             )
         ),

@@ -54,6 +54,7 @@ class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle: Annotated[Duration, _about("timeout.idle")] = _default("timeout.idle")
     total: Annotated[Duration, _about("timeout.total")] = _default("timeout.total")
     stream_idle: Annotated[Duration, _about("timeout.stream_idle")] = _default("timeout.stream_idle")
+    stream_comment: Annotated[Duration, _about("timeout.stream_comment")] = _default("timeout.stream_comment")
     stream_total: Annotated[Duration | None, _about("timeout.stream_total")] = None
 
 
@@ -64,6 +65,7 @@ class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     statuses: Annotated[list[Annotated[int, Meta(ge=100, le=599)]], _about("retry.statuses")] = field(
         default_factory=lambda: list(_default("retry.statuses"))
     )
+    after_timeout: Annotated[bool, _about("retry.after_timeout")] = _default("retry.after_timeout")
     budget: Annotated[Percentage, _about("retry.budget")] = _default("retry.budget")
     budget_minimum: Annotated[Count, _about("retry.budget_minimum")] = _default("retry.budget_minimum")
     window: Annotated[Duration, _about("retry.window")] = _default("retry.window")
@@ -143,6 +145,7 @@ class Queue(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     length: Annotated[Count, _about("queue.length")] = _default("queue.length")
     wait: Annotated[Duration, _about("queue.wait")] = _default("queue.wait")
+    aging: Annotated[Count, _about("queue.aging")] = _default("queue.aging")
 
 
 class Rate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from waypost.entry.backlog import HELD_READ, SHARED_READ
 from waypost.errors import WaypostError
 from waypost.exchange.direct import Direct, DirectSink
 from waypost.loop.eager import EagerAwait
-from waypost.sink import Headers
+from waypost.sink import COMMENT, Headers
 
 if TYPE_CHECKING:
     from waypost._native import Endpoint, Plan
@@ -114,6 +114,9 @@ class AsgiSink(DirectSink):
         if self._backlog is not None:
             self._count(len(chunk))
         self._wake()
+
+    def comment(self) -> None:
+        self.data(COMMENT)
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         self._trailers = trailers

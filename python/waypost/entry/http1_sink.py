@@ -11,6 +11,7 @@ from waypost.dialects.errors import render_error
 from waypost.entry.uvicorn_internals import STATUS_LINE, ServerState
 from waypost.exchange.direct import Direct
 from waypost.loop.wheel import Timed
+from waypost.sink import COMMENT
 
 if TYPE_CHECKING:
     import asyncio
@@ -236,6 +237,9 @@ class Http1Sink(Direct):
             self._head = b""
             chunk = head + chunk
         self._host.transport.write(chunk)
+
+    def comment(self) -> None:
+        self.data(COMMENT)
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         last = self._head

@@ -46,6 +46,7 @@ class AttemptOwner(Protocol):
     def response_whole(self, attempt: Attempt, head: ResponseHead, body: bytes, end: ResponseEnd) -> None: ...
     def attempt_failed(self, attempt: Attempt, failure: failures.Failure, error: UpstreamError) -> None: ...
     def attempt_expired(self, attempt: Attempt) -> None: ...
+    def endpoint_unfit(self, attempt: Attempt) -> None: ...
     def fail(self, error: WaypostError) -> None: ...
     def defect(self, exc: Exception) -> None: ...
 
@@ -211,6 +212,11 @@ class Attempt(Timed):
 
     def writing_resumed(self) -> None:
         self._exchange.request_resumed()
+
+    def endpoint_unfit(self, endpoint: Endpoint) -> None:
+        # After a reload, the same endpoint is another object.
+        if endpoint.url == self.endpoint.url and endpoint.cluster.name == self.endpoint.cluster.name:
+            self._exchange.endpoint_unfit(self)
 
     def _loss_failure(self) -> failures.Failure:
         """The failure that a closed connection means: an idle connection may have been about to close."""

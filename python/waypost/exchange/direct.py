@@ -210,6 +210,13 @@ class Direct(Timed):
         if pending is not None and pending[3].attempt is not None:
             pending[3].attempt.lost(exc)
 
+    def endpoint_unfit(self, endpoint: Endpoint) -> None:
+        pending = self._pending
+        if pending is not None and pending[2].url == endpoint.url:
+            self.ensure_exchange()
+            if pending[3].attempt is not None:
+                pending[3].attempt.endpoint_unfit(endpoint)
+
     def writing_paused(self) -> None:
         exchange = self.ensure_exchange()
         if exchange is not None:

@@ -12,6 +12,9 @@ timers. The exchange adds these rules:
 - The head of a model's 200 is held until the first byte of its body, so that a model that dies before it can be
   replaced.
 - The message's deadline and the cluster's total timeout limit the whole exchange.
+- While a stream of events is silent, the client gets a comment now and then. If the stream's first byte takes long, the
+  client gets the head with the first comment, and the model cannot be replaced any more.
+- An attempt that waits at an endpoint whose active check fails is given up if the message may go elsewhere.
 - Of two attempts under way, the one whose response begins first goes on; the other is closed.
 - A response that stops short after the sink got its head ends in `Sink.abort`, never in `Sink.end`.
 """
@@ -57,6 +60,7 @@ class Exchange:
     """Carries one message to an endpoint and its response to `sink`. Used from its event loop only."""
 
     __slots__ = (
+        "_comment_interval",
         "_failed_attempts",
         "_hedge",
         "_held_head",
@@ -69,7 +73,9 @@ class Exchange:
         "_response_sink",
         "_resume_at",
         "_settings",
+        "_silent_until",
         "_sink",
+        "_tail",
         "_ticket",
         "_timer",
         "_total",
@@ -125,6 +131,9 @@ class Exchange:
         self._limit_at = math.inf  # when the whole exchange has to be over, in event-loop time
         self._total: float | None = None  # the total timeout behind `_limit_at`; `None`: the message's own deadline
         self._idle_timeout = 0.0  # longest silence within the response, in seconds
+        self._comment_interval = math.inf  # silence of the response after which the client gets a comment, in seconds
+        self._silent_until = math.inf  # when the longest silence ends, in event-loop time
+        self._tail = b""  # the last bytes of a stream of events
         self._resume_at = 0.0  # when a pause ends, in event-loop time
         self._reading_paused = False
         self._ticket: QueueTicket | None = None  # while the exchange waits in a queue
@@ -193,7 +202,7 @@ class Exchange:
         if self.attempt is not None and self.attempt.connection is not None:
             self.attempt.connection.resume()
             if self._phase == "deliver":
-                self._set_timeout(self._idle_timeout)
+                self._await_more()
 
     def limit_reads(self, size: int | None) -> None:
         """Read at most `size` bytes of the response at a time."""
@@ -362,6 +371,22 @@ class Exchange:
         self.attempt = None
         self._take_step(step, fresh=failure == "stale", error=error)
 
+    def endpoint_unfit(self, attempt: Attempt) -> None:
+        """The active check of the endpoint of `attempt` fails: the message goes elsewhere, if it may."""
+        if attempt is not self.attempt or self._phase != "wait" or self._hedge_under_way:
+            return
+        step = self.plan.leave_unfit(attempt.number, attempt.sent, self._replayable)
+        if isinstance(step, Step) and step.kind == "stay":
+            return
+        self._note_failure(attempt)
+        self.attempt = None
+        attempt.close()
+        self._take_step(step, error=failures.check_failed(attempt.endpoint))
+
+    @property
+    def _hedge_under_way(self) -> bool:
+        return self._hedge is not None and self._hedge.attempt is not None
+
     # The request.
 
     @property
@@ -410,6 +435,10 @@ class Exchange:
         if head.status == 200 and self.plan.kind == "model":
             self._phase = "hold_head"  # the first-byte timeout goes on
             self._held_head = head
+            self._silent_until = self._timer.deadline
+            if head.takes_comments:
+                comment_at = self.runtime.loop.time() + attempt.dial.stream_comment
+                self.runtime.wheel.schedule(self._timer, min(comment_at, self._silent_until))
         else:
             self._begin_response(attempt.endpoint, head)
 
@@ -432,7 +461,7 @@ class Exchange:
         """A piece of the body arrived. Raises the sink's `UpstreamError`."""
         if self._phase == "deliver":
             if not self._reading_paused:
-                self._set_timeout(self._idle_timeout)
+                self._await_more()
         elif self._phase == "hold_response":
             if self._partial_response is not None and not self._partial_response.add(chunk):
                 self._next_attempt(attempt, None)
@@ -442,6 +471,8 @@ class Exchange:
             if self.attempt is not attempt:
                 return
         if self._response_sink is not None:
+            if self._comment_interval != math.inf:
+                self._tail = (self._tail + chunk[-4:])[-4:]
             self._response_sink.data(chunk)
 
     def response_end(self, attempt: Attempt, trailers: Sequence[tuple[bytes, bytes]]) -> None:
@@ -473,8 +504,10 @@ class Exchange:
             # Only the timeouts of streams apply from now on.
             self._idle_timeout = dial.stream_idle_timeout
             self._limit(stream=True)
+        if head.takes_comments:
+            self._comment_interval = dial.stream_comment
         if not self._reading_paused:
-            self._set_timeout(self._idle_timeout)
+            self._await_more()
         sink.forward(head, plan, endpoint, self.attempts)
         self.runtime.waiting_room.notify(self.plan)
 
@@ -540,8 +573,36 @@ class Exchange:
             self._limit_passed(self.attempt)
         elif self._phase == "hold_response":
             self._next_attempt(self.attempt, None)
+        elif self._phase in ("hold_head", "deliver") and now < self._silent_until:
+            self._comment(self.attempt)
         else:
             self.attempt_expired(self.attempt)
+
+    def _await_more(self) -> None:
+        """Expire when the response has been silent for too long, or when a comment is due."""
+        now = self.runtime.loop.time()
+        self._silent_until = now + self._idle_timeout
+        self.runtime.wheel.schedule(self._timer, min(self._silent_until, now + self._comment_interval, self._limit_at))
+
+    def _comment(self, attempt: Attempt) -> None:
+        """Keep the client's connection alive while the stream of events is silent."""
+        try:
+            if self._held_head is not None and self._response_sink is None:
+                self._begin_response(attempt.endpoint, self._held_head)
+            sink = self._response_sink
+            # Within an event, a comment would cut the event in two. A translated stream is passed on by whole events.
+            between = sink is not self._sink or self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) or not self._tail
+            if sink is not None and between and not self._reading_paused:
+                sink.comment()
+        except UpstreamError as error:
+            self.fail(failures.bad_response(attempt.endpoint, error))
+        except Exception as exc:  # noqa: BLE001 - as above
+            self.defect(exc)
+        if not self.done:
+            # The silence of the endpoint goes on.
+            now = self.runtime.loop.time()
+            when = min(self._silent_until, now + self._comment_interval, self._limit_at)
+            self.runtime.wheel.schedule(self._timer, when)
 
     def attempt_expired(self, attempt: Attempt) -> None:
         """`attempt` took too long in its phase."""

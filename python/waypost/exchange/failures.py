@@ -24,6 +24,7 @@ __all__ = [
     "Failure",
     "all_failed",
     "bad_response",
+    "check_failed",
     "connection_lost",
     "no_resources",
     "phase_expired",
@@ -116,6 +117,11 @@ def phase_expired(endpoint: Endpoint, dial: DialSettings, phase: str) -> tuple[F
         return "timeout", timed_out(endpoint, "no body after the response's head", dial.first_byte_timeout)
     what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
     return "timeout", timed_out(endpoint, what, dial.idle_timeout)
+
+
+def check_failed(endpoint: Endpoint) -> UpstreamError:
+    """The endpoint's active check failed while the attempt waited for a response."""
+    return _failed(endpoint, "upstream_timeout", "its check failed while a message waited for a response")
 
 
 def all_failed(error: UpstreamError, attempts: Sequence[FailedAttempt]) -> UpstreamError:

@@ -64,8 +64,12 @@ class Checks(Timed):
             if not good:
                 endpoint = check.endpoint
                 _logger.debug("cluster %s: %s: check failed: %s", endpoint.cluster.name, endpoint.url, why)
-            self._snapshot.checked(check.endpoint, good)
+            fails = self._snapshot.checked(check.endpoint, good)
             self._schedule()
+            if fails:
+                for connection in list(self._pool.open):
+                    if connection.attempt is not None:
+                        connection.attempt.endpoint_unfit(check.endpoint)
 
     def _schedule(self) -> None:
         seconds = None if self._snapshot is None else self._snapshot.next_check
@@ -158,3 +162,6 @@ class _Check(Timed):
 
     def writing_resumed(self) -> None:
         """Nothing to do."""
+
+    def endpoint_unfit(self, endpoint: Endpoint) -> None:
+        """Nothing to do: a check waits for its own answer."""

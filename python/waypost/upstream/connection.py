@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
+    from waypost._native import Endpoint
     from waypost.loop.outbox import Outbox
     from waypost.upstream.dial import Key
     from waypost.upstream.resolver import Address
@@ -23,6 +24,7 @@ class ConnectionOwner(Protocol):
     """The keeper of idle connections: the pool."""
 
     outbox: Outbox
+    open: set[Connection]
 
     def made(self) -> None: ...
     def drop(self, connection: Connection) -> None: ...
@@ -39,6 +41,8 @@ class ConnectionUser(Protocol):
     def lost(self, exc: Exception | None) -> None: ...
     def writing_paused(self) -> None: ...
     def writing_resumed(self) -> None: ...
+    def endpoint_unfit(self, endpoint: Endpoint) -> None:
+        """The active check of `endpoint` fails from now on. The connection may be one to another endpoint."""
 
 
 class Connection(asyncio.Protocol):
@@ -165,6 +169,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self._pool.open.add(self)
         self._pool.made()
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -198,6 +203,7 @@ class Connection(asyncio.Protocol):
         unsent = self.unsent
         self.attempt = None
         self.transport = None
+        self._pool.open.discard(self)
         self._poll = None
         if self.address is not None:
             self.address.closed()

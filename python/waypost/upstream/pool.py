@@ -77,7 +77,7 @@ class Connecting:
 class Pool(Timed):
     """Idle connections by key, most recently used first. Belongs to one event loop."""
 
-    __slots__ = ("_closed", "_idle", "_loop", "_recorder", "_wheel", "outbox", "resolver")
+    __slots__ = ("_closed", "_idle", "_loop", "_recorder", "_wheel", "open", "outbox", "resolver")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, wheel: Wheel, outbox: Outbox, recorder: Recorder | None = None
@@ -88,6 +88,8 @@ class Pool(Timed):
         self._wheel = wheel
         self.outbox = outbox
         """Watches connections, so that none is asked that is not silent."""
+        self.open: set[Connection] = set()
+        """All connections to endpoints, idle or not."""
         self._idle: dict[Key, list[Connection]] = {}
         self._closed = False
         self.resolver = Resolver(loop, wheel)

@@ -18,7 +18,7 @@ class DialSettings:
 
     __slots__ = (
         "connect_timeout", "first_byte_timeout", "first_read_timeout", "hedged", "idle_timeout", "key",
-        "stream_idle_timeout",
+        "stream_comment", "stream_idle_timeout",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, tls: Mapping[str, Tls], proxies: Mapping[tuple[str, str], Proxy]) -> None:
@@ -30,6 +30,7 @@ class DialSettings:
         self.first_byte_timeout = cluster.first_byte_timeout
         self.idle_timeout = cluster.idle_timeout
         self.stream_idle_timeout = cluster.stream_idle_timeout
+        self.stream_comment = cluster.stream_comment
         self.hedged = cluster.hedged
         self.first_read_timeout = min(self.first_byte_timeout, cluster.total_timeout)
         """Timeout for the first byte of the response if the request is sent at once, so that `total` just began."""

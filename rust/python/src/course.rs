@@ -148,8 +148,8 @@ impl Exchange {
     pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
         let retryable = self.change(|course, now| {
             let retryable = status.is_some_and(|status| course.is_retryable(status));
-            if status.is_some() && !retryable {
-                course.responded(number, now);
+            if let Some(status) = status.filter(|_| !retryable) {
+                course.responded(number, status, now);
             }
             if end && !retryable {
                 course.succeeded(number, now);
@@ -166,7 +166,7 @@ impl Exchange {
             if course.is_retryable(status) {
                 return false;
             }
-            course.responded(1, now);
+            course.responded(1, status, now);
             course.succeeded(1, now);
             course.end(Outcome::Success, now);
             true

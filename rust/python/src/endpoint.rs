@@ -63,6 +63,13 @@ impl Cluster {
         self.policy.timeout.stream_idle.as_secs_f64()
     }
 
+    /// The silence of a stream of events after which the client gets a comment, in seconds; infinite: it gets none.
+    #[getter]
+    fn stream_comment(&self) -> f64 {
+        let length = self.policy.timeout.stream_comment;
+        if length.is_zero() { f64::INFINITY } else { length.as_secs_f64() }
+    }
+
     /// Whether the policy has a hedge: while one attempt is slow, a second one may be made.
     #[getter]
     fn hedged(&self) -> bool {

@@ -47,10 +47,16 @@ impl ResponseHead {
         self.head.status
     }
 
-    /// Whether the response is a stream of server-sent events (`text/event-stream`), which may pause for long.
+    /// Whether the response is a stream (events, JSON lines, audio, video), which may take any time and pause for long.
     #[getter]
     fn stream(&self) -> bool {
-        self.head.is_event_stream()
+        self.head.is_stream()
+    }
+
+    /// Whether comments may be added to the body, which is a stream of server-sent events.
+    #[getter]
+    fn takes_comments(&self) -> bool {
+        self.head.takes_comments()
     }
 
     /// Header fields in wire order, names in lower case. `content-length` is kept if it frames the body.

@@ -177,11 +177,11 @@ impl Snapshot {
         out
     }
 
-    /// Report the result of an active check. `good` is false for a bad answer or a timeout.
-    fn checked(&self, endpoint: &Endpoint, good: bool) {
-        if let Some(group) = self.shared.bound().groups().nth(endpoint.at.cluster) {
-            group.checked(endpoint.at.endpoint, good, clock::now());
-        }
+    /// Report the result of an active check. `good` is false for a bad answer or a timeout. Returns whether the check
+    /// fails from now on, so that messages that wait at the endpoint may go elsewhere.
+    fn checked(&self, endpoint: &Endpoint, good: bool) -> bool {
+        let group = self.shared.bound().groups().nth(endpoint.at.cluster);
+        group.is_some_and(|group| group.checked(endpoint.at.endpoint, good, clock::now()))
     }
 
     /// Valid but probably unintended parts, as (path, message): a route that can never be reached, for example.

@@ -74,12 +74,13 @@ keys:
         environ={"KEY": "s3cret", "HASH": "AB" * 32},
     )
     timeout = {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 600.0}
-    timeout |= {"stream_idle": 300.0, "stream_total": None}
+    timeout |= {"stream_idle": 300.0, "stream_comment": 15.0, "stream_total": None}
     policy = {
         "timeout": timeout,
         "retry": {
             "attempts": 3,
-            "statuses": [429, 502, 503, 504],
+            "statuses": [429, 502, 503, 504, 529],
+            "after_timeout": False,
             "budget": 20,
             "budget_minimum": 10,
             "window": 10.0,
@@ -99,7 +100,7 @@ keys:
             "trials": 3,
         },
         "concurrency": "unlimited",
-        "queue": {"length": 128, "wait": 10.0},
+        "queue": {"length": 128, "wait": 10.0, "aging": 4},
         "rate": [],
         "hedge": None,
     }

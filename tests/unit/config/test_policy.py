@@ -104,10 +104,11 @@ def test_a_description_says_which_bounds_are_unusual() -> None:
 
 
 EVERY_KEY = """\
-timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s, stream_idle: 5s, stream_total: 6s}
+timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s, stream_idle: 5s, stream_comment: 7s, stream_total: 6s}
 retry:
   attempts: 5
   statuses: [500, 503]
+  after_timeout: true
   budget: 30%
   budget_minimum: 11
   window: 20s
@@ -130,17 +131,26 @@ breaker:
   jitter: 15%
   trials: 4
 concurrency: {adaptive: {min: 5, max: 500, initial: 50, tolerance: 2, window: 2s, remeasure: 1m}}
-queue: {length: 64, wait: 250ms}
+queue: {length: 64, wait: 250ms, aging: 9}
 rate:
   - {per: tenant, messages: 100, every: 1s, burst: 200, keys: 1000}
   - {per: cluster, messages: 6000, every: 1m}
 hedge: {after: p90, minimum: 10ms, samples: 50}
 """
 ARRIVED: dict[str, Any] = {
-    "timeout": {"connect": 1.0, "first_byte": 2.0, "idle": 3.0, "total": 4.0, "stream_idle": 5.0, "stream_total": 6.0},
+    "timeout": {
+        "connect": 1.0,
+        "first_byte": 2.0,
+        "idle": 3.0,
+        "total": 4.0,
+        "stream_idle": 5.0,
+        "stream_comment": 7.0,
+        "stream_total": 6.0,
+    },
     "retry": {
         "attempts": 5,
         "statuses": [500, 503],
+        "after_timeout": True,
         "budget": 30,
         "budget_minimum": 11,
         "window": 20.0,
@@ -175,7 +185,7 @@ ARRIVED: dict[str, Any] = {
     "concurrency": {
         "adaptive": {"min": 5, "max": 500, "initial": 50, "tolerance": 2.0, "window": 2.0, "remeasure": 60.0}
     },
-    "queue": {"length": 64, "wait": 0.25},
+    "queue": {"length": 64, "wait": 0.25, "aging": 9},
     "rate": [
         {"per": "tenant", "messages": 100, "every": 1.0, "burst": 200, "keys": 1000},
         {"per": "cluster", "messages": 6000, "every": 60.0, "burst": 6000, "keys": 65536},
@@ -279,8 +289,8 @@ hedge: p49
         "2:47: retry.statuses[3]: 503 is there twice",
         "2:61: retry.budget: `20`: not a percentage; write a whole number with a percent sign, such as 20%",
         (
-            "2:65: retry: unknown key `backof`; did you mean `backoff`? Allowed: attempts, statuses, budget, "
-            "budget_minimum, window, backoff, backoff_max"
+            "2:65: retry: unknown key `backof`; did you mean `backoff`? Allowed: attempts, statuses, after_timeout, "
+            "budget, budget_minimum, window, backoff, backoff_max"
         ),
         (
             "3:17: balance.hash: no message has a field `tennant`; did you mean `tenant`? Fields: id, kind, "

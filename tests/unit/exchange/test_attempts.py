@@ -110,7 +110,7 @@ def test_a_connection_closed_while_idle_is_noticed_before_it_is_used(run, script
     run(body)
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 529])
 def test_a_refusal_moves_on_for_idempotent_messages(run, scripts, status):
     async def body(world):
         first = await world.upstream(scripts.reply(b"busy", status))

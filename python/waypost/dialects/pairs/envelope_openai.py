@@ -242,6 +242,10 @@ class TranslateSink(Sink):
                 self._inner.end()
                 self._complete()
 
+    def comment(self) -> None:
+        if self._events is not None and not self._done:
+            self._inner.comment()
+
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         if self._collect is not None:
             self._collect.end(trailers)

@@ -1,13 +1,13 @@
 //! How an attempt can end.
 
-/// How an attempt ended, as its endpoint is judged by it.
+/// How an attempt ended. [`Lesson`](super::Lesson) says what that teaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The response came whole, with a status below 500 that is not 429.
+    /// The response came whole, with a status below 400.
     Success,
-    /// It failed.
+    /// The attempt failed.
     Failure(Failure),
-    /// It was given up for no fault of the endpoint: the client left, or another attempt of its exchange was faster.
+    /// The attempt was given up for no fault of the endpoint: the client left, or another attempt of its exchange was faster.
     Cancelled,
 }
 
@@ -22,34 +22,20 @@ pub enum Failure {
     Stale,
     /// Not within `timeout.first_byte`, or nothing more within `timeout.idle`.
     Timeout,
+    /// The endpoint's active check failed while the attempt waited for a response.
+    Unfit,
     /// The connection was reset or closed before the response was whole.
     Reset,
     /// The response broke HTTP.
     Protocol,
-    /// A response with this status, 429 or 500 to 599.
+    /// A response with this status, 400 to 599.
     Status(u16),
 }
 
-impl Failure {
-    /// The failure that a status is, if it is one.
+impl Outcome {
+    /// The outcome that a response with this status is.
     #[must_use]
-    pub fn of_status(status: u16) -> Option<Self> {
-        (status == 429 || (500..600).contains(&status)).then_some(Self::Status(status))
-    }
-
-    /// Whether it counts against the endpoint in its breaker. A 429 does not: it is a sound endpoint that has too much
-    /// to do. Nor do 501 and 505, which speak of the request.
-    #[must_use]
-    pub fn breaks(self) -> bool {
-        match self {
-            Self::Stale | Self::Status(429 | 501 | 505) => false,
-            Self::Connect | Self::Timeout | Self::Reset | Self::Protocol | Self::Status(_) => true,
-        }
-    }
-
-    /// Whether it says that the endpoint has more to do than it can.
-    #[must_use]
-    pub fn overload(self) -> bool {
-        matches!(self, Self::Timeout | Self::Status(429 | 503 | 504))
+    pub fn of_status(status: u16) -> Self {
+        if status < 400 { Self::Success } else { Self::Failure(Failure::Status(status)) }
     }
 }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::admission::gate::{Entry, Permit, Turn};
 use super::admission::meter::{Caller, Exceeded, Meter};
 use super::admission::queue::{ORDINARY, Ticket};
+use super::attempt::Attempt;
 use super::choice::balance::{self, Tried};
 use super::choice::retry::{self, Failed, Next};
-use super::failure::{Failure, Outcome};
-use super::health::breaker::Pass;
+use super::failure::Outcome;
 use super::health::standing::Standing;
+use super::lesson::Lesson;
 use super::policy::{Balance, Concurrency, Policy};
 use super::state::{Key, State};
 use super::time::{Instant, float};
@@ -38,7 +39,7 @@ use super::time::{Instant, float};
 pub struct Group {
     name: Box<str>,
     state: Arc<Mutex<State>>,
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     members: Vec<Member>,
     generation: u64,
     /// The least and the mean weight, in thousandths.
@@ -52,31 +53,6 @@ pub struct Group {
 struct Member {
     key: Key,
     weight: u32,
-}
-
-/// An attempt under way. Ends with [`Group::finish`], of the group that it came from.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "an attempt has to be finished"]
-pub struct Attempt {
-    position: usize,
-    key: Key,
-    pass: Pass,
-    began: Instant,
-    responded: bool,
-}
-
-impl Attempt {
-    /// The endpoint's position in its cluster.
-    #[must_use]
-    pub fn position(&self) -> usize {
-        self.position
-    }
-
-    /// The whole request was sent at `now`. Only for bodies that came from the client bit by bit: the time it took is
-    /// not the endpoint's.
-    pub fn request_sent(&mut self, now: Instant) {
-        self.began = now;
-    }
 }
 
 /// Why there is no endpoint to try.
@@ -161,7 +137,7 @@ impl Group {
     pub fn turn(&self, now: Instant) -> Option<Turn> {
         let mut state = self.lock();
         let policy = self.newest_policy(&state);
-        state.gate.turn(&policy.concurrency, now)
+        state.gate.turn(&policy.concurrency, &policy.queue, now)
     }
 
     /// A message does not want to wait any longer: its client has left, or its deadline has passed. False: it does not
@@ -181,7 +157,8 @@ impl Group {
     #[must_use]
     pub fn wait(&self) -> Duration {
         let state = self.lock();
-        state.gate.wait(ORDINARY, &self.concurrency(&state))
+        let policy = self.newest_policy(&state);
+        state.gate.wait(ORDINARY, &policy.concurrency, &policy.queue)
     }
 
     /// A message is in flight no more.
@@ -241,60 +218,10 @@ impl Group {
         self.begin(&mut state, position, now)
     }
 
-    /// The response of an attempt has begun, with a status that is no [`Failure`].
-    pub fn responded(&self, attempt: &mut Attempt, now: Instant) {
-        if std::mem::replace(&mut attempt.responded, true) {
-            return;
-        }
-        let took = now.since(attempt.began);
-        let mut state = self.lock();
-        if let Some((endpoint, rng)) = state.endpoint_and_rng(attempt.key) {
-            endpoint.latency.observe(took, now);
-            endpoint.health.responded(&mut attempt.pass, &self.policy, now, rng);
-        }
-        state.latencies.observe(took);
-        let concurrency = self.concurrency(&state);
-        let State { gate, rng, .. } = &mut *state;
-        gate.observe(attempt.began, &concurrency, now, rng);
-    }
-
-    /// An attempt has ended.
-    #[allow(clippy::needless_pass_by_value)] // It is used up.
-    pub fn finish(&self, attempt: Attempt, outcome: Outcome, now: Instant) {
-        let took = now.since(attempt.began);
-        let mut state = self.lock();
-        if let Some((endpoint, rng)) = state.endpoint_and_rng(attempt.key) {
-            endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
-            endpoint.health.leave(attempt.pass, outcome, &self.policy, now, rng);
-            match outcome {
-                Outcome::Failure(failure) if failure != Failure::Stale => endpoint.latency.failed(took, now),
-                Outcome::Cancelled if !attempt.responded => endpoint.latency.at_least(took, now),
-                _ => (),
-            }
-            let counts = &mut endpoint.counts;
-            *match outcome {
-                Outcome::Success => &mut counts.succeeded,
-                Outcome::Cancelled => &mut counts.cancelled,
-                Outcome::Failure(Failure::Connect) => &mut counts.unreachable,
-                Outcome::Failure(Failure::Timeout) => &mut counts.timed_out,
-                Outcome::Failure(Failure::Stale | Failure::Reset | Failure::Protocol) => &mut counts.broken,
-                Outcome::Failure(Failure::Status(_)) => &mut counts.error_status,
-            } += 1;
-        }
-        if let (Outcome::Cancelled, false, Some(policy)) = (outcome, attempt.responded, &self.policy.hedge) {
-            // Who lost to a second attempt was slow. Left out, hedging would make latencies look ever better than they
-            // are; one whose client left early says nothing.
-            if state.latencies.percentile(policy.percentile).is_some_and(|usual| took > usual) {
-                state.latencies.observe(took);
-            }
-        }
-        if let Outcome::Failure(failure) = outcome
-            && failure.overload()
-        {
-            let concurrency = self.concurrency(&state);
-            let State { gate, rng, .. } = &mut *state;
-            gate.overloaded(&concurrency, now, rng);
-        }
+    /// What an outcome teaches in this cluster.
+    #[must_use]
+    pub fn lesson(&self, outcome: Outcome) -> Lesson {
+        Lesson::of(outcome, self.policy.passes_credential)
     }
 
     /// The endpoint at `position` said when to come back (`Retry-After`, RFC 9110, section 10.2.3): it gets nothing until
@@ -307,7 +234,7 @@ impl Group {
     }
 
     /// What to do after a failed attempt: see [`retry::next`]. For a [`Next::Retry`] that is not elsewhere, `tried` has to
-    /// be cleared; after [`Failure::Stale`] it goes to the same endpoint, by [`attempt_again`](Self::attempt_again).
+    /// be cleared; after [`Failure::Stale`](super::Failure::Stale) it goes to the same endpoint, by [`attempt_again`](Self::attempt_again).
     /// Where nobody is left but who asked to be left alone for longer than
     /// [`rest_max`](super::policy::Health::rest_max), no client is kept waiting for that.
     #[must_use]
@@ -318,8 +245,9 @@ impl Group {
         if !others && failed.retry_after.is_some_and(|length| length > self.policy.health.rest_max) {
             failed.attempts = u32::MAX;
         }
+        let again = self.lesson(Outcome::Failure(failed.failure)).again;
         let State { budget, rng, totals, .. } = &mut *state;
-        let next = retry::next(&self.policy.retry, &failed, others, budget, rng, now);
+        let next = retry::next(&self.policy.retry, &failed, again, others, budget, rng, now);
         totals.retries += u64::from(matches!(next, Next::Retry { .. }));
         next
     }
@@ -342,12 +270,14 @@ impl Group {
         Some(position)
     }
 
-    /// An endpoint answered its active check well, or did not (in time).
-    pub fn checked(&self, position: usize, good: bool, now: Instant) {
-        let Some(member) = self.members.get(position) else { return };
-        if let Some((endpoint, rng)) = self.lock().endpoint_and_rng(member.key) {
-            endpoint.health.answered(good, &self.policy, now, rng);
-        }
+    /// An endpoint answered its active check well, or did not (in time). Returns whether the check fails from now on: what
+    /// waits there may go elsewhere.
+    #[allow(clippy::must_use_candidate)] // It takes note of the answer.
+    pub fn checked(&self, position: usize, good: bool, now: Instant) -> bool {
+        let Some(member) = self.members.get(position) else { return false };
+        self.lock().endpoint_and_rng(member.key).is_some_and(|(endpoint, rng)| {
+            endpoint.health.answered(good, &self.policy, now, rng) == Some(false)
+        })
     }
 
     fn checks(&self, state: &State) -> impl Iterator<Item = (usize, Instant)> {
@@ -363,8 +293,9 @@ impl Group {
         let endpoint = state.get_mut(key)?;
         endpoint.in_flight += 1;
         endpoint.counts.attempts += 1;
+        endpoint.waiting.begin(now);
         let pass = endpoint.health.enter(&self.policy, now);
-        Some(Attempt { position, key, pass, began: now, responded: false })
+        Some(Attempt { position, key, pass, began: now, waits: true, status: None })
     }
 
     fn choose(
@@ -392,12 +323,15 @@ impl Group {
             }),
             (Balance::LeastLoad, _) | (Balance::Hash(_), None) => {
                 let mut rng = state.rng.clone();
-                let chosen = balance::two_choices(&weights, self.unit, &mut rng, |position| {
-                    let weight = weights.get(position).copied().unwrap_or(1).max(1);
-                    let endpoint = member(position).and_then(|member| state.get(member.key));
-                    endpoint.map_or(f64::MAX, |endpoint| {
-                        endpoint.latency.load(endpoint.in_flight, f64::from(weight) / self.mean, now)
-                    })
+                let load = |position: usize| {
+                    let share = f64::from(weights.get(position).copied().unwrap_or(1).max(1)) / self.mean;
+                    state.get(member(position)?.key).map(|endpoint| endpoint.load(share, now))
+                };
+                let chosen = balance::two_choices(&weights, self.unit, &mut rng, |one, other| {
+                    match (load(one), load(other)) {
+                        (Some(one), Some(other)) => one.is_less_than(&other),
+                        (one, _) => one.is_some(),
+                    }
                 });
                 state.rng = rng;
                 chosen
@@ -466,11 +400,11 @@ impl Group {
         state.policy().unwrap_or_else(|| Arc::clone(&self.policy))
     }
 
-    fn concurrency(&self, state: &State) -> Concurrency {
+    pub(super) fn concurrency(&self, state: &State) -> Concurrency {
         self.newest_policy(state).concurrency
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 }

@@ -5,6 +5,7 @@
 //! - `health`: whether an endpoint is fit ([`Health`]);
 //! - `admission`: how many messages a cluster takes at a time ([`Gate`]) and over time ([`Meter`]);
 //! - [`choice`]: which endpoint to try, whether to hedge, whether to try again;
+//! - [`Lesson`]: what the outcome of an attempt teaches;
 //! - `report`: what is known, for people, metrics and other processes ([`ClusterView`]).
 //!
 //! A [`Registry`] holds the state beside the snapshots, by cluster name and URL; an exchange asks a [`Group`].
@@ -12,11 +13,15 @@
 //! No module looks at a clock or at a source of randomness: callers pass `now` and a seed.
 
 mod admission;
+mod attempt;
 pub mod choice;
 mod endpoint;
 mod failure;
 mod group;
 mod health;
+mod learning;
+mod lesson;
+mod load;
 pub mod policy;
 mod registry;
 mod report;
@@ -32,17 +37,19 @@ pub use admission::bucket::{Quota, Word};
 pub use admission::gate::{Entry, Gate, Permit, Share, Shed, ShedCounts, Turn};
 pub use admission::gradient::Gradient;
 pub use admission::meter::{Caller, Exceeded, Meter};
-pub use admission::queue::{Departed, ORDINARY, Queue, Ticket};
+pub use admission::queue::{Aging, Departed, ORDINARY, Queue, Ticket};
+pub use attempt::Attempt;
 pub use choice::balance::Tried;
 pub use choice::hedge::Histogram;
 pub use choice::retry::{Failed, Next, Reason};
 pub use endpoint::Endpoint;
 pub use failure::{Failure, Outcome};
-pub use group::{Attempt, Group, NoEndpoint};
+pub use group::{Group, NoEndpoint};
 pub use health::breaker::{Breaker, Change, Pass, State as BreakerState};
 pub use health::checker::Checker;
 pub use health::latency::Latency;
 pub use health::standing::{Health, Standing};
+pub use lesson::{Again, Lesson, Sample, Verdict};
 pub use registry::Registry;
 pub use report::board::Board;
 pub use report::change::EndpointChange;

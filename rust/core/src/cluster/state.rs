@@ -12,6 +12,9 @@ use super::choice::hedge::Histogram;
 use super::choice::retry::Budget;
 use super::health::latency::Latency;
 use super::health::standing::Health;
+use super::health::success::SuccessRate;
+use super::health::waiting::Waiting;
+use super::load::Load;
 use super::policy::Policy;
 use super::rng::Rng;
 use super::time::Instant;
@@ -88,6 +91,10 @@ pub(super) struct EndpointState {
     groups: u32,
     pub(super) in_flight: u32,
     pub(super) latency: Latency,
+    pub(super) success: SuccessRate,
+    pub(super) waiting: Waiting,
+    /// When it last answered well.
+    pub(super) answered: Option<Instant>,
     pub(super) health: Health,
     /// Of round robin.
     pub(super) credit: i64,
@@ -112,6 +119,13 @@ impl std::ops::AddAssign for Counts {
         self.broken += more.broken;
         self.error_status += more.error_status;
         self.cancelled += more.cancelled;
+    }
+}
+
+impl EndpointState {
+    /// Its load, counted against `share`, its weight relative to the mean of all.
+    pub(super) fn load(&self, share: f64, now: Instant) -> Load {
+        Load::new(&self.latency, &self.success, &self.waiting, self.in_flight, share, now)
     }
 }
 
@@ -224,6 +238,9 @@ impl State {
             groups: 0,
             in_flight: 0,
             latency: Latency::default(),
+            success: SuccessRate::default(),
+            waiting: Waiting::default(),
+            answered: None,
             health: Health::new(policy, warm, now, &mut self.rng),
             credit: 0,
             counts: Counts::default(),

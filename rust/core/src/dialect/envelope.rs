@@ -16,6 +16,7 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
         listed: true,
         requests: &[Requests { methods: POST, kinds: Kinds::Body(KINDS), body: Body::Json }],
     }],
+    model_paths: &[],
     sources: &[
         (Attribute::Id, Source::Body(&["id"])),
         (Attribute::Kind, Source::Body(&["kind"])),

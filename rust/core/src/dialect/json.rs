@@ -8,6 +8,7 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     words: Words { one: "a JSON document", noun: "document", many: "JSON documents" },
     default_path: "/",
     paths: &[],
+    model_paths: &[],
     sources: &[],
     required: &[],
     object: false,

@@ -34,6 +34,39 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
             requests: &[Requests { methods: ANY_METHOD, kinds: Kinds::Nothing, body: Body::Any }],
         },
     ],
+    // Those of OpenAI, of servers that speak its API (vLLM, llama.cpp, Infinity, LocalAI), and of vendors with a like one
+    // (Anthropic, Cohere, Jina, Mistral, Voyage). What creates or deletes something that stays is not among them.
+    model_paths: &[
+        "/v1/agents/completions",
+        "/v1/audio/speech",
+        "/v1/audio/transcriptions",
+        "/v1/audio/translations",
+        "/v1/chat/classifications",
+        "/v1/chat/moderations",
+        "/v1/classifications",
+        "/v1/classify",
+        "/v1/contextualizedembeddings",
+        "/v1/detokenize",
+        "/v1/edits",
+        "/v1/embed",
+        "/v1/fim/completions",
+        "/v1/generate",
+        "/v1/images/edits",
+        "/v1/images/generations",
+        "/v1/images/variations",
+        "/v1/infill",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/moderations",
+        "/v1/multimodalembeddings",
+        "/v1/ocr",
+        "/v1/pooling",
+        "/v1/rerank",
+        "/v1/reranking",
+        "/v1/responses/input_tokens",
+        "/v1/score",
+        "/v1/tokenize",
+    ],
     sources: &[
         (Attribute::Agent, Source::Body(&["user"])),
         (Attribute::Model, Source::Body(&["model"])),
@@ -51,3 +84,18 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     target: Target::Request,
     translations: &[],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_the_paths_that_call_a_model() {
+        let page = include_str!("../../../../docs/dialects/openai.md");
+        let section = page.split("## Paths that call a model").nth(1).unwrap().split("\n## ").next().unwrap();
+        let mut shown: Vec<&str> =
+            section.split('`').filter(|part| part.starts_with("/v1/")).map(str::trim).collect();
+        shown.sort_unstable();
+        assert_eq!(shown, SPEC.model_paths);
+    }
+}

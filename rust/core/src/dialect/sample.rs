@@ -55,6 +55,7 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
             requests: &[Requests { methods: &["GET"], kinds: Kinds::Nothing, body: Body::Any }],
         },
     ],
+    model_paths: &[],
     sources: &[
         (Attribute::Kind, Source::Computed(&KIND)),
         (Attribute::Agent, Source::Body(&["metadata", "user_id"])),

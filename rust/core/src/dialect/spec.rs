@@ -14,6 +14,8 @@ pub struct DialectSpec {
     pub default_path: &'static str,
     /// Its paths. Without any, no listener takes its messages.
     pub paths: &'static [PathSpec],
+    /// Paths among those of no kind where a POST calls a model: it changes nothing, so it may be sent twice.
+    pub model_paths: &'static [&'static str],
     /// Where its messages carry attributes, in the order of the attributes. Others are absent.
     pub sources: &'static [(Attribute, Source)],
     /// Attributes without which a body is no message.

@@ -7,7 +7,8 @@ use super::fault::Fault;
 use super::intake::Intake;
 use super::snapshot::{Plan, Snapshot};
 use super::terms::{CallerNames, ClusterTry, Terms};
-use crate::cluster::{Group, Instant, ORDINARY, Registry};
+use crate::cluster::policy::Policy;
+use crate::cluster::{Credential, Group, Instant, ORDINARY, Registry};
 
 /// A snapshot's clusters in force.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ impl Snapshot {
             .collect();
         let clusters = self.clusters().iter().zip(&endpoints);
         let clusters = clusters.map(|(cluster, endpoints)| {
-            (cluster.name.as_str(), endpoints.as_slice(), Arc::new(cluster.policy.clone()))
+            let passes_credential = cluster.credential == Credential::Pass;
+            let policy = Policy { passes_credential, ..cluster.policy.clone() };
+            (cluster.name.as_str(), endpoints.as_slice(), Arc::new(policy))
         });
         BoundClusters { groups: registry.apply(clusters, now).into_iter().map(Arc::new).collect() }
     }
@@ -67,6 +70,7 @@ impl Snapshot {
                 deadline: envelope.deadline_ms.map(std::time::Duration::from_millis),
                 priority: envelope.priority.unwrap_or(ORDINARY),
                 idempotent: plan.idempotent,
+                streamed: body.is_none() && intake.streams(),
                 caller: None,
             },
         );

@@ -74,6 +74,20 @@ pub(super) fn unused(config: &Config) -> Vec<Problem> {
     unused.map(warn).collect()
 }
 
+/// Warns of statuses that a policy retries in vain: with the callers' own credential, they concern the caller alone.
+pub(super) fn statuses(config: &Config) -> Vec<Problem> {
+    let passing = config.clusters.iter().filter(|cluster| cluster.credential == Credential::Pass);
+    let warn = |cluster: &Cluster| {
+        let found = cluster.policy.retry.statuses.iter().find(|status| matches!(status, 401 | 403))?;
+        let path = ["clusters", &cluster.name, "retry", "statuses"].map(|key| Step::Key(key.to_owned()));
+        let message = format!(
+            "with `credential: pass`, a {found} concerns the caller's own key and is answered at once, never retried"
+        );
+        Some(Problem { path: path.to_vec(), message })
+    };
+    passing.filter_map(warn).collect()
+}
+
 /// Warns of routes that are tried one by one for some messages.
 pub(super) fn linear(table: &RouteTable) -> Vec<Problem> {
     const NAMED: usize = 3;

@@ -10,8 +10,8 @@ use super::snapshot::EndpointAt;
 use super::step::{Delivery, Step};
 use super::terms::{CallerNames, ClusterTry, Terms};
 use crate::cluster::{
-    Attempt, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason, Shed, Ticket,
-    Tried, Turn, policy::Per,
+    Again, Attempt, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason, Shed,
+    Ticket, Tried, Turn, policy::Per,
 };
 
 /// The state machine of one exchange, which leads through the clusters of its decision: `to`, then each `fallback`.
@@ -176,12 +176,12 @@ impl Course {
     }
 
     /// Reports the head of a response that is not [retryable](Self::is_retryable). Other attempts are cancelled.
-    pub fn responded(&mut self, number: u32, now: Instant) {
+    pub fn responded(&mut self, number: u32, status: u16, now: Instant) {
         let Some(cluster) = self.cluster() else { return };
         let group = Arc::clone(&cluster.group);
         if let [only] = &mut self.under_way[..] {
             if only.number == number {
-                group.responded(&mut only.attempt, now);
+                group.responded(&mut only.attempt, status, now);
             }
             return;
         }
@@ -189,22 +189,24 @@ impl Course {
             self.under_way.drain(..).partition(|each| each.number == number);
         self.under_way = won;
         for each in &mut self.under_way {
-            group.responded(&mut each.attempt, now);
+            group.responded(&mut each.attempt, status, now);
         }
         for each in lost {
             group.finish(each.attempt, Outcome::Cancelled, now);
         }
     }
 
-    /// Whether a response with this status may lead to another attempt, or is a failure of the endpoint. Report such a response
-    /// by [`responded_retryable`](Self::responded_retryable), any other by [`responded`](Self::responded).
+    /// Whether a response with this status may lead to another attempt, or keeps its endpoint out for the time of its
+    /// `Retry-After`. Report such a response by [`responded_retryable`](Self::responded_retryable), any other by
+    /// [`responded`](Self::responded).
     #[must_use]
     pub fn is_retryable(&self, status: u16) -> bool {
         status >= 400
-            && (Failure::of_status(status).is_some()
-                || self
-                    .cluster()
-                    .is_some_and(|cluster| cluster.group.policy().retry.statuses.contains(&status)))
+            && self.cluster().is_some_and(|cluster| {
+                let lesson = cluster.group.lesson(Outcome::of_status(status));
+                let listed = || cluster.group.policy().retry.statuses.contains(&status);
+                lesson.rest || (lesson.again == Again::Listed && listed())
+            })
     }
 
     /// Reports the head of a response that is [retryable](Self::is_retryable). Returns [`Step::Respond`], or [`Step::Pause`]
@@ -219,9 +221,9 @@ impl Course {
     ) -> Step {
         let Some((cluster, attempt)) = self.take(number) else { return Step::Respond };
         let position = attempt.position();
-        let failure = Failure::of_status(status);
-        cluster.group.finish(attempt, failure.map_or(Outcome::Success, Outcome::Failure), now);
-        if let (Some(_), Some(length)) = (failure, retry_after) {
+        let outcome = Outcome::of_status(status);
+        cluster.group.finish(attempt, outcome, now);
+        if let Some(length) = retry_after.filter(|_| cluster.group.lesson(outcome).rest) {
             cluster.group.rest(position, length, now);
         }
         if !self.under_way.is_empty() {
@@ -270,6 +272,28 @@ impl Course {
         }
     }
 
+    /// Reports that the active check of the endpoint fails at which an attempt waits for a response. If the message may go
+    /// elsewhere, the attempt ends and another one follows; else the answer is [`Step::Stay`], and the attempt goes on.
+    pub fn leave_unfit(&mut self, number: u32, delivery: Delivery, now: Instant) -> Step {
+        let waits = |each: &UnderWay| each.number == number && !each.attempt.has_responded();
+        let (true, Some(cluster)) =
+            (self.under_way.len() == 1 && self.under_way.iter().all(waits), self.cluster().cloned())
+        else {
+            return Step::Stay;
+        };
+        let next = self.next(&cluster, Failure::Unfit, None, delivery, now);
+        if matches!(next, Next::GiveUp(_)) {
+            return Step::Stay;
+        }
+        if let Some((_, attempt)) = self.take(number) {
+            cluster.group.finish(attempt, Outcome::Failure(Failure::Unfit), now);
+        }
+        match next {
+            Next::Retry { .. } => self.attempt(now),
+            _ => self.next_cluster(now),
+        }
+    }
+
     /// Reports that the response of an attempt is complete.
     pub fn succeeded(&mut self, number: u32, now: Instant) {
         if let Some((cluster, attempt)) = self.take(number) {
@@ -279,8 +303,9 @@ impl Course {
 
     /// Reports that a streamed request has been sent completely.
     pub fn request_sent(&mut self, number: u32, now: Instant) {
+        let Some(cluster) = self.clusters.get(self.at) else { return };
         if let Some(each) = self.under_way.iter_mut().find(|each| each.number == number) {
-            each.attempt.request_sent(now);
+            cluster.group.request_sent(&mut each.attempt, now);
         }
     }
 
@@ -412,7 +437,10 @@ impl Course {
         }
     }
 
-    fn go(&mut self, cluster: &ClusterTry, attempt: Attempt, fresh: bool) -> Step {
+    fn go(&mut self, cluster: &ClusterTry, mut attempt: Attempt, fresh: bool) -> Step {
+        if self.terms.streamed {
+            cluster.group.request_streams(&mut attempt);
+        }
         self.made += 1;
         self.attempts += 1;
         let at = EndpointAt { cluster: cluster.position, endpoint: attempt.position() };

@@ -220,6 +220,20 @@ impl Intake {
         self.purpose.is_some()
     }
 
+    /// Whether the request, which is of no kind, may be sent again after it may have been executed.
+    pub(super) fn is_repeatable(&self) -> bool {
+        match &*self.request.method {
+            "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" => true,
+            "POST" => self.dialect.spec().model_paths.contains(&self.path()),
+            _ => false,
+        }
+    }
+
+    /// Whether the request's body is sent on while it comes.
+    pub(super) fn streams(&self) -> bool {
+        !self.buffered && if self.framed { self.length != Some(0) } else { !self.request.is_http1() }
+    }
+
     pub(super) fn path(&self) -> &str {
         path_of(&self.request.target)
     }

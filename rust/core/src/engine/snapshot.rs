@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::asked::{Answers, Questions};
 use super::checks::{
-    credentials, join_route, linear, policies, positions, route_path, unknown_clusters, unused,
+    credentials, join_route, linear, policies, positions, route_path, statuses, unknown_clusters, unused,
 };
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Rejection, Request, path_of};
@@ -154,6 +154,7 @@ impl Snapshot {
             return Err(problems);
         }
         warnings.extend(linear(&table));
+        warnings.extend(statuses(&config));
         let position = |name: &String| names.get(name.as_str()).copied();
         let decided = |decision: &Decision| -> Vec<usize> {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
@@ -307,8 +308,7 @@ impl Snapshot {
                 format!("route `{route}` takes this message, but {sort} cannot be sent on: {clusters}");
             return Err(NoPlan::Unjoinable { id, message });
         }
-        let safe_method = matches!(&*intake.request.method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE");
-        let idempotent = envelope.kind.map_or(safe_method, Kind::idempotent);
+        let idempotent = envelope.kind.map_or_else(|| intake.is_repeatable(), Kind::idempotent);
         let mirror = self.mirror(rank, intake, &envelope, &id);
         Ok(Plan { rank, envelope, id, idempotent, clusters, mirror, answers: answers.flatten() })
     }

@@ -27,6 +27,8 @@ pub struct Terms {
     pub priority: u8,
     /// Whether the message may be executed twice.
     pub idempotent: bool,
+    /// Whether the request's body comes from the client while it is sent on.
+    pub streamed: bool,
     /// The caller whose accounts are charged, if a cluster has rates.
     pub caller: Option<Box<CallerNames>>,
 }

@@ -46,14 +46,47 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// Whether the body is a stream of server-sent events (`text/event-stream`; HTML Living Standard, section 9.2).
+    /// Whether the body is a stream, which may take any time and be silent for long: server-sent events, JSON lines, audio,
+    /// video.
     #[must_use]
-    pub fn is_event_stream(&self) -> bool {
-        let essence = |value: &[u8]| {
-            let essence = value.split(|byte| *byte == b';').next().unwrap_or_default();
-            essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    pub fn is_stream(&self) -> bool {
+        const TYPES: [&str; 10] = [
+            "text/event-stream",
+            "application/x-ndjson",
+            "application/ndjson",
+            "application/jsonl",
+            "application/jsonlines",
+            "application/x-jsonlines",
+            "application/json-seq",
+            "application/stream+json",
+            "application/vnd.amazon.eventstream",
+            "multipart/x-mixed-replace",
+        ];
+        let begins = |essence: &[u8], with: &str| {
+            essence.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with.as_bytes()))
         };
-        self.headers.iter().any(|(name, value)| name == b"content-type" && essence(value))
+        self.media_type().is_some_and(|essence| {
+            TYPES.iter().any(|of| essence.eq_ignore_ascii_case(of.as_bytes()))
+                || begins(essence, "audio/")
+                || begins(essence, "video/")
+        })
+    }
+
+    /// Whether comments may be added to the body: it is a stream of server-sent events (HTML Living Standard, section 9.2),
+    /// neither compressed nor of a known length.
+    #[must_use]
+    pub fn takes_comments(&self) -> bool {
+        let fixed = |(name, value): (&[u8], &[u8])| {
+            name == b"content-length"
+                || (name == b"content-encoding" && !value.eq_ignore_ascii_case(b"identity"))
+        };
+        self.media_type().is_some_and(|essence| essence.eq_ignore_ascii_case(b"text/event-stream"))
+            && !self.headers.iter().any(fixed)
+    }
+
+    fn media_type(&self) -> Option<&[u8]> {
+        let (_, value) = self.headers.iter().find(|(name, _)| *name == b"content-type")?;
+        value.split(|byte| *byte == b';').next().map(<[u8]>::trim_ascii)
     }
 }
 

@@ -64,7 +64,7 @@ proptest! {
                     under_way.push(attempt);
                     begun += 1;
                 },
-                3 => if let Some(attempt) = under_way.first_mut() { group.responded(attempt, at(now)) },
+                3 => if let Some(attempt) = under_way.first_mut() { group.responded(attempt, 200, at(now)) },
                 _ if under_way.is_empty() => (),
                 _ => {
                     let outcome = match step {
@@ -246,7 +246,7 @@ fn a_stale_connection_is_nobodys_fault() {
         let next = group.retry(&failed(Failure::Stale, 1), &tried, at(0));
         assert_eq!(next, Next::Retry { after: Duration::ZERO, elsewhere: false });
         let mut again = attempt_at(&group, position, at(0));
-        group.responded(&mut again, at(10));
+        group.responded(&mut again, 200, at(10));
         group.finish(again, Outcome::Success, at(10));
     }
     let endpoint = view(&registry, at(10)).endpoints.remove(0);
@@ -288,12 +288,12 @@ fn a_second_attempt_cuts_the_tail_within_the_budget() {
                 let faster = other < ends;
                 let (mut won, lost) = if faster { (second, first) } else { (first, second) };
                 let end = ends.min(other);
-                group.responded(&mut won, end);
+                group.responded(&mut won, 200, end);
                 group.finish(lost, Outcome::Cancelled, end);
                 group.finish(won, Outcome::Success, end);
                 end
             } else {
-                group.responded(&mut first, ends);
+                group.responded(&mut first, 200, ends);
                 group.finish(first, Outcome::Success, ends);
                 ends
             };
@@ -319,7 +319,7 @@ fn what_must_not_happen_twice_is_not_hedged() {
     let group = join(&mut Registry::new(1), &THREE, &policy, at(0));
     for _ in 0..10 {
         let mut attempt = attempt(&group, at(0));
-        group.responded(&mut attempt, at(50));
+        group.responded(&mut attempt, 200, at(50));
         group.finish(attempt, Outcome::Success, at(50));
     }
     assert!(group.hedge_after(true).is_some());
@@ -349,9 +349,10 @@ fn a_body_that_came_slowly_is_not_the_endpoints_latency() {
     let mut registry = Registry::new(1);
     let group = join(&mut registry, &THREE[..1], &Policy::default(), at(0));
     let mut upload = attempt(&group, at(0));
-    upload.request_sent(at(60_000));
-    group.responded(&mut upload, at(60_010));
-    group.responded(&mut upload, at(60_500));
+    group.request_streams(&mut upload);
+    group.request_sent(&mut upload, at(60_000));
+    group.responded(&mut upload, 200, at(60_010));
+    group.responded(&mut upload, 200, at(60_500));
     group.finish(upload, Outcome::Success, at(60_500));
     assert_eq!(view(&registry, at(60_010)).endpoints[0].latency, Some(10 * MS));
     assert_eq!(view(&registry, at(60_010)).latency.unwrap()[0].as_millis(), 10);
@@ -366,7 +367,7 @@ fn trials_of_a_stream_need_not_wait_for_its_end() {
     break_down(&group, 0, at(0));
     let mut trial = attempt_at(&group, 0, at(10_000));
     assert_eq!(conditions(&registry, at(10_000))[0], Condition::HalfOpen);
-    group.responded(&mut trial, at(10_100));
+    group.responded(&mut trial, 200, at(10_100));
     assert_eq!(conditions(&registry, at(10_100))[0], Condition::Starting(100));
     group.finish(trial, Outcome::Failure(Failure::Reset), at(20_000));
     assert_eq!(
@@ -401,7 +402,7 @@ fn cost() {
                 let attempts: Vec<Attempt> = (0..batch).map(choose).collect();
                 let chosen = std::time::Instant::now();
                 for mut attempt in attempts {
-                    group.responded(&mut attempt, now + 10 * MS);
+                    group.responded(&mut attempt, 200, now + 10 * MS);
                     group.finish(attempt, Outcome::Success, now + 10 * MS);
                 }
                 spent[0].push(chosen.duration_since(began));

@@ -72,7 +72,7 @@ fn reloads_without_end_take_no_more_room() {
 fn limits_are_those_of_the_newest_snapshot_and_who_waits_goes_on_waiting() {
     let limited = |limit| Policy {
         concurrency: Concurrency::Fixed(limit),
-        queue: Queue { length: 10, wait: SECOND },
+        queue: Queue { length: 10, wait: SECOND, ..Queue::default() },
         ..Policy::default()
     };
     let mut registry = Registry::new(1);

@@ -218,7 +218,7 @@ fn with_nothing_to_do_an_adaptive_limit_does_not_grow() {
 fn urgent_messages_do_not_wait_for_others() {
     let policy = Policy {
         concurrency: Concurrency::Fixed(10),
-        queue: Queue { length: 50, wait: 10 * SECOND },
+        queue: Queue { length: 50, wait: 10 * SECOND, ..Queue::default() },
         ..Policy::default()
     };
     // 250 a second, of which 200 can be done.

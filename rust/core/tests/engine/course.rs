@@ -14,7 +14,7 @@ fn once(now: waypost_core::cluster::Instant) -> Terms {
 }
 
 fn limited(concurrency: u32, length: u32) -> Policy {
-    let queue = Queue { length, wait: 10 * SECOND };
+    let queue = Queue { length, wait: 10 * SECOND, ..Queue::default() };
     Policy { concurrency: Concurrency::Fixed(concurrency), queue, ..calm() }
 }
 
@@ -52,7 +52,7 @@ fn a_client_that_leaves_is_nobodys_failure() {
     let counts = site.view(at(20))[0].endpoints[0].counts;
     assert_eq!((counts.cancelled, counts.succeeded), (1, 0));
     // What comes late changes nothing.
-    course.responded(1, at(30));
+    course.responded(1, 200, at(30));
     course.succeeded(1, at(30));
     assert_eq!(fail(&mut course, Failure::Reset, at(30)), Step::GiveUp(Reason::Response));
     assert_eq!(course.resume(at(30)), Step::Stay);
@@ -64,7 +64,7 @@ fn a_stream_that_the_client_has_all_of_is_a_success() {
     let site = Site::new(&[(1, calm())]);
     let mut course = site.message(at(0));
     attempt(&course.begin(at(0)));
-    course.responded(1, at(5));
+    course.responded(1, 200, at(5));
     course.end(Outcome::Success, at(900));
     assert_eq!(site.view(at(900))[0].endpoints[0].counts.succeeded, 1);
 }
@@ -138,7 +138,7 @@ fn a_status_waits_for_its_turn_to_be_an_answer() {
     attempt(&course.begin(at(0)));
     assert!(
         course.is_retryable(429)
-            && course.is_retryable(500)
+            && !course.is_retryable(500)
             && !course.is_retryable(404)
             && !course.is_retryable(200)
     );
@@ -520,7 +520,7 @@ fn of_two_attempts_the_one_that_answers_first_counts() {
         assert_ne!(first, second);
         assert_eq!(course.hedge(at(200)), None, "two are enough");
         let before: u64 = site.view(at(200))[0].endpoints.iter().map(|e| e.counts.succeeded).sum();
-        course.responded(winner, at(200));
+        course.responded(winner, 200, at(200));
         course.succeeded(winner, at(201));
         course.end(Outcome::Cancelled, at(201));
         let view = &site.view(at(201))[0];
@@ -550,7 +550,7 @@ fn of_two_attempts_one_may_fail() {
     attempt(&course.begin(at(200)));
     course.hedge(at(230)).unwrap();
     assert_eq!(course.responded_retryable(2, 503, None, SENT, at(240)), Step::Stay);
-    course.responded(1, at(250));
+    course.responded(1, 200, at(250));
     course.end(Outcome::Cancelled, at(260));
     assert!(site.idle(at(260)));
 }

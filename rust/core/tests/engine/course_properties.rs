@@ -37,7 +37,7 @@ impl Host {
         for group in &self.site.groups {
             for _ in 0..10 {
                 let mut attempt = group.attempt(&mut Tried::new(), None, false, self.now).unwrap();
-                group.responded(&mut attempt, self.now + MS);
+                group.responded(&mut attempt, 200, self.now + MS);
                 group.finish(attempt, Outcome::Success, self.now + MS);
             }
         }
@@ -46,7 +46,14 @@ impl Host {
     fn begin(&mut self, idempotent: bool, priority: u8, deadline: Option<u32>) {
         let began = self.now;
         let deadline = deadline.map(|ms| ms * MS);
-        let mut course = self.site.exchange(Terms { began, deadline, priority, idempotent, caller: None });
+        let mut course = self.site.exchange(Terms {
+            began,
+            deadline,
+            priority,
+            idempotent,
+            streamed: false,
+            caller: None,
+        });
         course.charge(CallerNames { tenant: Some(format!("t{priority}")), ..CallerNames::default() });
         let step = course.begin(self.now);
         self.exchanges.push(Exchange {
@@ -141,11 +148,11 @@ impl Host {
                     exchange.executed += 1;
                 }
                 0 => {
-                    exchange.course.responded(number, now);
+                    exchange.course.responded(number, 200, now);
                     exchange.under_way.retain(|(other, _)| *other == number);
                 }
                 1 => {
-                    exchange.course.responded(number, now);
+                    exchange.course.responded(number, 200, now);
                     exchange.course.succeeded(number, now);
                     self.end(at);
                 }
@@ -173,6 +180,13 @@ impl Host {
                         exchange.under_way.push((exchange.course.made(), false));
                     }
                 }
+                6 if exchange.under_way.len() == 1 => {
+                    let step = exchange.course.leave_unfit(number, traces, now);
+                    if step != Step::Stay {
+                        exchange.under_way.remove(which);
+                        self.go(at, step);
+                    }
+                }
                 _ => self.end(at),
             }
         } else if exchange.pausing && event < 6 {
@@ -196,7 +210,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     (0_u32..3, 0_u32..3, 1_u32..4, any::<bool>(), any::<bool>(), 0_u8..3).prop_map(
         |(limit, length, attempts, hedged, rated, breaks)| Policy {
             concurrency: if limit == 0 { Concurrency::Unlimited } else { Concurrency::Fixed(limit) },
-            queue: Queue { length, wait: 2 * SECOND },
+            queue: Queue { length, wait: 2 * SECOND, ..Queue::default() },
             retry: Retry { attempts, ..Retry::default() },
             hedge: hedged.then(|| Hedge { samples: 10, ..Hedge::default() }),
             rate: if rated {

@@ -35,9 +35,13 @@ fn route(name: &str, pattern: &Json, to: &str, fallback: &[&str]) -> RouteSpec {
 }
 
 fn warnings(clusters: &[(&str, Dialect)], routes: Vec<RouteSpec>) -> Vec<String> {
+    warnings_of(clusters.iter().map(|(name, speaks)| cluster(name, *speaks)).collect(), routes)
+}
+
+fn warnings_of(clusters: Vec<Cluster>, routes: Vec<RouteSpec>) -> Vec<String> {
     let config = Config {
         routes,
-        clusters: clusters.iter().map(|(name, speaks)| cluster(name, *speaks)).collect(),
+        clusters,
         identities: Identities::default(),
         trusted: Trusted::default(),
         hosts: Vec::new(),
@@ -59,6 +63,19 @@ fn a_cluster_that_no_route_names() {
     let clusters = [("one", Dialect::OpenAi), ("two", Dialect::OpenAi), ("three", Dialect::OpenAi)];
     let found = warnings(&clusters, vec![route("r", &json!({"kind": "model"}), "one", &["three"])]);
     assert_eq!(found, ["clusters.two: no route names this cluster"]);
+}
+
+#[test]
+fn statuses_that_concern_the_callers_own_key() {
+    let mut passing = cluster("a", Dialect::OpenAi);
+    passing.credential = Credential::Pass;
+    passing.policy.retry.statuses = vec![503, 401];
+    let mut own = cluster("b", Dialect::OpenAi);
+    own.policy.retry.statuses = vec![401];
+    let routes = vec![route("r", &json!({"kind": "model"}), "a", &["b"])];
+    let told = "clusters.a.retry.statuses: with `credential: pass`, a 401 concerns the caller's own key and is answered at once, \
+                never retried";
+    assert_eq!(warnings_of(vec![passing, own], routes), [told]);
 }
 
 #[test]

@@ -20,7 +20,12 @@ pub(crate) fn at(ms: u32) -> Instant {
 /// A policy under which nothing happens but what a test asks for.
 pub(crate) fn calm() -> Policy {
     Policy {
-        retry: Retry { backoff: Duration::ZERO, backoff_max: Duration::ZERO, ..Retry::default() },
+        retry: Retry {
+            backoff: Duration::ZERO,
+            backoff_max: Duration::ZERO,
+            after_timeout: true,
+            ..Retry::default()
+        },
         breaker: Breaker { consecutive: 0, failure_percent: 0, ..Breaker::default() },
         health: Health { slow_start: Duration::ZERO, ..Health::default() },
         ..Policy::default()
@@ -100,7 +105,7 @@ pub(crate) fn code(step: &Step) -> &'static str {
 /// The attempt under way is answered whole, and the exchange over.
 pub(crate) fn answer(course: &mut Course, now: Instant) {
     let number = course.made();
-    course.responded(number, now);
+    course.responded(number, 200, now);
     course.succeeded(number, now);
     course.end(Outcome::Cancelled, now);
 }

@@ -235,7 +235,7 @@ impl Simulation {
         } else {
             server.busy -= 1;
         }
-        self.group.responded(&mut attempt, self.now);
+        self.group.responded(&mut attempt, 200, self.now);
         self.group.finish(attempt, Outcome::Success, self.now);
         let message = &self.messages[&id];
         self.answered.push((message.priority, self.now.since(message.came)));

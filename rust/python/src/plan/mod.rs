@@ -17,6 +17,7 @@ use waypost_core::log::Why;
 
 use self::answer::joined;
 use crate::account::{Account, Held};
+use crate::clock;
 use crate::course::{self, Exchange, Turn};
 use crate::endpoint::Endpoint;
 use crate::errors;
@@ -259,7 +260,7 @@ impl Plan {
         head: &ResponseHead,
         replayable: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (status, wait) = (head.head.status, engine::retry_after(&head.head));
+        let (status, wait) = (head.head.status, engine::retry_after(&head.head, clock::unix()));
         let traces = Delivery { sent: true, replayable, delivered: false };
         self.exchange.next(py, &self.shared, |course, now| {
             course.responded_retryable(number, status, wait, traces, now)
@@ -279,6 +280,19 @@ impl Plan {
         let failure = course::failure(failure)?;
         let traces = Delivery { sent, replayable, delivered };
         self.exchange.next(py, &self.shared, |course, now| course.failed(number, failure, traces, now))
+    }
+
+    /// Report that the active check of the endpoint fails at which attempt `number` waits. Returns the next step, or `stay`
+    /// if the message cannot go elsewhere and the attempt goes on.
+    fn leave_unfit<'py>(
+        &self,
+        py: Python<'py>,
+        number: u32,
+        sent: bool,
+        replayable: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let traces = Delivery { sent, replayable, delivered: false };
+        self.exchange.next(py, &self.shared, |course, now| course.leave_unfit(number, traces, now))
     }
 
     /// Report that a streamed request body has been sent completely.

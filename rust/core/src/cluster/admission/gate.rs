@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::gradient::Gradient;
-use super::queue::{Queue, Ticket};
+use super::queue::{Aging, Queue, Ticket};
 use crate::cluster::policy::{self, Concurrency};
 use crate::cluster::rng::Rng;
 use crate::cluster::time::{Instant, float, nanos, whole};
@@ -15,7 +15,8 @@ use crate::cluster::time::{Instant, float, nanos, whole};
 /// grown, [`turn`](Self::turn) says whose turn it is, until it says nobody's.
 ///
 /// How long a message would wait is estimated as `(those ahead + 1) × t / limit`, `t` being the mean time for which
-/// messages are in flight (a moving average over about the last 16). More urgent ones that come later are not foreseen: that
+/// messages are in flight (a moving average over about the last 16); or by the share of the turns that its priority has, if
+/// that is sooner. More urgent ones that come later are not foreseen: that
 /// is why what waits has a deadline as well.
 #[derive(Clone, Debug)]
 pub struct Gate {
@@ -173,21 +174,32 @@ impl Gate {
 
     /// How long a message of this priority that came now would wait for its turn, as far as one can tell.
     #[must_use]
-    pub fn wait(&self, priority: u8, policy: &Concurrency) -> Duration {
+    pub fn wait(&self, priority: u8, policy: &Concurrency, queue: &policy::Queue) -> Duration {
         match self.limit(policy) {
             Some(limit) if !self.has_room(policy) || self.queue.ahead(priority) > 0 => {
-                let ahead = f64::from(self.queue.ahead(priority)) + 1.0;
-                Duration::from_nanos(whole(ahead * self.holding / f64::from(limit.max(1))))
+                let turns = self.turns_ahead(priority, queue);
+                Duration::from_nanos(whole(turns * self.holding / f64::from(limit.max(1))))
             }
             _ => Duration::ZERO,
         }
+    }
+
+    /// Turns until a message of this priority that came now has its own.
+    fn turns_ahead(&self, priority: u8, queue: &policy::Queue) -> f64 {
+        let strict = u64::from(self.queue.ahead(priority)) + 1;
+        let own = self.queue.lengths().get(usize::from(priority)).map_or(1, |length| u64::from(*length) + 1);
+        // With nothing but the most urgent ahead, each turn of this priority takes so many.
+        let share = u64::from(9 - priority.min(9)) * u64::from(queue.aging) + 1;
+        float(if Aging::of(queue).is_on() { strict.min(own * share) } else { strict })
     }
 
     /// A message comes. `priority` 0 to 9, `deadline` when its exchange has to be over.
     ///
     /// Who finds room goes on, unless others wait that are as urgent. Who would have to wait longer than its deadline or
     /// the policy allows is shed with `deadline_too_short`; where the queue is full, a more urgent message takes the
-    /// place of the least urgent, of those the one that came last, and others are shed with `queue_full`.
+    /// place of the least urgent, of those the one that came last, and others are shed with `queue_full`. With aging,
+    /// each priority has one place that others do not take, or nothing of it would ever grow old in a queue full of urgent
+    /// ones; a queue of less than ten places is too short for that.
     pub fn enter(
         &mut self,
         priority: u8,
@@ -200,7 +212,7 @@ impl Gate {
         if self.has_room(concurrency) && self.queue.ahead(priority) == 0 {
             return Entry::Admitted(self.admit(now));
         }
-        let wait = self.wait(priority, concurrency);
+        let wait = self.wait(priority, concurrency, queue);
         let until = deadline.map_or(now + queue.wait, |deadline| deadline.min(now + queue.wait));
         if now + wait >= until {
             self.shed.deadline_too_short += 1;
@@ -208,23 +220,27 @@ impl Gate {
         }
         let mut displaced = None;
         if self.queue.len() >= queue.length {
-            let Some(departed) = self.queue.evict(priority) else {
+            let spare = Aging::of(queue).spares_places(queue.length);
+            let none_waits = self.queue.lengths().get(usize::from(priority)) == Some(&0);
+            let evicted = self.queue.evict(priority, spare);
+            let place = |gate: &mut Self| if spare && none_waits { gate.queue.evict_longest() } else { None };
+            let Some(departed) = evicted.or_else(|| place(self)) else {
                 self.shed.queue_full += 1;
                 return Entry::Shed(Shed::new("queue_full", wait));
             };
             self.shed.displaced += 1;
-            let shed = Shed::new("queue_full", self.wait(departed.priority, concurrency));
+            let shed = Shed::new("queue_full", self.wait(departed.priority, concurrency, queue));
             displaced = Some((departed.ticket, shed));
         }
         Entry::Waits { ticket: self.queue.push(priority, until, now), displaced }
     }
 
     /// Whose turn it is now; `None`: nobody's. To be called until it says so.
-    pub fn turn(&mut self, policy: &Concurrency, now: Instant) -> Option<Turn> {
+    pub fn turn(&mut self, policy: &Concurrency, queue: &policy::Queue, now: Instant) -> Option<Turn> {
         if !self.has_room(policy) {
             return None;
         }
-        let departed = self.queue.pop()?;
+        let departed = self.queue.pop(Aging::of(queue), now)?;
         if departed.deadline <= now {
             self.shed.expired += 1;
             return Some(Turn::Expired(departed.ticket));
@@ -307,7 +323,7 @@ mod tests {
     }
 
     fn queue(length: u32) -> policy::Queue {
-        policy::Queue { length, wait: 10_000 * MS }
+        policy::Queue { length, wait: 10_000 * MS, ..policy::Queue::default() }
     }
 
     fn admitted(entry: Entry) -> Permit {
@@ -341,7 +357,7 @@ mod tests {
         let (mut gate, [a, b]) = busy();
         let mut enter = |priority| waits(gate.enter(priority, None, &TWO, &queue(9), at(100)));
         let tickets = [5, 9, 0, 5, 9].map(&mut enter);
-        assert_eq!(gate.turn(&TWO, at(100)), None, "no room");
+        assert_eq!(gate.turn(&TWO, &queue(9), at(100)), None, "no room");
         assert!(gate.cancel(tickets[4]));
         assert!(!gate.cancel(tickets[4]));
         gate.leave(a, at(200));
@@ -349,7 +365,7 @@ mod tests {
         let mut held = vec![b];
         for _ in 0..4 {
             gate.leave(held.pop().unwrap(), at(200));
-            while let Some(Turn::Admitted(ticket, permit)) = gate.turn(&TWO, at(200)) {
+            while let Some(Turn::Admitted(ticket, permit)) = gate.turn(&TWO, &queue(9), at(200)) {
                 order.push(ticket);
                 held.push(permit);
             }
@@ -364,7 +380,9 @@ mod tests {
         let first = waits(gate.enter(5, None, &TWO, &queue(9), at(100)));
         gate.leave(a, at(200));
         let second = waits(gate.enter(5, None, &TWO, &queue(9), at(200)));
-        assert!(matches!(gate.turn(&TWO, at(200)), Some(Turn::Admitted(ticket, _)) if ticket == first));
+        assert!(
+            matches!(gate.turn(&TWO, &queue(9), at(200)), Some(Turn::Admitted(ticket, _)) if ticket == first)
+        );
         assert!(gate.cancel(second));
         let urgent = gate.enter(6, None, &TWO, &queue(9), at(200));
         assert!(matches!(urgent, Entry::Waits { .. }), "no room left");
@@ -374,13 +392,13 @@ mod tests {
     fn what_cannot_make_it_is_refused_at_once() {
         let (mut gate, _permits) = busy();
         // 100 ms each, two at a time: 50 ms for each one ahead and itself.
-        assert_eq!(gate.wait(5, &TWO), 50 * MS);
+        assert_eq!(gate.wait(5, &TWO, &queue(9)), 50 * MS);
         let shed = Entry::Shed(Shed { code: "deadline_too_short", retry_after: 1000 * MS });
         assert_eq!(gate.enter(5, Some(at(150)), &TWO, &queue(9), at(100)), shed);
         waits(gate.enter(5, Some(at(151)), &TWO, &queue(9), at(100)));
         assert_eq!(gate.enter(5, Some(at(200)), &TWO, &queue(9), at(100)), shed, "one is ahead");
         waits(gate.enter(6, Some(at(200)), &TWO, &queue(9), at(100)));
-        let short = policy::Queue { length: 9, wait: 150 * MS };
+        let short = policy::Queue { length: 9, wait: 150 * MS, ..policy::Queue::default() };
         assert_eq!(gate.enter(5, None, &TWO, &short, at(100)), shed, "longer than the policy allows");
         assert_eq!(gate.shed().deadline_too_short, 3);
     }
@@ -423,9 +441,11 @@ mod tests {
         let short = waits(gate.enter(5, Some(at(300)), &TWO, &queue(9), at(100)));
         let long = waits(gate.enter(5, None, &TWO, &queue(9), at(100)));
         gate.leave(a, at(300));
-        assert_eq!(gate.turn(&TWO, at(300)), Some(Turn::Expired(short)));
-        assert!(matches!(gate.turn(&TWO, at(300)), Some(Turn::Admitted(ticket, _)) if ticket == long));
-        assert_eq!(gate.turn(&TWO, at(300)), None);
+        assert_eq!(gate.turn(&TWO, &queue(9), at(300)), Some(Turn::Expired(short)));
+        assert!(
+            matches!(gate.turn(&TWO, &queue(9), at(300)), Some(Turn::Admitted(ticket, _)) if ticket == long)
+        );
+        assert_eq!(gate.turn(&TWO, &queue(9), at(300)), None);
     }
 
     #[test]
@@ -436,5 +456,34 @@ mod tests {
             let _ = admitted(gate.enter(0, None, &any, &queue(0), at(0)));
         }
         assert_eq!((gate.in_flight(), gate.limit(&any)), (1000, None));
+    }
+
+    #[test]
+    fn a_full_queue_has_a_place_for_each_priority() {
+        let (mut gate, _permits) = busy();
+        let urgent = [(); 10].map(|()| waits(gate.enter(9, None, &TWO, &queue(10), at(100))));
+        let strict = policy::Queue { aging: 0, ..queue(10) };
+        assert!(matches!(gate.enter(5, None, &TWO, &strict, at(100)), Entry::Shed(_)));
+        let Entry::Waits { ticket, displaced: Some((displaced, _)) } =
+            gate.enter(5, None, &TWO, &queue(10), at(100))
+        else {
+            panic!()
+        };
+        assert_eq!(displaced, urgent[9], "the last of the priority with the most");
+        assert!(matches!(gate.enter(5, None, &TWO, &queue(10), at(100)), Entry::Shed(_)), "one place");
+        assert!(matches!(gate.enter(9, None, &TWO, &queue(10), at(100)), Entry::Shed(_)), "nobody takes it");
+        assert!(gate.cancel(ticket));
+    }
+
+    #[test]
+    fn the_wait_of_a_lower_priority_counts_its_share_of_the_turns() {
+        let (mut gate, _permits) = busy();
+        let long = policy::Queue { length: 500, wait: 3_600_000 * MS, aging: 2 };
+        for _ in 0..100 {
+            waits(gate.enter(9, None, &TWO, &long, at(100)));
+        }
+        assert_eq!(gate.wait(9, &TWO, &long), 50 * 101 * MS);
+        assert_eq!(gate.wait(5, &TWO, &long), 50 * 9 * MS, "one turn of nine");
+        assert_eq!(gate.wait(5, &TWO, &policy::Queue { aging: 0, ..long }), 50 * 101 * MS);
     }
 }

@@ -1,6 +1,9 @@
 //! Who waits for a cluster, most urgent first.
 
-use crate::cluster::time::Instant;
+use std::time::Duration;
+
+use crate::cluster::policy;
+use crate::cluster::time::{Instant, nanos};
 
 /// Priorities, 0 to 9; 9 is the most urgent.
 const PRIORITIES: usize = 10;
@@ -26,9 +29,9 @@ impl Ticket {
 
 /// Messages that wait, by priority, then arrival.
 ///
-/// A more urgent message is always served before a less urgent one, however long that has waited: nothing but its own
-/// deadline protects it. That is what `priority` says, and what makes a deadline computable; who wants a share for
-/// everyone uses rates.
+/// A more urgent message is served before a less urgent one. But a priority whose messages wait gains urgency while others
+/// have their turns ([`Aging`]), so that an endless stream of urgent messages does not keep the others out for ever. A turn
+/// takes that urgency away again: the priority gets a share of the turns, and not all of them.
 ///
 /// Every operation is O(1): ten doubly linked lists in one array. Slots are reused, so that memory is that of the longest
 /// the queue has been.
@@ -38,6 +41,8 @@ pub struct Queue {
     /// The first of the slots that are free, linked by `next`.
     free: Option<u32>,
     lists: [List; PRIORITIES],
+    /// Turns so far.
+    turns: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +50,48 @@ struct List {
     first: Option<u32>,
     last: Option<u32>,
     length: u32,
+    /// The number of turns, and the time, when it last had a turn, or was last empty.
+    turns: u64,
+    since: Instant,
+}
+
+/// How a priority whose messages wait gains urgency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aging {
+    /// Turns of others after which it counts as one more urgent; 0: never.
+    pub turns: u32,
+    /// The time after which it does, if that is sooner.
+    pub time: Duration,
+}
+
+impl Aging {
+    /// Never.
+    pub const OFF: Self = Self { turns: 0, time: Duration::MAX };
+
+    /// That of a policy. A priority of 0 so gets a turn before its messages have waited as long as they may.
+    #[must_use]
+    pub fn of(policy: &policy::Queue) -> Self {
+        Self { turns: policy.aging, time: policy.wait / 10 }
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self.turns > 0
+    }
+
+    /// Whether each priority has a place of its own in a queue of this length: it must be long enough for all.
+    #[must_use]
+    pub fn spares_places(self, length: u32) -> bool {
+        self.is_on() && usize::try_from(length).is_ok_and(|length| length >= PRIORITIES)
+    }
+
+    fn gained(self, turns: u64, waited: Duration) -> u64 {
+        if !self.is_on() {
+            return 0;
+        }
+        (turns / u64::from(self.turns)).max(nanos(waited) / nanos(self.time).max(1))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,22 +170,47 @@ impl Queue {
             Some(before) => before.next = Some(slot),
             None => self.list(priority).first = Some(slot),
         }
+        let turns = self.turns;
         let list = self.list(priority);
+        if list.length == 0 {
+            (list.turns, list.since) = (turns, now);
+        }
         list.last = Some(slot);
         list.length += 1;
         Ticket { slot, turn: self.get(slot).map_or(0, |node| node.turn) }
     }
 
-    /// Takes out the most urgent message, of those the one that came first.
-    pub fn pop(&mut self) -> Option<Departed> {
-        let slot = self.lists.iter().rev().find_map(|list| list.first)?;
+    /// Takes out the most urgent message, of those the one that came first. Of priorities that are as urgent by now, the
+    /// lower has its turn.
+    pub fn pop(&mut self, aging: Aging, now: Instant) -> Option<Departed> {
+        let urgency = |(priority, list): (u64, &List)| {
+            priority + aging.gained(self.turns - list.turns, now.since(list.since))
+        };
+        let waiting = (0..).zip(&self.lists).filter(|(_, list)| list.length > 0);
+        // The first of equals, from below.
+        let most = waiting.clone().map(urgency).max()?;
+        let (priority, slot) =
+            waiting.filter(|each| urgency(*each) == most).map(|(at, list)| (at, list.first)).next()?;
+        self.turns += 1;
+        let turns = self.turns;
+        let list = self.list(u8::try_from(priority).unwrap_or(u8::MAX));
+        (list.turns, list.since) = (turns, now);
+        self.unlink(slot?)
+    }
+
+    /// Takes out the least urgent message, of those the one that came last, if it is less urgent than `priority`. `spare`: the
+    /// last place of each priority is its own.
+    pub fn evict(&mut self, priority: u8, spare: bool) -> Option<Departed> {
+        let least = 1 + u32::from(spare);
+        let below = self.lists.iter().take(usize::from(priority));
+        let slot = below.filter(|list| list.length >= least).find_map(|list| list.last)?;
         self.unlink(slot)
     }
 
-    /// Takes out the least urgent message, of those the one that came last, if it is less urgent than `priority`.
-    pub fn evict(&mut self, priority: u8) -> Option<Departed> {
-        let slot = self.lists.iter().take(usize::from(priority)).find_map(|list| list.last)?;
-        self.unlink(slot)
+    /// Takes out the last message of the priority with the most, if it has several: a place for a priority that has none.
+    pub fn evict_longest(&mut self) -> Option<Departed> {
+        let longest = self.lists.iter().max_by_key(|list| list.length).filter(|list| list.length > 1)?;
+        self.unlink(longest.last?)
     }
 
     /// Takes out a message that does not want to wait any longer; `None` where it has left already.
@@ -185,8 +257,6 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -228,7 +298,7 @@ mod tests {
                     }
                     Step::Pop => {
                         let first = list.iter().copied().max_by_key(|(p, n, _)| (*p, std::cmp::Reverse(*n)));
-                        let departed = queue.pop();
+                        let departed = queue.pop(Aging::OFF, now);
                         prop_assert_eq!(departed.map(|departed| departed.ticket), first.map(|first| first.2));
                         prop_assert_eq!(departed.map(|departed| departed.since.nanos()), first.map(|first| first.1));
                         list.retain(|entry| Some(entry.2) != first.map(|first| first.2));
@@ -236,7 +306,7 @@ mod tests {
                     Step::Evict(priority) => {
                         let last = list.iter().copied().filter(|(p, ..)| *p < priority)
                             .min_by_key(|(p, n, _)| (*p, std::cmp::Reverse(*n)));
-                        let departed = queue.evict(priority);
+                        let departed = queue.evict(priority, false);
                         prop_assert_eq!(departed.map(|departed| departed.ticket), last.map(|last| last.2));
                         list.retain(|entry| Some(entry.2) != last.map(|last| last.2));
                     }
@@ -251,5 +321,40 @@ mod tests {
                 prop_assert!(queue.nodes.len() <= longest, "slots are reused");
             }
         }
+    }
+
+    /// The priorities that have the next turns, where as many come as go.
+    fn turns(waiting: &[u8], aging: Aging, every: Duration, count: usize) -> Vec<u32> {
+        let mut queue = Queue::new();
+        let mut now = Instant::default();
+        for priority in waiting {
+            queue.push(*priority, now + Duration::from_secs(60), now);
+        }
+        (0..count)
+            .map(|_| {
+                now = now + every;
+                let departed = queue.pop(aging, now).unwrap();
+                queue.push(departed.priority, now + Duration::from_secs(60), now);
+                u32::from(departed.priority)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn beside_endless_urgent_ones_others_have_a_share() {
+        let aging = Aging { turns: 4, time: Duration::from_secs(1) };
+        let quick = turns(&[9, 9, 9, 5], aging, Duration::from_millis(1), 17 * 10);
+        assert_eq!(quick.iter().filter(|priority| **priority == 5).count(), 10, "one of 4 × 4 + 1");
+        assert_eq!(quick[..17].iter().position(|priority| *priority == 5), Some(16));
+        let all = turns(&[9, 8, 7, 6, 5, 4, 3, 2, 1, 0], aging, Duration::from_millis(1), 400);
+        assert!((0..10).all(|priority| all.contains(&priority)));
+        assert!(
+            all.iter().filter(|priority| **priority == 9).count() > 100,
+            "the most urgent has most turns"
+        );
+        // Where turns are rare, time counts.
+        let slow = turns(&[9, 9, 9, 5], aging, Duration::from_secs(1), 50);
+        assert_eq!(slow[..6], [9, 9, 9, 9, 5, 9]);
+        assert_eq!(turns(&[9, 9, 9, 5], Aging::OFF, Duration::from_secs(1), 50), [9; 50]);
     }
 }

@@ -56,10 +56,17 @@ impl Tried {
 /// ```
 /// use waypost_core::cluster::{Rng, choice::balance::two_choices};
 /// let load = [3.0, 1.0, 2.0];
-/// let chosen = two_choices(&[1, 0, 1], 1, &mut Rng::new(7), |at| load[at]);
+/// let chosen = two_choices(&[1, 0, 1], 1, &mut Rng::new(7), |one, other| load[one] < load[other]);
 /// assert_eq!(chosen, Some(2), "the one with the least load has no weight");
 /// ```
-pub fn two_choices(weights: &[u32], unit: u32, rng: &mut Rng, load: impl Fn(usize) -> f64) -> Option<usize> {
+///
+/// `less`: whether the first has less load than the second.
+pub fn two_choices(
+    weights: &[u32],
+    unit: u32,
+    rng: &mut Rng,
+    less: impl Fn(usize, usize) -> bool,
+) -> Option<usize> {
     let total = total(weights);
     let first = draw(weights, None, rng.below(total))?;
     let reduced = weights.get(first.0).map_or(0, |weight| (*weight).min(unit));
@@ -71,7 +78,7 @@ pub fn two_choices(weights: &[u32], unit: u32, rng: &mut Rng, load: impl Fn(usiz
     if first.0 == second.0 {
         return Some(first.0);
     }
-    Some(if load(second.0) < load(first.0) { second.0 } else { first.0 })
+    Some(if less(second.0, first.0) { second.0 } else { first.0 })
 }
 
 /// At random by weight.
@@ -143,7 +150,7 @@ mod tests {
             let mut credits = [0; 9];
             let credit = |at: usize, by: i64| { credits[at] += by; credits[at] };
             for chosen in [
-                two_choices(&weights, unit, &mut rng, |at| f64::from(u32::try_from(at).unwrap())),
+                two_choices(&weights, unit, &mut rng, |one, other| one < other),
                 weighted(&weights, &mut rng),
                 round_robin(&weights, credit),
                 hashed(&weights, seed, |at| at as u64),
@@ -205,18 +212,24 @@ mod tests {
     #[test]
     fn equal_load_is_shared_by_weight() {
         near(&shares::<3>(|rng| weighted(&[1, 2, 3], rng).unwrap()), &[16.7, 33.3, 50.0]);
-        near(&shares::<3>(|rng| two_choices(&[1, 2, 3], 1, rng, |_| 1.0).unwrap()), &[16.7, 33.3, 50.0]);
+        near(&shares::<3>(|rng| two_choices(&[1, 2, 3], 1, rng, |_, _| false).unwrap()), &[16.7, 33.3, 50.0]);
         // The same on the average where loads differ by chance.
         let noise = std::cell::RefCell::new(Rng::new(3));
-        let load = |_| noise.borrow_mut().unit();
-        near(&shares::<2>(|rng| two_choices(&[100, 300], 100, rng, load).unwrap()), &[25.0, 75.0]);
+        let less = |_, _| noise.borrow_mut().unit() < 0.5;
+        near(&shares::<2>(|rng| two_choices(&[100, 300], 100, rng, less).unwrap()), &[25.0, 75.0]);
     }
 
     #[test]
     fn the_busiest_of_equals_is_never_chosen() {
         let load = [1.0, 9.0, 1.0];
-        near(&shares::<3>(|rng| two_choices(&[5; 3], 5, rng, |at| load[at]).unwrap()), &[50.0, 0.0, 50.0]);
+        near(
+            &shares::<3>(|rng| two_choices(&[5; 3], 5, rng, |one, other| load[one] < load[other]).unwrap()),
+            &[50.0, 0.0, 50.0],
+        );
         let load = [9.0, 1.0];
-        near(&shares::<2>(|rng| two_choices(&[1; 2], 1, rng, |at| load[at]).unwrap()), &[0.0, 100.0]);
+        near(
+            &shares::<2>(|rng| two_choices(&[1; 2], 1, rng, |one, other| load[one] < load[other]).unwrap()),
+            &[0.0, 100.0],
+        );
     }
 }

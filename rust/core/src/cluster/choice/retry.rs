@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::failure::Failure;
+use crate::cluster::lesson::Again;
 use crate::cluster::policy;
 use crate::cluster::rng::Rng;
 use crate::cluster::time::Instant;
@@ -80,7 +81,7 @@ impl Reason {
         match failure {
             Failure::Connect => Self::Unreachable,
             Failure::Stale | Failure::Reset | Failure::Protocol => Self::Protocol,
-            Failure::Timeout => Self::Timeout,
+            Failure::Timeout | Failure::Unfit => Self::Timeout,
             Failure::Status(_) => Self::Response,
         }
     }
@@ -91,14 +92,15 @@ impl Reason {
 /// - Never again once the client has a byte of the response, or the deadline has passed.
 /// - Never again once the request may have reached the endpoint, unless the message is idempotent and its bytes are
 ///   still there. So a connect error can always be made good.
-/// - A status only if the policy names it.
+/// - A status only if the policy names it, a timeout only if the policy says so, and what concerns the caller alone never
+///   (`again`).
 /// - A connection that had gone stale is replaced by a fresh one to the same endpoint, free of charge: the endpoint has
 ///   seen nothing of it. A fresh one cannot be stale, so this happens once for each attempt.
 /// - Else within the policy's number of attempts and the budget, at an endpoint that was not tried. Where there is none,
 ///   at the next cluster. Where there is none either, at this cluster again, and not before `Retry-After`; but not after a
 ///   timeout: who took too long has more to do than it can, maybe with this very message.
 /// - The pause is random from zero to `backoff`, doubled for each attempt after the first up to `backoff_max` ("full
-///   jitter"). There is none on the way to an untried endpoint after a connect error: no one is relieved by it.
+///   jitter"). There is none on the way to an untried endpoint after a connect error or a failed check: no one is relieved by it.
 /// - A pause that would end at the deadline or later is not begun.
 /// - The next cluster does not cost budget: it gets the message for the first time.
 ///
@@ -107,6 +109,7 @@ impl Reason {
 pub fn next(
     policy: &policy::Retry,
     failed: &Failed,
+    again: Again,
     others: bool,
     budget: &mut Budget,
     rng: &mut Rng,
@@ -123,21 +126,22 @@ pub fn next(
     if !(untouched || failed.idempotent && failed.replayable) {
         return Next::GiveUp(reason);
     }
-    if let Failure::Status(status) = failed.failure
-        && !policy.statuses.contains(&status)
-    {
-        return Next::GiveUp(reason);
-    }
-    if failed.failure == Failure::Stale {
-        return Next::Retry { after: Duration::ZERO, elsewhere: false };
+    let listed = matches!(failed.failure, Failure::Status(status) if policy.statuses.contains(&status));
+    match again {
+        Again::Afresh => return Next::Retry { after: Duration::ZERO, elsewhere: false },
+        Again::Listed if listed => (),
+        Again::AfterTimeout if policy.after_timeout => (),
+        Again::Yes => (),
+        Again::Never | Again::Listed | Again::AfterTimeout => return Next::GiveUp(reason),
     }
     let otherwise = if failed.fallback { Next::NextCluster } else { Next::GiveUp(reason) };
-    let alone = !others && (failed.fallback || failed.failure == Failure::Timeout);
+    let hopeless = matches!(failed.failure, Failure::Timeout | Failure::Unfit);
+    let alone = !others && (failed.fallback || hopeless);
     if failed.attempts >= policy.attempts || alone {
         return otherwise;
     }
     let mut after = backoff(policy, failed.attempts, rng);
-    if others && failed.failure == Failure::Connect {
+    if others && matches!(failed.failure, Failure::Connect | Failure::Unfit) {
         after = Duration::ZERO;
     } else if !others {
         after = after.max(failed.retry_after.unwrap_or_default());
@@ -205,6 +209,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cluster::failure::Outcome;
+    use crate::cluster::lesson::Lesson;
     use crate::cluster::rng::Rng;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -227,6 +233,10 @@ mod tests {
         }
     }
 
+    fn again(failed: &Failed) -> Again {
+        Lesson::of(Outcome::Failure(failed.failure), false).again
+    }
+
     fn decide(failed: &Failed) -> Next {
         decide_with(failed, true)
     }
@@ -237,7 +247,8 @@ mod tests {
 
     fn decide_with(failed: &Failed, others: bool) -> Next {
         let policy = policy::Retry::default();
-        next(&policy, failed, others, &mut Budget::new(&policy), &mut Rng::new(7), now())
+        let policy = policy::Retry { after_timeout: true, ..policy };
+        next(&policy, failed, again(failed), others, &mut Budget::new(&policy), &mut Rng::new(7), now())
     }
 
     fn retried(next: Next) -> Option<bool> {
@@ -311,7 +322,9 @@ mod tests {
     fn a_stale_connection_costs_nothing() {
         let policy = policy::Retry { budget_percent: 0, budget_minimum: 0, ..policy::Retry::default() };
         let mut budget = Budget::new(&policy);
-        let mut decide = |failed: &Failed| next(&policy, failed, true, &mut budget, &mut Rng::new(1), now());
+        let mut decide = |failed: &Failed| {
+            next(&policy, failed, again(failed), true, &mut budget, &mut Rng::new(1), now())
+        };
         let stale = Failed { attempts: 3, ..failed(Failure::Stale) };
         assert_eq!(decide(&stale), Next::Retry { after: Duration::ZERO, elsewhere: false });
         let once = Failed { idempotent: false, ..stale };
@@ -333,7 +346,8 @@ mod tests {
             let pauses: Vec<Duration> = (0..200)
                 .map(|_| {
                     let failed = Failed { attempts, ..failed(Failure::Reset) };
-                    match next(&policy, &failed, true, &mut Budget::new(&policy), &mut rng, now()) {
+                    let mut budget = Budget::new(&policy);
+                    match next(&policy, &failed, again(&failed), true, &mut budget, &mut rng, now()) {
                         Next::Retry { after, .. } => after,
                         other => panic!("{other:?}"),
                     }

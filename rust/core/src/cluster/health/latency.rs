@@ -24,9 +24,6 @@ impl Latency {
     /// minutes, and one slow response in a thousand does not take it out.
     pub const DECAY: Duration = Duration::from_secs(10);
 
-    /// A failed attempt counts as one that took at least this long, so that an endpoint that fails fast does not look fast.
-    pub const FAILURE: Duration = Duration::from_secs(1);
-
     /// Takes a sample: from when a request was sent until its response began.
     pub fn observe(&mut self, sample: Duration, now: Instant) {
         let sample = float(nanos(sample));
@@ -40,11 +37,9 @@ impl Latency {
         self.known = true;
     }
 
-    /// Takes note of a failure after `took`: never a better estimate than before, nor than [`FAILURE`](Self::FAILURE).
-    pub fn failed(&mut self, took: Duration, now: Instant) {
-        self.estimate = self.decayed(now).max(float(nanos(took.max(Self::FAILURE))));
+    /// Takes note of a failure, which is no sample. But the endpoint was not left alone, so what is known of it does not fade.
+    pub fn failed(&mut self, now: Instant) {
         self.at = self.at.max(now);
-        self.known = true;
     }
 
     /// Takes note of an attempt that was given up after `waited`: it would have taken at least that long. An endpoint that
@@ -60,23 +55,13 @@ impl Latency {
     /// What it is now; `None` before the first sample.
     #[must_use]
     pub fn estimate(&self, now: Instant) -> Option<Duration> {
-        self.known.then(|| Duration::from_nanos(whole(self.decayed(now))))
+        self.known.then(|| self.bound(now))
     }
 
-    /// The load that an endpoint is under, to compare with that of others: the estimate times the attempts that one
-    /// more would make it have, `in_flight` counted against `share`, its weight relative to the mean of all.
-    ///
-    /// An endpoint that has not answered yet (nor kept anyone waiting) is free for its first attempt, and has more load than any that has
-    /// answered until then: a new endpoint proves itself with one message.
+    /// What it is at least, as far as one knows: as [`estimate`](Self::estimate), also before the first sample.
     #[must_use]
-    pub fn load(&self, in_flight: u32, share: f64, now: Instant) -> f64 {
-        const UNKNOWN: f64 = 1e24;
-        let in_flight = f64::from(in_flight) / share;
-        match (self.known, in_flight > 0.0) {
-            (true, _) => self.decayed(now) * (in_flight + 1.0),
-            (false, true) => UNKNOWN * (in_flight + 1.0),
-            (false, false) => self.decayed(now),
-        }
+    pub fn bound(&self, now: Instant) -> Duration {
+        Duration::from_nanos(whole(self.decayed(now)))
     }
 
     fn decayed(&self, now: Instant) -> f64 {
@@ -84,7 +69,8 @@ impl Latency {
     }
 }
 
-fn weight(passed: Duration) -> f64 {
+/// What a sample of that long ago still weighs.
+pub(super) fn weight(passed: Duration) -> f64 {
     if passed.is_zero() { 1.0 } else { (-passed.as_secs_f64() / Latency::DECAY.as_secs_f64()).exp() }
 }
 
@@ -92,7 +78,6 @@ fn weight(passed: Duration) -> f64 {
 mod tests {
     use super::*;
 
-    const FAILURE: Duration = Latency::FAILURE;
     const MS: Duration = Duration::from_millis(1);
 
     fn at(seconds: u64) -> Instant {
@@ -116,13 +101,16 @@ mod tests {
     }
 
     #[test]
-    fn failing_fast_is_not_being_fast() {
+    fn a_failure_is_no_sample() {
         let mut latency = Latency::default();
-        latency.failed(MS, at(1));
-        assert_eq!(latency.estimate(at(1)), Some(FAILURE));
-        latency.observe(5 * FAILURE, at(1));
-        latency.failed(MS, at(1));
-        assert_eq!(latency.estimate(at(1)), Some(5 * FAILURE));
+        latency.failed(at(1));
+        assert_eq!(latency.estimate(at(1)), None);
+        latency.observe(50 * MS, at(1));
+        for second in 2..100 {
+            latency.failed(at(second));
+        }
+        assert_eq!(latency.estimate(at(99)), Some(50 * MS), "neither better nor forgotten");
+        assert!(latency.estimate(at(140)).unwrap() < MS, "left alone, it is");
     }
 
     #[test]
@@ -132,21 +120,12 @@ mod tests {
         assert_eq!(latency.estimate(at(1)), None);
         latency.at_least(80 * MS, at(1));
         assert_eq!(latency.estimate(at(1)), None);
+        assert_eq!(latency.bound(at(1)), 80 * MS);
         let mut quick = Latency::default();
         quick.observe(50 * MS, at(1));
-        assert!(quick.load(0, 1.0, at(1)) < latency.load(0, 1.0, at(1)), "it is not as new as it was");
         quick.at_least(20 * MS, at(1));
         assert_eq!(quick.estimate(at(1)), Some(50 * MS));
         quick.at_least(60 * MS, at(1));
         assert_eq!(quick.estimate(at(1)), Some(60 * MS));
-    }
-
-    #[test]
-    fn who_has_not_answered_gets_one_message() {
-        let (new, mut known) = (Latency::default(), Latency::default());
-        known.observe(Duration::from_secs(30), at(1));
-        assert!(new.load(0, 1.0, at(1)) < known.load(0, 1.0, at(1)));
-        assert!(new.load(1, 1.0, at(1)) > known.load(1000, 1.0, at(1)));
-        assert!(new.load(2, 1.0, at(1)) > new.load(1, 1.0, at(1)));
     }
 }

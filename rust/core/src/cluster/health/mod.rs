@@ -4,3 +4,5 @@ pub(crate) mod breaker;
 pub(crate) mod checker;
 pub(crate) mod latency;
 pub(crate) mod standing;
+pub(crate) mod success;
+pub(crate) mod waiting;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::breaker::{Breaker, Change, Pass, State};
 use super::checker::Checker;
-use crate::cluster::failure::Outcome;
+use crate::cluster::lesson::Verdict;
 use crate::cluster::policy::{self, Policy};
 use crate::cluster::rng::Rng;
 use crate::cluster::time::{Instant, float, nanos, whole_u32};
@@ -106,7 +106,7 @@ impl Health {
         self.breaker.enter(&policy.breaker, now)
     }
 
-    /// The response of an attempt has begun, with a status that is no failure. A trial has then proved what it should:
+    /// The response of an attempt has begun, with a status of success. A trial has then proved what it should:
     /// a stream may take minutes to end.
     pub fn responded(&mut self, pass: &mut Pass, policy: &Policy, now: Instant, rng: &mut Rng) {
         if pass.is_trial() {
@@ -116,12 +116,11 @@ impl Health {
     }
 
     /// An attempt has ended.
-    pub fn leave(&mut self, pass: Pass, outcome: Outcome, policy: &Policy, now: Instant, rng: &mut Rng) {
-        let good = match outcome {
-            Outcome::Success => Some(true),
-            Outcome::Failure(failure) if failure.breaks() => Some(false),
-            // A failure of another kind shows that it is there; but a trial should see more than that.
-            Outcome::Failure(_) | Outcome::Cancelled => None,
+    pub fn leave(&mut self, pass: Pass, verdict: Verdict, policy: &Policy, now: Instant, rng: &mut Rng) {
+        let good = match verdict {
+            Verdict::Well => Some(true),
+            Verdict::Badly | Verdict::BadlyIfSilent => Some(false),
+            Verdict::Nothing => None,
         };
         self.settle(pass, good, policy, now, rng);
     }
@@ -138,14 +137,16 @@ impl Health {
         }
     }
 
-    /// The active check was answered, well or not.
-    pub fn answered(&mut self, good: bool, policy: &Policy, now: Instant, rng: &mut Rng) {
-        if let (Some(checker), Some(check)) = (&mut self.checker, &policy.health.check) {
-            let known = checker.fit().is_some();
-            if checker.answered(good, check, now, rng) == Some(true) && known {
-                self.warming_since = Some(now);
-            }
+    /// The active check was answered, well or not. Says what the check says from now on, where that changed.
+    #[allow(clippy::must_use_candidate)] // It takes note of the answer.
+    pub fn answered(&mut self, good: bool, policy: &Policy, now: Instant, rng: &mut Rng) -> Option<bool> {
+        let (Some(checker), Some(check)) = (&mut self.checker, &policy.health.check) else { return None };
+        let known = checker.fit().is_some();
+        let changed = checker.answered(good, check, now, rng);
+        if changed == Some(true) && known {
+            self.warming_since = Some(now);
         }
+        changed
     }
 
     fn settle(&mut self, pass: Pass, good: Option<bool>, policy: &Policy, now: Instant, rng: &mut Rng) {
@@ -169,7 +170,6 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::failure::Failure;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -223,7 +223,7 @@ mod tests {
 
         for _ in 0..5 {
             let pass = health.enter(&policy, at(40));
-            health.leave(pass, Outcome::Failure(Failure::Reset), &policy, at(40), &mut rng);
+            health.leave(pass, Verdict::Badly, &policy, at(40), &mut rng);
         }
         assert_eq!(health.standing(&policy, at(40)), Standing::Unfit);
         for _ in 0..3 {
@@ -231,7 +231,7 @@ mod tests {
             assert!(trial.is_trial());
             health.responded(&mut trial, &policy, at(50), &mut rng);
             // What was counted when the response began is not counted twice.
-            health.leave(trial, Outcome::Success, &policy, at(50), &mut rng);
+            health.leave(trial, Verdict::Well, &policy, at(50), &mut rng);
         }
         assert_eq!(health.breaker(), State::Closed);
         assert_eq!(share(&health, &policy, at(55)), 500);
@@ -244,34 +244,14 @@ mod tests {
         let mut health = Health::new(&policy, true, at(0), &mut rng);
         for _ in 0..5 {
             let pass = health.enter(&policy, at(0));
-            health.leave(pass, Outcome::Failure(Failure::Connect), &policy, at(0), &mut rng);
+            health.leave(pass, Verdict::Badly, &policy, at(0), &mut rng);
         }
         for _ in 0..2 {
             let mut trial = health.enter(&policy, at(10));
             health.responded(&mut trial, &policy, at(10), &mut rng);
-            health.leave(trial, Outcome::Success, &policy, at(10), &mut rng);
+            health.leave(trial, Verdict::Well, &policy, at(10), &mut rng);
         }
         assert_eq!(health.breaker(), State::HalfOpen { in_flight: 0, good: 2 });
-    }
-
-    #[test]
-    fn only_what_the_endpoint_did_counts_against_it() {
-        let policy = Policy::default();
-        let mut rng = Rng::new(1);
-        let mut health = Health::new(&policy, true, at(0), &mut rng);
-        let harmless = [Failure::Stale, Failure::Status(429), Failure::Status(501)].map(Outcome::Failure);
-        for outcome in harmless.into_iter().chain([Outcome::Cancelled]).cycle().take(100) {
-            let pass = health.enter(&policy, at(0));
-            health.leave(pass, outcome, &policy, at(0), &mut rng);
-        }
-        assert_eq!((health.breaker(), health.consecutive()), (State::Closed, 0));
-        for failure in
-            [Failure::Connect, Failure::Timeout, Failure::Reset, Failure::Protocol, Failure::Status(500)]
-        {
-            let pass = health.enter(&policy, at(0));
-            health.leave(pass, Outcome::Failure(failure), &policy, at(0), &mut rng);
-        }
-        assert!(matches!(health.breaker(), State::Open { .. }));
     }
 
     #[test]

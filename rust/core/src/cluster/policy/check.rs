@@ -219,9 +219,10 @@ mod tests {
                 tolerance: 0.5,
                 ..Adaptive::default()
             }),
-            queue: Queue { length: MOST + 1, wait: Duration::ZERO },
+            queue: Queue { length: MOST + 1, wait: Duration::ZERO, aging: 1001 },
             rate: vec![Rate { messages: 1, ..rate }, rate, Rate { messages: 1, every: 2 * LONGEST, ..rate }],
             hedge: Some(Hedge { percentile: 100, ..Hedge::default() }),
+            passes_credential: false,
         };
         assert_eq!(
             said(&policy),
@@ -243,6 +244,7 @@ mod tests {
                 "concurrency.adaptive.initial: must be from min to max: 4 to 1000",
                 "queue.length: must be from 0 to 1000000, not 1000001",
                 "queue.wait: must be greater than zero",
+                "queue.aging: must be from 0 to 1000, not 1001",
                 "rate[1].messages: must be from 1 to 1000000, not 0",
                 "rate[2].every: must be from 1ms to 24h, not 48h",
                 "hedge.after: must be from p50 to p99, not p100",

@@ -51,6 +51,10 @@ pub struct Policy {
     pub rate: Vec<Rate>,
     /// When to ask a second endpoint before the first has answered; `None`: never.
     pub hedge: Option<Hedge>,
+    /// Whether endpoints get the callers' own credentials (`credential: pass`), so that a limit on these is the caller's. Set
+    /// by the snapshot.
+    #[serde(skip)]
+    pub passes_credential: bool,
 }
 
 sections! {
@@ -65,12 +69,16 @@ sections! {
         /// Between two pieces of a response.
         idle: Duration as "seconds" = secs(60), AtLeast(1);
         /// From the first attempt until the response ends, attempts in a `fallback` included. The value of the cluster in
-        /// use counts. A stream (`text/event-stream`) that has begun has `stream_total`.
+        /// use counts. A stream that has begun has `stream_total`.
         // As the OpenAI clients wait.
         total: Duration as "seconds" = secs(600), AtLeast(1);
-        /// Between two pieces of a stream (a `text/event-stream` response).
+        /// Between two pieces of a stream: a response of events, JSON lines, audio or video.
         // Subscriptions and reasoning models are silent for minutes.
         stream_idle: Duration as "seconds" = secs(300), AtLeast(1);
+        /// Silence of a `text/event-stream` response after which the client gets a comment line, so that nothing on the way
+        /// takes the connection for dead; 0s: never.
+        // Common proxies give up after 60 s, some after 30 s.
+        stream_comment: Duration as "seconds" = secs(15), AtLeast(0);
         /// From the first attempt until a stream ends. Without it, a stream has no such bound.
         stream_total: Option<Duration> as "optional_seconds" = None, AtLeast(1);
     }
@@ -81,8 +89,11 @@ sections! {
         // If a third of the endpoints fail, 1 message of 27 finds no good one.
         attempts: u32 = 3, Count(1, 16);
         /// Response statuses, from 400 to 599, after which another attempt may be made.
-        // Those that speak of the moment rather than of the message, which a 500 may do.
-        statuses: Vec<u16> = vec![429, 502, 503, 504], Any;
+        // Those that speak of the moment rather than of the message, which a 500 may do. 529 is Anthropic's 503.
+        statuses: Vec<u16> = vec![429, 502, 503, 504, 529], Any;
+        /// Whether another attempt is made once `timeout.first_byte` has passed. By default none is: the endpoint may be at
+        /// work on a long answer, which another attempt would begin a second time.
+        after_timeout: bool = false, Any;
         /// Most retries, as a percentage of the messages within `window`.
         // As Finagle's: in an outage of everything the endpoints get 1.2 times the messages, not 3 times.
         budget_percent["budget"]: u32 = 20, Percent(1000);
@@ -179,6 +190,11 @@ sections! {
         /// Longest wait of one message, whatever its own deadline.
         // Later answers mostly find the client gone.
         wait: Duration as "seconds" = secs(10), AtLeast(1);
+        /// Turns of others after which a priority whose messages wait counts as one more urgent, until it has a turn itself; a
+        /// tenth of `wait` has the same effect. So messages of priority 5 have at least 1 of 17 turns beside any number of
+        /// priority 9, and priority 0 has 1 of 37. With 0, the more urgent message is always first.
+        // A small share: enough to get on, and little for the urgent.
+        aging: u32 = 4, Count(0, 1000);
     }
 
     /// `rate`: how many messages over time. `per`, `messages` and `every` have to be written: their defaults stand for
@@ -212,7 +228,8 @@ sections! {
 }
 
 impl Retry {
-    /// `retry: off`: one attempt.
+    /// `retry: off`: one attempt. An attempt that finds its pooled connection closed does not count: see
+    /// [`Failure::Stale`](super::Failure::Stale).
     #[must_use]
     pub fn off() -> Self {
         Self { attempts: 1, ..Self::default() }

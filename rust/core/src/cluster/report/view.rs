@@ -141,7 +141,7 @@ impl ClusterView {
             in_flight: state.gate.in_flight(),
             limit: state.gate.limit(&policy.concurrency),
             waiting: state.gate.waiting(),
-            wait: state.gate.wait(ORDINARY, &policy.concurrency),
+            wait: state.gate.wait(ORDINARY, &policy.concurrency, &policy.queue),
             shed: state.gate.shed(),
             retries_left: state.budget.remaining(&policy.retry, now),
             latency: quantile(50).zip(quantile(95)).zip(quantile(99)).map(|((a, b), c)| [a, b, c]),
