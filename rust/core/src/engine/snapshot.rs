@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::asked::{Answers, Questions};
 use super::checks::{
-    credentials, join_route, linear, policies, positions, route_path, unknown_clusters, unused,
+    credentials, join_route, linear, per_value, policies, positions, route_path, unknown_clusters, unused,
 };
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Rejection, Request, path_of};
@@ -151,6 +151,7 @@ impl Snapshot {
             return Err(problems);
         }
         warnings.extend(linear(&table));
+        warnings.extend(per_value(&table));
         let position = |name: &String| names.get(name.as_str()).copied();
         let decided = |decision: &Decision| -> Vec<usize> {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
