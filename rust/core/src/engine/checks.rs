@@ -6,7 +6,7 @@ use super::snapshot::Config;
 use super::{join, upstream_head};
 use crate::cluster::{Cluster, Credential};
 use crate::pattern::{Pattern, Problem, Step};
-use crate::table::{Linear, RouteSpec, RouteTable};
+use crate::table::{Cost, Linear, RouteSpec, RouteTable};
 
 /// The positions of clusters by name.
 pub(super) fn positions(config: &Config) -> HashMap<&str, usize> {
@@ -75,7 +75,7 @@ pub(super) fn unused(config: &Config) -> Vec<Problem> {
 }
 
 /// Warns of routes that are tried one by one for some messages.
-pub(super) fn linear(table: &RouteTable) -> Vec<Problem> {
+pub(super) fn linear(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
     const NAMED: usize = 3;
     let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
     let warn = |linear: &Linear| {
@@ -91,11 +91,11 @@ pub(super) fn linear(table: &RouteTable) -> Vec<Problem> {
         let index = linear.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
         Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
     };
-    table.cost().linear.iter().map(warn).collect()
+    cost.linear.iter().map(warn).collect()
 }
 
 /// Warns of routes with conditions that are compared with each value of an array.
-pub(super) fn per_value(table: &RouteTable) -> Vec<Problem> {
+pub(super) fn per_value(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
     let warn = |group: &Linear| {
         let message = format!(
             "{} are compared with {}, one by one: a message with many values there takes long, and is refused \
@@ -106,7 +106,6 @@ pub(super) fn per_value(table: &RouteTable) -> Vec<Problem> {
         let index = group.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
         Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
     };
-    let cost = table.cost();
     // Those that are tried one by one for some messages are warned of already.
     let is_known = |group: &&Linear| {
         cost.linear

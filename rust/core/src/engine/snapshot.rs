@@ -150,8 +150,9 @@ impl Snapshot {
         if !problems.is_empty() {
             return Err(problems);
         }
-        warnings.extend(linear(&table));
-        warnings.extend(per_value(&table));
+        let cost = table.cost();
+        warnings.extend(linear(&table, &cost));
+        warnings.extend(per_value(&table, &cost));
         let position = |name: &String| names.get(name.as_str()).copied();
         let decided = |decision: &Decision| -> Vec<usize> {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
