@@ -1,14 +1,26 @@
-"""Changing one rule of many, explaining one, and deciding on many documents in one call. A part of `compile`."""
+"""Changing one rule of many, explaining one, deciding on many documents at once, reloading all. A part of `compile`.
+
+`python -m benches.edits [ROUTES]` measures the reload alone.
+"""
 
 from __future__ import annotations
 
+import json
+import signal
+import socket
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from waypost import Matcher
 
 from benches.corpus import envelope, pattern, rules
+from benches.proc import Process, free_port
 from benches.report import Table, verdict
 from benches.timing import each, interleaved, quantile, uncollected
 
@@ -18,12 +30,117 @@ _IN_A_ROW = 5_000
 """Enough of them that all rules are compiled anew on the way, by a thread of the matcher's own."""
 _MS = 10.0
 """Milliseconds that a small change may take."""
+_RELOADS = 10
+_RELOAD_S = 3.0
+"""Seconds that a reload may take."""
+_STOP_MS = 50.0
+"""Milliseconds for which the event loop may stand still meanwhile."""
+_GROWTH = 1.1
+"""Times the memory after two reloads that there may be after all."""
+_HEAD = """\
+access_log: off
+clusters:
+  local: {speaks: envelope, endpoints: [http://127.0.0.1:9]}
+"""
 
 
 def run(*, quick: bool) -> list[Table]:
     count = _RULES // 10 if quick else _RULES
     matcher = Matcher(rules(count))
-    return [_edited(matcher, count, quick=quick), _asked(Matcher(rules(count)), count, quick=quick)]
+    edited, asked = _edited(matcher, count, quick=quick), _asked(Matcher(rules(count)), count, quick=quick)
+    del matcher
+    return [edited, asked, reloaded(count)]
+
+
+def reloaded(count: int) -> Table:
+    """`waypost serve` that reloads, while a client asks for `/healthz` again and again."""
+    columns = ("routes in", "median s", f"worst ≤ {_RELOAD_S:g} s", "", "longest stop, ms")
+    columns += ("without a reload", f"≤ {_STOP_MS:g} ms", "MB after 2", f"after {_RELOADS}", f"≤ {_GROWTH:g} times")
+    table = Table(f"{_RELOADS} reloads of {count:,} routes under `waypost serve`", columns)
+    routes = [{"name": name, "match": match, "to": "local"} for name, match in rules(count).items()]
+    flow = [f"  - {json.dumps(route)}" for route in routes]
+    keys = (("name", "match", "to"), ("", "    ", "    "))
+    block = [
+        "\n".join(
+            f"{'  - ' if key == 'name' else indent}{key}: {json.dumps(route[key])}"
+            for key, indent in zip(*keys, strict=True)
+        )
+        for route in routes
+    ]
+    lines = "\n".join(map(json.dumps, routes))
+    files = {
+        "YAML, a line each": {"waypost.yaml": f"{_HEAD}routes:\n" + "\n".join(flow)},
+        "YAML, a key a line": {"waypost.yaml": f"{_HEAD}routes:\n" + "\n".join(block)},
+        "JSON lines": {"waypost.yaml": f"{_HEAD}include: [routes.jsonl]\n", "routes.jsonl": lines},
+    }
+    for name, texts in files.items():
+        with tempfile.TemporaryDirectory() as directory:
+            for file, text in texts.items():
+                Path(directory, file).write_text(text, "utf-8")
+            table.rows.append((name, *_reloads(Path(directory, "waypost.yaml"))))
+    table.notes += [
+        (
+            "From SIGHUP to the line that says so. The longest stop: how long a client waited for `/healthz` at most, "
+            "asking every millisecond. Without a reload: the same for as long as all reloads took."
+        ),
+        "MB: resident, half a second after a reload.",
+    ]
+    return table
+
+
+def _reloads(config: Path) -> list[object]:
+    port = free_port()
+    with Process([sys.executable, "-m", "waypost", "serve", str(config), "--port", str(port)]) as process:
+        process.wait_for("listening", 300)
+        took, sizes, during = [], [], []
+        for _ in range(_RELOADS):
+            with _asked_for_health(port) as waits:
+                began = time.perf_counter()
+                process.signal(signal.SIGHUP)
+                process.wait_for("waypost: reloaded", 300)
+                took.append(time.perf_counter() - began)
+                time.sleep(0.5)
+            during.append(max(waits))
+            sizes.append(process.rss())
+        with _asked_for_health(port) as waits:
+            time.sleep(sum(took))
+        stop = max(during) * 1e3
+        growth = sizes[-1] / sizes[1]
+        return [
+            quantile(took, 0.5),
+            max(took),
+            verdict(max(took) <= _RELOAD_S),
+            stop,
+            max(waits) * 1e3,
+            verdict(stop <= _STOP_MS),
+            sizes[1],
+            sizes[-1],
+            verdict(growth <= _GROWTH),
+        ]
+
+
+@contextmanager
+def _asked_for_health(port: int) -> Iterator[list[float]]:
+    """Ask for `/healthz` every millisecond; yields how long each answer took, in seconds."""
+    waits: list[float] = [0.0]
+    done = threading.Event()
+
+    def ask() -> None:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            while not done.wait(0.001):
+                began = time.perf_counter()
+                client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                if not client.recv(4096):
+                    raise RuntimeError("the connection was closed")
+                waits.append(time.perf_counter() - began)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield waits
+    finally:
+        done.set()
+        thread.join()
 
 
 def _edited(matcher: Matcher, count: int, *, quick: bool) -> Table:
@@ -97,3 +214,7 @@ def _asked(matcher: Matcher, count: int, *, quick: bool) -> Table:
     for name, seconds in took.items():
         table.rows.append((name, seconds * 1e6, seconds / took["first(body)"]))
     return table
+
+
+if __name__ == "__main__":  # [ROUTES]
+    print(reloaded(int(sys.argv[1]) if len(sys.argv) > 1 else _RULES))

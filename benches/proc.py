@@ -96,6 +96,10 @@ class Process:
         except subprocess.TimeoutExpired:
             return
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process itself."""
+        self._popen.send_signal(number)
+
     def stop(self) -> None:
         """SIGTERM, then SIGKILL for what is left of its session."""
         if self.running:

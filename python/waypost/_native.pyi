@@ -9,7 +9,7 @@ are immutable and may be shared between threads, unless they say otherwise.
 This file has more than 500 lines because it holds the contract of one module.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, Self, TypeAlias, final
 
 from typing_extensions import Buffer, disjoint_base
@@ -47,6 +47,7 @@ __all__ = [
     "ResponseEnd",
     "ResponseHead",
     "ResponseReader",
+    "RouteFile",
     "RouteTable",
     "Snapshot",
     "Step",
@@ -115,7 +116,8 @@ class Matcher:
     def first(self, body: _Body) -> str | None:
         """The name of the first rule, in declaration order, that matches; `None` if no rule does.
 
-        A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON.
+        A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON, or, with the
+        code `too_costly`, if matching it takes too many steps.
         """
 
     def matches(self, body: _Body) -> list[str]:
@@ -174,14 +176,20 @@ class Cost:
     @property
     def linear(self) -> tuple[LinearRules, ...]:
         """Groups of rules that are tried one by one, largest first; only groups of at least 128 rules are listed."""
+    @property
+    def per_value(self) -> tuple[LinearRules, ...]:
+        """Groups of rules with conditions that are compared with each value of one field, one by one.
+
+        Only groups of more than 16 conditions are listed. A document with very many such values is `too_costly`.
+        """
 
 @final
 class LinearRules:
-    """Rules that are tried one by one for some messages, because the index cannot tell them apart."""
+    """Rules that are tried one by one for some messages, or that are compared with each value of a field."""
 
     @property
     def when(self) -> str:
-        """The messages concerned: `kind is "model"`, for example, or `every message`."""
+        """The messages concerned (`kind is "model"`, or `every message`), or the values: `each value of items.size`."""
     @property
     def rules(self) -> tuple[str, ...]:
         """The rules' names, in declaration order."""
@@ -273,6 +281,35 @@ class Explanation:
     @property
     def verdicts(self) -> list[Verdict]: ...
 
+@final
+class RouteFile:
+    """The routes of one large file. Plain ones are read at once; of the others, their text is known.
+
+    A plain route has a name, a pattern, clusters and a precedence of valid shape, and no references (`${…}`).
+    """
+
+    @staticmethod
+    def yaml(text: str) -> tuple[RouteFile, str] | None:
+        """Read a YAML file: its routes, and its text with an empty list of routes.
+
+        `None` if it has something that only `waypost.config` knows, or no list of routes.
+        """
+    @staticmethod
+    def lines(text: str) -> RouteFile | None:
+        """Read a file of JSON lines, one route in each line that is not blank."""
+    @staticmethod
+    def names_differ(files: Sequence[RouteFile], others: Sequence[str]) -> bool:
+        """Whether no two plain routes of `files`, and none of the names in `others`, have the same name."""
+    def __len__(self) -> int: ...
+    def others(self) -> list[int]:
+        """The positions of the routes that are not plain."""
+    def written(self, at: int) -> tuple[int, int, str]:
+        """Line and column, from 0, and text of a route. Raises `IndexError`."""
+    def route(self, at: int) -> dict[str, Any] | None:
+        """The keys of a plain route; `None` for another one."""
+    def clusters(self) -> list[str]:
+        """The clusters that plain routes name, each once."""
+
 @disjoint_base
 class RouteTable:
     """Routes compiled for deciding. `waypost.RouteTable` adds `load`, which reads a configuration file."""
@@ -309,8 +346,9 @@ class RouteTable:
         body. `path` defaults to the dialect's main path. `identity` is the caller's identity, with the optional keys
         `tenant`, `agent` and `labels`. `client` is the client's IP address.
 
-        Raises `EnvelopeError` with the code `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep` or
-        `invalid_envelope`; `WaypostError` with `identity_conflict` if the message contradicts `identity`.
+        Raises `EnvelopeError` with the code `invalid_json`, `invalid_utf8`, `duplicate_key`, `too_deep`,
+        `invalid_envelope` or `too_costly`; `WaypostError` with `identity_conflict` if the message contradicts
+        `identity`.
         """
 
     def matches(

@@ -36,6 +36,7 @@ STATUS: Final[dict[str, int]] = {
     "not_found": 404,
     "method_not_allowed": 405,
     "body_too_large": 413,
+    "too_costly": 413,
     "unsupported_media_type": 415,
     "rate_limited": 429,
     "header_too_large": 431,
@@ -108,7 +109,7 @@ class WaypostError(Exception):
 
 
 class EnvelopeError(WaypostError):
-    """The bytes of a message are not valid JSON, or not a valid message of their dialect.
+    """The bytes of a message are not valid JSON, or not a valid message of their dialect, or take too long to match.
 
     `offset` is the byte offset of the fault in the body, or `None` if the fault is elsewhere (in a header, for
     example). `field` is the name of the envelope field at fault, or `None`.

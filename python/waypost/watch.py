@@ -95,7 +95,8 @@ class Reloader:
             # The fingerprint from before the read, so that a file that changed meanwhile is read again.
             self._loaded_state = {path: state.get(path, now) for path, now in _fingerprint(loaded, self._path).items()}
             self._say(f"waypost: reloaded: {self._gateway.generation.summary}")
-            self.warn()
+            # The place of a warning may have to be read from a large file.
+            await asyncio.to_thread(self.warn)
             if before.keys and not loaded.keys:
                 self._say("waypost: warning: `keys` are gone: everyone who can connect may now send messages")
             if restart_needed(self._listen, self._latest_listen):

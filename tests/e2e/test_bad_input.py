@@ -11,7 +11,7 @@ import pytest
 
 from .support.client import Client, Response
 from .support.dialects import CLUSTER, GOOD, TARGET, Dialect, fields_for, post, refused, usable
-from .support.site import Site
+from .support.site import Launcher, Site
 from .support.wire import TIMEOUT, chunk, head
 
 MiB = 1024 * 1024
@@ -78,6 +78,24 @@ def test_bodies_that_are_no_valid_json(site: Site, dialect: Dialect, name: str) 
         assert error["offset"] == offset
     assert f"(at byte {offset})" in error["message"]
     usable(client, dialect, site)
+
+
+def test_a_message_that_takes_too_long_to_match(shared: Launcher) -> None:
+    def match(i: int) -> dict[str, Any]:
+        return {"body": {"items": {"x": [{"numeric": [">", i]}], "y": [{"numeric": ["<", i]}]}}}
+
+    routes = [{"name": f"r{i}", "match": match(i), "reply": {"status": 204}} for i in range(100)]
+    proxy = shared.serve({"routes": routes})
+    items = [{"x": i % 100, "y": i % 100} for i in range(200_000)]
+    for dialect in ("envelope", "openai"):
+        body = json.dumps({**json.loads(GOOD[dialect]), "items": items}).encode()
+        client = proxy.client()
+        client.ask("POST", TARGET[dialect], body, {})
+        error = refused(client.response(), dialect, 413, "too_costly")
+        assert "too many steps" in error["message"]
+        # The connection, and the process, go on.
+        client.ask("POST", TARGET[dialect], GOOD[dialect], {})
+        assert client.response().status == 404
 
 
 @both

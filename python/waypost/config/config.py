@@ -12,6 +12,7 @@ from msgspec import field as struct_field
 
 from waypost.config.answer import Reply
 from waypost.config.model import Cluster, Credential, Document, Key, Route
+from waypost.config.packed import Routes
 from waypost.config.policy import native_policy
 from waypost.config.positions import Path
 from waypost.config.source import Source
@@ -67,7 +68,7 @@ class Config(Document, frozen=True, kw_only=True):
             "depth": self.limits.depth,
             "limits": {"header": self.limits.header, "body": self.limits.body},
             "clusters": {name: _native_cluster(cluster) for name, cluster in self.clusters.items()},
-            "routes": [_native_route(route) for route in self.routes],
+            "routes": _native_routes(self.routes),
             "keys": [_native_key(key) for key in self.keys],
             "trusted": list(self.listen.trusted),
             "hosts": list(self.listen.hosts),
@@ -110,6 +111,10 @@ def _native_key(key: Key) -> dict[str, Any]:
     identity = {"tenant": key.tenant, "agent": key.agent, "labels": key.labels}
     certificate = None if key.certificate is None else key.certificate.known_by
     return {"name": key.name, "hash": key.hash, "certificate": certificate, "identity": identity, "admin": key.admin}
+
+
+def _native_routes(routes: list[Route] | Routes) -> list[Any]:
+    return routes.native(_native_route) if isinstance(routes, Routes) else [_native_route(route) for route in routes]
 
 
 def _native_route(route: Route) -> dict[str, Any]:

@@ -16,6 +16,15 @@ from waypost.config.certificate import ClientCertificate
 from waypost.config.config import Config, SourceMap
 from waypost.config.listen import Listen
 from waypost.config.model import Document, Fragment
+from waypost.config.packed import (
+    IncompleteError,
+    PackedPart,
+    PackedSource,
+    Routes,
+    names_differ,
+    pack_lines,
+    pack_tree,
+)
 from waypost.config.partial import partial_config
 from waypost.config.positions import EMPTY, REPORTED, Fault, Path, Reported, ShapeError, UnreadableError
 from waypost.config.source import LinesSource, Source, TreeSource, decode, read_bytes
@@ -56,12 +65,14 @@ def load_config(
         data = read_bytes(file)
     except ShapeError as error:
         raise ConfigError([Problem((), str(error))]) from None
-    with _gc_paused():
-        loader = _Loader(environ, meaning, offline=offline)
+
+    def load(loader: _Loader) -> Config:
         loader.files.append(_absolute(file))
         loader.stack.append(os.path.realpath(file))
         loader.main_text(data, file, FilePath(file).parent)
         return loader.finish()
+
+    return _loaded(load, environ, meaning, offline=offline)
 
 
 def parse_config(
@@ -77,10 +88,27 @@ def parse_config(
     `file` is the name that problems show; if it ends in `.json`, `text` is JSON. Relative paths start at `base`, by
     default the current directory.
     """
-    with _gc_paused():
-        loader = _Loader(environ, meaning)
+
+    def load(loader: _Loader) -> Config:
         loader.main_text(text, file, FilePath(base or ""))
         return loader.finish()
+
+    return _loaded(load, environ, meaning)
+
+
+def _loaded(
+    load: Callable[[_Loader], Config],
+    environ: Mapping[str, str] | None,
+    meaning: MeaningCheck | None,
+    *,
+    offline: bool = False,
+) -> Config:
+    """Load with large files of routes packed; if anything is wrong, load again to report it."""
+    with _gc_paused():
+        try:
+            return load(_Loader(environ, meaning, offline=offline, pack=True))
+        except IncompleteError:
+            return load(_Loader(environ, meaning, offline=offline))
 
 
 def from_dict(
@@ -113,9 +141,18 @@ def _gc_paused() -> Iterator[None]:
 
 class _Loader:
     def __init__(
-        self, environ: Mapping[str, str] | None, meaning: MeaningCheck | None, *, offline: bool = False
+        self,
+        environ: Mapping[str, str] | None,
+        meaning: MeaningCheck | None,
+        *,
+        offline: bool = False,
+        pack: bool = False,
     ) -> None:
+        """With `pack`, large files of routes are packed; then any problem is an `IncompleteError`."""
         self.meaning = meaning
+        self.pack = pack
+        self.parts: list[PackedPart | list[Any]] = []
+        """The routes of each file."""
         self.walker = Walker(Source("", FilePath()), environ, offline=offline)
         self.source_map = SourceMap()
         self.files: list[FilePath] = []
@@ -137,18 +174,23 @@ class _Loader:
     # ── sources ──
 
     def main_text(self, text: str | bytes, file: str, base: FilePath) -> None:
-        source = self.tree(text, file, base)
-        if source is not None:
-            self.document(source, source.value, Document)
+        read = self.tree(text, file, base)
+        if read is not None:
+            self.document(*read, Document)
 
-    def tree(self, text: str | bytes, file: str, base: FilePath) -> TreeSource | None:
+    def tree(self, text: str | bytes, file: str, base: FilePath) -> tuple[Source, Any] | None:
+        """The source of a file and its value."""
         try:
-            source = TreeSource(file, base, decode(text) if isinstance(text, bytes) else text, self.route_count)
+            decoded = decode(text) if isinstance(text, bytes) else text
+            packed = pack_tree(file, base, decoded, self.route_count) if self.pack else None
+            if packed is not None:
+                return packed
+            source = TreeSource(file, base, decoded, self.route_count)
         except UnreadableError as fault:
             self.unreadable(file, base, fault)
             return None
         self.faults(source, source.faults)
-        return source
+        return source, source.value
 
     def unreadable(self, file: str, base: FilePath, fault: UnreadableError) -> None:
         self.complete = False
@@ -221,13 +263,31 @@ class _Loader:
         first = self.route_count
         if not isinstance(raw, (list, tuple)) or not isinstance(info, inspect.ListType):
             return self.walker.build(field.type, raw, ("routes",))
+        if isinstance(source, PackedSource):
+            return self.take_packed(source, info.item_type)
         source.first_route = first
         if raw:
             self.source_map.routed.append(source)
             self.route_count += len(raw)
         built = self.walker.items(info, raw, ("routes",), first)
-        self.routes.extend(built.known if isinstance(built, Reported) else built)
+        routes = built.known if isinstance(built, Reported) else built
+        self.parts.append(routes)
+        self.routes.extend(routes)
         return built
+
+    def take_packed(self, source: PackedSource, item: inspect.Type) -> list[Any]:
+        source.first_route = first = self.route_count
+        if len(source.routes):
+            self.source_map.routed.append(source)
+            self.route_count += len(source.routes)
+        others = {
+            index: self.walker.build(item, source.read(index), ("routes", first + index))
+            for index in source.routes.others()
+        }
+        if self.walker.problems:
+            raise IncompleteError
+        self.parts.append(PackedPart(source.routes, others))
+        return []
 
     # ── includes ──
 
@@ -288,17 +348,24 @@ class _Loader:
         if extension == ".jsonl":
             self.lines(data, file, base)
         else:
-            inner = self.tree(data, file, base)
-            if inner is not None:
-                self.document(inner, inner.value, Fragment)
+            read = self.tree(data, file, base)
+            if read is not None:
+                self.document(*read, Fragment)
         self.stack.pop()
 
     def lines(self, data: bytes, file: str, base: FilePath) -> None:
         try:
-            source = LinesSource(file, base, decode(data), self.route_count)
+            text = decode(data)
         except UnreadableError as fault:
             self.unreadable(file, base, fault)
             return
+        packed = pack_lines(file, base, text, self.route_count) if self.pack else None
+        if packed is not None:
+            self.source_map.sources.append(packed)
+            self.walker.source = packed
+            self.take_routes(packed, [])
+            return
+        source = LinesSource(file, base, text, self.route_count)
         self.source_map.sources.append(source)
         self.walker.source = source
         values, faults = source.read()
@@ -308,6 +375,11 @@ class _Loader:
     # ── the whole configuration ──
 
     def finish(self) -> Config:
+        packed = [part for part in self.parts if isinstance(part, PackedPart)]
+        if packed:
+            right = self.complete and not self.walker.problems and self.names_clusters(packed)
+            if not right or not names_differ(self.parts):
+                raise IncompleteError
         self.check_names()
         self.check_keys()
         if self.complete:
@@ -318,12 +390,14 @@ class _Loader:
         for source, path, message in self.walker.warnings[:_CAUTIONS]:
             self.warnings.append(Problem(path, f"warning: {message}", source.file, *source.locate(path)))
         if self.walker.problems:
+            if packed:
+                raise IncompleteError
             if self.meaning is not None:
                 self.report_meaning(self.meaning)
             order = {id(source): index for index, source in enumerate(self.source_map.sources)}
             self.walker.problems.sort(key=lambda each: (order.get(id(each[0]), 0), each[1].line, each[1].column))
             raise ConfigError(problem for _, problem in self.walker.problems)
-        built = {**self.built, "clusters": self.clusters, "routes": self.routes}
+        built = {**self.built, "clusters": self.clusters, "routes": Routes(self.parts) if packed else self.routes}
         files = dict.fromkeys((*self.files, *self.walker.files))
         return Config(
             **built,
@@ -342,6 +416,10 @@ class _Loader:
                 path = ("clusters", name, "credential", "value")
                 message = "warning: `${` is literal here: references in a mapping are replaced only with `environ`"
                 self.warnings.append(Problem(path, message))
+
+    def names_clusters(self, packed: Iterable[PackedPart]) -> bool:
+        """Whether all clusters that packed routes name exist."""
+        return all(name in self.clusters for part in packed for name in part.routes.clusters())
 
     def check_names(self) -> None:
         first: dict[str, tuple[Source, Path]] = {}

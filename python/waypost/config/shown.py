@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from waypost.config.answer import Reply
 from waypost.config.jsontext import loads
 from waypost.config.model import Document, Route
+from waypost.config.packed import Routes
 from waypost.config.proxy import Proxy
 
 __all__ = ["HIDDEN", "shown"]
@@ -41,7 +42,7 @@ def _value(value: Any) -> Any:
         return value
     if kind is dict:
         return {key: _value(item) for key, item in value.items()}
-    if kind is list:
+    if kind is list or kind is Routes:
         return [_value(item) for item in value]
     if isinstance(value, Struct):
         return _members(value, kind)

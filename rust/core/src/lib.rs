@@ -13,5 +13,6 @@ pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod pattern;
+pub mod route_file;
 pub mod table;
 mod text;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyMapping, PyString};
-use waypost_core::json::{self, Options};
+use waypost_core::json::Options;
 use waypost_core::pattern::{Pattern, Problem, Value};
 use waypost_core::table::{self, Found, MatcherBuilder};
 
@@ -153,13 +153,13 @@ impl Compiled {
     pub(crate) fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
-        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::InvalidDocument> + Send,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, table::MatchError> + Send,
     ) -> PyResult<T> {
         let py = body.py();
         let body = Body::of(body)?;
         let (bytes, matcher) = (body.as_bytes(), &self.matcher);
         let found = if bytes.len() < LARGE { ask(matcher, bytes) } else { py.detach(|| ask(matcher, bytes)) };
-        found.map_err(|invalid| errors::json(py, &invalid))
+        found.map_err(|invalid| errors::unmatched(py, &invalid))
     }
 
     /// The number of the rule with this name.

@@ -5,7 +5,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyTuple, PyType};
 use waypost_core::engine::{Fault, NoPlan, Rejection};
 use waypost_core::pattern::{Problem, Step};
-use waypost_core::table::{MessageError, NoRoute};
+use waypost_core::table::{MatchError, MessageError, NoRoute};
 use waypost_core::{http1, json};
 
 type Class = PyOnceLock<Py<PyType>>;
@@ -46,12 +46,20 @@ pub(crate) fn upstream(py: Python<'_>, error: &http1::Error) -> PyErr {
     raise(py, &CLASS, "UpstreamError", |class| class.call1(("upstream_protocol", error.to_string())))
 }
 
-pub(crate) fn json(py: Python<'_>, invalid: &json::InvalidDocument) -> PyErr {
+fn json(py: Python<'_>, invalid: &json::InvalidDocument) -> PyErr {
     envelope(py, invalid.error.code(), &invalid.to_string(), Some(invalid.error.offset), None)
+}
+
+pub(crate) fn unmatched(py: Python<'_>, error: &MatchError) -> PyErr {
+    match error {
+        MatchError::Json(invalid) => json(py, invalid),
+        MatchError::TooCostly => envelope(py, error.code(), &error.to_string(), None, None),
+    }
 }
 
 pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
     match error {
+        MessageError::TooCostly => unmatched(py, &MatchError::TooCostly),
         MessageError::Json(invalid) => json(py, invalid),
         MessageError::Envelope { field, offset, message, id } => {
             let error = envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field));

@@ -27,6 +27,7 @@ mod recorder;
 mod registry;
 mod renewal;
 mod request;
+mod route_file;
 mod route_table;
 mod snapshot;
 mod value;
@@ -63,6 +64,8 @@ mod _native {
     use crate::registry::Registry;
     #[pymodule_export]
     use crate::request::{BodyReader, RequestHead, RequestReader};
+    #[pymodule_export]
+    use crate::route_file::RouteFile;
     #[pymodule_export]
     use crate::route_table::RouteTable;
     #[pymodule_export]

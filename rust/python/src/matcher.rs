@@ -45,7 +45,7 @@ impl Matcher {
     fn ask<T: Send>(
         &self,
         body: &Bound<'_, PyAny>,
-        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, json::InvalidDocument> + Send,
+        ask: impl FnOnce(&table::Matcher, &[u8]) -> Result<T, table::MatchError> + Send,
     ) -> PyResult<(Guard<Arc<Compiled>>, T)> {
         let compiled = self.current.load();
         let found = compiled.ask(body, ask)?;
@@ -56,7 +56,7 @@ impl Matcher {
     fn ask_many<T: Send>(
         &self,
         bodies: &Bound<'_, PyAny>,
-        ask: impl Fn(&table::Matcher, &[u8]) -> Result<T, json::InvalidDocument> + Sync,
+        ask: impl Fn(&table::Matcher, &[u8]) -> Result<T, table::MatchError> + Sync,
     ) -> PyResult<(Guard<Arc<Compiled>>, Vec<T>)> {
         let py = bodies.py();
         let at = |error: PyErr, index: usize| {
@@ -82,7 +82,7 @@ impl Matcher {
         });
         match found {
             Ok(found) => Ok((compiled, found)),
-            Err((index, invalid)) => Err(at(errors::json(py, &invalid), index)),
+            Err((index, invalid)) => Err(at(errors::unmatched(py, &invalid), index)),
         }
     }
 
@@ -139,7 +139,8 @@ impl Matcher {
 
     /// The name of the first rule, in declaration order, that matches; `None` if no rule does.
     ///
-    /// A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON.
+    /// A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON, or if it has so
+    /// many values that matching it takes too many steps (code `too_costly`).
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
         let (compiled, found) = self.ask(body, table::Matcher::first_with_handle)?;
         Ok(compiled.found(py, found))

@@ -3,8 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyMapping};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
 use waypost_core::json::{DuplicateKeys, Options};
 use waypost_core::pattern::{Problem, Step};
 use waypost_core::table::{self, Mirror, Reply, RouteSpec};
@@ -13,25 +15,34 @@ use crate::errors;
 use crate::explanation::{Decision, Explanation};
 use crate::matcher::checked_depth;
 use crate::message::Owned;
-use crate::value;
+use crate::route_file::RouteFile;
+use crate::{memory, value};
 
 /// Routes compiled for deciding. `waypost.RouteTable` adds `load`, which reads a configuration file.
 #[pyclass(frozen, subclass, module = "waypost._native")]
 pub(crate) struct RouteTable {
     table: Arc<table::RouteTable>,
-    /// Decisions by rank.
-    decisions: Vec<Py<Decision>>,
+    /// Decisions by rank. Each is built for the first message of its route: most of very many routes have none for long.
+    decisions: Vec<PyOnceLock<Py<Decision>>>,
+}
+
+impl Drop for RouteTable {
+    fn drop(&mut self) {
+        memory::free_aside(Arc::clone(&self.table), self.table.len());
+    }
 }
 
 impl RouteTable {
-    pub(crate) fn of(py: Python<'_>, table: Arc<table::RouteTable>) -> PyResult<Self> {
-        let decisions =
-            table.decisions().iter().map(|decision| Decision::of(py, decision)).collect::<PyResult<_>>()?;
-        Ok(Self { table, decisions })
+    pub(crate) fn of(table: Arc<table::RouteTable>) -> Self {
+        let decisions = table.decisions().iter().map(|_| PyOnceLock::new()).collect();
+        Self { table, decisions }
     }
 
     pub(crate) fn decision(&self, py: Python<'_>, rank: usize) -> Option<Py<Decision>> {
-        self.decisions.get(rank).map(|decision| decision.clone_ref(py))
+        let build =
+            || Decision::of(py, self.table.decision(rank).ok_or_else(|| PyIndexError::new_err(rank))?);
+        let decision = self.decisions.get(rank)?.get_or_try_init(py, build);
+        decision.ok().map(|decision| decision.clone_ref(py))
     }
 
     pub(crate) fn explanation(&self, py: Python<'_>, explained: table::Explanation) -> PyResult<Explanation> {
@@ -41,7 +52,9 @@ impl RouteTable {
     }
 }
 
-/// Reads routes from mappings. Values of the wrong shape become problems. For `partial` see [`value::read`].
+/// Reads routes: mappings, and large files with the mappings of those of their routes that are not plain.
+///
+/// Values of the wrong shape become problems. For `partial` see [`value::read`].
 pub(crate) fn read_routes(
     routes: &Bound<'_, PyAny>,
     partial: bool,
@@ -49,75 +62,112 @@ pub(crate) fn read_routes(
 ) -> PyResult<Vec<RouteSpec>> {
     let mut out = Vec::new();
     let mut names = HashSet::new();
-    for (index, route) in routes.try_iter()?.enumerate() {
-        let at = |path: Vec<Step>| -> Vec<Step> {
-            [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(path).collect()
-        };
-        let mut problem = |path: Vec<Step>, message: &str| {
-            problems.push(Problem { path: at(path), message: message.to_owned() });
-        };
-        let key = |name: &str| vec![Step::Key(name.to_owned())];
-        let mut spec = RouteSpec::default();
+    for route in routes.try_iter()? {
         let route = route?;
-        let Ok(route) = route.cast::<PyMapping>() else {
-            problem(
-                Vec::new(),
-                "a route is a mapping with a name, and match, to, fallback, reply, mirror, precedence",
-            );
-            out.push(spec);
+        let file = route.cast::<PyTuple>().ok().and_then(|pair| pair.extract().ok());
+        if let Some((file, others)) = file {
+            read_file(&file, &others, partial, &mut out, problems)?;
             continue;
-        };
-        for item in route.items()?.iter() {
-            let (name, object): (String, Bound<'_, PyAny>) = item.extract()?;
-            match name.as_str() {
-                "name" => match object.extract::<String>() {
-                    Ok(name) => spec.name = name,
-                    Err(_) => problem(key("name"), "a route's name is a string"),
-                },
-                "match" => {
-                    let (pattern, found) = value::read(&object, partial)?;
-                    spec.pattern = pattern;
-                    for each in found {
-                        problem(key("match").into_iter().chain(each.path).collect(), &each.message);
-                    }
-                }
-                "to" => match object.extract::<Option<String>>() {
-                    Ok(to) => spec.to = to,
-                    Err(_) => problem(key("to"), "`to` is the name of a cluster"),
-                },
-                "fallback" => match object.extract::<Vec<String>>() {
-                    Ok(fallback) => spec.fallback = fallback,
-                    Err(_) => problem(key("fallback"), "`fallback` is a list of cluster names"),
-                },
-                "precedence" => match object.extract::<i64>() {
-                    Ok(precedence) => spec.precedence = precedence,
-                    Err(_) => problem(key("precedence"), "`precedence` is a whole number"),
-                },
-                "reply" => match read_reply(&object) {
-                    Ok(reply) => spec.reply = reply,
-                    Err(_) => problem(key("reply"), "`reply` is a mapping with status, headers, body, error"),
-                },
-                "mirror" => match read_mirror(&object) {
-                    Ok(mirror) => spec.mirror = mirror,
-                    Err(_) => problem(key("mirror"), "`mirror` is a mapping with to, and share in per cent"),
-                },
-                other => {
-                    let message = format!(
-                        "unknown key `{other}`; allowed: name, match, to, fallback, reply, mirror, precedence"
-                    );
-                    problem(key(other), &message);
-                }
-            }
         }
-        if spec.name.is_empty() {
-            problem(key("name"), "a route needs a name");
-        }
+        let index = out.len();
+        let spec = read_route(&route, index, partial, problems)?;
         if !spec.name.is_empty() && !names.insert(spec.name.clone()) {
-            problem(key("name"), &format!("duplicate route name `{}`", spec.name));
+            let path = vec![Step::Key("routes".into()), Step::Index(index), Step::Key("name".into())];
+            problems.push(Problem { path, message: format!("duplicate route name `{}`", spec.name) });
         }
         out.push(spec);
     }
     Ok(out)
+}
+
+/// Reads the routes of a large file, whose names were checked. `others` has those that are not plain, by position.
+fn read_file(
+    file: &PyRef<'_, RouteFile>,
+    others: &Bound<'_, PyDict>,
+    partial: bool,
+    out: &mut Vec<RouteSpec>,
+    problems: &mut Vec<Problem>,
+) -> PyResult<()> {
+    let first = out.len();
+    out.extend(file.specs(others.py()));
+    for (at, route) in others.iter() {
+        let index = first + at.extract::<usize>()?;
+        let spec = read_route(&route, index, partial, problems)?;
+        if let Some(slot) = out.get_mut(index) {
+            *slot = spec;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one route.
+fn read_route(
+    route: &Bound<'_, PyAny>,
+    index: usize,
+    partial: bool,
+    problems: &mut Vec<Problem>,
+) -> PyResult<RouteSpec> {
+    let at = |path: Vec<Step>| -> Vec<Step> {
+        [Step::Key("routes".into()), Step::Index(index)].into_iter().chain(path).collect()
+    };
+    let mut problem = |path: Vec<Step>, message: &str| {
+        problems.push(Problem { path: at(path), message: message.to_owned() });
+    };
+    let key = |name: &str| vec![Step::Key(name.to_owned())];
+    let mut spec = RouteSpec::default();
+    let Ok(route) = route.cast::<PyMapping>() else {
+        problem(
+            Vec::new(),
+            "a route is a mapping with a name, and match, to, fallback, reply, mirror, precedence",
+        );
+        return Ok(spec);
+    };
+    for item in route.items()?.iter() {
+        let (name, object): (String, Bound<'_, PyAny>) = item.extract()?;
+        match name.as_str() {
+            "name" => match object.extract::<String>() {
+                Ok(name) => spec.name = name,
+                Err(_) => problem(key("name"), "a route's name is a string"),
+            },
+            "match" => {
+                let (pattern, found) = value::read(&object, partial)?;
+                spec.pattern = pattern;
+                for each in found {
+                    problem(key("match").into_iter().chain(each.path).collect(), &each.message);
+                }
+            }
+            "to" => match object.extract::<Option<String>>() {
+                Ok(to) => spec.to = to,
+                Err(_) => problem(key("to"), "`to` is the name of a cluster"),
+            },
+            "fallback" => match object.extract::<Vec<String>>() {
+                Ok(fallback) => spec.fallback = fallback,
+                Err(_) => problem(key("fallback"), "`fallback` is a list of cluster names"),
+            },
+            "precedence" => match object.extract::<i64>() {
+                Ok(precedence) => spec.precedence = precedence,
+                Err(_) => problem(key("precedence"), "`precedence` is a whole number"),
+            },
+            "reply" => match read_reply(&object) {
+                Ok(reply) => spec.reply = reply,
+                Err(_) => problem(key("reply"), "`reply` is a mapping with status, headers, body, error"),
+            },
+            "mirror" => match read_mirror(&object) {
+                Ok(mirror) => spec.mirror = mirror,
+                Err(_) => problem(key("mirror"), "`mirror` is a mapping with to, and share in per cent"),
+            },
+            other => {
+                let message = format!(
+                    "unknown key `{other}`; allowed: name, match, to, fallback, reply, mirror, precedence"
+                );
+                problem(key(other), &message);
+            }
+        }
+    }
+    if spec.name.is_empty() {
+        problem(key("name"), "a route needs a name");
+    }
+    Ok(spec)
 }
 
 /// Reads a route's own answer, as `Config.to_native` returns it. Each key is optional.
@@ -179,7 +229,7 @@ impl RouteTable {
             }));
         });
         match table {
-            Ok(table) if problems.is_empty() => Self::of(py, Arc::new(table)),
+            Ok(table) if problems.is_empty() => Ok(Self::of(Arc::new(table))),
             _ => {
                 sort_by_place(&mut problems, &routes);
                 Err(errors::config(py, &problems))

@@ -43,7 +43,7 @@ pub(crate) fn reseed_ids() {
 
 /// The parts that a snapshot shares with its messages.
 pub(crate) struct Shared {
-    pub(crate) snapshot: engine::Snapshot,
+    pub(crate) snapshot: Arc<engine::Snapshot>,
     pub(crate) table: Py<RouteTable>,
     clusters: Vec<Py<Cluster>>,
     /// Endpoints by cluster.
@@ -53,6 +53,12 @@ pub(crate) struct Shared {
     /// Counts and logs messages.
     pub(crate) recorder: Option<Py<Recorder>>,
     pub(crate) slots: Slots,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        memory::free_aside(Arc::clone(&self.snapshot), self.snapshot.table.len());
+    }
 }
 
 impl Shared {
@@ -103,7 +109,7 @@ impl Snapshot {
                 return Err(errors::config(py, &problems));
             }
         };
-        let table = Py::new(py, RouteTable::of(py, Arc::clone(&snapshot.table))?)?;
+        let table = Py::new(py, RouteTable::of(Arc::clone(&snapshot.table)))?;
         let mut clusters = Vec::new();
         let mut endpoints = Vec::new();
         for (position, cluster) in snapshot.clusters().iter().enumerate() {
@@ -115,6 +121,7 @@ impl Snapshot {
             clusters.push(object);
         }
         let slots = snapshot.slots();
+        let snapshot = Arc::new(snapshot);
         let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots, bound: OnceLock::new() };
         Ok(Self { shared: Arc::new(shared) })
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -115,6 +116,28 @@ def test_routes_that_are_tried_one_by_one_are_a_warning() -> None:
     assert path == ("routes", 1, "match")
     assert message.startswith("300 routes (`r0`, `r1`, `r2` and 297 more) are tried one by one where ")
     assert warnings([{"tenant": f"t{i}"} for i in range(300)]) == []
+
+
+def test_routes_that_are_compared_with_each_value_of_an_array_are_a_warning() -> None:
+    def warnings(pattern: Callable[[int], dict[str, Any]], count: int = 100) -> list[Any]:
+        routes = [route(f"r{i}", {"kind": "query", **pattern(i)}, "memory") for i in range(count)]
+        return [(path, text) for path, text in Snapshot(config(routes=routes)).warnings if path[0] == "routes"]
+
+    def ranges(i: int) -> dict[str, Any]:
+        return {"body": {"items": {"x": [{"numeric": [">", i]}], "y": [{"numeric": ["<", i]}]}}}
+
+    (path, message), (_, other) = warnings(ranges)
+    assert path == ("routes", 0, "match")
+    assert message.startswith("the conditions of 100 routes (`r0`, `r1`, `r2` and 97 more) are compared with ")
+    assert "each value of body.items.x, one by one" in message
+    assert "body.items.y" in other
+    assert "`too_costly`" in message
+    assert warnings(ranges, 16) == []
+    # A value, or a prefix, finds few routes or few elements.
+    assert warnings(lambda i: {"tenant": f"t{i}", **ranges(i)}) == []
+    assert warnings(lambda i: {"body": {"items": {"x": [{"numeric": [">", i]}], "y": [f"y{i}"]}}}) == []
+    assert warnings(lambda i: {"context": {"ref": [{"prefix": f"mem://{i}/"}], "type": [{"anything-but": [i]}]}}) == []
+    assert warnings(lambda i: {"priority": [{"numeric": [">", i % 9]}], "labels": {"n": [f"l{i}"]}}) == []
 
 
 def test_bad_endpoints_are_problems() -> None:

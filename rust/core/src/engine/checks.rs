@@ -6,7 +6,7 @@ use super::snapshot::Config;
 use super::{join, upstream_head};
 use crate::cluster::{Cluster, Credential};
 use crate::pattern::{Pattern, Problem, Step};
-use crate::table::{Linear, RouteSpec, RouteTable};
+use crate::table::{Cost, Linear, RouteSpec, RouteTable};
 
 /// The positions of clusters by name.
 pub(super) fn positions(config: &Config) -> HashMap<&str, usize> {
@@ -89,7 +89,7 @@ pub(super) fn statuses(config: &Config) -> Vec<Problem> {
 }
 
 /// Warns of routes that are tried one by one for some messages.
-pub(super) fn linear(table: &RouteTable) -> Vec<Problem> {
+pub(super) fn linear(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
     const NAMED: usize = 3;
     let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
     let warn = |linear: &Linear| {
@@ -105,7 +105,41 @@ pub(super) fn linear(table: &RouteTable) -> Vec<Problem> {
         let index = linear.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
         Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
     };
-    table.cost().linear.iter().map(warn).collect()
+    cost.linear.iter().map(warn).collect()
+}
+
+/// Warns of routes with conditions that are compared with each value of an array.
+pub(super) fn per_value(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
+    let warn = |group: &Linear| {
+        let message = format!(
+            "{} are compared with {}, one by one: a message with many values there takes long, and is refused \
+             (`too_costly`) if it takes too long. Test a field beside them that tells the routes apart by a value or a prefix",
+            shown(table, &group.rules, "the conditions of "),
+            group.when,
+        );
+        let index = group.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
+        Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
+    };
+    // Those that are tried one by one for some messages are warned of already.
+    let is_known = |group: &&Linear| {
+        cost.linear
+            .iter()
+            .any(|linear| group.rules.iter().all(|rank| linear.rules.binary_search(rank).is_ok()))
+    };
+    cost.per_value.iter().filter(|group| !is_known(group)).map(warn).collect()
+}
+
+/// The number of some routes, after a few words, and the names of the first of them.
+fn shown(table: &RouteTable, ranks: &[usize], words: &str) -> String {
+    const NAMED: usize = 3;
+    let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
+    let names: Vec<String> = ranks.iter().take(NAMED).filter_map(name).collect();
+    let more = match ranks.len() - names.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let routes = if ranks.len() == 1 { "route" } else { "routes" };
+    format!("{words}{} {routes} ({}{more})", ranks.len(), names.join(", "))
 }
 
 /// Checks that the messages of a route can be sent to the clusters that it names.

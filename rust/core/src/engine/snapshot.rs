@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 
 use super::asked::{Answers, Questions};
 use super::checks::{
-    credentials, join_route, linear, policies, positions, route_path, statuses, unknown_clusters, unused,
+    credentials, join_route, linear, per_value, policies, positions, route_path, statuses, unknown_clusters,
+    unused,
 };
 use super::id::{Ids, header_safe};
 use super::intake::{Intake, Rejection, Request, path_of};
@@ -153,7 +154,9 @@ impl Snapshot {
         if !problems.is_empty() {
             return Err(problems);
         }
-        warnings.extend(linear(&table));
+        let cost = table.cost();
+        warnings.extend(linear(&table, &cost));
+        warnings.extend(per_value(&table, &cost));
         warnings.extend(statuses(&config));
         let position = |name: &String| names.get(name.as_str()).copied();
         let decided = |decision: &Decision| -> Vec<usize> {

@@ -15,28 +15,35 @@
 
 mod decimal;
 mod deserialize;
+mod exclusions;
 mod fold;
 mod key;
 mod parse;
 mod predicate;
 mod range;
+mod re2;
 mod regex;
 mod value;
 mod wildcard;
+mod work;
 
 use std::fmt;
 
 pub use decimal::{Decimal, MAX_EXPONENT};
+pub use exclusions::Exclusions;
 pub use fold::Folded;
 pub(crate) use fold::fold;
 pub use key::{PatternKey, PredicateKey};
-pub use predicate::{Exclusion, Pattern as RegexPattern, Predicate, Scalar, Seen};
+pub(crate) use parse::PREDICATES;
+pub use predicate::{Exclusion, Predicate, Scalar, Seen};
 pub(crate) use predicate::{parse_address, quote};
 pub(crate) use range::Bound;
 pub use range::Range;
+pub use regex::Regex;
 pub use value::{Step, Value};
 pub use wildcard::Wildcard;
 pub(crate) use wildcard::in_order;
+pub use work::Work;
 
 /// The most levels that the mappings of a pattern may be nested.
 pub const MAX_NESTING: usize = 64;

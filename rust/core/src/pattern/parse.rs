@@ -6,11 +6,13 @@ use smol_str::SmolStr;
 use super::predicate::{Exclusion, Predicate, Scalar, parse_address};
 use super::range::{Bound, Range};
 use super::{
-    Conjunction, Decimal, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Step, Value, Wildcard, regex,
+    Conjunction, Decimal, Exclusions, Field, Folded, MAX_NESTING, Node, Pattern, Problem, Regex, Step, Value,
+    Wildcard,
 };
 use crate::text::near::near;
 
-const PREDICATES: &str =
+/// The names of all predicates.
+pub(crate) const PREDICATES: &str =
     "prefix, suffix, equals-ignore-case, wildcard, anything-but, numeric, cidr, exists, regex";
 const NUMERIC: &str =
     "an operator and a number ([\">=\", 7]), or a lower and an upper bound ([\">\", 0, \"<=\", 5])";
@@ -305,7 +307,7 @@ impl Parser {
             }
             other => self.each(other, |parser, item| parser.scalar(item).map(Exclusion::Equals))?,
         };
-        Some(Predicate::AnythingBut(exclusions))
+        Some(Predicate::AnythingBut(Exclusions::new(exclusions)))
     }
 
     /// Parses one operand or a list of them; `None` if any is wrong.
@@ -424,7 +426,7 @@ impl Parser {
 
     fn regex(&mut self, operand: &Value) -> Option<Predicate> {
         let source = self.string("regex", operand)?;
-        match regex::compile(source) {
+        match Regex::compile(source) {
             Ok(pattern) => Some(Predicate::Regex(Box::new(pattern))),
             Err(message) => {
                 self.problem(format!("this regular expression cannot be used: {message}"));

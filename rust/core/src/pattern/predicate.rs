@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use regex_automata::meta::Regex;
 use smol_str::SmolStr;
 
-use super::{Decimal, Folded, Range, Wildcard};
+use super::exclusions::Exclusions;
+use super::{Decimal, Folded, Range, Regex, Wildcard, Work};
 
 /// A scalar of a document, as predicates see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +64,7 @@ pub enum Exclusion {
 }
 
 impl Exclusion {
-    fn excludes(&self, seen: &Seen<'_>) -> bool {
+    pub(super) fn excludes(&self, seen: &Seen<'_>) -> bool {
         match (self, seen) {
             (Self::Equals(scalar), seen) => scalar.equals(seen),
             (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(prefix.as_str()),
@@ -74,37 +73,6 @@ impl Exclusion {
             (Self::Wildcard(wildcard), Seen::String(text)) => wildcard.matches(text),
             _ => false,
         }
-    }
-}
-
-/// A regular expression, anchored at both ends.
-#[derive(Clone)]
-pub struct Pattern {
-    pub(crate) source: Box<str>,
-    pub(crate) regex: Regex,
-    /// Every matching text starts with one of these; empty if unknown.
-    pub(crate) starts: Box<[Box<[u8]>]>,
-    /// Every matching text ends with one of these; empty if unknown.
-    pub(crate) ends: Box<[Box<[u8]>]>,
-}
-
-impl fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Regex({:?})", self.source)
-    }
-}
-
-impl Eq for Pattern {}
-
-impl Hash for Pattern {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.source.hash(state);
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
     }
 }
 
@@ -126,13 +94,13 @@ pub enum Predicate {
     /// A string that matches this wildcard.
     Wildcard(Wildcard),
     /// Any scalar except these.
-    AnythingBut(Vec<Exclusion>),
+    AnythingBut(Exclusions),
     /// A number in this range.
     Numeric(Range),
     /// A string that is an address in this block.
     Cidr(IpNet),
     /// A string that this regular expression matches from end to end.
-    Regex(Box<Pattern>),
+    Regex(Box<Regex>),
     /// Any scalar (`true`), or no scalar (`false`).
     Exists(bool),
 }
@@ -143,9 +111,20 @@ impl Predicate {
     /// No scalar satisfies `exists: false`. If the field has no scalar, ask [`Predicate::wants_absence`] instead.
     #[must_use]
     pub fn matches(&self, seen: &Seen<'_>) -> bool {
+        self.matches_within(seen, &Work::unlimited())
+    }
+
+    /// [`Predicate::matches`], within a budget. If that is exhausted, the result means nothing.
+    #[must_use]
+    pub fn matches_within(&self, seen: &Seen<'_>, work: &Work) -> bool {
+        if let Seen::String(text) = seen
+            && !work.read(text.len())
+        {
+            return false;
+        }
         match (self, seen) {
             (Self::Equals(scalar), seen) => scalar.equals(seen),
-            (Self::AnythingBut(exclusions), seen) => !exclusions.iter().any(|e| e.excludes(seen)),
+            (Self::AnythingBut(exclusions), seen) => !exclusions.exclude(seen, work),
             (Self::Exists(wanted), _) => *wanted,
             (Self::Numeric(range), Seen::Number(number)) => range.contains(number),
             (Self::Prefix(prefix), Seen::String(text)) => text.starts_with(prefix.as_str()),
@@ -157,7 +136,7 @@ impl Predicate {
             (Self::Cidr(block), Seen::String(text)) => {
                 parse_address(text).is_some_and(|a| block.contains(&a))
             }
-            (Self::Regex(pattern), Seen::String(text)) => pattern.regex.is_match(text.as_bytes()),
+            (Self::Regex(pattern), Seen::String(text)) => pattern.matches(text, work),
             _ => false,
         }
     }

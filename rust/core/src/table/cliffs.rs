@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::error::MatchError;
 use super::matcher::Matcher;
 use super::work;
 use crate::json::Options;
@@ -171,4 +172,184 @@ fn branches_of_an_or_are_not_multiplied() {
     let (work, found) = steps(&set, &json!({"tenant": 77, "r": "r199", "x": {"p": "p3"}, "y": {"q": "no"}}));
     assert_eq!(found, [77]);
     assert!(work < 4_000, "{work}");
+}
+
+/// Checks that ten times the rules and ten times the values are about ten times the steps, and that no rule matches.
+fn grows_evenly(what: &str, rule: impl Fn(usize) -> Json, document: impl Fn(usize) -> Json) {
+    let work_of = |count: usize| {
+        let (work, found) = steps(&matcher((0..count).map(&rule)), &document(count));
+        assert!(found.is_empty(), "{what}: {found:?}");
+        work
+    };
+    let (small, large) = (work_of(200), work_of(2_000));
+    assert!(large <= small * 13, "{what}: {small} steps for 200, {large} for 2,000");
+    assert!(large <= 2_000 * 400, "{what}: {large}");
+}
+
+/// Elements each of which satisfies the first test of one rule and the second of another.
+fn shifted(count: usize, first: &str, second: &str, value: impl Fn(usize) -> [Json; 2]) -> Json {
+    let element = |i: usize| {
+        let ([one, _], [_, other]) = (value(i), value((i + 7) % count));
+        json!({first: one, second: other})
+    };
+    (0..count).map(element).collect()
+}
+
+#[test]
+fn tests_that_hold_in_different_elements_are_compared_where_they_come_near() {
+    let name = |i: usize| json!(format!("k{i}/"));
+    grows_evenly(
+        "strings",
+        |i| json!({"items": {"kind": [name(i)], "owner": [name(i)]}}),
+        |count| json!({"items": shifted(count, "kind", "owner", |i| [name(i), name(i)])}),
+    );
+    grows_evenly(
+        "numbers",
+        |i| json!({"items": {"kind": [i], "owner": [i]}}),
+        |count| json!({"items": shifted(count, "kind", "owner", |i| [json!(i), json!(i)])}),
+    );
+    grows_evenly(
+        "alternatives",
+        |i| json!({"items": {"kind": [name(i), i], "owner": [name(i), i]}}),
+        |count| json!({"items": shifted(count, "kind", "owner", |i| [name(i), name(i)])}),
+    );
+    for (what, test) in [
+        ("prefixes", json!([{"prefix": "?"}])),
+        ("suffixes", json!([{"suffix": "?"}])),
+        ("wildcards", json!([{"wildcard": "*?*"}])),
+        ("any case", json!([{"equals-ignore-case": "?"}])),
+        ("regexes", json!([{"regex": "?"}])),
+    ] {
+        let test = |i: usize| -> Json {
+            serde_json::from_str(&test.to_string().replace('?', &format!("k{i}/"))).unwrap()
+        };
+        grows_evenly(
+            what,
+            |i| json!({"items": {"kind": [name(i)], "owner": test(i)}}),
+            |count| json!({"items": shifted(count, "kind", "owner", |i| [name(i), name(i)])}),
+        );
+    }
+    grows_evenly(
+        "ranges",
+        |i| json!({"items": {"kind": [name(i)], "size": [{"numeric": ["=", i]}]}}),
+        |count| json!({"items": shifted(count, "kind", "size", |i| [name(i), json!(i)])}),
+    );
+    grows_evenly(
+        "arrays in one element",
+        |i| json!({"all": {"items": {"kind": [name(i)], "owner": [{"prefix": format!("k{i}/")}]}}}),
+        |count| json!({"all": [{"items": shifted(count, "kind", "owner", |i| [name(i), name(i)])}]}),
+    );
+    grows_evenly(
+        "an element inside another",
+        |i| json!({"all": {"kind": [name(i)], "items": {"owner": [{"prefix": format!("k{i}/")}]}}}),
+        |count| {
+            let shifted = shifted(count, "kind", "owner", |i| [name(i), name(i)]);
+            let nested = |item: &Json| json!({"kind": item["kind"], "items": [{"owner": item["owner"]}, {}]});
+            json!({"all": shifted.as_array().unwrap().iter().map(nested).collect::<Vec<Json>>()})
+        },
+    );
+    grows_evenly(
+        "the field is missing where the other test holds",
+        |i| json!({"items": {"kind": [name(i)], "owner": [{"prefix": format!("k{i}/")}]}}),
+        |count| {
+            let apart = (0..count).flat_map(|i| [json!({"kind": name(i)}), json!({"owner": name(i)})]);
+            json!({"items": apart.collect::<Vec<Json>>()})
+        },
+    );
+}
+
+#[test]
+fn what_many_rules_ask_of_many_values_is_found_out_once() {
+    let tags = |count: usize| (0..count).map(|i| json!(format!("tag-{i}"))).collect::<Vec<Json>>();
+    for (what, test) in [
+        ("prefix", json!({"prefix": "x"})),
+        ("wildcard", json!({"wildcard": "*x*"})),
+        ("anything but", json!({"anything-but": {"prefix": "tag"}})),
+    ] {
+        grows_evenly(
+            what,
+            |i| json!({"tenant": [i], "tags": [test]}),
+            |count| json!({"tenant": (0..count).collect::<Vec<usize>>(), "tags": tags(count)}),
+        );
+    }
+    grows_evenly(
+        "absence",
+        |i| json!({"tenant": [i], "tags": [{"exists": false}]}),
+        |count| json!({"tenant": (0..count).collect::<Vec<usize>>(), "tags": tags(count)}),
+    );
+}
+
+#[test]
+fn nodes_of_the_index_are_not_multiplied_by_guards() {
+    // Each kind has rules for six tenants, each tenant has rules for six kinds. No rule joins even and odd ones; a message has
+    // all even kinds and all odd tenants.
+    let kinds = |count: usize| count / 6 * 2;
+    grows_evenly(
+        "nodes",
+        |i| json!({"kind": [i / 6], "tenant": [(i / 6 + i % 6 * 34) % 66 + i / 6 / 66 * 66]}),
+        |count| {
+            let of = |rest: usize| (0..kinds(count)).filter(|n| n % 2 == rest).collect::<Vec<usize>>();
+            json!({"kind": of(0), "tenant": of(1)})
+        },
+    );
+}
+
+#[test]
+fn excluded_values_are_one_look_up() {
+    let values = |count: usize| (0..count).map(|i| json!(format!("v{i}"))).collect::<Vec<Json>>();
+    let set = matcher([json!({"a": [{"anything-but": values(50_000)}]})]);
+    let document = json!({"a": values(50_000)}).to_string();
+    assert_eq!(set.first(document.as_bytes()), Ok(None));
+    assert_eq!(set.first(br#"{"a": ["v1", "w"]}"#), Ok(Some(0)));
+}
+
+#[test]
+fn a_message_that_takes_too_many_steps_is_refused() {
+    let rule = |i: usize| json!({"items": {"x": [{"numeric": [">", i]}], "y": [{"numeric": ["<", i]}]}});
+    let set = matcher((0..100).map(rule));
+    let items = |count: usize| {
+        let item = |i: usize| json!({"x": i % 100, "y": i % 100});
+        json!({"items": (0..count).map(item).collect::<Vec<Json>>()}).to_string()
+    };
+    let compared: Vec<(String, usize)> =
+        set.cost().per_value.into_iter().map(|group| (group.when, group.rules.len())).collect();
+    assert_eq!(
+        compared,
+        [("each value of items.x".to_owned(), 100), ("each value of items.y".to_owned(), 100)]
+    );
+    let apart = matcher((0..100).map(|i| json!({"x": [{"numeric": [">", i]}]})));
+    assert!(apart.cost().per_value.is_empty());
+    assert_eq!(set.first(items(1_000).as_bytes()), Ok(None));
+    let large = items(30_000);
+    for (what, (work, refused)) in [
+        ("first", work::count(|| set.first(large.as_bytes()).err())),
+        ("matches", work::count(|| set.matches(large.as_bytes()).err())),
+        ("explain", work::count(|| set.explain(large.as_bytes()).err())),
+        ("explain one", work::count(|| set.explain_one(large.as_bytes(), 0).err())),
+    ] {
+        assert_eq!(refused, Some(MatchError::TooCostly), "{what}");
+        assert!(work < 20_000_000, "{what}: {work}");
+    }
+    // The workspace is as good as before.
+    assert_eq!(set.first(br#"{"items": [{"x": 2, "y": 0}]}"#), Ok(Some(1)));
+
+    let ors = matcher((0..300).map(|i| {
+        json!({"items": {"x": [{"numeric": [">", i]}], "$or": [{"y": [{"numeric": ["<", i]}]}, {"z": [i]}]}})
+    }));
+    assert_eq!(ors.first(large.as_bytes()), Err(MatchError::TooCostly));
+}
+
+#[test]
+fn a_long_text_and_a_large_expression_are_not_multiplied() {
+    // Each of these states is new, and finding it takes time for the whole expression.
+    let rules = (0..4).map(|i| json!({"text": [{"regex": format!(".*a[ab]{{{}}}c", 400 + i)}]}));
+    let set = matcher(rules);
+    let mut random = 1_u64;
+    let mut letter = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        if random >> 40 & 1 == 0 { 'a' } else { 'b' }
+    };
+    let text: String = (0..200_000).map(|_| letter()).collect();
+    assert_eq!(set.first(json!({"text": text}).to_string().as_bytes()), Err(MatchError::TooCostly));
+    assert_eq!(set.first(json!({"text": "ab".repeat(100)}).to_string().as_bytes()), Ok(None));
 }

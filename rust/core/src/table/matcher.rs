@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cost::Cost;
+use super::error::MatchError;
 use super::explain::Verdict;
 use super::ids::FieldId;
 use super::layer::{Found, Layer};
@@ -11,7 +12,7 @@ use super::message::view::View;
 use super::message::workspace::Workspace;
 use super::or_limit;
 use super::rules;
-use crate::json::{self, Options, PathTrie};
+use crate::json::{Options, PathTrie};
 use crate::pattern::{Pattern, Problem, Value};
 
 /// The most rules in the layer of the latest changes, which every change compiles anew.
@@ -116,6 +117,30 @@ impl Matcher {
         Self { fields: Arc::new(fields), trie: Arc::new(trie), layers, first_fields, options }
     }
 
+    /// The first rule that matches, of all layers.
+    #[inline]
+    fn first_of(&self, view: &View<'_>) -> Option<Found> {
+        let [base, over @ ..] = &self.layers;
+        let mut found = base.as_ref().and_then(|layer| layer.first(view));
+        for layer in over.iter().flatten() {
+            let other = layer.first(view);
+            if other.is_some_and(|other| found.is_none_or(|found| other.number < found.number)) {
+                found = other;
+            }
+        }
+        found
+    }
+
+    /// Whether a message can be decided on. Then its explanation may take any time.
+    fn lift(&self, view: &View<'_>) -> bool {
+        self.first_of(view);
+        let decided = !view.work.is_exhausted();
+        if decided {
+            view.work.lift();
+        }
+        decided
+    }
+
     fn layers(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().flatten()
     }
@@ -211,27 +236,17 @@ impl Matcher {
     /// Number of the first rule that matches `body`.
     ///
     /// # Errors
-    /// `body` is not valid JSON.
-    pub fn first(&self, body: &[u8]) -> Result<Option<usize>, json::InvalidDocument> {
+    /// `body` is not valid JSON, or takes too many steps.
+    pub fn first(&self, body: &[u8]) -> Result<Option<usize>, MatchError> {
         Ok(self.first_with_handle(body)?.map(|found| found.number))
     }
 
     /// Like [`Self::first`], with the rule's handle.
     ///
     /// # Errors
-    /// `body` is not valid JSON.
-    pub fn first_with_handle(&self, body: &[u8]) -> Result<Option<Found>, json::InvalidDocument> {
-        self.with_view(body, |view| {
-            let [base, over @ ..] = &self.layers;
-            let mut found = base.as_ref().and_then(|layer| layer.first(view));
-            for layer in over.iter().flatten() {
-                let other = layer.first(view);
-                if other.is_some_and(|other| found.is_none_or(|found| other.number < found.number)) {
-                    found = other;
-                }
-            }
-            found
-        })
+    /// `body` is not valid JSON, or takes too many steps.
+    pub fn first_with_handle(&self, body: &[u8]) -> Result<Option<Found>, MatchError> {
+        self.with_view(body, |view| self.first_of(view))
     }
 
     /// Gives each rule of the base layer a handle, by number: the address of data that the caller reads once the rule is
@@ -251,8 +266,8 @@ impl Matcher {
     /// Numbers of all rules that match `body`, ascending.
     ///
     /// # Errors
-    /// `body` is not valid JSON.
-    pub fn matches(&self, body: &[u8]) -> Result<Vec<usize>, json::InvalidDocument> {
+    /// `body` is not valid JSON, or takes too many steps.
+    pub fn matches(&self, body: &[u8]) -> Result<Vec<usize>, MatchError> {
         self.with_view(body, |view| {
             let mut found: Vec<usize> = self.layers().flat_map(|layer| layer.matches(view)).collect();
             found.sort_unstable();
@@ -263,10 +278,13 @@ impl Matcher {
     /// Every rule's number and verdict on `body`, in ascending order of numbers.
     ///
     /// # Errors
-    /// `body` is not valid JSON.
-    pub fn explain(&self, body: &[u8]) -> Result<Vec<(usize, Verdict)>, json::InvalidDocument> {
+    /// `body` is not valid JSON, or takes too many steps.
+    pub fn explain(&self, body: &[u8]) -> Result<Vec<(usize, Verdict)>, MatchError> {
         self.with_view(body, |view| {
             let mut all: Vec<(usize, Verdict)> = Vec::with_capacity(self.len());
+            if !self.lift(view) {
+                return all;
+            }
             for layer in self.layers() {
                 let verdicts = layer.rules().explain(&self.fields, view, layer.ranks());
                 all.extend(layer.ranks().map(|rank| layer.number(rank)).zip(verdicts));
@@ -276,12 +294,15 @@ impl Matcher {
         })
     }
 
-    /// One rule's verdict on `body`; `None` if no rule has this number. Takes time for that rule alone.
+    /// One rule's verdict on `body`; `None` if no rule has this number. Takes time for a decision, and for that rule.
     ///
     /// # Errors
-    /// `body` is not valid JSON.
-    pub fn explain_one(&self, body: &[u8], number: usize) -> Result<Option<Verdict>, json::InvalidDocument> {
+    /// `body` is not valid JSON, or takes too many steps.
+    pub fn explain_one(&self, body: &[u8], number: usize) -> Result<Option<Verdict>, MatchError> {
         self.with_view(body, |view| {
+            if !self.lift(view) {
+                return None;
+            }
             self.layers().find_map(|layer| {
                 let rank = layer.rank(number)?;
                 layer.rules().explain(&self.fields, view, [rank]).pop()
@@ -289,35 +310,31 @@ impl Matcher {
         })
     }
 
-    /// The rules that are tried one by one, by number.
+    /// The rules that are tried one by one, and those with conditions that are compared with each value, by number.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        let mut linear = Vec::new();
+        let (mut linear, mut per_value) = (Vec::new(), Vec::new());
         for layer in self.layers() {
-            linear.extend(
-                layer
-                    .rules()
-                    .linear(&self.fields)
-                    .into_iter()
-                    .filter_map(|linear| linear.map(|rank| layer.has(rank).then(|| layer.number(rank)))),
-            );
+            let number = |rank| layer.has(rank).then(|| layer.number(rank));
+            let rules = layer.rules();
+            linear.extend(rules.linear(&self.fields).into_iter().filter_map(|group| group.map(number)));
+            let compared = rules.per_value(&self.fields, &|_| true);
+            per_value.extend(compared.into_iter().filter_map(|group| group.renumbered(number)));
         }
-        Cost { rules: self.len(), linear }
+        Cost { rules: self.len(), linear, per_value }
     }
 
     // Not inlined, the result is stored in small parts and loaded in large ones, which stalls the processor.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn with_view<T>(
-        &self,
-        body: &[u8],
-        decide: impl FnOnce(&View<'_>) -> T,
-    ) -> Result<T, json::InvalidDocument> {
+    fn with_view<T>(&self, body: &[u8], decide: impl FnOnce(&View<'_>) -> T) -> Result<T, MatchError> {
         Workspace::lend(|workspace| {
             let (document, chains) = workspace.read(body, &self.trie, self.options)?;
             // Only objects have fields.
             let document = if document.is_object() { document } else { document.without_leaves() };
-            Ok(decide(&View::new(document, &[], chains)))
+            let view = View::new(document, &[], chains, self.len());
+            let decided = decide(&view);
+            if view.work.is_exhausted() { Err(MatchError::TooCostly) } else { Ok(decided) }
         })
     }
 }

@@ -39,6 +39,7 @@ mod action;
 #[cfg(test)]
 mod cliffs;
 mod cost;
+mod error;
 mod explain;
 mod ids;
 mod index;
@@ -54,7 +55,9 @@ mod work;
 
 pub use action::{Action, Mirror, Reply};
 pub use cost::{Cost, Linear};
+pub use error::MatchError;
 pub use explain::Verdict;
+pub(crate) use ids::narrow;
 pub use layer::Found;
 pub use matcher::{Builder as MatcherBuilder, Matcher};
 pub use message::asked::Asked;

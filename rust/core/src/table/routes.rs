@@ -274,6 +274,12 @@ impl RouteTable {
     /// As [`RouteTable::decide`].
     pub fn explain(&self, message: &Message<'_>) -> Result<Explanation, MessageError> {
         self.with_view(message, |envelope, view| {
+            // A message that cannot be decided on is refused; the explanation of any other may take any time.
+            self.first(message, view);
+            if view.work.is_exhausted() {
+                return Explanation { envelope, decision: None, seen: Vec::new(), verdicts: Vec::new() };
+            }
+            view.work.lift();
             let mut verdicts = self.rules.explain(&self.fields, view, 0..self.len());
             for (rank, verdict) in verdicts.iter_mut().enumerate() {
                 if !self.takes(message, rank) {
@@ -291,10 +297,15 @@ impl RouteTable {
         })
     }
 
-    /// The routes that are tried one by one, by rank.
+    /// The routes that are tried one by one, and those with conditions that are compared with each value, by rank.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        Cost { rules: self.len(), linear: self.rules.linear(&self.fields) }
+        let fields = &self.fields;
+        Cost {
+            rules: self.len(),
+            linear: self.rules.linear(fields),
+            per_value: self.rules.per_value(fields, &|path| scope::may_have_many(path)),
+        }
     }
 
     /// Rank of the first route that takes a message.
@@ -317,7 +328,7 @@ impl RouteTable {
         decide: impl FnOnce(Envelope, &View<'_>) -> T,
     ) -> Result<T, MessageError> {
         let layout = self.layouts.of(message.dialect);
-        Workspace::lend(|workspace| open(message, layout, self.options, workspace, decide))
+        Workspace::lend(|workspace| open(message, layout, self.options, workspace, self.len(), decide))
     }
 }
 

@@ -93,4 +93,14 @@ impl Rules {
     pub(crate) fn linear(&self, fields: &Fields) -> Vec<Linear> {
         self.index.linear(&self.program, &self.predicates, fields)
     }
+
+    /// The rules with conditions that are compared with each value of a field; `may_have_many` says whether the field at a path
+    /// can have many values.
+    pub(crate) fn per_value(
+        &self,
+        fields: &Fields,
+        may_have_many: &impl Fn(&[Box<str>]) -> bool,
+    ) -> Vec<Linear> {
+        self.index.per_value(&self.program, &self.predicates, fields, may_have_many)
+    }
 }

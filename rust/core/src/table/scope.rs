@@ -77,6 +77,15 @@ fn unknown(field: &Field, name: &str) -> Problem {
     }
 }
 
+/// Whether the field at a path can have many values. Most attributes have one.
+pub(crate) fn may_have_many(path: &[Box<str>]) -> bool {
+    match path {
+        [one] => matches!(&**one, "body" | "content"),
+        [first, ..] => !matches!(&**first, "client" | "headers"),
+        [] => false,
+    }
+}
+
 /// Reports each predicate that the field can never satisfy. Such a predicate is a mistake, not a route that never matches.
 fn values(field: &Field) -> Vec<Problem> {
     let Some((name, holds)) = Holds::of(field) else { return Vec::new() };

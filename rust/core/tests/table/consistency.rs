@@ -100,10 +100,30 @@ fn brute_force(pattern: &Pattern, document: &Json) -> bool {
     expand(&pattern.root).iter().any(|fields| satisfiable(fields, &leaves, &[]))
 }
 
+/// The document with so many more values that what is found out about it is remembered.
+pub(crate) fn widened(document: &Json) -> Json {
+    let mut document = document.clone();
+    if let Json::Object(map) = &mut document {
+        map.insert("pad".to_owned(), json!([vec![0; 40], {"pad": vec!["x"; 40]}]));
+    }
+    document
+}
+
+/// A rule that asks for the values of [`widened`].
+pub(crate) fn widening() -> Pattern {
+    Matcher::parse(&convert(&json!({"pad": [{"numeric": ["<", 0]}]}))).unwrap()
+}
+
 fn matches(pattern: &Pattern, document: &Json) -> bool {
     let matcher = Matcher::new([pattern], Options::default());
     let text = document.to_string();
     let first = matcher.first(text.as_bytes()).unwrap() == Some(0);
+    let (wide, rule) = (widened(document).to_string(), widening());
+    for twice in [Matcher::new([pattern, &rule], Options::default()), matcher.with(1, Some(&rule))] {
+        let found = twice.first(wide.as_bytes()).unwrap();
+        assert_eq!(found == Some(0), first, "{pattern:?} on {wide}");
+        assert_eq!(twice.matches(wide.as_bytes()).unwrap().first() == Some(&0), first);
+    }
     let (_, verdict) = matcher.explain(text.as_bytes()).unwrap().remove(0);
     assert_eq!(verdict.matched, first, "explain agrees with first");
     assert!(!verdict.reason.is_empty());

@@ -1,5 +1,6 @@
 //! The index against rules evaluated one at a time: a matcher of one rule has nothing to look up.
 
+use crate::consistency::{widened, widening};
 use crate::documents::{document, pattern};
 use crate::sample_messages::convert;
 use proptest::prelude::*;
@@ -27,7 +28,11 @@ proptest! {
             prop_assert!(wrong.is_none(), "{document}: {}", patterns[wrong.unwrap()]);
             prop_assert_eq!(all.first(text.as_bytes()).unwrap(), expected.first().copied(), "{}", document);
             let explained: Vec<usize> = all.explain(text.as_bytes()).unwrap().into_iter().filter(|(_, v)| v.matched).map(|(rank, _)| rank).collect();
-            prop_assert_eq!(explained, expected);
+            prop_assert_eq!(explained, expected.clone());
+            let wide = widened(document).to_string();
+            let more: Vec<Pattern> = rules.iter().cloned().chain([widening()]).collect();
+            let found = Matcher::new(&more, Options::default()).matches(wide.as_bytes()).unwrap();
+            prop_assert_eq!(found, expected, "{}", wide);
         }
     }
 

@@ -177,6 +177,10 @@ impl Builder<'_> {
         }
         let (listed, parted) = self.part(rules, depth);
         self.index.list_at(node, listed.into_iter().map(at));
+        if node != ROOT {
+            let guards = parted.chunk_by(|a, b| a.guard == b.guard).filter_map(|below| below.first());
+            self.index.part_by(node, guards.map(|first| first.guard));
+        }
         for below in parted.chunk_by(|a, b| a.guard == b.guard) {
             let Some(&Placing { guard, rank, .. }) = below.first() else { continue };
             self.guards.push(guard);

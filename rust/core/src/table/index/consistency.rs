@@ -18,39 +18,17 @@ use smallvec::SmallVec;
 
 use super::facts::{Elements, Facts};
 use super::program::{Node, Nodes};
-use crate::json::Element;
+use super::solver::{Chosen, Goal, Goals, Solver};
 use crate::pattern::{Pattern, Predicate};
 use crate::table::ids::{FieldId, PredicateId};
+use crate::table::message::view::Place;
 use crate::table::work;
-
-/// An expression whose tests are resolved to the elements that satisfy them.
-enum Goal {
-    Always,
-    /// Satisfied by values in these elements: ascending, without duplicates, possibly empty.
-    In(Rc<[u32]>),
-    All(Vec<Goal>),
-    Any(Vec<Goal>),
-}
-
-type Goals<'g> = SmallVec<[&'g Goal; 8]>;
-
-/// A chosen element and the chosen elements around it.
-#[derive(Clone, Copy)]
-struct Chosen<'c> {
-    element: u32,
-    outer: Option<&'c Chosen<'c>>,
-}
-
-impl Chosen<'_> {
-    /// Whether one of the chosen elements is in `found`.
-    fn holds(&self, found: &[u32]) -> bool {
-        found.binary_search(&self.element).is_ok() || self.outer.is_some_and(|outer| outer.holds(found))
-    }
-}
 
 /// Whether a rule holds for some choice of array elements.
 pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
-    if let Some(holds) = holds_flat(rule.clone(), facts) {
+    let flat =
+        if facts.is_wide() { holds_wide(rule.clone(), facts) } else { holds_flat(rule.clone(), facts) };
+    if let Some(holds) = flat {
         return holds;
     }
     if !rule.all_hold(facts) {
@@ -60,7 +38,171 @@ pub(crate) fn holds(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
         return true;
     }
     let goal = Goal::All(rule.map(|node| resolve(node, facts)).collect());
-    Solver { elements: facts.view.elements }.satisfied(&[&goal], Chosen { element: 0, outer: None })
+    Solver::of(facts).satisfied(&[&goal], Chosen { element: 0, outer: None })
+}
+
+/// [`holds`] for a rule that consists of tests alone, in a wide message; `None` for others.
+///
+/// Of the tests with values in arrays, the one that fewest elements satisfy is known from a look-up, for most rules. Then the
+/// other tests are evaluated only for values that can be chosen together with one of these elements.
+fn holds_wide(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
+    let mut tests: SmallVec<[(&[PredicateId], FieldId); 4]> = SmallVec::new();
+    if rule.clone().any(|node| !matches!(node, Node::Test(_))) {
+        return None;
+    }
+    for node in rule {
+        let Node::Test(test) = node else { return None };
+        if let Some(field) = facts.field(test).filter(|field| facts.may_be_in_arrays(*field)) {
+            tests.push((test, field));
+        } else if !facts.any_holds(test) {
+            return Some(false);
+        }
+    }
+    if tests.len() <= 1 {
+        return Some(tests.iter().all(|(test, _)| facts.any_holds(test)));
+    }
+    let mut joined = Joined::default();
+    let mut others: SmallVec<[(&[PredicateId], FieldId); 4]> = SmallVec::new();
+    for (test, field) in tests {
+        match looked_up(test, facts) {
+            Some(elements) => {
+                if !joined.add(elements) {
+                    return Some(false);
+                }
+            }
+            None => others.push((test, field)),
+        }
+    }
+    for (test, field) in others {
+        let near = joined.fewest.as_ref().and_then(|fewest| near(fewest, field, facts));
+        let elements = match near {
+            Some(places) => among(&places, test, facts),
+            None => elements_of_test(test, field, facts),
+        };
+        if facts.work().is_exhausted() || !joined.add(elements) {
+            return Some(false);
+        }
+    }
+    let goals: Goals<'_> = joined.goals.iter().collect();
+    Some(Solver::of(facts).satisfied(&goals, Chosen { element: 0, outer: None }))
+}
+
+/// The tests of a rule that are resolved so far.
+#[derive(Default)]
+struct Joined {
+    goals: SmallVec<[Goal; 4]>,
+    /// The elements of the test that fewest satisfy.
+    fewest: Option<Rc<[u32]>>,
+}
+
+impl Joined {
+    /// Adds a test; false if no element satisfies it.
+    fn add(&mut self, elements: Elements) -> bool {
+        // Without elements, any choice of them will do.
+        let Some(found) = elements else { return true };
+        let holds = !found.is_empty();
+        if self.fewest.as_ref().is_none_or(|fewest| found.len() < fewest.len()) {
+            self.fewest = Some(Rc::clone(&found));
+        }
+        self.goals.push(Goal::In(found));
+        holds
+    }
+}
+
+/// The elements that satisfy a test in a wide message, if finding them takes only look-ups.
+fn looked_up(test: &[PredicateId], facts: &Facts<'_, '_>) -> Option<Elements> {
+    const FEW: usize = 8;
+    let one = |id: PredicateId| {
+        if let Some(elements) = facts.remembered(id) {
+            return Some(elements);
+        }
+        if facts.locates(id) {
+            return Some(facts.remember(id, || collected(facts.known_elements(id).collect())));
+        }
+        let equal = facts.equal_elements(id)?;
+        Some(facts.remember(id, || collected(equal.collect())))
+    };
+    if let [id] = test {
+        return one(*id);
+    }
+    if test.len() > FEW {
+        return None;
+    }
+    let mut all: Vec<u32> = Vec::new();
+    for &id in test {
+        match one(id)? {
+            None => return Some(None),
+            Some(elements) => {
+                facts.work().take(elements.len());
+                all.extend_from_slice(&elements);
+            }
+        }
+    }
+    Some(collected(all))
+}
+
+/// The values of a field that can be chosen together with one of some elements, ascending; `None` if comparing all values of
+/// the field takes no longer.
+///
+/// A path leads through one array at a time. So for each element the values of the field are in it, or in another array of
+/// one of the elements around it; or one of these elements itself has the value.
+fn near(elements: &[u32], field: FieldId, facts: &Facts<'_, '_>) -> Option<Vec<Place>> {
+    const DEARER: usize = 4;
+    let places = facts.places(field);
+    if elements.len().saturating_mul(DEARER) >= places.len() {
+        return None;
+    }
+    let all = facts.view.elements;
+    let solver = Solver::of(facts);
+    let from = |element: u32| places.partition_point(|place| place.element < element);
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for &chosen in elements {
+        let (mut element, mut inner) = (chosen, None);
+        // Whether the field's values in arrays further out are in other elements of the same arrays.
+        let mut is_found = false;
+        loop {
+            if !facts.work().take(1) {
+                return Some(Vec::new());
+            }
+            work::step(1);
+            let Some(node) = all.get(element as usize) else { break };
+            let (own, below, end) = (from(element), from(element + 1), from(node.end));
+            ranges.push((own, below));
+            if !is_found && below < end {
+                let array = places.get(below).and_then(|place| solver.array_of(element, place.element));
+                if inner.is_none_or(|inner| array != Some(inner)) {
+                    ranges.push((below, end));
+                }
+                is_found = true;
+            }
+            if element == 0 {
+                break;
+            }
+            (element, inner) = (node.parent, Some(node.array));
+        }
+    }
+    ranges.sort_unstable();
+    let mut out: Vec<Place> = Vec::new();
+    let mut done = 0;
+    for (start, end) in ranges {
+        out.extend(places.get(start.max(done)..end).unwrap_or_default());
+        done = done.max(end);
+    }
+    Some(out)
+}
+
+/// The elements of those places whose values satisfy a test.
+fn among(places: &[Place], test: &[PredicateId], facts: &Facts<'_, '_>) -> Elements {
+    let mut elements: Vec<u32> = Vec::new();
+    for &place in places {
+        if !facts.work().take(1) {
+            break;
+        }
+        if facts.view.at(place).is_some_and(|entry| facts.any_accepts(test, &entry)) {
+            elements.push(place.element);
+        }
+    }
+    collected(elements)
 }
 
 /// [`holds`] for the simple case; `None` for others. A rule is simple if it consists of tests alone, and at most one of them
@@ -110,21 +252,21 @@ fn holds_flat(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> Option<bool> {
 #[inline]
 fn accepted(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>, mut found: impl FnMut(u32)) -> bool {
     if let [id] = test
-        && facts.knows(*id)
+        && facts.locates(*id)
     {
         // All elements are known: finding the predicate involved every value.
         facts.known_elements(*id).for_each(found);
         return false;
     }
     let absent = |id: &u32| facts.predicates.other(*id).is_some_and(Predicate::wants_absence);
-    if test.iter().any(absent) && !facts.view.has_scalar(field) {
+    if test.iter().any(absent) && !facts.has_scalar(field) {
         return true;
     }
     facts.view.any(field, |entry| {
         if entry.is_scalar() && facts.any_accepts(test, entry) {
             found(entry.element);
         }
-        false
+        facts.is_wide() && !facts.work().take(1)
     })
 }
 
@@ -142,10 +284,11 @@ pub(crate) fn may_matter(pattern: &Pattern) -> bool {
 fn matters(rule: Nodes<'_>, facts: &Facts<'_, '_>) -> bool {
     // The cheap check comes first. It suffices for most rules.
     tests(rule.clone(), &|test| facts.field(test).is_some_and(|field| facts.may_be_in_arrays(field))) > 1
-        && tests(rule, &|test| {
-            let is_inside = |field| facts.view.any(field, |entry| entry.element != 0);
-            facts.field(test).is_some_and(is_inside)
-        }) > 1
+        && (facts.is_wide()
+            || tests(rule, &|test| {
+                let is_inside = |field| facts.view.any(field, |entry| entry.element != 0);
+                facts.field(test).is_some_and(is_inside)
+            }) > 1)
 }
 
 /// Number of tests of a rule for which `are` holds.
@@ -163,13 +306,23 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
         Node::Any(nodes) => Goal::Any(nodes.map(|node| resolve(node, facts)).collect()),
         Node::Test(test) => {
             let Some(field) = facts.field(test) else { return Goal::Always };
-            match test {
-                // Many rules may share the predicate.
-                [id] if !facts.knows(*id) => facts.remember(*id, || elements_of(test, field, facts)),
-                _ => elements_of(test, field, facts),
-            }
-            .map_or(Goal::Always, Goal::In)
+            elements_of_test(test, field, facts).map_or(Goal::Always, Goal::In)
         }
+    }
+}
+
+/// [`elements_of`], remembered if many rules may share the test.
+fn elements_of_test(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>) -> Elements {
+    if facts.is_wide()
+        && let Some(elements) = looked_up(test, facts)
+    {
+        return elements;
+    }
+    match test {
+        [id] if facts.is_wide() || !facts.knows(*id) => {
+            facts.remember(*id, || elements_of(test, field, facts))
+        }
+        _ => elements_of(test, field, facts),
     }
 }
 
@@ -177,196 +330,15 @@ fn resolve(node: Node<'_>, facts: &Facts<'_, '_>) -> Goal {
 fn elements_of(test: &[PredicateId], field: FieldId, facts: &Facts<'_, '_>) -> Elements {
     let mut elements: Vec<u32> = Vec::new();
     let is_always = accepted(test, field, facts, |element| elements.push(element));
-    if is_always || elements.contains(&0) {
+    if is_always { None } else { collected(elements) }
+}
+
+/// Elements that satisfy a test, in any order. If the document itself does (0), any choice of elements will do.
+fn collected(mut elements: Vec<u32>) -> Elements {
+    if elements.contains(&0) {
         return None;
     }
     elements.sort_unstable();
     elements.dedup();
     Some(elements.into())
-}
-
-struct Solver<'a> {
-    elements: &'a [Element],
-}
-
-impl Solver<'_> {
-    /// Whether some choice of elements inside the chosen ones satisfies all goals.
-    fn satisfied(&self, goals: &[&Goal], chosen: Chosen<'_>) -> bool {
-        let mut open: Goals<'_> = SmallVec::new();
-        let mut todo: Goals<'_> = goals.iter().rev().copied().collect();
-        while let Some(goal) = todo.pop() {
-            work::step(1);
-            if let Goal::All(parts) = goal {
-                todo.extend(parts.iter().rev());
-                continue;
-            }
-            match self.status(goal, chosen) {
-                Status::True => {}
-                Status::False => return false,
-                Status::Open => open.push(goal),
-            }
-        }
-        self.groups(&open, chosen)
-    }
-
-    /// Whether the open goals can be satisfied, group by group.
-    fn groups(&self, open: &[&Goal], chosen: Chosen<'_>) -> bool {
-        let mut groups: SmallVec<[(SmallVec<[u32; 4]>, Goals<'_>); 4]> = SmallVec::new();
-        for &goal in open {
-            let mut arrays = SmallVec::new();
-            self.arrays(goal, chosen, &mut arrays);
-            let mut members: Goals<'_> = SmallVec::from_slice(&[goal]);
-            groups.retain(|(theirs, goals)| {
-                let apart = !theirs.iter().any(|array| arrays.contains(array));
-                if !apart {
-                    arrays.extend(
-                        theirs
-                            .iter()
-                            .copied()
-                            .filter(|a| !arrays.contains(a))
-                            .collect::<SmallVec<[u32; 4]>>(),
-                    );
-                    members.append(goals);
-                }
-                apart
-            });
-            groups.push((arrays, members));
-        }
-        groups.iter().all(|(arrays, goals)| match arrays.as_slice() {
-            [array] => self.one_element(goals, chosen, *array),
-            _ => self.one_branch(goals, chosen),
-        })
-    }
-
-    /// Whether one element of `array` satisfies all goals.
-    fn one_element(&self, goals: &[&Goal], chosen: Chosen<'_>, array: u32) -> bool {
-        let is_one = |child: u32| {
-            work::step(1);
-            self.elements.get(child as usize).is_some_and(|node| node.array == array)
-                && self.satisfied(goals, Chosen { element: child, outer: Some(&chosen) })
-        };
-        let inside = goals.iter().filter_map(|goal| match goal {
-            Goal::In(found) => Some(self.inside(found, chosen.element)),
-            _ => None,
-        });
-        if let Some(fewest) = inside.min_by_key(|found| found.len()) {
-            let mut before = None;
-            return fewest.iter().any(|element| {
-                let child = self.child_around(chosen.element, *element);
-                before.replace(child) != Some(child) && is_one(child)
-            });
-        }
-        let end = self.end(chosen.element);
-        let mut child = chosen.element + 1;
-        while child < end {
-            if is_one(child) {
-                return true;
-            }
-            child = self.end(child).max(child + 1);
-        }
-        false
-    }
-
-    /// The element directly inside `outer` that is `inner`, or contains it.
-    fn child_around(&self, outer: u32, mut inner: u32) -> u32 {
-        while let Some(node) = self.elements.get(inner as usize)
-            && node.parent > outer
-        {
-            work::step(1);
-            inner = node.parent;
-        }
-        inner
-    }
-
-    /// Tries the branches of an `$or`. The goals depend on several arrays, so one of them is an `$or` that does.
-    fn one_branch(&self, goals: &[&Goal], chosen: Chosen<'_>) -> bool {
-        let Some((index, branches)) = goals.iter().enumerate().find_map(|(index, goal)| match goal {
-            Goal::Any(branches) => Some((index, branches)),
-            _ => None,
-        }) else {
-            return false;
-        };
-        branches.iter().any(|branch| {
-            let mut tried: Goals<'_> = SmallVec::from_slice(goals);
-            if let Some(slot) = tried.get_mut(index) {
-                *slot = branch;
-            }
-            self.satisfied(&tried, chosen)
-        })
-    }
-
-    fn end(&self, element: u32) -> u32 {
-        self.elements.get(element as usize).map_or(0, |node| node.end)
-    }
-
-    /// The part of `found` that is inside `element`, without `element` itself.
-    fn inside<'f>(&self, found: &'f [u32], element: u32) -> &'f [u32] {
-        let start = found.partition_point(|&at| at <= element);
-        let stop = found.partition_point(|&at| at < self.end(element));
-        found.get(start..stop).unwrap_or_default()
-    }
-
-    fn status(&self, goal: &Goal, chosen: Chosen<'_>) -> Status {
-        match goal {
-            Goal::Always => Status::True,
-            Goal::In(found) if chosen.holds(found) => Status::True,
-            Goal::In(found) if self.inside(found, chosen.element).is_empty() => Status::False,
-            Goal::In(_) => Status::Open,
-            Goal::All(parts) => {
-                let mut all = Status::True;
-                for part in parts {
-                    match self.status(part, chosen) {
-                        Status::False => return Status::False,
-                        Status::Open => all = Status::Open,
-                        Status::True => {}
-                    }
-                }
-                all
-            }
-            Goal::Any(parts) => {
-                let mut any = Status::False;
-                for part in parts {
-                    match self.status(part, chosen) {
-                        Status::True => return Status::True,
-                        Status::Open => any = Status::Open,
-                        Status::False => {}
-                    }
-                }
-                any
-            }
-        }
-    }
-
-    /// The arrays directly inside the innermost chosen element that an open goal depends on.
-    fn arrays(&self, goal: &Goal, chosen: Chosen<'_>, out: &mut SmallVec<[u32; 4]>) {
-        match goal {
-            Goal::Always => {}
-            Goal::In(found) => {
-                if !chosen.holds(found)
-                    && let Some(&first) = self.inside(found, chosen.element).first()
-                    && let Some(array) = self.array_of(chosen.element, first)
-                    && !out.contains(&array)
-                {
-                    out.push(array);
-                }
-            }
-            Goal::All(parts) | Goal::Any(parts) => {
-                for part in parts {
-                    self.arrays(part, chosen, out);
-                }
-            }
-        }
-    }
-
-    /// The array directly inside `element` that contains `inner`.
-    fn array_of(&self, element: u32, inner: u32) -> Option<u32> {
-        self.elements.get(self.child_around(element, inner) as usize).map(|node| node.array)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Status {
-    True,
-    False,
-    Open,
 }

@@ -7,7 +7,7 @@ use smol_str::SmolStr;
 use super::facts::Facts;
 use super::predicates::Predicates;
 use crate::json::Kind;
-use crate::pattern::{Predicate, Seen, Wildcard, fold, parse_address};
+use crate::pattern::{Predicate, Seen, Wildcard, Work, fold, parse_address};
 use crate::table::cost::MANY;
 use crate::table::ids::{FieldId, Holding, PredicateId};
 use crate::table::lookup::affix::Affixes;
@@ -282,8 +282,11 @@ impl Forward {
 
     /// Finds the guards that hold, and adds them to `facts.known`.
     pub(crate) fn find(&self, facts: &mut Facts<'_, '_>) {
+        let is_wide = facts.is_wide();
         let Facts { view, predicates, known, known_in, .. } = facts;
         let has_elements = view.elements.len() > 1;
+        // Of a wide message, the points of numbers, by field.
+        let mut points: Vec<(FieldId, u32)> = Vec::new();
         // Begin all look-ups before ending any, so that their memory accesses overlap.
         let mut searches: SmallVec<[(Entry<'_>, Search); 4]> = SmallVec::new();
         let asked = |field| self.asked.get(field as usize).copied().unwrap_or_default();
@@ -300,7 +303,14 @@ impl Forward {
                     && let Some(Some(guards)) = self.fields.get(entry.field as usize)
                 {
                     let before = known.len();
-                    guards.find(&entry, predicates, known);
+                    if is_wide && entry.kind == Kind::Number {
+                        let ranges = Some(&guards.numeric).filter(|ranges| !ranges.is_empty());
+                        let point = ranges.and_then(|ranges| ranges.point_of(entry.text));
+                        points.extend(point.map(|point| (entry.field, point)));
+                        guards.find_beside_ranges(&entry, predicates, known, &view.work);
+                    } else {
+                        guards.find(&entry, predicates, known, &view.work);
+                    }
                     for id in known.iter().skip(before) {
                         predicates.prefetch(*id);
                         if has_elements {
@@ -317,6 +327,13 @@ impl Forward {
                 known_in.push((id, entry.element));
             }
         }
+        points.sort_unstable();
+        points.dedup();
+        for same in points.chunk_by(|one, next| one.0 == next.0) {
+            let guards = same.first().and_then(|(field, _)| self.fields.get(*field as usize)?.as_ref());
+            let points: Vec<u32> = same.iter().map(|(_, point)| *point).collect();
+            guards.into_iter().for_each(|guards| guards.numeric.around(&points, known));
+        }
         if known.len() > 1 {
             known.sort_unstable();
             known.dedup();
@@ -327,25 +344,29 @@ impl Forward {
 
 impl Guards {
     #[inline]
-    fn find(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Holding) {
+    fn find(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Holding, work: &Work) {
         if self.only_prefixes && entry.kind == Kind::String {
             work::step(1);
-            self.begins(entry.text, predicates, out);
+            self.begins(entry.text, predicates, out, work);
         } else if entry.is_scalar() {
-            self.find_any(entry, predicates, out);
+            if entry.kind == Kind::Number && !self.numeric.is_empty() {
+                self.numeric.find(entry.text, out);
+            }
+            self.find_beside_ranges(entry, predicates, out, work);
         }
     }
 
     /// Finds guards by the beginning of a text.
     #[inline]
-    fn begins(&self, text: &str, predicates: &Predicates, out: &mut Holding) {
+    fn begins(&self, text: &str, predicates: &Predicates, out: &mut Holding, work: &Work) {
         self.prefixes.prefixes(text.as_bytes(), |id, enough| {
-            candidate(id, enough, predicates, out, || predicates.goes_on(id, text));
+            candidate(id, enough, predicates, out, || work.take(1) && predicates.goes_on(id, text, work));
         });
     }
 
+    /// Finds all guards except ranges.
     #[inline(never)]
-    fn find_any(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Holding) {
+    fn find_beside_ranges(&self, entry: &Entry<'_>, predicates: &Predicates, out: &mut Holding, work: &Work) {
         work::step(1 + self.one_by_one.len());
         if let Some(present) = self.present {
             out.push(present);
@@ -353,15 +374,15 @@ impl Guards {
         if self.only_equalities {
             return;
         }
-        if entry.kind == Kind::Number {
-            self.numeric.find(entry.text, out);
-            // Only guards that are tried one by one need the number itself.
-            if self.one_by_one.is_empty() {
-                return;
-            }
+        // Only guards that are tried one by one need a number itself.
+        if entry.kind == Kind::Number && self.one_by_one.is_empty() {
+            return;
         }
         let Some(seen) = entry.seen() else { return };
-        let holds = |id: PredicateId| predicates.other(id).is_some_and(|predicate| predicate.matches(&seen));
+        let holds = |id: PredicateId| {
+            work.take(1)
+                && predicates.other(id).is_some_and(|predicate| predicate.matches_within(&seen, work))
+        };
         for id in &self.one_by_one {
             if holds(*id) {
                 out.push(*id);
@@ -369,7 +390,7 @@ impl Guards {
         }
         match &seen {
             Seen::String(text) => {
-                self.begins(text, predicates, out);
+                self.begins(text, predicates, out, work);
                 let bytes = text.as_bytes();
                 let mut found = |id, enough| candidate(id, enough, predicates, out, || holds(id));
                 self.suffixes.suffixes(bytes, &mut found);

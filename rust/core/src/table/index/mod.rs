@@ -8,6 +8,8 @@ mod consistency;
 pub(crate) mod facts;
 mod forward;
 pub(crate) mod intern;
+mod per_value;
 pub(crate) mod predicates;
 pub(crate) mod program;
+mod solver;
 pub(crate) mod tree;

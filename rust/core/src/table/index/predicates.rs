@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::intern::{Others, hash};
 use super::tree::Below;
 use crate::json::Kind;
-use crate::pattern::{Decimal, Predicate, Seen, in_order, quote};
+use crate::pattern::{Decimal, Predicate, Seen, Work, in_order, quote};
 use crate::table::ids::{FieldId, OTHER, PredicateId, narrow};
 use crate::table::lookup::hash_order::{HashOrder, Search};
 use crate::table::lookup::prefetch::{prefetch, prefetch_handle};
@@ -370,12 +370,12 @@ impl Predicates {
 
     /// Whether a predicate holds for a string that is known to begin with the predicate's literal. It must not be an equality.
     #[inline]
-    pub(crate) fn goes_on(&self, id: PredicateId, text: &str) -> bool {
+    pub(crate) fn goes_on(&self, id: PredicateId, text: &str, work: &Work) -> bool {
         let by_tail =
             self.leads.get((id ^ OTHER) as usize).and_then(|lead| lead.tail.matches(text.as_bytes()));
         by_tail.unwrap_or_else(|| {
             let seen = Seen::String(Cow::Borrowed(text));
-            self.other(id).is_some_and(|predicate| predicate.matches(&seen))
+            self.other(id).is_some_and(|predicate| predicate.matches_within(&seen, work))
         })
     }
 

@@ -57,8 +57,10 @@ struct IndexNode {
     end: u32,
     /// The first rule at this node or below.
     first: RuleAt,
-    /// Whether the node has children.
-    parted: bool,
+    /// Start of the guards of the node's children in `guards`, which are in ascending order.
+    guards: u32,
+    /// End of the guards of the node's children in `guards`.
+    guards_end: u32,
 }
 
 /// The tree. The children of the root are stored with the [`Predicates`].
@@ -68,6 +70,8 @@ pub(crate) struct Index {
     lists: Vec<RuleAt>,
     /// Children of all nodes except the root.
     children: HashMap<(NodeId, PredicateId), Below, RandomState>,
+    /// The guards of `children`, by node.
+    guards: Vec<PredicateId>,
     forward: Forward,
 }
 
@@ -107,7 +111,7 @@ impl Index {
     /// Adds a node without rules or children. `first` is the first rule that will be at the node or below.
     pub(crate) fn grow(&mut self, first: RuleAt) -> NodeId {
         let node = narrow(self.nodes.len());
-        self.nodes.push(IndexNode { start: 0, end: 0, first, parted: false });
+        self.nodes.push(IndexNode { start: 0, end: 0, first, guards: 0, guards_end: 0 });
         node
     }
 
@@ -121,11 +125,18 @@ impl Index {
         }
     }
 
+    /// Sets the guards of the children of a node that is not the root, in ascending order.
+    pub(crate) fn part_by(&mut self, node: NodeId, guards: impl Iterator<Item = PredicateId>) {
+        let start = narrow(self.guards.len());
+        self.guards.extend(guards);
+        let end = narrow(self.guards.len());
+        if let Some(node) = self.nodes.get_mut(node as usize) {
+            (node.guards, node.guards_end) = (start, end);
+        }
+    }
+
     /// Adds a child to a node that is not the root.
     pub(crate) fn put_below(&mut self, node: NodeId, guard: PredicateId, below: Below) {
-        if let Some(node) = self.nodes.get_mut(node as usize) {
-            node.parted = true;
-        }
         self.children.insert((node, guard), below);
     }
 
@@ -135,6 +146,7 @@ impl Index {
         self.nodes.shrink_to_fit();
         self.lists.shrink_to_fit();
         self.children.shrink_to_fit();
+        self.guards.shrink_to_fit();
     }
 
     /// Sets handles, by predicate.
@@ -208,17 +220,20 @@ impl Index {
                 continue;
             };
             for &at in self.list(node) {
-                if !wanted(at) {
+                if !wanted(at) || facts.work().is_exhausted() {
                     break;
                 }
                 visit(Child::Rule(at), None, &mut todo);
             }
-            if node.parted {
-                work::step(guards.len());
-                for guard in guards {
-                    if let Some(child) = self.children.get(&(id, *guard)) {
-                        visit(child.child(), None, &mut todo);
-                    }
+            let own = self.guards.get(node.guards as usize..node.guards_end as usize).unwrap_or_default();
+            // The fewer are looked up among the others: those that hold, or those that lead on.
+            let asked = if own.len() < guards.len() { own } else { guards.as_slice() };
+            work::step(asked.len());
+            for guard in asked.iter().filter(|_| !own.is_empty()) {
+                if let Some(child) = self.children.get(&(id, *guard))
+                    && (own.len() >= guards.len() || facts.knows(*guard))
+                {
+                    visit(child.child(), None, &mut todo);
                 }
             }
         }
@@ -283,6 +298,16 @@ impl Index {
         }
         out.sort_by_key(|linear| std::cmp::Reverse(linear.rules.len()));
         out
+    }
+
+    /// The guards of all nodes except the root.
+    pub(crate) fn guards(&self) -> impl Iterator<Item = PredicateId> {
+        self.guards.iter().copied()
+    }
+
+    /// The guards that are tried one by one for a value.
+    pub(crate) fn tried(&self) -> impl Iterator<Item = PredicateId> {
+        self.forward.tried().flat_map(|(.., tried)| tried)
     }
 
     fn list(&self, node: &IndexNode) -> &[u32] {

@@ -121,8 +121,18 @@ impl Intervals {
         }
     }
 
+    /// Adds the predicates of all ranges that contain one of some ascending points. Takes time for all ranges or all points,
+    /// not for each pair.
+    pub(crate) fn around(&self, points: &[u32], out: &mut Holding) {
+        let around = |range: &&Interval| {
+            let first = points.partition_point(|point| *point < range.first);
+            points.get(first).is_some_and(|point| *point <= range.last)
+        };
+        out.extend(self.ranges.iter().filter(around).map(|range| range.id));
+    }
+
     /// The point of a number.
-    fn point_of(&self, number: &str) -> Option<u32> {
+    pub(crate) fn point_of(&self, number: &str) -> Option<u32> {
         if self.bounds.is_empty()
             && let Some(rank) = Decimal::plain_rank(number)
         {
@@ -332,6 +342,10 @@ mod tests {
             let mut found = SmallVec::new();
             intervals.find(number, &mut found);
             found.sort_unstable();
+            let mut around = SmallVec::new();
+            intervals.around(&[intervals.point_of(number).unwrap()], &mut around);
+            around.sort_unstable();
+            prop_assert_eq!(&around, &found);
             prop_assert!(intervals.depth() >= found.len());
             let seen = Seen::Number(Decimal::parse(number).unwrap());
             let expected: Vec<u32> =

@@ -12,6 +12,7 @@ use crate::auth::Identity;
 use crate::dialect::{Attribute, Dialect, Kind as MessageKind, OWN_HEADERS, Source, Type, own_headers};
 use crate::json::{self, Kind, Options, PathTrie};
 use crate::pattern::Seen;
+use crate::table::error::MatchError;
 use crate::table::ids::FieldId;
 use crate::text::near::near;
 
@@ -93,6 +94,8 @@ pub enum MessageError {
         /// The contradicting attribute, by its name in the dialect.
         field: String,
     },
+    /// Matching the message takes too long.
+    TooCostly,
 }
 
 impl Message<'_> {
@@ -120,6 +123,7 @@ impl MessageError {
             Self::Json(invalid) => invalid.error.code(),
             Self::Envelope { .. } => "invalid_envelope",
             Self::IdentityConflict { .. } => "identity_conflict",
+            Self::TooCostly => MatchError::TooCostly.code(),
         }
     }
 }
@@ -135,18 +139,21 @@ impl fmt::Display for MessageError {
                     "`{field}` contradicts the identity of this caller's key: leave it out, or use another key"
                 )
             }
+            Self::TooCostly => MatchError::TooCostly.fmt(f),
         }
     }
 }
 
 impl std::error::Error for MessageError {}
 
-/// Reads a message, and calls `decide` with its envelope and its values.
+/// Reads a message, and calls `decide` with its envelope and its values. `rules` is the number of rules that it may be compared
+/// with.
 pub(crate) fn open<'a, T>(
     message: &Message<'a>,
     layout: &'a DialectLayout,
     options: Options,
     workspace: &'a mut Workspace,
+    rules: usize,
     decide: impl FnOnce(Envelope, &View<'_>) -> T,
 ) -> Result<T, MessageError> {
     let mut envelope = Envelope { kind: message.kind, ..Envelope::default() };
@@ -174,7 +181,9 @@ pub(crate) fn open<'a, T>(
         identify(identity, message.dialect, layout, options, &mut entries)?;
         envelope.tenant = identity.tenant.clone().or(envelope.tenant);
     }
-    Ok(decide(envelope, &View::new(document.without_leaves(), &entries, chains)))
+    let view = View::new(document.without_leaves(), &entries, chains, rules);
+    let decided = decide(envelope, &view);
+    if view.work.is_exhausted() { Err(MessageError::TooCostly) } else { Ok(decided) }
 }
 
 fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageError {
@@ -479,11 +488,12 @@ fn identify<'a>(
             }
         }
     }
-    for (name, proved) in &identity.labels {
-        if let Some(field) = layout.label(name) {
-            entries.retain(|entry| entry.field != field);
-            entries.push(Entry::text(field, proved.as_str()));
-        }
-    }
+    let tested = |(name, proved): &'a (String, String)| Some(Entry::text(layout.label(name)?, proved));
+    let proved: Entries<'a> = identity.labels.iter().filter_map(tested).collect();
+    // One pass, however many labels there are: the message may have many values.
+    let mut fields: SmallVec<[FieldId; 8]> = proved.iter().map(|entry| entry.field).collect();
+    fields.sort_unstable();
+    entries.retain(|entry| fields.binary_search(&entry.field).is_err());
+    entries.extend(proved);
     Ok(())
 }

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::workspace::Document;
 use crate::json::{self, Element, Kind};
-use crate::pattern::{Decimal, Seen, quote};
-use crate::table::ids::FieldId;
+use crate::pattern::{Decimal, Seen, Work, quote};
+use crate::table::ids::{FieldId, narrow};
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -38,7 +40,14 @@ pub(crate) struct View<'a> {
     /// The values of each field, if the message has so many values that scanning all for each field would be slow.
     chains: Option<&'a Chains>,
     pub(crate) elements: &'a [Element],
+    /// The work that deciding on the message may still take.
+    pub(crate) work: Work,
 }
+
+/// The steps of work that every message may take, some 20 ms.
+const BASE: u64 = 2_000_000;
+/// The further steps for each value of the message and each rule.
+pub(crate) const EACH: u64 = 16;
 
 /// The most values that are scanned for each field, without [`Chains`].
 const FEW: usize = 24;
@@ -49,6 +58,8 @@ pub(crate) struct Chains {
     message: u32,
     /// The list of each field.
     heads: Vec<Head>,
+    /// The fields that have a list.
+    fields: Vec<FieldId>,
     /// The next value of the same field, for each value.
     next: Vec<u32>,
 }
@@ -70,6 +81,7 @@ impl Chains {
             self.message = 1;
         }
         json::reset(&mut self.next);
+        json::reset(&mut self.fields);
         for (field, at) in fields.zip(0..) {
             let index = field as usize;
             if index >= self.heads.len() {
@@ -83,6 +95,7 @@ impl Chains {
                 head.last = at;
             } else {
                 *head = Head { message: self.message, first: at, last: at };
+                self.fields.push(field);
             }
             self.next.push(NONE);
         }
@@ -91,6 +104,37 @@ impl Chains {
     fn first(&self, field: FieldId) -> u32 {
         let head = self.heads.get(field as usize).filter(|head| head.message == self.message);
         head.map_or(NONE, |head| head.first)
+    }
+}
+
+/// The scalars of a message with many values, grouped by field.
+#[derive(Debug, Default)]
+pub(crate) struct ByField {
+    /// Those of one field are in the order of their elements.
+    scalars: Vec<Place>,
+    /// The range of each field in `scalars`.
+    fields: HashMap<FieldId, (u32, u32), RandomState>,
+}
+
+/// Where a scalar is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// The innermost array element around it.
+    pub(crate) element: u32,
+    /// Its position in the message.
+    at: u32,
+}
+
+impl ByField {
+    /// The scalars of a field.
+    pub(crate) fn of(&self, field: FieldId) -> &[Place] {
+        let Some(&(start, end)) = self.fields.get(&field) else { return &[] };
+        self.scalars.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    /// Whether a field has scalars in arrays of objects.
+    pub(crate) fn is_in_arrays(&self, field: FieldId) -> bool {
+        self.of(field).last().is_some_and(|place| place.element != 0)
     }
 }
 
@@ -143,12 +187,48 @@ impl<'a> View<'a> {
     // Not inlined, the result is stored in small parts and loaded in large ones, which stalls the processor.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    pub(crate) fn new(document: Document<'a>, entries: &'a [Entry<'a>], chains: &'a mut Chains) -> Self {
+    pub(crate) fn new(
+        document: Document<'a>,
+        entries: &'a [Entry<'a>],
+        chains: &'a mut Chains,
+        rules: usize,
+    ) -> Self {
         let chains = (document.leaves.len() + entries.len() > FEW).then(|| {
             chains.link(document, entries);
             &*chains
         });
-        Self { document, entries, chains, elements: document.elements }
+        let values = document.leaves.len() + entries.len();
+        let work = Work::of(BASE.saturating_add(EACH.saturating_mul(values.saturating_add(rules) as u64)));
+        Self { document, entries, chains, elements: document.elements, work }
+    }
+
+    /// The message's scalars by field. Takes time for all values.
+    #[cold]
+    pub(crate) fn by_field(&self) -> ByField {
+        let mut out = ByField::default();
+        let Some(chains) = self.chains else { return out };
+        out.scalars.reserve_exact(self.len());
+        for &field in &chains.fields {
+            let start = out.scalars.len();
+            let mut at = chains.first(field);
+            while let Some(entry) = self.get(at as usize) {
+                if entry.is_scalar() {
+                    out.scalars.push(Place { element: entry.element, at });
+                }
+                at = chains.next.get(at as usize).copied().unwrap_or(NONE);
+            }
+            let own = out.scalars.get_mut(start..).unwrap_or_default();
+            if !own.is_sorted() {
+                own.sort_unstable();
+            }
+            out.fields.insert(field, (narrow(start), narrow(out.scalars.len())));
+        }
+        out
+    }
+
+    /// The scalar at a place.
+    pub(crate) fn at(&self, place: Place) -> Option<Entry<'a>> {
+        self.get(place.at as usize)
     }
 
     /// Number of values, including containers.
