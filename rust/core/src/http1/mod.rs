@@ -40,5 +40,6 @@ pub use fields::{Fields, Iter};
 pub use head::{MAX_FIELDS, MAX_OPTIONS};
 pub(crate) use head::{is_hop_by_hop, is_host};
 pub use incoming::{PlainHead, RequestReader, target_of};
+pub(crate) use request::same_name;
 pub use request::{Added, BodyLength, RequestHead, check_request, write_request_head};
 pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};
