@@ -172,7 +172,7 @@ def _anchor(path: str) -> str:
 def command_line() -> str:
     """Each command with its arguments and options."""
     out: list[str] = []
-    for name, command in sorted(cli.main.commands.items(), key=lambda each: list(cli.main.commands).index(each[0])):
+    for name, command in _commands(cli.main):
         context = click.Context(command, info_name=f"waypost {name}")
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         out += [f"## `waypost {name}`", "", f"Usage: `{usage}`", "", *_paragraphs(command.help or ""), ""]
@@ -184,6 +184,14 @@ def command_line() -> str:
                 out.append(f"| `{written}` | {text} |".replace("|]", "\\|]"))
             out.append("")
     return "\n".join(out)
+
+
+def _commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Each command with its name; a group is followed by its commands."""
+    for name, command in group.commands.items():
+        yield f"{before}{name}", command
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{before}{name} ")
 
 
 def _paragraphs(help_text: str) -> list[str]:

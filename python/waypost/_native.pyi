@@ -764,8 +764,15 @@ class Snapshot:
 
         `scheme` is the listener's. Raises `WaypostError` (`foreign_origin`) unless there are `keys`.
         """
-    def admit(self, headers: _Headers, *, client: str | None = None, certificate: Certificate | None = None) -> None:
-        """Check that a request with these header fields presents an admin key.
+    def admit(
+        self,
+        headers: _Headers,
+        *,
+        metrics: bool = False,
+        client: str | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
+        """Check that a request with these header fields presents a key that opens administration, or only its metrics.
 
         For `client` and `certificate` see `accept`.
 
@@ -924,8 +931,10 @@ class Recorder:
         """The latest messages that finished in this process, newest first. There are at most `RECENT`.
 
         Each has `time` (RFC 3339, when it finished), `id`, `method`, `path` (without the query), `dialect`, `kind`,
-        `model`, `tenant`, `route`, `cluster`, `endpoint`, `attempts`, `status`, `ms` (milliseconds from the request's
-        head to the end of the response), and `why`, `error` and `call` as in the access log. Unknown values are `None`.
+        `model`, `tenant`, `route`, `cluster`, `endpoint`, `upstream_request_id`, `attempts`, `tried`, `status`, `ms`
+        (milliseconds from the request's head to the end of the response), and `why`, `error` and `call` as in the
+        access log. `tried` has a dict for each attempt, of at most 16, if there is more to tell than that one attempt
+        answered: `cluster`, `endpoint`, `status`, `failure`, `ms` and `upstream_request_id`. Unknown values are `None`.
         A text of more than 256 bytes is cut and ends in `…`.
         """
     def lines_written(self, written: int, dropped: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final
 from msgspec import structs
 
 from waypost.config import Config, Listen, ListenTls
+from waypost.config.listen import AdminListener
 from waypost.config.positions import Path as ConfigPath
 from waypost.errors import ConfigError, Problem
 
@@ -23,6 +25,7 @@ __all__ = [
     "Overrides",
     "address",
     "bind",
+    "bind_admin",
     "is_local",
     "needs_keys",
     "problems",
@@ -91,7 +94,7 @@ def restart_needed(old: Listen, new: Listen) -> bool:
     """Whether a process that listens as `old` says has to be restarted to listen as `new` says."""
 
     def fixed(listen: Listen) -> tuple[object, ...]:
-        return (listen.host, listen.port, listen.uds, listen.tls is None)
+        return (listen.host, listen.port, listen.uds, listen.tls is None, listen.admin)
 
     return fixed(old) != fixed(new)
 
@@ -117,13 +120,17 @@ def problems(
         yield ("listen",), refusal(config.listen)
     if running:
         return
-    try:
-        sock = bind(config.listen, try_only=True)
-    except CannotListenError as error:
-        hint = "; if a Waypost listens there that serves this file, pass --running" if error.in_use else ""
-        yield ("listen", error.key), f"{error}{hint}"
-    else:
-        sock.close()
+    places: list[tuple[ConfigPath, Listen]] = [(("listen",), config.listen)]
+    if config.listen.admin is not None:
+        places.append((("listen", "admin"), config.listen.admin.place))
+    for path, listen in places:
+        try:
+            sock = bind(listen, try_only=True)
+        except CannotListenError as error:
+            hint = "; if a Waypost listens there that serves this file, pass --running" if error.in_use else ""
+            yield (*path, error.key), f"{error}{hint}"
+        else:
+            sock.close()
 
 
 def refusal(listen: Listen) -> str:
@@ -146,6 +153,15 @@ def bind(listen: Listen, *, try_only: bool = False) -> socket.socket:
             raise _cannot_listen(listen.host, listen.port, exc) from None
     sock.setblocking(False)
     return sock
+
+
+def bind_admin(admin: AdminListener) -> socket.socket:
+    """The socket of the listener that administration has of its own. Raises `CannotListenError`."""
+    try:
+        return bind(admin.place)
+    except CannotListenError as error:
+        text = re.sub("--(host|port|uds)", r"listen.admin.\1", str(error))
+        raise CannotListenError(f"listen.admin: {text}", error.key, in_use=error.in_use) from None
 
 
 def is_local(listen: Listen) -> bool:

@@ -96,9 +96,12 @@ class Gateway:
         self.dispatcher = Dispatcher(self.recorder, self.budget)
         """Begins the actions of decided messages."""
         self.loopback = False
-        """Whether only this host can connect, so that administration needs no key. Set by `waypost serve` only."""
+        """Whether only this host can connect, so that administration needs no key unless there are keys. Set by
+        `waypost serve` only."""
         self.guarded = False
         """Whether pages of other sites are refused while there are no keys. Set by `waypost serve` only."""
+        self.admin_listener = False
+        """Whether administration has a listener of its own, so that it is nowhere else. Set by `waypost serve` only."""
         self.keys_needed: Callable[[Config], bool] = lambda _: False
         """Whether only keys could tell who the callers are, so that a configuration must have some."""
         self.client_connections: Callable[[], int] = lambda: 0
@@ -253,10 +256,17 @@ class Gateway:
         self.recorder.forget_worker(worker)
         self.registry.forget_worker(worker)
 
-    def admit(self, headers: Iterable[tuple[bytes, bytes]], certificate: Certificate | None = None) -> None:
-        """Raise `WaypostError` unless a request with these header fields, and certificate, may use administration."""
-        if not self.loopback:
-            self.generation.snapshot.admit(headers, certificate=certificate)
+    def admit(
+        self, headers: Iterable[tuple[bytes, bytes]], certificate: Certificate | None = None, *, metrics: bool = False
+    ) -> None:
+        """Raise `WaypostError` unless a request with these header fields, and certificate, may use administration.
+
+        `metrics` asks for the metrics alone. With keys, one is always needed: behind a proxy on this host, everybody's
+        connections come from this host.
+        """
+        generation = self.generation
+        if generation.config.keys or not self.loopback:
+            generation.snapshot.admit(headers, certificate=certificate, metrics=metrics)
 
     def drain(self) -> None:
         """Begin to drain: `/readyz` says that the process takes no more messages."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import os
@@ -10,16 +11,28 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import uvicorn
 
+from waypost.admin.app import listener_app
 from waypost.app import create_app
-from waypost.binding import BACKLOG, CannotListenError, Overrides, address, bind, is_local, needs_keys, refusal
+from waypost.binding import (
+    BACKLOG,
+    CannotListenError,
+    Overrides,
+    address,
+    bind,
+    bind_admin,
+    is_local,
+    needs_keys,
+    refusal,
+)
 from waypost.entry import http1
+from waypost.entry.admin_http1 import admin_protocol
 from waypost.entry.negotiation import OFFERED
 from waypost.errors import ConfigError, counted
 from waypost.gateway import Gateway
@@ -32,7 +45,7 @@ from waypost.workers import BEAT, Link, supervise
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from waypost.config import Config
+    from waypost.config import Config, Listen
 
 __all__ = ["serve"]
 
@@ -83,28 +96,39 @@ def serve(
     if not (config.keys or insecure_no_auth) and needs_keys(config, listen):
         _say(f"waypost: {refusal(listen)}")
         return 2
+    listeners: list[socket.socket] = []
+    places: list[Listen] = []
     try:
-        sock = bind(listen)
+        listeners.append(sock := bind(listen))
+        places.append(listen)
+        if listen.admin is not None:
+            listeners.append(bind_admin(listen.admin))
+            places.append(listen.admin.place)
     except CannotListenError as error:
+        _close(listeners, places)
         _say(f"waypost: {error}")
         return 1
+    admin_sock = None if listen.admin is None else listeners[1]
     scheme = "http" if listen.tls is None else "https"
-    where = f"{scheme}://{address(sock)}" if listen.uds is None else f"unix:{listen.uds}"
+    where = _where(sock, scheme)
     path = Path(config_path).absolute()
     gateway: Gateway = app.state.gateway
     gateway.loopback = is_local(listen)
     gateway.guarded = gateway.loopback and listen.uds is None  # no browser can reach a Unix socket
+    gateway.admin_listener = admin_sock is not None
     if not insecure_no_auth:
         gateway.keys_needed = lambda config: needs_keys(config, listen)
-    settings = _settings(app, config, fast=fast_path)
+    settings = _settings(app, config, http1.fast_path(app, fast=fast_path), "on")
     # The data path ends a response short if its endpoint did. That is counted, and not an error of the application.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
     reloader = Reloader(gateway, path, _say, read.listen, overrides)
     reloader.warn()
     ready = f"waypost: listening on {where} ({gateway.generation.summary})"
+    if admin_sock is not None:
+        ready = f"waypost: administration on {_where(admin_sock, 'http')}\n{ready}"
     try:
         if workers == 1:
-            return _run(_Server(settings, gateway, reloader, lambda: _say(ready)), sock)
+            return _run(_Server(settings, gateway, reloader, lambda: _say(ready), admin_sock), sock)
 
         def work(link: Link) -> int:
             gateway.become_worker(link.index, workers)
@@ -123,28 +147,43 @@ def serve(
                 link.beat()
                 asyncio.get_running_loop().call_later(BEAT, beat)
 
-            server = _Server(settings, gateway, reloader, started)
+            server = _Server(settings, gateway, reloader, started, admin_sock)
             return _run(server, sock)
 
         # If the supervisor kept the listener open, new connections would wait while the workers drain.
         started = f"{ready[:-1]}, {workers} workers)"
         gateway.divide(workers)
         patience = config.limits.worker_timeout
-        return supervise(workers, work, lambda: _say(started), sock.close, gateway.forget_worker, patience)
+        stop_listening = functools.partial(_close, listeners)
+        return supervise(workers, work, lambda: _say(started), stop_listening, gateway.forget_worker, patience)
     finally:
+        _close(listeners, places)
+
+
+def _close(listeners: Iterable[socket.socket], places: Iterable[Listen] = ()) -> None:
+    """Close listening sockets. Of `places`, where they listen, remove those that are files."""
+    for sock in listeners:
         sock.close()
-        if listen.uds is not None:
-            Path(listen.uds).unlink(missing_ok=True)
+    for place in places:
+        if place.uds is not None:
+            Path(place.uds).unlink(missing_ok=True)
 
 
-def _settings(app: Starlette, config: Config, *, fast: bool) -> uvicorn.Config:
-    """uvicorn's settings, loaded."""
+def _where(sock: socket.socket, scheme: str) -> str:
+    """Where a socket listens, for people."""
+    return f"unix:{sock.getsockname()}" if sock.family == socket.AF_UNIX else f"{scheme}://{address(sock)}"
+
+
+def _settings(
+    app: Starlette, config: Config, http: type[http1.Http1], lifespan: Literal["on", "off"]
+) -> uvicorn.Config:
+    """uvicorn's settings for one listener, loaded."""
     settings = uvicorn.Config(
         app,
         loop="uvloop",
-        http=http1.fast_path(app, fast=fast),
+        http=http,
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         log_level="error",
         access_log=False,
@@ -185,9 +224,11 @@ class _Server(uvicorn.Server):
         gateway: Gateway,
         reloader: Reloader,
         ready: Callable[[], None],
+        admin_sock: socket.socket | None = None,
     ) -> None:
-        """`ready` is called once the server accepts connections."""
+        """`ready` is called once the server accepts connections. `admin_sock` is that of administration alone."""
         super().__init__(settings)
+        self._admin_sock = admin_sock
         self._gateway = gateway
         self._reloader = reloader
         self._ready = ready
@@ -201,6 +242,8 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for sock in sockets or ():
             self.servers.append(await self._listen(loop, sock))
+        if self._admin_sock is not None:
+            self.servers.append(await self._listen_for_administration(loop, self._admin_sock))
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self._gateway.access_log.start()
         self._gateway.publish()
@@ -218,12 +261,24 @@ class _Server(uvicorn.Server):
             context = RenewedContext(lambda: gateway.generation.server_tls, OFFERED.get("alpn_protocols", ()))
             tls = {"ssl": context, "ssl_handshake_timeout": listen.header_timeout}
 
+        return await loop.create_server(self._protocols(loop, self.config), sock=sock, backlog=BACKLOG, **tls)
+
+    async def _listen_for_administration(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> asyncio.Server:
+        """Accept connections from `sock` for administration alone."""
+        gateway = self._gateway
+        app = listener_app(gateway)
+        settings = _settings(app, gateway.generation.config, admin_protocol(app, gateway), "off")
+        return await loop.create_server(self._protocols(loop, settings), sock=sock, backlog=BACKLOG)
+
+    def _protocols(self, loop: asyncio.AbstractEventLoop, settings: uvicorn.Config) -> Callable[[], asyncio.Protocol]:
+        """Makes the protocol of each connection to a listener with these settings."""
+
         def protocol() -> asyncio.Protocol:
-            cls = cast(Any, self.config.http_protocol_class)
-            made: asyncio.Protocol = cls(self.config, self.server_state, self.lifespan.state, loop)
+            cls = cast(Any, settings.http_protocol_class)
+            made: asyncio.Protocol = cls(settings, self.server_state, self.lifespan.state, loop)
             return made
 
-        return await loop.create_server(protocol, sock=sock, backlog=BACKLOG, **tls)
+        return protocol
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in self._tasks:

@@ -118,6 +118,7 @@ def test_every_key_of_a_configuration_is_listed_with_its_default() -> None:
     wanted = (
         described(listen.Listen, "listen.")
         | described(listen.ListenTls, "listen.tls.")
+        | described(listen.AdminListener, "listen.admin.")
         | described(model.Limits, "limits.")
         | described(model.Document)
         | described(model.Key, "keys[].")

@@ -14,6 +14,7 @@ import pytest
 
 from .support.client import Client, Response
 from .support.dialects import CLUSTER, GOOD, TARGET, Dialect, refused
+from .support.http2 import Http2Client
 from .support.proxy import Proxy, command, environment
 from .support.site import Launcher, Site
 from .support.wire import Truncated, head
@@ -208,14 +209,20 @@ def test_nobody_else_can_take_a_route_for_what_a_key_proves(site: Site) -> None:
         refused(response, "openai", 400, "invalid_envelope")
 
 
-def test_a_key_goes_upstream_only_where_the_cluster_passes_credentials(site: Site) -> None:
+def test_a_key_that_waypost_knows_never_goes_upstream(site: Site) -> None:
     sent = [("authorization", "Bearer wp-acme"), ("x_api_key", "wp-acme"), ("cookie", "wp-acme")]
     request = answered(site, "model", ask(site, "openai", *sent))
     assert not {"authorization", "x-api-key", "x_api_key", "cookie"} & {name for name, _ in request.fields}
     request = answered(site, "own", ask(site, "openai", *sent, to="own"))
     assert [value for _, value in request.fields if value in ("ours", "Bearer wp-acme", "wp-acme")] == ["ours"]
-    request = answered(site, "passing", ask(site, "openai", *sent, to="passing"))
-    assert request.get("authorization") == "Bearer wp-acme"
+    for more in ([], [("api-key", "wp-acme")], [("x-waypost-key", "wp-acme"), ("x-api-key", "wp-acme")]):
+        request = answered(site, "passing", ask(site, "openai", *sent, *more, to="passing"))
+        assert not any("wp-acme" in value for _, value in request.fields)
+    # What is the caller's own is passed on beside it.
+    own = [("authorization", "Basic dTpw"), ("cookie", "a=b"), ("x-api-key", "wp-acme")]
+    request = answered(site, "passing", ask(site, "openai", *own, to="passing"))
+    assert (request.get("authorization"), request.get("cookie")) == ("Basic dTpw", "a=b")
+    assert request.get("x-api-key") is None
 
 
 def test_other_spellings_of_the_tenant_are_not_sent_on(site: Site) -> None:
@@ -234,11 +241,41 @@ def test_a_translated_message_tells_the_proved_tenant(site: Site) -> None:
     assert client.response().status == 200
 
 
-def test_on_loopback_administration_needs_no_admin_key(site: Site) -> None:
-    for path in ("/metrics", "/-/clusters"):
-        assert site.proxy.ask("GET", path, headers={"x-api-key": "wp-plain"}).status == 200
-    response = site.proxy.ask("GET", "/-/v1/models", headers={"x-api-key": "wp-plain", "x-to": "any-model"})
-    assert (response.status, response.error["code"]) == (404, "not_found")
+def test_on_loopback_too_administration_needs_an_admin_key(site: Site) -> None:
+    for path, there in (("/metrics", 200), ("/-/clusters", 200), ("/-/v1/models", 404)):
+        for secret, status in ((None, 401), ("wp-plain", 403), ("wp-admin", there)):
+            headers = {} if secret is None else {"x-api-key": secret, "x-to": "any-model"}
+            assert site.proxy.ask("GET", path, headers=headers).status == status
+
+
+def test_a_key_for_administration_is_none_for_messages(site: Site) -> None:
+    for dialect in BOTH:
+        response = ask(site, dialect, ("x-api-key", "wp-admin"), to="any-model").response()
+        assert (response.status, response.error["code"]) == (403, "forbidden")
+
+
+# A key for Waypost alone.
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_a_caller_presents_a_key_of_ours_beside_one_of_their_own(site: Site, http2: bool) -> None:
+    own = {"authorization": "Bearer sk-of-the-user", "x-api-key": "sk-other", "cookie": "a=b"}
+    for cluster, passed in (("passing", True), ("any-model", False)):
+        headers = {**own, "x-waypost-key": "wp-acme", "x-to": cluster}
+        if http2:
+            with Http2Client(site.proxy.address) as client:
+                stream = client.ask(body=GOOD["openai"], headers=headers)
+                peer, request = site[cluster].request()
+                peer.reply()
+                client.response(stream)
+                assert stream.status == 200
+        else:
+            client = ask(site, "openai", *headers.items(), to=cluster)
+            peer, request = site[cluster].request()
+            peer.reply()
+            assert client.response().status == 200
+        assert not any("wp-acme" in value for _, value in request.fields)
+        assert {name: request.get(name) for name in own} == (own if passed else dict.fromkeys(own))
 
 
 # Listeners.

@@ -70,7 +70,7 @@ def test_a_message_that_went_well(place: Place) -> None:
     body = json.dumps({"model": 'm "\n☃', "messages": []}).encode()
     client = site.chat("model", body, x_request_id="r-1", traceparent=parent)
     peer, request = site["model"].request()
-    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-01", request.get("traceparent") or "")
+    assert request.fields.all("traceparent") == [parent]
     peer.reply(b"0123456789")
     assert client.response().body == b"0123456789"
     line = log.line(id="r-1")
@@ -102,6 +102,13 @@ def test_a_message_that_took_several_attempts(place: Place) -> None:
     assert client.response().status == 200
     line = log.line(id="r-1")
     assert (line["route"], line["cluster"], line["attempts"], line["why"]) == ("to-backed", "model", 2, "ok")
+    first, second = line["tried"]
+    assert (first["cluster"], first["failure"]) == ("backed", "connect")
+    assert (second["cluster"], second["endpoint"], second["status"]) == ("model", site["model"].url, 200)
+    assert 0 <= second["ms"] <= line["total_ms"]
+    (decision,) = site.proxy.ask("GET", "/-/decisions").json["decisions"]
+    told = [(each["endpoint"], each["status"], each["failure"]) for each in decision["tried"]]
+    assert told == [(first["endpoint"], None, "connect"), (site["model"].url, 200, None)]
     metrics = Metrics(site.proxy)
     assert (metrics("attempts_total"), metrics("retries_total", route="to-backed", cluster="model")) == (2, 1)
 

@@ -78,7 +78,7 @@ keys:
         "3:104", "4:12", "4:103", "5:12", "5:23", "5:110", "6:5", "6:12", "6:31", "6:35", "7:5",
     ]  # fmt: skip
     assert "duplicate key name `a`; first at <string>:3:12 (keys[0].name)" in found[1]
-    assert "must be true or false, not a string" in found[2]
+    assert "must be `metrics`, or true or false, not a string" in found[2]
     assert "duplicate hash; first at <string>:3:21 (keys[0].hash)" in found[4]
     assert "key `name` is missing" in found[6]
     assert "duplicate hash; first at <string>:4:21 (keys[1].hash)" in found[7]
@@ -133,6 +133,7 @@ def test_ipv4_within_ipv6_is_to_be_written_as_ipv4() -> None:
 
 ADMIN = {"name": "root", "hash": hashed("root"), "admin": True}
 OTHER = {"name": "other", "hash": hashed("other")}
+SCRAPE = {"name": "scrape", "hash": hashed("scrape"), "admin": "metrics"}
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/-/", "/-/clusters"])
@@ -140,7 +141,7 @@ OTHER = {"name": "other", "hash": hashed("other")}
 def test_administration_needs_an_admin_key_where_the_listener_is_not_known_as_loopback(
     ask: Ask, path: str, prefix: str
 ) -> None:
-    app = create_app(keyed(ADMIN, OTHER))
+    app = create_app(keyed(ADMIN, OTHER, SCRAPE))
     outer = Starlette(routes=[Mount(prefix, app)]) if prefix else app
 
     def status_with(*headers: tuple[bytes, bytes]) -> int:
@@ -153,8 +154,15 @@ def test_administration_needs_an_admin_key_where_the_listener_is_not_known_as_lo
     assert status_with((b"x-api-key", b"other")) == 403
     there = 404 if path == "/-/" else 200
     assert status_with((b"authorization", b"Bearer root")) == there
+    assert status_with((b"x-waypost-key", b"root"), (b"authorization", b"Bearer sk-of-the-user")) == there
+    assert status_with((b"x-api-key", b"scrape")) == (200 if path == "/metrics" else 403)
+    # A loopback connection may be one of a proxy on this host, behind which everybody is.
     app.state.gateway.loopback = True
-    assert status_with((b"x-api-key", b"other")) == there
+    assert (status_with(), status_with((b"x-api-key", b"other"))) == (401, 403)
+    assert status_with((b"authorization", b"Bearer root")) == there
+    # Where administration has a listener of its own, it is nowhere else.
+    app.state.gateway.admin_listener = True
+    assert [status_with(), status_with((b"x-api-key", b"other")), status_with((b"x-api-key", b"root"))] == [404] * 3
 
 
 def test_without_an_admin_key_nobody_is_admitted() -> None:
@@ -163,6 +171,42 @@ def test_without_an_admin_key_nobody_is_admitted() -> None:
         with pytest.raises(WaypostError, match="admin") as caught:
             gateway.admit([(b"x-api-key", b"other")])
         assert caught.value.code == "unauthorized"
+
+
+def test_an_admin_key_sends_messages_only_if_its_entry_says_so(ask: Ask) -> None:
+    both = {"name": "both", "hash": hashed("both"), "admin": True, "messages": True}
+    metrics = {"name": "m", "hash": hashed("m"), "admin": "metrics", "messages": True}
+    app = create_app(keyed(ADMIN, OTHER, SCRAPE, both, metrics))
+    app.state.gateway.loopback = True
+    for secret, status in (("root", 403), ("scrape", 403), ("other", 400), ("both", 400), ("m", 400), ("x", 401)):
+        found, _, answer = ask(app, "/v1/envelopes", "POST", headers=((b"x-api-key", secret.encode()), (b"host", b"h")))
+        assert found == status, secret
+        if status == 403:
+            assert "messages: true" in answer["error"]["message"]
+        assert ask(app, "/metrics", headers=((b"x-api-key", secret.encode()),))[0] == (
+            200 if secret in ("root", "scrape", "both", "m") else 403 if secret == "other" else 401
+        )
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ("messages: false", "keys[0].messages: the key would open nothing"),
+        ("admin: true, debug: true", "keys[0].debug: has no effect on a key that sends no messages"),
+        ("admin: metric", "unknown value `metric`; did you mean `metrics`? Allowed: `metrics`, or true or false"),
+        ("admin: 1", "keys[0].admin: must be `metrics`, or true or false, not an integer"),
+        ("admin: [metrics]", "keys[0].admin: must be `metrics`, or true or false, not a list"),
+    ],
+)
+def test_what_a_key_may_do_is_checked(entry: str, told: str) -> None:
+    (problem,) = problems(f'keys: [{{name: k, hash: "{hashed("k")}", {entry}}}]')
+    assert told in problem
+
+
+def test_what_a_key_may_do_can_be_a_reference() -> None:
+    text = f'keys: [{{name: k, hash: "{hashed("k")}", admin: "${{ADMIN}}"}}]'
+    found = [parse_config(text, environ={"ADMIN": value}).keys[0].admin for value in ("true", "false", "metrics")]
+    assert found == [True, False, "metrics"]
 
 
 def test_probes_need_no_key(ask: Ask) -> None:

@@ -1,18 +1,21 @@
 """The HTTP paths of administration, as an ASGI application.
 
 `/healthz` and `/readyz` are open to everyone. `/metrics` and all paths below `/-/` are open to callers that
-`Gateway.admit` admits. Each path takes GET and HEAD.
+`Gateway.admit` admits. If administration has a listener of its own, they are open to everyone there, and nowhere else.
+Each path takes GET and HEAD.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
+from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from waypost.admin.read_model import ReadModel
@@ -20,7 +23,7 @@ from waypost.dialects.errors import error_object
 from waypost.errors import WaypostError
 from waypost.gateway import CERTIFICATE, Gateway
 
-__all__ = ["admin_app"]
+__all__ = ["admin_app", "listener_app"]
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -29,6 +32,19 @@ _Answer = Callable[[Scope], Awaitable[Response]]
 
 def admin_app(gateway: Gateway, default: ASGIApp) -> ASGIApp:
     """An ASGI application that answers the paths of administration, and passes every other request to `default`."""
+    return _router(gateway, default, functools.partial(_Guarded, gateway))
+
+
+def listener_app(gateway: Gateway) -> Starlette:
+    """The application of the listener that administration has of its own."""
+    nothing = _NotFound("this listener has administration only, at")
+    app = Starlette(routes=[Mount("/", _router(gateway, nothing, lambda page, **_: page))])
+    app.state.gateway = gateway
+    return app
+
+
+def _router(gateway: Gateway, default: ASGIApp, guarded: Callable[..., ASGIApp]) -> ASGIApp:
+    """The paths of administration. `guarded` puts what admits callers in front of a page."""
     model = ReadModel(gateway)
 
     async def healthz(_: Scope) -> Response:
@@ -57,19 +73,16 @@ def admin_app(gateway: Gateway, default: ASGIApp) -> ASGIApp:
         # In a thread, because 100,000 routes take a while to encode, and messages must not wait for that.
         return Response(await asyncio.to_thread(lambda: _encode(model.configuration())), media_type="application/json")
 
-    def guarded(app: ASGIApp) -> ASGIApp:
-        return _Guarded(gateway, app)
-
-    router = Router(
+    return Router(
         [
             Route("/healthz", _Page(healthz)),
             Route("/readyz", _Page(readyz)),
-            Route("/metrics", guarded(_Page(metrics))),
+            Route("/metrics", guarded(_Page(metrics), metrics=True)),
             Route("/-/clusters", guarded(_Page(clusters))),
             Route("/-/decisions", guarded(_Page(decisions))),
             Route("/-/config", guarded(_Page(configuration))),
             # Only admitted callers are told that any other path is not found.
-            Route("/-/{unknown:path}", guarded(default)),
+            Route("/-/{unknown:path}", guarded(_NotFound("administration is at"))),
         ],
         redirect_slashes=False,
         default=default,
@@ -100,21 +113,44 @@ class _Page:
 
 
 class _Guarded:
-    """An ASGI application that only admitted callers reach."""
+    """An ASGI application that only admitted callers reach: for `metrics`, those who may read the metrics.
 
-    def __init__(self, gateway: Gateway, app: ASGIApp) -> None:
+    Nobody does if administration has a listener of its own.
+    """
+
+    def __init__(self, gateway: Gateway, app: ASGIApp, *, metrics: bool = False) -> None:
         self._gateway = gateway
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._gateway.admin_listener:
+            await _ELSEWHERE(scope, receive, send)
+            return
         if scope["type"] == "http":
             try:
-                self._gateway.admit(scope["headers"], (scope.get("extensions") or {}).get(CERTIFICATE))
+                certificate = (scope.get("extensions") or {}).get(CERTIFICATE)
+                self._gateway.admit(scope["headers"], certificate, metrics=self._metrics)
             except WaypostError as error:
                 headers = {"www-authenticate": "Bearer"} if error.code == "unauthorized" else None
                 await _json({"error": error_object(error)}, error.status, headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class _NotFound:
+    """The ASGI application of every path that administration does not have."""
+
+    def __init__(self, why: str, *, listed: bool = True) -> None:
+        paths = " /healthz, /readyz, /metrics, /-/clusters, /-/decisions and /-/config"
+        self._why = why + (paths if listed else "")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = WaypostError("not_found", f"there is nothing at `{scope['path']:.100}`: {self._why}")
+        await _json({"error": error_object(error)}, error.status)(scope, receive, send)
+
+
+_ELSEWHERE: Final = _NotFound("administration has a listener of its own here (listen.admin)", listed=False)
 
 
 def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

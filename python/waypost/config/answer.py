@@ -80,6 +80,8 @@ class Reply(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             fields.setdefault("content-type", "application/json")
         elif self.text is not None:
             fields.setdefault("content-type", "text/plain; charset=utf-8")
+        if fields.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream":
+            fields["x-accel-buffering"] = "no"  # as every stream of events
         if self.status not in _BODILESS:
             fields["content-length"] = str(len(self.body))
         return list(fields.items())

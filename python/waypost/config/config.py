@@ -110,7 +110,15 @@ def _native_cluster(cluster: Cluster) -> dict[str, Any]:
 def _native_key(key: Key) -> dict[str, Any]:
     identity = {"tenant": key.tenant, "agent": key.agent, "labels": key.labels}
     certificate = None if key.certificate is None else key.certificate.known_by
-    return {"name": key.name, "hash": key.hash, "certificate": certificate, "identity": identity, "admin": key.admin}
+    return {
+        "name": key.name,
+        "hash": key.hash,
+        "certificate": certificate,
+        "identity": identity,
+        "admin": key.admin,
+        "messages": key.sends_messages,
+        "debug": key.debug,
+    }
 
 
 def _native_routes(routes: list[Route] | Routes) -> list[Any]:

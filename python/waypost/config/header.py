@@ -68,7 +68,7 @@ def check_response_header_name(name: str) -> None:
     lower = name.lower()
     if lower in _FRAMING:
         raise ShapeError("this header field frames the response, so a reply cannot set it")
-    if lower == "x-request-id" or lower.startswith("x-waypost-"):
+    if lower in ("x-request-id", "x-upstream-request-id") or lower.startswith("x-waypost-"):
         raise ShapeError("Waypost sets this header field itself, so a reply cannot")
 
 

@@ -12,7 +12,7 @@ from waypost.config.caller import TRUSTED_PATTERN, check_trusted
 from waypost.config.positions import Path, ShapeError
 from waypost.config.values import Duration, FileName, Host, SocketName
 
-__all__ = ["Listen", "ListenTls", "read_listen"]
+__all__ = ["AdminListener", "Listen", "ListenTls", "read_listen"]
 
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 8080
@@ -54,6 +54,36 @@ class ListenTls(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Yield (path below this struct, message) for each contradiction between keys."""
         if self.client_auth == "optional" and self.client_ca is None:
             yield ("client_auth",), "without `client_ca`, no client is asked for a certificate; set that too"
+
+
+class AdminListener(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A listener for administration alone, which asks for no key: whoever reaches it may read."""
+
+    host: Annotated[Host | None, Meta(description="Address or host name to listen on. Default: 127.0.0.1.")] = None
+    port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)] | None,
+        Meta(description="TCP port to listen on; 0 takes any free port. Give this or `uds`."),
+    ] = None
+    uds: Annotated[
+        SocketName | None,
+        Meta(description="Unix socket to listen on. Give this or `port`."),
+    ] = None
+
+    def conflicts(self) -> Iterator[tuple[Path, str]]:
+        """Yield (path below this struct, message) for each contradiction between keys."""
+        if self.uds is None and self.port is None:
+            yield (), "names no place to listen; give `port`, or `uds`"
+        elif self.uds is not None:
+            for key, value in (("host", self.host), ("port", self.port)):
+                if value is not None:
+                    yield (key,), "contradicts `uds`: a Unix socket has no address; remove one of them"
+
+    @property
+    def place(self) -> Listen:
+        """Where it listens, as the main listener would say it."""
+        if self.uds is not None:
+            return Listen(uds=self.uds)
+        return Listen(host=self.host or _HOST, port=self.port or 0)
 
 
 class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,6 +134,15 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     body_timeout: Annotated[
         Duration, Meta(description="How long a client may pause between two pieces of a request's body.")
     ] = 30.0
+    admin: Annotated[
+        AdminListener | None,
+        Meta(
+            description=(
+                "A listener of its own for /metrics and the paths below /-/, without keys. They are then found "
+                "there only. Default: they are on the main listener, and with `keys` an `admin` key opens them."
+            )
+        ),
+    ] = None
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
         """Yield (path below this struct, message) for each contradiction between keys."""

@@ -36,7 +36,18 @@ from waypost.config.positions import Path
 from waypost.config.proxy import PROXY_PATTERN, Proxy, check_proxy
 from waypost.config.units import format_size
 from waypost.config.url import URL_PATTERN, check_url
-from waypost.config.values import ClusterName, Count, Duration, FileName, Host, Name, Output, RouteName, Size, Text
+from waypost.config.values import (
+    ClusterName,
+    Count,
+    Duration,
+    FileName,
+    Host,
+    Name,
+    Output,
+    RouteName,
+    Size,
+    Text,
+)
 
 __all__ = [
     "Cluster",
@@ -134,7 +145,23 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     labels: Annotated[dict[str, str], Meta(description="Labels of all messages sent with this key, by name.")] = field(
         default_factory=dict
     )
-    admin: Annotated[bool, Meta(description="Whether the key opens /metrics and the paths below /-/.")] = False
+    admin: Annotated[
+        bool | Literal["metrics"],
+        Meta(description="Whether the key opens /metrics and the paths below /-/; with `metrics`, /metrics only."),
+    ] = False
+    messages: Annotated[
+        bool | None,
+        Meta(description="Whether the key may send messages. Default: true; false for a key with `admin`."),
+    ] = None
+    debug: Annotated[
+        bool,
+        Meta(description="Whether responses to this key's messages tell of each attempt, in x-waypost-trace."),
+    ] = False
+
+    @property
+    def sends_messages(self) -> bool:
+        """Whether the key may send messages."""
+        return not self.admin if self.messages is None else self.messages
 
     def conflicts(self) -> Iterator[tuple[Path, str]]:
         """Yield (path below this struct, message) for each contradiction between keys."""
@@ -142,6 +169,11 @@ class Key(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             yield (), "key `hash` is missing; write the hash of an API key, or name a `certificate`"
         elif self.hash is not None and self.certificate is not None:
             yield ("certificate",), "contradicts `hash`: a key is one of them; write two keys for two proofs"
+        messages = not self.admin if self.messages is None else self.messages
+        if not self.admin and not messages:
+            yield ("messages",), "the key would open nothing; give it `admin`, or remove it"
+        elif self.debug and not messages:
+            yield ("debug",), "has no effect on a key that sends no messages; set `messages: true`, or remove it"
 
     def __repr__(self) -> str:
         proof = "hash=<secret>" if self.certificate is None else f"certificate={self.certificate!r}"

@@ -282,16 +282,21 @@ class Walker:
         return Reported(built) if any(isinstance(each, Reported) for each in built) else built
 
     def _union(self, info: inspect.UnionType, value: Any, path: Path) -> Any:
-        """Build the member of a union that fits the value's kind: at most one struct, one literal and one scalar."""
+        """Build the member of a union that fits the value's kind.
+
+        There is at most one struct, one literal and one scalar, which is a boolean or a number.
+        """
         members = [each for each in info.types if not isinstance(each, inspect.NoneType)]
         if len(members) == 1:
             return self.build(members[0], value, path)
         words = [str(word) for each in members if isinstance(each, inspect.LiteralType) for word in each.values]
-        struct = next(each for each in members if isinstance(each, inspect.StructType))
+        struct = next((each for each in members if isinstance(each, inspect.StructType)), None)
         scalar = next(
             (each for each in members if not isinstance(each, (inspect.StructType, inspect.LiteralType))), None
         )
-        if isinstance(value, Mapping):
+        if isinstance(scalar, inspect.BoolType):
+            return value if isinstance(value, bool) else self._literal(words, value, path, "true or false", scalar)
+        if isinstance(value, Mapping) and struct is not None:
             return self.build(struct, value, path)
         if scalar is not None and not isinstance(value, (str, list, tuple)):
             return self.build(scalar, value, path)

@@ -31,6 +31,8 @@ pub(crate) struct Account {
     pub(crate) status: u16,
     pub(crate) bytes_in: u64,
     pub(crate) first_byte: Option<Instant>,
+    /// The endpoint's own id of the request.
+    pub(crate) upstream_id: Option<Box<[u8]>>,
     /// Whether the message was recorded.
     pub(crate) over: bool,
 }

@@ -119,7 +119,10 @@ impl Exchange {
         let now = clock::now();
         match shared.snapshot.course(shared.bound(), intake, plan, body, now) {
             Err(fault) => object(py, shared, engine::Step::Fail(fault), None),
-            Ok(course) => {
+            Ok(mut course) => {
+                if intake.is_debug() {
+                    course.keep_trail();
+                }
                 *self.course() = Some(course);
                 self.next(py, shared, Course::begin)
             }
@@ -148,6 +151,9 @@ impl Exchange {
     pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
         let retryable = self.change(|course, now| {
             let retryable = status.is_some_and(|status| course.is_retryable(status));
+            if let Some(status) = status {
+                course.note_status(number, status, now);
+            }
             if let Some(status) = status.filter(|_| !retryable) {
                 course.responded(number, status, now);
             }
@@ -166,6 +172,7 @@ impl Exchange {
             if course.is_retryable(status) {
                 return false;
             }
+            course.note_status(1, status, now);
             course.responded(1, status, now);
             course.succeeded(1, now);
             course.end(Outcome::Success, now);
@@ -190,6 +197,11 @@ impl Exchange {
     /// The time that the exchange may still take, by the message's deadline alone.
     pub(crate) fn message_time_left(&self) -> Option<Duration> {
         self.change(|course, now| course.message_time_left(now)).flatten()
+    }
+
+    /// What the exchange has tried; see [`Course::trail`].
+    pub(crate) fn trail(&self) -> Vec<engine::TrailEntry> {
+        self.course().as_ref().map_or_else(Vec::new, |course| course.trail(clock::now()))
     }
 
     /// The time that the exchange has waited in queues.

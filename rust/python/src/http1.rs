@@ -73,6 +73,7 @@ impl ResponseHead {
         endpoint: &Endpoint,
         attempts: u32,
     ) -> PyResult<Bound<'py, PyList>> {
+        plan.note_upstream_id(self);
         plan.relayed(py, self, endpoint, attempts)
     }
 
@@ -88,6 +89,7 @@ impl ResponseHead {
         own: &[u8],
         close: bool,
     ) -> (Bound<'py, PyBytes>, bool, bool, bool) {
+        plan.note_upstream_id(self);
         let relay = plan.relay(self, endpoint, attempts, [line, own], close);
         (PyBytes::new(py, &relay.head), relay.chunked, relay.body, relay.persistent)
     }

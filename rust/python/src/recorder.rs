@@ -11,7 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use waypost_core::engine::{self, Ending};
-use waypost_core::log::{Outcome, Pushed, RECENT, Record, Why, rfc3339};
+use waypost_core::log::{Kept, Outcome, Pushed, RECENT, Record, Why, rfc3339};
 use waypost_core::metrics::{CELLS, CODES, Format, Gauge, Memory, Metrics, Total};
 
 use crate::intake::Intake;
@@ -180,7 +180,9 @@ impl Recorder {
         let ending = Ending {
             time: now(),
             at: None,
+            upstream_id: None,
             attempts: 0,
+            trail: &[],
             status,
             bytes_in,
             bytes_out,
@@ -228,6 +230,18 @@ impl Recorder {
     }
 }
 
+/// One attempt of a message that is over, or a cluster that it passed over.
+fn attempted<'py>(py: Python<'py>, attempt: &Kept) -> PyResult<Bound<'py, PyDict>> {
+    let shown = PyDict::new(py);
+    shown.set_item("cluster", &attempt.cluster)?;
+    shown.set_item("endpoint", &attempt.endpoint)?;
+    shown.set_item("status", attempt.status)?;
+    shown.set_item("failure", &attempt.failure)?;
+    shown.set_item("ms", attempt.endpoint.as_ref().map(|_| attempt.took.as_secs_f64() * 1000.0))?;
+    shown.set_item("upstream_request_id", &attempt.upstream_id)?;
+    Ok(shown)
+}
+
 /// A message that is over, as administration shows it.
 fn described<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyDict>> {
     let shown = PyDict::new(py);
@@ -238,6 +252,8 @@ fn described<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyD
         shown.set_item(name, text)?;
     }
     shown.set_item("attempts", outcome.attempts)?;
+    let tried = outcome.tried.iter().map(|attempt| attempted(py, attempt)).collect::<PyResult<Vec<_>>>()?;
+    shown.set_item("tried", tried)?;
     shown.set_item("status", Some(outcome.status).filter(|status| *status != 0))?;
     shown.set_item("ms", outcome.total.as_secs_f64() * 1000.0)?;
     Ok(shown)

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
-use waypost_core::auth::keys::{self, Caller, Keys};
+use waypost_core::auth::keys::{self, Admin, Caller, Keys};
 use waypost_core::auth::{CertificateId, Certificates, Identities, Presented};
 use waypost_core::cluster;
 use waypost_core::engine::{self, BoundClusters, Config, EndpointAt, Ids, Limits, Request, Trusted};
@@ -253,19 +253,21 @@ impl Snapshot {
         checked.map_err(|rejection| errors::rejection(py, &rejection))
     }
 
-    /// Check that a request with these header fields presents an admin key.
-    #[pyo3(signature = (headers, *, client = None, certificate = None))]
+    /// Check that a request with these header fields presents a key that opens administration, or only its metrics.
+    #[pyo3(signature = (headers, *, metrics = false, client = None, certificate = None))]
     fn admit(
         &self,
         py: Python<'_>,
         headers: &Bound<'_, PyAny>,
+        metrics: bool,
         client: Option<&str>,
         certificate: Option<&Certificate>,
     ) -> PyResult<()> {
         let certificate = certificate.map(Certificate::shared);
         let fields = read_fields(headers)?;
         let presented = Presented { fields: &fields, certificate: certificate.as_deref(), address: client };
-        let admitted = self.shared.snapshot.admit(&presented, clock::unix());
+        let wanted = if metrics { Admin::Metrics } else { Admin::All };
+        let admitted = self.shared.snapshot.admit(&presented, wanted, clock::unix());
         admitted.map_err(|denied| errors::waypost(py, denied.code(), &denied.to_string()))
     }
 }
@@ -319,9 +321,7 @@ fn read_identities(keys: &Bound<'_, PyAny>) -> PyResult<Identities> {
     let (mut hashes, mut certificates) = (Vec::new(), Vec::new());
     for key in keys.try_iter()? {
         let key = key?.cast_into::<PyDict>()?;
-        let identity = read_identity(item(&key, "identity")?.cast::<PyMapping>()?)?;
-        let caller =
-            Caller { name: item(&key, "name")?.extract()?, identity, admin: item(&key, "admin")?.extract()? };
+        let caller = read_caller(&key)?;
         if let Some((kind, value)) = item(&key, "certificate")?.extract::<Option<(String, String)>>()? {
             certificates.push((read_certificate_id(&kind, value)?, caller));
         } else {
@@ -340,6 +340,25 @@ fn read_certificate_id(kind: &str, value: String) -> PyResult<CertificateId> {
         "subject" => CertificateId::Subject(value),
         "san" => CertificateId::Name(value),
         _ => CertificateId::Fingerprint(read_hash(&value)?),
+    })
+}
+
+fn read_caller(key: &Bound<'_, PyDict>) -> PyResult<Caller> {
+    let identity = read_identity(item(key, "identity")?.cast::<PyMapping>()?)?;
+    let admin = match item(key, "admin")?.extract::<bool>() {
+        Ok(true) => Admin::All,
+        Ok(false) => Admin::No,
+        Err(_) => Admin::Metrics, // The only word that a configuration can have.
+    };
+    let flag = |name, absent| match key.get_item(name)? {
+        Some(flag) => flag.extract(),
+        None => PyResult::Ok(absent),
+    };
+    Ok(Caller {
+        admin,
+        messages: flag("messages", true)?,
+        debug: flag("debug", false)?,
+        ..Caller::new(item(key, "name")?.extract::<String>()?, identity)
     })
 }
 

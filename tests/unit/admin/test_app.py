@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from waypost.admin.app import listener_app
 from waypost.app import create_app
 from waypost.config import from_dict
 
@@ -24,7 +25,7 @@ CONFIG = {
     "access_log": "off",
 }
 KEYS = [
-    {"name": "admin", "hash": f"sha256:{hashlib.sha256(SECRET.encode()).hexdigest()}", "admin": True},
+    {"name": "admin", "hash": f"sha256:{hashlib.sha256(SECRET.encode()).hexdigest()}", "admin": True, "messages": True},
     {"name": "plain", "hash": f"sha256:{hashlib.sha256(b'wp-plain').hexdigest()}"},
 ]
 GUARDED = ("/metrics", "/-/clusters", "/-/decisions", "/-/config")
@@ -45,7 +46,22 @@ def test_who_has_no_admin_key_is_refused(ask, path):
     assert b"www-authenticate" not in headers
     assert ask(app, path, "POST", headers=key("wp-plain"))[0] == 403
     app.state.gateway.loopback = True
+    assert ask(app, "/-/config")[0] == 401
+    app = create_app(from_dict(CONFIG))
+    app.state.gateway.loopback = True
     assert ask(app, "/-/config")[0] == 200
+
+
+def test_the_listener_of_administration_has_nothing_else_and_asks_for_no_key(ask):
+    gateway = create_app(from_dict({**CONFIG, "keys": KEYS})).state.gateway
+    gateway.admin_listener = True
+    app = listener_app(gateway)
+    assert [ask(app, path)[0] for path in (*GUARDED, *OPEN)] == [200] * 6
+    for path in ("/", "/v1/envelopes", "/v1/models", "/-/x", "/metrics/x"):
+        status, _, document = ask(app, path)
+        assert (status, document["error"]["code"]) == (404, "not_found")
+        assert path in document["error"]["message"]
+    assert ask(app, "/metrics", "POST")[0] == 405
 
 
 @pytest.mark.parametrize("path", OPEN)

@@ -67,7 +67,7 @@ def test_a_call_has_a_request_of_its_own_and_what_its_parent_proves(run, scripts
         (request,) = up.requests
         assert (request.line, request.body) == ("POST /v1/chat/completions HTTP/1.1", CHAT)
         assert (request.headers["x-request-id"], request.headers["content-type"]) == ("p-1", "application/json")
-        assert request.headers["traceparent"].startswith(f"00-{TRACE}-")
+        assert request.headers["traceparent"] == f"00-{TRACE}-b7ad6b7169203331-01"
         assert 0 < int(request.headers["x-waypost-deadline-ms"]) <= 60_000
         assert request.headers["x-forwarded-for"] == "192.0.2.9"
         assert "authorization" not in request.headers

@@ -153,6 +153,8 @@ keys:
                 "certificate": None,
                 "identity": {"tenant": "acme", "agent": None, "labels": {"tier": "gold"}},
                 "admin": False,
+                "messages": True,
+                "debug": False,
             }
         ],
         "trusted": ["10.0.0.0/8", "unix", "2001:db8::1/128"],

@@ -63,6 +63,8 @@ def test_a_configuration_is_shown_with_its_defaults():
             "agent": None,
             "labels": {"tier": "gold"},
             "admin": True,
+            "messages": None,
+            "debug": False,
         }
     ]
     cloud, local = seen["clusters"]["cloud"], seen["clusters"]["local"]

@@ -350,6 +350,8 @@ class TranslateSink(Sink):
             self._collect = None
             if not any(name == b"cache-control" for name, _ in self._headers):
                 self._headers.append((b"cache-control", b"no-cache"))
+            if (b"x-accel-buffering", b"no") not in self._headers:  # if the endpoint's response was no stream
+                self._headers.append((b"x-accel-buffering", b"no"))
             self._headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
             self._inner.start(200, self._headers)
         self._inner.data(b"".join(events))

@@ -69,7 +69,7 @@ impl Certificates {
         let mut found: Option<&Arc<Caller>> = None;
         for caller in fingerprint.into_iter().chain(subject).chain(names) {
             let first = *found.get_or_insert(caller);
-            if (&first.identity, first.admin) != (&caller.identity, caller.admin) {
+            if !first.same_rights(caller) {
                 return Answer::Denied(Denied::Conflict);
             }
         }
@@ -105,7 +105,7 @@ mod tests {
 
     fn caller(name: &str, tenant: &str) -> Caller {
         let identity = Identity { tenant: Some(tenant.to_owned()), ..Identity::default() };
-        Caller { name: name.to_owned(), identity, admin: false }
+        Caller::new(name, identity)
     }
 
     fn table() -> Certificates {

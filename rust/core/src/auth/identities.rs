@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use super::certificates::Certificates;
-use super::keys::{Caller, Denied, Keys};
+use super::keys::{Admin, Caller, Denied, Keys};
 use super::source::{Answer, IdentitySource, Presented, Proof, UnixTime};
 
 /// The sources of a configuration. Without any, every caller is let in and proves nothing.
@@ -79,7 +79,7 @@ impl Identities {
                 Answer::Caller(found) => {
                     known.push(source.proof());
                     let first = caller.get_or_insert_with(|| Arc::clone(&found));
-                    if (&first.identity, first.admin) != (&found.identity, found.admin) {
+                    if !first.same_rights(&found) {
                         return Err(Denied::Conflict);
                     }
                 }
@@ -95,16 +95,24 @@ impl Identities {
         }
     }
 
-    /// Whether a request may see what administration shows: its caller is an `admin`.
+    /// Whether a key or another token in the header fields can prove who the caller is. A token that proves nothing is then
+    /// denied, so that of a caller who was identified, every token that was [presented](super::keys::presented) is known.
+    #[must_use]
+    pub fn judges_tokens(&self) -> bool {
+        !self.keys.is_empty() || self.others.iter().any(|source| source.proof() == Proof::Token)
+    }
+
+    /// Whether the caller of a request may use this much of administration.
     ///
     /// # Errors
-    /// Where it is not.
-    pub fn admit(&self, presented: &Presented<'_>, now: UnixTime) -> Result<(), Denied> {
+    /// Where it may not.
+    pub fn admit(&self, presented: &Presented<'_>, wanted: Admin, now: UnixTime) -> Result<(), Denied> {
         if self.has_keys_only() {
-            return self.keys.admit(presented.fields);
+            return self.keys.admit(presented.fields, wanted);
         }
         match self.identify(presented, now)? {
-            Some(caller) if caller.admin => Ok(()),
+            Some(caller) if caller.admin >= wanted => Ok(()),
+            Some(caller) if caller.admin == Admin::Metrics => Err(Denied::OnlyMetrics),
             _ => Err(Denied::NotAdmin),
         }
     }

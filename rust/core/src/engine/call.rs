@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::course_time::whole_milliseconds;
 use super::intake::{Intake, Request};
 use super::snapshot::{Plan, Snapshot};
+use super::trace;
 use crate::dialect::{Dialect, Kind};
 use crate::http1::Fields;
 use crate::table::Envelope;
@@ -75,6 +76,11 @@ impl Snapshot {
         if let Some(OwnRequest { dialect, kind, stream }) = request {
             let mut headers = Fields::default();
             headers.push(b"content-type", b"application/json");
+            if intake.trace.is_some() {
+                for name in [trace::PARENT, trace::STATE] {
+                    parent.request.fields(name).for_each(|value| headers.push(name.as_bytes(), value));
+                }
+            }
             intake.request = Request {
                 method: "POST".into(),
                 target: dialect.default_path().to_owned(),

@@ -9,6 +9,7 @@ use super::fault::Fault;
 use super::snapshot::EndpointAt;
 use super::step::{Delivery, Step};
 use super::terms::{CallerNames, ClusterTry, Terms};
+use super::trail::{Trail, UnderWay};
 use crate::cluster::{
     Again, Attempt, Entry, Failed, Failure, Group, Instant, Next, NoEndpoint, Outcome, Permit, Reason, Shed,
     Ticket, Tried, Turn, policy::Per,
@@ -36,13 +37,15 @@ pub struct Course {
     tried: Tried,
     /// Number of attempts made in this cluster, without those over a stale connection.
     attempts: u32,
-    under_way: SmallVec<[UnderWay; 2]>,
+    pub(super) under_way: SmallVec<[UnderWay; 2]>,
     /// Number of all attempts made.
     made: u32,
     after_pause: AfterPause,
     over: bool,
     /// Time spent in queues.
     waited: Duration,
+    /// What the exchange has tried.
+    pub(super) trail: Trail,
 }
 
 /// The longest rest of an endpoint for which the exchange pauses.
@@ -58,12 +61,6 @@ enum Admission {
         since: Instant,
     },
     Admitted(Permit),
-}
-
-#[derive(Debug)]
-struct UnderWay {
-    number: u32,
-    attempt: Attempt,
 }
 
 /// The action after a pause.
@@ -89,6 +86,7 @@ impl Course {
             after_pause: AfterPause::Attempt,
             over: false,
             waited: Duration::ZERO,
+            trail: Trail::default(),
         }
     }
 
@@ -192,6 +190,7 @@ impl Course {
             group.responded(&mut each.attempt, status, now);
         }
         for each in lost {
+            self.trail.add(&each, None, now);
             group.finish(each.attempt, Outcome::Cancelled, now);
         }
     }
@@ -219,7 +218,10 @@ impl Course {
         delivery: Delivery,
         now: Instant,
     ) -> Step {
-        let Some((cluster, attempt)) = self.take(number) else { return Step::Respond };
+        self.note_status(number, status, now);
+        let Some((cluster, each)) = self.take(number) else { return Step::Respond };
+        self.trail.add(&each, None, now);
+        let attempt = each.attempt;
         let position = attempt.position();
         let outcome = Outcome::of_status(status);
         cluster.group.finish(attempt, outcome, now);
@@ -246,7 +248,12 @@ impl Course {
 
     /// Reports the failure of an attempt, other than by a status.
     pub fn failed(&mut self, number: u32, failure: Failure, delivery: Delivery, now: Instant) -> Step {
-        let Some((cluster, attempt)) = self.take(number) else { return Step::GiveUp(Reason::Response) };
+        let Some((cluster, each)) = self.take(number) else {
+            self.trail.fail(number, failure);
+            return Step::GiveUp(Reason::Response);
+        };
+        self.trail.add(&each, Some(failure), now);
+        let attempt = each.attempt;
         let position = attempt.position();
         cluster.group.finish(attempt, Outcome::Failure(failure), now);
         if !self.under_way.is_empty() {
@@ -258,7 +265,7 @@ impl Course {
         match self.next(&cluster, failure, None, delivery, now) {
             Next::Retry { .. } if failure == Failure::Stale => {
                 let again = cluster.group.attempt_again(position, now);
-                again.map_or(Step::GiveUp(Reason::Protocol), |attempt| self.go(&cluster, attempt, true))
+                again.map_or(Step::GiveUp(Reason::Protocol), |attempt| self.go(&cluster, attempt, true, now))
             }
             Next::Retry { after, elsewhere } => {
                 if !elsewhere {
@@ -285,8 +292,9 @@ impl Course {
         if matches!(next, Next::GiveUp(_)) {
             return Step::Stay;
         }
-        if let Some((_, attempt)) = self.take(number) {
-            cluster.group.finish(attempt, Outcome::Failure(Failure::Unfit), now);
+        if let Some((_, each)) = self.take(number) {
+            self.trail.add(&each, Some(Failure::Unfit), now);
+            cluster.group.finish(each.attempt, Outcome::Failure(Failure::Unfit), now);
         }
         match next {
             Next::Retry { .. } => self.attempt(now),
@@ -296,8 +304,11 @@ impl Course {
 
     /// Reports that the response of an attempt is complete.
     pub fn succeeded(&mut self, number: u32, now: Instant) {
-        if let Some((cluster, attempt)) = self.take(number) {
-            cluster.group.finish(attempt, Outcome::Success, now);
+        if let Some((cluster, each)) = self.take(number) {
+            if self.trail.is_kept() {
+                self.trail.add(&each, None, now);
+            }
+            cluster.group.finish(each.attempt, Outcome::Success, now);
         }
     }
 
@@ -322,7 +333,7 @@ impl Course {
         }
         let cluster = self.cluster()?.clone();
         let attempt = cluster.group.hedge(&mut self.tried, cluster.key, now)?;
-        match self.go(&cluster, attempt, false) {
+        match self.go(&cluster, attempt, false, now) {
             Step::Attempt { at, .. } => Some(at),
             _ => None,
         }
@@ -336,7 +347,10 @@ impl Course {
         }
         if let Some(cluster) = self.cluster() {
             let group = Arc::clone(&cluster.group);
-            for each in self.under_way.drain(..) {
+            for each in std::mem::take(&mut self.under_way) {
+                if self.trail.is_kept() || each.head.is_none() {
+                    self.trail.add(&each, None, now);
+                }
                 group.finish(each.attempt, outcome, now);
             }
         }
@@ -396,6 +410,11 @@ impl Course {
 
     /// Goes to the next cluster; without one, `fault` is the answer.
     fn pass_over(&mut self, fault: Fault, now: Instant) -> Step {
+        if self.clusters.len() > 1
+            && let Some(cluster) = self.cluster()
+        {
+            self.trail.pass_over(cluster.position, fault.code);
+        }
         if self.has_fallback() { self.next_cluster(now) } else { Step::Fail(fault) }
     }
 
@@ -425,7 +444,7 @@ impl Course {
         let Some(cluster) = self.cluster().cloned() else { return Step::Stay };
         let fallback = self.has_fallback();
         match cluster.group.attempt(&mut self.tried, cluster.key, fallback, now) {
-            Ok(attempt) => self.go(&cluster, attempt, false),
+            Ok(attempt) => self.go(&cluster, attempt, false, now),
             // Such a short rest is within the precision of clocks and timers.
             Err(NoEndpoint::Resting { until }) if until.since(now) <= MOMENT => Step::Pause(until.since(now)),
             Err(NoEndpoint::Resting { until }) => {
@@ -437,21 +456,21 @@ impl Course {
         }
     }
 
-    fn go(&mut self, cluster: &ClusterTry, mut attempt: Attempt, fresh: bool) -> Step {
+    fn go(&mut self, cluster: &ClusterTry, mut attempt: Attempt, fresh: bool, now: Instant) -> Step {
         if self.terms.streamed {
             cluster.group.request_streams(&mut attempt);
         }
         self.made += 1;
         self.attempts += 1;
         let at = EndpointAt { cluster: cluster.position, endpoint: attempt.position() };
-        self.under_way.push(UnderWay { number: self.made, attempt });
+        self.under_way.push(UnderWay::new(self.made, at, attempt, now));
         Step::Attempt { at, fresh }
     }
 
-    fn take(&mut self, number: u32) -> Option<(ClusterTry, Attempt)> {
+    fn take(&mut self, number: u32) -> Option<(ClusterTry, UnderWay)> {
         let cluster = self.cluster()?.clone();
         let position = self.under_way.iter().position(|each| each.number == number)?;
-        Some((cluster, self.under_way.remove(position).attempt))
+        Some((cluster, self.under_way.remove(position)))
     }
 
     fn next(

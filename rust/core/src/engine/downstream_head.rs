@@ -3,13 +3,39 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::id::is_usable;
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
 use crate::http1::{Fields, ResponseHead};
 use crate::text::digits::Digits;
 
-/// The header fields that Waypost adds to every routed response. An endpoint's fields of these names are dropped.
-const OWN: [&[u8]; 4] = [b"x-request-id", b"x-waypost-route", b"x-waypost-attempts", b"x-waypost-cluster"];
+/// The header fields that Waypost adds to routed responses. An endpoint's fields of these names are dropped.
+const OWN: [&[u8]; 6] = [
+    b"x-request-id",
+    b"x-waypost-route",
+    b"x-waypost-attempts",
+    b"x-waypost-cluster",
+    UPSTREAM_ID,
+    b"x-waypost-trace",
+];
+
+/// The field that tells the client the endpoint's own id of the request.
+const UPSTREAM_ID: &[u8] = b"x-upstream-request-id";
+
+/// The fields in which endpoints tell their own id of a request, the best first. Another Waypost passes on what its endpoint
+/// said. `x-request-id` is that of OpenAI and of most servers, `request-id` that of Anthropic, the next two are those of
+/// Azure, and the last one is that of AWS.
+const IDS: [&[u8]; 6] = [
+    UPSTREAM_ID,
+    b"x-request-id",
+    b"request-id",
+    b"apim-request-id",
+    b"x-ms-request-id",
+    b"x-amzn-requestid",
+];
+
+/// The field by which a proxy such as nginx, which collects responses by default, is told to pass a stream on as it comes.
+const BUFFERING: (&[u8], &[u8]) = (b"x-accel-buffering", b"no");
 
 /// A response's head for an HTTP/1 client, and how to send the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,31 +85,39 @@ impl Intake {
     }
 }
 
+/// What Waypost's own fields of a response tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report<'a> {
+    /// The endpoint that answered, or was tried last. Without one, the decision's cluster is named.
+    pub at: Option<EndpointAt>,
+    /// Number of attempts.
+    pub attempts: u32,
+    /// The endpoint's own [id](upstream_id) of the request.
+    pub upstream_id: Option<&'a [u8]>,
+    /// The [trace](Snapshot::trace), for a caller who is told of it.
+    pub trace: Option<&'a str>,
+}
+
 impl Snapshot {
-    /// The fields of every routed response: the message's id, its route, the number of attempts, and the cluster of `at`, which
-    /// answered or was tried last (without `at`, the decision's cluster).
+    /// The fields of every routed response: the message's id, its route, and what the report tells.
     #[must_use]
-    pub fn own_fields(&self, plan: &Plan, at: Option<EndpointAt>, attempts: u32) -> Fields {
+    pub fn own_fields(&self, plan: &Plan, report: &Report<'_>) -> Fields {
         let mut out = Fields::default();
-        self.each_own(plan, at, attempts, |name, value| out.push(name, value));
+        self.each_own(plan, report, |name, value| out.push(name, value));
         out
     }
 
-    fn each_own(
-        &self,
-        plan: &Plan,
-        at: Option<EndpointAt>,
-        attempts: u32,
-        mut field: impl FnMut(&[u8], &[u8]),
-    ) {
-        let attempts = Digits::new(attempts.into());
-        let cluster = self.cluster_of(plan, at).map(|(_, cluster)| printable(&cluster.name));
+    fn each_own(&self, plan: &Plan, report: &Report<'_>, mut field: impl FnMut(&[u8], &[u8])) {
+        let attempts = Digits::new(report.attempts.into());
+        let cluster = self.cluster_of(plan, report.at).map(|(_, cluster)| printable(&cluster.name));
         let (id, route) = (plan.request_id(), printable(self.route_of(plan)));
         let values = [
             Some(id.as_bytes()),
             Some(route.as_bytes()),
             Some(attempts.as_bytes()),
             cluster.as_deref().map(str::as_bytes),
+            report.upstream_id,
+            report.trace.map(str::as_bytes),
         ];
         for (name, value) in OWN.into_iter().zip(values) {
             if let Some(value) = value {
@@ -96,13 +130,11 @@ impl Snapshot {
     /// adds to every response. A `date` is the first of these lines, and left out if the endpoint sent one (RFC 9110, section
     /// 6.6.1). `close` closes the connection after this response.
     #[must_use]
-    #[allow(clippy::too_many_arguments)] // One per part of the head.
     pub fn relay(
         &self,
         intake: &Intake,
         plan: &Plan,
-        at: EndpointAt,
-        attempts: u32,
+        report: &Report<'_>,
         response: &ResponseHead,
         begin: [&[u8]; 2],
         close: bool,
@@ -125,7 +157,7 @@ impl Snapshot {
             }
             write_field(&mut head, name, value);
         }
-        self.each_own(plan, Some(at), attempts, |name, value| write_field(&mut head, name, value));
+        self.each_own(plan, report, |name, value| write_field(&mut head, name, value));
         if !persistent {
             head.extend_from_slice(b"connection: close\r\n");
         }
@@ -137,10 +169,32 @@ impl Snapshot {
     }
 }
 
-/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself.
+/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself. The fields of a stream of
+/// events ask proxies not to collect it.
 pub fn sent_on(response: &ResponseHead) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let own = |name: &[u8]| name.starts_with(b"x-") && OWN.contains(&name);
-    response.headers.iter().filter(move |(name, _)| !own(name))
+    let streams = response.is_event_stream();
+    let own = move |name: &[u8]| {
+        name.starts_with(b"x-") && (OWN.contains(&name) || (streams && name == BUFFERING.0))
+    };
+    response.headers.iter().filter(move |(name, _)| !own(name)).chain(streams.then_some(BUFFERING))
+}
+
+/// The endpoint's own id of a request, for questions to whoever runs the endpoint: 1 to 128 visible ASCII characters. An
+/// endpoint that only repeats the message's id has none.
+#[must_use]
+pub fn upstream_id<'a>(response: &'a ResponseHead, plan: &Plan) -> Option<&'a [u8]> {
+    let mut best: Option<(usize, &[u8])> = None;
+    for (name, value) in &response.headers {
+        if !name.ends_with(b"id") {
+            continue;
+        }
+        let Some(rank) = IDS.iter().position(|field| *field == name) else { continue };
+        let better = best.is_none_or(|(other, _)| rank < other);
+        if better && is_usable(value) && value != plan.request_id().as_bytes() {
+            best = Some((rank, value));
+        }
+    }
+    best.map(|(_, id)| id)
 }
 
 /// Header lines without a `date` at their beginning.
@@ -159,7 +213,7 @@ fn write_field(head: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// Encodes a name of the configuration for a header field: characters beyond ASCII are escaped as in Python.
-fn printable(name: &str) -> Cow<'_, str> {
+pub(super) fn printable(name: &str) -> Cow<'_, str> {
     let plain = |byte: u8| (b' '..=b'~').contains(&byte);
     if name.bytes().all(plain) {
         return name.into();

@@ -5,10 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::call::Purpose;
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Plan, Snapshot};
-use crate::log::{Buffer, Outcome, Pushed, Recent, Record, Why};
+use super::trace::Trace;
+use super::trail::TrailEntry;
+use crate::log::{Attempted, Buffer, Outcome, Pushed, Recent, Record, Why};
 use crate::metrics::{Gauge, Message, Metrics, Slots, Total};
 
 /// The most bytes of lines that wait to be written: about ten times as many as can arise in 0.1 s.
@@ -21,8 +25,12 @@ pub struct Ending<'a> {
     pub time: u64,
     /// The endpoint that answered, or was tried last.
     pub at: Option<EndpointAt>,
+    /// The endpoint's own id of the request, from the response that the client got.
+    pub upstream_id: Option<&'a [u8]>,
     /// Number of attempts.
     pub attempts: u32,
+    /// What the message has [tried](super::Course::trail).
+    pub trail: &'a [TrailEntry],
     /// The status of the response; 0 if the client got none.
     pub status: u16,
     /// Bytes of the request's body.
@@ -99,7 +107,9 @@ impl<'a> Ending<'a> {
             route: None,
             cluster: None,
             endpoint: None,
+            upstream_id: self.upstream_id,
             attempts: self.attempts,
+            tried: &[],
             status: self.status,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
@@ -130,7 +140,7 @@ impl Intake {
             dialect: Some(self.dialect.name()),
             kind: envelope.and_then(|envelope| envelope.kind).or(self.kind).map(crate::dialect::Kind::name),
             model: envelope.and_then(|envelope| envelope.model.as_deref()),
-            trace: Some(self.trace.id()),
+            trace: self.trace.as_ref().map(Trace::id),
             call: self.purpose.map(Purpose::name),
             ..ending.record()
         }
@@ -203,7 +213,9 @@ impl Recorder {
         plan: &Plan,
         ending: &Ending<'_>,
     ) -> Pushed {
-        let record = snapshot.record(intake, Some(plan), ending);
+        let tried: SmallVec<[Attempted<'_>; 4]> =
+            ending.trail.iter().map(|entry| snapshot.attempted(entry)).collect();
+        let record = Record { tried: &tried, ..snapshot.record(intake, Some(plan), ending) };
         if let Some(purpose) = intake.purpose {
             self.count_call(purpose, &record);
             return self.keep(&record);

@@ -10,7 +10,7 @@ use super::call::Purpose;
 use super::id::{Ids, is_usable};
 use super::origin::{Origin, Trusted};
 use super::trace::Trace;
-use crate::auth::keys::{Caller, Denied};
+use crate::auth::keys::{self, Caller, Denied};
 use crate::auth::{Certificate, Presented};
 use crate::dialect::{self, Body, Dialect, Entry, Kind};
 use crate::http1::{self, Announced, Fields, Framing};
@@ -55,7 +55,8 @@ pub struct Intake {
     pub(super) framed: bool,
     /// Whether a JSON body is required.
     pub(super) json: bool,
-    pub(super) trace: Trace,
+    /// The trace that the request belongs to, if it names one.
+    pub(super) trace: Option<Trace>,
     /// The purpose of an internal call.
     pub(super) purpose: Option<Purpose>,
 }
@@ -107,7 +108,11 @@ impl Intake {
             return Err(reject("header_too_large", message));
         }
         // Check the key first, so that callers without one learn nothing about paths.
-        let caller = identify(request).map_err(|denied| reject(denied.code(), denied.to_string()))?;
+        let caller = identify(request).and_then(|caller| match caller {
+            Some(caller) if !caller.messages => Err(Denied::OnlyAdmin),
+            caller => Ok(caller),
+        });
+        let caller = caller.map_err(|denied| reject(denied.code(), denied.to_string()))?;
         let Some(entry) = entry else {
             let shown: String = path.chars().take(100).collect();
             let hint = if let Some(near) = dialect::near_path(path) {
@@ -165,7 +170,7 @@ impl Intake {
         }
         let kind = requests.kind();
         let json = requests.body == Body::Json;
-        let trace = Trace::of(request, ids);
+        let trace = Trace::of(request);
         Ok(Self {
             request: mem::take(request),
             origin,
@@ -183,13 +188,14 @@ impl Intake {
     }
 
     /// The header fields as patterns see them, which are those that endpoints get: without hop-by-hop fields, fields that
-    /// `Connection` lists, and forwarding fields that are not trusted.
+    /// `Connection` lists, forwarding fields that are not trusted, and the key for Waypost alone.
     pub(super) fn headers(&self) -> SmallVec<[Header<'_>; 12]> {
         let headers = &self.request.headers;
         let listed = self.request.fields("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let listed: SmallVec<[&[u8]; 4]> = listed.map(<[u8]>::trim_ascii).collect();
         let own_hop = |name: &[u8], value: &[u8]| {
             http1::is_hop_by_hop(name)
+                || name == keys::OWN_FIELD.as_bytes()
                 || listed.iter().any(|l| l.eq_ignore_ascii_case(name))
                 || self.origin.disbelieves(name, value)
         };
@@ -212,6 +218,12 @@ impl Intake {
                 (!own_hop(name.as_bytes(), value)).then(|| (name, seen(value, value_at)))
             });
         fields.collect()
+    }
+
+    /// Whether the caller is told of each attempt.
+    #[must_use]
+    pub fn is_debug(&self) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.debug)
     }
 
     /// Whether the message is an internal call.

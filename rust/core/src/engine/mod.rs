@@ -29,6 +29,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod trail;
 mod upstream_head;
 
 pub use bound_clusters::BoundClusters;
@@ -36,7 +37,7 @@ pub use boundary::{Boundary, Peer, code_of};
 pub use call::{OwnRequest, Purpose};
 pub use course::Course;
 pub use course_time::{Bound, whole_milliseconds};
-pub use downstream_head::{Relay, sent_on};
+pub use downstream_head::{Relay, Report, sent_on, upstream_id};
 pub use ending::{Ending, Recorder};
 pub use fault::Fault;
 pub use id::{Ids, header_safe};
@@ -46,3 +47,4 @@ pub use retry_after::retry_after;
 pub use snapshot::{Config, EndpointAt, Limits, NoPlan, Plan, Snapshot};
 pub use step::{Delivery, Step};
 pub use terms::{CallerNames, ClusterTry, Terms};
+pub use trail::TrailEntry;

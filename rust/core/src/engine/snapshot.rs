@@ -15,7 +15,7 @@ use super::intake::{Intake, Rejection, Request, path_of};
 use super::origin::Trusted;
 use super::shadowed::shadowed_routes;
 use super::{join, upstream_head};
-use crate::auth::keys::{Caller, Denied};
+use crate::auth::keys::{Admin, Caller, Denied};
 use crate::auth::{Identities, Presented, UnixTime};
 use crate::cluster::Cluster;
 use crate::dialect::{self, Entry, Kind};
@@ -255,12 +255,12 @@ impl Snapshot {
         self.identities.named(name).cloned()
     }
 
-    /// Checks that a request that presents this proof may use administration.
+    /// Checks that a request that presents this proof may use this much of administration.
     ///
     /// # Errors
-    /// Where its caller is no `admin`.
-    pub fn admit(&self, presented: &Presented<'_>, now: UnixTime) -> Result<(), Denied> {
-        self.identities.admit(presented, now)
+    /// Where its caller may not.
+    pub fn admit(&self, presented: &Presented<'_>, wanted: Admin, now: UnixTime) -> Result<(), Denied> {
+        self.identities.admit(presented, wanted, now)
     }
 
     /// Why each route does or does not match, judged as by [`Snapshot::plan`].
@@ -327,11 +327,11 @@ impl Snapshot {
         at: EndpointAt,
         body: BodyLength,
         remaining_ms: Option<u64>,
-        ids: &Ids,
     ) -> Result<Option<Vec<u8>>, http1::Error> {
         let Some(cluster) = self.clusters.get(at.cluster) else { return Ok(None) };
         let Some(endpoint) = cluster.endpoints.get(at.endpoint) else { return Ok(None) };
-        upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms, ids).map(Some)
+        let token_proves = intake.caller.is_some() && self.identities.judges_tokens();
+        upstream_head::write(intake, plan, cluster, endpoint, body, remaining_ms, token_proves).map(Some)
     }
 
     /// The position of the cluster that gets a copy of a message, if one does.

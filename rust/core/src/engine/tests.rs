@@ -308,8 +308,7 @@ fn requests_go_where_the_dialect_has_them_go() {
         let intake = snapshot.accept(request("POST", target, headers), UnixTime(0), &Ids::new(1)).unwrap();
         let plan = snapshot.plan(&intake, Some(body.to_string().as_bytes())).unwrap();
         let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
-        let ids = Ids::new(1);
-        let head = snapshot.head(&intake, &plan, at, BodyLength::Known(2), None, &ids).unwrap().unwrap();
+        let head = snapshot.head(&intake, &plan, at, BodyLength::Known(2), None).unwrap().unwrap();
         (snapshot.action(&intake, &plan), String::from_utf8(head).unwrap())
     };
     let (action, head) =
@@ -363,7 +362,7 @@ fn an_identity_replaces_what_such_a_body_says_but_no_header() {
         agent: Some("ann".to_owned()),
         labels: vec![("team".to_owned(), "red".to_owned())],
     };
-    let caller = Arc::new(Caller { name: "k".to_owned(), identity, admin: false });
+    let caller = Arc::new(Caller::new("k", identity));
     let snapshot = snapshot(&[(
         json!({"agent": "ann", "labels": {"team": "red"}, "tenant": "acme", "dialect": "sample"}),
         "calls",

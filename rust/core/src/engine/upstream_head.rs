@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::id::{Ids, header_safe};
+use super::id::header_safe;
 use super::intake::Intake;
 use super::origin::is_x_forwarded;
 use super::snapshot::Plan;
@@ -10,11 +10,22 @@ use super::trace;
 use crate::auth::keys;
 use crate::cluster::{Cluster, Credential, Endpoint};
 use crate::dialect::{Attribute, Dialect, own_headers};
-use crate::http1::{Added, BodyLength, Error, RequestHead, write_request_head};
+use crate::http1::{Added, BodyLength, Error, RequestHead, same_name, write_request_head};
 
 /// The header fields with credentials of clients: keys and cookies.
 fn credentials() -> impl Iterator<Item = &'static [u8]> {
     keys::FIELDS.into_iter().chain(["cookie"]).map(str::as_bytes)
+}
+
+/// Whether a client's header field is a credential that holds this key, alone or after a scheme or a name. As for endpoints that
+/// use CGI or WSGI, `_` equals `-`.
+fn carries_key(name: &[u8], value: &[u8], key: &[u8]) -> bool {
+    let is_key = |word: &[u8]| {
+        let named = word.iter().position(|&byte| byte == b'=').and_then(|at| word.get(at + 1..));
+        word == key || named == Some(key)
+    };
+    credentials().any(|field| same_name(field, name))
+        && (value.trim_ascii() == key || value.split(|byte| b" \t,;".contains(byte)).any(is_key))
 }
 
 /// The header field that tells an endpoint the tenant of a message.
@@ -30,7 +41,8 @@ pub(super) fn may_carry_credential(name: &str) -> bool {
         && !lower.starts_with("x-waypost-")
 }
 
-/// Writes the head of one attempt. `remaining_ms` is the remaining time of the message's deadline.
+/// Writes the head of one attempt. `remaining_ms` is the remaining time of the message's deadline. `token_proves` says that a
+/// key or another token in the client's header fields proved to Waypost who the caller is.
 pub(super) fn write(
     intake: &Intake,
     plan: &Plan,
@@ -38,7 +50,7 @@ pub(super) fn write(
     endpoint: &Endpoint,
     body: BodyLength,
     remaining_ms: Option<u64>,
-    ids: &Ids,
+    token_proves: bool,
 ) -> Result<Vec<u8>, Error> {
     let request = &intake.request;
     let translated = cluster.speaks != intake.dialect;
@@ -53,7 +65,6 @@ pub(super) fn write(
     let way = told.map(|told| told.way.as_str()).or(intake.origin.client.as_deref());
     let tenant = intake.caller.as_ref().and_then(|caller| caller.identity.tenant.as_deref()).map(header_safe);
     let request_id = plan.request_id();
-    let parent = intake.trace.parent(ids);
     let carried = if translated { carriers(plan, cluster.speaks) } else { Vec::new() };
     let own: String; // The credential's field name in lower case.
     let mut extra: SmallVec<[(Added<'_>, &[u8]); 12]> = SmallVec::new();
@@ -71,13 +82,19 @@ pub(super) fn write(
     if let Some(ms) = &remaining {
         extra.push((const { Added::known("x-waypost-deadline-ms") }, ms.as_bytes()));
     }
-    extra.push((const { Added::known(trace::PARENT) }, &parent));
     let mut remove: SmallVec<[&[u8]; 12]> = SmallVec::new();
-    if !intake.trace.passed_on {
-        remove.push(trace::STATE.as_bytes());
+    remove.push(keys::OWN_FIELD.as_bytes());
+    if intake.trace.is_none() {
+        remove.extend([trace::PARENT.as_bytes(), trace::STATE.as_bytes()]);
     }
+    // A key that Waypost knows is never forwarded, in whichever field it came.
+    let mut key: Option<&[u8]> = None;
     match &cluster.credential {
-        Credential::Pass if intake.purpose.is_none() => {}
+        Credential::Pass if intake.purpose.is_none() => {
+            if token_proves {
+                key = keys::presented(&request.headers).ok().flatten();
+            }
+        }
         // An internal call is not the client's message, so its cluster must not get the client's credential.
         Credential::Pass | Credential::None => remove.extend(credentials()),
         Credential::Header { name, value } => {
@@ -115,7 +132,9 @@ pub(super) fn write(
         },
     };
     let mut out = Vec::with_capacity(512);
-    let fields = request.headers.iter().filter(|(name, value)| !intake.origin.disbelieves(name, value));
+    let fields = request.headers.iter().filter(|(name, value)| {
+        !intake.origin.disbelieves(name, value) && !key.is_some_and(|key| carries_key(name, value, key))
+    });
     write_request_head(&mut out, &head, fields)?;
     Ok(out)
 }

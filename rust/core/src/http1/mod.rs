@@ -46,6 +46,6 @@ pub use head::{MAX_FIELDS, MAX_OPTIONS};
 pub(crate) use head::{is_hop_by_hop, is_host};
 pub use incoming::{IncomingHead, RequestReader, target_of};
 pub use incoming_body::BodyReader;
-pub(crate) use request::check_line;
 pub use request::{Added, BodyLength, RequestHead, write_request_head};
+pub(crate) use request::{check_line, same_name};
 pub use response::{MAX_INTERIM, Progress, ResponseEnd, ResponseHead, ResponseReader};

@@ -194,6 +194,12 @@ const fn is_reserved(folded: &[u8]) -> bool {
     head::is_hop_by_hop(folded) || matches!(folded, b"host" | b"content-length" | b"expect" | b"via")
 }
 
+/// Whether two names are the same for an endpoint that uses CGI or WSGI: in any case, and `_` equals `-`.
+pub(crate) fn same_name(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().zip(other).all(|(&a, &b)| fold(a) == fold(b))
+}
+
 /// Whether a name in any case equals a folded name.
 fn same(name: &[u8], folded: &[u8]) -> bool {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };

@@ -1,6 +1,6 @@
 //! Formats a line of the access log.
 
-use super::record::Record;
+use super::record::{Attempted, Record};
 use super::time::{millis, rfc3339};
 use crate::text::digits;
 
@@ -17,7 +17,12 @@ mod room {
     pub(super) const PATH: usize = 1024;
     pub(super) const MODEL: usize = 256;
     pub(super) const URL: usize = 512;
+    /// Of texts that a line may have many of.
+    pub(super) const SHORT: usize = 128;
 }
+
+/// The end of a line.
+const END: &[u8] = b"}\n";
 
 /// Replaces the end of a long value.
 const ELLIPSIS: &[u8] = "…".as_bytes();
@@ -26,6 +31,7 @@ const ELLIPSIS: &[u8] = "…".as_bytes();
 ///
 /// Unknown members are left out. Values that are not UTF-8 are decoded as Latin-1.
 pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
+    let begin = out.len();
     out.reserve(640);
     out.extend_from_slice(b"{\"time\":\"");
     rfc3339(record.time, out);
@@ -65,7 +71,57 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     text(b",\"error\":\"", error.map(str::as_bytes), room::NAME, out);
     text(b",\"trace\":\"", record.trace.map(str::as_bytes), room::NAME, out);
     text(b",\"call\":\"", record.call.map(str::as_bytes), room::NAME, out);
-    out.extend_from_slice(b"}\n");
+    if record.upstream_id.is_some() || !record.tried.is_empty() {
+        upstream(record, begin + LONGEST - END.len(), out);
+    }
+    out.extend_from_slice(END);
+}
+
+/// Appends the endpoint's own id, and the attempts, as far as they fit before `limit`. A usual line has room for about ten
+/// attempts, a line with long texts for none.
+fn upstream(record: &Record<'_>, limit: usize, out: &mut Vec<u8>) {
+    let mut begin = out.len();
+    let mut fits = |out: &mut Vec<u8>, closing: usize| {
+        let fits = out.len() + closing <= limit;
+        if fits {
+            begin = out.len();
+        } else {
+            out.truncate(begin);
+        }
+        fits
+    };
+    text(b",\"upstream_request_id\":\"", record.upstream_id, room::SHORT, out);
+    fits(out, 0);
+    for (index, entry) in record.tried.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b",\"tried\":[" } else { b"," });
+        attempted(entry, out);
+        if !fits(out, 1) {
+            if index > 0 {
+                out.push(b']');
+            }
+            return;
+        }
+    }
+    if !record.tried.is_empty() {
+        out.push(b']');
+    }
+}
+
+/// Appends an attempt as one JSON object.
+fn attempted(entry: &Attempted<'_>, out: &mut Vec<u8>) {
+    text(b"{\"cluster\":\"", Some(entry.cluster.as_bytes()), room::NAME, out);
+    text(b",\"endpoint\":\"", entry.endpoint.map(str::as_bytes), room::URL, out);
+    if let Some(status) = entry.status {
+        out.extend_from_slice(b",\"status\":");
+        digits::push(status.into(), out);
+    }
+    text(b",\"failure\":\"", entry.failure.map(str::as_bytes), room::SHORT, out);
+    if entry.endpoint.is_some() {
+        out.extend_from_slice(b",\"ms\":");
+        millis(entry.took, out);
+    }
+    text(b",\"upstream_request_id\":\"", entry.upstream_id, room::SHORT, out);
+    out.push(b'}');
 }
 
 /// Whether each byte needs no escaping in a JSON string or a log.
@@ -161,6 +217,17 @@ mod tests {
 
     #[test]
     fn all_of_a_message() {
+        let failed = Attempted {
+            cluster: "house",
+            endpoint: Some("http://127.0.0.1:9100"),
+            status: Some(503),
+            failure: None,
+            took: Duration::from_micros(250),
+            upstream_id: Some(b"req_1"),
+        };
+        let reset = Attempted { status: None, failure: Some("reset"), upstream_id: None, ..failed };
+        let passed = Attempted { endpoint: None, failure: Some("queue_full"), ..reset };
+        let tried = [failed, reset, passed];
         let record = Record {
             time: 1_795_404_245_678,
             id: "m-1",
@@ -175,8 +242,10 @@ mod tests {
             model: Some("llama-3"),
             route: Some("gold"),
             cluster: Some("cloud"),
-            endpoint: Some("http://127.0.0.1:9100"),
+            endpoint: Some("http://127.0.0.1:9101"),
+            upstream_id: Some(b"req_2"),
             attempts: 2,
+            tried: &tried,
             status: 200,
             bytes_in: 1024,
             bytes_out: 300,
@@ -190,9 +259,13 @@ mod tests {
         let expected = concat!(
             r#"{"time":"2026-11-23T03:24:05.678Z","id":"m-1","client":"10.0.0.7","key":"planner","tenant":"acme","#,
             r#""agent":"a","method":"POST","path":"/v1/chat/completions","kind":"model","model":"llama-3","#,
-            r#""route":"gold","cluster":"cloud","endpoint":"http://127.0.0.1:9100","attempts":2,"status":200,"#,
+            r#""route":"gold","cluster":"cloud","endpoint":"http://127.0.0.1:9101","attempts":2,"status":200,"#,
             r#""bytes_in":1024,"bytes_out":300,"queue_ms":0.000,"first_byte_ms":1.500,"total_ms":2.750,"why":"ok","#,
-            r#""trace":"0af7651916cd43dd8448eb211c80319c","call":"mirror"}"#,
+            r#""trace":"0af7651916cd43dd8448eb211c80319c","call":"mirror","upstream_request_id":"req_2","tried":["#,
+            r#"{"cluster":"house","endpoint":"http://127.0.0.1:9100","status":503,"ms":0.250,"#,
+            r#""upstream_request_id":"req_1"},"#,
+            r#"{"cluster":"house","endpoint":"http://127.0.0.1:9100","failure":"reset","ms":0.250},"#,
+            r#"{"cluster":"house","failure":"queue_full"}]}"#,
             "\n",
         );
         assert_eq!(line(&record), expected);
@@ -216,6 +289,14 @@ mod tests {
     fn no_line_is_longer_than_a_pipe_takes_at_once() {
         for hostile in ["\u{1}", "\"", "x", "é", "\u{2028}", "😀", "\u{9f}"] {
             let long = hostile.repeat(40_000);
+            let entry = Attempted {
+                cluster: &long,
+                endpoint: Some(&long),
+                status: Some(u16::MAX),
+                failure: Some(&long),
+                took: Duration::MAX,
+                upstream_id: Some(long.as_bytes()),
+            };
             let record = Record {
                 time: u64::MAX,
                 id: &long,
@@ -231,7 +312,9 @@ mod tests {
                 route: Some(&long),
                 cluster: Some(&long),
                 endpoint: Some(&long),
+                upstream_id: Some(long.as_bytes()),
                 attempts: u32::MAX,
+                tried: &[entry; 40],
                 status: u16::MAX,
                 bytes_in: u64::MAX,
                 bytes_out: u64::MAX,
@@ -245,6 +328,34 @@ mod tests {
             let found = document(&record);
             assert!(found["model"].as_str().is_some_and(|model| model.ends_with('…')), "{hostile:?}");
         }
+    }
+
+    #[test]
+    fn as_many_attempts_are_shown_as_there_is_room_for() {
+        let entry = Attempted {
+            cluster: "house",
+            endpoint: Some("http://127.0.0.1:9100"),
+            status: None,
+            failure: Some("connect"),
+            took: Duration::from_millis(3),
+            upstream_id: None,
+        };
+        for model in [1, 200] {
+            let model = "m".repeat(model);
+            let shown = document(&Record { model: Some(&model), tried: &vec![entry; 200], ..NOTHING });
+            let shown = shown["tried"].as_array().unwrap().len();
+            assert!((30..80).contains(&shown), "{shown}");
+        }
+        let long = "x".repeat(2000);
+        let url = "http://a".repeat(100);
+        let record =
+            Record { id: &long, tenant: Some(&long), agent: Some(&long), target: long.as_bytes(), ..NOTHING };
+        let record = Record { model: Some(&long), endpoint: Some(&long), client: Some(&long), ..record };
+        let record = Record { route: Some(&long), cluster: Some(&long), key: Some(&long), ..record };
+        let tried = [Attempted { endpoint: Some(&url), ..entry }; 3];
+        let shown = document(&Record { upstream_id: Some(b"req_1"), tried: &tried, ..record });
+        assert_eq!(shown["upstream_request_id"], "req_1");
+        assert!(shown["tried"].as_array().unwrap().len() < 3);
     }
 
     #[test]

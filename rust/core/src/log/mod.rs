@@ -13,6 +13,6 @@ mod time;
 
 pub use buffer::{Buffer, Pushed};
 pub use line::{LONGEST, write_line};
-pub use recent::{Outcome, RECENT, Recent};
-pub use record::{Record, Why};
+pub use recent::{Kept, Outcome, RECENT, Recent};
+pub use record::{Attempted, Record, Why};
 pub use time::rfc3339;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::iter;
 use std::time::Duration;
 
-use super::record::Record;
+use super::record::{Attempted, Record};
 
 /// How many messages a [`Recent`] keeps.
 pub const RECENT: usize = 256;
@@ -15,10 +15,55 @@ const ROOM: usize = 256;
 const ELLIPSIS: &[u8] = "…".as_bytes();
 
 /// The texts of an [`Outcome`], in the order in which it holds them.
-const NAMES: [&str; 13] = [
-    "id", "method", "path", "dialect", "kind", "model", "tenant", "route", "cluster", "endpoint", "why",
-    "error", "call",
+const NAMES: [&str; 14] = [
+    "id",
+    "method",
+    "path",
+    "dialect",
+    "kind",
+    "model",
+    "tenant",
+    "route",
+    "cluster",
+    "endpoint",
+    "upstream_request_id",
+    "why",
+    "error",
+    "call",
 ];
+
+/// How many attempts are kept of one message.
+const ATTEMPTS: usize = 16;
+
+/// An attempt of a message, or a cluster that it passed over, as [`Attempted`] has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // The fields are those of `Attempted`.
+pub struct Kept {
+    pub cluster: String,
+    pub endpoint: Option<String>,
+    pub status: Option<u16>,
+    pub failure: Option<String>,
+    pub took: Duration,
+    pub upstream_id: Option<String>,
+}
+
+impl Kept {
+    fn of(attempted: &Attempted<'_>) -> Self {
+        let short = |text: &[u8]| {
+            let mut out = Vec::new();
+            put(text, &mut out);
+            String::from_utf8_lossy(&out).into_owned()
+        };
+        Self {
+            cluster: short(attempted.cluster.as_bytes()),
+            endpoint: attempted.endpoint.map(|url| short(url.as_bytes())),
+            status: attempted.status,
+            failure: attempted.failure.map(|word| short(word.as_bytes())),
+            took: attempted.took,
+            upstream_id: attempted.upstream_id.map(short),
+        }
+    }
+}
 
 /// The facts that are kept about one message.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +76,8 @@ pub struct Outcome {
     pub status: u16,
     /// Time from the request's head to the end of the response.
     pub total: Duration,
+    /// The attempts and the clusters that were passed over, if there is more to tell than that one attempt answered.
+    pub tried: Vec<Kept>,
     bytes: Vec<u8>,
     /// Where each text ends in `bytes`; `None` if it is unknown.
     ends: [Option<u16>; NAMES.len()],
@@ -59,6 +106,8 @@ impl Outcome {
         self.attempts = record.attempts;
         self.status = record.status;
         self.total = record.total;
+        self.tried.clear();
+        self.tried.extend(record.tried.iter().take(ATTEMPTS).map(Kept::of));
         self.bytes.clear();
         let (why, error) = record.why.words();
         let texts: [Option<&[u8]>; NAMES.len()] = [
@@ -72,6 +121,7 @@ impl Outcome {
             record.route.map(str::as_bytes),
             record.cluster.map(str::as_bytes),
             record.endpoint.map(str::as_bytes),
+            record.upstream_id,
             Some(why.as_bytes()),
             error.map(str::as_bytes),
             record.call.map(str::as_bytes),
@@ -160,6 +210,14 @@ mod tests {
 
     #[test]
     fn all_that_is_known_is_kept_and_nothing_else_comes_of_its_place() {
+        let attempt = Attempted {
+            cluster: "local",
+            endpoint: Some("http://a"),
+            status: Some(503),
+            failure: Some("reset"),
+            took: Duration::from_millis(1),
+            upstream_id: Some(b"req_0"),
+        };
         let full = Record {
             time: 5,
             id: "m-1",
@@ -172,7 +230,9 @@ mod tests {
             route: Some("all"),
             cluster: Some("local"),
             endpoint: Some("http://a"),
+            upstream_id: Some(b"req_1"),
             attempts: 2,
+            tried: &[attempt],
             status: 502,
             total: Duration::from_millis(7),
             why: Why::Aborted("upstream_protocol"),
@@ -196,17 +256,21 @@ mod tests {
             "all",
             "local",
             "http://a",
+            "req_1",
             "aborted",
             "upstream_protocol",
             "mirror",
         ];
         assert_eq!(texts, wanted);
+        assert_eq!(outcome.tried, [Kept::of(&attempt)]);
+        assert_eq!(outcome.tried[0].upstream_id.as_deref(), Some("req_0"));
         for _ in 0..RECENT {
             recent.push(&NOTHING);
         }
         let known: Vec<&str> =
             recent.list()[0].texts().filter_map(|(name, text)| text.is_some().then_some(name)).collect();
         assert_eq!(known, ["why"]);
+        assert!(recent.list()[0].tried.is_empty());
     }
 
     #[test]
@@ -224,6 +288,14 @@ mod tests {
     #[test]
     fn memory_is_bounded_whatever_comes() {
         let long = "x".repeat(100_000);
+        let attempt = Attempted {
+            cluster: &long,
+            endpoint: Some(&long),
+            status: None,
+            failure: Some(&long),
+            took: Duration::ZERO,
+            upstream_id: Some(long.as_bytes()),
+        };
         let record = Record {
             id: &long,
             method: long.as_bytes(),
@@ -235,6 +307,8 @@ mod tests {
             route: Some(&long),
             cluster: Some(&long),
             endpoint: Some(&long),
+            upstream_id: Some(long.as_bytes()),
+            tried: &[attempt; 100],
             why: Why::Aborted(&long),
             ..NOTHING
         };
@@ -244,6 +318,12 @@ mod tests {
         }
         let bytes: usize = recent.outcomes.iter().map(|outcome| outcome.bytes.capacity()).sum();
         assert!(bytes <= RECENT * 2 * NAMES.len() * ROOM);
+        let kept: Vec<&Kept> = recent.outcomes.iter().flat_map(|outcome| &outcome.tried).collect();
+        assert_eq!(kept.len(), RECENT * ATTEMPTS);
+        assert!(
+            kept.iter()
+                .all(|kept| kept.cluster.len() <= ROOM && kept.upstream_id.as_ref().unwrap().len() <= ROOM)
+        );
         assert_eq!(text(&recent.list()[0], "error").unwrap().len(), ROOM);
     }
 

@@ -37,6 +37,23 @@ impl<'a> Why<'a> {
     }
 }
 
+/// One attempt of a message, or one cluster that it passed over.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempted<'a> {
+    /// The cluster.
+    pub cluster: &'a str,
+    /// The URL of the endpoint; `None` for a cluster that was passed over.
+    pub endpoint: Option<&'a str>,
+    /// The status of the endpoint's response, if one began.
+    pub status: Option<u16>,
+    /// Why the attempt failed, or why the cluster was passed over.
+    pub failure: Option<&'a str>,
+    /// Time from the attempt's begin to the head of its response, or to its failure.
+    pub took: Duration,
+    /// The endpoint's own id of the request.
+    pub upstream_id: Option<&'a [u8]>,
+}
+
 /// A finished message. Unknown values are `None` or empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -68,8 +85,12 @@ pub struct Record<'a> {
     pub cluster: Option<&'a str>,
     /// The URL of the endpoint that answered, or was tried last.
     pub endpoint: Option<&'a str>,
+    /// The endpoint's own id of the request, from the response that the client got.
+    pub upstream_id: Option<&'a [u8]>,
     /// Number of attempts.
     pub attempts: u32,
+    /// The attempts and the clusters that were passed over, if there is more to tell than that one attempt answered.
+    pub tried: &'a [Attempted<'a>],
     /// The status of the response; 0 if the client got none.
     pub status: u16,
     /// Bytes of the request's body.
@@ -116,7 +137,9 @@ pub(super) mod tests {
         route: None,
         cluster: None,
         endpoint: None,
+        upstream_id: None,
         attempts: 0,
+        tried: &[],
         status: 0,
         bytes_in: 0,
         bytes_out: 0,

@@ -189,7 +189,7 @@ fn what_a_key_proves_counts_and_not_what_a_message_says() {
             agent: agent.map(str::to_owned),
             labels: vec![("session".to_owned(), name.to_owned())],
         };
-        (hash(name.as_bytes()), Caller { name: name.to_owned(), identity, admin: false })
+        (hash(name.as_bytes()), Caller::new(name, identity))
     };
     let keys = || Keys::new(vec![key("k1", Some("a1")), key("k2", None)]);
     let rate = |per| Rate { per, messages: 1, every: std::time::Duration::from_secs(60), burst: 1, keys: 9 };

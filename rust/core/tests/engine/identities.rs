@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::sample_messages::convert;
 use serde_json::json;
-use waypost_core::auth::keys::{Caller, Denied, Keys, hash, presented};
+use waypost_core::auth::keys::{Admin, Caller, Denied, Keys, hash, presented};
 use waypost_core::auth::{
     Answer, Certificate, Identities, Identity, IdentitySource, Presented, Proof, UnixTime,
 };
@@ -18,7 +18,8 @@ const NOON: UnixTime = UnixTime(1_800_000_000);
 
 fn caller(name: &str, tenant: &str, admin: bool) -> Arc<Caller> {
     let identity = Identity { tenant: Some(tenant.to_owned()), ..Identity::default() };
-    Arc::new(Caller { name: name.to_owned(), identity, admin })
+    let admin = if admin { Admin::All } else { Admin::No };
+    Arc::new(Caller { admin, ..Caller::new(name, identity) })
 }
 
 fn certificate(of: &str) -> Arc<Certificate> {
@@ -251,7 +252,7 @@ fn administration_takes_admins_by_any_proof() {
         let asked = request(token, certified, "");
         let presented =
             Presented { fields: &asked.headers, certificate: asked.certificate.as_deref(), address: None };
-        snapshot(identities).admit(&presented, NOON)
+        snapshot(identities).admit(&presented, Admin::All, NOON)
     };
     let both = || keys().with(by_certificate());
     assert_eq!(admitted(both(), "root-key", ""), Ok(()));

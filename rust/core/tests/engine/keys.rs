@@ -4,7 +4,7 @@ use crate::sample_messages::convert;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
-use waypost_core::auth::keys::{Caller, Keys, hash};
+use waypost_core::auth::keys::{Admin, Caller, Keys, hash};
 use waypost_core::auth::{Identity, UnixTime};
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
@@ -24,7 +24,8 @@ fn keys() -> Keys {
             agent: Some(format!("{name}-agent")),
             labels: vec![("tier".to_owned(), format!("{name}-tier"))],
         };
-        let caller = Caller { name: format!("key-of-{name}"), identity, admin: *name == "admin" };
+        let admin = if *name == "admin" { Admin::All } else { Admin::No };
+        let caller = Caller { admin, ..Caller::new(format!("key-of-{name}"), identity) };
         (hash(format!("{name}-key").as_bytes()), caller)
     }))
 }
@@ -297,7 +298,7 @@ proptest! {
                 prop_assert_eq!(&snapshot.table.decision(plan.rank).unwrap().route, tenant);
                 let length = BodyLength::Known(body.len() as u64);
                 let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
-                let head = snapshot.head(&intake, &plan, at, length, None, &Ids::new(1)).unwrap().unwrap();
+                let head = snapshot.head(&intake, &plan, at, length, None).unwrap().unwrap();
                 let head = String::from_utf8(head).unwrap().to_lowercase().replace('_', "-");
                 let told: Vec<&str> = head.lines().filter(|line| line.starts_with("x-waypost-tenant:")).collect();
                 prop_assert_eq!(told, [format!("x-waypost-tenant: {tenant}")]);

@@ -9,6 +9,7 @@ mod ending;
 mod identities;
 mod keys;
 mod snapshot;
+mod trail;
 mod upstream_head;
 mod warnings;
 

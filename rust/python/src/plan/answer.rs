@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use waypost_core::engine;
-use waypost_core::http1::{self, Progress};
+use waypost_core::engine::{self, EndpointAt, Report};
+use waypost_core::http1::{self, Fields, Progress};
 
 use super::Plan;
 use crate::endpoint::Endpoint;
@@ -21,7 +21,8 @@ impl Plan {
         attempts: u32,
     ) -> PyResult<Bound<'py, PyList>> {
         self.responds(response, endpoint, attempts);
-        let own = self.shared.snapshot.own_fields(&self.inner, Some(endpoint.at), attempts);
+        let upstream_id = engine::upstream_id(&response.head, &self.inner);
+        let own = self.own(Some(endpoint.at), attempts, upstream_id);
         list(py, engine::sent_on(&response.head).chain(&own))
     }
 
@@ -34,8 +35,36 @@ impl Plan {
         close: bool,
     ) -> engine::Relay {
         self.responds(response, endpoint, attempts);
-        let snapshot = &self.shared.snapshot;
-        snapshot.relay(&self.intake, &self.inner, endpoint.at, attempts, &response.head, begin, close)
+        let trace = self.trace();
+        let report = Report {
+            at: Some(endpoint.at),
+            attempts,
+            upstream_id: engine::upstream_id(&response.head, &self.inner),
+            trace: trace.as_deref(),
+        };
+        self.shared.snapshot.relay(&self.intake, &self.inner, &report, &response.head, begin, close)
+    }
+
+    /// Waypost's own fields of a response.
+    pub(super) fn own(&self, at: Option<EndpointAt>, attempts: u32, upstream_id: Option<&[u8]>) -> Fields {
+        let trace = self.trace();
+        let report = Report { at, attempts, upstream_id, trace: trace.as_deref() };
+        self.shared.snapshot.own_fields(&self.inner, &report)
+    }
+
+    /// The value of `x-waypost-trace`, for a caller who is told of it.
+    fn trace(&self) -> Option<String> {
+        if !self.intake.is_debug() {
+            return None;
+        }
+        self.shared.snapshot.trace(&self.intake, &self.exchange.trail())
+    }
+
+    /// Notes the endpoint's own id of the request for a record that is made later.
+    pub(crate) fn note_upstream_id(&self, response: &ResponseHead) {
+        if let Some(id) = engine::upstream_id(&response.head, &self.inner) {
+            self.account().upstream_id = Some(id.into());
+        }
     }
 
     /// Whether a whole response with this status is the answer. If so, ends the exchange and drops the body.

@@ -24,7 +24,7 @@ use crate::errors;
 use crate::explanation::Decision;
 use crate::http1::{ResponseHead, ResponseReader, list};
 use crate::intake::Intake;
-use crate::snapshot::{IDS, Shared};
+use crate::snapshot::Shared;
 
 impl Plan {
     pub(crate) fn new(
@@ -70,7 +70,7 @@ impl Plan {
 
     fn write_head(&self, py: Python<'_>, at: EndpointAt, body: BodyLength) -> PyResult<Vec<u8>> {
         let remaining_ms = self.exchange.message_time_left().map(engine::whole_milliseconds);
-        let head = self.shared.snapshot.head(&self.intake, &self.inner, at, body, remaining_ms, &IDS);
+        let head = self.shared.snapshot.head(&self.intake, &self.inner, at, body, remaining_ms);
         // The configuration was checked, so a head that cannot be written is the client's fault.
         let head = head.map_err(|error| errors::waypost(py, "bad_framing", &error.to_string()))?;
         head.ok_or_else(|| PyValueError::new_err("the endpoint belongs to another snapshot"))
@@ -196,7 +196,7 @@ impl Plan {
         attempts: u32,
     ) -> PyResult<Bound<'py, PyList>> {
         let at = endpoint.map(|endpoint| endpoint.at);
-        list(py, self.shared.snapshot.own_fields(&self.inner, at, attempts).iter())
+        list(py, self.own(at, attempts, None).iter())
     }
 
     /// Whether the message must be translated, because the endpoint's cluster speaks another dialect.
@@ -262,8 +262,13 @@ impl Plan {
     ) -> PyResult<Bound<'py, PyAny>> {
         let (status, wait) = (head.head.status, engine::retry_after(&head.head, clock::unix()));
         let traces = Delivery { sent: true, replayable, delivered: false };
+        let upstream_id = engine::upstream_id(&head.head, &self.inner);
         self.exchange.next(py, &self.shared, |course, now| {
-            course.responded_retryable(number, status, wait, traces, now)
+            let step = course.responded_retryable(number, status, wait, traces, now);
+            if let Some(id) = upstream_id {
+                course.note_upstream_id(number, id);
+            }
+            step
         })
     }
 
@@ -399,7 +404,7 @@ impl Plan {
             "aborted" => Why::Aborted(error.unwrap_or("internal")),
             code => Why::Error(code),
         };
-        self.record(py, bytes_out, why)
+        self.record(py, bytes_out, why, None)
     }
 
     /// Answer an HTTP/1 client with the first read from the only attempt's connection.
@@ -433,7 +438,7 @@ impl Plan {
         } else {
             joined(py, &relay.head, body)?
         };
-        self.record(py, body.len(), Why::Ok)?;
+        self.record(py, body.len(), Why::Ok, engine::upstream_id(&head.head, &self.inner))?;
         Ok(Some((bytes, relay.persistent, end.reusable)))
     }
 
@@ -449,7 +454,7 @@ impl Plan {
             return Ok(None);
         }
         let fields = self.relayed(py, &head, endpoint, 1)?;
-        self.record(py, body.len(), Why::Ok)?;
+        self.record(py, body.len(), Why::Ok, engine::upstream_id(&head.head, &self.inner))?;
         let trailers = list(py, end.trailers.iter())?;
         Ok(Some((head.head.status, fields, PyBytes::new(py, &body), trailers, end.reusable)))
     }

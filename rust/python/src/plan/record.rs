@@ -17,8 +17,15 @@ impl Plan {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts and logs the finished message. Only the first call has an effect.
-    pub(crate) fn record(&self, py: Python<'_>, bytes_out: usize, why: Why<'_>) -> PyResult<()> {
+    /// Counts and logs the finished message. Only the first call has an effect. `upstream_id` is the endpoint's own id of the
+    /// request, if the account does not have it.
+    pub(crate) fn record(
+        &self,
+        py: Python<'_>,
+        bytes_out: usize,
+        why: Why<'_>,
+        upstream_id: Option<&[u8]>,
+    ) -> PyResult<()> {
         let Some(recorder) = &self.shared.recorder else { return Ok(()) };
         let ended = Instant::now();
         let mut account = self.account();
@@ -29,10 +36,14 @@ impl Plan {
         if !self.intake.is_internal() {
             recorder.inner().over();
         }
+        let noted = account.upstream_id.take();
+        let trail = self.exchange.trail();
         let ending = Ending {
             time: now(),
             at: account.at,
+            upstream_id: upstream_id.or(noted.as_deref()),
             attempts: account.attempts,
+            trail: &trail,
             status: account.status,
             bytes_in: account.bytes_in,
             bytes_out: bytes_out as u64,

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::layout::{DialectLayout, attribute};
 use super::view::{Entries, Entry, View};
 use super::workspace::{Document, Workspace};
-use crate::auth::Identity;
+use crate::auth::{Identity, keys};
 use crate::dialect::{Attribute, Dialect, Kind as MessageKind, OWN_HEADERS, Source, Type, own_headers};
 use crate::json::{self, Kind, Options, PathTrie};
 use crate::pattern::Seen;
@@ -26,7 +26,8 @@ pub(crate) const MAX_DEADLINE_MS: u64 = 86_400_000;
 const NO_ELEMENT: u32 = 0;
 
 /// Header fields whose values explanations do not show.
-const SECRETS: [&str; 5] = ["authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"];
+const SECRETS: [&str; 6] =
+    ["authorization", "x-api-key", "api-key", keys::OWN_FIELD, "cookie", "proxy-authorization"];
 
 /// A header field: its name in lower case, and one value.
 pub type Header<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -379,7 +380,7 @@ fn header_entries<'a>(
             entries.push(Entry { secret, ..Entry::text(*field, value) });
         }
         let Some(&(_, attribute)) = layout.carriers.iter().find(|(carrier, _)| carrier == name) else {
-            if name.starts_with(OWN_HEADERS) {
+            if name.starts_with(OWN_HEADERS) && name != keys::OWN_FIELD {
                 check_own(name, message.dialect)?;
             }
             continue;
