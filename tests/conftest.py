@@ -28,6 +28,6 @@ class _Scheduling(LoadScopeScheduling):
         return _scope(nodeid)
 
 
-@pytest.hookimpl
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return _Scheduling(config, log)

@@ -410,7 +410,8 @@ class Cluster:
     def stream_idle_timeout(self) -> float: ...
     @property
     def stream_comment(self) -> float:
-        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: never."""
+        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: it gets
+        none."""
     @property
     def hedged(self) -> bool:
         """Whether the policy has a hedge: while one attempt is slow, a second one may be made."""
@@ -1067,7 +1068,8 @@ class ResponseHead:
         """
     @property
     def stream(self) -> bool:
-        """Whether the response is a stream (events, JSON lines, audio, video), which may pause for long."""
+        """Whether the response is a stream (events, JSON lines, audio, video), which may take any time and pause for
+        long."""
     @property
     def takes_comments(self) -> bool:
         """Whether comments may be added to the body, which is a stream of server-sent events."""

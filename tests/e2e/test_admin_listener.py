@@ -77,7 +77,7 @@ def test_a_reload_changes_keys_and_not_the_listener(launch: Launcher) -> None:
     where = administration(proxy)
     assert proxy.config is not None
     proxy.config.write_text(json.dumps(document(url, keys=KEYS[:1])))
-    proxy.wait_for("`listen.admin` has changed, which takes effect only after a restart")
+    proxy.wait_for("the address in `listen` has changed, which takes effect only after a restart")
     assert (status(where, "/metrics"), proxy.ask("GET", "/metrics").status) == (200, 404)
 
 

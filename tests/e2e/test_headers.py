@@ -158,7 +158,7 @@ def test_an_endpoint_may_send_trailers_where_the_client_takes_them(site: Site) -
     assert request.get("te") is request.get("connection") is None
 
 
-@row(TO_ENDPOINTS, "keep-alive", "proxy-authorization", "proxy-connection", "expect")
+@row(TO_ENDPOINTS, "keep-alive", "proxy-authorization", "proxy-connection", "expect", "trailer", "http2-settings")
 def test_what_is_for_one_hop_stays_there(site: Site) -> None:
     request = sent(
         site, connection="keep-alive, x-hop", keep_alive="timeout=5", x_hop="1", proxy_authorization="Basic x"

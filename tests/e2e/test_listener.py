@@ -156,7 +156,7 @@ def site(shared: Launcher, authority: Authority, clients: dict[str, tuple[Path, 
             "labels": {"t": "1"},
         },
         {"name": "k-coder", "certificate": {"subject": r"CN=coder, O=Acme\, Inc, C=DE"}, "tenant": "globex"},
-        {"name": "k-pinned", "certificate": {"sha256": fingerprint}, "admin": True},
+        {"name": "k-pinned", "certificate": {"sha256": fingerprint}, "admin": True, "messages": True},
         {"name": "k-hash", "hash": f"sha256:{hashlib.sha256(b'wp-key').hexdigest()}", "tenant": "initech"},
     ]
     tls = {

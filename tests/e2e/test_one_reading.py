@@ -77,14 +77,24 @@ class Endpoint:
     def _serve(self, sock: socket.socket) -> None:
         data = b""
 
+        def more() -> bytes:
+            found = sock.recv(65536)
+            if not found:
+                raise EOFError
+            return found
+
         def until(mark: bytes) -> bytes:
             nonlocal data
             while mark not in data:
-                more = sock.recv(65536)
-                if not more:
-                    raise EOFError
-                data += more
+                data += more()
             found, _, data = data.partition(mark)
+            return found
+
+        def exactly(size: int) -> bytes:
+            nonlocal data
+            while len(data) < size:
+                data += more()
+            found, data = data[:size], data[size:]
             return found
 
         with sock:
@@ -95,14 +105,12 @@ class Endpoint:
                     body = b""
                     if (b"transfer-encoding", b"chunked") in fields:
                         while size := int(until(b"\r\n"), 16):
-                            body += until(b"\r\n")
-                            assert len(body) >= size
+                            body += exactly(size)
+                            assert until(b"\r\n") == b""
                         until(b"\r\n")
                     else:
                         length = int(dict(fields).get(b"content-length", b"0"))
-                        while len(data) < length:
-                            data += sock.recv(65536)
-                        body, data = data[:length], data[length:]
+                        body = exactly(length)
                     self.seen.put(Seen(line, fields, body))
                     sock.sendall(REPLY)
             except (EOFError, ConnectionError):

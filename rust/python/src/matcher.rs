@@ -139,8 +139,8 @@ impl Matcher {
 
     /// The name of the first rule, in declaration order, that matches; `None` if no rule does.
     ///
-    /// A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON, or if it has so
-    /// many values that matching it takes too many steps (code `too_costly`).
+    /// A document that is not an object has no fields. Raises `EnvelopeError` if `body` is not valid JSON, or, with the
+    /// code `too_costly`, if matching it takes too many steps.
     fn first(&self, py: Python<'_>, body: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyString>>> {
         let (compiled, found) = self.ask(body, table::Matcher::first_with_handle)?;
         Ok(compiled.found(py, found))

@@ -59,6 +59,7 @@ impl RouteFile {
 
     /// Whether no two plain routes of `files`, and none of the names in `others`, have the same name.
     #[staticmethod]
+    #[expect(clippy::needless_pass_by_value, reason = "PyO3 extracts lists by value")]
     fn names_differ(py: Python<'_>, files: Vec<PyRef<'_, Self>>, others: Vec<String>) -> bool {
         let files: Vec<&route_file::RouteFile> = files.iter().map(|file| &*file.file).collect();
         py.detach(|| route_file::names_differ(&files, others.iter().map(String::as_str)))

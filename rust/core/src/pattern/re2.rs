@@ -25,16 +25,16 @@ pub(super) fn parse(source: &str) -> Result<Hir, String> {
         .nest_limit(NESTING)
         .build()
         .parse(source)
-        .map_err(|error| at(explain(error.kind(), error.span(), source), error.span(), source))?;
+        .map_err(|error| at(&explain(error.kind(), error.span(), source), error.span(), source))?;
     Reader { source }.expression(&mut tree)?;
     TranslatorBuilder::new()
         .build()
         .translate(source, &tree)
-        .map_err(|error| at(error.kind().to_string(), error.span(), source))
+        .map_err(|error| at(&error.kind().to_string(), error.span(), source))
 }
 
 /// A message with the part of the expression that it is about.
-fn at(message: String, span: &Span, source: &str) -> String {
+fn at(message: &str, span: &Span, source: &str) -> String {
     const SHOWN: usize = 40;
     let part = source.get(span.start.offset..span.end.offset).unwrap_or_default();
     let character = source.get(..span.start.offset).map_or(0, |before| before.chars().count()) + 1;
@@ -81,7 +81,7 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     fn fail<T>(&self, message: impl Into<String>, span: &Span) -> Result<T, String> {
-        Err(at(message.into(), span, self.source))
+        Err(at(&message.into(), span, self.source))
     }
 
     /// Checks an expression, and gives its classes and word boundaries the meaning that RE2 gives them.

@@ -17,14 +17,14 @@ pub(super) fn read(text: &str) -> Option<RouteFile> {
     for (number, line) in text.split('\n').enumerate() {
         if !line.trim().is_empty() {
             let is_valid = json::scan(line.as_bytes(), &trie, options, &mut scan).is_ok();
-            let tree = is_valid.then(|| Reader { text: line, at: 0 }.value());
+            let value = is_valid.then(|| Reader { text: line, at: 0 }.value());
             let place = Place {
                 line: narrow(number),
                 column: 0,
                 start: narrow(start),
                 end: narrow(start + line.len()),
             };
-            routes.push(Written { place, spec: tree.and_then(plain::route) });
+            routes.push(Written { place, spec: value.and_then(plain::route) });
         }
         start += line.len() + 1;
     }

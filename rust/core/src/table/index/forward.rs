@@ -332,7 +332,9 @@ impl Forward {
         for same in points.chunk_by(|one, next| one.0 == next.0) {
             let guards = same.first().and_then(|(field, _)| self.fields.get(*field as usize)?.as_ref());
             let points: Vec<u32> = same.iter().map(|(_, point)| *point).collect();
-            guards.into_iter().for_each(|guards| guards.numeric.around(&points, known));
+            if let Some(guards) = guards {
+                guards.numeric.around(&points, known);
+            }
         }
         if known.len() > 1 {
             known.sort_unstable();
