@@ -55,6 +55,8 @@ class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     total: Annotated[Duration, _about("timeout.total")] = _default("timeout.total")
     stream_idle: Annotated[Duration, _about("timeout.stream_idle")] = _default("timeout.stream_idle")
     stream_total: Annotated[Duration | None, _about("timeout.stream_total")] = None
+    connection_age: Annotated[Duration, _about("timeout.connection_age")] = _default("timeout.connection_age")
+    connection_idle: Annotated[Duration, _about("timeout.connection_idle")] = _default("timeout.connection_idle")
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
-import httptools
-
 from waypost.dialects.errors import render_error
 from waypost.entry.asgi_shortcut import AsgiShortcut
 from waypost.entry.extensions import REJECTED, SHORTCUT
@@ -59,11 +57,9 @@ class StrictHttp1(HttpToolsProtocol):
         "_flow",
         "_head_size",
         "_heads_begun",
-        "_ignored_offer",
         "_in_message",
         "_response_transport",
         "_unparsed",
-        "_upgrade_offer",
         "_upgraded",
         "certificate",
         "default_bytes",
@@ -77,12 +73,6 @@ class StrictHttp1(HttpToolsProtocol):
         self._in_message = False  # the parser is inside a message
         self._head_size = -1  # bytes of the head that the parser is in; -1 outside a head
         self._heads_begun = 0  # number of heads that the parser has begun
-        self._upgrade_offer: list[
-            tuple[bytes, bytes]
-        ] = []  # of the head that the parser has read, its offer to upgrade
-        self._ignored_offer: list[
-            tuple[bytes, bytes]
-        ] = []  # the same, while the parser reads the head again without it
         self._upgraded = False
         self._flow = cast(_Flow, None)
         self._unparsed = b""  # bytes behind messages that wait
@@ -108,38 +98,12 @@ class StrictHttp1(HttpToolsProtocol):
         """Give `data` to the parser until a message waits. The rest follows once no message waits."""
         at = 0
         while at < len(data) and not (self._unparsed or self.pipeline or self.transport.is_closing()):
-            self._parse(data if len(data) <= _SLICE else data[at : at + _SLICE])
+            super().data_received(data if len(data) <= _SLICE else data[at : at + _SLICE])
             at += _SLICE
         if at < len(data) and not self.transport.is_closing():
             self._unparsed += data[at:]
             self._flow.held = True
             self.flow.pause_reading()
-
-    def _parse(self, data: bytes) -> None:
-        """uvicorn's `data_received`, but an offer to upgrade is ignored (RFC 9110, section 7.8)."""
-        self._unset_keepalive_if_required()
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as end_of_head:
-            if self._upgrade_offer:
-                self._parse_without_offer(data[end_of_head.args[0] :])
-            elif self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                self._upgraded = True  # CONNECT
-        except httptools.HttpParserError:
-            self.send_400_response("")
-
-    def _parse_without_offer(self, rest: bytes) -> None:
-        """Read a head again, without its `upgrade`. The parser would read nothing behind an offer."""
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b\r\n" % (method, self.url, version)]
-        lines += [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
-        offer, self._upgrade_offer = self._upgrade_offer, []
-        self._ignored_offer = offer
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self._parse(b"".join([*lines, b"\r\n", rest]))
 
     def feed_limited(self, data: bytes, limit: int) -> None:
         """`feed`, but a head of more than `limit` bytes ends the connection."""
@@ -294,11 +258,6 @@ class StrictHttp1(HttpToolsProtocol):
         return extensions
 
     def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._should_upgrade():
-            self._upgrade_offer = [field for field in self.headers if field[0] == b"upgrade"]
-            return
-        self.headers += self._ignored_offer  # the application refuses some offers
-        self._ignored_offer = []
         self._head_size = -1
         self.head_ends()
         super().on_headers_complete()
@@ -309,8 +268,6 @@ class StrictHttp1(HttpToolsProtocol):
             cycle.expected_content_length = _UntilClose()
 
     def on_message_complete(self) -> None:
-        if self._upgrade_offer:
-            return
         self._in_message = False
         super().on_message_complete()
 

@@ -74,7 +74,7 @@ keys:
         environ={"KEY": "s3cret", "HASH": "AB" * 32},
     )
     timeout = {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 600.0}
-    timeout |= {"stream_idle": 300.0, "stream_total": None}
+    timeout |= {"stream_idle": 300.0, "stream_total": None, "connection_age": 30.0, "connection_idle": 4.0}
     policy = {
         "timeout": timeout,
         "retry": {

@@ -104,7 +104,8 @@ def test_a_description_says_which_bounds_are_unusual() -> None:
 
 
 EVERY_KEY = """\
-timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s, stream_idle: 5s, stream_total: 6s}
+timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s, stream_idle: 5s, stream_total: 6s,
+          connection_age: 7s, connection_idle: 8s}
 retry:
   attempts: 5
   statuses: [500, 503]
@@ -137,7 +138,16 @@ rate:
 hedge: {after: p90, minimum: 10ms, samples: 50}
 """
 ARRIVED: dict[str, Any] = {
-    "timeout": {"connect": 1.0, "first_byte": 2.0, "idle": 3.0, "total": 4.0, "stream_idle": 5.0, "stream_total": 6.0},
+    "timeout": {
+        "connect": 1.0,
+        "first_byte": 2.0,
+        "idle": 3.0,
+        "total": 4.0,
+        "stream_idle": 5.0,
+        "stream_total": 6.0,
+        "connection_age": 7.0,
+        "connection_idle": 8.0,
+    },
     "retry": {
         "attempts": 5,
         "statuses": [500, 503],

@@ -7,16 +7,18 @@
 //! - [`choice`]: which endpoint to try, whether to hedge, whether to try again;
 //! - `report`: what is known, for people, metrics and other processes ([`ClusterView`]).
 //!
-//! A [`Registry`] holds the state beside the snapshots, by cluster name and URL; an exchange asks a [`Group`].
+//! A [`Registry`] holds the state beside the snapshots, by cluster name, URL and address; an exchange asks a [`Group`].
 //!
 //! No module looks at a clock or at a source of randomness: callers pass `now` and a seed.
 
+mod addresses;
 mod admission;
 pub mod choice;
 mod endpoint;
 mod failure;
 mod group;
 mod health;
+mod members;
 pub mod policy;
 mod registry;
 mod report;
@@ -43,12 +45,13 @@ pub use health::breaker::{Breaker, Change, Pass, State as BreakerState};
 pub use health::checker::Checker;
 pub use health::latency::Latency;
 pub use health::standing::{Health, Standing};
+pub use members::Place;
 pub use registry::Registry;
 pub use report::board::Board;
 pub use report::change::EndpointChange;
 pub use report::view::{ClusterView, Condition, EndpointView};
 pub use rng::Rng;
-pub use state::{Counts, Totals};
+pub use state::{Counts, Key as AddressKey, Totals};
 pub use time::Instant;
 pub use window::Window;
 

@@ -218,11 +218,11 @@ impl Course {
         now: Instant,
     ) -> Step {
         let Some((cluster, attempt)) = self.take(number) else { return Step::Respond };
-        let position = attempt.position();
+        let place = attempt.place();
         let failure = Failure::of_status(status);
         cluster.group.finish(attempt, failure.map_or(Outcome::Success, Outcome::Failure), now);
         if let (Some(_), Some(length)) = (failure, retry_after) {
-            cluster.group.rest(position, length, now);
+            cluster.group.rest(place, length, now);
         }
         if !self.under_way.is_empty() {
             return Step::Stay;
@@ -245,7 +245,7 @@ impl Course {
     /// Reports the failure of an attempt, other than by a status.
     pub fn failed(&mut self, number: u32, failure: Failure, delivery: Delivery, now: Instant) -> Step {
         let Some((cluster, attempt)) = self.take(number) else { return Step::GiveUp(Reason::Response) };
-        let position = attempt.position();
+        let place = attempt.place();
         cluster.group.finish(attempt, Outcome::Failure(failure), now);
         if !self.under_way.is_empty() {
             return Step::Stay;
@@ -255,7 +255,7 @@ impl Course {
         }
         match self.next(&cluster, failure, None, delivery, now) {
             Next::Retry { .. } if failure == Failure::Stale => {
-                let again = cluster.group.attempt_again(position, now);
+                let again = cluster.group.attempt_again(place, now);
                 again.map_or(Step::GiveUp(Reason::Protocol), |attempt| self.go(&cluster, attempt, true))
             }
             Next::Retry { after, elsewhere } => {
@@ -268,6 +268,32 @@ impl Course {
             Next::GiveUp(Reason::Deadline) => Step::Fail(self.out_of_time()),
             Next::GiveUp(reason) => Step::GiveUp(reason),
         }
+    }
+
+    /// Where else the connection of an attempt may be made, in this order, if it cannot be made where the attempt goes: other
+    /// addresses of the same endpoint.
+    #[must_use]
+    pub fn alternatives(&self, number: u32, now: Instant) -> Vec<EndpointAt> {
+        let found = self.under_way.iter().find(|each| each.number == number);
+        let Some((cluster, each)) = self.cluster().zip(found) else { return Vec::new() };
+        let places = cluster.group.alternatives(each.attempt.place(), &self.tried, now);
+        places.into_iter().map(|place| EndpointAt::new(cluster.position, place)).collect()
+    }
+
+    /// Reports at which addresses of the endpoint no connection was made for an attempt, and at which one it was `made`, if at
+    /// any. None of that counts as another attempt. Returns where the attempt goes now.
+    pub fn moved(
+        &mut self,
+        number: u32,
+        made: Option<&str>,
+        refused: &[&str],
+        now: Instant,
+    ) -> Option<EndpointAt> {
+        let (cluster, attempt) = self.take(number)?;
+        let attempt = cluster.group.moved(attempt, made, refused, &mut self.tried, now);
+        let at = EndpointAt::new(cluster.position, attempt.place());
+        self.under_way.push(UnderWay { number, attempt });
+        Some(at)
     }
 
     /// Reports that the response of an attempt is complete.
@@ -415,7 +441,7 @@ impl Course {
     fn go(&mut self, cluster: &ClusterTry, attempt: Attempt, fresh: bool) -> Step {
         self.made += 1;
         self.attempts += 1;
-        let at = EndpointAt { cluster: cluster.position, endpoint: attempt.position() };
+        let at = EndpointAt::new(cluster.position, attempt.place());
         self.under_way.push(UnderWay { number: self.made, attempt });
         Step::Attempt { at, fresh }
     }
