@@ -15,11 +15,12 @@ use super::health::standing::Health;
 use super::health::success::SuccessRate;
 use super::health::waiting::Waiting;
 use super::load::Load;
+use super::members::Members;
 use super::policy::Policy;
 use super::rng::Rng;
 use super::time::Instant;
 
-/// A cluster's state. Endpoints have slots, which groups refer to.
+/// A cluster's state. Endpoints and their addresses have slots, which groups refer to.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) rng: Rng,
@@ -32,11 +33,28 @@ pub(super) struct State {
     pub(super) totals: Totals,
     /// Weights of the choice under way, so that none allocates.
     pub(super) weights: Vec<u32>,
-    endpoints: Vec<Slot>,
+    pub(super) slots: Slots,
+    /// The slots of endpoints, by URL.
+    urls: HashMap<Box<str>, Key, RandomState>,
+    /// Each group there is, oldest first.
+    groups: Vec<Joined>,
+}
+
+/// What a state knows of a group.
+#[derive(Debug)]
+struct Joined {
+    generation: u64,
+    policy: Arc<Policy>,
+    /// Where the state of each endpoint is, and its weight.
+    endpoints: Box<[(Key, u32)]>,
+    members: Arc<Members>,
+}
+
+/// Numbered places for what is known of endpoints and addresses, so that an attempt finds its own without a name.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    all: Vec<Slot>,
     free: Vec<u32>,
-    slots: HashMap<Box<str>, u32, RandomState>,
-    /// Generation and policy of each group there is, oldest first.
-    groups: Vec<(u64, Arc<Policy>)>,
 }
 
 #[derive(Debug)]
@@ -78,11 +96,18 @@ pub struct Counts {
     pub cancelled: u64,
 }
 
-/// What is known of an endpoint.
+/// What is known of an endpoint, or of one address of an endpoint whose host is a name.
 #[derive(Debug)]
 pub(super) struct EndpointState {
     pub(super) url: Box<str>,
-    pub(super) url_hash: u64,
+    /// The address that this is about; `None`: the endpoint as a whole.
+    pub(super) address: Option<Box<str>>,
+    /// Of the URL, and of the address.
+    pub(super) hash: u64,
+    /// The name of an endpoint's host, where its addresses are to be endpoints of their own.
+    pub(super) name: Option<Name>,
+    /// Since when an address is in no answer any more.
+    pub(super) left: Option<Instant>,
     /// As configured last.
     pub(super) weight: u32,
     /// The generation that configured it last.
@@ -103,11 +128,28 @@ pub(super) struct EndpointState {
     pub(super) known_out: bool,
 }
 
-/// Where an endpoint's state is: a slot, and the turn in which it is this endpoint's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+/// Where the state of an endpoint or an address is: a slot, and the turn in which it is this one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
     slot: u32,
     turn: u32,
+}
+
+impl Key {
+    /// By what a place is known among those that were tried.
+    pub(super) fn number(self) -> usize {
+        usize::try_from(self.slot).unwrap_or(usize::MAX)
+    }
+}
+
+/// The name of an endpoint's host.
+#[derive(Debug)]
+pub(super) struct Name {
+    pub(super) host: Box<str>,
+    /// The addresses of the last answer. While there are any, they take the messages, and the endpoint itself does not.
+    pub(super) present: Vec<Key>,
+    /// Addresses that are in no answer any more, longest first.
+    pub(super) left: Vec<Key>,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -123,9 +165,89 @@ impl std::ops::AddAssign for Counts {
 }
 
 impl EndpointState {
+    /// Nothing is known but this.
+    pub(super) fn new(url: &str, address: Option<&str>, health: Health) -> Self {
+        let hash = crate::hash::hash;
+        Self {
+            url: url.into(),
+            address: address.map(Into::into),
+            hash: address.map_or_else(|| hash(url.as_bytes()), |own| hash(format!("{url} {own}").as_bytes())),
+            name: None,
+            left: None,
+            weight: 0,
+            generation: 0,
+            groups: 0,
+            in_flight: 0,
+            latency: Latency::default(),
+            success: SuccessRate::default(),
+            waiting: Waiting::default(),
+            answered: None,
+            health,
+            credit: 0,
+            counts: Counts::default(),
+            known_out: false,
+        }
+    }
+
     /// Its load, counted against `share`, its weight relative to the mean of all.
     pub(super) fn load(&self, share: f64, now: Instant) -> Load {
         Load::new(&self.latency, &self.success, &self.waiting, self.in_flight, share, now)
+    }
+
+    /// The addresses that take the endpoint's messages.
+    pub(super) fn addresses(&self) -> &[Key] {
+        self.name.as_ref().map_or(&[], |name| &name.present)
+    }
+}
+
+impl Slots {
+    pub(super) fn get(&self, key: Key) -> Option<&EndpointState> {
+        let slot = self.all.get(usize::try_from(key.slot).ok()?)?;
+        if slot.turn == key.turn { slot.endpoint.as_ref() } else { None }
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut EndpointState> {
+        let slot = self.all.get_mut(usize::try_from(key.slot).ok()?)?;
+        if slot.turn == key.turn { slot.endpoint.as_mut() } else { None }
+    }
+
+    /// Those of endpoints, without addresses.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = (Key, &EndpointState)> {
+        self.all.iter().zip(0..).filter_map(|(each, slot)| {
+            let endpoint = each.endpoint.as_ref().filter(|endpoint| endpoint.address.is_none())?;
+            Some((Key { slot, turn: each.turn }, endpoint))
+        })
+    }
+
+    /// All that are in use.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut EndpointState> {
+        self.all.iter_mut().filter_map(|slot| slot.endpoint.as_mut())
+    }
+
+    pub(super) fn insert(&mut self, endpoint: EndpointState) -> Key {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.all.push(Slot { turn: 0, endpoint: None });
+            u32::try_from(self.all.len() - 1).unwrap_or(u32::MAX)
+        });
+        let found = usize::try_from(slot).ok().and_then(|slot| self.all.get_mut(slot));
+        let turn = found.map_or(0, |slot| {
+            slot.endpoint = Some(endpoint);
+            slot.turn
+        });
+        Key { slot, turn }
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<EndpointState> {
+        let slot = self.all.get_mut(usize::try_from(key.slot).ok()?)?;
+        if slot.turn != key.turn {
+            return None;
+        }
+        slot.turn = slot.turn.wrapping_add(1);
+        let endpoint = slot.endpoint.take();
+        if endpoint.is_some() {
+            self.free.push(key.slot);
+        }
+        endpoint
     }
 }
 
@@ -141,9 +263,8 @@ impl State {
             latencies: Histogram::new(),
             totals: Totals::default(),
             weights: Vec::new(),
-            endpoints: Vec::new(),
-            free: Vec::new(),
-            slots: HashMap::with_hasher(RandomState::default()),
+            slots: Slots::default(),
+            urls: HashMap::with_hasher(RandomState::default()),
             groups: Vec::new(),
         }
     }
@@ -155,20 +276,23 @@ impl State {
         policy: &Arc<Policy>,
         generation: u64,
         now: Instant,
-    ) -> Vec<Key> {
+    ) -> Box<[Key]> {
         // Nothing to be careful of where nothing is warm.
         let warm = self.groups.is_empty();
-        self.groups.push((generation, Arc::clone(policy)));
         let keys = endpoints.iter().map(|(url, weight)| {
-            let key = self.find(url).unwrap_or_else(|| self.add(url, policy, warm, now));
-            if let Some(endpoint) = self.get_mut(key) {
+            let key = self.urls.get(*url).copied().unwrap_or_else(|| self.add(url, policy, warm, now));
+            if let Some(endpoint) = self.slots.get_mut(key) {
                 endpoint.groups += 1;
                 endpoint.weight = *weight;
                 endpoint.generation = generation;
             }
             key
         });
-        let keys = keys.collect();
+        let keys: Box<[Key]> = keys.collect();
+        let endpoints: Box<[(Key, u32)]> =
+            keys.iter().zip(endpoints).map(|(key, (_, weight))| (*key, *weight)).collect();
+        let members = Arc::new(Members::of(&endpoints, &self.slots));
+        self.groups.push(Joined { generation, policy: Arc::clone(policy), endpoints, members });
         self.adapt(now);
         keys
     }
@@ -176,14 +300,14 @@ impl State {
     /// A group goes, and with it the endpoints that are in no other.
     pub(super) fn leave(&mut self, keys: &[Key], generation: u64, now: Instant) {
         for key in keys {
-            let Some(endpoint) = self.get_mut(*key) else { continue };
+            let Some(endpoint) = self.slots.get_mut(*key) else { continue };
             endpoint.groups = endpoint.groups.saturating_sub(1);
             if endpoint.groups == 0 {
                 self.remove(*key);
             }
         }
         let was_newest = self.newest() == Some(generation);
-        self.groups.retain(|(other, _)| *other != generation);
+        self.groups.retain(|joined| joined.generation != generation);
         if was_newest {
             self.adapt(now);
         }
@@ -191,82 +315,52 @@ impl State {
 
     /// The generation of the newest group.
     pub(super) fn newest(&self) -> Option<u64> {
-        self.groups.last().map(|(generation, _)| *generation)
+        self.groups.last().map(|joined| joined.generation)
     }
 
     /// The policy of the newest group.
     pub(super) fn policy(&self) -> Option<Arc<Policy>> {
-        self.groups.last().map(|(_, policy)| Arc::clone(policy))
+        self.groups.last().map(|joined| Arc::clone(&joined.policy))
+    }
+
+    /// Where the messages of a group may go.
+    pub(super) fn members(&self, generation: u64) -> Arc<Members> {
+        let found = self.groups.iter().rev().find(|joined| joined.generation == generation);
+        found.map(|joined| Arc::clone(&joined.members)).unwrap_or_default()
+    }
+
+    /// Addresses have come or gone: where messages may go is another matter now.
+    pub(super) fn muster(&mut self) {
+        for joined in &mut self.groups {
+            joined.members = Arc::new(Members::of(&joined.endpoints, &self.slots));
+        }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&EndpointState> {
-        let slot = self.endpoints.get(usize::try_from(key.slot).ok()?)?;
-        if slot.turn == key.turn { slot.endpoint.as_ref() } else { None }
+        self.slots.get(key)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut EndpointState> {
-        self.endpoint_and_rng(key).map(|(endpoint, _)| endpoint)
+        self.slots.get_mut(key)
     }
 
     pub(super) fn endpoint_and_rng(&mut self, key: Key) -> Option<(&mut EndpointState, &mut Rng)> {
-        let slot = self.endpoints.get_mut(usize::try_from(key.slot).ok()?)?;
-        let endpoint = if slot.turn == key.turn { slot.endpoint.as_mut() } else { None };
-        Some((endpoint?, &mut self.rng))
-    }
-
-    /// All endpoints there are.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &EndpointState> {
-        self.endpoints.iter().filter_map(|slot| slot.endpoint.as_ref())
-    }
-
-    pub(super) fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut EndpointState> {
-        self.endpoints.iter_mut().filter_map(|slot| slot.endpoint.as_mut())
-    }
-
-    fn find(&self, url: &str) -> Option<Key> {
-        let slot = *self.slots.get(url)?;
-        let turn = self.endpoints.get(usize::try_from(slot).ok()?)?.turn;
-        Some(Key { slot, turn })
+        Some((self.slots.get_mut(key)?, &mut self.rng))
     }
 
     fn add(&mut self, url: &str, policy: &Policy, warm: bool, now: Instant) -> Key {
-        let endpoint = EndpointState {
-            url: url.into(),
-            url_hash: crate::hash::hash(url.as_bytes()),
-            weight: 0,
-            generation: 0,
-            groups: 0,
-            in_flight: 0,
-            latency: Latency::default(),
-            success: SuccessRate::default(),
-            waiting: Waiting::default(),
-            answered: None,
-            health: Health::new(policy, warm, now, &mut self.rng),
-            credit: 0,
-            counts: Counts::default(),
-            known_out: false,
-        };
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.endpoints.push(Slot { turn: 0, endpoint: None });
-            u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX)
-        });
-        self.slots.insert(url.into(), slot);
-        let found = usize::try_from(slot).ok().and_then(|slot| self.endpoints.get_mut(slot));
-        let turn = found.map_or(0, |slot| {
-            slot.endpoint = Some(endpoint);
-            slot.turn
-        });
-        Key { slot, turn }
+        let health = Health::new(policy, warm, now, &mut self.rng);
+        let key = self.slots.insert(EndpointState::new(url, None, health));
+        self.urls.insert(url.into(), key);
+        key
     }
 
     fn remove(&mut self, key: Key) {
-        let Some(slot) = usize::try_from(key.slot).ok().and_then(|slot| self.endpoints.get_mut(slot)) else {
-            return;
-        };
-        slot.turn = slot.turn.wrapping_add(1);
-        if let Some(endpoint) = slot.endpoint.take() {
-            self.slots.remove(&endpoint.url);
-            self.free.push(key.slot);
+        let Some(endpoint) = self.slots.remove(key) else { return };
+        self.urls.remove(&endpoint.url);
+        let name = endpoint.name.into_iter();
+        for address in name.flat_map(|name| name.present.into_iter().chain(name.left)) {
+            self.slots.remove(address);
         }
     }
 
@@ -281,7 +375,7 @@ impl State {
             let nth = self.meters.iter().filter(|meter| meter.rate() == rate).count();
             self.meters.push(Meter::new(*rate, &self.name, nth, &self.accounts));
         }
-        for endpoint in self.endpoints.iter_mut().filter_map(|slot| slot.endpoint.as_mut()) {
+        for endpoint in self.slots.iter_mut() {
             endpoint.health.adapt(&policy, now, &mut self.rng);
         }
     }

@@ -222,11 +222,11 @@ impl Course {
         let Some((cluster, each)) = self.take(number) else { return Step::Respond };
         self.trail.add(&each, None, now);
         let attempt = each.attempt;
-        let position = attempt.position();
+        let place = attempt.place();
         let outcome = Outcome::of_status(status);
         cluster.group.finish(attempt, outcome, now);
         if let Some(length) = retry_after.filter(|_| cluster.group.lesson(outcome).rest) {
-            cluster.group.rest(position, length, now);
+            cluster.group.rest(place, length, now);
         }
         if !self.under_way.is_empty() {
             return Step::Stay;
@@ -254,7 +254,7 @@ impl Course {
         };
         self.trail.add(&each, Some(failure), now);
         let attempt = each.attempt;
-        let position = attempt.position();
+        let place = attempt.place();
         cluster.group.finish(attempt, Outcome::Failure(failure), now);
         if !self.under_way.is_empty() {
             return Step::Stay;
@@ -264,7 +264,7 @@ impl Course {
         }
         match self.next(&cluster, failure, None, delivery, now) {
             Next::Retry { .. } if failure == Failure::Stale => {
-                let again = cluster.group.attempt_again(position, now);
+                let again = cluster.group.attempt_again(place, now);
                 again.map_or(Step::GiveUp(Reason::Protocol), |attempt| self.go(&cluster, attempt, true, now))
             }
             Next::Retry { after, elsewhere } => {
@@ -300,6 +300,32 @@ impl Course {
             Next::Retry { .. } => self.attempt(now),
             _ => self.next_cluster(now),
         }
+    }
+
+    /// Where else the connection of an attempt may be made, in this order, if it cannot be made where the attempt goes: other
+    /// addresses of the same endpoint.
+    #[must_use]
+    pub fn alternatives(&self, number: u32, now: Instant) -> Vec<EndpointAt> {
+        let found = self.under_way.iter().find(|each| each.number == number);
+        let Some((cluster, each)) = self.cluster().zip(found) else { return Vec::new() };
+        let places = cluster.group.alternatives(each.attempt.place(), &self.tried, now);
+        places.into_iter().map(|place| EndpointAt::new(cluster.position, place)).collect()
+    }
+
+    /// Reports at which addresses of the endpoint no connection was made for an attempt, and at which one it was `made`, if at
+    /// any. None of that counts as another attempt. Returns where the attempt goes now.
+    pub fn moved(
+        &mut self,
+        number: u32,
+        made: Option<&str>,
+        refused: &[&str],
+        now: Instant,
+    ) -> Option<EndpointAt> {
+        let (cluster, each) = self.take(number)?;
+        let attempt = cluster.group.moved(each.attempt, made, refused, &mut self.tried, now);
+        let at = EndpointAt::new(cluster.position, attempt.place());
+        self.under_way.push(UnderWay::new(number, at, attempt, each.since));
+        Some(at)
     }
 
     /// Reports that the response of an attempt is complete.
@@ -462,7 +488,7 @@ impl Course {
         }
         self.made += 1;
         self.attempts += 1;
-        let at = EndpointAt { cluster: cluster.position, endpoint: attempt.position() };
+        let at = EndpointAt::new(cluster.position, attempt.place());
         self.under_way.push(UnderWay::new(self.made, at, attempt, now));
         Step::Attempt { at, fresh }
     }

@@ -169,10 +169,10 @@ impl Snapshot {
     }
 }
 
-/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself. The fields of a stream of
-/// events ask proxies not to collect it.
+/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself. The fields of a stream
+/// ask proxies not to collect it.
 pub fn sent_on(response: &ResponseHead) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let streams = response.is_event_stream();
+    let streams = response.is_stream();
     let own = move |name: &[u8]| {
         name.starts_with(b"x-") && (OWN.contains(&name) || (streams && name == BUFFERING.0))
     };

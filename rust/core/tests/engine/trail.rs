@@ -16,7 +16,7 @@ fn told(entries: &[TrailEntry]) -> Vec<Told> {
 
 fn head(course: &mut Course, number: u32, status: u16, ms: u32) {
     course.note_status(number, status, at(ms));
-    course.responded(number, at(ms));
+    course.responded(number, status, at(ms));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn each_attempt_is_told_with_its_status_or_failure_and_its_time() {
 
 #[test]
 fn a_cluster_that_is_passed_over_is_told() {
-    let queue = Queue { length: 0, wait: 10 * SECOND };
+    let queue = Queue { length: 0, wait: 10 * SECOND, ..Queue::default() };
     let full = Policy { concurrency: Concurrency::Fixed(1), queue, ..calm() };
     let site = Site::new(&[(1, full), (1, calm())]);
     let mut first = site.message(at(0));
