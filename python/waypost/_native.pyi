@@ -410,7 +410,7 @@ class Cluster:
     def stream_idle_timeout(self) -> float: ...
     @property
     def stream_comment(self) -> float:
-        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: never."""
+        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: it gets none."""
     @property
     def connection_age(self) -> float:
         """The longest age of a connection, in seconds."""
