@@ -1099,7 +1099,7 @@ class ResponseHead:
         """
     @property
     def stream(self) -> bool:
-        """Whether the response is a stream (events, JSON lines, audio, video), which may pause for long."""
+        """Whether the response is a stream (events, JSON lines, audio, video), which may take any time and pause for long."""
     @property
     def takes_comments(self) -> bool:
         """Whether comments may be added to the body, which is a stream of server-sent events."""

@@ -17,7 +17,8 @@ use super::health::standing::Standing;
 use super::lesson::Verdict;
 use super::members::{Member, Place};
 use super::policy::Policy;
-use super::state::{EndpointState, Key, Name, State};
+use super::slots::{EndpointState, Key, Name};
+use super::state::State;
 use super::time::Instant;
 
 /// The most addresses of an endpoint that take messages, and the most that are kept after they have left.

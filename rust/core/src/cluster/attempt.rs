@@ -2,7 +2,7 @@
 
 use super::health::breaker::Pass;
 use super::members::Place;
-use super::state::{EndpointState, Key};
+use super::slots::{EndpointState, Key};
 use super::time::Instant;
 
 /// An attempt under way. Ends with [`Group::finish`](super::Group::finish), of the group that it came from.

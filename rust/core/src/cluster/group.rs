@@ -14,7 +14,8 @@ use super::health::standing::Standing;
 use super::lesson::Lesson;
 use super::members::{Member, Members, Place};
 use super::policy::{Balance, Concurrency, Policy};
-use super::state::{Key, State};
+use super::slots::Key;
+use super::state::State;
 use super::time::Instant;
 
 /// A snapshot's view of a cluster: its endpoints by position, its policy, and the state that it shares with the groups of

@@ -1,7 +1,7 @@
 //! Where the messages of one group may go.
 
 use super::health::standing::Standing;
-use super::state::{Key, Slots};
+use super::slots::{Key, Slots};
 use super::time::float;
 
 /// What an endpoint of weight 1 weighs in a choice. Most numbers of addresses divide it, so that they share it exactly.

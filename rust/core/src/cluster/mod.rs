@@ -28,6 +28,7 @@ pub mod policy;
 mod registry;
 mod report;
 mod rng;
+mod slots;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -58,7 +59,8 @@ pub use report::board::Board;
 pub use report::change::EndpointChange;
 pub use report::view::{ClusterView, Condition, EndpointView};
 pub use rng::Rng;
-pub use state::{Counts, Key as AddressKey, Totals};
+pub use slots::{Counts, Key as AddressKey};
+pub use state::Totals;
 pub use time::Instant;
 pub use window::Window;
 

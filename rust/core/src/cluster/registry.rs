@@ -14,7 +14,8 @@ use super::report::board::Board;
 use super::report::change::EndpointChange;
 use super::report::view::ClusterView;
 use super::rng::Rng;
-use super::state::{Key, State};
+use super::slots::Key;
+use super::state::State;
 use super::time::Instant;
 
 /// State by cluster and endpoint: one for each process.

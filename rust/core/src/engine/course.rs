@@ -34,7 +34,7 @@ pub struct Course {
     at: usize,
     pub(super) terms: Terms,
     admission: Admission,
-    tried: Tried,
+    pub(super) tried: Tried,
     /// Number of attempts made in this cluster, without those over a stale connection.
     attempts: u32,
     pub(super) under_way: SmallVec<[UnderWay; 2]>,
@@ -302,32 +302,6 @@ impl Course {
         }
     }
 
-    /// Where else the connection of an attempt may be made, in this order, if it cannot be made where the attempt goes: other
-    /// addresses of the same endpoint.
-    #[must_use]
-    pub fn alternatives(&self, number: u32, now: Instant) -> Vec<EndpointAt> {
-        let found = self.under_way.iter().find(|each| each.number == number);
-        let Some((cluster, each)) = self.cluster().zip(found) else { return Vec::new() };
-        let places = cluster.group.alternatives(each.attempt.place(), &self.tried, now);
-        places.into_iter().map(|place| EndpointAt::new(cluster.position, place)).collect()
-    }
-
-    /// Reports at which addresses of the endpoint no connection was made for an attempt, and at which one it was `made`, if at
-    /// any. None of that counts as another attempt. Returns where the attempt goes now.
-    pub fn moved(
-        &mut self,
-        number: u32,
-        made: Option<&str>,
-        refused: &[&str],
-        now: Instant,
-    ) -> Option<EndpointAt> {
-        let (cluster, each) = self.take(number)?;
-        let attempt = cluster.group.moved(each.attempt, made, refused, &mut self.tried, now);
-        let at = EndpointAt::new(cluster.position, attempt.place());
-        self.under_way.push(UnderWay::new(number, at, attempt, each.since));
-        Some(at)
-    }
-
     /// Reports that the response of an attempt is complete.
     pub fn succeeded(&mut self, number: u32, now: Instant) {
         if let Some((cluster, each)) = self.take(number) {
@@ -493,7 +467,7 @@ impl Course {
         Step::Attempt { at, fresh }
     }
 
-    fn take(&mut self, number: u32) -> Option<(ClusterTry, UnderWay)> {
+    pub(super) fn take(&mut self, number: u32) -> Option<(ClusterTry, UnderWay)> {
         let cluster = self.cluster()?.clone();
         let position = self.under_way.iter().position(|each| each.number == number)?;
         Some((cluster, self.under_way.remove(position)))

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::view::{ClusterView, Condition, EndpointView};
 use crate::cluster::admission::gate::ShedCounts;
-use crate::cluster::state::{Counts, Totals};
+use crate::cluster::slots::Counts;
+use crate::cluster::state::Totals;
 use crate::cluster::time::{Instant, nanos};
 
 /// Views as numbers. Rates are left out: all processes share their accounts.

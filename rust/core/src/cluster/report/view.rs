@@ -8,7 +8,8 @@ use crate::cluster::health::breaker::State as Breaker;
 use crate::cluster::health::checker::Checker;
 use crate::cluster::health::standing::Standing;
 use crate::cluster::policy::{Policy, Rate};
-use crate::cluster::state::{Counts, EndpointState, State, Totals};
+use crate::cluster::slots::{Counts, EndpointState};
+use crate::cluster::state::{State, Totals};
 use crate::cluster::time::Instant;
 
 /// A cluster at one moment.
