@@ -410,7 +410,8 @@ class Cluster:
     def stream_idle_timeout(self) -> float: ...
     @property
     def stream_comment(self) -> float:
-        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: it gets none."""
+        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: it
+        gets none."""
     @property
     def connection_age(self) -> float:
         """The longest age of a connection, in seconds."""
@@ -1099,7 +1100,8 @@ class ResponseHead:
         """
     @property
     def stream(self) -> bool:
-        """Whether the response is a stream (events, JSON lines, audio, video), which may take any time and pause for long."""
+        """Whether the response is a stream (events, JSON lines, audio, video), which may take any time and pause
+        for long."""
     @property
     def takes_comments(self) -> bool:
         """Whether comments may be added to the body, which is a stream of server-sent events."""

@@ -73,7 +73,7 @@ def _router(gateway: Gateway, default: ASGIApp, guarded: Callable[..., ASGIApp])
         # In a thread, because 100,000 routes take a while to encode, and messages must not wait for that.
         return Response(await asyncio.to_thread(lambda: _encode(model.configuration())), media_type="application/json")
 
-    return Router(
+    router = Router(
         [
             Route("/healthz", _Page(healthz)),
             Route("/readyz", _Page(readyz)),
