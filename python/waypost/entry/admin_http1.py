@@ -17,22 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["admin_protocol"]
 
 
-class _AdminHttp1(Http1):
-    """`Http1` for requests that are no messages: uvicorn and the application get all bytes."""
-
-    __slots__ = ()
-
-    def data_received(self, data: bytes) -> None:
-        if self._state == "boundary":
-            self._give_to_uvicorn(data)
-        else:
-            super().data_received(data)
-
-    def _offer(self, data: bytes) -> None:
-        self._give_to_uvicorn(data)
-
-
 def admin_protocol(app: Starlette, gateway: Gateway) -> type[Http1]:
     """The HTTP protocol class for `app`, the application of administration, for `uvicorn.Config(app, http=…)`."""
     listener = ListenerState(app, gateway, Descriptors(), fast=False)
-    return type("AdminHttp1", (_AdminHttp1,), {"listener": listener, **OFFERED})
+    return type("AdminHttp1", (Http1,), {"listener": listener, **OFFERED})
