@@ -410,8 +410,14 @@ class Cluster:
     def stream_idle_timeout(self) -> float: ...
     @property
     def stream_comment(self) -> float:
-        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: it gets
-        none."""
+        """The silence of a stream of events after which the client gets a comment, in seconds; infinite: it
+        gets none."""
+    @property
+    def connection_age(self) -> float:
+        """The longest age of a connection, in seconds."""
+    @property
+    def connection_idle(self) -> float:
+        """The longest time that a connection is idle before it is used again, in seconds."""
     @property
     def hedged(self) -> bool:
         """Whether the policy has a hedge: while one attempt is slow, a second one may be made."""
@@ -421,13 +427,18 @@ class Cluster:
 
 @final
 class Endpoint:
-    """One URL of a cluster. A snapshot always gives the same object for it."""
+    """One URL of a cluster, or one address of its host. A snapshot always gives the same object for it.
+
+    `address` is that address, where each address of the host is an endpoint of its own; see `Registry.resolved`.
+    """
 
     @property
     def cluster(self) -> Cluster: ...
     @property
     def url(self) -> str:
-        """The URL as configured. Together with the cluster's name it identifies the endpoint's state."""
+        """The URL as configured. Its cluster's name, it and the address together identify the endpoint's state."""
+    @property
+    def address(self) -> str | None: ...
     @property
     def host(self) -> str:
         """Host name or IP address; an IPv6 address has no brackets."""
@@ -598,6 +609,18 @@ class Plan:
         """Seconds after the start of the only attempt when a hedge becomes worthwhile; `None` if it never does."""
     def hedge(self) -> Endpoint | None:
         """The endpoint for a hedge beside the attempt under way, or `None`. The first response wins."""
+    def alternatives(self, number: int) -> list[Endpoint]:
+        """Where the connection for attempt `number` may be made as well, in this order: other addresses of its
+        endpoint.
+
+        They are fit and were not tried. An endpoint without addresses has none.
+        """
+    def moved(self, number: int, made: str | None, refused: list[str]) -> Endpoint | None:
+        """Report where the connection for attempt `number` was made, if it was, and which addresses did not take one.
+
+        Each of `refused` counts as unreachable. Returns the endpoint that the attempt goes to now: the address `made`,
+        or the same as before if there is none or it is not known. None of this counts as another attempt.
+        """
     def close(self, whole: bool = False) -> None:
         """End the exchange: its clusters no longer count it.
 
@@ -638,12 +661,12 @@ class Plan:
         """
     def answer(
         self, endpoint: Endpoint, data: bytes, lines: dict[int, bytes], fields: bytes, close: bool
-    ) -> tuple[bytes, bool, bool] | None:
+    ) -> tuple[bytes, bool, float] | None:
         """Answer an HTTP/1 client with the first read from the only attempt's connection.
 
         If `data` is a complete response that needs no other attempt, this ends and records the exchange. It returns the
-        bytes for the client, whether the client may send another request, and whether the endpoint's connection is
-        reusable. Otherwise it returns `None` and changes nothing.
+        bytes for the client, whether the client may send another request, and for how many seconds the endpoint's idle
+        connection is reusable, as in `ResponseEnd.reusable`. Otherwise it returns `None` and changes nothing.
 
         `lines` maps each status to its status line. `fields` are the header lines that the server adds to every head. A
         `date` is the first of them, and left out if the endpoint sent one. `close` closes the client's connection after
@@ -651,11 +674,11 @@ class Plan:
         """
     def answer_parts(
         self, endpoint: Endpoint, data: bytes
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes, list[tuple[bytes, bytes]], bool] | None:
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes, list[tuple[bytes, bytes]], float] | None:
         """Like `answer`, but returns the response in parts for another protocol.
 
-        The parts are the status, the header fields, the body, the trailer fields, and whether the endpoint's connection
-        is reusable.
+        The parts are the status, the header fields, the body, the trailer fields, and for how many seconds the
+        endpoint's idle connection is reusable, as in `ResponseEnd.reusable`.
         """
     def request(self, endpoint: Endpoint) -> bytes:
         """The whole request for one attempt: its head, and the body that the plan keeps."""
@@ -865,16 +888,25 @@ class Registry:
 
         Returns `False` if the state does not fit, which takes about 50,000 endpoints; nothing is published then.
         """
-    def changes(self) -> list[tuple[str, str, bool, str, int]]:
+    def changes(self) -> list[tuple[str, str, str | None, bool, str, int]]:
         """The endpoints that went out of use, or came back into use, since the last call.
 
-        Each has its cluster, its URL, whether it is out of use, its condition as in `view`, and its number of
-        consecutive failures. The list is sorted by cluster and URL.
+        Each has its cluster, its URL, its address if there is one, whether it is out of use, its condition as in
+        `view`, and its number of consecutive failures. The list is sorted by cluster, URL and address.
         """
     def forget_worker(self, worker: int) -> None:
         """Drop the published state of a worker that has exited; its counts remain. Call it in the parent process."""
-    def apply(self, snapshot: Snapshot) -> None:
-        """Bring a snapshot into force. Raises `ValueError` if it already is."""
+    def apply(self, snapshot: Snapshot, names: list[Endpoint] = ...) -> None:
+        """Bring a snapshot into force. Raises `ValueError` if it already is.
+
+        `names` are its endpoints whose host is a name that this process resolves; `resolved` tells of their addresses.
+        """
+    def resolved(self, host: str, addresses: list[str]) -> None:
+        """The name `host` was resolved to these addresses. Each is an endpoint of its own from now on.
+
+        At most 64 are used. An address that is not among them gets no further message. Without any, the endpoints go by
+        name again. Nothing happens if no endpoint in force has this name.
+        """
     def view(self) -> list[dict[str, Any]]:
         """The current state of all clusters, sorted by name, as `GET /-/clusters` shows it. Times are in seconds."""
 
@@ -1068,8 +1100,8 @@ class ResponseHead:
         """
     @property
     def stream(self) -> bool:
-        """Whether the response is a stream (events, JSON lines, audio, video), which may take any time and pause for
-        long."""
+        """Whether the response is a stream (events, JSON lines, audio, video), which may take any time and pause
+        for long."""
     @property
     def takes_comments(self) -> bool:
         """Whether comments may be added to the body, which is a stream of server-sent events."""
@@ -1090,8 +1122,11 @@ class ResponseEnd:
     """The end of a response."""
 
     @property
-    def reusable(self) -> bool:
-        """Whether the connection may carry another request."""
+    def reusable(self) -> float:
+        """For how many seconds the idle connection may carry another request; 0 if it may not.
+
+        Infinite without a bound. The bound is four fifths of the endpoint's own (`Keep-Alive: timeout=N`).
+        """
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]: ...
 

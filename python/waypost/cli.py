@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 success, 1 wrong input (or no route matches), 2 wrong usage."""
+"""The command line. Exit codes: 0 success, 1 wrong input (or no route matches), 2 wrong usage.
+
+More than 500 lines, because half of each command is its options.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from waypost.errors import STATUS, ConfigError, Problem, counted
 from waypost.exchange.runtime import Runtime
 from waypost.loop.budget import Budget
 from waypost.table import compile_config
-from waypost.upstream.settings import UpstreamSettings
+from waypost.upstream.settings import UpstreamSettings, names
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -120,7 +120,7 @@ class Gateway:
         self._pid = os.getpid()  # of the process that made this gateway
         _gateways.add(self)
         self._board_has_room = True  # for the state of all clusters, by which workers inform each other
-        self.registry.apply(self.generation.snapshot)
+        self.registry.apply(self.generation.snapshot, self.generation.settings.names)
 
     def replace(self, config: Config) -> Generation:
         """Serve `config` from the next message on. If it raises `ConfigError`, nothing has changed."""
@@ -133,7 +133,7 @@ class Gateway:
                 self.access_log.open(config.access_log)
             except OSError as exc:
                 raise _not_opened(config, exc) from None
-            self.registry.apply(generation.snapshot)
+            self.registry.apply(generation.snapshot, generation.settings.names)
             self.generation = generation
             runtimes = list(self._runtimes.values())
         for runtime in runtimes:
@@ -188,7 +188,9 @@ class Gateway:
                     runtime = self._runtimes.pop(closed)
                     self.dispatcher.forget(runtime)
                     runtime.waiting_room.close()
-                runtime = self._runtimes[loop] = Runtime(loop, self.recorder, self._waiting_rooms)
+                runtime = self._runtimes[loop] = Runtime(
+                    loop, self.recorder, self._waiting_rooms, self.registry.resolved
+                )
                 runtime.follow(self.generation.snapshot, self.generation.settings)
                 self._start_log()
                 self._warn_of_workers()
@@ -227,13 +229,14 @@ class Gateway:
                 "worker that answers, until there are fewer endpoints"
             )
         self._board_has_room = board_has_room
-        for cluster, url, out, condition, failures in self.registry.changes():
+        for cluster, url, address, out, condition, failures in self.registry.changes():
+            where = f"{url} ({address})" if address else url
             if out:
                 broken = f"its breaker is open, {counted(failures, 'failure')} in a row"
                 why = "its active check fails" if condition == "check_fails" else broken
-                _logger.warning("endpoint %s of cluster `%s` is left alone: %s", url, cluster, why)
+                _logger.warning("endpoint %s of cluster `%s` is left alone: %s", where, cluster, why)
             else:
-                _logger.warning("endpoint %s of cluster `%s` is used again", url, cluster)
+                _logger.warning("endpoint %s of cluster `%s` is used again", where, cluster)
         self.recorder.gauges(
             client_connections=self.client_connections(),
             upstream_idle=sum(len(runtime.pool) for runtime in self._runtimes.values()),
@@ -325,6 +328,7 @@ def _compile(config: Config, previous: Generation | None, recorder: Recorder) ->
             buffered=config.limits.buffered,
             mirrors=config.limits.mirrors,
             proxies=proxies,
+            names=names(snapshot, proxies),
         ),
         body_limit=config.limits.body,
         buffered_limit=config.limits.buffered,

@@ -24,6 +24,7 @@ INTERNAL = {
     "access_log.py": {"_MODE"},
     "config/listen.py": {"_PORT"},
     "config/load.py": {"_LISTED"},
+    "config/new_key.py": {"_BYTES"},
     "config/shown.py": {"_PLAIN_INTEGERS"},
     "config/walk.py": {"_SUGGESTIONS"},
     "config/wording.py": {"_SHOWN"},

@@ -158,9 +158,10 @@ def test_every_metric_is_listed_with_its_labels() -> None:
     # Its label is named where what it says is.
     listed["waypost_build_info"] = {"version"}
     recorder, registry = Recorder(["internal"]), Registry()
-    cluster = {"speaks": "envelope", "endpoints": ["http://127.0.0.1:9"], "concurrency": 1}
+    cluster = {"speaks": "envelope", "endpoints": ["http://pool.test:9"], "concurrency": 1}
     snapshot = compile_config(from_dict({"clusters": {"c": cluster}, "routes": []}), recorder)
-    registry.apply(snapshot)
+    registry.apply(snapshot, snapshot.endpoints)
+    registry.resolved("pool.test", ["127.0.0.1"])
     intake = snapshot.accept("GET", b"/v1/models", [(b"host", b"h")])
     recorder.record_rejection("internal", 500, intake=intake)
     found: dict[str, set[str]] = {}
@@ -171,8 +172,8 @@ def test_every_metric_is_listed_with_its_labels() -> None:
     unknown = {
         "waypost_first_byte_seconds": {"cluster"},
         "waypost_cluster_first_byte_quantile_seconds": {"cluster", "quantile"},
-        "waypost_endpoint_latency_seconds": {"cluster", "endpoint"},
-        "waypost_endpoint_check_passes": {"cluster", "endpoint"},
+        "waypost_endpoint_latency_seconds": {"cluster", "endpoint", "address"},
+        "waypost_endpoint_check_passes": {"cluster", "endpoint", "address"},
     }
     assert all(found[name] == set() for name in unknown)
     found |= unknown

@@ -1,4 +1,4 @@
-"""Endpoints whose names have several addresses, or none.
+"""Endpoints whose names have several addresses, or none: each address is an endpoint of its own.
 
 Where a test needs a name with addresses of its own choice, the process is given a `socket.getaddrinfo` that reads them
 from a file: a fake, as such a name is not to be had without changing the host's. The addresses (all of 127.0.0.0/8 is
@@ -10,12 +10,18 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from .support.certificates import Authority
+from .support.client import Client
 from .support.proxy import wait_until
 from .support.site import Launcher, Site
 from .support.upstream import OK, Request, Server, closed_port
@@ -93,12 +99,230 @@ def _ask(site: Site, times: int = 1, attempts: str = "1") -> None:
         assert (response.status, response.get("x-waypost-attempts")) == (200, attempts), response.body
 
 
-def test_new_connections_spread_over_all_addresses(launch: Launcher, names: Names) -> None:
-    servers = [one := launch.server(once, host="127.0.0.1")]
-    servers += [launch.server(once, host=host, port=one.port) for host in ("127.0.0.2", "127.0.0.4")]
+@contextmanager
+def _load(site: Site, clients: int = 4) -> Iterator[None]:
+    """Steady load over kept connections, all of which has to be answered 200."""
+    over = threading.Event()
+    wrong: list[object] = []
+
+    def ask() -> None:
+        try:
+            with Client(site.proxy.address) as client:
+                while not over.wait(0.01):
+                    client.ask("POST", "/v1/chat/completions", CHAT, {"x-to": "c"})
+                    response = client.response()
+                    _ = response.body
+                    if response.status != 200:
+                        wrong.append(response)
+        except Exception as exc:  # noqa: BLE001 - shown below
+            wrong.append(exc)
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not wrong, wrong[:3]
+
+
+def _share(servers: list[Server], wanted: Callable[[list[float]], bool], what: str) -> None:
+    """Wait until the messages of half a second are shared among `servers` as `wanted`."""
+
+    def shared() -> bool:
+        before = [len(server.requests) for server in servers]
+        time.sleep(0.5)
+        new = [len(server.requests) - old for server, old in zip(servers, before, strict=True)]
+        return sum(new) > 0 and wanted([each / sum(new) for each in new])
+
+    wait_until(shared, what, 120)
+
+
+def _addresses(site: Site) -> dict[str | None, dict[str, Any]]:
+    """What `/-/clusters` shows of each address."""
+    (cluster,) = site.proxy.ask("GET", "/-/clusters").json["clusters"]
+    return {endpoint["address"]: endpoint for endpoint in cluster["endpoints"]}
+
+
+def test_a_name_that_gains_an_address_under_load_gives_it_its_share_and_takes_it_back(
+    launch: Launcher, names: Names
+) -> None:
+    one = launch.server(host="127.0.0.11")
+    two = launch.server(host="127.0.0.14", port=one.port)
+    names.set(many=["127.0.0.11"])
+    site = _site(launch, names, one.port)
+    with _load(site):
+        wait_until(lambda: len(one.requests) > 100, "there is load")
+        names.set(many=["127.0.0.11", "127.0.0.14"])
+        _share([one, two], lambda shares: 0.35 < shares[1] < 0.65, "the new address has its share")
+        names.set(many=["127.0.0.14"])
+        _share([one, two], lambda shares: shares[1] == 1, "the old address gets nothing")
+    wait_until(lambda: list(_addresses(site)) == ["127.0.0.14"], "what was in flight at the old address has ended")
+
+
+def test_one_address_is_broken_and_the_others_are_not(launch: Launcher, names: Names) -> None:
+    def busy(_: Request) -> bytes:
+        return head("HTTP/1.1 503 Busy", [("content-length", "0")])
+
+    good = launch.server(host="127.0.0.1")
+    bad = launch.server(busy, host="127.0.0.2", port=good.port)
+    names.set(many=["127.0.0.1", "127.0.0.2"])
+    breaker = {"consecutive": 2, "open": "1h", "open_max": "1h"}
+    site = _site(launch, names, good.port, breaker=breaker, retry={"attempts": 2}, balance="round_robin")
+
+    def broken() -> bool:
+        assert site.chat("c", CHAT).response().status == 200  # a retry goes to another address
+        return _addresses(site).get("127.0.0.2", {}).get("condition") == "open"
+
+    wait_until(broken, "the breaker of one address is open")
+    seen = _addresses(site)
+    assert set(seen) == {"127.0.0.1", "127.0.0.2"}
+    assert seen["127.0.0.1"]["condition"] == "fit"
+    told = len(bad.requests)
+    _ask(site, 10)
+    assert len(bad.requests) == told
+    url = f"http://many.test:{good.port}"
+    site.proxy.wait_for(rf"WARNING endpoint {url} \(127\.0\.0\.2\) of cluster `c` is left alone: its breaker is open")
+    labels = f'{{cluster="c",endpoint="{url}",address="127.0.0.2",condition="open"}}'
+    assert f"waypost_endpoint_condition{labels} 1" in site.proxy.ask("GET", "/metrics").body.decode().splitlines()
+    # The series of an address go with it.
+    names.set(many=["127.0.0.1"])
+    wait_until(lambda: "127.0.0.2" not in site.proxy.ask("GET", "/metrics").body.decode(), "its series are gone", 60)
+
+
+def test_what_is_in_flight_at_an_address_that_left_ends(launch: Launcher, names: Names) -> None:
+    go_on = threading.Event()
+
+    def slow(_: Request) -> bytes:
+        go_on.wait(120)
+        return once(_)
+
+    staying = launch.server(host="127.0.0.1")
+    leaving = launch.server(slow, host="127.0.0.2", port=staying.port)
+    names.set(many=["127.0.0.2"])
+    site = _site(launch, names, staying.port)
+    try:
+        client = site.chat("c", CHAT)
+        wait_until(lambda: len(leaving.requests) == 1, "a message is in flight")
+        names.set(many=["127.0.0.1"])
+        wait_until(lambda: set(_addresses(site)) == {"127.0.0.1", "127.0.0.2"}, "the address has left", 60)
+        assert _addresses(site)["127.0.0.2"]["condition"] == "draining"
+        _ask(site, 10)
+        assert len(leaving.requests) == 1
+    finally:
+        go_on.set()
+    assert client.response().status == 200
+    wait_until(lambda: set(_addresses(site)) == {"127.0.0.1"}, "the address is gone")
+
+
+def test_each_address_is_checked(launch: Launcher, names: Names) -> None:
+    def ill(request: Request) -> bytes:
+        return head("HTTP/1.1 500 Ill", [("content-length", "0")]) if request.target == "/health" else once(request)
+
+    good = launch.server(host="127.0.0.1")
+    bad = launch.server(ill, host="127.0.0.2", port=good.port)
+    names.set(many=["127.0.0.1", "127.0.0.2"])
+    check = {"path": "/health", "interval": "100ms", "timeout": "20s", "unhealthy": 1}
+    site = _site(launch, names, good.port, health={"check": check})
+    wait_until(
+        lambda: [each["check"] for _, each in sorted(_addresses(site).items(), key=str)] == [True, False],
+        "both addresses are checked, though there was no message",
+        60,
+    )
+    _ask(site, 10)
+    assert not [request for request in bad.requests if request.target != "/health"]
+
+
+def test_several_workers_tell_of_all_addresses(launch: Launcher, names: Names) -> None:
+    one = launch.server(host="127.0.0.1")
+    two = launch.server(host="127.0.0.2", port=one.port)
+    names.set(many=["127.0.0.1", "127.0.0.2"])
+    cluster = {"endpoints": [f"http://many.test:{one.port}"], "health": {"slow_start": "0s"}}
+    site = Site(launch, {"c": cluster}, args=("--workers", "2"), env=names.env)
+    _ask(site, 40)
+
+    def told() -> bool:
+        seen = _addresses(site)
+        return [seen.get(ip, {"attempts": {}})["attempts"].get("succeeded") for ip in ("127.0.0.1", "127.0.0.2")] == [
+            len(one.requests),
+            len(two.requests),
+        ]
+
+    wait_until(told, "each worker tells of all")
+    assert len(one.requests) + len(two.requests) == 40
+
+
+def test_tls_is_by_name_at_each_address(launch: Launcher, names: Names, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    contexts = []
+    for name in ("many.test", "many.test", "other.test"):
+        contexts.append(context := ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        context.load_cert_chain(*authority.issue(name))
+    one = launch.server(host="127.0.0.1", tls=contexts[0])
+    two = launch.server(host="127.0.0.2", port=one.port, tls=contexts[1])
+    wrong = launch.server(host="127.0.0.3", port=one.port, tls=contexts[2])
+    names.set(many=["127.0.0.1", "127.0.0.2", "127.0.0.3"])
+    cluster = {
+        "endpoints": [f"https://many.test:{one.port}"],
+        "tls": {"ca": str(authority.certificate)},
+        "balance": "round_robin",
+        "retry": {"attempts": 2},
+    }
+    site = Site(launch, {"c": cluster}, env=names.env)
+    for _ in range(12):
+        assert site.chat("c", CHAT).response().status == 200
+    assert min(len(one.requests), len(two.requests)) >= 4
+    assert wrong.connections > 0
+    assert not wrong.requests
+    assert _addresses(site)["127.0.0.3"]["attempts"]["unreachable"] > 0
+
+
+def test_behind_a_proxy_the_age_of_connections_brings_new_hosts_their_share(launch: Launcher, names: Names) -> None:
+    one = launch.server(host="127.0.0.1")
+    two = launch.server(host="127.0.0.2", port=one.port)
+    known = {"many.test": "127.0.0.1"}
+    tunnels = launch.tunnels(known)
+    names.set(many=["127.0.0.9"])  # which only the proxy knows better
+    timeout = {"connection_age": "500ms"}
+    site = _site(launch, names, one.port, proxy=tunnels.url, timeout=timeout)
+    with _load(site):
+        wait_until(lambda: len(one.requests) > 20, "there is load")
+        known["many.test"] = "127.0.0.2"
+        _share([one, two], lambda shares: shares[1] == 1, "all goes to the new host")
+    assert list(_addresses(site)) == [None]
+
+
+def test_an_endpoint_s_keep_alive_bounds_how_long_its_idle_connection_is_used_again(launch: Launcher) -> None:
+    def says(value: str) -> Callable[[Request], bytes]:
+        fields = [("content-length", str(len(OK))), ("keep-alive", value)]
+        return lambda _: head("HTTP/1.1 200 OK", fields) + OK
+
+    brief, lasting = launch.server(says("timeout=1")), launch.server(says("timeout=600"))
+    timeout = {"connection_idle": "60s", "connection_age": "10m"}
+    clusters = {
+        name: {"endpoints": [server.url], "timeout": timeout}
+        for name, server in (("brief", brief), ("lasting", lasting))
+    }
+    site = Site(launch, clusters)
+    for _ in range(2):
+        for name in clusters:
+            assert site.chat(name, CHAT).response().body == OK
+        time.sleep(1)
+    assert (brief.connections, lasting.connections) == (2, 1)
+
+
+def test_messages_spread_over_all_addresses(launch: Launcher, names: Names) -> None:
+    servers = [one := launch.server(host="127.0.0.1")]
+    servers += [launch.server(host=host, port=one.port) for host in ("127.0.0.2", "127.0.0.4")]
     names.set(many=["127.0.0.1", "127.0.0.2", "127.0.0.4"])
-    _ask(_site(launch, names, one.port), 12)
-    assert [server.connections for server in servers] == [4, 4, 4]
+    site = _site(launch, names, one.port, balance="round_robin")
+    _ask(site)  # the name is resolved
+    before = [len(server.requests) for server in servers]
+    _ask(site, 12)
+    assert [len(server.requests) - old for server, old in zip(servers, before, strict=True)] == [4, 4, 4]
 
 
 def test_an_address_that_refuses_costs_no_attempt_and_is_tried_last(launch: Launcher, names: Names) -> None:

@@ -56,6 +56,8 @@ class Timeout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream_idle: Annotated[Duration, _about("timeout.stream_idle")] = _default("timeout.stream_idle")
     stream_comment: Annotated[Duration, _about("timeout.stream_comment")] = _default("timeout.stream_comment")
     stream_total: Annotated[Duration | None, _about("timeout.stream_total")] = None
+    connection_age: Annotated[Duration, _about("timeout.connection_age")] = _default("timeout.connection_age")
+    connection_idle: Annotated[Duration, _about("timeout.connection_idle")] = _default("timeout.connection_idle")
 
 
 class Retry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

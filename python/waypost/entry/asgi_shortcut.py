@@ -89,7 +89,7 @@ class AsgiShortcut:
         """Wait until the client has taken them, or has left."""
         await self._protocol.flow.drain()
 
-    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
+    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> float | None:
         """`DirectSink.answer` for the HTTP/1 client, which must be `writable`."""
         protocol, cycle = self._protocol, self.cycle
         if cycle is None:

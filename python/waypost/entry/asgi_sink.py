@@ -131,7 +131,7 @@ class AsgiSink(DirectSink):
         if blocked is not None:
             blocked.cancel()  # the client may never read
 
-    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
+    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> float | None:
         shortcut = self.shortcut
         if shortcut is not None and shortcut.writable:
             reusable = shortcut.answer(plan, endpoint, data)

@@ -166,7 +166,7 @@ class Http1Sink(Direct):
                 budget.admit()
         runtime = self.runtime
         if reusable:
-            runtime.pool.give(connection)
+            runtime.pool.give(connection, reusable)
         else:
             connection.close()
         room = runtime.waiting_room
@@ -176,7 +176,7 @@ class Http1Sink(Direct):
 
     # Sink.
 
-    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
+    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> float | None:
         raise NotImplementedError  # `received` does this
 
     def done(self) -> None:

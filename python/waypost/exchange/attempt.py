@@ -18,7 +18,7 @@ from waypost.loop.descriptors import shortage
 from waypost.loop.wheel import Timed
 from waypost.upstream.connection import Connection
 from waypost.upstream.pool import Connecting
-from waypost.upstream.settings import DialSettings
+from waypost.upstream.settings import DialSettings, UpstreamSettings
 
 __all__ = ["Attempt", "AttemptOwner"]
 
@@ -31,6 +31,7 @@ class AttemptOwner(Protocol):
     """The exchange that makes attempts and is told what becomes of them."""
 
     runtime: Runtime
+    settings: UpstreamSettings
     plan: Plan
     attempt: Attempt | None
     request_sent: bool
@@ -52,7 +53,7 @@ class AttemptOwner(Protocol):
 
 
 class Attempt(Timed):
-    """One try at `endpoint`."""
+    """One try at `endpoint`, which another address of the same endpoint may replace when the connection is made."""
 
     __slots__ = (
         "_connecting",
@@ -102,8 +103,17 @@ class Attempt(Timed):
 
     def connect(self) -> None:
         """Make a connection. `AttemptOwner.connected` or `AttemptOwner.attempt_failed` follows."""
+        dial = self.dial
+        others: list[str] = []
+        if dial.key[4] is not None:
+            others = [endpoint.address or "" for endpoint in self._exchange.plan.alternatives(self.number)]
         self._connecting = self._exchange.runtime.pool.connect(
-            self.dial.key, self._connect_done, self.dial.connect_timeout
+            dial.key,
+            self._connect_done,
+            dial.connect_timeout,
+            others=others,
+            age=dial.connection_age,
+            idle=dial.connection_idle,
         )
 
     def close(self) -> None:
@@ -129,13 +139,28 @@ class Attempt(Timed):
             self.close()
 
     def _connect_done(self, outcome: Connection | BaseException) -> None:
-        self._connecting = None
+        connecting, self._connecting = self._connecting, None
+        refused = [] if connecting is None else connecting.refused
         if isinstance(outcome, Connection):
+            address = outcome.address
+            if address is not None and self.dial.key[3] is None and (refused or address.ip != self.endpoint.address):
+                self._move(address.ip, refused)
+                outcome.key = self.dial.key
             self._use(outcome)
-        elif shortage(outcome) and self._exchange.attempt is self:
+            return
+        if refused and self.dial.key[3] is None:
+            self._move(None, refused)
+        if shortage(outcome) and self._exchange.attempt is self:
             self._exchange.fail(failures.no_resources(outcome))  # not the endpoint's fault, so another would not help
         else:
             self._exchange.attempt_failed(self, "connect", failures.unreachable(self.endpoint, outcome))
+
+    def _move(self, made: str | None, refused: list[str]) -> None:
+        """Go on at the address that a connection was made to, and count those that took none."""
+        endpoint = self._exchange.plan.moved(self.number, made, refused)
+        if endpoint is not None and endpoint is not self.endpoint:
+            self.endpoint = endpoint
+            self.dial = self._exchange.settings.dial(endpoint)
 
     def _use(self, connection: Connection) -> None:
         self.connection = connection
@@ -215,20 +240,22 @@ class Attempt(Timed):
 
     def endpoint_unfit(self, endpoint: Endpoint) -> None:
         # After a reload, the same endpoint is another object.
-        if endpoint.url == self.endpoint.url and endpoint.cluster.name == self.endpoint.cluster.name:
+        own = self.endpoint
+        if (endpoint.url, endpoint.address, endpoint.cluster.name) == (own.url, own.address, own.cluster.name):
             self._exchange.endpoint_unfit(self)
 
     def _loss_failure(self) -> failures.Failure:
         """The failure that a closed connection means: an idle connection may have been about to close."""
         return "stale" if self.reused and not self.answered else "reset"
 
-    def _release(self, reusable: bool) -> None:
+    def _release(self, reusable: float) -> None:
+        """The response has ended. The idle connection may be used again for `reusable` seconds."""
         connection, self.connection = self.connection, None
         if connection is None:
             return
         if self.deadline != math.inf:
             self._exchange.runtime.wheel.cancel(self)
         if reusable and self._exchange.request_sent:
-            self._exchange.runtime.pool.give(connection)
+            self._exchange.runtime.pool.give(connection, reusable)
         else:
             connection.close()

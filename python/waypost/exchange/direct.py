@@ -27,11 +27,11 @@ class DirectSink(Sink, Protocol):
 
     __slots__ = ()
 
-    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> bool | None:
+    def answer(self, plan: Plan, endpoint: Endpoint, data: bytes) -> float | None:
         """Take `data`, the first read of the only attempt, if it is a whole response for the client.
 
-        Returns whether the endpoint's connection can be used again, or `None` if `data` is anything else. In that case
-        nothing has changed.
+        Returns for how many seconds the endpoint's idle connection can be used again, 0 if it cannot, or `None` if
+        `data` is anything else. In that case nothing has changed.
         """
 
     def done(self) -> None:
@@ -171,7 +171,7 @@ class Direct(Timed):
         self.deadline = math.inf  # the timer stays on the wheel
         runtime = self.runtime
         if reusable:
-            runtime.pool.give(connection)
+            runtime.pool.give(connection, reusable)
         else:
             connection.close()
         room = runtime.waiting_room
@@ -212,7 +212,7 @@ class Direct(Timed):
 
     def endpoint_unfit(self, endpoint: Endpoint) -> None:
         pending = self._pending
-        if pending is not None and pending[2].url == endpoint.url:
+        if pending is not None and (pending[2].url, pending[2].address) == (endpoint.url, endpoint.address):
             self.ensure_exchange()
             if pending[3].attempt is not None:
                 pending[3].attempt.endpoint_unfit(endpoint)

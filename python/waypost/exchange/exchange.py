@@ -72,7 +72,6 @@ class Exchange:
         "_reading_paused",
         "_response_sink",
         "_resume_at",
-        "_settings",
         "_silent_until",
         "_sink",
         "_tail",
@@ -89,6 +88,7 @@ class Exchange:
         "plan",
         "request_sent",
         "runtime",
+        "settings",
     )  # fmt: skip
 
     def __init__(
@@ -122,7 +122,7 @@ class Exchange:
         """The attempt's connection was given the whole request."""
         self.on_writable: Callable[[], None] | None = None
         """Called when `write` may be used again after it returned false, and when the exchange is over."""
-        self._settings = settings
+        self.settings = settings
         self._sink = sink
         self._response_sink: Sink | None = None  # once the response has begun: `_sink`, or a translation in front
         self._upload = upload
@@ -276,7 +276,7 @@ class Exchange:
     def new_attempt(self, endpoint: Endpoint) -> Attempt:
         """Make another attempt, not started yet."""
         self.attempts += 1
-        return Attempt(self, endpoint, self._settings.dial(endpoint), self.attempts)
+        return Attempt(self, endpoint, self.settings.dial(endpoint), self.attempts)
 
     def start_attempt(self, attempt: Attempt, *, fresh: bool = False) -> None:
         """Get a connection for `attempt`, a new one if `fresh`, and send the request."""
@@ -298,6 +298,8 @@ class Exchange:
 
     def connected(self, attempt: Attempt, connection: Connection) -> None:
         """Send the request over the connection that was made for `attempt`, as far as it has arrived."""
+        if attempt is self.attempt:
+            self.endpoint = attempt.endpoint
         try:
             self._send_request(attempt, connection, self.runtime.loop.time())
         except WaypostError as error:
@@ -498,7 +500,7 @@ class Exchange:
         connection = self._connection()
         if connection is not None:
             connection.limit_reads(self._sink.read_limit)
-        dial = self._settings.dial(endpoint)
+        dial = self.settings.dial(endpoint)
         self._idle_timeout = dial.idle_timeout
         if head.stream:
             # Only the timeouts of streams apply from now on.

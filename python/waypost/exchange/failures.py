@@ -153,5 +153,6 @@ def _certificate_reason(exc: ssl.SSLError) -> str:
 def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:
     cluster = endpoint.cluster.name
     line = f"{reason} ({detail})" if detail else reason
-    _logger.warning("cluster %s: %s: %s", cluster, endpoint.url, line)
+    where = f"{endpoint.url} ({endpoint.address})" if endpoint.address else endpoint.url
+    _logger.warning("cluster %s: %s: %s", cluster, where, line)
     return UpstreamError(code, f"cluster {cluster}: {reason}", retryable)

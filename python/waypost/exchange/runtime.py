@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from waypost._native import Recorder, Snapshot
@@ -39,20 +40,26 @@ class Runtime:
         loop: asyncio.AbstractEventLoop,
         recorder: Recorder | None = None,
         waiting_rooms: list[WaitingRoom] | None = None,
+        resolved: Callable[[str, list[str]], None] | None = None,
     ) -> None:
-        """`waiting_rooms` lists the waiting rooms of all event loops that share their clusters with this one."""
+        """`waiting_rooms` lists the waiting rooms of all event loops that share their clusters with this one.
+
+        `resolved` is told the addresses of names (`Registry.resolved`).
+        """
         self.loop = loop
         self.waiting_room = WaitingRoom(loop, [] if waiting_rooms is None else waiting_rooms)
         self.wheel = Wheel(loop)
         self.outbox = Outbox(loop)
         """Collects the writes of messages that need no exchange."""
         self.pool = Pool(loop, self.wheel, self.outbox, recorder)
+        self.pool.resolver.told = resolved
         self.checks = Checks(loop, self.wheel, self.pool)
         self.spare: list[Reusable] = []
         """Carriers that carry no message now, kept for the next messages."""
 
     def follow(self, snapshot: Snapshot, settings: UpstreamSettings) -> None:
         """Adopt a new configuration: limits may be higher, and active checks may be new or gone."""
+        self.pool.resolver.follow({endpoint.host for endpoint in settings.names})
         self.checks.follow(snapshot, settings)
         self.waiting_room.announce(snapshot.turns())
 

@@ -63,7 +63,8 @@ class Checks(Timed):
         if self._snapshot is not None:
             if not good:
                 endpoint = check.endpoint
-                _logger.debug("cluster %s: %s: check failed: %s", endpoint.cluster.name, endpoint.url, why)
+                where = f"{endpoint.url} ({endpoint.address})" if endpoint.address else endpoint.url
+                _logger.debug("cluster %s: %s: check failed: %s", endpoint.cluster.name, where, why)
             fails = self._snapshot.checked(check.endpoint, good)
             self._schedule()
             if fails:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -56,11 +57,13 @@ class Connection(asyncio.Protocol):
         "address",
         "attempt",
         "descriptor",
-        "idle_since",
+        "idle_limit",
+        "idle_until",
         "key",
         "read_limit",
         "reading",
         "reads_limited",
+        "retire_at",
         "transport",
         "unsent",
         "writable",
@@ -71,7 +74,12 @@ class Connection(asyncio.Protocol):
         self.address = address
         """The address that the connection goes to, if it was resolved from a name."""
         self.attempt: ConnectionUser | None = None
-        self.idle_since = 0.0
+        self.idle_limit = math.inf
+        """Seconds that the connection may be idle."""
+        self.idle_until = 0.0
+        """Event-loop time from which the idle connection is not used again."""
+        self.retire_at = math.inf
+        """Event-loop time from which the connection carries no further message."""
         self.writable = True
         self.unsent = False
         """A request waits in the outbox: the endpoint has not been asked."""

@@ -21,8 +21,11 @@ __all__ = ["Key", "dial"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
 
-Key: TypeAlias = "tuple[str, int, Tls | None, Proxy | None]"
-"""Host, port, TLS settings and proxy. Connections with equal keys are interchangeable."""
+Key: TypeAlias = "tuple[str, int, Tls | None, Proxy | None, str | None]"
+"""Host, port, TLS settings, proxy, and the address of the host if it is chosen already.
+
+Connections with equal keys are interchangeable.
+"""
 
 STAGGER: Final = 0.25
 """Seconds until the next address is tried beside those that have not answered yet (RFC 8305, section 8)."""
@@ -39,23 +42,27 @@ async def dial(
     key: Key,
     make: Callable[[Address | None], _Protocol],
     within: float,
+    others: Sequence[str],
+    refused: list[str],
 ) -> _Protocol:
     """Make a connection for `key`. `make` creates its protocol for the address that it goes to.
 
-    The caller waits for `within` seconds, so all addresses are tried within that time. Raises `OSError` (`ssl.SSLError`
-    is one), or `TunnelError` if the proxy is at fault.
+    If the address of `key` takes no connection, the `others` of its host are tried. Addresses of the endpoint's host
+    that took none, or were overtaken, are added to `refused`. The caller waits for `within` seconds, so all addresses
+    are tried within that time. Raises `OSError` (`ssl.SSLError` is one), or `TunnelError` if the proxy is at fault.
     """
-    host, port, tls, proxy = key
+    host, port, tls, proxy, ip = key
     context, name = (None, None) if tls is None else (tls.context, tls.server_name or host)
     if proxy is None and is_address(host):
         _, connection = await loop.create_connection(lambda: make(None), host, port, ssl=context, server_hostname=name)
         return connection
     deadline = loop.time() + within
     if proxy is None:
-        sock, address = await _connect(loop, await resolver.resolve(host), port, deadline)
+        addresses = await resolver.resolve(host) if ip is None else resolver.addresses(host, [ip, *others])
+        sock, address = await _connect(loop, addresses, port, deadline, refused)
     else:
         try:
-            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, deadline)
+            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, deadline, [])
         except OSError as exc:
             raise TunnelError.unreachable(proxy, exc) from exc
         try:
@@ -72,20 +79,26 @@ async def dial(
     except (OSError, asyncio.CancelledError) as exc:
         if proxy is None and (isinstance(exc, OSError) or loop.time() - began >= STAGGER):
             address.failed(loop.time())
+            refused.append(address.ip)
         raise
     return connection
 
 
 async def _connect(
-    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, deadline: float
+    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, deadline: float, refused: list[str]
 ) -> tuple[socket.socket, Address]:
     """Connect a socket to the first of `addresses` that answers (RFC 8305, section 5).
 
     The next address is tried once the one before has failed, or if none answers for a while. All are tried before
-    `deadline` (event-loop time).
+    `deadline` (event-loop time). Those that failed, or were overtaken, are added to `refused`.
     """
-    if len(addresses) == 1:
-        return await _open(loop, addresses[0].ip, port), addresses[0]  # the cheap case: no tasks
+    if len(addresses) == 1:  # the cheap case: no tasks
+        try:
+            return await _open(loop, addresses[0].ip, port), addresses[0]
+        except OSError as exc:
+            if not shortage(exc):
+                refused.append(addresses[0].ip)
+            raise
     stagger = max(_MIN_STAGGER, min(STAGGER, (deadline - loop.time()) / (len(addresses) + 1)))
     untried = list(reversed(addresses))
     trying: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}
@@ -105,12 +118,14 @@ async def _connect(
                 if not isinstance(error, OSError) or shortage(error):
                     raise error
                 address.failed(loop.time())
+                refused.append(address.ip)
                 errors.append((address, error))
     finally:
         now = loop.time()
         for task, (address, began) in trying.items():
             if now - began >= stagger:
                 address.failed(now)
+                refused.append(address.ip)
             _abandon(task)
     raise _combined(errors)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from waypost._native import Recorder
@@ -12,21 +13,20 @@ from waypost.loop.outbox import Outbox
 from waypost.loop.wheel import Timed, Wheel
 from waypost.upstream.connection import Connection
 from waypost.upstream.dial import Key, dial
-from waypost.upstream.resolver import Resolver
+from waypost.upstream.resolver import Address, Resolver
 
-__all__ = ["IDLE_LIMIT", "IDLE_PER_KEY", "Connecting", "Key", "Pool"]
-
-IDLE_LIMIT: Final = 4.0
-"""Seconds that a connection may be idle. Common servers close after 5."""
+__all__ = ["IDLE_PER_KEY", "Connecting", "Key", "Pool"]
 
 IDLE_PER_KEY: Final = 256
 """Maximum number of idle connections per key."""
+_JITTER: Final = 0.25
+"""Greatest part of its age by which a connection ends earlier, so that not all end at one time."""
 
 
 class Connecting:
     """A connection that is being made. Calls `done` with a `Connection`, or with the exception that prevented it."""
 
-    __slots__ = ("_done", "_task")
+    __slots__ = ("_done", "_task", "refused")
 
     def __init__(
         self,
@@ -35,11 +35,13 @@ class Connecting:
         key: Key,
         done: Callable[[Connection | BaseException], None],
         within: float,
+        others: Sequence[str],
+        make: Callable[[Address | None], Connection],
     ) -> None:
+        self.refused: list[str] = []
+        """Addresses of the host that took no connection, or were overtaken."""
         self._done: Callable[[Connection | BaseException], None] | None = done
-        self._task = loop.create_task(
-            dial(loop, pool.resolver, key, lambda address: Connection(pool, key, address), within)
-        )
+        self._task = loop.create_task(dial(loop, pool.resolver, key, make, within, others, self.refused))
         self._task.add_done_callback(self._finished)
 
     def cancel(self) -> None:
@@ -75,7 +77,10 @@ class Connecting:
 
 
 class Pool(Timed):
-    """Idle connections by key, most recently used first. Belongs to one event loop."""
+    """Idle connections by key, most recently used first. Belongs to one event loop.
+
+    A connection ends at a certain age, so that hosts that come to stand behind one address get their share.
+    """
 
     __slots__ = ("_closed", "_idle", "_loop", "_recorder", "_wheel", "open", "outbox", "resolver")
 
@@ -104,20 +109,22 @@ class Pool(Timed):
         idle = self._idle.get(key)
         if idle is None:
             return None
-        oldest = now - IDLE_LIMIT
         while idle:
             connection = idle.pop()
-            if connection.idle_since > oldest and ((watched and connection.descriptor >= 0) or connection.alive()):
+            if connection.idle_until > now and ((watched and connection.descriptor >= 0) or connection.alive()):
                 return connection
             connection.close()
         return None
 
-    def give(self, connection: Connection) -> None:
-        """Keep a connection whose attempt is over for the next one."""
+    def give(self, connection: Connection, seconds: float) -> None:
+        """Keep a connection whose attempt is over for the next one, for `seconds` at most: the endpoint's own bound."""
         connection.attempt = None
-        now = connection.idle_since = self._loop.time()
-        address = connection.address
-        if self._closed or (address is not None and address.retire_at <= now):
+        now = self._loop.time()
+        limit = connection.idle_limit
+        until = now + (seconds if seconds < limit else limit)  # noqa: FURB136 - half of min
+        retire_at = connection.retire_at
+        connection.idle_until = until = until if until < retire_at else retire_at  # noqa: FURB136
+        if self._closed or until <= now:
             connection.close()
             return
         if not connection.reading:
@@ -132,7 +139,7 @@ class Pool(Timed):
             if len(idle) > IDLE_PER_KEY:
                 idle.pop(0).close()
         if self.deadline == math.inf:
-            self._wheel.schedule(self, now + IDLE_LIMIT)
+            self._wheel.schedule(self, until)
 
     def drop(self, connection: Connection) -> None:
         """Remove an idle connection that was closed, or that received unsolicited bytes."""
@@ -149,13 +156,29 @@ class Pool(Timed):
             self._recorder.upstream_connected()
 
     def connect(
-        self, key: Key, done: Callable[[Connection | BaseException], None], within: float = math.inf
+        self,
+        key: Key,
+        done: Callable[[Connection | BaseException], None],
+        within: float = math.inf,
+        *,
+        others: Sequence[str] = (),
+        age: float = math.inf,
+        idle: float = math.inf,
     ) -> Connecting:
-        """Open a new connection, TLS handshake included.
+        """Open a new connection, TLS handshake included, that is used for `age` seconds at most.
 
-        The caller gives up after `within` seconds, so each of the endpoint's addresses is tried within that time.
+        The caller gives up after `within` seconds, so each of the endpoint's addresses is tried within that time: that
+        of `key` first, then the `others`. Between two messages, the connection may be `idle` for so many seconds.
         """
-        return Connecting(self._loop, self, key, done, within)
+        age -= age * _JITTER * random.random() if age < math.inf else 0.0  # noqa: S311 - no secret
+
+        def make(address: Address | None) -> Connection:
+            connection = Connection(self, key, address)
+            connection.retire_at = self._loop.time() + age
+            connection.idle_limit = idle
+            return connection
+
+        return Connecting(self._loop, self, key, done, within, others, make)
 
     def close(self) -> None:
         """Close all idle connections, and from now on each one that is given back."""
@@ -172,18 +195,16 @@ class Pool(Timed):
         return sum(map(len, self._idle.values()))
 
     def expired(self, now: float) -> None:
-        oldest = now - IDLE_LIMIT
-        oldest_kept = math.inf
+        first = math.inf
         for key in list(self._idle):
             idle = self._idle[key]
-            # Sorted by the time at which they became idle.
-            keep = next((i for i, connection in enumerate(idle) if connection.idle_since > oldest), len(idle))
-            for connection in idle[:keep]:
-                connection.close()
-            del idle[:keep]
-            if idle:
-                oldest_kept = min(oldest_kept, idle[0].idle_since)
-            else:
+            for connection in idle:
+                if connection.idle_until <= now:
+                    connection.close()
+                elif connection.idle_until < first:
+                    first = connection.idle_until
+            idle[:] = [connection for connection in idle if connection.idle_until > now]
+            if not idle:
                 del self._idle[key]
-        if oldest_kept != math.inf:
-            self._wheel.schedule(self, oldest_kept + IDLE_LIMIT)
+        if first != math.inf:
+            self._wheel.schedule(self, first)

@@ -193,7 +193,7 @@ fuzz_target!(|data: &[u8]| {
     assert!(!intake.buffered || body.is_empty() || is_json(body));
     assert!(!plan.clusters.is_empty());
     for &cluster in &plan.clusters {
-        let at = EndpointAt { cluster, endpoint: 0 };
+        let at = EndpointAt { cluster, endpoint: 0, address: None };
         let length = body.len() as u64;
         let head =
             SNAPSHOT.head(&intake, &plan, at, BodyLength::Known(length), Some(5)).unwrap().unwrap();

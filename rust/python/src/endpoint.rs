@@ -1,5 +1,7 @@
 //! `Cluster` and `Endpoint`.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use waypost_core::cluster;
@@ -70,6 +72,18 @@ impl Cluster {
         if length.is_zero() { f64::INFINITY } else { length.as_secs_f64() }
     }
 
+    /// The longest age of a connection, in seconds.
+    #[getter]
+    fn connection_age(&self) -> f64 {
+        self.policy.timeout.connection_age.as_secs_f64()
+    }
+
+    /// The longest time that a connection is idle before it is used again, in seconds.
+    #[getter]
+    fn connection_idle(&self) -> f64 {
+        self.policy.timeout.connection_idle.as_secs_f64()
+    }
+
     /// Whether the policy has a hedge: while one attempt is slow, a second one may be made.
     #[getter]
     fn hedged(&self) -> bool {
@@ -94,18 +108,20 @@ impl Cluster {
     }
 }
 
-/// One URL of a cluster. A snapshot always gives the same object for it.
+/// One URL of a cluster, or one address of its host. A snapshot always gives the same object for it.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct Endpoint {
     pub(crate) at: EndpointAt,
     #[pyo3(get)]
     cluster: Py<Cluster>,
-    /// The URL as configured. Together with the cluster's name it identifies the endpoint's state.
+    /// The URL as configured. Its cluster's name, it and the address together identify the endpoint's state.
     #[pyo3(get)]
     url: String,
+    /// The address of the host, where each of its addresses is an endpoint of its own.
+    pub(crate) address: Option<Arc<str>>,
     /// Host name or IP address; an IPv6 address has no brackets.
     #[pyo3(get)]
-    host: String,
+    pub(crate) host: String,
     /// The value for a Host field: the host, and the port unless it is the default (RFC 9110, section 7.2).
     #[pyo3(get)]
     authority: String,
@@ -116,6 +132,10 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    pub(crate) fn cluster(&self, py: Python<'_>) -> Py<Cluster> {
+        self.cluster.clone_ref(py)
+    }
+
     /// Whether the cluster's policy has a hedge.
     pub(crate) fn is_hedged(&self, py: Python<'_>) -> bool {
         self.cluster.bind(py).get().policy.hedge.is_some()
@@ -125,6 +145,7 @@ impl Endpoint {
         py: Python<'_>,
         cluster: Py<Cluster>,
         endpoint: &cluster::Endpoint,
+        address: Option<Arc<str>>,
         at: EndpointAt,
     ) -> PyResult<Py<Self>> {
         Py::new(
@@ -133,6 +154,7 @@ impl Endpoint {
                 at,
                 cluster,
                 url: endpoint.url().to_owned(),
+                address,
                 host: endpoint.host().to_owned(),
                 authority: endpoint.authority().to_owned(),
                 port: endpoint.port(),
@@ -144,7 +166,15 @@ impl Endpoint {
 
 #[pymethods]
 impl Endpoint {
+    #[getter]
+    fn address(&self) -> Option<&str> {
+        self.address.as_deref()
+    }
+
     fn __repr__(&self) -> String {
-        format!("<Endpoint {}>", self.url)
+        match &self.address {
+            None => format!("<Endpoint {}>", self.url),
+            Some(address) => format!("<Endpoint {} at {address}>", self.url),
+        }
     }
 }

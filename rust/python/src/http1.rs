@@ -95,20 +95,24 @@ impl ResponseHead {
     }
 }
 
+/// For how many seconds a connection whose response has ended may be idle before it carries another request: infinite
+/// without a bound, 0 if it may not.
+pub(crate) fn reusable(reader: &http1::ResponseReader, end: &http1::ResponseEnd) -> f64 {
+    let limit = reader.idle_limit().map_or(f64::INFINITY, |limit| limit.as_secs_f64());
+    if end.reusable { limit } else { 0.0 }
+}
+
 /// The end of a response.
 #[pyclass(frozen, module = "waypost._native")]
 pub(crate) struct ResponseEnd {
     end: http1::ResponseEnd,
+    /// For how many seconds the idle connection may carry another request; 0 if it may not.
+    #[pyo3(get)]
+    reusable: f64,
 }
 
 #[pymethods]
 impl ResponseEnd {
-    /// Whether the connection may carry another request.
-    #[getter]
-    fn reusable(&self) -> bool {
-        self.end.reusable
-    }
-
     #[getter]
     fn trailers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         list(py, self.end.trailers.iter())
@@ -159,7 +163,7 @@ impl ResponseReader {
         Ok((
             progress.head.map(|head| ResponseHead::new(head, retryable)),
             body,
-            progress.end.map(|end| ResponseEnd { end }),
+            progress.end.map(|end| ResponseEnd { reusable: reusable(&reader, &end), end }),
         ))
     }
 
@@ -168,7 +172,7 @@ impl ResponseReader {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let end = reader.eof().map_err(|error| errors::upstream(py, &error))?;
         self.tell(None, true);
-        Ok(ResponseEnd { end })
+        Ok(ResponseEnd { reusable: 0.0, end })
     }
 }
 

@@ -11,6 +11,7 @@ use waypost_core::cluster::{
     self, Accounts, Board, ClusterView, Condition, Counts, EndpointChange, EndpointView, Instant, Share,
 };
 
+use crate::endpoint::Endpoint;
 use crate::recorder::Shared;
 use crate::snapshot::{IDS, Snapshot, seed};
 use crate::{clock, policy};
@@ -67,10 +68,10 @@ impl Registry {
     }
 
     /// The endpoints that went out of use, or came back into use, since the last call.
-    fn changes(&self) -> Vec<(String, String, bool, &'static str, u32)> {
+    fn changes(&self) -> Vec<Changed> {
         let of = |change: EndpointChange| {
-            let EndpointChange { cluster, url, condition, out, consecutive_failures } = change;
-            (cluster, url, out, condition.name(), consecutive_failures)
+            let EndpointChange { cluster, url, address, condition, out, consecutive_failures } = change;
+            (cluster, url, address, out, condition.name(), consecutive_failures)
         };
         self.lock().changes(clock::now()).into_iter().map(of).collect()
     }
@@ -81,13 +82,27 @@ impl Registry {
     }
 
     /// Bring a snapshot into force. Raises `ValueError` if it already is.
-    fn apply(&self, snapshot: &Snapshot) -> PyResult<()> {
+    ///
+    /// `names` are its endpoints whose host is a name that this process resolves; `resolved` tells of their addresses.
+    #[pyo3(signature = (snapshot, names = Vec::new()))]
+    #[allow(clippy::needless_pass_by_value)] // Extracted from Python.
+    fn apply(&self, snapshot: &Snapshot, names: Vec<Bound<'_, Endpoint>>) -> PyResult<()> {
         let mut registry = self.lock();
-        if snapshot.shared().join(&mut registry) {
-            Ok(())
-        } else {
-            Err(PyValueError::new_err("the snapshot is already in force"))
+        let shared = snapshot.shared();
+        if !shared.join(&mut registry) {
+            return Err(PyValueError::new_err("the snapshot is already in force"));
         }
+        let names = names.iter().map(|endpoint| (endpoint.get().at, endpoint.get().host.as_str()));
+        shared.bound().watch(&mut registry, names, clock::now());
+        Ok(())
+    }
+
+    /// The name `host` was resolved to these addresses. Each is an endpoint of its own from now on; addresses that are
+    /// not among them get no further messages. Without any, the endpoints go by name again.
+    #[allow(clippy::needless_pass_by_value)] // Extracted from Python.
+    fn resolved(&self, host: &str, addresses: Vec<String>) {
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        self.lock().resolved(host, &addresses, clock::now());
     }
 
     /// The current state of all clusters, sorted by name, as `GET /-/clusters` shows it. Times are in seconds.
@@ -100,6 +115,9 @@ impl Registry {
         Ok(out)
     }
 }
+
+/// Cluster, URL, address, whether it is left alone, condition, failures in a row.
+type Changed = (String, String, Option<String>, bool, &'static str, u32);
 
 impl Registry {
     /// The current state of all clusters, sorted by name.
@@ -173,6 +191,7 @@ fn cluster_view<'py>(py: Python<'py>, view: &ClusterView, now: Instant) -> PyRes
 
 fn endpoint_view<'py>(py: Python<'py>, view: &EndpointView, now: Instant) -> PyResult<Bound<'py, PyDict>> {
     let out = dict(py, [("url", view.url.as_str())])?;
+    out.set_item("address", &view.address)?;
     out.set_item("weight", view.weight)?;
     out.set_item("condition", view.condition.name())?;
     let conditions = PyDict::new(py);
@@ -185,7 +204,7 @@ fn endpoint_view<'py>(py: Python<'py>, view: &EndpointView, now: Instant) -> PyR
         Condition::Open(until) | Condition::Resting(until) => (Some(until.since(now).as_secs_f64()), 0.0),
         Condition::Starting(thousandths) => (None, f64::from(thousandths) / 1000.0),
         Condition::Fit => (None, 1.0),
-        Condition::HalfOpen | Condition::CheckFails => (None, 0.0),
+        Condition::HalfOpen | Condition::CheckFails | Condition::Draining => (None, 0.0),
     };
     out.set_item("for_seconds", until)?;
     out.set_item("share", share)?;

@@ -1,15 +1,16 @@
 //! `Snapshot`.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyMapping};
 use waypost_core::auth::keys::{self, Admin, Caller, Keys};
 use waypost_core::auth::{CertificateId, Certificates, Identities, Presented};
-use waypost_core::cluster;
+use waypost_core::cluster::{self, AddressKey};
 use waypost_core::engine::{self, BoundClusters, Config, EndpointAt, Ids, Limits, Request, Trusted};
 use waypost_core::http1::Fields;
 use waypost_core::json::{DuplicateKeys, Options};
@@ -48,6 +49,8 @@ pub(crate) struct Shared {
     clusters: Vec<Py<Cluster>>,
     /// Endpoints by cluster.
     endpoints: Vec<Vec<Py<Endpoint>>>,
+    /// Those of addresses, as far as they were asked for.
+    addresses: Mutex<HashMap<(usize, AddressKey), Py<Endpoint>>>,
     /// Set once the snapshot is in force.
     bound: OnceLock<BoundClusters>,
     /// Counts and logs messages.
@@ -73,7 +76,20 @@ impl Shared {
     }
 
     pub(crate) fn endpoint(&self, py: Python<'_>, at: EndpointAt) -> Option<Py<Endpoint>> {
-        self.endpoints.get(at.cluster)?.get(at.endpoint).map(|endpoint| endpoint.clone_ref(py))
+        let endpoint = self.endpoints.get(at.cluster)?.get(at.endpoint)?;
+        let Some(address) = at.address else { return Some(endpoint.clone_ref(py)) };
+        let mut known = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(endpoint) = known.get(&(at.cluster, address)) {
+            return Some(endpoint.clone_ref(py));
+        }
+        let text = |cluster: usize, key| self.bound().groups().nth(cluster)?.address(key);
+        known.retain(|(cluster, key), _| text(*cluster, *key).is_some());
+        let Some(text) = text(at.cluster, address) else { return Some(endpoint.clone_ref(py)) };
+        let configured = self.snapshot.clusters().get(at.cluster)?.endpoints.get(at.endpoint)?;
+        let cluster = endpoint.get().cluster(py);
+        let endpoint = Endpoint::of(py, cluster, configured, Some(text.into()), at).ok()?;
+        known.insert((at.cluster, address), endpoint.clone_ref(py));
+        Some(endpoint)
     }
 }
 
@@ -115,14 +131,17 @@ impl Snapshot {
         for (position, cluster) in snapshot.clusters().iter().enumerate() {
             let object = Cluster::of(py, cluster)?;
             let of = |(endpoint, found)| {
-                Endpoint::of(py, object.clone_ref(py), found, EndpointAt { cluster: position, endpoint })
+                let at = EndpointAt { cluster: position, endpoint, address: None };
+                Endpoint::of(py, object.clone_ref(py), found, None, at)
             };
             endpoints.push(cluster.endpoints.iter().enumerate().map(of).collect::<PyResult<Vec<_>>>()?);
             clusters.push(object);
         }
         let slots = snapshot.slots();
         let snapshot = Arc::new(snapshot);
-        let shared = Shared { snapshot, table, clusters, endpoints, recorder, slots, bound: OnceLock::new() };
+        let bound = OnceLock::new();
+        let addresses = Mutex::default();
+        let shared = Shared { snapshot, table, clusters, endpoints, addresses, bound, recorder, slots };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -177,8 +196,8 @@ impl Snapshot {
         let now = clock::now();
         let mut out = Vec::new();
         for (cluster, group) in self.shared.bound().groups().enumerate() {
-            while let Some(endpoint) = group.due_check(now) {
-                out.extend(self.shared.endpoint(py, EndpointAt { cluster, endpoint }));
+            while let Some(place) = group.due_check(now) {
+                out.extend(self.shared.endpoint(py, EndpointAt::new(cluster, place)));
             }
         }
         out
@@ -188,7 +207,7 @@ impl Snapshot {
     /// fails from now on, so that messages that wait at the endpoint may go elsewhere.
     fn checked(&self, endpoint: &Endpoint, good: bool) -> bool {
         let group = self.shared.bound().groups().nth(endpoint.at.cluster);
-        group.is_some_and(|group| group.checked(endpoint.at.endpoint, good, clock::now()))
+        group.is_some_and(|group| group.checked(endpoint.at.place(), good, clock::now()))
     }
 
     /// Valid but probably unintended parts, as (path, message): a route that can never be reached, for example.

@@ -152,8 +152,11 @@ def plain(_: Request) -> bytes:
 class Server:
     """An upstream that answers by itself, each connection from a thread of its own."""
 
-    def __init__(self, answer: Answer = plain, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, answer: Answer = plain, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._answer = answer
+        self._tls = tls
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=128)
         self.port: int = self._listener.getsockname()[1]
@@ -179,6 +182,8 @@ class Server:
 
     def _serve(self, peer: Peer) -> None:
         with contextlib.suppress(Truncated, OSError):
+            if self._tls is not None:
+                peer.sock = self._tls.wrap_socket(peer.sock, server_side=True)
             while True:
                 request = peer.request()
                 self.requests.append(request)

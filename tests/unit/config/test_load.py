@@ -75,6 +75,7 @@ keys:
     )
     timeout = {"connect": 2.0, "first_byte": 120.0, "idle": 60.0, "total": 600.0}
     timeout |= {"stream_idle": 300.0, "stream_comment": 15.0, "stream_total": None}
+    timeout |= {"connection_age": 30.0, "connection_idle": 4.0}
     policy = {
         "timeout": timeout,
         "retry": {

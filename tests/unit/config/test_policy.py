@@ -104,7 +104,8 @@ def test_a_description_says_which_bounds_are_unusual() -> None:
 
 
 EVERY_KEY = """\
-timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s, stream_idle: 5s, stream_comment: 7s, stream_total: 6s}
+timeout: {connect: 1s, first_byte: 2s, idle: 3s, total: 4s, stream_idle: 5s, stream_comment: 7s, stream_total: 6s,
+          connection_age: 8s, connection_idle: 9s}
 retry:
   attempts: 5
   statuses: [500, 503]
@@ -146,6 +147,8 @@ ARRIVED: dict[str, Any] = {
         "stream_idle": 5.0,
         "stream_comment": 7.0,
         "stream_total": 6.0,
+        "connection_age": 8.0,
+        "connection_idle": 9.0,
     },
     "retry": {
         "attempts": 5,

@@ -11,7 +11,10 @@ from waypost.errors import UpstreamError
 from waypost.exchange import failures
 
 ENDPOINT = SimpleNamespace(
-    cluster=SimpleNamespace(name="local"), url="https://gpu-7.internal:9443/private", host="gpu-7.internal"
+    cluster=SimpleNamespace(name="local"),
+    url="https://gpu-7.internal:9443/private",
+    host="gpu-7.internal",
+    address=None,
 )
 
 

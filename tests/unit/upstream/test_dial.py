@@ -84,7 +84,7 @@ def silence(host, port=0):
 def connect(runtime, host, port, within=2.0):
     """Begin to connect: what comes of it, and the way to give up."""
     outcome = asyncio.get_running_loop().create_future()
-    connecting = runtime.pool.connect((host, port, None, None), outcome.set_result, within)
+    connecting = runtime.pool.connect((host, port, None, None, None), outcome.set_result, within)
     return outcome, connecting
 
 
@@ -208,7 +208,7 @@ def test_of_two_that_answer_in_the_same_moment_one_is_closed(run_on, names, monk
         names["many"] = ["127.0.0.1", "127.0.0.2"]
         until_both = runtime.loop.time() + 0.02
         addresses = await runtime.pool.resolver.resolve("many")
-        connecting = asyncio.ensure_future(dial_module._connect(runtime.loop, addresses, 1, until_both))
+        connecting = asyncio.ensure_future(dial_module._connect(runtime.loop, addresses, 1, until_both, []))
         await until(lambda: len(opened) == 2, 0.005)
         now.set()
         sock, address = await connecting
@@ -242,7 +242,8 @@ def test_a_name_stays_known_as_long_as_a_connection_to_it_is_open(run_on, names,
             names["kept"] = ["127.0.0.1"]
             connection = await connect(runtime, "kept", port)[0]
             names["kept"] = ["127.0.0.2"]
-            await until(lambda: connection.address.retire_at != math.inf, 0.005)
+            name = connection.address._name
+            await until(lambda: [address.ip for address in name.addresses] == ["127.0.0.2"], 0.005)
             assert len(runtime.pool.resolver) == 1
             connection.close()
             await until(lambda: len(runtime.pool.resolver) == 0, 0.005)
@@ -290,7 +291,7 @@ def test_what_ends_at_once_is_an_error_and_not_a_connection(run_on):
                 if isinstance(made, Connection):
                     made.close()
 
-            runtime.pool.connect(("127.0.0.1", server.sockets[0].getsockname()[1], None, None), done)
+            runtime.pool.connect(("127.0.0.1", server.sockets[0].getsockname()[1], None, None, None), done)
             assert await outcome
         server.close()
         await server.wait_closed()
@@ -298,26 +299,85 @@ def test_what_ends_at_once_is_an_error_and_not_a_connection(run_on):
     run_on(body)
 
 
-def test_connections_to_an_address_that_left_are_not_kept_for_long(run_on, names, monkeypatch):
-    monkeypatch.setattr(resolver_module, "REFRESH", 0.02)
-    monkeypatch.setattr(resolver_module, "LEAVE", 0.05)
-
+def test_the_address_that_was_chosen_is_first_and_others_of_the_name_only_stand_in(run_on, names):
     async def body(runtime):
-        with listener("127.0.0.1") as port, listener("127.0.0.2", port):
-            names["moved"] = ["127.0.0.1"]
-            key = ("moved", port, None, None)
-            pool = runtime.pool
-            connection = await connect(runtime, "moved", port)[0]
-            pool.give(connection)
-            assert pool.take(key, asyncio.get_running_loop().time()) is connection
-            names["moved"] = ["127.0.0.2"]
-            now = asyncio.get_running_loop().time
-            await until(lambda: connection.address.retire_at <= now(), 0.005)
-            pool.give(connection)
-            assert pool.take(key, now()) is None
-            assert not connection.open
-            connection = await connect(runtime, "moved", port)[0]
-            assert connection.address.ip == "127.0.0.2"
-            connection.close()
+        names["many"] = []  # nobody asks
+        with listener("127.0.0.2") as port, listener("127.0.0.3", port), listener("127.0.0.4", port):
+            for ip, others, made, refused in [
+                ("127.0.0.3", ["127.0.0.2"], "127.0.0.3", []),
+                ("127.0.0.5", ["127.0.0.4", "127.0.0.2"], "127.0.0.4", ["127.0.0.5"]),
+            ]:
+                outcome = asyncio.get_running_loop().create_future()
+                key = ("many", port, None, None, ip)
+                connecting = runtime.pool.connect(key, outcome.set_result, 2.0, others=others)
+                connection = await outcome
+                assert (connection.address.ip, connecting.refused) == (made, refused)
+                connection.close()
+
+    run_on(body)
+
+
+def test_a_connection_ends_at_its_age_and_no_two_at_one_time(run_on, names):
+    async def body(runtime):
+        names["old"] = ["127.0.0.1"]
+        pool, now = runtime.pool, runtime.loop.time
+        with listener("127.0.0.1") as port:
+            key = ("old", port, None, None, None)
+            ends = []
+            for _ in range(20):
+                outcome = asyncio.get_running_loop().create_future()
+                pool.connect(key, outcome.set_result, age=100.0, idle=1000.0)
+                connection = await outcome
+                ends.append(connection.retire_at - now())
+                pool.give(connection, math.inf)
+                assert connection.idle_until == connection.retire_at
+                assert pool.take(key, now()) is connection
+                connection.retire_at = now()
+                pool.give(connection, math.inf)
+                assert pool.take(key, now()) is None
+                assert not connection.open
+            assert 74 < min(ends) < max(ends) <= 100
+            assert len(set(ends)) == len(ends)
+
+    run_on(body)
+
+
+def test_an_idle_connection_is_used_again_for_as_long_as_both_sides_allow(run_on, names):
+    async def body(runtime):
+        names["idle"] = ["127.0.0.1"]
+        pool, now = runtime.pool, runtime.loop.time
+        with listener("127.0.0.1") as port:
+            key = ("idle", port, None, None, None)
+            for own, endpoint, kept in [(60.0, math.inf, 60), (60.0, 20.0, 20), (20.0, 60.0, 20)]:
+                outcome = asyncio.get_running_loop().create_future()
+                pool.connect(key, outcome.set_result, idle=own)
+                connection = await outcome
+                pool.give(connection, endpoint)
+                given = now()
+                assert connection.idle_until == pytest.approx(given + kept, abs=5)
+                assert pool.take(key, given + kept - 10) is connection
+                pool.give(connection, endpoint)
+                assert pool.take(key, given + kept + 10) is None
+            assert len(pool) == 0
+
+    run_on(body)
+
+
+def test_connections_that_were_idle_for_too_long_are_closed_each_at_its_time(run_on, names):
+    async def body(runtime):
+        names["idle"] = ["127.0.0.1"]
+        pool, now = runtime.pool, runtime.loop.time
+        with listener("127.0.0.1") as port:
+            connections = []
+            for idle in (1000.0, 30.0, 60.0):
+                outcome = asyncio.get_running_loop().create_future()
+                pool.connect(("idle", port, None, None, None), outcome.set_result, idle=idle)
+                connections.append(await outcome)
+            for connection in connections:
+                pool.give(connection, math.inf)
+            for seconds, left in ((45, [True, False, True]), (100, [True, False, False])):
+                pool.expired(now() + seconds)
+                assert [connection.open for connection in connections] == left
+            assert len(pool) == 1
 
     run_on(body)

@@ -13,7 +13,7 @@ import sys
 import pytest
 from waypost.loop.wheel import Wheel
 from waypost.upstream import resolver as module
-from waypost.upstream.resolver import MAX_LOOKUPS, Resolver, is_address
+from waypost.upstream.resolver import MAX_LOOKUPS, Resolver, has_addresses, is_address
 
 NONE = socket.gaierror(socket.EAI_NONAME, "no such name")
 
@@ -144,9 +144,6 @@ def test_an_open_connection_keeps_its_name_in_use(world):
         address.opened()
         world.later(600)
         assert len(world.asked) == 61
-        world.script["a.test"] = ["10.0.0.2"]
-        world.later(module.REFRESH)
-        assert address.retire_at == pytest.approx(world.clock.now + module.LEAVE, abs=module.REFRESH)
         address.closed()
         world.later(module.KEEP + module.REFRESH)
         assert len(world.resolver) == 0
@@ -259,26 +256,93 @@ def test_an_answer_without_addresses_and_a_name_that_cannot_be_asked_for_are_fai
     run(body)
 
 
-def test_an_address_that_left_is_let_go_of_after_a_while_unless_it_comes_back(world):
+def test_each_answer_for_a_name_of_the_configuration_is_told(world):
     async def body():
-        world.script["a.test"] = ["10.0.0.1", "10.0.0.2"]
+        told = []
+        world.resolver.told = lambda host, ips: told.append((host, ips))
+        world.resolver.follow(["a.test"])
+        assert (told, world.asked) == ([], [])  # nobody has used it yet
+        world.script |= {"a.test": ["10.0.0.2", "10.0.0.1"], "proxy.test": ["10.0.0.9"]}
         await world.ips()
-        gone = {address.ip: address for address in world.at_once()}
-        for address in gone.values():
-            address.opened()
-        world.script["a.test"] = ["10.0.0.1"]
+        await world.ips("proxy.test")
+        assert told == [("a.test", ["10.0.0.1", "10.0.0.2"])]
+        world.script["a.test"] = ["10.0.0.3"]
         world.later(module.REFRESH)
-        left = gone["10.0.0.2"].retire_at
-        assert world.clock.now < left <= world.clock.now + module.LEAVE
-        assert gone["10.0.0.1"].retire_at > 1e9
-        world.later(module.REFRESH)
-        assert gone["10.0.0.2"].retire_at == left  # no answer puts it off
-        world.script["a.test"] = ["10.0.0.2", "10.0.0.1"]
-        world.later(module.REFRESH)
-        assert gone["10.0.0.2"].retire_at > 1e9
-        assert set(world.at_once()) == set(gone.values())
+        assert told[-1] == ("a.test", ["10.0.0.3"])
+        world.script["a.test"] = NONE
+        world.later(module.STALE - 1)
+        assert told[-1] == ("a.test", ["10.0.0.3"])
+        world.later(module.REST + 1)
+        assert told[-1] == ("a.test", [])
 
     run(body)
+
+
+def test_a_name_of_the_configuration_is_looked_up_less_often_while_nobody_uses_it(world):
+    async def body():
+        world.resolver.follow(["a.test"])
+        world.script["a.test"] = ["10.0.0.1"]
+        await world.ips()
+        world.later(module.KEEP + 2 * module.REFRESH)
+        world.asked.clear()
+        world.later(10 * module.REST)
+        assert 9 <= len(world.asked) <= 11
+        world.asked.clear()
+        # A connection to an address that is known already waits for nothing, and brings the name back into use.
+        assert [address.ip for address in world.resolver.addresses("a.test", ["10.0.0.1", "10.0.0.7"])] == [
+            "10.0.0.1",
+            "10.0.0.7",
+        ]
+        world.later(module.KEEP)
+        assert 5 <= len(world.asked) <= 7
+        world.resolver.follow([])
+        world.later(2 * module.KEEP + module.REST)
+        assert (len(world.resolver), world.clock.armed) == (0, 0)
+
+    run(body)
+
+
+def test_addresses_that_this_host_has_no_route_for_are_not_told(world, monkeypatch):
+    async def body():
+        told = []
+        world.resolver.told = lambda _, ips: told.append(ips)
+        world.resolver.follow(["a.test"])
+        world.script["a.test"] = ["2001:db8::1", "10.0.0.1"]
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_has_route", lambda ip: ":" not in ip)
+            assert sorted(await world.ips()) == ["10.0.0.1", "2001:db8::1"]
+        assert told == [["10.0.0.1"]]
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_has_route", lambda _: False)
+            world.later(module.REFRESH)
+        assert told[-1] == ["10.0.0.1", "2001:db8::1"]  # one may be wrong about routes
+
+    run(body)
+    assert module._has_route("127.0.0.1")
+    assert not module._has_route("256.0.0.1")
+
+
+def test_of_very_many_addresses_those_in_use_stay_in_use(world, caplog):
+    async def body():
+        told = []
+        world.resolver.told = lambda _, ips: told.append(set(ips))
+        world.resolver.follow(["a.test"])
+        many = [f"10.0.{number // 100}.{number % 100}" for number in range(200)]
+        world.script["a.test"] = many
+        await world.ips()
+        assert len(told[-1]) == module.MAX_ADDRESSES
+        world.script["a.test"] = many[::-1]
+        world.later(module.REFRESH)
+        assert told[-1] == told[0]
+        (record,) = caplog.records
+        assert record.getMessage() == "a.test has 200 addresses: 64 of them are used"
+
+    run(body)
+
+
+def test_localhost_is_one_endpoint_whatever_its_addresses():
+    assert all(map(has_addresses, ("a", "models.svc.cluster.local", "localhost.example", "localhost4")))
+    assert not any(map(has_addresses, ("localhost", "LOCALHOST.", "api.localhost", "10.0.0.1", "::1")))
 
 
 def test_addresses_skip_all_of_it(world):

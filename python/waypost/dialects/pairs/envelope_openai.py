@@ -244,6 +244,7 @@ class TranslateSink(Sink):
 
     def comment(self) -> None:
         if self._events is not None and not self._done:
+            self._begin()
             self._inner.comment()
 
     def end(self, trailers: Sequence[tuple[bytes, bytes]] = ()) -> None:
@@ -345,6 +346,11 @@ class TranslateSink(Sink):
                 self._pass_on(out)
 
     def _pass_on(self, events: list[bytes]) -> None:
+        self._begin()
+        self._inner.data(b"".join(events))
+
+    def _begin(self) -> None:
+        """Pass the stream's head on, once."""
         if not self._started:
             self._started = True
             self._collect = None
@@ -354,7 +360,6 @@ class TranslateSink(Sink):
                 self._headers.append((b"x-accel-buffering", b"no"))
             self._headers.append((b"content-type", b"text/event-stream; charset=utf-8"))
             self._inner.start(200, self._headers)
-        self._inner.data(b"".join(events))
 
     def _event(self, event: Event) -> list[bytes]:
         """The native events for an event of the endpoint. Raises `UpstreamError` if the event reports an error."""

@@ -1,14 +1,15 @@
 //! One try at one endpoint of a cluster.
 
 use super::health::breaker::Pass;
-use super::state::{EndpointState, Key};
+use super::members::Place;
+use super::slots::{EndpointState, Key};
 use super::time::Instant;
 
 /// An attempt under way. Ends with [`Group::finish`](super::Group::finish), of the group that it came from.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an attempt has to be finished"]
 pub struct Attempt {
-    pub(super) position: usize,
+    pub(super) place: Place,
     pub(super) key: Key,
     pub(super) pass: Pass,
     pub(super) began: Instant,
@@ -26,10 +27,16 @@ impl Attempt {
         }
     }
 
+    /// Where it goes.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
     /// The endpoint's position in its cluster.
     #[must_use]
     pub fn position(&self) -> usize {
-        self.position
+        self.place.endpoint
     }
 
     /// Whether its response has begun.

@@ -12,9 +12,11 @@ use super::choice::retry::{self, Failed, Next};
 use super::failure::Outcome;
 use super::health::standing::Standing;
 use super::lesson::Lesson;
+use super::members::{Member, Members, Place};
 use super::policy::{Balance, Concurrency, Policy};
-use super::state::{Key, State};
-use super::time::{Instant, float};
+use super::slots::Key;
+use super::state::State;
+use super::time::Instant;
 
 /// A snapshot's view of a cluster: its endpoints by position, its policy, and the state that it shares with the groups of
 /// other snapshots. Made by [`Registry::apply`](super::Registry::apply).
@@ -25,6 +27,7 @@ use super::time::{Instant, float};
 /// 2. [`enter`](Self::enter): is there room? Else wait for [`turn`](Self::turn), or [`cancel`](Self::cancel).
 /// 3. [`attempt`](Self::attempt): at which endpoint? [`hedge_after`](Self::hedge_after): when to
 ///    [`hedge`](Self::hedge)?
+///    [`moved`](Self::moved), where the connection was made to another address of the endpoint.
 /// 4. [`responded`](Self::responded) at the first byte, [`finish`](Self::finish) at the end of each attempt, with
 ///    [`rest`](Self::rest) where the endpoint sent a `Retry-After`.
 /// 5. [`retry`](Self::retry) after a failure; then 3 again, or the next cluster, or the answer.
@@ -38,21 +41,13 @@ use super::time::{Instant, float};
 #[derive(Debug)]
 pub struct Group {
     name: Box<str>,
-    state: Arc<Mutex<State>>,
+    pub(super) state: Arc<Mutex<State>>,
     pub(super) policy: Arc<Policy>,
-    members: Vec<Member>,
-    generation: u64,
-    /// The least and the mean weight, in thousandths.
-    unit: u32,
-    mean: f64,
+    /// Where the state of each endpoint is, by position.
+    pub(super) keys: Box<[Key]>,
+    pub(super) generation: u64,
     /// When it was made: good enough for when it goes, as nobody says when that is.
     since: Instant,
-}
-
-#[derive(Debug)]
-struct Member {
-    key: Key,
-    weight: u32,
 }
 
 /// Why there is no endpoint to try.
@@ -79,20 +74,7 @@ impl Group {
         now: Instant,
     ) -> Self {
         let keys = lock(&state).join(endpoints, &policy, generation, now);
-        let weights = || endpoints.iter().map(|(_, weight)| weight.saturating_mul(Standing::WHOLE).max(1));
-        let sum: u64 = weights().map(u64::from).sum();
-        Self {
-            name: name.into(),
-            state,
-            policy,
-            members: (keys.into_iter().zip(endpoints))
-                .map(|(key, (_, weight))| Member { key, weight: *weight })
-                .collect(),
-            generation,
-            unit: weights().min().unwrap_or(1),
-            mean: float(sum) / float(endpoints.len().max(1) as u64),
-            since: now,
-        }
+        Self { name: name.into(), state, policy, keys, generation, since: now }
     }
 
     /// The cluster's name.
@@ -183,15 +165,14 @@ impl Group {
         now: Instant,
     ) -> Result<Attempt, NoEndpoint> {
         let mut state = self.lock();
-        let position = self.choose(&mut state, tried, key, fallback, now)?;
-        tried.insert(position);
-        self.begin(&mut state, position, now).ok_or(NoEndpoint::Tried)
+        let place = self.choose(&mut state, tried, key, fallback, now)?;
+        self.begin(&mut state, place, tried, now).ok_or(NoEndpoint::Tried)
     }
 
-    /// Begins an attempt at the endpoint of one that found its connection stale. `None` where there is no such endpoint.
+    /// Begins an attempt where one found its connection stale. `None` where that place is no more.
     #[must_use]
-    pub fn attempt_again(&self, position: usize, now: Instant) -> Option<Attempt> {
-        self.begin(&mut self.lock(), position, now)
+    pub fn attempt_again(&self, place: impl Into<Place>, now: Instant) -> Option<Attempt> {
+        self.begin(&mut self.lock(), place.into(), &mut Tried::new(), now)
     }
 
     /// When to begin a second attempt, counted from the first; `None`: not at all.
@@ -211,11 +192,10 @@ impl Group {
             return None;
         }
         // Never at one that is not fit: this is for speed.
-        let position = self.choose(&mut state, tried, key, true, now).ok()?;
-        tried.insert(position);
+        let place = self.choose(&mut state, tried, key, true, now).ok()?;
         state.budget.withdraw(&self.policy.retry, now);
         state.totals.hedges += 1;
-        self.begin(&mut state, position, now)
+        self.begin(&mut state, place, tried, now)
     }
 
     /// What an outcome teaches in this cluster.
@@ -224,11 +204,11 @@ impl Group {
         Lesson::of(outcome, self.policy.passes_credential)
     }
 
-    /// The endpoint at `position` said when to come back (`Retry-After`, RFC 9110, section 10.2.3): it gets nothing until
+    /// An endpoint said when to come back (`Retry-After`, RFC 9110, section 10.2.3): it gets nothing until
     /// then, within the policy's bound.
-    pub fn rest(&self, position: usize, retry_after: Duration, now: Instant) {
-        let Some(member) = self.members.get(position) else { return };
-        if let Some(endpoint) = self.lock().get_mut(member.key) {
+    pub fn rest(&self, place: impl Into<Place>, retry_after: Duration, now: Instant) {
+        let Some(key) = self.key(place.into()) else { return };
+        if let Some(endpoint) = self.lock().get_mut(key) {
             endpoint.health.rest(retry_after, &self.policy.health, now);
         }
     }
@@ -240,7 +220,8 @@ impl Group {
     #[must_use]
     pub fn retry(&self, failed: &Failed, tried: &Tried, now: Instant) -> Next {
         let mut state = self.lock();
-        let others = self.weigh(&mut state, tried, failed.fallback, now).is_ok();
+        let members = state.members(self.generation);
+        let others = self.weigh(&mut state, &members, tried, failed.fallback, now).is_ok();
         let mut failed = *failed;
         if !others && failed.retry_after.is_some_and(|length| length > self.policy.health.rest_max) {
             failed.attempts = u32::MAX;
@@ -256,46 +237,62 @@ impl Group {
     #[must_use]
     pub fn next_check(&self) -> Option<Instant> {
         let state = self.lock();
-        self.checks(&state).map(|(_, due)| due).min()
+        let members = state.members(self.generation);
+        self.checks(&state, &members).map(|(_, due)| due).min()
     }
 
-    /// The position of an endpoint that is to be asked now. To be called until there is none; the answer goes to
+    /// An endpoint, or an address of one, that is to be asked now. To be called until there is none; the answer goes to
     /// [`checked`](Self::checked).
     #[must_use]
-    pub fn due_check(&self, now: Instant) -> Option<usize> {
+    pub fn due_check(&self, now: Instant) -> Option<Place> {
         let mut state = self.lock();
-        let (position, _) = self.checks(&state).find(|(_, due)| *due <= now)?;
-        let member = self.members.get(position)?;
+        let members = state.members(self.generation);
+        let (member, _) = self.checks(&state, &members).find(|(_, due)| *due <= now)?;
+        let member = *member;
         state.get_mut(member.key)?.health.asked(&self.policy, now);
-        Some(position)
+        Some(member.place())
     }
 
     /// An endpoint answered its active check well, or did not (in time). Returns whether the check fails from now on: what
     /// waits there may go elsewhere.
     #[allow(clippy::must_use_candidate)] // It takes note of the answer.
-    pub fn checked(&self, position: usize, good: bool, now: Instant) -> bool {
-        let Some(member) = self.members.get(position) else { return false };
-        self.lock().endpoint_and_rng(member.key).is_some_and(|(endpoint, rng)| {
+    pub fn checked(&self, place: impl Into<Place>, good: bool, now: Instant) -> bool {
+        let Some(key) = self.key(place.into()) else { return false };
+        self.lock().endpoint_and_rng(key).is_some_and(|(endpoint, rng)| {
             endpoint.health.answered(good, &self.policy, now, rng) == Some(false)
         })
     }
 
-    fn checks(&self, state: &State) -> impl Iterator<Item = (usize, Instant)> {
+    fn checks<'a>(
+        &self,
+        state: &'a State,
+        members: &'a Members,
+    ) -> impl Iterator<Item = (&'a Member, Instant)> {
         let newest = state.newest() == Some(self.generation);
-        let due = move |(position, member): (usize, &Member)| {
-            Some((position, state.get(member.key)?.health.checker()?.due()))
-        };
-        self.members.iter().enumerate().filter(move |_| newest).filter_map(due)
+        let due = |member: &'a Member| Some((member, state.get(member.key)?.health.checker()?.due()));
+        members.list.iter().filter(move |_| newest).filter_map(due)
     }
 
-    fn begin(&self, state: &mut State, position: usize, now: Instant) -> Option<Attempt> {
-        let key = self.members.get(position)?.key;
+    fn key(&self, place: Place) -> Option<Key> {
+        place.address.or_else(|| self.keys.get(place.endpoint).copied())
+    }
+
+    /// Begins an attempt, and puts its place in `tried`.
+    pub(super) fn begin(
+        &self,
+        state: &mut State,
+        place: Place,
+        tried: &mut Tried,
+        now: Instant,
+    ) -> Option<Attempt> {
+        let key = self.key(place)?;
         let endpoint = state.get_mut(key)?;
+        tried.insert(key.number());
         endpoint.in_flight += 1;
         endpoint.counts.attempts += 1;
         endpoint.waiting.begin(now);
         let pass = endpoint.health.enter(&self.policy, now);
-        Some(Attempt { position, key, pass, began: now, waits: true, status: None })
+        Some(Attempt { place, key, pass, began: now, waits: true, status: None })
     }
 
     fn choose(
@@ -305,10 +302,11 @@ impl Group {
         key: Option<u64>,
         fallback: bool,
         now: Instant,
-    ) -> Result<usize, NoEndpoint> {
-        self.weigh(state, tried, fallback, now)?;
+    ) -> Result<Place, NoEndpoint> {
+        let members = state.members(self.generation);
+        self.weigh(state, &members, tried, fallback, now)?;
         let weights = std::mem::take(&mut state.weights);
-        let member = |position: usize| self.members.get(position);
+        let member = |position: usize| members.list.get(position);
         let chosen = match (&self.policy.balance, key) {
             (Balance::Weighted, _) => balance::weighted(&weights, &mut state.rng),
             (Balance::RoundRobin, _) => balance::round_robin(&weights, |position, by| {
@@ -319,15 +317,15 @@ impl Group {
                 })
             }),
             (Balance::Hash(_), Some(key)) => balance::hashed(&weights, key, |position| {
-                member(position).and_then(|member| state.get(member.key)).map_or(0, |found| found.url_hash)
+                member(position).and_then(|member| state.get(member.key)).map_or(0, |found| found.hash)
             }),
             (Balance::LeastLoad, _) | (Balance::Hash(_), None) => {
                 let mut rng = state.rng.clone();
                 let load = |position: usize| {
-                    let share = f64::from(weights.get(position).copied().unwrap_or(1).max(1)) / self.mean;
+                    let share = f64::from(weights.get(position).copied().unwrap_or(1).max(1)) / members.mean;
                     state.get(member(position)?.key).map(|endpoint| endpoint.load(share, now))
                 };
-                let chosen = balance::two_choices(&weights, self.unit, &mut rng, |one, other| {
+                let chosen = balance::two_choices(&weights, members.unit, &mut rng, |one, other| {
                     match (load(one), load(other)) {
                         (Some(one), Some(other)) => one.is_less_than(&other),
                         (one, _) => one.is_some(),
@@ -338,51 +336,53 @@ impl Group {
             }
         };
         state.weights = weights;
-        chosen.ok_or(NoEndpoint::Tried)
+        chosen.and_then(member).map(Member::place).ok_or(NoEndpoint::Tried)
     }
 
-    /// Fills `state.weights`: what each endpoint weighs in a choice now, 0 where it is out.
+    /// Fills `state.weights`: what each member weighs in a choice now, 0 where it is out.
     fn weigh(
         &self,
         state: &mut State,
+        members: &Members,
         tried: &Tried,
         fallback: bool,
         now: Instant,
     ) -> Result<(), NoEndpoint> {
         let mut weights = std::mem::take(&mut state.weights);
         weights.clear();
-        let (mut fit, mut open) = (0_u64, 0_u32);
+        let (mut fit, mut all, mut open) = (0_u64, 0_u64, 0_u32);
         let mut rested: Option<Instant> = None;
-        for (position, member) in self.members.iter().enumerate() {
+        for member in &members.list {
+            let tried = tried.contains(member.key.number());
             let standing = state.get(member.key).map(|endpoint| endpoint.health.standing(&self.policy, now));
+            all += member.part;
             let weight = match standing {
                 Some(Standing::Fit { share }) => {
-                    fit += 1;
-                    member.weight.saturating_mul(share).max(1)
+                    fit += member.part;
+                    member.weighing(share)
                 }
                 Some(Standing::Resting { until, fit: otherwise }) => {
-                    fit += u64::from(otherwise);
-                    if !tried.contains(position) {
+                    fit += u64::from(otherwise) * member.part;
+                    if !tried {
                         rested = Some(rested.map_or(until, |first| first.min(until)));
                     }
                     0
                 }
                 Some(Standing::Unfit) | None => 0,
             };
-            let weight = if tried.contains(position) { 0 } else { weight };
+            let weight = if tried { 0 } else { weight };
             open += u32::from(weight > 0);
             weights.push(weight);
         }
-        let all = self.members.len() as u64;
         let panic = u64::from(self.policy.health.panic_percent);
         // Where everyone fit has failed this very message, someone who may be is better than the same ones again.
         let exhausted = panic > 0 && open == 0 && !tried.is_empty();
         if !fallback && (fit * 100 < all * panic || exhausted) {
-            for (position, (member, weight)) in self.members.iter().zip(&mut weights).enumerate() {
+            for (member, weight) in members.list.iter().zip(&mut weights) {
                 let standing =
                     state.get(member.key).map(|endpoint| endpoint.health.standing(&self.policy, now));
-                if standing == Some(Standing::Unfit) && !tried.contains(position) {
-                    *weight = member.weight.saturating_mul(Standing::WHOLE).max(1);
+                if standing == Some(Standing::Unfit) && !tried.contains(member.key.number()) {
+                    *weight = member.weighing(Standing::WHOLE);
                     open += 1;
                 }
             }
@@ -412,8 +412,7 @@ impl Group {
 /// Endpoints that are in no other group are forgotten.
 impl Drop for Group {
     fn drop(&mut self) {
-        let keys: Vec<Key> = self.members.iter().map(|member| member.key).collect();
-        lock(&self.state).leave(&keys, self.generation, self.since);
+        lock(&self.state).leave(&self.keys, self.generation, self.since);
     }
 }
 

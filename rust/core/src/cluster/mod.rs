@@ -8,10 +8,11 @@
 //! - [`Lesson`]: what the outcome of an attempt teaches;
 //! - `report`: what is known, for people, metrics and other processes ([`ClusterView`]).
 //!
-//! A [`Registry`] holds the state beside the snapshots, by cluster name and URL; an exchange asks a [`Group`].
+//! A [`Registry`] holds the state beside the snapshots, by cluster name, URL and address; an exchange asks a [`Group`].
 //!
 //! No module looks at a clock or at a source of randomness: callers pass `now` and a seed.
 
+mod addresses;
 mod admission;
 mod attempt;
 pub mod choice;
@@ -22,10 +23,12 @@ mod health;
 mod learning;
 mod lesson;
 mod load;
+mod members;
 pub mod policy;
 mod registry;
 mod report;
 mod rng;
+mod slots;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -50,12 +53,14 @@ pub use health::checker::Checker;
 pub use health::latency::Latency;
 pub use health::standing::{Health, Standing};
 pub use lesson::{Again, Lesson, Sample, Verdict};
+pub use members::Place;
 pub use registry::Registry;
 pub use report::board::Board;
 pub use report::change::EndpointChange;
 pub use report::view::{ClusterView, Condition, EndpointView};
 pub use rng::Rng;
-pub use state::{Counts, Totals};
+pub use slots::{Counts, Key as AddressKey};
+pub use state::Totals;
 pub use time::Instant;
 pub use window::Window;
 

@@ -1,5 +1,6 @@
 //! The state of all clusters, which outlives snapshots.
 
+use std::borrow::Borrow;
 use std::sync::{Arc, Mutex, Weak};
 
 use foldhash::fast::RandomState;
@@ -13,13 +14,14 @@ use super::report::board::Board;
 use super::report::change::EndpointChange;
 use super::report::view::ClusterView;
 use super::rng::Rng;
+use super::slots::Key;
 use super::state::State;
 use super::time::Instant;
 
 /// State by cluster and endpoint: one for each process.
 ///
 /// State lives as long as a group of any snapshot refers to it, and a snapshot lives as long as an exchange uses it. So a
-/// reload keeps what is known of the clusters (by name) and endpoints (by URL) that stay, and what goes is forgotten with
+/// reload keeps what is known of the clusters (by name) and endpoints (by URL and address) that stay, and what goes is forgotten with
 /// the last exchange that used it. How much state there is follows from that: that of the endpoints of the snapshots in
 /// use, and nothing that messages can make more of but the accounts of rates, which are bounded by their policy.
 ///
@@ -42,6 +44,29 @@ pub struct Registry {
     board: Option<Board>,
     rng: Rng,
     generation: u64,
+    hosts: HashMap<Box<str>, Host, RandomState>,
+}
+
+/// A name that endpoints have as their host.
+#[derive(Debug, Default)]
+struct Host {
+    /// What it was resolved to.
+    addresses: Vec<Box<str>>,
+    /// No address that left is still known.
+    settled: bool,
+    endpoints: Vec<(Weak<Mutex<State>>, Key)>,
+}
+
+impl Host {
+    fn tell(&mut self, now: Instant) {
+        let addresses: Vec<&str> = self.addresses.iter().map(|address| &**address).collect();
+        self.settled = true;
+        for (state, key) in &self.endpoints {
+            if let Some(state) = state.upgrade() {
+                self.settled &= lock(&state).resolved(*key, &addresses, now);
+            }
+        }
+    }
 }
 
 impl Registry {
@@ -64,6 +89,7 @@ impl Registry {
             board: None,
             rng: Rng::new(seed),
             generation: 0,
+            hosts: HashMap::with_hasher(RandomState::default()),
         }
     }
 
@@ -90,6 +116,48 @@ impl Registry {
         }
         self.clusters.retain(|_, state| state.strong_count() > 0);
         groups
+    }
+
+    /// The endpoints of these groups whose host is a name that this process resolves: index of the group, position of the
+    /// endpoint, host. What [`resolved`](Self::resolved) said of a host holds for them at once; hosts of no endpoint are
+    /// forgotten.
+    pub fn watch<'a>(
+        &mut self,
+        groups: &[impl Borrow<Group>],
+        names: impl IntoIterator<Item = (usize, usize, &'a str)>,
+        now: Instant,
+    ) {
+        let mut old = std::mem::take(&mut self.hosts);
+        let mut by_group: Vec<HashMap<usize, &'a str, RandomState>> =
+            groups.iter().map(|_| HashMap::with_hasher(RandomState::default())).collect();
+        for (group, position, host) in names {
+            let Some((watched, group)) = by_group.get_mut(group).zip(groups.get(group)) else { continue };
+            watched.insert(position, host);
+            let known = self.hosts.entry(host.into()).or_insert_with(|| {
+                let addresses = old.remove(host).map(|known| known.addresses).unwrap_or_default();
+                Host { addresses, ..Host::default() }
+            });
+            known.endpoints.extend(group.borrow().watcher(position));
+        }
+        for (group, watched) in groups.iter().zip(&by_group) {
+            group.borrow().watch(|position| watched.get(&position).copied());
+        }
+        for known in self.hosts.values_mut() {
+            known.tell(now);
+        }
+    }
+
+    /// A host's name was resolved to these addresses; none: it cannot be resolved any more, and its endpoints go by name
+    /// again. Each address of an endpoint is an endpoint of its own. `addresses.rs` says how they come and go.
+    pub fn resolved(&mut self, host: &str, addresses: &[&str], now: Instant) {
+        let Some(known) = self.hosts.get_mut(host) else { return };
+        let same = known.addresses.iter().map(|address| &**address).eq(addresses.iter().copied());
+        if !same {
+            known.addresses = addresses.iter().copied().map(Into::into).collect();
+        }
+        if !same || !known.settled {
+            known.tell(now);
+        }
     }
 
     /// From now on this process is one of several: it takes its share of what is fixed, and makes choices of its own.
@@ -135,7 +203,8 @@ impl Registry {
         let mut changes: Vec<EndpointChange> = states
             .flat_map(|(name, state)| EndpointChange::since_last(name, &mut lock(&state), now))
             .collect();
-        changes.sort_unstable_by(|a, b| (&a.cluster, &a.url).cmp(&(&b.cluster, &b.url)));
+        changes
+            .sort_unstable_by(|a, b| (&a.cluster, &a.url, &a.address).cmp(&(&b.cluster, &b.url, &b.address)));
         changes
     }
 

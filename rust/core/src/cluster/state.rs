@@ -10,16 +10,14 @@ use super::admission::gate::Gate;
 use super::admission::meter::Meter;
 use super::choice::hedge::Histogram;
 use super::choice::retry::Budget;
-use super::health::latency::Latency;
 use super::health::standing::Health;
-use super::health::success::SuccessRate;
-use super::health::waiting::Waiting;
-use super::load::Load;
+use super::members::Members;
 use super::policy::Policy;
 use super::rng::Rng;
+use super::slots::{EndpointState, Key, Slots};
 use super::time::Instant;
 
-/// A cluster's state. Endpoints have slots, which groups refer to.
+/// A cluster's state. Endpoints and their addresses have slots, which groups refer to.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) rng: Rng,
@@ -32,18 +30,21 @@ pub(super) struct State {
     pub(super) totals: Totals,
     /// Weights of the choice under way, so that none allocates.
     pub(super) weights: Vec<u32>,
-    endpoints: Vec<Slot>,
-    free: Vec<u32>,
-    slots: HashMap<Box<str>, u32, RandomState>,
-    /// Generation and policy of each group there is, oldest first.
-    groups: Vec<(u64, Arc<Policy>)>,
+    pub(super) slots: Slots,
+    /// The slots of endpoints, by URL.
+    urls: HashMap<Box<str>, Key, RandomState>,
+    /// Each group there is, oldest first.
+    groups: Vec<Joined>,
 }
 
+/// What a state knows of a group.
 #[derive(Debug)]
-struct Slot {
-    /// How often it was used before.
-    turn: u32,
-    endpoint: Option<EndpointState>,
+struct Joined {
+    generation: u64,
+    policy: Arc<Policy>,
+    /// Where the state of each endpoint is, and its weight.
+    endpoints: Box<[(Key, u32)]>,
+    members: Arc<Members>,
 }
 
 /// What a cluster has done so far.
@@ -59,76 +60,6 @@ pub struct Totals {
     pub rate_limited: u64,
 }
 
-/// What an endpoint has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Attempts begun.
-    pub attempts: u64,
-    /// Attempts that ended well.
-    pub succeeded: u64,
-    /// Attempts that found no connection.
-    pub unreachable: u64,
-    /// Attempts that took too long.
-    pub timed_out: u64,
-    /// Attempts whose connection or response broke, stale connections included.
-    pub broken: u64,
-    /// Attempts answered with 429 or 5xx.
-    pub error_status: u64,
-    /// Attempts given up for no fault of the endpoint.
-    pub cancelled: u64,
-}
-
-/// What is known of an endpoint.
-#[derive(Debug)]
-pub(super) struct EndpointState {
-    pub(super) url: Box<str>,
-    pub(super) url_hash: u64,
-    /// As configured last.
-    pub(super) weight: u32,
-    /// The generation that configured it last.
-    pub(super) generation: u64,
-    /// Groups that it is in.
-    groups: u32,
-    pub(super) in_flight: u32,
-    pub(super) latency: Latency,
-    pub(super) success: SuccessRate,
-    pub(super) waiting: Waiting,
-    /// When it last answered well.
-    pub(super) answered: Option<Instant>,
-    pub(super) health: Health,
-    /// Of round robin.
-    pub(super) credit: i64,
-    pub(super) counts: Counts,
-    /// It was left alone when changes were last asked for.
-    pub(super) known_out: bool,
-}
-
-/// Where an endpoint's state is: a slot, and the turn in which it is this endpoint's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    slot: u32,
-    turn: u32,
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, more: Self) {
-        self.attempts += more.attempts;
-        self.succeeded += more.succeeded;
-        self.unreachable += more.unreachable;
-        self.timed_out += more.timed_out;
-        self.broken += more.broken;
-        self.error_status += more.error_status;
-        self.cancelled += more.cancelled;
-    }
-}
-
-impl EndpointState {
-    /// Its load, counted against `share`, its weight relative to the mean of all.
-    pub(super) fn load(&self, share: f64, now: Instant) -> Load {
-        Load::new(&self.latency, &self.success, &self.waiting, self.in_flight, share, now)
-    }
-}
-
 impl State {
     pub(super) fn new(name: &str, policy: &Policy, accounts: Arc<Accounts>, seed: u64, now: Instant) -> Self {
         Self {
@@ -141,9 +72,8 @@ impl State {
             latencies: Histogram::new(),
             totals: Totals::default(),
             weights: Vec::new(),
-            endpoints: Vec::new(),
-            free: Vec::new(),
-            slots: HashMap::with_hasher(RandomState::default()),
+            slots: Slots::default(),
+            urls: HashMap::with_hasher(RandomState::default()),
             groups: Vec::new(),
         }
     }
@@ -155,20 +85,23 @@ impl State {
         policy: &Arc<Policy>,
         generation: u64,
         now: Instant,
-    ) -> Vec<Key> {
+    ) -> Box<[Key]> {
         // Nothing to be careful of where nothing is warm.
         let warm = self.groups.is_empty();
-        self.groups.push((generation, Arc::clone(policy)));
         let keys = endpoints.iter().map(|(url, weight)| {
-            let key = self.find(url).unwrap_or_else(|| self.add(url, policy, warm, now));
-            if let Some(endpoint) = self.get_mut(key) {
+            let key = self.urls.get(*url).copied().unwrap_or_else(|| self.add(url, policy, warm, now));
+            if let Some(endpoint) = self.slots.get_mut(key) {
                 endpoint.groups += 1;
                 endpoint.weight = *weight;
                 endpoint.generation = generation;
             }
             key
         });
-        let keys = keys.collect();
+        let keys: Box<[Key]> = keys.collect();
+        let endpoints: Box<[(Key, u32)]> =
+            keys.iter().zip(endpoints).map(|(key, (_, weight))| (*key, *weight)).collect();
+        let members = Arc::new(Members::of(&endpoints, &self.slots));
+        self.groups.push(Joined { generation, policy: Arc::clone(policy), endpoints, members });
         self.adapt(now);
         keys
     }
@@ -176,14 +109,14 @@ impl State {
     /// A group goes, and with it the endpoints that are in no other.
     pub(super) fn leave(&mut self, keys: &[Key], generation: u64, now: Instant) {
         for key in keys {
-            let Some(endpoint) = self.get_mut(*key) else { continue };
+            let Some(endpoint) = self.slots.get_mut(*key) else { continue };
             endpoint.groups = endpoint.groups.saturating_sub(1);
             if endpoint.groups == 0 {
                 self.remove(*key);
             }
         }
         let was_newest = self.newest() == Some(generation);
-        self.groups.retain(|(other, _)| *other != generation);
+        self.groups.retain(|joined| joined.generation != generation);
         if was_newest {
             self.adapt(now);
         }
@@ -191,82 +124,52 @@ impl State {
 
     /// The generation of the newest group.
     pub(super) fn newest(&self) -> Option<u64> {
-        self.groups.last().map(|(generation, _)| *generation)
+        self.groups.last().map(|joined| joined.generation)
     }
 
     /// The policy of the newest group.
     pub(super) fn policy(&self) -> Option<Arc<Policy>> {
-        self.groups.last().map(|(_, policy)| Arc::clone(policy))
+        self.groups.last().map(|joined| Arc::clone(&joined.policy))
+    }
+
+    /// Where the messages of a group may go.
+    pub(super) fn members(&self, generation: u64) -> Arc<Members> {
+        let found = self.groups.iter().rev().find(|joined| joined.generation == generation);
+        found.map(|joined| Arc::clone(&joined.members)).unwrap_or_default()
+    }
+
+    /// Addresses have come or gone: where messages may go is another matter now.
+    pub(super) fn muster(&mut self) {
+        for joined in &mut self.groups {
+            joined.members = Arc::new(Members::of(&joined.endpoints, &self.slots));
+        }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&EndpointState> {
-        let slot = self.endpoints.get(usize::try_from(key.slot).ok()?)?;
-        if slot.turn == key.turn { slot.endpoint.as_ref() } else { None }
+        self.slots.get(key)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut EndpointState> {
-        self.endpoint_and_rng(key).map(|(endpoint, _)| endpoint)
+        self.slots.get_mut(key)
     }
 
     pub(super) fn endpoint_and_rng(&mut self, key: Key) -> Option<(&mut EndpointState, &mut Rng)> {
-        let slot = self.endpoints.get_mut(usize::try_from(key.slot).ok()?)?;
-        let endpoint = if slot.turn == key.turn { slot.endpoint.as_mut() } else { None };
-        Some((endpoint?, &mut self.rng))
-    }
-
-    /// All endpoints there are.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &EndpointState> {
-        self.endpoints.iter().filter_map(|slot| slot.endpoint.as_ref())
-    }
-
-    pub(super) fn endpoints_mut(&mut self) -> impl Iterator<Item = &mut EndpointState> {
-        self.endpoints.iter_mut().filter_map(|slot| slot.endpoint.as_mut())
-    }
-
-    fn find(&self, url: &str) -> Option<Key> {
-        let slot = *self.slots.get(url)?;
-        let turn = self.endpoints.get(usize::try_from(slot).ok()?)?.turn;
-        Some(Key { slot, turn })
+        Some((self.slots.get_mut(key)?, &mut self.rng))
     }
 
     fn add(&mut self, url: &str, policy: &Policy, warm: bool, now: Instant) -> Key {
-        let endpoint = EndpointState {
-            url: url.into(),
-            url_hash: crate::hash::hash(url.as_bytes()),
-            weight: 0,
-            generation: 0,
-            groups: 0,
-            in_flight: 0,
-            latency: Latency::default(),
-            success: SuccessRate::default(),
-            waiting: Waiting::default(),
-            answered: None,
-            health: Health::new(policy, warm, now, &mut self.rng),
-            credit: 0,
-            counts: Counts::default(),
-            known_out: false,
-        };
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.endpoints.push(Slot { turn: 0, endpoint: None });
-            u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX)
-        });
-        self.slots.insert(url.into(), slot);
-        let found = usize::try_from(slot).ok().and_then(|slot| self.endpoints.get_mut(slot));
-        let turn = found.map_or(0, |slot| {
-            slot.endpoint = Some(endpoint);
-            slot.turn
-        });
-        Key { slot, turn }
+        let health = Health::new(policy, warm, now, &mut self.rng);
+        let key = self.slots.insert(EndpointState::new(url, None, health));
+        self.urls.insert(url.into(), key);
+        key
     }
 
     fn remove(&mut self, key: Key) {
-        let Some(slot) = usize::try_from(key.slot).ok().and_then(|slot| self.endpoints.get_mut(slot)) else {
-            return;
-        };
-        slot.turn = slot.turn.wrapping_add(1);
-        if let Some(endpoint) = slot.endpoint.take() {
-            self.slots.remove(&endpoint.url);
-            self.free.push(key.slot);
+        let Some(endpoint) = self.slots.remove(key) else { return };
+        self.urls.remove(&endpoint.url);
+        let name = endpoint.name.into_iter();
+        for address in name.flat_map(|name| name.present.into_iter().chain(name.left)) {
+            self.slots.remove(address);
         }
     }
 
@@ -281,7 +184,7 @@ impl State {
             let nth = self.meters.iter().filter(|meter| meter.rate() == rate).count();
             self.meters.push(Meter::new(*rate, &self.name, nth, &self.accounts));
         }
-        for endpoint in self.endpoints.iter_mut().filter_map(|slot| slot.endpoint.as_mut()) {
+        for endpoint in self.slots.iter_mut() {
             endpoint.health.adapt(&policy, now, &mut self.rng);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::course::Course;
 use super::fault::Fault;
 use super::intake::Intake;
-use super::snapshot::{Plan, Snapshot};
+use super::snapshot::{EndpointAt, Plan, Snapshot};
 use super::terms::{CallerNames, ClusterTry, Terms};
 use crate::cluster::policy::Policy;
 use crate::cluster::{Credential, Group, Instant, ORDINARY, Registry};
@@ -20,6 +20,17 @@ impl BoundClusters {
     /// The state of each cluster, by position.
     pub fn groups(&self) -> impl Iterator<Item = &Arc<Group>> {
         self.groups.iter()
+    }
+
+    /// Tells the registry which endpoints have a name as their host that this process resolves: see [`Registry::watch`].
+    pub fn watch<'a>(
+        &self,
+        registry: &mut Registry,
+        names: impl IntoIterator<Item = (EndpointAt, &'a str)>,
+        now: Instant,
+    ) {
+        let names = names.into_iter().map(|(at, host)| (at.cluster, at.endpoint, host));
+        registry.watch(&self.groups, names, now);
     }
 }
 

@@ -34,7 +34,7 @@ pub struct Course {
     at: usize,
     pub(super) terms: Terms,
     admission: Admission,
-    tried: Tried,
+    pub(super) tried: Tried,
     /// Number of attempts made in this cluster, without those over a stale connection.
     attempts: u32,
     pub(super) under_way: SmallVec<[UnderWay; 2]>,
@@ -222,11 +222,11 @@ impl Course {
         let Some((cluster, each)) = self.take(number) else { return Step::Respond };
         self.trail.add(&each, None, now);
         let attempt = each.attempt;
-        let position = attempt.position();
+        let place = attempt.place();
         let outcome = Outcome::of_status(status);
         cluster.group.finish(attempt, outcome, now);
         if let Some(length) = retry_after.filter(|_| cluster.group.lesson(outcome).rest) {
-            cluster.group.rest(position, length, now);
+            cluster.group.rest(place, length, now);
         }
         if !self.under_way.is_empty() {
             return Step::Stay;
@@ -254,7 +254,7 @@ impl Course {
         };
         self.trail.add(&each, Some(failure), now);
         let attempt = each.attempt;
-        let position = attempt.position();
+        let place = attempt.place();
         cluster.group.finish(attempt, Outcome::Failure(failure), now);
         if !self.under_way.is_empty() {
             return Step::Stay;
@@ -264,7 +264,7 @@ impl Course {
         }
         match self.next(&cluster, failure, None, delivery, now) {
             Next::Retry { .. } if failure == Failure::Stale => {
-                let again = cluster.group.attempt_again(position, now);
+                let again = cluster.group.attempt_again(place, now);
                 again.map_or(Step::GiveUp(Reason::Protocol), |attempt| self.go(&cluster, attempt, true, now))
             }
             Next::Retry { after, elsewhere } => {
@@ -462,12 +462,12 @@ impl Course {
         }
         self.made += 1;
         self.attempts += 1;
-        let at = EndpointAt { cluster: cluster.position, endpoint: attempt.position() };
+        let at = EndpointAt::new(cluster.position, attempt.place());
         self.under_way.push(UnderWay::new(self.made, at, attempt, now));
         Step::Attempt { at, fresh }
     }
 
-    fn take(&mut self, number: u32) -> Option<(ClusterTry, UnderWay)> {
+    pub(super) fn take(&mut self, number: u32) -> Option<(ClusterTry, UnderWay)> {
         let cluster = self.cluster()?.clone();
         let position = self.under_way.iter().position(|each| each.number == number)?;
         Some((cluster, self.under_way.remove(position)))

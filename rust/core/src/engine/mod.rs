@@ -20,6 +20,7 @@ mod foreign_origin;
 mod id;
 mod intake;
 mod join;
+mod move_on;
 mod origin;
 mod retry_after;
 mod shadowed;

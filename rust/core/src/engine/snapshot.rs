@@ -17,7 +17,7 @@ use super::shadowed::shadowed_routes;
 use super::{join, upstream_head};
 use crate::auth::keys::{Admin, Caller, Denied};
 use crate::auth::{Identities, Presented, UnixTime};
-use crate::cluster::Cluster;
+use crate::cluster::{AddressKey, Cluster, Place};
 use crate::dialect::{self, Entry, Kind};
 use crate::http1::{self, Announced, BodyLength};
 use crate::json::Options;
@@ -77,6 +77,22 @@ pub struct EndpointAt {
     pub cluster: usize,
     /// Position of the endpoint in the cluster.
     pub endpoint: usize,
+    /// The address, where the endpoint's addresses are endpoints of their own.
+    pub address: Option<AddressKey>,
+}
+
+impl EndpointAt {
+    /// A place in a cluster of the snapshot, by the cluster's position.
+    #[must_use]
+    pub fn new(cluster: usize, place: Place) -> Self {
+        Self { cluster, endpoint: place.endpoint, address: place.address }
+    }
+
+    /// The place in its cluster.
+    #[must_use]
+    pub fn place(self) -> Place {
+        Place { endpoint: self.endpoint, address: self.address }
+    }
 }
 
 /// A decided message.

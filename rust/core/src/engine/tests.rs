@@ -307,7 +307,7 @@ fn requests_go_where_the_dialect_has_them_go() {
     let first_line = |target, body: &Json, headers: &[(&str, &str)]| {
         let intake = snapshot.accept(request("POST", target, headers), UnixTime(0), &Ids::new(1)).unwrap();
         let plan = snapshot.plan(&intake, Some(body.to_string().as_bytes())).unwrap();
-        let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
+        let at = EndpointAt::new(plan.clusters[0], 0.into());
         let head = snapshot.head(&intake, &plan, at, BodyLength::Known(2), None).unwrap().unwrap();
         (snapshot.action(&intake, &plan), String::from_utf8(head).unwrap())
     };

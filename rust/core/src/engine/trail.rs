@@ -60,14 +60,14 @@ pub(super) struct UnderWay {
     pub(super) number: u32,
     pub(super) attempt: Attempt,
     at: EndpointAt,
-    since: Instant,
+    pub(super) since: Instant,
     /// The status of its response, and the time until it.
     pub(super) head: Option<(u16, Duration)>,
 }
 
 impl UnderWay {
-    pub(super) fn new(number: u32, at: EndpointAt, attempt: Attempt, now: Instant) -> Self {
-        Self { number, attempt, at, since: now, head: None }
+    pub(super) fn new(number: u32, at: EndpointAt, attempt: Attempt, since: Instant) -> Self {
+        Self { number, attempt, at, since, head: None }
     }
 
     /// Its entry. An attempt without a response and without a failure was cancelled.

@@ -18,12 +18,15 @@
 //!    lengths; but then two parties wrote them, and no server needs that.
 //! 5. The connection is reusable if the response ended without closing it, HTTP/1.1 did not say `close` (HTTP/1.0 said
 //!    `keep-alive` and not `close`), no byte followed, and no 204 announced a body that might still follow.
+//!    `Keep-Alive: timeout=N` bounds how long it may be idle before: the endpoint closes it after N seconds, which began before
+//!    its response was here. So four fifths of that are the bound.
 //! 6. Spaces and tabs between a field's name and its colon are removed, as a proxy has to (section 5.1). In a request they
 //!    are an error.
 //! 7. The space before an empty reason phrase is optional: it has no meaning, and hand-written servers omit it.
 
 use std::borrow::Cow;
 use std::mem::{self, MaybeUninit};
+use std::time::Duration;
 
 use super::chunked::{Decoder, Joined};
 use super::fields::Fields;
@@ -131,6 +134,7 @@ pub struct ResponseReader {
     to_connect: bool,
     interim: u8,
     persistent: bool,
+    idle_limit: Option<Duration>,
     /// The fields that the head's `Connection` lists, which are removed from the trailers.
     nominated: Vec<Vec<u8>>,
 }
@@ -154,8 +158,16 @@ impl ResponseReader {
             to_connect: method == "CONNECT",
             interim: 0,
             persistent: false,
+            idle_limit: None,
             nominated: Vec::new(),
         }
+    }
+
+    /// How long the connection may be idle before it carries another request, if the response says so (`Keep-Alive`,
+    /// RFC 2068, section 19.7.1.1).
+    #[must_use]
+    pub fn idle_limit(&self) -> Option<Duration> {
+        self.idle_limit
     }
 
     /// Reads the bytes of one socket read. Empty `data` has no effect; report a closed connection with [`eof`](Self::eof).
@@ -309,6 +321,10 @@ impl ResponseReader {
                 written = value.len() == 1 || !value.starts_with(b"0");
                 !no_content
             }
+            b"keep-alive" => {
+                self.idle_limit = self.idle_limit.or_else(|| idle_limit(value));
+                false
+            }
             name => {
                 (name == b"trailer" || !head::is_hop_by_hop(name))
                     && !self.nominated.iter().any(|option| option == name)
@@ -370,4 +386,16 @@ fn content_length(value: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// The bound that a `Keep-Alive` field sets, as the parameter `timeout`, in seconds. Anything else says nothing.
+fn idle_limit(value: &[u8]) -> Option<Duration> {
+    let seconds = value.split(|byte| matches!(byte, b',' | b';')).find_map(|parameter| {
+        let (name, number) = std::str::from_utf8(parameter).ok()?.split_once('=')?;
+        let number = number.trim();
+        let plain =
+            !number.is_empty() && number.len() <= 9 && number.bytes().all(|byte| byte.is_ascii_digit());
+        (plain && name.trim().eq_ignore_ascii_case("timeout")).then(|| number.parse().ok())?
+    })?;
+    Some(Duration::from_secs(seconds) * 4 / 5)
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::exposition::{Exposition, Kind, seconds};
 use crate::cluster::{ClusterView, EndpointView};
 
 /// The names of all conditions.
-const CONDITIONS: [&str; 6] = ["fit", "starting", "half_open", "open", "check_fails", "resting"];
+const CONDITIONS: [&str; 7] = ["fit", "starting", "half_open", "open", "check_fails", "resting", "draining"];
 
 /// A gauge or counter of each cluster: name, type, help, and value (`None` omits the sample).
 type OfCluster = (&'static str, Kind, &'static str, fn(&ClusterView) -> Option<String>);
@@ -78,7 +80,7 @@ pub(super) fn write(out: &mut Exposition, clusters: &[ClusterView]) {
         out.family(name, kind, help);
         for (cluster, endpoint) in endpoints(clusters) {
             if let Some(value) = value(endpoint) {
-                out.sample(&[("cluster", &cluster.name), ("endpoint", &endpoint.url)], value);
+                out.sample(&labels(cluster, endpoint, None), value);
             }
         }
     }
@@ -88,6 +90,17 @@ pub(super) fn write(out: &mut Exposition, clusters: &[ClusterView]) {
 
 fn endpoints(clusters: &[ClusterView]) -> impl Iterator<Item = (&ClusterView, &EndpointView)> {
     clusters.iter().flat_map(|cluster| cluster.endpoints.iter().map(move |endpoint| (cluster, endpoint)))
+}
+
+/// The labels of an endpoint: its address is one where each is an endpoint of its own.
+fn labels<'a>(
+    cluster: &'a ClusterView,
+    endpoint: &'a EndpointView,
+    more: Option<(&'static str, &'a str)>,
+) -> SmallVec<[(&'static str, &'a str); 4]> {
+    let address = endpoint.address.as_deref().map(|address| ("address", address));
+    let own = [("cluster", &*cluster.name), ("endpoint", &*endpoint.url)];
+    own.into_iter().chain(address).chain(more).collect()
 }
 
 fn queues(out: &mut Exposition, clusters: &[ClusterView]) {
@@ -129,7 +142,7 @@ fn conditions(out: &mut Exposition, clusters: &[ClusterView]) {
         let one = [endpoint.condition];
         let found = if endpoint.conditions.is_empty() { &one[..] } else { &endpoint.conditions };
         for condition in CONDITIONS {
-            let labels = [("cluster", &*cluster.name), ("endpoint", &endpoint.url), ("condition", condition)];
+            let labels = labels(cluster, endpoint, Some(("condition", condition)));
             out.sample(&labels, found.iter().filter(|found| found.name() == condition).count());
         }
     }
@@ -147,8 +160,7 @@ fn attempts(out: &mut Exposition, clusters: &[ClusterView]) {
             ("refused", counts.error_status),
             ("cancelled", counts.cancelled),
         ] {
-            let labels = [("cluster", &*cluster.name), ("endpoint", &endpoint.url), ("outcome", outcome)];
-            out.sample(&labels, count);
+            out.sample(&labels(cluster, endpoint, Some(("outcome", outcome))), count);
         }
     }
 }

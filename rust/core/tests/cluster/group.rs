@@ -9,7 +9,7 @@ use waypost_core::cluster::policy::{
     Adaptive, Balance, Breaker, Check, Concurrency, Health, Hedge, Policy, Retry,
 };
 use waypost_core::cluster::{
-    Attempt, Condition, Failed, Failure, Next, NoEndpoint, Outcome, Registry, Rng, Tried,
+    Attempt, Condition, Failed, Failure, Next, NoEndpoint, Outcome, Place, Registry, Rng, Tried,
 };
 use waypost_core::hash::hash;
 
@@ -215,7 +215,7 @@ fn active_checks_take_out_and_bring_back() {
     while let Some(due) = group.next_check().filter(|due| *due < at(60_000)) {
         assert!(due >= now);
         now = due;
-        while let Some(position) = group.due_check(now) {
+        while let Some(Place { endpoint: position, .. }) = group.due_check(now) {
             asked[position] += 1;
             group.checked(position, position != 2 || now >= at(30_000), now);
             assert_eq!(

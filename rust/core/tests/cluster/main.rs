@@ -2,6 +2,7 @@
 
 #![allow(clippy::cast_precision_loss, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)] // Tests.
 
+mod addresses;
 mod group;
 mod outcomes;
 mod reload;

@@ -297,7 +297,7 @@ proptest! {
             Ok(plan) => {
                 prop_assert_eq!(&snapshot.table.decision(plan.rank).unwrap().route, tenant);
                 let length = BodyLength::Known(body.len() as u64);
-                let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
+                let at = EndpointAt::new(plan.clusters[0], 0.into());
                 let head = snapshot.head(&intake, &plan, at, length, None).unwrap().unwrap();
                 let head = String::from_utf8(head).unwrap().to_lowercase().replace('_', "-");
                 let told: Vec<&str> = head.lines().filter(|line| line.starts_with("x-waypost-tenant:")).collect();

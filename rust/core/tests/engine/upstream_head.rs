@@ -145,7 +145,7 @@ impl Setup {
         };
         let intake = snapshot.accept(request, UnixTime(0), &ids).unwrap();
         let plan = snapshot.plan(&intake, self.body.as_deref().map(str::as_bytes)).unwrap();
-        let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
+        let at = EndpointAt::new(plan.clusters[0], 0.into());
         let head = snapshot.head(&intake, &plan, at, self.length, self.remaining).unwrap().unwrap();
         assert_eq!(snapshot.translates(&intake, at.cluster), intake.dialect != self.speaks);
         Head::parse(&head)
@@ -507,7 +507,7 @@ proptest! {
         if let Ok(intake) = snapshot.accept(request, UnixTime(0), &ids)
             && let Ok(plan) = snapshot.plan(&intake, Some(b"{}"))
         {
-            let at = EndpointAt { cluster: plan.clusters[0], endpoint: 0 };
+            let at = EndpointAt::new(plan.clusters[0], 0.into());
             let head = snapshot.head(&intake, &plan, at, BodyLength::Known(2), None);
             let head = Head::parse(&head.unwrap().unwrap());
             prop_assert_eq!(head.one("x-forwarded-for"), Some("192.0.2.7"));

@@ -157,6 +157,38 @@ fn a_connection_is_reused_only_where_both_sides_agree() {
 }
 
 #[test]
+fn keep_alive_says_how_long_a_connection_may_be_idle() {
+    let ms = |value: &str| {
+        let wire = format!("HTTP/1.1 200 OK\r\nKeep-Alive: {value}\r\nContent-Length: 2\r\n\r\nab");
+        let mut reader = ResponseReader::new("GET", MAX_HEAD);
+        let progress = reader.feed(wire.as_bytes()).unwrap();
+        assert!(progress.head.unwrap().headers.iter().all(|(name, _)| name != b"keep-alive"));
+        reader.idle_limit().map(|limit| limit.as_millis())
+    };
+    for (value, limit) in [
+        ("timeout=5", Some(4000)),
+        ("timeout=5, max=100", Some(4000)),
+        ("max=100, Timeout = 1", Some(800)),
+        ("timeout=0", Some(0)),
+        ("timeout=999999999", Some(799_999_999_200)),
+        ("timeout=9999999999", None),
+        ("timeout=-1", None),
+        ("timeout=1.5", None),
+        ("timeout=", None),
+        ("timeout", None),
+        ("max=5", None),
+        ("", None),
+        ("time\u{f6}ut=5", None),
+    ] {
+        assert_eq!(ms(value), limit, "{value}");
+    }
+    let mut reader = ResponseReader::new("GET", MAX_HEAD);
+    let interim = b"HTTP/1.1 103 Early Hints\r\nKeep-Alive: timeout=1\r\n\r\nHTTP/1.1 204 x\r\n\r\n";
+    assert!(reader.feed(interim).unwrap().end.is_some());
+    assert_eq!(reader.idle_limit(), None);
+}
+
+#[test]
 fn bytes_behind_the_end_spoil_the_connection() {
     for wire in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",

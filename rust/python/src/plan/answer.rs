@@ -9,7 +9,7 @@ use waypost_core::http1::{self, Fields, Progress};
 
 use super::Plan;
 use crate::endpoint::Endpoint;
-use crate::http1::{MAX_HEAD, ResponseHead, list};
+use crate::http1::{MAX_HEAD, ResponseHead, list, reusable};
 
 impl Plan {
     /// The header fields for the client: the endpoint's fields except Waypost's own, then Waypost's own.
@@ -76,14 +76,15 @@ impl Plan {
         answer
     }
 
-    /// The response in `data`, if it is complete.
+    /// The response in `data`, if it is complete, and for how long the idle connection is reusable.
     pub(super) fn whole<'d>(
         &self,
         data: &'d [u8],
-    ) -> Option<(ResponseHead, Cow<'d, [u8]>, http1::ResponseEnd)> {
+    ) -> Option<(ResponseHead, Cow<'d, [u8]>, http1::ResponseEnd, f64)> {
         let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
         let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else { return None };
-        Some((ResponseHead::new(head, false), body, end))
+        let reusable = reusable(&reader, &end);
+        Some((ResponseHead::new(head, false), body, end, reusable))
     }
 
     /// Notes for the record that the client gets this response.

@@ -316,6 +316,28 @@ impl Plan {
         self.shared.endpoint(py, at)
     }
 
+    /// Where the connection for attempt `number` may be made as well, in this order: other addresses of its endpoint.
+    fn alternatives(&self, py: Python<'_>, number: u32) -> Vec<Py<Endpoint>> {
+        let found = self.exchange.change(|course, now| course.alternatives(number, now));
+        found.into_iter().flatten().filter_map(|at| self.shared.endpoint(py, at)).collect()
+    }
+
+    /// Report where the connection for attempt `number` was made, if it was, and which addresses did not take one.
+    /// Returns the endpoint that the attempt goes to now. None of this counts as another attempt.
+    #[pyo3(signature = (number, made, refused))]
+    #[allow(clippy::needless_pass_by_value)] // Extracted from Python.
+    fn moved(
+        &self,
+        py: Python<'_>,
+        number: u32,
+        made: Option<&str>,
+        refused: Vec<String>,
+    ) -> Option<Py<Endpoint>> {
+        let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
+        let at = self.exchange.change(|course, now| course.moved(number, made, &refused, now))??;
+        self.shared.endpoint(py, at)
+    }
+
     /// End the exchange: its clusters no longer count it.
     #[pyo3(signature = (whole = false))]
     fn close(&self, whole: bool) {
@@ -410,8 +432,8 @@ impl Plan {
     /// Answer an HTTP/1 client with the first read from the only attempt's connection.
     ///
     /// If `data` is a complete response that needs no other attempt, this ends and records the exchange. It returns the
-    /// bytes for the client, whether the client may send another request, and whether the endpoint's connection is
-    /// reusable. Otherwise it returns `None` and changes nothing.
+    /// bytes for the client, whether the client may send another request, and for how many seconds the endpoint's idle
+    /// connection is reusable. Otherwise it returns `None` and changes nothing.
     ///
     /// `lines` maps each status to its status line. `fields` are header lines that the server adds to every head.
     /// `close` closes the client's connection after the response.
@@ -423,8 +445,8 @@ impl Plan {
         lines: &Bound<'py, PyDict>,
         fields: &[u8],
         close: bool,
-    ) -> PyResult<Option<(Bound<'py, PyBytes>, bool, bool)>> {
-        let Some((head, body, end)) = self.whole(data) else { return Ok(None) };
+    ) -> PyResult<Option<(Bound<'py, PyBytes>, bool, f64)>> {
+        let Some((head, body, end, reusable)) = self.whole(data) else { return Ok(None) };
         let line = lines.get_item(head.head.status)?;
         let line = line.ok_or_else(|| PyValueError::new_err("`lines` has no line for this status"))?;
         if !self.is_answer(head.head.status) {
@@ -439,7 +461,7 @@ impl Plan {
             joined(py, &relay.head, body)?
         };
         self.record(py, body.len(), Why::Ok, engine::upstream_id(&head.head, &self.inner))?;
-        Ok(Some((bytes, relay.persistent, end.reusable)))
+        Ok(Some((bytes, relay.persistent, reusable)))
     }
 
     /// Like `answer`, but returns the response in parts for another protocol.
@@ -449,14 +471,14 @@ impl Plan {
         endpoint: &Endpoint,
         data: &[u8],
     ) -> PyResult<Option<Parts<'py>>> {
-        let Some((head, body, end)) = self.whole(data) else { return Ok(None) };
+        let Some((head, body, end, reusable)) = self.whole(data) else { return Ok(None) };
         if !self.is_answer(head.head.status) {
             return Ok(None);
         }
         let fields = self.relayed(py, &head, endpoint, 1)?;
         self.record(py, body.len(), Why::Ok, engine::upstream_id(&head.head, &self.inner))?;
         let trailers = list(py, end.trailers.iter())?;
-        Ok(Some((head.head.status, fields, PyBytes::new(py, &body), trailers, end.reusable)))
+        Ok(Some((head.head.status, fields, PyBytes::new(py, &body), trailers, reusable)))
     }
 
     /// Drop the body, because no other attempt will be made.
@@ -473,5 +495,5 @@ impl Plan {
 /// The first step of an exchange, and the whole request if that is an attempt without a hedge.
 pub(crate) type Departure<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyBytes>>);
 
-/// Status, header fields, body, trailer fields, whether the connection is reusable.
-type Parts<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py, PyList>, bool);
+/// Status, header fields, body, trailer fields, for how many seconds the idle connection is reusable.
+type Parts<'py> = (u16, Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py, PyList>, f64);

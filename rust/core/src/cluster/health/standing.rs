@@ -59,6 +59,14 @@ impl Health {
         }
     }
 
+    /// For an address of the endpoint that this is about: as warm as the endpoint if it is one of the `first` that are
+    /// known, else cold.
+    #[must_use]
+    pub fn of_address(&self, first: bool, policy: &Policy, now: Instant, rng: &mut Rng) -> Self {
+        let warming_since = if first { self.warming_since } else { Some(now) };
+        Self { warming_since, ..Self::new(policy, true, now, rng) }
+    }
+
     /// Another policy applies from now on. What is known stays; checks begin or end.
     pub fn adapt(&mut self, policy: &Policy, now: Instant, rng: &mut Rng) {
         self.breaker.adapt(&policy.breaker);

@@ -81,6 +81,13 @@ sections! {
         stream_comment: Duration as "seconds" = secs(15), AtLeast(0);
         /// From the first attempt until a stream ends. Without it, a stream has no such bound.
         stream_total: Option<Duration> as "optional_seconds" = None, AtLeast(1);
+        /// How long a connection serves at most; up to a quarter less, at random. A message on it ends first.
+        // A new host behind one address, a load balancer's or a proxy's, gets its share within that time.
+        connection_age: Duration as "seconds" = secs(30), AtLeast(1);
+        /// How long a connection without a message is kept for the next one, at most. An endpoint that sends
+        /// `Keep-Alive: timeout=N` gets none that was idle for longer than four fifths of N seconds.
+        // Common servers close after 5 s.
+        connection_idle: Duration as "seconds" = secs(4), AtLeast(0);
     }
 
     /// `retry`: when to try again within the cluster.

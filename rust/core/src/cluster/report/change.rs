@@ -11,6 +11,8 @@ pub struct EndpointChange {
     pub cluster: String,
     /// The endpoint's URL.
     pub url: String,
+    /// The address that this is about, where each is an endpoint of its own.
+    pub address: Option<String>,
     /// How it is now.
     pub condition: Condition,
     /// It is left alone.
@@ -24,13 +26,18 @@ impl EndpointChange {
     pub(in crate::cluster) fn since_last(name: &str, state: &mut State, now: Instant) -> Vec<Self> {
         let policy = state.policy().unwrap_or_default();
         let mut changes = Vec::new();
-        for endpoint in state.endpoints_mut() {
-            let condition = Condition::of(&endpoint.health, &policy, now);
+        for endpoint in state.slots.iter_mut() {
+            let condition = if endpoint.addresses().is_empty() {
+                Condition::of(endpoint, &policy, now)
+            } else {
+                Condition::Fit // Its addresses speak for it.
+            };
             let out = condition.is_out().unwrap_or(endpoint.known_out);
             if std::mem::replace(&mut endpoint.known_out, out) != out {
                 changes.push(Self {
                     cluster: name.to_owned(),
                     url: endpoint.url.to_string(),
+                    address: endpoint.address.as_deref().map(str::to_owned),
                     condition,
                     out,
                     consecutive_failures: endpoint.health.consecutive(),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::view::{ClusterView, Condition, EndpointView};
 use crate::cluster::admission::gate::ShedCounts;
-use crate::cluster::state::{Counts, Totals};
+use crate::cluster::slots::Counts;
+use crate::cluster::state::Totals;
 use crate::cluster::time::{Instant, nanos};
 
 /// Views as numbers. Rates are left out: all processes share their accounts.
@@ -56,6 +57,7 @@ fn cluster(out: &mut Vec<u64>, view: &ClusterView) {
 fn endpoint(out: &mut Vec<u64>, view: &EndpointView) {
     let EndpointView {
         url,
+        address,
         weight,
         condition,
         conditions: _,
@@ -66,6 +68,7 @@ fn endpoint(out: &mut Vec<u64>, view: &EndpointView) {
         counts: Counts { attempts, succeeded, unreachable, timed_out, broken, error_status, cancelled },
     } = view;
     text(out, url);
+    text(out, address.as_deref().unwrap_or_default());
     optional(out, weight.map(u64::from));
     out.extend(match condition {
         Condition::Fit => [0, 0],
@@ -74,6 +77,7 @@ fn endpoint(out: &mut Vec<u64>, view: &EndpointView) {
         Condition::Open(until) => [3, until.nanos()],
         Condition::CheckFails => [4, 0],
         Condition::Resting(until) => [5, until.nanos()],
+        Condition::Draining => [6, 0],
     });
     out.push(u64::from(*consecutive_failures));
     optional(out, check.map(u64::from));
@@ -174,6 +178,7 @@ impl Numbers<'_> {
     fn endpoint(&mut self) -> Option<EndpointView> {
         Some(EndpointView {
             url: self.text()?,
+            address: Some(self.text()?).filter(|address| !address.is_empty()),
             weight: self.optional_small()?,
             condition: match (self.next()?, self.next()?) {
                 (0, _) => Condition::Fit,
@@ -182,6 +187,7 @@ impl Numbers<'_> {
                 (3, until) => Condition::Open(Instant::from_nanos(until)),
                 (4, _) => Condition::CheckFails,
                 (5, until) => Condition::Resting(Instant::from_nanos(until)),
+                (6, _) => Condition::Draining,
                 _ => return None,
             },
             conditions: Vec::new(),
@@ -213,6 +219,7 @@ mod tests {
         let mut small = || numbers.next().unwrap();
         let endpoint = EndpointView {
             url: format!("http://{name}"),
+            address: (!name.is_empty()).then(|| name.clone()),
             weight: small().is_multiple_of(2).then(&mut small),
             condition: [
                 Condition::Fit,
@@ -221,7 +228,8 @@ mod tests {
                 Condition::Open(Instant::from_nanos(8)),
                 Condition::CheckFails,
                 Condition::Resting(Instant::from_nanos(9)),
-            ][small() as usize % 6],
+                Condition::Draining,
+            ][small() as usize % 7],
             conditions: Vec::new(),
             consecutive_failures: small(),
             check: [None, Some(true), Some(false)][small() as usize % 3],

@@ -6,9 +6,10 @@ use crate::cluster::admission::gate::ShedCounts;
 use crate::cluster::admission::queue::ORDINARY;
 use crate::cluster::health::breaker::State as Breaker;
 use crate::cluster::health::checker::Checker;
-use crate::cluster::health::standing::{Health, Standing};
+use crate::cluster::health::standing::Standing;
 use crate::cluster::policy::{Policy, Rate};
-use crate::cluster::state::{Counts, EndpointState, State, Totals};
+use crate::cluster::slots::{Counts, EndpointState};
+use crate::cluster::state::{State, Totals};
 use crate::cluster::time::Instant;
 
 /// A cluster at one moment.
@@ -38,12 +39,14 @@ pub struct ClusterView {
     pub endpoints: Vec<EndpointView>,
 }
 
-/// An endpoint at one moment.
+/// An endpoint, or one address of an endpoint, at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointView {
     /// Its URL.
     pub url: String,
-    /// Its weight as configured; `None` where the newest snapshot does not have it any more.
+    /// The address of its host that this is about, where each is an endpoint of its own.
+    pub address: Option<String>,
+    /// The endpoint's weight as configured, which its addresses share; `None` where the newest snapshot does not have it any more.
     pub weight: Option<u32>,
     /// How it is.
     pub condition: Condition,
@@ -76,6 +79,8 @@ pub enum Condition {
     CheckFails,
     /// It asked to be left alone until then.
     Resting(Instant),
+    /// Its name does not have this address any more, and what is in flight there ends.
+    Draining,
 }
 
 impl Condition {
@@ -89,12 +94,17 @@ impl Condition {
             Self::Open(_) => "open",
             Self::CheckFails => "check_fails",
             Self::Resting(_) => "resting",
+            Self::Draining => "draining",
         }
     }
 }
 
 impl Condition {
-    pub(crate) fn of(health: &Health, policy: &Policy, now: Instant) -> Self {
+    pub(in crate::cluster) fn of(endpoint: &EndpointState, policy: &Policy, now: Instant) -> Self {
+        if endpoint.left.is_some() {
+            return Self::Draining;
+        }
+        let health = &endpoint.health;
         match (health.standing(policy, now), health.breaker()) {
             (Standing::Resting { until, .. }, _) => Self::Resting(until),
             _ if health.checker().and_then(Checker::fit) == Some(false) => Self::CheckFails,
@@ -110,7 +120,7 @@ impl Condition {
         match self {
             Self::Fit | Self::Starting(_) => Some(false),
             Self::Open(_) | Self::CheckFails => Some(true),
-            Self::HalfOpen | Self::Resting(_) => None,
+            Self::HalfOpen | Self::Resting(_) | Self::Draining => None,
         }
     }
 
@@ -118,10 +128,11 @@ impl Condition {
         match self {
             Self::Fit => 0,
             Self::Starting(_) => 1,
-            Self::HalfOpen => 2,
-            Self::Resting(_) => 3,
-            Self::CheckFails => 4,
-            Self::Open(_) => 5,
+            Self::Draining => 2,
+            Self::HalfOpen => 3,
+            Self::Resting(_) => 4,
+            Self::CheckFails => 5,
+            Self::Open(_) => 6,
         }
     }
 }
@@ -131,9 +142,16 @@ impl ClusterView {
     pub(in crate::cluster) fn of(name: &str, state: &State, accounts: bool, now: Instant) -> Self {
         let policy = state.policy().unwrap_or_default();
         let newest = state.newest();
-        let mut endpoints: Vec<EndpointView> =
-            state.endpoints().map(|endpoint| EndpointView::of(endpoint, &policy, newest, now)).collect();
-        endpoints.sort_unstable_by(|a, b| a.url.cmp(&b.url));
+        let mut endpoints = Vec::new();
+        for (_, endpoint) in state.slots.endpoints() {
+            let weight = (newest == Some(endpoint.generation)).then_some(endpoint.weight);
+            let shown = |state: &EndpointState| EndpointView::of(state, weight, &policy, now);
+            if endpoint.addresses().is_empty() {
+                endpoints.push(shown(endpoint));
+            }
+            endpoints.extend(state.addresses(endpoint).map(shown));
+        }
+        endpoints.sort_unstable_by(|a, b| a.whose().cmp(&b.whose()));
         let quantile = |percent| state.latencies.quantile(percent);
         Self {
             name: name.to_owned(),
@@ -177,7 +195,7 @@ impl ClusterView {
         }
         own.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         for view in own {
-            view.endpoints.sort_unstable_by(|a, b| a.url.cmp(&b.url));
+            view.endpoints.sort_unstable_by(|a, b| a.whose().cmp(&b.whose()));
         }
     }
 
@@ -198,7 +216,7 @@ impl ClusterView {
             (some, None) | (None, some) => some,
         };
         for theirs in &other.endpoints {
-            if let Some(own) = self.endpoints.iter_mut().find(|own| own.url == theirs.url) {
+            if let Some(own) = self.endpoints.iter_mut().find(|own| own.whose() == theirs.whose()) {
                 own.add(theirs);
             }
         }
@@ -218,7 +236,7 @@ impl ClusterView {
         shed.displaced += more.displaced;
         shed.expired += more.expired;
         for theirs in other.endpoints {
-            match self.endpoints.iter_mut().find(|own| own.url == theirs.url) {
+            match self.endpoints.iter_mut().find(|own| own.whose() == theirs.whose()) {
                 Some(own) => own.counts += theirs.counts,
                 None if all => self.endpoints.push(theirs),
                 None => (),
@@ -242,12 +260,18 @@ impl EndpointView {
         self.latency = self.latency.max(other.latency);
     }
 
-    fn of(endpoint: &EndpointState, policy: &Policy, newest: Option<u64>, now: Instant) -> Self {
+    /// What tells it from all others of its cluster.
+    fn whose(&self) -> (&str, Option<&str>) {
+        (&self.url, self.address.as_deref())
+    }
+
+    fn of(endpoint: &EndpointState, weight: Option<u32>, policy: &Policy, now: Instant) -> Self {
         let health = &endpoint.health;
         Self {
             url: endpoint.url.to_string(),
-            weight: (newest == Some(endpoint.generation)).then_some(endpoint.weight),
-            condition: Condition::of(health, policy, now),
+            address: endpoint.address.as_deref().map(str::to_owned),
+            weight,
+            condition: Condition::of(endpoint, policy, now),
             conditions: Vec::new(),
             consecutive_failures: health.consecutive(),
             check: health.checker().and_then(Checker::fit),
