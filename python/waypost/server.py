@@ -32,7 +32,6 @@ from waypost.binding import (
     refusal,
 )
 from waypost.entry import http1
-from waypost.entry.admin_http1 import admin_protocol
 from waypost.entry.negotiation import OFFERED
 from waypost.errors import ConfigError, counted
 from waypost.gateway import Gateway
@@ -267,7 +266,7 @@ class _Server(uvicorn.Server):
         """Accept connections from `sock` for administration alone."""
         gateway = self._gateway
         app = listener_app(gateway)
-        settings = _settings(app, gateway.generation.config, admin_protocol(app, gateway), "off")
+        settings = _settings(app, gateway.generation.config, http1.fast_path(app, fast=False), "off")
         return await loop.create_server(self._protocols(loop, settings), sock=sock, backlog=BACKLOG)
 
     def _protocols(self, loop: asyncio.AbstractEventLoop, settings: uvicorn.Config) -> Callable[[], asyncio.Protocol]:
