@@ -29,26 +29,25 @@ pub(super) const KEPT: Duration = Duration::from_secs(30);
 
 impl State {
     /// The addresses of an endpoint's host, a name, are endpoints of their own from now on; or not, without a host.
-    /// Returns whether that is new; then the caller has to [`muster`](Self::muster).
-    pub(super) fn watch(&mut self, key: Key, host: Option<&str>) -> bool {
-        let Some(endpoint) = self.slots.get_mut(key) else { return false };
+    /// The caller has to [`muster`](Self::muster) afterwards.
+    pub(super) fn watch(&mut self, key: Key, host: Option<&str>) {
+        let Some(endpoint) = self.slots.get_mut(key) else { return };
         if endpoint.name.as_ref().map(|name| &*name.host) == host {
-            return false;
+            return;
         }
         let name = |host: &str| Name { host: host.into(), present: Vec::new(), left: Vec::new() };
         let old = std::mem::replace(&mut endpoint.name, host.map(name));
         for address in old.into_iter().flat_map(|name| name.present.into_iter().chain(name.left)) {
             self.slots.remove(address);
+            self.outdated = true;
         }
-        true
     }
 
-    /// The name of an endpoint's host was resolved to these addresses. Returns whether no other is still known.
+    /// The name of an endpoint's host was resolved to these addresses. Returns whether no other is still known. The
+    /// caller has to [`muster`](Self::muster) afterwards.
     pub(super) fn resolved(&mut self, endpoint: Key, addresses: &[&str], now: Instant) -> bool {
         let policy = self.policy().unwrap_or_default();
-        let settled = self.resolve(endpoint, addresses, &policy, now);
-        self.muster();
-        settled
+        self.resolve(endpoint, addresses, &policy, now)
     }
 
     /// The address of an endpoint that takes messages, by its text.
@@ -78,6 +77,7 @@ impl State {
         };
         let (mut known, mut left) = (std::mem::take(&mut name.present), std::mem::take(&mut name.left));
         let first = known.is_empty() && left.is_empty();
+        let before = known.clone();
         let mut present = Vec::with_capacity(addresses.len().min(ADDRESSES));
         for text in addresses.iter().take(ADDRESSES) {
             let among = |keys: &mut Vec<Key>| {
@@ -111,6 +111,7 @@ impl State {
             stays
         });
         let settled = left.is_empty();
+        self.outdated |= present != before;
         if let Some(name) = self.slots.get_mut(key).and_then(|endpoint| endpoint.name.as_mut()) {
             name.present = present;
             name.left = left;
@@ -135,16 +136,16 @@ impl State {
 
 impl Group {
     /// The endpoints at these positions have these names as hosts, whose addresses are endpoints of their own; all others
-    /// have none.
+    /// have none. The caller has to [`muster`](Self::muster) afterwards.
     pub(super) fn watch<'a>(&self, host: impl Fn(usize) -> Option<&'a str>) {
         let mut state = self.lock();
-        let mut changed = false;
         for (position, key) in self.keys.iter().enumerate() {
-            changed |= state.watch(*key, host(position));
+            state.watch(*key, host(position));
         }
-        if changed {
-            state.muster();
-        }
+    }
+
+    pub(super) fn muster(&self) {
+        self.lock().muster();
     }
 
     /// Where the state of an endpoint is.

@@ -35,6 +35,8 @@ pub(super) struct State {
     urls: HashMap<Box<str>, Key, RandomState>,
     /// Each group there is, oldest first.
     groups: Vec<Joined>,
+    /// Addresses have come or gone since the groups' members were made.
+    pub(super) outdated: bool,
 }
 
 /// What a state knows of a group.
@@ -75,6 +77,7 @@ impl State {
             slots: Slots::default(),
             urls: HashMap::with_hasher(RandomState::default()),
             groups: Vec::new(),
+            outdated: false,
         }
     }
 
@@ -138,8 +141,13 @@ impl State {
         found.map(|joined| Arc::clone(&joined.members)).unwrap_or_default()
     }
 
-    /// Addresses have come or gone: where messages may go is another matter now.
+    /// If addresses have come or gone, where messages may go is another matter now.
+    ///
+    /// That costs as much as there are endpoints, so it is done once for all names that were resolved.
     pub(super) fn muster(&mut self) {
+        if !std::mem::take(&mut self.outdated) {
+            return;
+        }
         for joined in &mut self.groups {
             joined.members = Arc::new(Members::of(&joined.endpoints, &self.slots));
         }
