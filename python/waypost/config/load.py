@@ -389,6 +389,8 @@ class _Loader:
             self.walker.problems[:] = known
         for source, path, message in self.walker.warnings[:_CAUTIONS]:
             self.warnings.append(Problem(path, f"warning: {message}", source.file, *source.locate(path)))
+        if (more := len(self.walker.warnings) - _CAUTIONS) > 0:
+            self.warnings.append(Problem((), f"warning: {more} more values are probably not meant as they are"))
         if self.walker.problems:
             if packed:
                 raise IncompleteError

@@ -3,6 +3,7 @@
 use hashbrown::{HashMap, HashSet};
 
 use super::snapshot::Config;
+use super::warnings::{Concern, Warnings};
 use super::{join, upstream_head};
 use crate::cluster::{Cluster, Credential};
 use crate::pattern::{Pattern, Problem, Step};
@@ -149,7 +150,7 @@ pub(super) fn join_route(
     index: usize,
     pattern: &Pattern,
     problems: &mut Vec<Problem>,
-    warnings: &mut Vec<Problem>,
+    warnings: &mut Warnings,
 ) {
     let Some(spec) = config.routes.get(index) else { return };
     for (at, name) in named(spec) {
@@ -157,29 +158,34 @@ pub(super) fn join_route(
         let (fit, unfit) = join::split(pattern, cluster.speaks);
         if unfit.is_empty() {
             if fit.is_empty() && at.len() == 1 {
-                let message =
-                    "no message can match: no accepted request has this kind, dialect, path and method";
-                let path = route_path(index, vec![Step::Key("match".into())]);
-                warnings.push(Problem { path, message: message.to_owned() });
+                warnings.add(Concern::Impossible, || Problem {
+                    path: route_path(index, vec![Step::Key("match".into())]),
+                    message:
+                        "no message can match: no accepted request has this kind, dialect, path and method"
+                            .to_owned(),
+                });
             }
             continue;
         }
-        let unfit = join::describe(&unfit);
-        let speaks = format!("cluster `{name}` speaks {}", cluster.speaks);
+        let speaks = || format!("cluster `{name}` speaks {}", cluster.speaks);
         if fit.is_empty() {
+            let (speaks, unfit) = (speaks(), join::describe(&unfit));
             let message = format!("{speaks}: {unfit} cannot be sent to it");
             problems.push(Problem { path: route_path(index, at), message });
         } else {
-            let then = match at.as_slice() {
-                [_] => "Such messages go to the `fallback` of this route, or are refused",
-                [Step::Key(key), _] if key == "mirror" => "Such messages are not copied",
-                _ => "Such messages skip this cluster",
-            };
-            let message = format!(
-                "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by kind or \
-                 dialect"
-            );
-            warnings.push(Problem { path: route_path(index, at), message });
+            warnings.add(Concern::Unjoinable, || {
+                let then = match at.as_slice() {
+                    [_] => "Such messages go to the `fallback` of this route, or are refused",
+                    [Step::Key(key), _] if key == "mirror" => "Such messages are not copied",
+                    _ => "Such messages skip this cluster",
+                };
+                let (speaks, unfit) = (speaks(), join::describe(&unfit));
+                let message = format!(
+                    "this route also matches {unfit}, which cannot be sent on: {speaks}. {then}; narrow `match` by \
+                     kind or dialect"
+                );
+                Problem { path: route_path(index, at), message }
+            });
         }
     }
 }

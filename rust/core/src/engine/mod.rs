@@ -32,6 +32,7 @@ mod tests;
 mod trace;
 mod trail;
 mod upstream_head;
+mod warnings;
 
 pub use bound_clusters::BoundClusters;
 pub use boundary::{Boundary, Peer, code_of};

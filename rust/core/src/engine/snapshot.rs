@@ -14,6 +14,7 @@ use super::id::{Ids, header_safe};
 use super::intake::{Intake, Rejection, Request, path_of};
 use super::origin::Trusted;
 use super::shadowed::shadowed_routes;
+use super::warnings::{Concern, Warnings};
 use super::{join, upstream_head};
 use crate::auth::keys::{Admin, Caller, Denied};
 use crate::auth::{Identities, Presented, UnixTime};
@@ -66,7 +67,7 @@ pub struct Snapshot {
     hosts: Vec<String>,
     pub(super) limits: Limits,
     pub(super) questions: Questions,
-    /// Valid but probably unintended parts of the configuration.
+    /// Valid but probably unintended parts of the configuration, the first of each kind.
     pub warnings: Vec<Problem>,
 }
 
@@ -159,11 +160,13 @@ impl Snapshot {
         };
         problems.extend(credentials(&config));
         problems.extend(policies(&config));
-        let mut warnings = unused(&config);
-        warnings.extend(shadowed_routes(&table).into_iter().map(|(index, message)| Problem {
+        let mut warnings = Warnings::default();
+        warnings.extend(Concern::Unused, unused(&config));
+        let shadowed = shadowed_routes(&table).into_iter().map(|(index, message)| Problem {
             path: route_path(index, vec![Step::Key("match".into())]),
             message,
-        }));
+        });
+        warnings.extend(Concern::Shadowed, shadowed);
         for (index, pattern) in table.patterns() {
             join_route(&config, &names, index, pattern, &mut problems, &mut warnings);
         }
@@ -171,9 +174,10 @@ impl Snapshot {
             return Err(problems);
         }
         let cost = table.cost();
-        warnings.extend(linear(&table, &cost));
-        warnings.extend(per_value(&table, &cost));
-        warnings.extend(statuses(&config));
+        warnings.extend(Concern::Linear, linear(&table, &cost));
+        warnings.extend(Concern::PerValue, per_value(&table, &cost));
+        warnings.extend(Concern::Statuses, statuses(&config));
+        let warnings = warnings.told();
         let position = |name: &String| names.get(name.as_str()).copied();
         let decided = |decision: &Decision| -> Vec<usize> {
             decision.cluster.iter().chain(&decision.fallback).filter_map(position).collect()
@@ -196,7 +200,9 @@ impl Snapshot {
         problems.extend(policies(config));
         for (index, spec) in config.routes.iter().enumerate() {
             match parse(&spec.pattern) {
-                Ok(pattern) => join_route(config, &names, index, &pattern, &mut problems, &mut Vec::new()),
+                Ok(pattern) => {
+                    join_route(config, &names, index, &pattern, &mut problems, &mut Warnings::default());
+                }
                 Err(found) => problems.extend(found.into_iter().map(|problem| {
                     let within = [Step::Key("match".into())].into_iter().chain(problem.path).collect();
                     Problem { path: route_path(index, within), message: problem.message }

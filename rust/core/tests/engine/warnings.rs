@@ -79,6 +79,23 @@ fn statuses_that_concern_the_callers_own_key() {
 }
 
 #[test]
+fn of_each_kind_so_many_are_told_as_somebody_can_read() {
+    let broad = |at| route(&format!("r{at}"), &json!({"tenant": [format!("t{at}")]}), "one", &[]);
+    let all = |count: u32| {
+        warnings(&[("one", Dialect::OpenAi), ("two", Dialect::OpenAi)], (0..count).map(broad).collect())
+    };
+    let found = all(20);
+    assert_eq!(found.len(), 21, "{found:#?}");
+    let found = all(1000);
+    assert_eq!(found.len(), 22, "{found:#?}");
+    assert!(found[20].starts_with("routes[19].to: this route also matches"), "{found:#?}");
+    assert_eq!(
+        found[21],
+        "routes: 980 more warnings of this kind: a route also matches what cannot be sent on"
+    );
+}
+
+#[test]
 fn no_routes_at_all() {
     let found = warnings(&[("one", Dialect::OpenAi)], vec![]);
     assert_eq!(found, ["routes: there are no routes, so every message is refused"]);
