@@ -15,6 +15,8 @@ pub struct Attempt {
     pub(super) began: Instant,
     /// Whether it waits for a response.
     pub(super) waits: bool,
+    /// When the request was sent, or its response began.
+    pub(super) silent_since: Instant,
     /// The status of the response, once that has begun.
     pub(super) status: Option<u16>,
 }

@@ -292,7 +292,7 @@ impl Group {
         endpoint.counts.attempts += 1;
         endpoint.waiting.begin(now);
         let pass = endpoint.health.enter(&self.policy, now);
-        Some(Attempt { place, key, pass, began: now, waits: true, status: None })
+        Some(Attempt { place, key, pass, began: now, waits: true, silent_since: now, status: None })
     }
 
     fn choose(

@@ -20,7 +20,7 @@ impl Group {
     pub fn request_sent(&self, attempt: &mut Attempt, now: Instant) {
         if let Some(endpoint) = self.lock().get_mut(attempt.key) {
             attempt.stop_waiting(endpoint);
-            attempt.began = now;
+            (attempt.began, attempt.silent_since) = (now, now);
             attempt.waits = true;
             endpoint.waiting.begin(now);
         }
@@ -32,6 +32,7 @@ impl Group {
         if attempt.status.replace(status).is_some() {
             return;
         }
+        attempt.silent_since = now;
         let took = now.since(attempt.began);
         let sample = self.lesson(Outcome::of_status(status)).latency == Sample::Time;
         let mut state = self.lock();
@@ -64,7 +65,7 @@ impl Group {
             attempt.stop_waiting(endpoint);
             endpoint.in_flight = endpoint.in_flight.saturating_sub(1);
             if lesson.breaker == Verdict::BadlyIfSilent
-                && endpoint.answered.is_some_and(|answered| answered > attempt.began)
+                && endpoint.answered.is_some_and(|answered| answered > attempt.silent_since)
             {
                 lesson.breaker = Verdict::Nothing;
                 lesson.overload = false;

@@ -77,6 +77,20 @@ fn what_only_the_complete_reader_knows_is_left_to_it() {
     }
 }
 
+/// The place of a route is found by its column, so the routes of one long line would take quadratic time: two MB took more
+/// than a minute.
+#[test]
+fn many_routes_in_one_line_are_left_to_the_complete_reader() {
+    for name in ["a", "\u{e9}"] {
+        let route = format!("{{name: a, to: c, match: {{x: {name}}}}}");
+        let routes = |separator: &str| format!("routes: [{}]", vec![route.as_str(); 1000].join(separator));
+        assert!(RouteFile::yaml(&routes(", ")).is_none());
+        assert_eq!(RouteFile::yaml(&routes(",\n ")).unwrap().0.specs().count(), 1000);
+    }
+    let long = format!("routes: [{{name: a, to: c, match: {{x: {}}}}}]", "\u{e9}".repeat(1 << 16));
+    assert_eq!(RouteFile::yaml(&long).unwrap().0.specs().count(), 1);
+}
+
 #[test]
 fn what_is_not_plain_is_kept_as_text() {
     for route in [

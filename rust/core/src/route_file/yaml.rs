@@ -9,6 +9,10 @@ use crate::table::narrow;
 /// How deep a plain route may be nested.
 const DEPTH: usize = 32;
 
+/// The last column in which a route may begin. A column is found by counting, so many routes in one line would take
+/// quadratic time.
+const LAST_COLUMN: u64 = 4096;
+
 pub(super) fn read(text: &str) -> Option<(RouteFile, String)> {
     u32::try_from(text.len()).ok()?;
     if !text.chars().all(is_readable) {
@@ -71,6 +75,9 @@ impl<E: FnMut() -> Option<Event>> Reader<'_, E> {
                     break item.end_mark;
                 }
                 let start = item.start_mark;
+                if start.column > LAST_COLUMN {
+                    return None;
+                }
                 let (tree, end) = self.tree(item, 0)?;
                 routes.push(Written { place: self.place(&start, &end)?, spec: plain::route(tree) });
             };
@@ -157,7 +164,7 @@ impl<E: FnMut() -> Option<Event>> Reader<'_, E> {
         let start = *self.lines.get(line)?;
         let text = self.text.get(start..self.lines.get(line + 1).copied().unwrap_or(self.text.len()))?;
         let column = usize::try_from(mark.column).ok()?;
-        let inside = if text.is_ascii() {
+        let inside = if text.as_bytes().get(..column).is_some_and(<[u8]>::is_ascii) {
             column
         } else {
             text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(column)?

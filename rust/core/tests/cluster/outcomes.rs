@@ -366,6 +366,29 @@ fn a_limit_of_a_passed_credential_is_the_callers_alone() {
 }
 
 #[test]
+fn a_stream_that_stops_is_no_proof_that_its_endpoint_answers() {
+    for answered in [false, true] {
+        let breaker = Breaker { consecutive: 3, failure_percent: 0, ..Breaker::default() };
+        let site = Site::new(&[(1, Policy { breaker, ..policy(&rows()[0]) })]);
+        for n in 0..3 {
+            let mut course = site.message(at(n * 100));
+            attempt(&course.begin(at(n * 100)));
+            course.responded(1, 200, at(n * 100 + 10));
+            if answered {
+                let mut other = site.message(at(n * 100 + 11));
+                attempt(&other.begin(at(n * 100 + 11)));
+                other.responded(1, 200, at(n * 100 + 20));
+                let _ = other.failed(1, Failure::Stale, SENT, at(n * 100 + 20));
+                other.end(Outcome::Cancelled, at(n * 100 + 20));
+            }
+            let _ = course.failed(1, Failure::Timeout, SENT, at(n * 100 + 90));
+            course.end(Outcome::Cancelled, at(n * 100 + 90));
+        }
+        assert_eq!(is_open(&site, at(300)), !answered);
+    }
+}
+
+#[test]
 fn a_caller_that_is_answered_badly_at_once_does_not_lower_an_adaptive_limit() {
     use waypost_core::cluster::policy::{Adaptive, Concurrency};
     let policy = Policy { concurrency: Concurrency::Adaptive(Adaptive::default()), ..Policy::default() };
