@@ -291,8 +291,8 @@ class Http1(StrictHttp1):
             switch(self, self.gateway, data)
         except WaypostError as error:
             self.reject(error)
-        else:
-            self._sink.close()
+            return
+        self._sink.close()
         self.runtime.wheel.cancel(self._clock)
 
     # A boundary, and what is offered there.

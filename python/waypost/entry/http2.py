@@ -174,7 +174,8 @@ class Http2(ZttpH2Protocol):
             self._record_malformed()
             self.conn.stream(number).reset(zttp.H2ErrorCode.PROTOCOL_ERROR)
             return
-        self._wheel.cancel(self._clock)
+        if not self._first_waiting:
+            self._wheel.cancel(self._clock)
         app = self.app
         rejection = self._rejection(event)
         if rejection is not None:
@@ -268,12 +269,12 @@ class Http2(ZttpH2Protocol):
                 if kind >= 0:
                     self._taken_apart = stream >= self._first_waiting
                 piece = withheld + data[at:end]
-                if self._taken_apart:
+                if not self._taken_apart:
+                    kept += piece
+                elif not self._retired:  # else the client sends it again, over another connection
                     self._waiting += piece
                     requests, resets = self._waiting_counts
                     self._waiting_counts = (requests + (kind == HEADERS), resets + (kind == RST_STREAM))
-                else:
-                    kept += piece
             at = end
         if kept is None:
             return data

@@ -42,6 +42,9 @@ pub(crate) fn reseed_ids() {
     IDS.reseed(seed());
 }
 
+/// Objects of addresses that are kept in any case, however many of the addresses have left.
+const ADDRESSES: usize = 64;
+
 /// The parts that a snapshot shares with its messages.
 pub(crate) struct Shared {
     pub(crate) snapshot: Arc<engine::Snapshot>,
@@ -83,7 +86,11 @@ impl Shared {
             return Some(endpoint.clone_ref(py));
         }
         let text = |cluster: usize, key| self.bound().groups().nth(cluster)?.address(key);
-        known.retain(|(cluster, key), _| text(*cluster, *key).is_some());
+        if known.len() == known.capacity() {
+            known.retain(|(cluster, key), _| text(*cluster, *key).is_some());
+            let kept = known.len();
+            known.reserve(kept.max(ADDRESSES)); // so many come before all are looked through again
+        }
         let Some(text) = text(at.cluster, address) else { return Some(endpoint.clone_ref(py)) };
         let configured = self.snapshot.clusters().get(at.cluster)?.endpoints.get(at.endpoint)?;
         let cluster = endpoint.get().cluster(py);
@@ -196,9 +203,8 @@ impl Snapshot {
         let now = clock::now();
         let mut out = Vec::new();
         for (cluster, group) in self.shared.bound().groups().enumerate() {
-            while let Some(place) = group.due_check(now) {
-                out.extend(self.shared.endpoint(py, EndpointAt::new(cluster, place)));
-            }
+            let places = group.due_checks(now).into_iter();
+            out.extend(places.filter_map(|place| self.shared.endpoint(py, EndpointAt::new(cluster, place))));
         }
         out
     }

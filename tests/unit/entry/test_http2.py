@@ -12,6 +12,7 @@ from waypost.config import from_dict
 from waypost.entry import http2, negotiation, uvicorn_internals
 from waypost.entry.http1 import fast_path
 
+from ..support import until  # noqa: TID252
 from .support import running
 
 OPENING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -127,3 +128,17 @@ def test_the_preface_is_recognized_however_it_comes(length):
     preface = OPENING[:24]
     assert negotiation.begins_http2(preface[:length]) is (True if length == 24 else None)
     assert negotiation.begins_http2(preface[:length] + b"?") is (length == 24)
+
+
+def test_a_client_that_is_refused_http2_does_not_keep_the_connection(run, scripts, monkeypatch):
+    monkeypatch.setattr(negotiation, "HTTP2", False)
+
+    async def body(world):
+        up = await world.upstream(scripts.reply())
+        async with serving(up.url) as (server, reader, writer):
+            writer.write(OPENING)
+            assert b"400 Bad Request" in await asyncio.wait_for(reader.read(), 10)
+            # The client has the answer, and leaves the connection open.
+            await until(lambda: not server.server_state.connections)
+
+    run(body)

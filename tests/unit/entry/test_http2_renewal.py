@@ -18,6 +18,7 @@ from waypost.entry import http2
 from waypost.entry.http1 import fast_path
 from waypost.entry.http2_renewal import FrameCursor, frame, greeting
 
+from ..support import until  # noqa: TID252
 from .support import running
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -142,6 +143,53 @@ def test_a_connection_that_is_never_without_a_stream_is_retired(run, scripts, so
             assert set(one.statuses) == begun
             assert one.goodbye.last_stream_id < 2 * 45
             assert len(server.server_state.connections) == 1  # the first stream goes on
+
+    run(body)
+
+
+CALL = b"\x82\x86\x41\x01h\x44\x09/v1/files"  # GET http://h/v1/files (RFC 7541)
+GOAWAY = 7
+
+
+@contextlib.asynccontextmanager
+async def held_back(world, scripts):
+    """A connection with a stream that goes on, on which new streams wait; and its protocol."""
+    up = await world.upstream(scripts.hang())
+    async with client(up.url, 1) as (one, server):
+        one.writer.write(PREFACE + frame(4, 0, 0) + b"".join(frame(1, 5, 2 * n + 1, CALL) for n in range(60)))
+        await until(lambda: any(getattr(each, "_first_waiting", 0) for each in server.server_state.connections))
+        (protocol,) = server.server_state.connections
+        yield one, protocol
+
+
+def test_streams_that_wait_do_so_for_a_limited_time_beside_others_that_begin(run, scripts, soon, monkeypatch):
+    monkeypatch.setattr(http2, "_HOLD_TIME", 0.05)
+
+    async def body(world):
+        # The read that brings the first stream which waits also brings the ones before it.
+        async with held_back(world, scripts) as (one, _):
+            kind = None
+            while kind != GOAWAY:
+                head = await asyncio.wait_for(one.reader.readexactly(9), 20)
+                await one.reader.readexactly(int.from_bytes(head[:3]))
+                kind = head[3]
+
+    run(body)
+
+
+def test_a_retired_connection_keeps_nothing_of_new_streams(run, scripts, soon, monkeypatch):
+    monkeypatch.setattr(http2, "_HOLD_LIMIT", 1 << 16)
+
+    async def body(world):
+        async with held_back(world, scripts) as (one, protocol):
+            for _ in range(100):
+                one.writer.write(frame(0, 0, 119, bytes(1 << 14)))
+                await one.writer.drain()
+                await asyncio.sleep(0)
+            await until(lambda: protocol._frames.between)
+            assert protocol._retired
+            assert len(protocol._waiting) == 0
+            assert len(protocol.cycles) > 0
 
     run(body)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from waypost import ConfigError, EnvelopeError, WaypostError
-from waypost._native import Intake, Plan, Snapshot
+from waypost._native import Intake, Plan, Registry, Snapshot
 
 JSON = [(b"host", b"waypost.example"), (b"content-type", b"application/json"), (b"content-length", b"2")]
 
@@ -52,6 +53,23 @@ def accept(snapshot: Snapshot, path: bytes = b"/v1/envelopes", headers: Any = JS
 
 def plan(body: bytes, path: bytes = b"/v1/envelopes") -> Plan:
     return accept(Snapshot(config()), path).plan(body)
+
+
+def test_the_checks_of_very_many_addresses_are_found_in_a_moment() -> None:
+    """The event loop waits for them. A look at all others for each address took as long as a minute."""
+    hosts = [f"host-{n}.test" for n in range(400)]
+    checked = cluster(*[f"http://{host}" for host in hosts])
+    checked["health"] = {"check": {"path": "/", "interval": 60.0, "timeout": 1.0, "jitter": 0}}
+    snapshot = Snapshot(config(clusters={"local": checked}, routes=[route("all", {"dialect": "openai"}, "local")]))
+    registry = Registry()
+    registry.apply(snapshot, snapshot.endpoints)
+    for n, host in enumerate(hosts):
+        registry.resolved(host, [f"10.{n // 256}.{n % 256}.{last}" for last in range(60)])
+    begun = time.monotonic()
+    due = snapshot.due_checks()
+    assert time.monotonic() - begun < 5
+    assert len({(endpoint.url, endpoint.address) for endpoint in due}) == len(due) == 400 * 60
+    assert snapshot.due_checks() == []
 
 
 def test_clusters_and_endpoints_are_as_configured() -> None:

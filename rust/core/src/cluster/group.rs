@@ -241,16 +241,20 @@ impl Group {
         self.checks(&state, &members).map(|(_, due)| due).min()
     }
 
-    /// An endpoint, or an address of one, that is to be asked now. To be called until there is none; the answer goes to
+    /// The endpoints, and the addresses of endpoints, that are to be asked now. The answers go to
     /// [`checked`](Self::checked).
     #[must_use]
-    pub fn due_check(&self, now: Instant) -> Option<Place> {
+    pub fn due_checks(&self, now: Instant) -> Vec<Place> {
         let mut state = self.lock();
         let members = state.members(self.generation);
-        let (member, _) = self.checks(&state, &members).find(|(_, due)| *due <= now)?;
-        let member = *member;
-        state.get_mut(member.key)?.health.asked(&self.policy, now);
-        Some(member.place())
+        let due = self.checks(&state, &members).filter(|(_, due)| *due <= now);
+        let due: Vec<Member> = due.map(|(member, _)| *member).collect();
+        for member in &due {
+            if let Some(endpoint) = state.get_mut(member.key) {
+                endpoint.health.asked(&self.policy, now);
+            }
+        }
+        due.iter().map(Member::place).collect()
     }
 
     /// An endpoint answered its active check well, or did not (in time). Returns whether the check fails from now on: what

@@ -98,6 +98,29 @@ fn a_worker_with_too_much_to_say_knows_it() {
     assert_eq!(second.view(now).len(), 2);
 }
 
+/// A look-up of each endpoint among all others took minutes for as many as fit on a board, while nothing was served.
+#[test]
+fn what_many_endpoints_have_counted_is_added_in_a_moment() {
+    let now = Instant::default();
+    let board = boards(2);
+    let ((mut first, _one), (mut second, _two)) = (worker(board(), 0), worker(board(), 1));
+    let urls: Vec<String> = (0..30_000).map(|n| format!("http://host-{n}.test:8000/openai/v1")).collect();
+    let endpoints: Vec<(&str, u32)> = urls.iter().map(|url| (&**url, 1)).collect();
+    let apply = |registry: &mut Registry, endpoints| registry.apply([("many", endpoints, Arc::default())], now);
+    let one = apply(&mut first, &endpoints[..20_000]);
+    let two = apply(&mut second, &endpoints[10_000..]);
+    (0..9).for_each(|_| succeed(&one[0]));
+    (0..9).for_each(|_| succeed(&two[0]));
+    assert!(second.publish(now));
+    let begun = std::time::Instant::now();
+    let view = first.view(now).into_iter().find(|view| view.name == "many").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(view.endpoints.len(), 30_000);
+    assert_eq!(view.endpoints.iter().map(|endpoint| endpoint.counts.succeeded).sum::<u64>(), 18);
+    assert_eq!(view.endpoints.iter().map(|endpoint| endpoint.conditions.len()).sum::<usize>(), 40_000);
+    assert!(view.endpoints.is_sorted_by(|one, next| one.url < next.url));
+}
+
 #[test]
 fn nobody_reads_half_of_what_is_said() {
     let board = boards(1);

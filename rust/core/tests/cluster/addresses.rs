@@ -312,7 +312,7 @@ fn each_address_is_checked() {
     let (mut registry, group) = site(&[(URL, 1)], &[0], &policy, at(0));
     registry.resolved(NAME, &["10.0.0.1", "10.0.0.2"], at(0));
     let mut asked = Vec::new();
-    while let Some(place) = group.due_check(at(2000)) {
+    for place in group.due_checks(at(2000)) {
         let address = group.address(place.address.unwrap()).unwrap();
         group.checked(place, address == "10.0.0.1", at(2000));
         asked.push(address);

@@ -209,13 +209,13 @@ fn active_checks_take_out_and_bring_back() {
     let old = join(&mut registry, &THREE[..1], &policy, at(0));
     let group = join(&mut registry, &THREE, &policy, at(0));
     assert_eq!(old.next_check(), None, "only the newest snapshot checks");
-    assert_eq!(group.due_check(at(0)), None);
+    assert_eq!(group.due_checks(at(0)), []);
     // Every endpoint is asked once in each interval, with some spread.
     let (mut now, mut asked) = (at(0), [0; 3]);
     while let Some(due) = group.next_check().filter(|due| *due < at(60_000)) {
         assert!(due >= now);
         now = due;
-        while let Some(Place { endpoint: position, .. }) = group.due_check(now) {
+        for Place { endpoint: position, .. } in group.due_checks(now) {
             asked[position] += 1;
             group.checked(position, position != 2 || now >= at(30_000), now);
             assert_eq!(

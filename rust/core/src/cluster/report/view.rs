@@ -35,7 +35,7 @@ pub struct ClusterView {
     pub latency: Option<[Duration; 3]>,
     /// Its rates, and of how many accounts are kept.
     pub rates: Vec<(Rate, usize)>,
-    /// Its endpoints, by URL.
+    /// Its endpoints, in ascending order of URL and address.
     pub endpoints: Vec<EndpointView>,
 }
 
@@ -194,9 +194,6 @@ impl ClusterView {
             }
         }
         own.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        for view in own {
-            view.endpoints.sort_unstable_by(|a, b| a.whose().cmp(&b.whose()));
-        }
     }
 
     fn add(&mut self, other: Self) {
@@ -216,7 +213,7 @@ impl ClusterView {
             (some, None) | (None, some) => some,
         };
         for theirs in &other.endpoints {
-            if let Some(own) = self.endpoints.iter_mut().find(|own| own.whose() == theirs.whose()) {
+            if let Some(own) = self.same(theirs) {
                 own.add(theirs);
             }
         }
@@ -235,13 +232,24 @@ impl ClusterView {
         shed.deadline_too_short += more.deadline_too_short;
         shed.displaced += more.displaced;
         shed.expired += more.expired;
+        let mut unknown = Vec::new();
         for theirs in other.endpoints {
-            match self.endpoints.iter_mut().find(|own| own.whose() == theirs.whose()) {
+            match self.same(&theirs) {
                 Some(own) => own.counts += theirs.counts,
-                None if all => self.endpoints.push(theirs),
+                None if all => unknown.push(theirs),
                 None => (),
             }
         }
+        if !unknown.is_empty() {
+            self.endpoints.append(&mut unknown);
+            self.endpoints.sort_by(|a, b| a.whose().cmp(&b.whose()));
+        }
+    }
+
+    /// The endpoint that another one is about, too.
+    fn same(&mut self, other: &EndpointView) -> Option<&mut EndpointView> {
+        let at = self.endpoints.binary_search_by(|own| own.whose().cmp(&other.whose())).ok()?;
+        self.endpoints.get_mut(at)
     }
 }
 
