@@ -231,7 +231,9 @@ class _Server(uvicorn.Server):
         self._gateway = gateway
         self._reloader = reloader
         self._ready = ready
-        reloader.on_load = lambda config: _follow(settings, config)
+        self._all_settings = [settings]
+        """Those of each listener."""
+        reloader.on_load = self._follow
         self._trimmer = Trimmer()
         gateway.client_connections = lambda: len(self.server_state.connections)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -267,6 +269,7 @@ class _Server(uvicorn.Server):
         gateway = self._gateway
         app = listener_app(gateway)
         settings = _settings(app, gateway.generation.config, http1.fast_path(app, fast=False), "off")
+        self._all_settings.append(settings)
         return await loop.create_server(self._protocols(loop, settings), sock=sock, backlog=BACKLOG)
 
     def _protocols(self, loop: asyncio.AbstractEventLoop, settings: uvicorn.Config) -> Callable[[], asyncio.Protocol]:
@@ -278,6 +281,10 @@ class _Server(uvicorn.Server):
             return made
 
         return protocol
+
+    def _follow(self, config: Config) -> None:
+        for settings in self._all_settings:
+            _follow(settings, config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in self._tasks:

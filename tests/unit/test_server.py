@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -245,8 +246,27 @@ def test_that_the_last_key_is_gone_is_told(main: Path) -> None:
 def test_times_of_clients_follow_a_reload(main: Path) -> None:
     running = Running(main)
     settings = running.server.config
-    write(main, main.read_text() + "listen: {keep_alive: 2m}\n")
-    asyncio.run(running.reloader.reload())
+    settings.load()
+    running.server.lifespan = settings.lifespan_class(settings)
+
+    async def of_administration() -> float:
+        """The time of a new connection to the listener of administration."""
+        with socket.create_server(("127.0.0.1", 0)) as sock:
+            listener = await running.server._listen_for_administration(asyncio.get_running_loop(), sock)
+            write(main, main.read_text() + "listen: {keep_alive: 2m}\n")
+            await running.reloader.reload()
+            _, writer = await asyncio.open_connection(*sock.getsockname())
+            connections: set[Any] = running.server.server_state.connections
+            await until(lambda: connections)
+            (connection,) = connections
+            seconds = float(connection.timeout_keep_alive)
+            listener.close()
+            writer.close()
+            await writer.wait_closed()
+            await until(lambda: not connections)
+            return seconds
+
+    assert asyncio.run(of_administration()) == 120.0
     assert settings.timeout_keep_alive == 120.0
 
 
