@@ -29,7 +29,6 @@ pub(super) const KEPT: Duration = Duration::from_secs(30);
 
 impl State {
     /// The addresses of an endpoint's host, a name, are endpoints of their own from now on; or not, without a host.
-    /// The caller has to [`muster`](Self::muster) afterwards.
     pub(super) fn watch(&mut self, key: Key, host: Option<&str>) {
         let Some(endpoint) = self.slots.get_mut(key) else { return };
         if endpoint.name.as_ref().map(|name| &*name.host) == host {
@@ -43,8 +42,7 @@ impl State {
         }
     }
 
-    /// The name of an endpoint's host was resolved to these addresses. Returns whether no other is still known. The
-    /// caller has to [`muster`](Self::muster) afterwards.
+    /// The name of an endpoint's host was resolved to these addresses. Returns whether no other is still known.
     pub(super) fn resolved(&mut self, endpoint: Key, addresses: &[&str], now: Instant) -> bool {
         let policy = self.policy().unwrap_or_default();
         self.resolve(endpoint, addresses, &policy, now)
@@ -136,16 +134,12 @@ impl State {
 
 impl Group {
     /// The endpoints at these positions have these names as hosts, whose addresses are endpoints of their own; all others
-    /// have none. The caller has to [`muster`](Self::muster) afterwards.
+    /// have none.
     pub(super) fn watch<'a>(&self, host: impl Fn(usize) -> Option<&'a str>) {
         let mut state = self.lock();
         for (position, key) in self.keys.iter().enumerate() {
             state.watch(*key, host(position));
         }
-    }
-
-    pub(super) fn muster(&self) {
-        self.lock().muster();
     }
 
     /// Where the state of an endpoint is.

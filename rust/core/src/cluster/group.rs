@@ -236,7 +236,7 @@ impl Group {
     /// When the next active check is due; `None`: never. Only the newest snapshot's group checks.
     #[must_use]
     pub fn next_check(&self) -> Option<Instant> {
-        let state = self.lock();
+        let mut state = self.lock();
         let members = state.members(self.generation);
         self.checks(&state, &members).map(|(_, due)| due).min()
     }

@@ -58,7 +58,6 @@ struct Host {
 }
 
 impl Host {
-    /// The caller has to muster the endpoints afterwards.
     fn tell(&mut self, now: Instant) {
         let addresses: Vec<&str> = self.addresses.iter().map(|address| &**address).collect();
         self.settled = true;
@@ -66,12 +65,6 @@ impl Host {
             if let Some(state) = state.upgrade() {
                 self.settled &= lock(&state).resolved(*key, &addresses, now);
             }
-        }
-    }
-
-    fn muster(&self) {
-        for state in self.endpoints.iter().filter_map(|(state, _)| state.upgrade()) {
-            lock(&state).muster();
         }
     }
 }
@@ -152,9 +145,6 @@ impl Registry {
         for known in self.hosts.values_mut() {
             known.tell(now);
         }
-        for group in groups {
-            group.borrow().muster();
-        }
     }
 
     /// A host's name was resolved to these addresses; none: it cannot be resolved any more, and its endpoints go by name
@@ -167,7 +157,6 @@ impl Registry {
         }
         if !same || !known.settled {
             known.tell(now);
-            known.muster();
         }
     }
 

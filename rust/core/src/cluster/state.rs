@@ -136,21 +136,17 @@ impl State {
     }
 
     /// Where the messages of a group may go.
-    pub(super) fn members(&self, generation: u64) -> Arc<Members> {
+    ///
+    /// If addresses have come or gone, that is made anew. It costs as much as there are endpoints, so it is done once for all
+    /// names that were resolved meanwhile.
+    pub(super) fn members(&mut self, generation: u64) -> Arc<Members> {
+        if std::mem::take(&mut self.outdated) {
+            for joined in &mut self.groups {
+                joined.members = Arc::new(Members::of(&joined.endpoints, &self.slots));
+            }
+        }
         let found = self.groups.iter().rev().find(|joined| joined.generation == generation);
         found.map(|joined| Arc::clone(&joined.members)).unwrap_or_default()
-    }
-
-    /// If addresses have come or gone, where messages may go is another matter now.
-    ///
-    /// That costs as much as there are endpoints, so it is done once for all names that were resolved.
-    pub(super) fn muster(&mut self) {
-        if !std::mem::take(&mut self.outdated) {
-            return;
-        }
-        for joined in &mut self.groups {
-            joined.members = Arc::new(Members::of(&joined.endpoints, &self.slots));
-        }
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&EndpointState> {

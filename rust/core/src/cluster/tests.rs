@@ -106,7 +106,8 @@ fn what_many_endpoints_have_counted_is_added_in_a_moment() {
     let ((mut first, _one), (mut second, _two)) = (worker(board(), 0), worker(board(), 1));
     let urls: Vec<String> = (0..30_000).map(|n| format!("http://host-{n}.test:8000/openai/v1")).collect();
     let endpoints: Vec<(&str, u32)> = urls.iter().map(|url| (&**url, 1)).collect();
-    let apply = |registry: &mut Registry, endpoints| registry.apply([("many", endpoints, Arc::default())], now);
+    let apply =
+        |registry: &mut Registry, endpoints| registry.apply([("many", endpoints, Arc::default())], now);
     let one = apply(&mut first, &endpoints[..20_000]);
     let two = apply(&mut second, &endpoints[10_000..]);
     (0..9).for_each(|_| succeed(&one[0]));

@@ -305,6 +305,27 @@ fn a_dead_name_is_no_majority() {
     assert_eq!(shares(&group, 100, at(1)), [(1, "-".to_owned(), 100)]);
 }
 
+/// The list of all places made anew for each name took half a minute.
+#[test]
+fn very_many_names_in_one_cluster_are_resolved_in_a_moment() {
+    let hosts: Vec<String> = (0..20_000).map(|n| format!("host-{n}.test")).collect();
+    let urls: Vec<String> = hosts.iter().map(|host| format!("http://{host}")).collect();
+    let endpoints: Vec<(&str, u32)> = urls.iter().map(|url| (&**url, 1)).collect();
+    let mut registry = Registry::new(7);
+    let groups = registry.apply([("c", &endpoints[..], Arc::default())], at(0));
+    registry.watch(&groups, hosts.iter().enumerate().map(|(position, host)| (0, position, &**host)), at(0));
+    let begun = std::time::Instant::now();
+    for host in &hosts {
+        registry.resolved(host, &["10.0.0.1", "10.0.0.2"], at(1));
+    }
+    assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
+    let attempt = begin(&groups[0], at(2));
+    assert!(["10.0.0.1", "10.0.0.2"].contains(&&*address(&groups[0], &attempt)));
+    groups[0].finish(attempt, Outcome::Success, at(3));
+    registry.resolved(&hosts[7], &[], at(3));
+    assert_eq!(registry.view(at(3))[0].endpoints.len(), 40_000 - 1);
+}
+
 #[test]
 fn each_address_is_checked() {
     let policy =
