@@ -47,7 +47,7 @@ __all__ = ["Http1", "fast_path"]
 _logger = logging.getLogger("waypost")
 
 _LINGER: Final = 1.0
-"""Time for which input is discarded after a rejection, in seconds; closing at once could lose the answer."""
+"""Time for which input is discarded after the last answer, in seconds; closing at once could lose the answer."""
 _CLOSE_TIME: Final = 30.0
 """Longest time without progress while a connection that is being closed sends its last bytes, in seconds."""
 _DRAIN_CLOSE_TIME: Final = 5.0
@@ -239,7 +239,9 @@ class Http1(StrictHttp1):
         self._sink.closing = not self._surplus
         if self._state == "application":
             self._close_after_message()
-        elif self._state not in ("body", "exchange") and not self._surplus:
+        elif self._state == "skip":
+            self.linger()
+        elif self._state not in ("body", "exchange", "linger") and not self._surplus:
             self.close()
 
     def drain_expired(self) -> None:

@@ -246,6 +246,41 @@ def test_connections_that_wait_are_closed_in_silence(run, scripts):
     run(body)
 
 
+@pytest.mark.parametrize("state", ["linger", "skip"])
+def test_a_stop_loses_no_answer_whose_client_still_sends(run, state):
+    upload = (
+        b"POST /v1/x HTTP/1.1\r\nhost: h\r\ncontent-type: audio/wav\r\ncontent-length: 100000\r\n\r\nRIFF"
+        if state == "skip"
+        else b"nonsense\r\n\r\n"
+    )
+
+    async def answer_at_once(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+    async def body(world):
+        up = await asyncio.start_server(answer_at_once, "127.0.0.1", 0)
+        app = create_app(config("http://127.0.0.1:%d" % up.sockets[0].getsockname()[1], "openai"))
+        async with up, running(app, fast_path(app)) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(upload)
+            await until(lambda: [each for each in server.server_state.connections if each._state == state])
+            (connection,) = server.server_state.connections
+            connection.shutdown()
+            # A connection that is closed while bytes come is reset, and the client may never see the answer.
+            for _ in range(5):
+                writer.write(b"x" * 1000)
+                await asyncio.sleep(0)
+            assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 ")
+            writer.close()
+            await until(lambda: not server.server_state.connections)
+
+    run(body)
+
+
 def test_a_client_that_leaves_gives_back_what_it_held(run, scripts):
     async def body(world):
         up = await world.upstream(scripts.reply())
