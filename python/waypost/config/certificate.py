@@ -50,7 +50,7 @@ _KINDS: Final = {"DNS": "DNS", "URI": "URI", "email": "email", "IP Address": "IP
 
 def check_fingerprint(value: object) -> str:
     """Return `sha256:` and the fingerprint of a certificate in lower case. Raises `ShapeError` if it is none."""
-    if not isinstance(value, str) or not re.fullmatch("([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}", value):
+    if not isinstance(value, str) or not re.fullmatch(FINGERPRINT_PATTERN, value):
         raise ShapeError(
             "must be the SHA-256 of the certificate in 64 hexadecimal digits, as "
             "`openssl x509 -noout -fingerprint -sha256` prints it"

@@ -91,20 +91,14 @@ pub(super) fn statuses(config: &Config) -> Vec<Problem> {
 
 /// Warns of routes that are tried one by one for some messages.
 pub(super) fn linear(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
-    const NAMED: usize = 3;
-    let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
-    let warn = |linear: &Linear| {
-        let names: Vec<String> = linear.rules.iter().take(NAMED).filter_map(name).collect();
+    let warn = |group: &Linear| {
         let message = format!(
-            "{} routes ({} and {} more) are tried one by one where {}: the index cannot look up their other conditions. \
+            "{} are tried one by one where {}: the index cannot look up their other conditions. \
              Give each route its own value, prefix or range, or merge the routes by listing their values",
-            linear.rules.len(),
-            names.join(", "),
-            linear.rules.len() - names.len(),
-            linear.when,
+            shown(table, &group.rules),
+            group.when,
         );
-        let index = linear.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
-        Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
+        at_first(table, group, message)
     };
     cost.linear.iter().map(warn).collect()
 }
@@ -113,13 +107,12 @@ pub(super) fn linear(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
 pub(super) fn per_value(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
     let warn = |group: &Linear| {
         let message = format!(
-            "{} are compared with {}, one by one: a message with many values there takes long, and is refused \
+            "the conditions of {} are compared with {}, one by one: a message with many values there takes long, and is refused \
              (`too_costly`) if it takes too long. Test a field beside them that tells the routes apart by a value or a prefix",
-            shown(table, &group.rules, "the conditions of "),
+            shown(table, &group.rules),
             group.when,
         );
-        let index = group.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
-        Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
+        at_first(table, group, message)
     };
     // Those that are tried one by one for some messages are warned of already.
     let is_known = |group: &&Linear| {
@@ -130,8 +123,14 @@ pub(super) fn per_value(table: &RouteTable, cost: &Cost) -> Vec<Problem> {
     cost.per_value.iter().filter(|group| !is_known(group)).map(warn).collect()
 }
 
-/// The number of some routes, after a few words, and the names of the first of them.
-fn shown(table: &RouteTable, ranks: &[usize], words: &str) -> String {
+/// A problem at the first route of a group.
+fn at_first(table: &RouteTable, group: &Linear, message: String) -> Problem {
+    let index = group.rules.first().and_then(|rank| table.position(*rank)).unwrap_or_default();
+    Problem { path: route_path(index, vec![Step::Key("match".into())]), message }
+}
+
+/// The number of some routes, and the names of the first of them.
+fn shown(table: &RouteTable, ranks: &[usize]) -> String {
     const NAMED: usize = 3;
     let name = |rank: &usize| Some(format!("`{}`", table.decision(*rank)?.route));
     let names: Vec<String> = ranks.iter().take(NAMED).filter_map(name).collect();
@@ -140,7 +139,7 @@ fn shown(table: &RouteTable, ranks: &[usize], words: &str) -> String {
         more => format!(" and {more} more"),
     };
     let routes = if ranks.len() == 1 { "route" } else { "routes" };
-    format!("{words}{} {routes} ({}{more})", ranks.len(), names.join(", "))
+    format!("{} {routes} ({}{more})", ranks.len(), names.join(", "))
 }
 
 /// Checks that the messages of a route can be sent to the clusters that it names.

@@ -123,14 +123,14 @@ where
         };
         let lower = out.get(begin..).unwrap_or_default();
         let folded = head::folded(lower);
-        let removed = head.remove.iter().any(|removed| same(removed, &folded));
+        let removed = head.remove.iter().any(|removed| same_name(removed, &folded));
         let nominated = options.contains(lower);
         match lower {
             b"via" if !removed && !nominated && !value.is_empty() => via.push(value),
             b"te" if !removed => trailers |= accepts_trailers(value),
             _ => {}
         }
-        let replaced = head.extra.iter().any(|(extra, _)| same(extra.0, &folded));
+        let replaced = head.extra.iter().any(|(extra, _)| same_name(extra.0, &folded));
         let kept = !is_reserved(&folded) && !removed && !nominated && !replaced;
         if kept {
             end_field(out, value);
@@ -198,12 +198,6 @@ const fn is_reserved(folded: &[u8]) -> bool {
 pub(crate) fn same_name(one: &[u8], other: &[u8]) -> bool {
     let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     one.len() == other.len() && one.iter().zip(other).all(|(&a, &b)| fold(a) == fold(b))
-}
-
-/// Whether a name in any case equals a folded name.
-fn same(name: &[u8], folded: &[u8]) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    name.len() == folded.len() && name.iter().zip(folded).all(|(&a, &b)| fold(a) == b)
 }
 
 /// Whether a `TE` field accepts trailers (RFC 9110, section 10.1.4).
