@@ -48,6 +48,7 @@ _DESCRIBES_BODY: Final = frozenset(
         b"content-digest",
         b"repr-digest",
         b"digest",
+        b"content-md5",
         b"etag",
         b"accept-ranges",
         b"trailer",
