@@ -209,7 +209,23 @@ def _open(target: str) -> int | None:
         return None
     if target in _STANDARD:
         return _STANDARD[target]
-    return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, _MODE)
+    # Without O_NONBLOCK, a named pipe that nobody reads would stop the event loop until somebody does (fifo(7)).
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    reader = _own_reader(target)
+    try:
+        fd = os.open(target, flags, _MODE)
+    finally:
+        _close(reader)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _own_reader(target: str) -> int | None:
+    """A reader of `target` if it is a named pipe: only then can it be opened before somebody else reads it."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        if stat.S_ISFIFO(os.stat(target).st_mode):  # noqa: PTH116
+            return os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return None
 
 
 def _close(fd: int | None) -> None:

@@ -220,6 +220,21 @@ def test_a_translated_request_says_what_it_takes(site: Site) -> None:
     assert (request.get("accept"), request.get("accept-encoding")) == ("text/plain", "br")
 
 
+@row(TO_ENDPOINTS, "content-digest", "repr-digest", "digest", "content-md5")
+def test_what_describes_a_body_does_not_go_with_its_translation(site: Site) -> None:
+    names = ("content-digest", "repr-digest", "digest", "content-md5")
+    described = {name.replace("-", "_"): "sha-256=:AA==:" for name in names}
+    body = {"id": "e-1", "kind": "model", "model": "m", "content": "Hi"}
+    client = site.envelope("translated", body, x_waypost_key=PLAIN, **described)
+    peer, request = site["translated"].request()
+    answer = b'{"choices":[{"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}'
+    peer.reply(answer, headers=[("content-type", "application/json"), *((name, "x") for name in names)])
+    response = client.response()
+    assert [request.get(name) or response.get(name) for name in names] == [None] * 4
+    request = sent(site, **described)
+    assert [request.get(name) for name in names] == ["sha-256=:AA==:"] * 4
+
+
 # To clients.
 
 
@@ -311,6 +326,22 @@ def test_a_proxy_in_front_is_asked_not_to_collect_a_stream(site: Site) -> None:
         stream = two.ask(body=json.dumps(CHAT).encode(), headers={"x-to": "model", "x-waypost-key": PLAIN})
         site["model"].request()[0].reply(b"data: 1\n\n", headers=[("content-type", "text/event-stream")])
         assert two.response(stream).get("x-accel-buffering") == "no"
+
+
+@row(TO_CLIENTS, "x-accel-redirect", "x-accel-", "x-sendfile", "x-lighttpd-send-file")
+def test_no_endpoint_commands_the_proxy_in_front_of_waypost(site: Site) -> None:
+    names = ("x-accel-redirect", "x-accel-expires", "x-accel-limit-rate", "x-sendfile", "x-lighttpd-send-file")
+    fields = answered(site, [*((name, "/private") for name in names), ("x-accelerated", "yes")])
+    assert [fields.get(name) for name in (*names, "x-accelerated")] == [None] * 5 + ["yes"]
+    client, peer, fields = _stream(site, *((name, "/private") for name in names))
+    assert [fields.get(name) for name in names] == [None] * 5
+    peer.close()
+    client.close()
+
+
+@row(TO_CLIENTS, "alt-svc")
+def test_an_endpoints_other_ports_are_not_waypost_s(site: Site) -> None:
+    assert answered(site, [("alt-svc", 'h3=":443"; ma=86400')]).get("alt-svc") is None
 
 
 @row(TO_CLIENTS, "connection", "keep-alive", "upgrade", "proxy-authenticate")

@@ -56,11 +56,18 @@ FOREIGN = [
     [("Sec-Fetch-Site", "same-origin"), ("Host", "evil.example:PORT")],
     [("Sec-Fetch-Site", "none"), ("Host", "localhost.evil.example")],
     [("Sec-Fetch-Site", "none"), ("Host", "127.1:PORT")],
+    # A GET of a page's own origin, which is a name without TLS: browsers send neither Origin nor Sec-Fetch-Site.
+    [("User-Agent", "Mozilla/5.0 (X11)"), ("Accept-Language", "en"), ("Host", "evil.example:PORT")],
+    [("Accept-Language", "*"), ("Host", "evil.example:PORT")],
+    [("User-Agent", "Mozilla/5.0"), ("Host", "evil.example")],
     [("Origin", "http://notapp.internal")],
 ]
 OWN = [
     [],
     [("Host", "evil.example")],
+    [("Host", "evil.example"), ("User-Agent", "curl/8 (not Mozilla/5.0)")],
+    [("User-Agent", "Mozilla/5.0"), ("Accept-Language", "en")],
+    [("User-Agent", "Mozilla/5.0"), ("Accept-Language", "en"), ("Host", "app.internal:PORT")],
     [("Origin", "http://127.0.0.1:PORT")],
     [("Origin", "http://localhost:PORT"), ("Host", "LOCALHOST:PORT")],
     [("Origin", "http://localhost:PORT")],

@@ -219,6 +219,27 @@ def test_a_pipe_that_nobody_reads_stops_nothing(written: Callable[[str], Written
         os.close(reader)
 
 
+def test_a_named_pipe_is_opened_without_its_reader(written: Callable[[str], Written], tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    each = written(str(fifo))
+    opening = threading.Thread(target=each.log.start, daemon=True)
+    opening.start()
+    opening.join(10)
+    assert not opening.is_alive(), "it waits for a reader"
+    each.add("early")
+    each.wait_for(lambda: each.lines("dropped") == 1)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    each.add("late")
+    each.wait_for(lambda: each.lines("written") == 1)
+    assert ids(os.read(reader, 4096).decode()) == ["late"]
+    os.close(reader)
+    again = threading.Thread(target=lambda: each.log.open(str(fifo), anew=True), daemon=True)
+    again.start()
+    again.join(10)
+    assert not again.is_alive(), "it waits for a reader"
+
+
 def test_what_cannot_be_written_is_counted_and_said_once(
     written: Callable[[str], Written], caplog: pytest.LogCaptureFixture
 ) -> None:

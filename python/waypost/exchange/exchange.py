@@ -609,7 +609,7 @@ class Exchange:
     def attempt_expired(self, attempt: Attempt) -> None:
         """`attempt` took too long in its phase."""
         phase = self._phase if attempt is self.attempt else "wait" if attempt.sent else "connect"
-        failure, error = failures.phase_expired(attempt.endpoint, attempt.dial, phase)
+        failure, error = failures.phase_expired(attempt.endpoint, attempt.dial, phase, self._idle_timeout)
         attempt.close()
         self.attempt_failed(attempt, failure, error)
 

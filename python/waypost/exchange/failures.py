@@ -107,16 +107,17 @@ def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = F
     return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
 
 
-def phase_expired(endpoint: Endpoint, dial: DialSettings, phase: str) -> tuple[Failure, UpstreamError]:
-    """The attempt took too long in `phase` of its exchange."""
+def phase_expired(endpoint: Endpoint, dial: DialSettings, phase: str, silence: float) -> tuple[Failure, UpstreamError]:
+    """The attempt took too long in `phase` of its exchange. A response may be silent for `silence` seconds."""
     if phase == "connect":
         return "connect", timed_out(endpoint, "no connection", dial.connect_timeout, retryable=True)
     if phase == "wait":
         return "timeout", timed_out(endpoint, "no response", dial.first_byte_timeout)
     if phase == "hold_head":
         return "timeout", timed_out(endpoint, "no body after the response's head", dial.first_byte_timeout)
-    what = "nothing more of the response" if phase == "deliver" else "nothing of the request was read"
-    return "timeout", timed_out(endpoint, what, dial.idle_timeout)
+    if phase == "deliver":
+        return "timeout", timed_out(endpoint, "nothing more of the response", silence)
+    return "timeout", timed_out(endpoint, "nothing of the request was read", dial.idle_timeout)
 
 
 def check_failed(endpoint: Endpoint) -> UpstreamError:

@@ -166,6 +166,14 @@ def test_a_reply_becomes_a_native_reply(run, scripts):
         (404, b'{"error":"no such model"}', (None, None, "no such model")),
         (422, b'{"error":{"message":"bad","code":7}}', (7, None, "bad")),
         (429, b'{"error":{"type":"slow_down"}}', (None, "slow_down", None)),
+        (
+            400,
+            b'{"object":"error","message":"bad","type":"BadRequestError","code":400}',
+            (400, "BadRequestError", "bad"),
+        ),
+        (500, b'{"detail":"bad"}', (None, None, "bad")),
+        (500, b'{"detail":[{"msg":"bad"}],"message":"worse"}', (None, None, "worse")),
+        (500, b'{"detail":[{"msg":"bad"}]}', (None, None, None)),
         (500, b"<html>", (None, None, None)),
     ],
 )
@@ -353,6 +361,7 @@ def test_text_is_whole_after_its_finish_reason_whatever_happens_to_the_connectio
         (b'event: error\ndata: {"error":{"message":"out of memory"}}\n\n', "upstream_error"),
         (b"event: error\ndata: out of memory\n\n", "upstream_error"),
         (STOP + b'data: {"error":"out of memory"}\n\n', "upstream_error"),
+        (b'data: {"object":"error","message":"out of memory","code":500}\n\ndata: [DONE]\n\n', "upstream_error"),
     ],
 )
 def test_a_stream_that_breaks_says_so_and_is_not_completed(run, scripts, rest, code):
@@ -374,6 +383,7 @@ def test_a_stream_that_breaks_says_so_and_is_not_completed(run, scripts, rest, c
         (b"event: x\n\n", "upstream_protocol", "without a finish_reason"),
         (b"data: <html>\n\n", "upstream_protocol", "not JSON"),
         (b'data: {"error":{"message":"too long","code":"ctx"}}\n\n', "upstream_error", "too long"),
+        (b'data: {"object":"error","message":"too long"}\n\ndata: [DONE]\n\n', "upstream_error", "too long"),
     ],
 )
 def test_a_stream_that_fails_before_its_text_is_an_error_of_its_own(run, scripts, stream, code, said):
@@ -405,6 +415,40 @@ def test_comments_keep_the_client_alive_too(run, scripts):
         client = world.client(up, speaks="openai")
         answer = await client.send(envelope(content="hi", stream=True), on_chunk=on_chunk)
         assert (answer.chunks[0], answer.complete) == (b":\n\n", True)
+
+    run(body)
+
+
+PARTS = [{"type": "thinking", "thinking": "a"}]
+
+
+@pytest.mark.parametrize(
+    ("stream", "delta"),
+    [
+        (chunk({"role": "assistant", "content": PARTS}), {"role": "assistant", "content": PARTS}),
+        (b'data: {"choices":[{"message":{"role":"assistant","content":"a"},"finish_reason":null}]}\n\n', "a"),
+    ],
+    ids=["parts", "a message instead of a delta"],
+)
+def test_no_form_of_content_is_lost(run, scripts, stream, delta):
+    async def body(world):
+        answer = await streamed(world, scripts.send(SSE_HEAD + stream + STOP + DONE))
+        assert [event.get("delta") for event in events(answer.body)] == [delta, None]
+        assert answer.complete
+
+    run(body)
+
+
+def test_a_silence_that_is_too_long_is_told_as_it_was(run, scripts):
+    async def body(world):
+        up = await world.upstream(scripts.hang(SSE_HEAD + TEXT_A))
+        client = world.client(up, speaks="openai", timeout={"stream_idle": "60ms", "idle": "50s"})
+        answer = await client.send(envelope(content="hi", stream=True))
+        error = events(answer.body)[-1]["error"]
+        assert (error["code"], error["message"]) == (
+            "upstream_timeout",
+            "cluster c0: nothing more of the response within 0.06 s",
+        )
 
     run(body)
 

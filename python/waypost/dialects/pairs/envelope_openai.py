@@ -48,6 +48,7 @@ _DESCRIBES_BODY: Final = frozenset(
         b"content-digest",
         b"repr-digest",
         b"digest",
+        b"content-md5",
         b"etag",
         b"accept-ranges",
         b"trailer",
@@ -307,7 +308,7 @@ class TranslateSink(Sink):
             self._headers = [field for field in self._headers if field[0] not in _CHALLENGES]
             self._reply_error(UpstreamError("upstream_protocol", message))
         elif status >= 400:
-            details = _error_details(document) or _NO_DETAILS
+            details = _error_details(document) or _bare_details(document)
             error = _reported(f"cluster {cluster} answered {status}", details["message"], status, details)
             error.status = status
             self._reply_error(error)
@@ -387,18 +388,18 @@ class TranslateSink(Sink):
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and choice.get("index", 0) == 0:
                 self._finish_reason = choice.get("finish_reason") or self._finish_reason
-                if isinstance(choice.get("delta"), dict):
-                    out += self._delta(choice["delta"])
+                delta = choice.get("delta", choice.get("message"))  # a whole reply in an event is one piece of text
+                if isinstance(delta, dict):
+                    out += self._delta(delta)
         return out
 
     def _delta(self, delta: dict[str, Any]) -> list[bytes]:
         content = delta.get("content")
         more = any(value is not None and key not in ("role", "content") for key, value in delta.items())
-        if more:
+        # Content is a list of parts where a model thinks aloud, for example.
+        if more or not isinstance(content, str | None):
             return [_sse({"id": self._plan.id, "delta": delta})]
-        if isinstance(content, str) and content:
-            return [_sse({"id": self._plan.id, "delta": content})]
-        return []
+        return [_sse({"id": self._plan.id, "delta": content})] if content else []
 
     def _last(self) -> bytes:
         self._done = True
@@ -430,12 +431,21 @@ _NO_DETAILS: Final[dict[str, object]] = {"code": None, "type": None, "message": 
 
 def _error_details(document: Any) -> dict[str, object] | None:
     """Code, type and message of an OpenAI error object, or of a similar one that compatible servers send."""
-    error = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        return None
+    # vLLM and Mistral send the object itself, without a member `error` around it.
+    error = document if document.get("object") == "error" else document.get("error")
     if isinstance(error, str) and error:
         return {**_NO_DETAILS, "message": error}
     if not isinstance(error, dict) or not error:
         return None
     return {key: error.get(key) if isinstance(error.get(key), (str, int)) else None for key in _NO_DETAILS}
+
+
+def _bare_details(document: Any) -> dict[str, object]:
+    """What a response with an error's status says that has no error object: its `message` or, of FastAPI, `detail`."""
+    texts = (document.get(key) for key in ("message", "detail")) if isinstance(document, dict) else ()
+    return {**_NO_DETAILS, "message": next((text for text in texts if text and isinstance(text, str)), None)}
 
 
 def _event_error(event: Event, document: Any) -> dict[str, object] | None:

@@ -37,6 +37,14 @@ const IDS: [&[u8]; 6] = [
 /// The field by which a proxy such as nginx, which collects responses by default, is told to pass a stream on as it comes.
 const BUFFERING: (&[u8], &[u8]) = (b"x-accel-buffering", b"no");
 
+/// Fields by which an endpoint commands the server directly in front of it: nginx (all that begin with `x-accel-`), Apache and
+/// lighttpd would send a file of their own. `alt-svc` (RFC 7838) names other ports of the endpoint's host, which the client
+/// would look for at Waypost's.
+fn is_for_neighbour(name: &[u8]) -> bool {
+    (name.starts_with(b"x-accel-") && name != BUFFERING.0)
+        || matches!(name, b"alt-svc" | b"x-sendfile" | b"x-lighttpd-send-file")
+}
+
 /// A response's head for an HTTP/1 client, and how to send the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
@@ -169,12 +177,14 @@ impl Snapshot {
     }
 }
 
-/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself. The fields of a stream
+/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself, and
+/// those that are for the endpoint's own neighbour. The fields of a stream
 /// ask proxies not to collect it.
 pub fn sent_on(response: &ResponseHead) -> impl Iterator<Item = (&[u8], &[u8])> {
     let streams = response.is_stream();
     let own = move |name: &[u8]| {
-        name.starts_with(b"x-") && (OWN.contains(&name) || (streams && name == BUFFERING.0))
+        matches!(name.first(), Some(b'x' | b'a'))
+            && (OWN.contains(&name) || (streams && name == BUFFERING.0) || is_for_neighbour(name))
     };
     response.headers.iter().filter(move |(name, _)| !own(name)).chain(streams.then_some(BUFFERING))
 }

@@ -6,8 +6,10 @@
 //!
 //! 1. An `Origin` has to be the listener's own (its scheme; its name `localhost`, an address of the loopback, or the `Host` of
 //!    the request, if that is an address; the port of `Host`), or its host has to be one of the admitted names.
-//! 2. If `Origin` or `Sec-Fetch-Site` shows that a browser sent a request, its `Host` has to be `localhost`, an address, or an
-//!    admitted name. Only a name can be made to lead elsewhere.
+//! 2. If a browser sent a request, its `Host` has to be `localhost`, an address, or an admitted name. Only a name can be made to
+//!    lead elsewhere. A page whose name was made to lead here sends its `GET` without `Origin` (the request has the page's own
+//!    origin), and without `Sec-Fetch-Site` (Fetch Metadata, section 2: only to trustworthy URLs, such as those of https). But
+//!    browsers name themselves (`User-Agent: Mozilla/…`) and the user's languages, and no page can keep back both.
 //! 3. The probes `/healthz` and `/readyz` tell nothing and are open to everyone.
 //! 4. With sources of identities, a page of another site has no proof, and nothing is checked here.
 
@@ -17,7 +19,7 @@ use super::intake::{Rejection, path_of};
 use super::snapshot::Snapshot;
 use crate::dialect::{self, Dialect};
 use crate::engine::Ids;
-use crate::http1::Fields;
+use crate::http1::{Fields, shows_browser};
 
 /// Paths that every page may ask for.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -57,9 +59,8 @@ impl Snapshot {
         };
         let host = all(b"host").next().and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default();
         let (name, port) = divide(host, scheme);
-        let mut browser = all(b"sec-fetch-site").next().is_some();
+        let browser = fields.iter().any(|(name, value)| shows_browser(name, value));
         for origin in all(b"origin") {
-            browser = true;
             let own = std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"));
             let own = own.is_some_and(|(origin_scheme, authority)| {
                 let (origin_name, origin_port) = divide(authority, origin_scheme);

@@ -28,6 +28,9 @@ fn carries_key(name: &[u8], value: &[u8], key: &[u8]) -> bool {
         && (value.trim_ascii() == key || value.split(|byte| b" \t,;".contains(byte)).any(is_key))
 }
 
+/// The header fields that describe the client's bytes (RFC 9530, RFC 1864), and are wrong for a translated body.
+const DESCRIBE_BODY: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
 /// The header field that tells an endpoint the tenant of a message.
 const TENANT: &str = "x-waypost-tenant";
 
@@ -106,6 +109,7 @@ pub(super) fn write(
     if translated {
         // Drop the client's fields of these names, which were not read with an envelope.
         remove.extend(own_headers().map(|(name, _)| name.as_bytes()));
+        remove.extend(DESCRIBE_BODY.map(str::as_bytes));
         for (name, value) in &carried {
             extra.push((Added::new(name.as_bytes())?, value.as_bytes()));
         }

@@ -25,7 +25,7 @@ pub struct Announced {
     pub expects_continue: bool,
     /// Whether `Connection` has the option `close`.
     pub closes: bool,
-    /// Whether `Origin` or `Sec-Fetch-Site` shows that a browser sent the request.
+    /// Whether a field shows that a browser sent the request; see [`shows_browser`].
     pub browser: bool,
 }
 
@@ -53,7 +53,9 @@ impl Announced {
                 b"host" => {
                     once(&mut host, value, "the request has more than one Host field")?;
                 }
-                b"origin" | b"sec-fetch-site" => browser = true,
+                b"accept-language" | b"origin" | b"sec-fetch-site" | b"user-agent" => {
+                    browser |= shows_browser(name, value);
+                }
                 b"transfer-encoding" => {
                     once(&mut coding, value, ONE_CODING)?;
                 }
@@ -79,6 +81,16 @@ impl Announced {
         };
         Ok(Self { framing, expects_continue, closes: options.contains(b"close"), browser })
     }
+}
+
+/// Whether a header field shows that a browser sent the request. With a `GET` to a name without TLS, a page can keep back neither
+/// the user's languages nor, in some browsers, the name of the browser.
+pub(crate) fn shows_browser(name: &[u8], value: &[u8]) -> bool {
+    let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
+    is(b"accept-language")
+        || is(b"origin")
+        || is(b"sec-fetch-site")
+        || (is(b"user-agent") && value.starts_with(b"Mozilla/"))
 }
 
 const ONE_CODING: &str = "the only supported Transfer-Encoding is a single `chunked`";

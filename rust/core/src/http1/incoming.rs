@@ -271,6 +271,9 @@ mod tests {
             ("1.1", "expect: 200-ok\r\n", none),
             ("1.1", "origin: null\r\n", Announced { browser: true, ..none }),
             ("1.1", "Sec-Fetch-Site: none\r\n", Announced { browser: true, ..none }),
+            ("1.1", "Accept-Language: en\r\n", Announced { browser: true, ..none }),
+            ("1.1", "User-Agent: Mozilla/5.0 (X11)\r\n", Announced { browser: true, ..none }),
+            ("1.1", "User-Agent: curl/8.0\r\n", none),
         ] {
             assert_eq!(read(version, &format!("{host}{fields}")), Ok(announced), "{fields}");
         }

@@ -41,6 +41,7 @@ mod response;
 pub use chunked::{append_chunked, encode_chunk};
 pub use error::{Error, ErrorKind};
 pub use fields::{Fields, Iter};
+pub(crate) use framing::shows_browser;
 pub use framing::{Announced, Framing};
 pub use head::{MAX_FIELDS, MAX_OPTIONS};
 pub(crate) use head::{is_hop_by_hop, is_host};

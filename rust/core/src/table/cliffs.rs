@@ -174,6 +174,44 @@ fn branches_of_an_or_are_not_multiplied() {
     assert!(work < 4_000, "{work}");
 }
 
+/// Rules that each ask for an element with one of 50 pairs of values.
+fn pairs(rules: usize) -> Matcher {
+    let pair = |x: usize, y: usize| json!({"items": {"x": [x], "y": [y]}});
+    matcher((0..rules).map(|x| json!({"$or": (0..50).map(|y| pair(x, y)).collect::<Vec<Json>>()})))
+}
+
+#[test]
+fn branches_are_compared_where_their_tests_come_near() {
+    let set = pairs(100);
+    let document = |count: usize| {
+        let ones = (0..count).map(|i| json!({"x": i % 100}));
+        json!({"items": ones.chain((0..count).map(|i| json!({"y": i % 50}))).collect::<Vec<Json>>()})
+    };
+    let (small, _) = steps(&set, &document(1_000));
+    let (large, found) = steps(&set, &document(10_000));
+    assert!(found.is_empty());
+    assert!(large <= small * 11, "{small} steps for 1,000, {large} for 10,000");
+    // Both calls look at each branch's elements with the rarer value: a hundred, in five thousand branches.
+    assert!(large < 2 * 5_000 * 100 * 8, "{large}");
+}
+
+#[test]
+fn looking_at_branches_is_work() {
+    // Each branch comes near in half of the elements.
+    let values: Vec<usize> = (0..50).collect();
+    let item =
+        |i: usize| if i.is_multiple_of(2) { json!({"x": [0, 1, 2], "z": 0}) } else { json!({"y": values}) };
+    let document = json!({"items": (0..20_000).map(item).collect::<Vec<Json>>()}).to_string();
+    let rule = |x: usize| {
+        let branch = |y: usize| json!({"items": {"x": [x % 3], "y": [y]}});
+        json!({"$or": (0..50).map(branch).collect::<Vec<Json>>(), "tenant": [{"anything-but": ["a"]}]})
+    };
+    let set = matcher((0..100).map(rule));
+    let (taken, result) = work::count(|| set.first(document.replacen('{', "{\"tenant\":0,", 1).as_bytes()));
+    assert!(matches!(result, Err(MatchError::TooCostly)), "{result:?}");
+    assert!(taken < 25_000_000, "{taken}");
+}
+
 /// Checks that ten times the rules and ten times the values are about ten times the steps, and that no rule matches.
 fn grows_evenly(what: &str, rule: impl Fn(usize) -> Json, document: impl Fn(usize) -> Json) {
     let work_of = |count: usize| {

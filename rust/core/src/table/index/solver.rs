@@ -115,6 +115,9 @@ impl<'a> Solver<'a> {
                 before.replace(child) != Some(child) && is_one(child)
             });
         }
+        if let Some((index, branches)) = self.narrow_or(goals, chosen) {
+            return self.each_branch(goals, index, branches, chosen);
+        }
         let end = self.end(chosen.element);
         let mut child = chosen.element + 1;
         while child < end && !self.work.is_exhausted() {
@@ -138,21 +141,57 @@ impl<'a> Solver<'a> {
         inner
     }
 
+    /// Of goals without a plain test, an `$or` whose branches come near in fewer elements than are inside the chosen one. Trying
+    /// it branch by branch visits these elements alone.
+    fn narrow_or<'g>(&self, goals: &[&'g Goal], chosen: Chosen<'_>) -> Option<(usize, &'g [Goal])> {
+        let inside = self.end(chosen.element).saturating_sub(chosen.element) as usize;
+        let ors = goals.iter().enumerate().filter_map(|(index, goal)| match goal {
+            Goal::Any(branches) => Some((index, branches.as_slice(), self.near(goal, chosen))),
+            _ => None,
+        });
+        let (index, branches, near) = ors.min_by_key(|(_, _, near)| *near)?;
+        (near < inside).then_some((index, branches))
+    }
+
+    /// The most elements inside the chosen one that have to be visited for a goal.
+    fn near(&self, goal: &Goal, chosen: Chosen<'_>) -> usize {
+        if !self.look() {
+            return usize::MAX;
+        }
+        match goal {
+            Goal::In(found) if !chosen.holds(found) => self.inside(found, chosen.element).len(),
+            Goal::Always | Goal::In(_) => usize::MAX,
+            Goal::All(parts) => parts.iter().map(|part| self.near(part, chosen)).min().unwrap_or(usize::MAX),
+            Goal::Any(parts) => {
+                parts.iter().map(|part| self.near(part, chosen)).fold(0, usize::saturating_add)
+            }
+        }
+    }
+
     /// Tries the branches of an `$or`. The goals depend on several arrays, so one of them is an `$or` that does.
     fn one_branch(&self, goals: &[&Goal], chosen: Chosen<'_>) -> bool {
-        let Some((index, branches)) = goals.iter().enumerate().find_map(|(index, goal)| match goal {
+        let found = goals.iter().enumerate().find_map(|(index, goal)| match goal {
             Goal::Any(branches) => Some((index, branches)),
             _ => None,
-        }) else {
-            return false;
-        };
-        branches.iter().any(|branch| {
+        });
+        found.is_some_and(|(index, branches)| self.each_branch(goals, index, branches, chosen))
+    }
+
+    /// Whether some branch satisfies all goals in the place of the `$or` at `index`.
+    fn each_branch(&self, goals: &[&Goal], index: usize, branches: &[Goal], chosen: Chosen<'_>) -> bool {
+        branches.iter().take_while(|_| !self.work.is_exhausted()).any(|branch| {
             let mut tried: Goals<'_> = SmallVec::from_slice(goals);
             if let Some(slot) = tried.get_mut(index) {
                 *slot = branch;
             }
             self.satisfied(&tried, chosen)
         })
+    }
+
+    /// Counts a look at a part of a goal; false if the work is exhausted, and the result is not asked for any more.
+    fn look(&self) -> bool {
+        work::step(1);
+        self.work.take(1)
     }
 
     fn end(&self, element: u32) -> u32 {
@@ -175,6 +214,9 @@ impl<'a> Solver<'a> {
             Goal::All(parts) => {
                 let mut all = Status::True;
                 for part in parts {
+                    if !self.look() {
+                        return Status::False;
+                    }
                     match self.status(part, chosen) {
                         Status::False => return Status::False,
                         Status::Open => all = Status::Open,
@@ -186,6 +228,9 @@ impl<'a> Solver<'a> {
             Goal::Any(parts) => {
                 let mut any = Status::False;
                 for part in parts {
+                    if !self.look() {
+                        return Status::False;
+                    }
                     match self.status(part, chosen) {
                         Status::True => return Status::True,
                         Status::Open => any = Status::Open,
@@ -211,7 +256,7 @@ impl<'a> Solver<'a> {
                 }
             }
             Goal::All(parts) | Goal::Any(parts) => {
-                for part in parts {
+                for part in parts.iter().take_while(|_| self.look()) {
                     self.arrays(part, chosen, out);
                 }
             }
