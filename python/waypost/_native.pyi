@@ -1129,6 +1129,12 @@ class ResponseEnd:
         """
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def empty(self) -> bool:
+        """Whether the response is no answer: a model's stream of events without an event.
+
+        Report it by `Plan.failed`.
+        """
 
 @final
 class ResponseReader:
@@ -1145,6 +1151,10 @@ class ResponseReader:
 
         Interim (1xx) responses are skipped. Raises `UpstreamError` with `upstream_protocol` on malformed data.
         """
+
+    @property
+    def lacks_event(self) -> bool:
+        """Whether a model's stream of events has had no event so far, so that it may still be replaced."""
 
     def eof(self) -> ResponseEnd:
         """Report that the endpoint closed the connection. Raises `UpstreamError` unless that ends the response."""

@@ -85,6 +85,11 @@ class Attempt(Timed):
         self._connecting: Connecting | None = None
         self._reader = exchange.plan.reader(number)
 
+    @property
+    def lacks_event(self) -> bool:
+        """The response is a model's stream of events, and has had no event so far."""
+        return self._reader.lacks_event
+
     def reuse(self) -> Connection | None:
         """Take an idle connection from the pool. Returns `None` if the pool has none."""
         runtime = self._exchange.runtime
@@ -177,6 +182,9 @@ class Attempt(Timed):
             head, body, end = self._reader.feed(data)
             if end is not None:
                 self._release(end.reusable)
+                if end.empty:
+                    exchange.attempt_failed(self, "protocol", failures.no_event(self.endpoint))
+                    return
                 if head is not None:
                     exchange.response_whole(self, head, body, end)
                     return
@@ -215,6 +223,9 @@ class Attempt(Timed):
             exchange.attempt_failed(
                 self, self._loss_failure(), failures.connection_lost(self.endpoint, None, self.answered)
             )
+            return
+        if end.empty:
+            exchange.attempt_failed(self, "protocol", failures.no_event(self.endpoint))
             return
         try:
             exchange.response_end(self, end.trailers)

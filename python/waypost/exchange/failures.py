@@ -26,6 +26,7 @@ __all__ = [
     "bad_response",
     "check_failed",
     "connection_lost",
+    "no_event",
     "no_resources",
     "phase_expired",
     "timed_out",
@@ -100,6 +101,11 @@ def bad_response(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
     wrapped = _failed(endpoint, error.code, error.message)
     wrapped.upstream = error.upstream
     return wrapped
+
+
+def no_event(endpoint: Endpoint) -> UpstreamError:
+    """A model's stream of events ended without an event."""
+    return _failed(endpoint, "upstream_protocol", "its stream of events ended without an event")
 
 
 def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = False) -> UpstreamError:

@@ -116,7 +116,11 @@ impl Response {
         };
         let options = self.connection.unwrap_or("");
         let reusable = !options.contains("close") && (self.version == 1 || options.contains("keep-alive"));
-        let end = (!matches!(self.body, Body::Close(_))).then_some(ResponseEnd { reusable, trailers });
+        let end = (!matches!(self.body, Body::Close(_))).then_some(ResponseEnd {
+            reusable,
+            trailers,
+            empty: false,
+        });
         Read { head: Some(ResponseHead { status: self.status, headers }), body, end }
     }
 }
