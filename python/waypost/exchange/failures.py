@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
 from waypost._native import Endpoint
+from waypost.config.url import endpoint_text
 from waypost.errors import UpstreamError, WaypostError
 from waypost.loop.descriptors import tell_shortage
 from waypost.upstream.settings import DialSettings
@@ -159,6 +160,6 @@ def _certificate_reason(exc: ssl.SSLError) -> str:
 def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:
     cluster = endpoint.cluster.name
     line = f"{reason} ({detail})" if detail else reason
-    where = f"{endpoint.url} ({endpoint.address})" if endpoint.address else endpoint.url
+    where = endpoint_text(endpoint.url, endpoint.address)
     _logger.warning("cluster %s: %s: %s", cluster, where, line)
     return UpstreamError(code, f"cluster {cluster}: {reason}", retryable)
