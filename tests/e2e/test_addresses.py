@@ -70,10 +70,10 @@ def names(tmp_path: Path) -> Names:
     return Names(tmp_path)
 
 
-@pytest.fixture
-def full() -> Iterator[tuple[str, int]]:
+@contextmanager
+def _full(host: str, port: int = 0) -> Iterator[tuple[str, int]]:
     """An address that never answers: its listener's queue is full, so that the kernel drops what comes."""
-    listener = socket.create_server(("127.0.0.3", 0), backlog=0)
+    listener = socket.create_server((host, port), backlog=0)
     address = listener.getsockname()
     waiting = []
     for _ in range(4):
@@ -88,6 +88,12 @@ def full() -> Iterator[tuple[str, int]]:
     yield address
     for sock in [listener, *waiting]:
         sock.close()
+
+
+@pytest.fixture
+def full() -> Iterator[tuple[str, int]]:
+    with _full("127.0.0.3") as address:
+        yield address
 
 
 def _site(launcher: Launcher, names: Names, port: int, **cluster: Any) -> Site:
@@ -384,6 +390,26 @@ def test_an_address_that_never_answers_is_left_behind_within_the_timeout(
     good = launch.server(once, host="127.0.0.2", port=full[1])
     names.set(many=["127.0.0.3", "127.0.0.2"])
     _ask(_site(launch, names, good.port), 6)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_connect_timeout_counts_for_each_address_that_was_tried(
+    launch: Launcher, names: Names, full: tuple[str, int], tls: bool
+) -> None:
+    names.set(many=["127.0.0.3", "127.0.0.6"])
+    url = f"{'https' if tls else 'http'}://many.test:{full[1]}"
+    cluster = {"endpoints": [url], "timeout": {"connect": "1s"}, "balance": "round_robin"}
+    site = Site(launch, {"c": cluster}, env=names.env)
+    # With TLS, the second address takes connections and is silent then.
+    silent = socket.create_server(("127.0.0.6", full[1])) if tls else _full("127.0.0.6", full[1])
+    with silent:
+        for times in (1, 2, 3):
+            error = site.chat("c", CHAT).response().error
+            assert (error["code"], error["message"]) == ("upstream_timeout", "cluster c: no connection within 1 s")
+            seen = {ip: view["attempts"]["unreachable"] for ip, view in _addresses(site).items()}
+            if tls:
+                assert seen.pop("127.0.0.3") <= times  # is not tried if the other one comes first
+            assert set(seen.values()) == {times}
 
 
 def test_where_all_addresses_fail_the_error_says_how_and_the_log_which(launch: Launcher, names: Names) -> None:

@@ -130,6 +130,14 @@ class Attempt(Timed):
         if connection is not None:
             connection.close()
 
+    def connect_expired(self) -> None:
+        """End the attempt, because no connection was made in time, and count each address that took none."""
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.expire()
+            if connecting.refused and self.dial.key[3] is None:
+                self._move(None, connecting.refused)
+
     def linger(self) -> None:
         """Wait for the end of the response after the exchange is over, so that the connection can be used again."""
         if self.connection is not None:

@@ -623,6 +623,8 @@ class Exchange:
         """`attempt` took too long in its phase."""
         phase = self._phase if attempt is self.attempt else "wait" if attempt.sent else "connect"
         failure, error = failures.phase_expired(attempt.endpoint, attempt.dial, phase)
+        if phase == "connect":
+            attempt.connect_expired()
         attempt.close()
         self.attempt_failed(attempt, failure, error)
 
