@@ -20,8 +20,8 @@
 //!    `keep-alive` and not `close`), no byte followed, and no 204 announced a body that might still follow.
 //!    `Keep-Alive: timeout=N` bounds how long it may be idle before: the endpoint closes it after N seconds, which began before
 //!    its response was here. So four fifths of that are the bound.
-//! 6. Spaces and tabs between a field's name and its colon are removed, as a proxy has to (section 5.1). In a request they
-//!    are an error.
+//! 6. Spaces and tabs between a field's name and its colon are removed, as a proxy has to (section 5.1), in trailers
+//!    too. In a request they are an error.
 //! 7. A 200 that is a stream of server-sent events is watched for its first event. Of a compressed stream, each byte counts
 //!    as one.
 //! 8. The space before an empty reason phrase is optional: it has no meaning, and hand-written servers omit it.
