@@ -964,11 +964,11 @@ class Recorder:
         """The latest messages that finished in this process, newest first. There are at most `RECENT`.
 
         Each has `time` (RFC 3339, when it finished), `id`, `method`, `path` (without the query), `dialect`, `kind`,
-        `model`, `tenant`, `route`, `cluster`, `endpoint`, `upstream_request_id`, `attempts`, `tried`, `status`, `ms`
-        (milliseconds from the request's head to the end of the response), and `why`, `error` and `call` as in the
-        access log. `tried` has a dict for each attempt, of at most 16, if there is more to tell than that one attempt
-        answered: `cluster`, `endpoint`, `status`, `failure`, `ms` and `upstream_request_id`. Unknown values are `None`.
-        A text of more than 256 bytes is cut and ends in `…`.
+        `model`, `tenant`, `route`, `cluster`, `endpoint`, `address`, `upstream_request_id`, `attempts`, `tried`,
+        `status`, `ms` (milliseconds from the request's head to the end of the response), and `why`, `error` and `call`
+        as in the access log. `tried` has a dict for each attempt, of at most 16, if there is more to tell than that one
+        attempt answered: `cluster`, `endpoint`, `address`, `status`, `failure`, `ms` and `upstream_request_id`. Unknown
+        values are `None`. A text of more than 256 bytes is cut and ends in `…`.
         """
     def lines_written(self, written: int, dropped: int) -> None:
         """Count lines that were written, and lines that could not be written."""
@@ -1129,6 +1129,12 @@ class ResponseEnd:
         """
     @property
     def trailers(self) -> list[tuple[bytes, bytes]]: ...
+    @property
+    def empty(self) -> bool:
+        """Whether the response is no answer: a model's stream of events without an event.
+
+        Report it by `Plan.failed`.
+        """
 
 @final
 class ResponseReader:
@@ -1145,6 +1151,10 @@ class ResponseReader:
 
         Interim (1xx) responses are skipped. Raises `UpstreamError` with `upstream_protocol` on malformed data.
         """
+
+    @property
+    def lacks_event(self) -> bool:
+        """Whether a model's stream of events has had no event so far, so that it may still be replaced."""
 
     def eof(self) -> ResponseEnd:
         """Report that the endpoint closed the connection. Raises `UpstreamError` unless that ends the response."""

@@ -21,6 +21,7 @@ from waypost.answers.dispatch import Dispatcher
 from waypost.config import Config
 from waypost.config.positions import ShapeError
 from waypost.config.proxy import Environment, Proxy
+from waypost.config.url import endpoint_text
 from waypost.errors import STATUS, ConfigError, Problem, counted
 from waypost.exchange.runtime import Runtime
 from waypost.loop.budget import Budget
@@ -230,7 +231,7 @@ class Gateway:
             )
         self._board_has_room = board_has_room
         for cluster, url, address, out, condition, failures in self.registry.changes():
-            where = f"{url} ({address})" if address else url
+            where = endpoint_text(url, address)
             if out:
                 broken = f"its breaker is open, {counted(failures, 'failure')} in a row"
                 why = "its active check fails" if condition == "check_fails" else broken

@@ -7,6 +7,7 @@ this host) and the sockets are real.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -69,10 +70,10 @@ def names(tmp_path: Path) -> Names:
     return Names(tmp_path)
 
 
-@pytest.fixture
-def full() -> Iterator[tuple[str, int]]:
+@contextmanager
+def _full(host: str, port: int = 0) -> Iterator[tuple[str, int]]:
     """An address that never answers: its listener's queue is full, so that the kernel drops what comes."""
-    listener = socket.create_server(("127.0.0.3", 0), backlog=0)
+    listener = socket.create_server((host, port), backlog=0)
     address = listener.getsockname()
     waiting = []
     for _ in range(4):
@@ -87,6 +88,12 @@ def full() -> Iterator[tuple[str, int]]:
     yield address
     for sock in [listener, *waiting]:
         sock.close()
+
+
+@pytest.fixture
+def full() -> Iterator[tuple[str, int]]:
+    with _full("127.0.0.3") as address:
+        yield address
 
 
 def _site(launcher: Launcher, names: Names, port: int, **cluster: Any) -> Site:
@@ -191,6 +198,51 @@ def test_one_address_is_broken_and_the_others_are_not(launch: Launcher, names: N
     # The series of an address go with it.
     names.set(many=["127.0.0.1"])
     wait_until(lambda: "127.0.0.2" not in site.proxy.ask("GET", "/metrics").body.decode(), "its series are gone", 60)
+
+
+def test_each_attempt_is_told_with_its_address(launch: Launcher, names: Names, tmp_path: Path) -> None:
+    def busy(_: Request) -> bytes:
+        return head("HTTP/1.1 503 Busy", [("content-length", "0")])
+
+    good = launch.server(host="127.0.0.1")
+    launch.server(busy, host="127.0.0.2", port=good.port)
+    names.set(many=["127.0.0.1", "127.0.0.2"])
+    url, log = f"http://many.test:{good.port}", tmp_path / "log"
+    secret = "wp-debug"
+    key = {
+        "name": "k",
+        "hash": f"sha256:{hashlib.sha256(secret.encode()).hexdigest()}",
+        "debug": True,
+        "admin": True,
+        "messages": True,
+    }
+    cluster = {"endpoints": [url], "balance": "round_robin", "retry": {"attempts": 2}}
+    site = Site(launch, {"c": cluster}, {"access_log": str(log), "keys": [key]}, env=names.env)
+
+    traces: list[str] = []
+
+    def twice() -> bool:
+        response = site.chat("c", CHAT, x_waypost_key=secret).response()
+        assert response.status == 200
+        traces.append(response.get("x-waypost-trace") or "")
+        return response.get("x-waypost-attempts") == "2"
+
+    wait_until(twice, "a message had two attempts")
+    trace = traces[-1]
+    first, second = (f'"c";endpoint="{url}";address="{ip}";status=' for ip in ("127.0.0.2", "127.0.0.1"))
+    assert trace.startswith(f"{first}503;")
+    assert f", {second}200;" in trace
+    decisions = site.proxy.ask("GET", "/-/decisions", headers={"x-waypost-key": secret}).json["decisions"]
+    decision = next(each for each in decisions if each["attempts"] == 2)
+    assert (decision["endpoint"], decision["address"]) == (url, "127.0.0.1")
+    assert [(each["endpoint"], each["address"]) for each in decision["tried"]] == [
+        (url, "127.0.0.2"),
+        (url, "127.0.0.1"),
+    ]
+    wait_until(lambda: log.exists() and '"attempts":2' in log.read_text(), "the line is written")
+    line = next(line for line in map(json.loads, log.read_text().splitlines()) if line["attempts"] == 2)
+    assert (line["endpoint"], line["address"]) == (url, "127.0.0.1")
+    assert [each["address"] for each in line["tried"]] == ["127.0.0.2", "127.0.0.1"]
 
 
 def test_what_is_in_flight_at_an_address_that_left_ends(launch: Launcher, names: Names) -> None:
@@ -338,6 +390,26 @@ def test_an_address_that_never_answers_is_left_behind_within_the_timeout(
     good = launch.server(once, host="127.0.0.2", port=full[1])
     names.set(many=["127.0.0.3", "127.0.0.2"])
     _ask(_site(launch, names, good.port), 6)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_connect_timeout_counts_for_each_address_that_was_tried(
+    launch: Launcher, names: Names, full: tuple[str, int], tls: bool
+) -> None:
+    names.set(many=["127.0.0.3", "127.0.0.6"])
+    url = f"{'https' if tls else 'http'}://many.test:{full[1]}"
+    cluster = {"endpoints": [url], "timeout": {"connect": "1s"}, "balance": "round_robin"}
+    site = Site(launch, {"c": cluster}, env=names.env)
+    # With TLS, the second address takes connections and is silent then.
+    silent = socket.create_server(("127.0.0.6", full[1])) if tls else _full("127.0.0.6", full[1])
+    with silent:
+        for times in (1, 2, 3):
+            error = site.chat("c", CHAT).response().error
+            assert (error["code"], error["message"]) == ("upstream_timeout", "cluster c: no connection within 1 s")
+            seen = {ip: view["attempts"]["unreachable"] for ip, view in _addresses(site).items()}
+            if tls:
+                assert seen.pop("127.0.0.3") <= times  # is not tried if the other one comes first
+            assert set(seen.values()) == {times}
 
 
 def test_where_all_addresses_fail_the_error_says_how_and_the_log_which(launch: Launcher, names: Names) -> None:

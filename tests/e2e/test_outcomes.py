@@ -16,7 +16,7 @@ from .support.client import Response
 from .support.proxy import wait_until
 from .support.site import Launcher, Site
 from .support.upstream import OK, Request, Server, plain
-from .support.wire import chunk, head
+from .support.wire import Truncated, chunk, head
 
 MODEL_PATHS = (
     "/v1/rerank",
@@ -232,6 +232,17 @@ def test_a_model_that_thinks_before_its_first_event_keeps_its_client_alive(world
     assert response.stream.rest().endswith(b"data: 1\n\n")
 
 
+def test_a_stream_that_ends_without_an_event_after_a_comment_has_no_clean_end(world: World) -> None:
+    client = world.site.chat("model", {"model": "m", "messages": [], "stream": True})
+    peer, _ = world.site["model"].request()
+    peer.start()
+    response = client.response()
+    assert response.stream.exactly(3) == b":\n\n"
+    peer.send(chunk(b""))
+    with pytest.raises(Truncated):
+        response.stream.rest()
+
+
 def test_a_translated_stream_gets_comments_too(world: World) -> None:
     envelope = {"id": "e-1", "kind": "model", "model": "m", "content": "x", "stream": True}
     client = world.site.envelope("model", envelope)
@@ -245,15 +256,17 @@ def test_a_translated_stream_gets_comments_too(world: World) -> None:
     assert b'"done":true' in response.stream.rest()
 
 
-@pytest.mark.parametrize("coding", [("content-encoding", "gzip"), ("content-length", "4")])
+@pytest.mark.parametrize("coding", [("content-encoding", "gzip"), ("content-length", "11")])
 def test_a_stream_that_a_comment_would_spoil_gets_none(world: World, coding: tuple[str, str]) -> None:
     client = world.site.chat("model", {"model": "m", "messages": [], "stream": True})
     peer, _ = world.site["model"].request()
     framing = [] if coding[0] == "content-length" else [("transfer-encoding", "chunked")]
     send = (lambda data: data) if coding[0] == "content-length" else chunk
-    peer.send(head("HTTP/1.1 200 Fine", [("content-type", "text/event-stream"), coding, *framing]) + send(b"\n\n"))
+    peer.send(
+        head("HTTP/1.1 200 Fine", [("content-type", "text/event-stream"), coding, *framing]) + send(b"data: 1\n\n")
+    )
     response = client.response()
-    assert response.stream.exactly(2) == b"\n\n"
+    assert response.stream.exactly(9) == b"data: 1\n\n"
     time.sleep(0.5)
     peer.send(send(b"\n\n") + (b"" if coding[0] == "content-length" else chunk(b"")))
     assert response.stream.rest() == b"\n\n"

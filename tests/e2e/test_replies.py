@@ -16,6 +16,10 @@ REPLIES: dict[str, dict[str, Any]] = {
     "null": {"json": None},
     "text": {"status": 404, "text": "nothing hére", "headers": {"X-A": "b", "cache-control": "no-store"}},
     "typed": {"text": "<p>", "headers": {"Content-Type": "text/html"}},
+    "events": {
+        "text": "data: 1\n\n",
+        "headers": {"Content-Type": "Text/Event-Stream; charset=utf-8", "X-Accel-Buffering": "yes"},
+    },
     "empty": {"status": 204},
     "bare": {"status": 503},
     "denied": {"error": "forbidden"},
@@ -58,6 +62,13 @@ def test_a_route_replies_with_text_and_its_own_headers(proxy: Proxy, target: str
 
 def test_a_replys_own_content_type_counts(proxy: Proxy) -> None:
     assert proxy.ask("POST", "/v1/envelopes", ENVELOPE, headers={"x-to": "typed"}).get("content-type") == "text/html"
+
+
+def test_a_reply_of_events_is_not_collected_by_proxies(proxy: Proxy) -> None:
+    response = proxy.ask("POST", "/v1/envelopes", ENVELOPE, headers={"x-to": "events"})
+    assert (response.status, response.body) == (200, b"data: 1\n\n")
+    assert response.get("x-accel-buffering") == "no"
+    assert proxy.ask("POST", "/v1/envelopes", ENVELOPE, headers={"x-to": "typed"}).get("x-accel-buffering") is None
 
 
 @pytest.mark.parametrize(("to", "status", "length"), [("empty", 204, None), ("bare", 503, "0")])

@@ -18,6 +18,7 @@ from .support.wire import TIMEOUT, Truncated, chunk, head
 
 MiB = 1024 * 1024
 STREAM: dict[str, Any] = {"model": "m", "messages": [], "stream": True}
+ENVELOPE = {"id": "e-1", "kind": "model", "model": "m", "content": "x", "stream": True}
 EVENTS = (
     b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n',
     b": a comment\n\n",
@@ -75,6 +76,51 @@ def test_events_arrive_one_by_one_and_byte_for_byte(site: Site, chunked: bool) -
     else:
         peer.close()
     assert response.stream.rest() == b""
+
+
+@pytest.mark.parametrize("translated", [False, True])
+@pytest.mark.parametrize("body", [b"", b": PROCESSING\n\n", b"retry: 10\n\nevent: ping\n\n"])
+@pytest.mark.parametrize("framing", ["length", "chunked", "close"])
+def test_a_stream_without_an_event_is_no_answer(site: Site, framing: str, body: bytes, translated: bool) -> None:
+    client = site.envelope("backed", ENVELOPE) if translated else site.chat("backed", STREAM)
+    peer, _ = site["backed"].request()
+    fields = {
+        "length": [("content-length", str(len(body)))],
+        "chunked": [("transfer-encoding", "chunked")],
+        "close": [],
+    }
+    begin = head("HTTP/1.1 200 Fine", [("content-type", "text/event-stream"), *fields[framing]])
+    pieces = (chunk(body) + chunk(b"") if body else chunk(b"")) if framing == "chunked" else body
+    peer.send(begin + pieces)
+    if framing == "close":
+        peer.close()
+    peer, _ = site["other"].request()
+    peer.start()
+    peer.send(chunk(b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n') + chunk(b""))
+    response = client.response()
+    assert (response.status, response.get("x-waypost-cluster")) == (200, "other")
+    assert b'"done":true' in response.body if translated else response.body.startswith(b"data:")
+
+
+@pytest.mark.parametrize("translated", [False, True])
+def test_a_stream_without_an_event_and_without_a_fallback_is_a_failure(site: Site, translated: bool) -> None:
+    client = site.envelope("model", ENVELOPE) if translated else site.chat("model", STREAM)
+    peer, _ = site["model"].request()
+    peer.start()
+    peer.send(chunk(b": PROCESSING\n\n"))
+    peer.send(chunk(b""))
+    response = client.response()
+    assert (response.status, response.error["code"]) == (502, "upstream_protocol")
+    assert "ended without an event" in response.error["message"]
+
+
+def test_comments_before_the_first_event_reach_the_client_in_time(site: Site) -> None:
+    client, peer = _begin(site, "silent")
+    peer.send(chunk(b": PROCESSING\n\n"))
+    response = client.response()  # after `timeout.first_byte`, in which the endpoint was not silent
+    assert response.stream.exactly(14) == b": PROCESSING\n\n"
+    peer.send(chunk(EVENTS[0]) + chunk(b""))
+    assert response.stream.rest() == EVENTS[0]
 
 
 def test_a_stream_that_is_cut_has_no_clean_end(site: Site) -> None:

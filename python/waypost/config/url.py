@@ -8,7 +8,7 @@ from typing import Final
 
 from waypost.config.positions import ShapeError
 
-__all__ = ["URL_PATTERN", "check_host", "check_url"]
+__all__ = ["URL_PATTERN", "check_host", "check_url", "endpoint_text"]
 
 URL_PATTERN: Final = r"^[hH][tT][tT][pP][sS]?://[^/?#@\s]+(/[^?#\s]*)?$"
 """For the JSON Schema; `check_url` checks more."""
@@ -75,3 +75,8 @@ def check_url(value: object) -> str:
     if not _PATH.fullmatch(path):
         raise ShapeError("the URL's path contains characters that must be percent-encoded (RFC 3986, section 3.3)")
     return value
+
+
+def endpoint_text(url: str, address: str | None) -> str:
+    """An endpoint in the log: its URL, and the address if each address of its host is an endpoint of its own."""
+    return f"{url} ({address})" if address else url

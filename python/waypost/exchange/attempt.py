@@ -85,6 +85,11 @@ class Attempt(Timed):
         self._connecting: Connecting | None = None
         self._reader = exchange.plan.reader(number)
 
+    @property
+    def lacks_event(self) -> bool:
+        """The response is a model's stream of events, and has had no event so far."""
+        return self._reader.lacks_event
+
     def reuse(self) -> Connection | None:
         """Take an idle connection from the pool. Returns `None` if the pool has none."""
         runtime = self._exchange.runtime
@@ -124,6 +129,14 @@ class Attempt(Timed):
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.close()
+
+    def connect_expired(self) -> None:
+        """End the attempt, because no connection was made in time, and count each address that took none."""
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.expire()
+            if connecting.refused and self.dial.key[3] is None:
+                self._move(None, connecting.refused)
 
     def linger(self) -> None:
         """Wait for the end of the response after the exchange is over, so that the connection can be used again."""
@@ -177,6 +190,9 @@ class Attempt(Timed):
             head, body, end = self._reader.feed(data)
             if end is not None:
                 self._release(end.reusable)
+                if end.empty:
+                    exchange.attempt_failed(self, "protocol", failures.no_event(self.endpoint))
+                    return
                 if head is not None:
                     exchange.response_whole(self, head, body, end)
                     return
@@ -215,6 +231,9 @@ class Attempt(Timed):
             exchange.attempt_failed(
                 self, self._loss_failure(), failures.connection_lost(self.endpoint, None, self.answered)
             )
+            return
+        if end.empty:
+            exchange.attempt_failed(self, "protocol", failures.no_event(self.endpoint))
             return
         try:
             exchange.response_end(self, end.trailers)

@@ -9,11 +9,11 @@ timers. The exchange adds these rules:
 - If an attempt finds its pooled connection closed although the pool has checked the socket, the same endpoint is tried
   once more over a new connection, if the message may be sent twice.
 - A retryable response is held. If no endpoint does better, the client gets the last such response.
-- The head of a model's 200 is held until the first byte of its body, so that a model that dies before it can be
-  replaced.
+- The head of a model's 200 is held until the first byte of its body, that of a stream of events until its first event,
+  so that a model that dies before it can be replaced. A stream of events that ends without one is a failure.
 - The message's deadline and the cluster's total timeout limit the whole exchange.
-- While a stream of events is silent, the client gets a comment now and then. If the stream's first byte takes long, the
-  client gets the head with the first comment, and the model cannot be replaced any more.
+- While a stream of events is silent, the client gets a comment now and then. If the stream's first event takes long,
+  the client gets the head with the first comment, and the model cannot be replaced any more.
 - An attempt that waits at an endpoint whose active check fails is given up if the message may go elsewhere.
 - Of two attempts under way, the one whose response begins first goes on; the other is closed.
 - A response that stops short after the sink got its head ends in `Sink.abort`, never in `Sink.end`.
@@ -49,7 +49,7 @@ _Phase = Literal["queue", "pause", "connect", "send", "wait", "hold_head", "deli
 """What an exchange waits for.
 
 `queue`: its turn in a cluster. `pause`: the end of a pause. `connect`: a connection. `send`: the rest of a streamed
-request. `wait`: a response. `hold_head`: the first byte of a model's body. `deliver`: more of a response that the sink
+request. `wait`: a response. `hold_head`: the begin of a model's answer. `deliver`: more of a response that the sink
 gets. `hold_response`: more of a retryable response.
 """
 
@@ -63,7 +63,7 @@ class Exchange:
         "_comment_interval",
         "_failed_attempts",
         "_hedge",
-        "_held_head",
+        "_held_begin",
         "_held_response",
         "_idle_timeout",
         "_limit_at",
@@ -138,7 +138,7 @@ class Exchange:
         self._reading_paused = False
         self._ticket: QueueTicket | None = None  # while the exchange waits in a queue
         self._hedge: Hedge | None = None
-        self._held_head: ResponseHead | None = None  # of a model's 200, until its body begins
+        self._held_begin: HeldResponse | None = None  # a model's 200, until its answer begins
         self._partial_response: HeldResponse | None = None  # a retryable response that is still arriving
         self._held_response: HeldResponse | None = None  # the last retryable response that arrived whole
         self._failed_attempts: list[Attempt] | None = None
@@ -263,7 +263,7 @@ class Exchange:
             self.endpoint = endpoint
             self._limit()
             self.request_sent = False
-            self._held_head = None
+            self._held_begin = None
         except Exception as exc:  # noqa: BLE001 - the caller could not tell the client
             self.defect(exc)
             return
@@ -436,7 +436,7 @@ class Exchange:
                 return
         if head.status == 200 and self.plan.kind == "model":
             self._phase = "hold_head"  # the first-byte timeout goes on
-            self._held_head = head
+            self._held_begin = HeldResponse(attempt.endpoint, head)
             self._silent_until = self._timer.deadline
             if head.takes_comments:
                 comment_at = self.runtime.loop.time() + attempt.dial.stream_comment
@@ -468,10 +468,10 @@ class Exchange:
             if self._partial_response is not None and not self._partial_response.add(chunk):
                 self._next_attempt(attempt, None)
             return
-        elif self._held_head is not None:
-            self._begin_response(attempt.endpoint, self._held_head)
-            if self.attempt is not attempt:
-                return
+        elif self._held_begin is not None:
+            if not self._held_begin.add(chunk) or not attempt.lacks_event:
+                self._deliver_held_begin(attempt, self._held_begin)
+            return
         if self._response_sink is not None:
             if self._comment_interval != math.inf:
                 self._tail = (self._tail + chunk[-4:])[-4:]
@@ -482,10 +482,18 @@ class Exchange:
         if self._phase == "hold_response":
             self._next_attempt(attempt, trailers)
             return
-        if self._phase == "hold_head" and self._held_head is not None:
-            self._begin_response(attempt.endpoint, self._held_head)
+        if self._phase == "hold_head" and self._held_begin is not None:
+            self._deliver_held_begin(attempt, self._held_begin)
         if self.attempt is attempt:
             self._end_response(trailers)
+
+    def _deliver_held_begin(self, attempt: Attempt, held: HeldResponse) -> None:
+        """Give the client what has arrived of the model's 200. From now on, the model cannot be replaced."""
+        self._held_begin = None
+        self._begin_response(attempt.endpoint, held.head)
+        for chunk in held.chunks:
+            if self.attempt is attempt:
+                self.response_data(attempt, chunk)
 
     def _begin_response(self, endpoint: Endpoint, head: ResponseHead) -> None:
         plan = self.plan
@@ -577,6 +585,8 @@ class Exchange:
             self._next_attempt(self.attempt, None)
         elif self._phase in ("hold_head", "deliver") and now < self._silent_until:
             self._comment(self.attempt)
+        elif self._held_begin is not None and self._held_begin.chunks:
+            self._comment(self.attempt)  # the endpoint is not silent: it has sent comments
         else:
             self.attempt_expired(self.attempt)
 
@@ -589,8 +599,11 @@ class Exchange:
     def _comment(self, attempt: Attempt) -> None:
         """Keep the client's connection alive while the stream of events is silent."""
         try:
-            if self._held_head is not None and self._response_sink is None:
-                self._begin_response(attempt.endpoint, self._held_head)
+            held = self._held_begin
+            if held is not None:
+                self._deliver_held_begin(attempt, held)
+                if held.chunks:
+                    return
             sink = self._response_sink
             # Within an event, a comment would cut the event in two. A translated stream is passed on by whole events.
             between = sink is not self._sink or self._tail.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) or not self._tail
@@ -610,6 +623,8 @@ class Exchange:
         """`attempt` took too long in its phase."""
         phase = self._phase if attempt is self.attempt else "wait" if attempt.sent else "connect"
         failure, error = failures.phase_expired(attempt.endpoint, attempt.dial, phase, self._idle_timeout)
+        if phase == "connect":
+            attempt.connect_expired()
         attempt.close()
         self.attempt_failed(attempt, failure, error)
 

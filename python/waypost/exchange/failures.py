@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
 from waypost._native import Endpoint
+from waypost.config.url import endpoint_text
 from waypost.errors import UpstreamError, WaypostError
 from waypost.loop.descriptors import tell_shortage
 from waypost.upstream.settings import DialSettings
@@ -26,6 +27,7 @@ __all__ = [
     "bad_response",
     "check_failed",
     "connection_lost",
+    "no_event",
     "no_resources",
     "phase_expired",
     "timed_out",
@@ -102,6 +104,11 @@ def bad_response(endpoint: Endpoint, error: UpstreamError) -> UpstreamError:
     return wrapped
 
 
+def no_event(endpoint: Endpoint) -> UpstreamError:
+    """A model's stream of events ended without an event."""
+    return _failed(endpoint, "upstream_protocol", "its stream of events ended without an event")
+
+
 def timed_out(endpoint: Endpoint, what: str, seconds: float, retryable: bool = False) -> UpstreamError:
     """`what` did not happen within `seconds`."""
     return _failed(endpoint, "upstream_timeout", f"{what} within {seconds:g} s", retryable=retryable)
@@ -154,6 +161,6 @@ def _certificate_reason(exc: ssl.SSLError) -> str:
 def _failed(endpoint: Endpoint, code: str, reason: str, *, retryable: bool = False, detail: str = "") -> UpstreamError:
     cluster = endpoint.cluster.name
     line = f"{reason} ({detail})" if detail else reason
-    where = f"{endpoint.url} ({endpoint.address})" if endpoint.address else endpoint.url
+    where = endpoint_text(endpoint.url, endpoint.address)
     _logger.warning("cluster %s: %s: %s", cluster, where, line)
     return UpstreamError(code, f"cluster {cluster}: {reason}", retryable)

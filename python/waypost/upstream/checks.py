@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from waypost._native import Endpoint, ResponseReader, Snapshot
+from waypost.config.url import endpoint_text
 from waypost.errors import UpstreamError
 from waypost.loop.wheel import Timed, Wheel
 from waypost.upstream.connection import Connection
@@ -63,7 +64,7 @@ class Checks(Timed):
         if self._snapshot is not None:
             if not good:
                 endpoint = check.endpoint
-                where = f"{endpoint.url} ({endpoint.address})" if endpoint.address else endpoint.url
+                where = endpoint_text(endpoint.url, endpoint.address)
                 _logger.debug("cluster %s: %s: check failed: %s", endpoint.cluster.name, where, why)
             fails = self._snapshot.checked(check.endpoint, good)
             self._schedule()

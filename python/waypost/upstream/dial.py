@@ -17,7 +17,7 @@ from waypost.upstream.tunnel import TunnelError, open_tunnel
 if TYPE_CHECKING:
     from waypost.upstream.tls import Tls
 
-__all__ = ["Key", "dial"]
+__all__ = ["Key", "Tries", "dial"]
 
 _Protocol = TypeVar("_Protocol", bound=asyncio.Protocol)
 
@@ -36,6 +36,38 @@ _NO_ROUTE: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDR
 """Errors that mostly mean that this host lacks an address family. Another address's error says more."""
 
 
+class Tries:
+    """The addresses of one host at which a connection is tried."""
+
+    __slots__ = ("_pending", "refused")
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+        """The addresses that took no connection: they refused it, or did not answer in time."""
+        self._pending: dict[Address, float] = {}  # by the event-loop time until which it is too early to blame it
+
+    def begin(self, address: Address, patience_until: float) -> None:
+        """A connection to `address` is tried. Before `patience_until`, silence says nothing about the address."""
+        self._pending[address] = patience_until
+
+    def end(self, address: Address) -> None:
+        """The try is over, and says nothing against `address`."""
+        self._pending.pop(address, None)
+
+    def fail(self, address: Address, now: float) -> None:
+        """`address` took no connection."""
+        self.end(address)
+        address.failed(now)
+        self.refused.append(address.ip)
+
+    def give_up(self, now: float) -> None:
+        """End all tries under way. Those that had time enough have failed."""
+        for address, patience_until in list(self._pending.items()):
+            if now >= patience_until:
+                self.fail(address, now)
+        self._pending.clear()
+
+
 async def dial(
     loop: asyncio.AbstractEventLoop,
     resolver: Resolver,
@@ -43,13 +75,13 @@ async def dial(
     make: Callable[[Address | None], _Protocol],
     within: float,
     others: Sequence[str],
-    refused: list[str],
+    tries: Tries,
 ) -> _Protocol:
     """Make a connection for `key`. `make` creates its protocol for the address that it goes to.
 
-    If the address of `key` takes no connection, the `others` of its host are tried. Addresses of the endpoint's host
-    that took none, or were overtaken, are added to `refused`. The caller waits for `within` seconds, so all addresses
-    are tried within that time. Raises `OSError` (`ssl.SSLError` is one), or `TunnelError` if the proxy is at fault.
+    If the address of `key` takes no connection, the `others` of its host are tried. `tries` gets the addresses of the
+    endpoint's host that are tried. The caller waits for `within` seconds, so all addresses are tried within that time.
+    Raises `OSError` (`ssl.SSLError` is one), or `TunnelError` if the proxy is at fault.
     """
     host, port, tls, proxy, ip = key
     context, name = (None, None) if tls is None else (tls.context, tls.server_name or host)
@@ -59,10 +91,10 @@ async def dial(
     deadline = loop.time() + within
     if proxy is None:
         addresses = await resolver.resolve(host) if ip is None else resolver.addresses(host, [ip, *others])
-        sock, address = await _connect(loop, addresses, port, deadline, refused)
+        sock, address = await _connect(loop, addresses, port, deadline, tries)
     else:
         try:
-            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, deadline, [])
+            sock, address = await _connect(loop, await resolver.resolve(proxy.host), proxy.port, deadline, Tries())
         except OSError as exc:
             raise TunnelError.unreachable(proxy, exc) from exc
         try:
@@ -70,64 +102,76 @@ async def dial(
         except BaseException:
             sock.close()
             raise
-    began = loop.time()
+    if proxy is None:
+        tries.begin(address, loop.time() + _patience(deadline - loop.time(), 1))
     try:
         # The transport owns the socket from here on, and closes it if this fails or is cancelled.
         _, connection = await loop.create_connection(
             lambda: make(address), sock=sock, ssl=context, server_hostname=name
         )
-    except (OSError, asyncio.CancelledError) as exc:
-        if proxy is None and (isinstance(exc, OSError) or loop.time() - began >= STAGGER):
-            address.failed(loop.time())
-            refused.append(address.ip)
+        tries.end(address)
+    except OSError:
+        if proxy is None:
+            tries.fail(address, loop.time())
         raise
+    finally:
+        tries.give_up(loop.time())
     return connection
 
 
 async def _connect(
-    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, deadline: float, refused: list[str]
+    loop: asyncio.AbstractEventLoop, addresses: Sequence[Address], port: int, deadline: float, tries: Tries
 ) -> tuple[socket.socket, Address]:
     """Connect a socket to the first of `addresses` that answers (RFC 8305, section 5).
 
     The next address is tried once the one before has failed, or if none answers for a while. All are tried before
-    `deadline` (event-loop time). Those that failed, or were overtaken, are added to `refused`.
+    `deadline` (event-loop time).
     """
+    stagger = _patience(deadline - loop.time(), len(addresses))
     if len(addresses) == 1:  # the cheap case: no tasks
+        address = addresses[0]
+        tries.begin(address, loop.time() + stagger)
         try:
-            return await _open(loop, addresses[0].ip, port), addresses[0]
+            sock = await _open(loop, address.ip, port)
         except OSError as exc:
             if not shortage(exc):
-                refused.append(addresses[0].ip)
+                tries.fail(address, loop.time())
             raise
-    stagger = max(_MIN_STAGGER, min(STAGGER, (deadline - loop.time()) / (len(addresses) + 1)))
+        tries.end(address)
+        return sock, address
     untried = list(reversed(addresses))
-    trying: dict[asyncio.Task[socket.socket], tuple[Address, float]] = {}
+    trying: dict[asyncio.Task[socket.socket], Address] = {}
     errors: list[tuple[Address, OSError]] = []
     try:
         while untried or trying:
             if untried:
                 address = untried.pop()
-                trying[loop.create_task(_open(loop, address.ip, port))] = (address, loop.time())
+                trying[loop.create_task(_open(loop, address.ip, port))] = address
+                tries.begin(address, loop.time() + stagger)
             timeout = stagger if untried else None
             done, _ = await asyncio.wait(trying, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             for task in [each for each in trying if each in done]:  # in the order in which they began
-                address, _ = trying.pop(task)
+                address = trying.pop(task)
                 error = task.exception()
                 if error is None:
+                    tries.end(address)
                     return task.result(), address
                 if not isinstance(error, OSError) or shortage(error):
+                    tries.end(address)
                     raise error
-                address.failed(loop.time())
-                refused.append(address.ip)
+                tries.fail(address, loop.time())
                 errors.append((address, error))
     finally:
-        now = loop.time()
-        for task, (address, began) in trying.items():
-            if now - began >= stagger:
-                address.failed(now)
-                refused.append(address.ip)
-            _abandon(task)
+        for task, address in trying.items():
+            if _abandon(task):
+                tries.end(address)
+        tries.give_up(loop.time())
     raise _combined(errors)
+
+
+def _patience(remaining: float, addresses: int) -> float:
+    """Seconds until the next of so many addresses is tried, all of which are tried within the `remaining` seconds."""
+    return max(_MIN_STAGGER, min(STAGGER, remaining / (addresses + 1)))
 
 
 async def _open(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.socket:
@@ -142,12 +186,14 @@ async def _open(loop: asyncio.AbstractEventLoop, ip: str, port: int) -> socket.s
     return sock
 
 
-def _abandon(task: asyncio.Task[socket.socket]) -> None:
-    """Give up an attempt that another one overtook."""
+def _abandon(task: asyncio.Task[socket.socket]) -> bool:
+    """Give up a try that another one overtook. Returns whether it had a connection, too."""
     if not task.done():
         task.cancel()
     elif not task.cancelled() and task.exception() is None:
         task.result().close()
+        return True
+    return False
 
 
 def _combined(errors: Sequence[tuple[Address, OSError]]) -> OSError:

@@ -12,7 +12,7 @@ from waypost._native import Recorder
 from waypost.loop.outbox import Outbox
 from waypost.loop.wheel import Timed, Wheel
 from waypost.upstream.connection import Connection
-from waypost.upstream.dial import Key, dial
+from waypost.upstream.dial import Key, Tries, dial
 from waypost.upstream.resolver import Address, Resolver
 
 __all__ = ["IDLE_PER_KEY", "Connecting", "Key", "Pool"]
@@ -26,7 +26,7 @@ _JITTER: Final = 0.25
 class Connecting:
     """A connection that is being made. Calls `done` with a `Connection`, or with the exception that prevented it."""
 
-    __slots__ = ("_done", "_task", "refused")
+    __slots__ = ("_done", "_loop", "_task", "_tries")
 
     def __init__(
         self,
@@ -38,11 +38,21 @@ class Connecting:
         others: Sequence[str],
         make: Callable[[Address | None], Connection],
     ) -> None:
-        self.refused: list[str] = []
-        """Addresses of the host that took no connection, or were overtaken."""
+        self._loop = loop
+        self._tries = Tries()
         self._done: Callable[[Connection | BaseException], None] | None = done
-        self._task = loop.create_task(dial(loop, pool.resolver, key, make, within, others, self.refused))
+        self._task = loop.create_task(dial(loop, pool.resolver, key, make, within, others, self._tries))
         self._task.add_done_callback(self._finished)
+
+    @property
+    def refused(self) -> list[str]:
+        """The addresses of the host that took no connection: they refused it, or did not answer in time."""
+        return self._tries.refused
+
+    def expire(self) -> None:
+        """Give up, because the time for a connection is over: `refused` has each address that had time enough."""
+        self._tries.give_up(self._loop.time())
+        self.cancel()
 
     def cancel(self) -> None:
         """Give up. `done` will not be called."""

@@ -219,6 +219,7 @@ fuzz_target!(|data: &[u8]| {
         let ending = Ending {
             time: length,
             at: Some(at),
+            address: None,
             upstream_id: None,
             attempts: 1,
             trail: &[],

@@ -100,6 +100,17 @@ impl Drop for Turn {
     }
 }
 
+/// How much of a response a reader has seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// A part.
+    Part,
+    /// All of it.
+    Whole,
+    /// All of it, and it is no answer: a stream without an event.
+    Empty,
+}
+
 /// The course of a plan's exchange, once it has begun. The lock is never contended, because a plan belongs to one
 /// exchange.
 #[derive(Default)]
@@ -147,17 +158,18 @@ impl Exchange {
     }
 
     /// Reports what a reader has seen of an attempt's response: its `status` (at its head), and its `end`. Returns
-    /// whether the response is retryable, in which case `Plan.retryable_response` follows.
-    pub(crate) fn answered(&self, number: u32, status: Option<u16>, end: bool) -> bool {
+    /// whether the response is retryable, in which case `Plan.retryable_response` follows. After a response that
+    /// [is none](Seen::Empty), `Plan.failed` follows.
+    pub(crate) fn answered(&self, number: u32, status: Option<u16>, seen: Seen) -> bool {
         let retryable = self.change(|course, now| {
             let retryable = status.is_some_and(|status| course.is_retryable(status));
             if let Some(status) = status {
                 course.note_status(number, status, now);
             }
-            if let Some(status) = status.filter(|_| !retryable) {
+            if let Some(status) = status.filter(|_| !retryable && seen != Seen::Empty) {
                 course.responded(number, status, now);
             }
-            if end && !retryable {
+            if seen == Seen::Whole && !retryable {
                 course.succeeded(number, now);
             }
             retryable

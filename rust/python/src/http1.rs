@@ -1,12 +1,13 @@
 //! HTTP/1.1 framing of upstream responses.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use waypost_core::http1;
 
+use crate::course::Seen;
 use crate::endpoint::Endpoint;
 use crate::errors;
 use crate::plan::Plan;
@@ -109,6 +110,9 @@ pub(crate) struct ResponseEnd {
     /// For how many seconds the idle connection may carry another request; 0 if it may not.
     #[pyo3(get)]
     reusable: f64,
+    /// Whether the response is no answer: a model's stream of events without an event.
+    #[pyo3(get)]
+    empty: bool,
 }
 
 #[pymethods]
@@ -135,9 +139,28 @@ impl ResponseReader {
     }
 
     /// Reports progress to the course of the exchange. Returns whether the response is retryable.
-    fn tell(&self, status: Option<u16>, end: bool) -> bool {
+    fn tell(&self, status: Option<u16>, end: Option<&http1::ResponseEnd>) -> bool {
         let Some((plan, number)) = &self.attempt else { return false };
-        (status.is_some() || end) && plan.get().exchange().answered(*number, status, end)
+        let seen = match end {
+            None if status.is_none() => return false,
+            None => Seen::Part,
+            Some(end) if self.is_empty(end) => Seen::Empty,
+            Some(_) => Seen::Whole,
+        };
+        plan.get().exchange().answered(*number, status, seen)
+    }
+
+    /// Whether a response with this end is no answer to the attempt's message.
+    fn is_empty(&self, end: &http1::ResponseEnd) -> bool {
+        end.empty && self.attempt.as_ref().is_some_and(|(plan, _)| plan.get().needs_event())
+    }
+
+    fn end(&self, reader: &http1::ResponseReader, end: http1::ResponseEnd) -> ResponseEnd {
+        ResponseEnd { reusable: reusable(reader, &end), empty: self.is_empty(&end), end }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, http1::ResponseReader> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,25 +177,31 @@ impl ResponseReader {
         Self { reader: Mutex::new(http1::ResponseReader::new(method, max_head)), attempt: None }
     }
 
+    /// Whether a model's stream of events has had no event so far, so that it may still be replaced.
+    #[getter]
+    fn lacks_event(&self) -> bool {
+        self.lock().lacks_event() && self.attempt.as_ref().is_some_and(|(plan, _)| plan.get().needs_event())
+    }
+
     /// Read the bytes of one socket read. Returns the head once it is complete, body bytes, and the end.
     fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Fed<'py>> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = self.lock();
         let progress = reader.feed(data).map_err(|error| errors::upstream(py, &error))?;
-        let retryable = self.tell(progress.head.as_ref().map(|head| head.status), progress.end.is_some());
+        let retryable = self.tell(progress.head.as_ref().map(|head| head.status), progress.end.as_ref());
         let body = PyBytes::new(py, &progress.body);
         Ok((
             progress.head.map(|head| ResponseHead::new(head, retryable)),
             body,
-            progress.end.map(|end| ResponseEnd { reusable: reusable(&reader, &end), end }),
+            progress.end.map(|end| self.end(&reader, end)),
         ))
     }
 
     /// Report that the endpoint closed the connection. Raises `UpstreamError` unless that ends the response.
     fn eof(&self, py: Python<'_>) -> PyResult<ResponseEnd> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reader = self.lock();
         let end = reader.eof().map_err(|error| errors::upstream(py, &error))?;
-        self.tell(None, true);
-        Ok(ResponseEnd { reusable: 0.0, end })
+        self.tell(None, Some(&end));
+        Ok(self.end(&reader, end))
     }
 }
 

@@ -180,6 +180,7 @@ impl Recorder {
         let ending = Ending {
             time: now(),
             at: None,
+            address: None,
             upstream_id: None,
             attempts: 0,
             trail: &[],
@@ -235,6 +236,7 @@ fn attempted<'py>(py: Python<'py>, attempt: &Kept) -> PyResult<Bound<'py, PyDict
     let shown = PyDict::new(py);
     shown.set_item("cluster", &attempt.cluster)?;
     shown.set_item("endpoint", &attempt.endpoint)?;
+    shown.set_item("address", &attempt.address)?;
     shown.set_item("status", attempt.status)?;
     shown.set_item("failure", &attempt.failure)?;
     shown.set_item("ms", attempt.endpoint.as_ref().map(|_| attempt.took.as_secs_f64() * 1000.0))?;

@@ -379,8 +379,9 @@ def test_a_stream_that_breaks_says_so_and_is_not_completed(run, scripts, rest, c
 @pytest.mark.parametrize(
     ("stream", "code", "said"),
     [
-        (b"", "upstream_protocol", "without a finish_reason"),
-        (b"event: x\n\n", "upstream_protocol", "without a finish_reason"),
+        (b"", "upstream_protocol", "without an event"),
+        (b"event: x\n\n", "upstream_protocol", "without an event"),
+        (b"event: x\ndata: {}\n\n", "upstream_protocol", "without a finish_reason"),
         (b"data: <html>\n\n", "upstream_protocol", "not JSON"),
         (b'data: {"error":{"message":"too long","code":"ctx"}}\n\n', "upstream_error", "too long"),
         (b'data: {"object":"error","message":"too long"}\n\ndata: [DONE]\n\n', "upstream_error", "too long"),
@@ -412,7 +413,7 @@ def test_comments_keep_the_client_alive_too(run, scripts):
                 heard.set()
 
         up = await world.upstream(script)
-        client = world.client(up, speaks="openai")
+        client = world.client(up, speaks="openai", timeout={"stream_comment": "100ms"})
         answer = await client.send(envelope(content="hi", stream=True), on_chunk=on_chunk)
         assert (answer.chunks[0], answer.complete) == (b":\n\n", True)
 

@@ -139,10 +139,10 @@ def test_if_all_refuse_the_last_response_is_forwarded_as_it_is(run, scripts):
 def test_a_model_that_dies_after_its_head_is_replaced_before_the_client_sees_it(run, scripts):
     async def body(world):
         first = await world.upstream(scripts.send(HEAD))
-        second = await world.upstream(scripts.send(HEAD + b"3\r\nabc\r\n0\r\n\r\n"))
+        second = await world.upstream(scripts.send(HEAD + b"9\r\ndata: 1\n\n\r\n0\r\n\r\n"))
         client = world.client(first, second, speaks="openai")
         answer = await client.send({"model": "m", "stream": True}, path="/v1/chat/completions")
-        assert (answer.status, answer.body, answer.complete) == (200, b"abc", True)
+        assert (answer.status, answer.body, answer.complete) == (200, b"data: 1\n\n", True)
         assert answer.headers["x-waypost-cluster"] == "c1"
 
     run(body)

@@ -208,13 +208,15 @@ def test_of_two_that_answer_in_the_same_moment_one_is_closed(run_on, names, monk
         names["many"] = ["127.0.0.1", "127.0.0.2"]
         until_both = runtime.loop.time() + 0.02
         addresses = await runtime.pool.resolver.resolve("many")
-        connecting = asyncio.ensure_future(dial_module._connect(runtime.loop, addresses, 1, until_both, []))
+        tries = dial_module.Tries()
+        connecting = asyncio.ensure_future(dial_module._connect(runtime.loop, addresses, 1, until_both, tries))
         await until(lambda: len(opened) == 2, 0.005)
         now.set()
         sock, address = await connecting
         assert address.ip == "127.0.0.1"
         assert opened[0] is sock
         assert opened[1].fileno() == -1
+        assert tries.refused == []
         sock.close()
 
     run_on(body)

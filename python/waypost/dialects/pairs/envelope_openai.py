@@ -31,6 +31,7 @@ import msgspec
 import orjson
 
 from waypost._native import Cluster, Endpoint, Plan
+from waypost.config.url import endpoint_text
 from waypost.dialects.envelope import error_object
 from waypost.dialects.sse import Event, SseReader
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
@@ -304,7 +305,8 @@ class TranslateSink(Sink):
             self._reply(status, {**reply, "result": result})
         elif status in (401, 403):
             message = f"cluster {cluster} rejected the credential of its configuration"
-            _logger.warning("%s: %s answered %d", message, self._endpoint.url, status)
+            where = endpoint_text(self._endpoint.url, self._endpoint.address)
+            _logger.warning("%s: %s answered %d", message, where, status)
             self._headers = [field for field in self._headers if field[0] not in _CHALLENGES]
             self._reply_error(UpstreamError("upstream_protocol", message))
         elif status >= 400:

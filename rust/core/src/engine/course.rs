@@ -190,7 +190,7 @@ impl Course {
             group.responded(&mut each.attempt, status, now);
         }
         for each in lost {
-            self.trail.add(&each, None, now);
+            self.trail.add(&group, &each, None, now);
             group.finish(each.attempt, Outcome::Cancelled, now);
         }
     }
@@ -220,7 +220,7 @@ impl Course {
     ) -> Step {
         self.note_status(number, status, now);
         let Some((cluster, each)) = self.take(number) else { return Step::Respond };
-        self.trail.add(&each, None, now);
+        self.trail.add(&cluster.group, &each, None, now);
         let attempt = each.attempt;
         let place = attempt.place();
         let outcome = Outcome::of_status(status);
@@ -252,7 +252,7 @@ impl Course {
             self.trail.fail(number, failure);
             return Step::GiveUp(Reason::Response);
         };
-        self.trail.add(&each, Some(failure), now);
+        self.trail.add(&cluster.group, &each, Some(failure), now);
         let attempt = each.attempt;
         let place = attempt.place();
         cluster.group.finish(attempt, Outcome::Failure(failure), now);
@@ -293,7 +293,7 @@ impl Course {
             return Step::Stay;
         }
         if let Some((_, each)) = self.take(number) {
-            self.trail.add(&each, Some(Failure::Unfit), now);
+            self.trail.add(&cluster.group, &each, Some(Failure::Unfit), now);
             cluster.group.finish(each.attempt, Outcome::Failure(Failure::Unfit), now);
         }
         match next {
@@ -306,7 +306,7 @@ impl Course {
     pub fn succeeded(&mut self, number: u32, now: Instant) {
         if let Some((cluster, each)) = self.take(number) {
             if self.trail.is_kept() {
-                self.trail.add(&each, None, now);
+                self.trail.add(&cluster.group, &each, None, now);
             }
             cluster.group.finish(each.attempt, Outcome::Success, now);
         }
@@ -349,7 +349,7 @@ impl Course {
             let group = Arc::clone(&cluster.group);
             for each in std::mem::take(&mut self.under_way) {
                 if self.trail.is_kept() || each.head.is_none() {
-                    self.trail.add(&each, None, now);
+                    self.trail.add(&group, &each, None, now);
                 }
                 group.finish(each.attempt, outcome, now);
             }

@@ -25,6 +25,8 @@ pub struct Ending<'a> {
     pub time: u64,
     /// The endpoint that answered, or was tried last.
     pub at: Option<EndpointAt>,
+    /// The address there, where the endpoint's addresses are endpoints of their own.
+    pub address: Option<&'a str>,
     /// The endpoint's own id of the request, from the response that the client got.
     pub upstream_id: Option<&'a [u8]>,
     /// Number of attempts.
@@ -107,6 +109,7 @@ impl<'a> Ending<'a> {
             route: None,
             cluster: None,
             endpoint: None,
+            address: self.address,
             upstream_id: self.upstream_id,
             attempts: self.attempts,
             tried: &[],

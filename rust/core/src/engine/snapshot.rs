@@ -121,6 +121,12 @@ impl Plan {
     pub fn request_id(&self) -> Cow<'_, str> {
         header_safe(&self.id)
     }
+
+    /// Whether a response without an event, where events were announced, is no answer: a model always has one.
+    #[must_use]
+    pub fn needs_event(&self) -> bool {
+        self.envelope.kind == Some(Kind::Model)
+    }
 }
 
 /// Why a message has no plan.

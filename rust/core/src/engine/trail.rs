@@ -10,7 +10,7 @@ use super::course::Course;
 use super::downstream_head::printable;
 use super::intake::Intake;
 use super::snapshot::{EndpointAt, Snapshot};
-use crate::cluster::{Attempt, Failure, Instant};
+use crate::cluster::{Attempt, Failure, Group, Instant};
 use crate::log::Attempted;
 
 /// The most entries of a trail. [`Course::made`](super::Course::made) counts all attempts.
@@ -28,6 +28,8 @@ pub struct TrailEntry {
     pub cluster: usize,
     /// Position of the endpoint in the cluster; `None` for a cluster that was passed over.
     pub endpoint: Option<usize>,
+    /// The address, where the endpoint's addresses are endpoints of their own.
+    pub address: Option<Box<str>>,
     /// The status of the endpoint's response, if one began.
     pub status: Option<u16>,
     /// Why the attempt failed, or why the cluster was passed over: a word, or the code of an error.
@@ -71,12 +73,13 @@ impl UnderWay {
     }
 
     /// Its entry. An attempt without a response and without a failure was cancelled.
-    fn entry(&self, failure: Option<Failure>, now: Instant) -> TrailEntry {
+    fn entry(&self, group: &Group, failure: Option<Failure>, now: Instant) -> TrailEntry {
         let (status, until_head) = self.head.unzip();
         TrailEntry {
             number: self.number,
             cluster: self.at.cluster,
             endpoint: Some(self.at.endpoint),
+            address: self.at.address.and_then(|address| group.address(address)).map(String::into_boxed_str),
             status,
             failure: failure.map(word).or_else(|| status.is_none().then_some(CANCELLED)),
             took: until_head.filter(|_| failure.is_none()).unwrap_or_else(|| now.since(self.since)),
@@ -95,9 +98,9 @@ impl Trail {
         self.0.is_some()
     }
 
-    /// Adds an attempt that is over, or that has a response.
-    pub(super) fn add(&mut self, each: &UnderWay, failure: Option<Failure>, now: Instant) {
-        insert(self.0.get_or_insert_default(), each.entry(failure, now));
+    /// Adds an attempt in `group` that is over, or that has a response.
+    pub(super) fn add(&mut self, group: &Group, each: &UnderWay, failure: Option<Failure>, now: Instant) {
+        insert(self.0.get_or_insert_default(), each.entry(group, failure, now));
     }
 
     /// Adds a cluster, by position, that was passed over because of the error with this code.
@@ -106,6 +109,7 @@ impl Trail {
             number: 0,
             cluster,
             endpoint: None,
+            address: None,
             status: None,
             failure: Some(code),
             took: Duration::ZERO,
@@ -149,8 +153,10 @@ impl Course {
             return Vec::new();
         }
         let mut entries = self.trail.0.clone().unwrap_or_default();
-        for each in &self.under_way {
-            insert(&mut entries, each.entry(None, now));
+        if let Some(group) = self.group() {
+            for each in &self.under_way {
+                insert(&mut entries, each.entry(group, None, now));
+            }
         }
         entries
     }
@@ -194,6 +200,7 @@ impl Snapshot {
         Attempted {
             cluster: cluster.map_or("", |cluster| cluster.name.as_str()),
             endpoint: endpoint.map(crate::cluster::Endpoint::url),
+            address: entry.address.as_deref(),
             status: entry.status,
             failure: entry.failure,
             took: entry.took,
@@ -215,6 +222,9 @@ fn item(entry: &Attempted<'_>) -> String {
         return out;
     };
     let _ = write!(out, ";endpoint=\"{}\"", string(endpoint));
+    if let Some(address) = entry.address {
+        let _ = write!(out, ";address=\"{}\"", string(address));
+    }
     if let Some(status) = entry.status {
         let _ = write!(out, ";status={status}");
     }
@@ -235,6 +245,7 @@ mod tests {
             number,
             cluster: 0,
             endpoint: Some(0),
+            address: None,
             status: None,
             failure: None,
             took,
@@ -261,12 +272,14 @@ mod tests {
         let shown = Attempted {
             cluster: "a\"\\é",
             endpoint: Some("http://127.0.0.1:9100"),
+            address: Some("::1"),
             status: Some(503),
             failure: Some("reset"),
             took: Duration::from_micros(1250),
             upstream_id: Some(b"r"),
         };
-        let wanted = r#""a\"\\\\xe9";endpoint="http://127.0.0.1:9100";status=503;failure=reset;ms=1.2"#;
+        let wanted =
+            r#""a\"\\\\xe9";endpoint="http://127.0.0.1:9100";address="::1";status=503;failure=reset;ms=1.2"#;
         assert_eq!(item(&shown), wanted);
         let passed = Attempted { endpoint: None, status: None, failure: Some("queue_full"), ..shown };
         assert_eq!(item(&passed), r#""a\"\\\\xe9";passed_over=queue_full"#);

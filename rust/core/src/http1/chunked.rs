@@ -13,13 +13,16 @@
 //! 3. LF is allowed only after CR, and CR only before LF. Otherwise a lone LF could end the line for one parser and not for
 //!    another, which hides a second message in an extension.
 //! 4. CRLF follows the data of every chunk.
-//! 5. The trailers follow the rules of `Section`.
+//! 5. The trailers follow the rules of `Section`. Spaces and tabs between a field's name and its colon are removed from those
+//!    of a response (RFC 9112, section 5.1), and are an error in those of a request.
 
 use std::borrow::Cow;
 use std::mem;
 
+use memchr::memchr;
+
 use super::fields::Fields;
-use super::head::{self, Complete, MAX_FIELDS, Section};
+use super::head::{self, Complete, Section};
 use super::incoming_body::check_trailer;
 use super::{Error, ErrorKind};
 
@@ -215,12 +218,15 @@ fn trailers(section: &[u8], request: bool) -> Result<Fields, Error> {
     if section == b"\r\n" {
         return Ok(Fields::default());
     }
-    let mut slots = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let read = httparse::parse_headers(section, &mut slots).map_err(head::error_kind)?;
-    let httparse::Status::Complete((_, parsed)) = read else {
-        return Err(ErrorKind::FieldName.into());
-    };
-    let mut fields = head::fields(parsed)?;
+    let mut fields = Fields::default();
+    // `Section` has made sure that each line ends with CRLF, and that the last one is empty.
+    let lines = section.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = memchr(b':', line).ok_or_else(|| Error::of_field(ErrorKind::FieldName, line))?;
+        let (name, value) = line.split_at_checked(colon).unwrap_or((line, &[]));
+        let name = if request { name } else { head::trim(name) };
+        fields.push_checked(name, value.get(1..).unwrap_or_default())?;
+    }
     if request {
         fields.iter().try_for_each(|(name, _)| check_trailer(name))?;
     }

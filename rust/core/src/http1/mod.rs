@@ -12,6 +12,7 @@
 //! | `incoming_body` | reading a request's body from a client |
 //! | `request` | writing a request head for an upstream |
 //! | `response` | reading a response from an upstream |
+//! | `first_event` | finding the first event of a stream of server-sent events |
 //!
 //! One rule holds throughout: if two parsers could read a message in two ways, it is an error and never forwarded, even
 //! where RFC 9112 lets a recipient guess. Accepted messages are passed on in one normal form: names in lower case, values
@@ -31,6 +32,7 @@
 mod chunked;
 mod error;
 mod fields;
+mod first_event;
 mod framing;
 mod head;
 mod incoming;

@@ -20,9 +20,11 @@
 //!    `keep-alive` and not `close`), no byte followed, and no 204 announced a body that might still follow.
 //!    `Keep-Alive: timeout=N` bounds how long it may be idle before: the endpoint closes it after N seconds, which began before
 //!    its response was here. So four fifths of that are the bound.
-//! 6. Spaces and tabs between a field's name and its colon are removed, as a proxy has to (section 5.1). In a request they
-//!    are an error.
-//! 7. The space before an empty reason phrase is optional: it has no meaning, and hand-written servers omit it.
+//! 6. Spaces and tabs between a field's name and its colon are removed, as a proxy has to (section 5.1), in trailers
+//!    too. In a request they are an error.
+//! 7. A 200 that is a stream of server-sent events is watched for its first event. Of a compressed stream, each byte counts
+//!    as one.
+//! 8. The space before an empty reason phrase is optional: it has no meaning, and hand-written servers omit it.
 
 use std::borrow::Cow;
 use std::mem::{self, MaybeUninit};
@@ -30,6 +32,7 @@ use std::time::Duration;
 
 use super::chunked::{Decoder, Joined};
 use super::fields::Fields;
+use super::first_event::FirstEvent;
 use super::head::{self, MAX_FIELDS, Options, Section, Slots};
 use super::{Error, ErrorKind};
 
@@ -79,17 +82,62 @@ impl ResponseHead {
     /// neither compressed nor of a known length.
     #[must_use]
     pub fn takes_comments(&self) -> bool {
-        let fixed = |(name, value): (&[u8], &[u8])| {
-            name == b"content-length"
-                || (name == b"content-encoding" && !value.eq_ignore_ascii_case(b"identity"))
-        };
+        let fixed = |field: (&[u8], &[u8])| field.0 == b"content-length" || is_compression(field);
+        self.has_events() && !self.headers.iter().any(fixed)
+    }
+
+    /// Whether the body is a stream of server-sent events.
+    fn has_events(&self) -> bool {
         self.media_type().is_some_and(|essence| essence.eq_ignore_ascii_case(b"text/event-stream"))
-            && !self.headers.iter().any(fixed)
     }
 
     fn media_type(&self) -> Option<&[u8]> {
         let (_, value) = self.headers.iter().find(|(name, _)| *name == b"content-type")?;
         value.split(|byte| *byte == b';').next().map(<[u8]>::trim_ascii)
+    }
+}
+
+fn is_compression((name, value): (&[u8], &[u8])) -> bool {
+    name == b"content-encoding" && !value.eq_ignore_ascii_case(b"identity")
+}
+
+/// The first event of a body.
+#[derive(Clone, Copy, Debug)]
+enum Events {
+    /// The body needs none: it is no stream of events, or there is no body.
+    Unneeded,
+    /// The body is a stream of events, compressed, without a byte so far.
+    Compressed,
+    /// The body is a stream of events.
+    Plain(FirstEvent),
+}
+
+impl Events {
+    fn of(head: &ResponseHead, to_head: bool) -> Self {
+        if to_head || head.status != 200 || !head.has_events() {
+            Self::Unneeded
+        } else if head.headers.iter().any(is_compression) {
+            Self::Compressed
+        } else {
+            Self::Plain(FirstEvent::new())
+        }
+    }
+
+    fn read(&mut self, body: &[u8]) {
+        match self {
+            Self::Compressed if !body.is_empty() => *self = Self::Unneeded,
+            Self::Plain(first) => {
+                first.read(body);
+                if first.is_found() {
+                    *self = Self::Unneeded;
+                }
+            }
+            Self::Unneeded | Self::Compressed => (),
+        }
+    }
+
+    fn are_missing(&self) -> bool {
+        !matches!(self, Self::Unneeded)
     }
 }
 
@@ -101,6 +149,8 @@ pub struct ResponseEnd {
     /// The trailer fields of a chunked body, without those that are not allowed there (RFC 9110, section 6.5.1) and those
     /// that the head's `Connection` lists.
     pub trailers: Fields,
+    /// Whether the response is a 200 with a stream of server-sent events that had no event.
+    pub empty: bool,
 }
 
 /// The result of one call of [`ResponseReader::feed`], in this order.
@@ -135,6 +185,7 @@ pub struct ResponseReader {
     interim: u8,
     persistent: bool,
     idle_limit: Option<Duration>,
+    events: Events,
     /// The fields that the head's `Connection` lists, which are removed from the trailers.
     nominated: Vec<Vec<u8>>,
 }
@@ -159,6 +210,7 @@ impl ResponseReader {
             interim: 0,
             persistent: false,
             idle_limit: None,
+            events: Events::Unneeded,
             nominated: Vec::new(),
         }
     }
@@ -168,6 +220,12 @@ impl ResponseReader {
     #[must_use]
     pub fn idle_limit(&self) -> Option<Duration> {
         self.idle_limit
+    }
+
+    /// Whether the response is a 200 with a stream of server-sent events that has had no event so far.
+    #[must_use]
+    pub fn lacks_event(&self) -> bool {
+        self.events.are_missing()
     }
 
     /// Reads the bytes of one socket read. Empty `data` has no effect; report a closed connection with [`eof`](Self::eof).
@@ -188,7 +246,7 @@ impl ResponseReader {
         let end = match &self.state {
             State::Close => {
                 self.state = State::Done;
-                return Ok(ResponseEnd::default());
+                return Ok(ResponseEnd { empty: self.lacks_event(), ..ResponseEnd::default() });
             }
             State::Head(section) if section.is_empty() && self.interim == 0 => {
                 Err(ErrorKind::ClosedBeforeResponse.into())
@@ -265,7 +323,11 @@ impl ResponseReader {
         if let State::Failed(error) = &self.state {
             return Err(error.clone());
         }
+        self.events.read(&body.0);
         progress.body = body.0;
+        if let Some(end) = &mut progress.end {
+            end.empty = self.lacks_event();
+        }
         Ok(progress)
     }
 
@@ -274,7 +336,7 @@ impl ResponseReader {
         if !nominated.is_empty() {
             trailers.retain(|name, _| !nominated.iter().any(|option| option == name));
         }
-        ResponseEnd { reusable: self.persistent && surplus.is_empty(), trailers }
+        ResponseEnd { reusable: self.persistent && surplus.is_empty(), trailers, empty: false }
     }
 
     /// Parses a complete head; `None` if the response is interim.
@@ -344,7 +406,9 @@ impl ResponseReader {
         } else {
             announced
         };
-        Ok(Some((ResponseHead { status, headers }, framing)))
+        let head = ResponseHead { status, headers };
+        self.events = Events::of(&head, self.to_head);
+        Ok(Some((head, framing)))
     }
 }
 

@@ -17,6 +17,8 @@ mod room {
     pub(super) const PATH: usize = 1024;
     pub(super) const MODEL: usize = 256;
     pub(super) const URL: usize = 512;
+    /// Of an endpoint.
+    pub(super) const HOST: usize = 48;
     /// Of texts that a line may have many of.
     pub(super) const SHORT: usize = 128;
 }
@@ -48,6 +50,7 @@ pub fn write_line(record: &Record<'_>, out: &mut Vec<u8>) {
     text(b",\"route\":\"", record.route.map(str::as_bytes), room::NAME, out);
     text(b",\"cluster\":\"", record.cluster.map(str::as_bytes), room::NAME, out);
     text(b",\"endpoint\":\"", record.endpoint.map(str::as_bytes), room::URL, out);
+    text(b",\"address\":\"", record.address.map(str::as_bytes), room::HOST, out);
     out.extend_from_slice(b",\"attempts\":");
     digits::push(record.attempts.into(), out);
     if record.status != 0 {
@@ -111,6 +114,7 @@ fn upstream(record: &Record<'_>, limit: usize, out: &mut Vec<u8>) {
 fn attempted(entry: &Attempted<'_>, out: &mut Vec<u8>) {
     text(b"{\"cluster\":\"", Some(entry.cluster.as_bytes()), room::NAME, out);
     text(b",\"endpoint\":\"", entry.endpoint.map(str::as_bytes), room::URL, out);
+    text(b",\"address\":\"", entry.address.map(str::as_bytes), room::HOST, out);
     if let Some(status) = entry.status {
         out.extend_from_slice(b",\"status\":");
         digits::push(status.into(), out);
@@ -220,13 +224,20 @@ mod tests {
         let failed = Attempted {
             cluster: "house",
             endpoint: Some("http://127.0.0.1:9100"),
+            address: None,
             status: Some(503),
             failure: None,
             took: Duration::from_micros(250),
             upstream_id: Some(b"req_1"),
         };
-        let reset = Attempted { status: None, failure: Some("reset"), upstream_id: None, ..failed };
-        let passed = Attempted { endpoint: None, failure: Some("queue_full"), ..reset };
+        let reset = Attempted {
+            address: Some("::1"),
+            status: None,
+            failure: Some("reset"),
+            upstream_id: None,
+            ..failed
+        };
+        let passed = Attempted { endpoint: None, address: None, failure: Some("queue_full"), ..reset };
         let tried = [failed, reset, passed];
         let record = Record {
             time: 1_795_404_245_678,
@@ -243,6 +254,7 @@ mod tests {
             route: Some("gold"),
             cluster: Some("cloud"),
             endpoint: Some("http://127.0.0.1:9101"),
+            address: Some("127.0.0.1"),
             upstream_id: Some(b"req_2"),
             attempts: 2,
             tried: &tried,
@@ -259,12 +271,13 @@ mod tests {
         let expected = concat!(
             r#"{"time":"2026-11-23T03:24:05.678Z","id":"m-1","client":"10.0.0.7","key":"planner","tenant":"acme","#,
             r#""agent":"a","method":"POST","path":"/v1/chat/completions","kind":"model","model":"llama-3","#,
-            r#""route":"gold","cluster":"cloud","endpoint":"http://127.0.0.1:9101","attempts":2,"status":200,"#,
+            r#""route":"gold","cluster":"cloud","endpoint":"http://127.0.0.1:9101","address":"127.0.0.1","attempts":2,"#,
+            r#""status":200,"#,
             r#""bytes_in":1024,"bytes_out":300,"queue_ms":0.000,"first_byte_ms":1.500,"total_ms":2.750,"why":"ok","#,
             r#""trace":"0af7651916cd43dd8448eb211c80319c","call":"mirror","upstream_request_id":"req_2","tried":["#,
             r#"{"cluster":"house","endpoint":"http://127.0.0.1:9100","status":503,"ms":0.250,"#,
             r#""upstream_request_id":"req_1"},"#,
-            r#"{"cluster":"house","endpoint":"http://127.0.0.1:9100","failure":"reset","ms":0.250},"#,
+            r#"{"cluster":"house","endpoint":"http://127.0.0.1:9100","address":"::1","failure":"reset","ms":0.250},"#,
             r#"{"cluster":"house","failure":"queue_full"}]}"#,
             "\n",
         );
@@ -292,6 +305,7 @@ mod tests {
             let entry = Attempted {
                 cluster: &long,
                 endpoint: Some(&long),
+                address: Some(&long),
                 status: Some(u16::MAX),
                 failure: Some(&long),
                 took: Duration::MAX,
@@ -312,6 +326,7 @@ mod tests {
                 route: Some(&long),
                 cluster: Some(&long),
                 endpoint: Some(&long),
+                address: Some(&long),
                 upstream_id: Some(long.as_bytes()),
                 attempts: u32::MAX,
                 tried: &[entry; 40],
@@ -335,6 +350,7 @@ mod tests {
         let entry = Attempted {
             cluster: "house",
             endpoint: Some("http://127.0.0.1:9100"),
+            address: None,
             status: None,
             failure: Some("connect"),
             took: Duration::from_millis(3),

@@ -15,7 +15,7 @@ const ROOM: usize = 256;
 const ELLIPSIS: &[u8] = "…".as_bytes();
 
 /// The texts of an [`Outcome`], in the order in which it holds them.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "id",
     "method",
     "path",
@@ -26,6 +26,7 @@ const NAMES: [&str; 14] = [
     "route",
     "cluster",
     "endpoint",
+    "address",
     "upstream_request_id",
     "why",
     "error",
@@ -41,6 +42,7 @@ const ATTEMPTS: usize = 16;
 pub struct Kept {
     pub cluster: String,
     pub endpoint: Option<String>,
+    pub address: Option<String>,
     pub status: Option<u16>,
     pub failure: Option<String>,
     pub took: Duration,
@@ -57,6 +59,7 @@ impl Kept {
         Self {
             cluster: short(attempted.cluster.as_bytes()),
             endpoint: attempted.endpoint.map(|url| short(url.as_bytes())),
+            address: attempted.address.map(|address| short(address.as_bytes())),
             status: attempted.status,
             failure: attempted.failure.map(|word| short(word.as_bytes())),
             took: attempted.took,
@@ -121,6 +124,7 @@ impl Outcome {
             record.route.map(str::as_bytes),
             record.cluster.map(str::as_bytes),
             record.endpoint.map(str::as_bytes),
+            record.address.map(str::as_bytes),
             record.upstream_id,
             Some(why.as_bytes()),
             error.map(str::as_bytes),
@@ -213,6 +217,7 @@ mod tests {
         let attempt = Attempted {
             cluster: "local",
             endpoint: Some("http://a"),
+            address: Some("::1"),
             status: Some(503),
             failure: Some("reset"),
             took: Duration::from_millis(1),
@@ -230,6 +235,7 @@ mod tests {
             route: Some("all"),
             cluster: Some("local"),
             endpoint: Some("http://a"),
+            address: Some("127.0.0.1"),
             upstream_id: Some(b"req_1"),
             attempts: 2,
             tried: &[attempt],
@@ -256,6 +262,7 @@ mod tests {
             "all",
             "local",
             "http://a",
+            "127.0.0.1",
             "req_1",
             "aborted",
             "upstream_protocol",
@@ -291,6 +298,7 @@ mod tests {
         let attempt = Attempted {
             cluster: &long,
             endpoint: Some(&long),
+            address: Some(&long),
             status: None,
             failure: Some(&long),
             took: Duration::ZERO,
@@ -307,6 +315,7 @@ mod tests {
             route: Some(&long),
             cluster: Some(&long),
             endpoint: Some(&long),
+            address: Some(&long),
             upstream_id: Some(long.as_bytes()),
             tried: &[attempt; 100],
             why: Why::Aborted(&long),

@@ -44,6 +44,8 @@ pub struct Attempted<'a> {
     pub cluster: &'a str,
     /// The URL of the endpoint; `None` for a cluster that was passed over.
     pub endpoint: Option<&'a str>,
+    /// The address, where the endpoint's addresses are endpoints of their own.
+    pub address: Option<&'a str>,
     /// The status of the endpoint's response, if one began.
     pub status: Option<u16>,
     /// Why the attempt failed, or why the cluster was passed over.
@@ -85,6 +87,8 @@ pub struct Record<'a> {
     pub cluster: Option<&'a str>,
     /// The URL of the endpoint that answered, or was tried last.
     pub endpoint: Option<&'a str>,
+    /// The address there, where the endpoint's addresses are endpoints of their own.
+    pub address: Option<&'a str>,
     /// The endpoint's own id of the request, from the response that the client got.
     pub upstream_id: Option<&'a [u8]>,
     /// Number of attempts.
@@ -137,6 +141,7 @@ pub(super) mod tests {
         route: None,
         cluster: None,
         endpoint: None,
+        address: None,
         upstream_id: None,
         attempts: 0,
         tried: &[],

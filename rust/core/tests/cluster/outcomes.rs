@@ -56,7 +56,7 @@ fn rows() -> Vec<Row> {
         row("520 to 527", &[status(520), status(524), status(527)]),
         row("no connection", &[failure(Failure::Connect)]),
         row("stale connection", &[failure(Failure::Stale)]),
-        row("reset, broken HTTP", &[failure(Failure::Reset), failure(Failure::Protocol)]),
+        row("reset, broken HTTP, empty stream", &[failure(Failure::Reset), failure(Failure::Protocol)]),
         row("stall", stall),
         Row { after_timeout: true, ..row("stall, with `retry.after_timeout`", stall) },
         row("check fails while the attempt waits", &[failure(Failure::Unfit)]),

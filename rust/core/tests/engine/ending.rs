@@ -20,6 +20,7 @@ use waypost_core::table::RouteSpec;
 const ENDING: Ending<'_> = Ending {
     time: 1_795_404_245_678,
     at: Some(EndpointAt { cluster: 1, endpoint: 0, address: None }),
+    address: None,
     upstream_id: None,
     attempts: 2,
     trail: &[],

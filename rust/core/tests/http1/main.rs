@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)] // Tests.
 
+mod events;
 mod properties;
 mod request;
 mod response;

@@ -45,6 +45,11 @@ impl Plan {
         self.shared.snapshot.relay(&self.intake, &self.inner, &report, &response.head, begin, close)
     }
 
+    /// Whether a response that announces events and has none is no answer.
+    pub(crate) fn needs_event(&self) -> bool {
+        self.inner.needs_event()
+    }
+
     /// Waypost's own fields of a response.
     pub(super) fn own(&self, at: Option<EndpointAt>, attempts: u32, upstream_id: Option<&[u8]>) -> Fields {
         let trace = self.trace();
@@ -76,13 +81,16 @@ impl Plan {
         answer
     }
 
-    /// The response in `data`, if it is complete, and for how long the idle connection is reusable.
+    /// The response in `data`, if it is complete and an answer, and for how long the idle connection is reusable.
     pub(super) fn whole<'d>(
         &self,
         data: &'d [u8],
     ) -> Option<(ResponseHead, Cow<'d, [u8]>, http1::ResponseEnd, f64)> {
         let mut reader = http1::ResponseReader::new(self.intake.method(), MAX_HEAD);
         let Ok(Progress { head: Some(head), body, end: Some(end) }) = reader.feed(data) else { return None };
+        if end.empty && self.needs_event() {
+            return None;
+        }
         let reusable = reusable(&reader, &end);
         Some((ResponseHead::new(head, false), body, end, reusable))
     }

@@ -38,9 +38,12 @@ impl Plan {
         }
         let noted = account.upstream_id.take();
         let trail = self.exchange.trail();
+        let named = account.at.filter(|at| at.address.is_some());
+        let named = named.and_then(|at| self.shared.endpoint(py, at));
         let ending = Ending {
             time: now(),
             at: account.at,
+            address: named.as_ref().and_then(|endpoint| endpoint.get().address.as_deref()),
             upstream_id: upstream_id.or(noted.as_deref()),
             attempts: account.attempts,
             trail: &trail,
