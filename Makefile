@@ -97,19 +97,22 @@ $(VENV)-wheels/.installed: requirements/wheels.txt
 	@touch $@
 
 # zig links against the oldest C library that a tag allows: manylinux_2_17 is glibc 2.17, musllinux_1_2 is musl 1.2.
+WHEELS ?= $(foreach arch,x86_64 aarch64,$(arch)-unknown-linux-gnu $(arch)-unknown-linux-musl)
 .PHONY: wheels
 wheels: $(VENV)-wheels/.installed ## Build manylinux_2_17 and musllinux wheels for x86-64 and aarch64 into dist/
 	rm -rf dist
-	rustup target add $(foreach arch,x86_64 aarch64,$(arch)-unknown-linux-gnu $(arch)-unknown-linux-musl)
+	for target in $(WHEELS); do \
+		[ -d "$$(rustc --print target-libdir --target $$target)" ] || rustup target add $$target; \
+	done
 	$(MAKE) --no-print-directory -j2 wheels-x86_64 wheels-aarch64
 
-# The two wheels of one processor share what is compiled for the host.
+# The wheels of one processor share what is compiled for the host.
 .PHONY: wheels-x86_64 wheels-aarch64
 wheels-x86_64 wheels-aarch64: wheels-%: $(VENV)-wheels/.installed
-	for libc in gnu:manylinux_2_17 musl:musllinux_1_2; do \
+	for target in $(filter $*-%,$(WHEELS)); do \
+		case $$target in *-gnu) tag=manylinux_2_17 ;; *) tag=musllinux_1_2 ;; esac; \
 		PATH="$(CURDIR)/$(VENV)-wheels/bin:$$PATH" CARGO_TARGET_DIR=target/wheels-$* \
-			maturin build --release --locked --quiet --zig --target $*-unknown-linux-$${libc%:*} \
-			--compatibility $${libc#*:} --out dist || exit 1; \
+			maturin build --release --locked --quiet --zig --target $$target --compatibility $$tag --out dist; \
 	done
 
 .PHONY: fmt

@@ -11,15 +11,14 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped]
 from elftools.elf.gnuversions import GNUVerNeedSection  # type: ignore[import-untyped]
 
-EXPECTED = {(libc, machine) for libc in ("manylinux_2_17", "musllinux_1_2") for machine in ("x86_64", "aarch64")}
 MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}
-GLIBC = re.compile(r"(?:libc|libm|libdl|libpthread|librt|libgcc_s|ld-linux-(?:x86-64|aarch64))\.so\.\d+")
-MUSL = re.compile(r"libc\.so|libc\.musl-.*|libgcc_s\.so\.1")
+GLIBC = re.compile(r"(?:libc|libm|libdl|libpthread|librt|ld-linux-(?:x86-64|aarch64))\.so\.\d+")
+MUSL = re.compile(r"libc\.so")
 
 
-def check(wheel: Path) -> tuple[str, str]:
-    """The tag of `wheel`, which is right."""
-    found = re.search(r"-cp311-abi3-(manylinux_2_17|musllinux_1_2)_(x86_64|aarch64)", wheel.name)
+def check(wheel: Path) -> None:
+    """Fail unless the tag of `wheel` is right."""
+    found = re.search(r"-cp311-abi3-(?:\w+\.)?(manylinux_2_17|musllinux_1_2)_(x86_64|aarch64)\.whl$", wheel.name)
     assert found is not None, f"{wheel.name}: an unexpected tag"
     libc, machine = found[1], found[2]
     with zipfile.ZipFile(wheel) as archive:
@@ -39,9 +38,8 @@ def check(wheel: Path) -> tuple[str, str]:
     newest = max((tuple(map(int, name.removeprefix("GLIBC_").split("."))) for name in versions), default=(0,))
     assert newest <= ((2, 17) if libc == "manylinux_2_17" else (0,)), f"{wheel.name} needs {sorted(versions)}"
     print(f"{wheel.name}: needs {', '.join(needed)}; newest symbol of glibc: {'.'.join(map(str, newest))}")
-    return libc, machine
 
 
 if __name__ == "__main__":
-    tags = {check(Path(name)) for name in sys.argv[1:]}
-    assert tags == EXPECTED, f"wheels for {sorted(tags)}, not for {sorted(EXPECTED)}"
+    for name in sys.argv[1:]:
+        check(Path(name))
