@@ -86,9 +86,34 @@ bench: build ## Run the benches and print their tables
 	$(BIN)/python -m benches $(ARGS)
 
 .PHONY: wheel
-wheel: $(VENV)/.installed ## Build the wheel into dist/
+wheel: $(VENV)/.installed ## Build the wheel for this machine into dist/
 	rm -rf dist
 	$(BIN)/maturin build --release --locked --quiet --out dist
+
+$(VENV)-wheels/.installed: requirements/wheels.txt
+	@echo "== maturin and zig into $(VENV)-wheels"
+	$(PYTHON) -m venv $(VENV)-wheels
+	$(VENV)-wheels/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/wheels.txt
+	@touch $@
+
+# zig links against the oldest C library that a tag allows: manylinux_2_17 is glibc 2.17, musllinux_1_2 is musl 1.2.
+WHEELS ?= $(foreach arch,x86_64 aarch64,$(arch)-unknown-linux-gnu $(arch)-unknown-linux-musl)
+.PHONY: wheels
+wheels: $(VENV)-wheels/.installed ## Build manylinux_2_17 and musllinux wheels for x86-64 and aarch64 into dist/
+	rm -rf dist
+	for target in $(WHEELS); do \
+		[ -d "$$(rustc --print target-libdir --target $$target)" ] || rustup target add $$target; \
+	done
+	$(MAKE) --no-print-directory -j2 wheels-x86_64 wheels-aarch64
+
+# The wheels of one processor share what is compiled for the host.
+.PHONY: wheels-x86_64 wheels-aarch64
+wheels-x86_64 wheels-aarch64: wheels-%: $(VENV)-wheels/.installed
+	for target in $(filter $*-%,$(WHEELS)); do \
+		case $$target in *-gnu) tag=manylinux_2_17 ;; *) tag=musllinux_1_2 ;; esac; \
+		PATH="$(CURDIR)/$(VENV)-wheels/bin:$$PATH" CARGO_TARGET_DIR=target/wheels-$* \
+			maturin build --release --locked --quiet --zig --target $$target --compatibility $$tag --out dist; \
+	done
 
 .PHONY: fmt
 fmt: $(VENV)/.installed ## Format Rust and Python
@@ -127,6 +152,8 @@ lock: ## Write the lock files anew
 		--extra http2 pyproject.toml requirements/dev.in -o requirements/dev.txt
 	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
 		requirements/docs.in -o requirements/docs.txt
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		requirements/wheels.in -o requirements/wheels.txt
 	rm -rf $(VENV)-lock
 
 .PHONY: clean
