@@ -9,10 +9,14 @@ mod chat;
 mod content;
 mod conversation;
 mod digest;
+mod event;
 mod losses;
 mod members;
 mod messages;
 mod reply;
+mod report;
+mod sse;
+mod stream;
 mod table;
 
 use std::fmt;
@@ -21,6 +25,7 @@ use serde_json::Value;
 
 pub use losses::{Losses, Policy};
 pub use members::Fault;
+pub use stream::{Stream, StreamError, StreamFault, StreamOptions};
 pub use table::{Direction, Row, TABLE, Verdict};
 
 /// A wire format in which models are called.

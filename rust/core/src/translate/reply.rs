@@ -35,8 +35,8 @@ pub(super) enum Stop {
 /// Tokens that were used, as far as the endpoint told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// Of the prompt: all of them, those of the cache included.
-    pub(super) prompt: Option<u64>,
+    /// Of the prompt: those that no cache was used for.
+    pub(super) fresh: Option<u64>,
     /// Of the prompt: read from a cache.
     pub(super) read: Option<u64>,
     /// Of the prompt: written to a cache.
@@ -45,4 +45,31 @@ pub(super) struct Usage {
     pub(super) output: Option<u64>,
     /// Of the reply: those of thinking.
     pub(super) thinking: Option<u64>,
+}
+
+impl Usage {
+    /// All of the prompt, those of the cache included.
+    pub(super) fn prompt(&self) -> Option<u64> {
+        let cached = self.read.unwrap_or(0).saturating_add(self.written.unwrap_or(0));
+        self.fresh.map(|fresh| fresh.saturating_add(cached))
+    }
+
+    /// Those of the prompt that no cache was used for, where only all are told.
+    pub(super) fn without_cache(&mut self, prompt: Option<u64>) {
+        let cached = self.read.unwrap_or(0).saturating_add(self.written.unwrap_or(0));
+        self.fresh = prompt.map(|prompt| prompt.saturating_sub(cached));
+    }
+
+    /// What is told later replaces what was told before.
+    pub(super) fn update(&mut self, more: Self) {
+        for (known, told) in [
+            (&mut self.fresh, more.fresh),
+            (&mut self.read, more.read),
+            (&mut self.written, more.written),
+            (&mut self.output, more.output),
+            (&mut self.thinking, more.thinking),
+        ] {
+            *known = told.or(*known);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod chat_to_messages;
 mod messages_to_chat;
 mod replies;
+mod streams;
 mod table;
 mod there_and_back;
 

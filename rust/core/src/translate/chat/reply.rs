@@ -67,11 +67,8 @@ pub(super) fn read_stop(reason: Option<&str>, parts: &[Part]) -> Stop {
 }
 
 pub(super) fn read_usage(mut usage: Members) -> Result<Usage, Fault> {
-    let mut found = Usage {
-        prompt: usage.count("prompt_tokens")?,
-        output: usage.count("completion_tokens")?,
-        ..Usage::default()
-    };
+    let prompt = usage.count("prompt_tokens")?;
+    let mut found = Usage { output: usage.count("completion_tokens")?, ..Usage::default() };
     if let Some(mut details) = usage.object("prompt_tokens_details")? {
         found.read = details.count("cached_tokens")?;
         found.written = details.count("cache_write_tokens")?;
@@ -79,6 +76,7 @@ pub(super) fn read_usage(mut usage: Members) -> Result<Usage, Fault> {
     if let Some(mut details) = usage.object("completion_tokens_details")? {
         found.thinking = details.count("reasoning_tokens")?;
     }
+    found.without_cache(prompt);
     Ok(found)
 }
 
@@ -133,7 +131,7 @@ pub(super) fn write_stop(stop: Stop) -> &'static str {
 }
 
 pub(super) fn write_usage(usage: &Usage) -> Value {
-    let (prompt, output) = (usage.prompt.unwrap_or(0), usage.output.unwrap_or(0));
+    let (prompt, output) = (usage.prompt().unwrap_or(0), usage.output.unwrap_or(0));
     let mut out = Map::new();
     out.insert("prompt_tokens".into(), prompt.into());
     out.insert("completion_tokens".into(), output.into());

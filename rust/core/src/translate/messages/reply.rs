@@ -47,15 +47,11 @@ pub(super) fn read_stop(reason: &str, losses: &mut Losses) -> Stop {
 
 /// `input_tokens` are those that no cache was used for.
 pub(super) fn read_usage(mut usage: Members) -> Result<Usage, Fault> {
-    let input = usage.count("input_tokens")?;
-    let read = usage.count("cache_read_input_tokens")?;
-    let written = usage.count("cache_creation_input_tokens")?;
     let thinking = usage.object("output_tokens_details")?.map(|mut details| details.count("thinking_tokens"));
     Ok(Usage {
-        prompt: input
-            .map(|input| input.saturating_add(read.unwrap_or(0)).saturating_add(written.unwrap_or(0))),
-        read,
-        written,
+        fresh: usage.count("input_tokens")?,
+        read: usage.count("cache_read_input_tokens")?,
+        written: usage.count("cache_creation_input_tokens")?,
         output: usage.count("output_tokens")?,
         thinking: thinking.transpose()?.flatten(),
     })
@@ -116,12 +112,10 @@ pub(super) fn write_stop(stop: Stop) -> &'static str {
 }
 
 pub(super) fn write_usage(usage: &Usage) -> Value {
-    let (read, written) = (usage.read.unwrap_or(0), usage.written.unwrap_or(0));
-    let input = usage.prompt.unwrap_or(0).saturating_sub(read).saturating_sub(written);
     let mut out = Map::new();
-    out.insert("input_tokens".into(), input.into());
-    out.insert("cache_creation_input_tokens".into(), written.into());
-    out.insert("cache_read_input_tokens".into(), read.into());
+    out.insert("input_tokens".into(), usage.fresh.unwrap_or(0).into());
+    out.insert("cache_creation_input_tokens".into(), usage.written.unwrap_or(0).into());
+    out.insert("cache_read_input_tokens".into(), usage.read.unwrap_or(0).into());
     out.insert("output_tokens".into(), usage.output.unwrap_or(0).into());
     if let Some(thinking) = usage.thinking {
         out.insert("output_tokens_details".into(), json!({"thinking_tokens": thinking}));
