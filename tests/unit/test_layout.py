@@ -52,7 +52,7 @@ CRATE = ROOT / "rust" / "core" / "src"
 ROOMS: dict[Module, tuple[tuple[str, ...], ...]] = {
     (): (
         ("hash", "text"),
-        ("dialect", "http1", "json", "log", "pattern"),
+        ("dialect", "http1", "json", "log", "pattern", "translate"),
         ("auth",),
         ("table",),
         ("cluster", "route_file"),

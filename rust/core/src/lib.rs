@@ -16,3 +16,4 @@ pub mod pattern;
 pub mod route_file;
 pub mod table;
 mod text;
+pub mod translate;
