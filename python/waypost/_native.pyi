@@ -56,6 +56,7 @@ __all__ = [
     "__version__",
     "dialects",
     "encode_chunk",
+    "encode_id",
     "policy_keys",
     "reseed_ids",
     "translations",
@@ -1158,6 +1159,12 @@ class ResponseReader:
 
     def eof(self) -> ResponseEnd:
         """Report that the endpoint closed the connection. Raises `UpstreamError` unless that ends the response."""
+
+def encode_id(id: str) -> bytes:
+    """Encode a message's id for a header field.
+
+    Bytes that are not visible ASCII are percent-encoded (RFC 3986, section 2.1).
+    """
 
 def encode_chunk(data: bytes) -> bytes:
     """Encode `data` as one chunk (RFC 9112, section 7.1). Empty data encodes the last chunk, which ends the body."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import zttp
 
+from waypost._native import encode_id
 from waypost.dialects.errors import render_error
 from waypost.entry.backlog import Backlog
 from waypost.entry.extensions import BACKLOG
@@ -329,14 +330,14 @@ class Http2(ZttpH2Protocol):
         """An application that answers with `error`."""
 
         async def reject(scope: Any, _: Any, send: Any) -> None:
-            request_id = error.message_id or ""
-            status, headers, body = render_error(error.dialect or "json", error, request_id)
-            if request_id:
-                headers.append((b"x-request-id", request_id.encode("ascii")))
+            message_id = error.message_id or ""
+            status, headers, body = render_error(error.dialect or "json", error, message_id)
+            if message_id:
+                headers.append((b"x-request-id", encode_id(message_id)))
             self._gateway.recorder.record_rejection(
                 error.code,
                 status,
-                id=request_id,
+                id=message_id,
                 client=self._address(),
                 method=scope["method"],
                 bytes_out=len(body),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use waypost_core::engine::{self, Boundary, Peer};
+use waypost_core::engine::{self, Boundary, Peer, header_safe};
 use waypost_core::http1::{self, Framing, IncomingHead};
 
 use crate::account::Held;
@@ -170,4 +170,10 @@ impl BodyReader {
     fn in_trailers(&self) -> bool {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner).in_trailers()
     }
+}
+
+/// Encode a message's id for a header field: bytes that are not visible ASCII are percent-encoded (RFC 3986, section 2.1).
+#[pyfunction]
+pub(crate) fn encode_id<'py>(py: Python<'py>, id: &str) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, header_safe(id).as_bytes())
 }

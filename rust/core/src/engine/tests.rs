@@ -376,5 +376,5 @@ fn an_identity_replaces_what_such_a_body_says_but_no_header() {
     assert_eq!(planned(&[]).unwrap(), 0);
     assert_eq!(planned(&[("x-waypost-tenant", "acme")]).unwrap(), 0);
     let Err(NoPlan::Message(error)) = planned(&[("x-waypost-tenant", "other")]) else { panic!() };
-    assert_eq!(error, MessageError::IdentityConflict { field: "x-waypost-tenant".to_owned() });
+    assert_eq!(error, MessageError::IdentityConflict { field: "x-waypost-tenant".to_owned(), id: None });
 }
