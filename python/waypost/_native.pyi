@@ -24,6 +24,7 @@ _AnyHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str
 """Header fields as pairs, or as a mapping."""
 
 _Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
+_Guard: TypeAlias = Literal["open", "keyless", "always"]
 _Dialect: TypeAlias = Literal["envelope", "json", "openai"]
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "__version__",
     "dialects",
     "encode_chunk",
+    "encode_id",
     "policy_keys",
     "reseed_ids",
     "translations",
@@ -783,10 +785,12 @@ class Snapshot:
         `method_not_allowed` (with the attribute `allow`), `unsupported_media_type`, `header_too_large` or
         `bad_framing`.
         """
-    def check_origin(self, scheme: str, target: bytes, headers: _Headers) -> None:
-        """Check that no page of another site sent a request to a listener that only this host can reach.
+    def check_origin(self, guard: _Guard, scheme: str, target: bytes, headers: _Headers) -> None:
+        """Check that no page of another site sent a request to a listener. `scheme` is the listener's.
 
-        `scheme` is the listener's. Raises `WaypostError` (`foreign_origin`) unless there are `keys`.
+        `guard` says what the listener asks: `open`, nothing; `keyless`, that pages are of its own site while there are
+        no `keys`; `always`, that, and that every request names it in Host by an address, localhost or one of
+        `listen.hosts`. Raises `WaypostError` (`foreign_origin`).
         """
     def admit(
         self,
@@ -1005,11 +1009,11 @@ class RequestReader:
         client: str | None = None,
         scheme: str = "http",
         certificate: Certificate | None = None,
-        guarded: bool = False,
+        guard: _Guard = "open",
     ) -> RequestReader:
         """`client`, `scheme` and `certificate` as `Snapshot.accept` takes them.
 
-        With `guarded`, `feed` makes the check of `Snapshot.check_origin`.
+        `feed` makes the check of `Snapshot.check_origin`. Raises `ValueError` if there is no such guard.
         """
 
     def feed(
@@ -1158,6 +1162,12 @@ class ResponseReader:
 
     def eof(self) -> ResponseEnd:
         """Report that the endpoint closed the connection. Raises `UpstreamError` unless that ends the response."""
+
+def encode_id(id: str) -> bytes:
+    """Encode a message's id for a header field.
+
+    Bytes that are not visible ASCII are percent-encoded (RFC 3986, section 2.1).
+    """
 
 def encode_chunk(data: bytes) -> bytes:
     """Encode `data` as one chunk (RFC 9112, section 7.1). Empty data encodes the last chunk, which ends the body."""

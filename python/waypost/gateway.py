@@ -99,8 +99,6 @@ class Gateway:
         self.loopback = False
         """Whether only this host can connect, so that administration needs no key unless there are keys. Set by
         `waypost serve` only."""
-        self.guarded = False
-        """Whether pages of other sites are refused while there are no keys. Set by `waypost serve` only."""
         self.admin_listener = False
         """Whether administration has a listener of its own, so that it is nowhere else. Set by `waypost serve` only."""
         self.keys_needed: Callable[[Config], bool] = lambda _: False

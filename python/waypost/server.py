@@ -113,11 +113,13 @@ def serve(
     path = Path(config_path).absolute()
     gateway: Gateway = app.state.gateway
     gateway.loopback = is_local(listen)
-    gateway.guarded = gateway.loopback and listen.uds is None  # no browser can reach a Unix socket
     gateway.admin_listener = admin_sock is not None
     if not insecure_no_auth:
         gateway.keys_needed = lambda config: needs_keys(config, listen)
-    settings = _settings(app, config, http1.fast_path(app, fast=fast_path), "on")
+    protocol = http1.fast_path(app, fast=fast_path)
+    if gateway.loopback and listen.uds is None:  # no browser can reach a Unix socket
+        protocol.listener.guard = "keyless"
+    settings = _settings(app, config, protocol, "on")
     # The data path ends a response short if its endpoint did. That is counted, and not an error of the application.
     logging.getLogger("uvicorn.error").addFilter(lambda record: record.msg != _STOPPED_SHORT)
     reloader = Reloader(gateway, path, _say, read.listen, overrides)
@@ -268,7 +270,10 @@ class _Server(uvicorn.Server):
         """Accept connections from `sock` for administration alone."""
         gateway = self._gateway
         app = listener_app(gateway)
-        settings = _settings(app, gateway.generation.config, http1.fast_path(app, fast=False), "off")
+        protocol = http1.fast_path(app, fast=False)
+        if sock.family != socket.AF_UNIX:
+            protocol.listener.guard = "always"
+        settings = _settings(app, gateway.generation.config, protocol, "off")
         self._all_settings.append(settings)
         return await loop.create_server(self._protocols(loop, settings), sock=sock, backlog=BACKLOG)
 

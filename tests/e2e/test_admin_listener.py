@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from .support.client import Client
+from .support.http2 import Http2Client
 from .support.proxy import Proxy, command, wait_until
 from .support.site import Launcher
 
@@ -37,8 +38,9 @@ def administration(proxy: Proxy) -> tuple[str, int] | str:
 
 
 def status(address: tuple[str, int] | str, path: str, method: str = "GET", **headers: str) -> int:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
     with Client(address) as client:
-        client.ask(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        client.ask(method, path, headers={"host": "localhost", **fields})
         return client.response().status
 
 
@@ -65,10 +67,62 @@ def test_it_asks_for_no_key_and_is_the_only_one(launch: Launcher, workers: str, 
     # Several requests over one connection, as scrapers send them.
     with Client(where) as client:
         for page in (*PAGES, "/nowhere", *PAGES):
-            client.ask("GET", page)
-            assert client.response().body
+            client.ask("GET", page, headers={"host": "localhost"})
+            response = client.response()
+            assert response.status == (404 if page == "/nowhere" else 200)
+            assert response.body
     proxy.stop()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("keys", [[], KEYS], ids=["keyless", "keys"])
+def test_it_refuses_pages_of_other_sites_whether_or_not_there_are_keys(
+    launch: Launcher, keys: list[dict[str, Any]]
+) -> None:
+    listen = {"admin": {"port": 0}, "hosts": ["app.internal"]}
+    proxy = launch.serve(document(launch.server().url, listen=listen, **({"keys": keys} if keys else {})))
+    where = administration(proxy)
+    own = f"127.0.0.1:{where[1]}"
+    for page in PAGES:
+        for fields in (
+            {"origin": "https://evil.example"},
+            {"origin": "null"},
+            # A page whose name was made to lead to this host sends neither `Origin` nor `Sec-Fetch-Site` with a GET.
+            {"host": f"evil.example:{where[1]}"},
+            {"host": f"evil.example:{where[1]}", "origin": f"http://evil.example:{where[1]}"},
+            {"host": "localhost.evil.example"},
+        ):
+            assert status(where, page, **fields) == 403, (page, fields)
+        for fields in (
+            {"host": own},
+            {"host": "localhost"},
+            {"host": own, "origin": f"http://{own}"},
+            {"host": f"app.internal:{where[1]}"},
+            {"origin": "https://app.internal"},
+        ):
+            assert status(where, page, **fields) == 200, (page, fields)
+    with Client(where) as client:
+        client.ask("GET", "/-/config", headers={"host": "evil.example"})
+        error = client.response().error
+    assert (error["code"], "`evil.example`" in error["message"]) == ("foreign_origin", True)
+    assert "listen.hosts" in error["message"]
+    assert "keys" not in error["message"]
+    for probe in ("/healthz", "/readyz"):
+        assert status(where, probe, host="evil.example", origin="https://evil.example") == 200
+
+
+def test_no_browser_reaches_administration_at_a_unix_socket(launch: Launcher) -> None:
+    proxy = launch.serve(document(launch.server().url, listen={"admin": {"uds": "admin.sock"}}))
+    assert status(administration(proxy), "/metrics", host="any.name", origin="https://evil.example") == 200
+
+
+def test_it_refuses_pages_over_http2_too(launch: Launcher) -> None:
+    proxy = launch.serve(document(launch.server().url, listen={"admin": {"port": 0}}, keys=KEYS))
+    where = administration(proxy)
+    assert isinstance(where, tuple)
+    with Http2Client(where) as client:
+        for authority, wanted in [("evil.example", 403), (f"127.0.0.1:{where[1]}", 200)]:
+            assert client.response(client.ask("GET", "/metrics", authority=authority)).status == wanted
 
 
 def test_a_reload_changes_keys_and_not_the_listener(launch: Launcher) -> None:

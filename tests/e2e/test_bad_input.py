@@ -91,8 +91,13 @@ def test_a_message_that_takes_too_long_to_match(shared: Launcher) -> None:
         body = json.dumps({**json.loads(GOOD[dialect]), "items": items}).encode()
         client = proxy.client()
         client.ask("POST", TARGET[dialect], body, {})
-        error = refused(client.response(), dialect, 413, "too_costly")
+        response = client.response()
+        error = refused(response, dialect, 413, "too_costly")
         assert "too many steps" in error["message"]
+        if dialect == "envelope":
+            assert response.json["id"] == response.get("x-request-id") == json.loads(GOOD[dialect])["id"]
+            (decision,) = proxy.ask("GET", "/-/decisions").json["decisions"]
+            assert (decision["id"], decision["why"]) == (response.get("x-request-id"), "too_costly")
         # The connection, and the process, go on.
         client.ask("POST", TARGET[dialect], GOOD[dialect], {})
         assert client.response().status == 404

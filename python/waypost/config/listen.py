@@ -109,7 +109,7 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             description=(
                 "Host names, besides localhost, by which browsers may call a listener on loopback without `keys`, and "
-                "hosts of web pages that may send messages to it."
+                "anything may call that of `admin`, and hosts of web pages that may send requests to them."
             )
         ),
     ] = field(default_factory=list)

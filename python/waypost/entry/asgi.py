@@ -15,6 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from waypost._native import encode_id
 from waypost.config.units import format_size
 from waypost.dialects.errors import render_error
 from waypost.entry.asgi_sink import AsgiSink, Send
@@ -189,11 +190,11 @@ class _Request:
 
     async def reject(self, error: WaypostError) -> None:
         """Answer with `error`, and discard the rest of the request for at most `_DISCARD_TIME`."""
-        request_id = self.id or error.message_id or ""
+        message_id = error.message_id or self.id or ""
         dialect = self.dialect or error.dialect or "envelope"
-        status, headers, body = render_error(dialect, error, error.message_id or request_id)
-        if request_id:
-            headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        status, headers, body = render_error(dialect, error, message_id)
+        if message_id:
+            headers.append((b"x-request-id", encode_id(message_id)))
         if self._received < 0 and not self._length:
             await self._peek()
         remaining = None if self._length is None else self._length - max(self._received, 0)
@@ -201,7 +202,7 @@ class _Request:
         if close and self._scope.get("http_version", "1.1").startswith("1") and error.code != "bad_framing":
             headers.append((b"connection", b"close"))
         self.started = True
-        self._record(error.code, status, error.message_id or request_id, len(body))
+        self._record(error.code, status, message_id, len(body))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         if close and error.code != "draining":
             await self._send({"type": "http.response.body", "body": body, "more_body": True})

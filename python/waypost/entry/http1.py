@@ -133,7 +133,7 @@ class Http1(StrictHttp1):
             client=self._address(),
             scheme=self.scheme or "http",
             certificate=self.certificate,
-            guarded=self.gateway.guarded,
+            guard=self.listener.guard,
         )
         self.gateway.recorder.client_connected()
         if self.reject_if_full(self.listener.descriptors):
@@ -290,7 +290,7 @@ class Http1(StrictHttp1):
 
     def _switch(self, data: bytes) -> None:
         try:
-            switch(self, self.gateway, data)
+            switch(self, self.gateway, self.listener.guard, data)
         except WaypostError as error:
             self.reject(error)
             return

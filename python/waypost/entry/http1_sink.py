@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+from waypost._native import encode_id
 from waypost.dialects.errors import render_error
 from waypost.entry.uvicorn_internals import STATUS_LINE, ServerState
 from waypost.exchange.direct import Direct
@@ -108,10 +109,11 @@ class Http1Sink(Direct):
     def reject(self, intake: Intake, error: WaypostError, received: int) -> None:
         """Answer a message with `error` instead of carrying it. `received` bytes of its body have arrived."""
         self._intake = intake
-        status, headers, body = render_error(intake.dialect, error, error.message_id or intake.id)
-        headers.append((b"x-request-id", intake.id.encode("ascii", "replace")))
+        message_id = error.message_id or intake.id
+        status, headers, body = render_error(intake.dialect, error, message_id)
+        headers.append((b"x-request-id", encode_id(message_id)))
         self._host.gateway.recorder.record_rejection(
-            error.code, status, intake=intake, id=error.message_id or intake.id, bytes_in=received, bytes_out=len(body)
+            error.code, status, intake=intake, id=message_id, bytes_in=received, bytes_out=len(body)
         )
         self.start(status, headers)
         self.data(body)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import zttp
 
+from waypost._native import encode_id
 from waypost.dialects.errors import render_error
 from waypost.entry.backlog import Backlog
 from waypost.entry.extensions import BACKLOG
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from waypost._native import Certificate
+    from waypost.entry.listener import Guard
     from waypost.gateway import Gateway
 
 __all__ = ["Http2"]
@@ -72,6 +74,7 @@ class Http2(ZttpH2Protocol):
     def __init__(
         self,
         gateway: Gateway,
+        guard: Guard,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -79,6 +82,7 @@ class Http2(ZttpH2Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, loop)
         self._gateway = gateway
+        self._guard = guard
         self._wheel = gateway.runtime().wheel
         self._clock = Timer()
         self._clock.owner = self
@@ -318,26 +322,25 @@ class Http2(ZttpH2Protocol):
             return WaypostError("not_implemented", message)
         if len(event.headers) > _MAX_FIELDS:
             return WaypostError("header_too_large", f"the request has more than {_MAX_FIELDS} header fields")
-        gateway = self._gateway
-        if gateway.guarded:
-            try:
-                gateway.generation.snapshot.check_origin(self.scheme or "http", event.target, list(event.headers))
-            except WaypostError as error:
-                return error
+        try:
+            snapshot = self._gateway.generation.snapshot
+            snapshot.check_origin(self._guard, self.scheme or "http", event.target, list(event.headers))
+        except WaypostError as error:
+            return error
         return None
 
     def _reject_with(self, error: WaypostError) -> Any:
         """An application that answers with `error`."""
 
         async def reject(scope: Any, _: Any, send: Any) -> None:
-            request_id = error.message_id or ""
-            status, headers, body = render_error(error.dialect or "json", error, request_id)
-            if request_id:
-                headers.append((b"x-request-id", request_id.encode("ascii")))
+            message_id = error.message_id or ""
+            status, headers, body = render_error(error.dialect or "json", error, message_id)
+            if message_id:
+                headers.append((b"x-request-id", encode_id(message_id)))
             self._gateway.recorder.record_rejection(
                 error.code,
                 status,
-                id=request_id,
+                id=message_id,
                 client=self._address(),
                 method=scope["method"],
                 bytes_out=len(body),

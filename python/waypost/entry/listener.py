@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from waypost.loop.descriptors import Descriptors
 
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from waypost.gateway import Gateway
 
-__all__ = ["ListenerState"]
+__all__ = ["Guard", "ListenerState"]
+
+Guard: TypeAlias = Literal["open", "keyless", "always"]
+"""What a listener asks of pages of other sites, as `Snapshot.check_origin` has it."""
 
 
 @dataclass(slots=True)
@@ -24,6 +27,7 @@ class ListenerState:
     descriptors: Descriptors
     fast: bool
     """Whether the fast path is on. If not, heads are still checked, but every message goes to the application."""
+    guard: Guard = "open"
 
     def serves_directly(self, app: Any) -> bool:
         """Whether `app` is the application itself, without middleware inside or around it."""

@@ -10,6 +10,7 @@ from waypost.errors import WaypostError
 if TYPE_CHECKING:
     import asyncio
 
+    from waypost.entry.listener import Guard
     from waypost.entry.uvicorn_http1 import StrictHttp1
     from waypost.gateway import Gateway
 
@@ -32,7 +33,7 @@ def begins_http2(data: bytes) -> bool | None:
     return None if len(data) < len(_PREFACE) and _PREFACE.startswith(data) else data.startswith(_PREFACE)
 
 
-def switch(protocol: StrictHttp1, gateway: Gateway, data: bytes) -> None:
+def switch(protocol: StrictHttp1, gateway: Gateway, guard: Guard, data: bytes) -> None:
     """Give the connection of `protocol`, and its first bytes `data`, to HTTP/2.
 
     Raises `WaypostError` (`bad_framing`) if HTTP/2 is not installed.
@@ -44,7 +45,7 @@ def switch(protocol: StrictHttp1, gateway: Gateway, data: bytes) -> None:
 
     transport = protocol.transport
     protocol.connections.discard(protocol)
-    successor = Http2(gateway, protocol.config, protocol.server_state, protocol.app_state, protocol.loop)
+    successor = Http2(gateway, guard, protocol.config, protocol.server_state, protocol.app_state, protocol.loop)
     transport.set_protocol(successor)
     successor.connection_made(transport)
     if data:

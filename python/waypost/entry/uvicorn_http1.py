@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
-from waypost._native import BodyReader, RequestHead
+from waypost._native import BodyReader, RequestHead, encode_id
 from waypost.dialects.errors import render_error
 from waypost.entry.asgi_shortcut import AsgiShortcut
 from waypost.entry.extensions import REJECTED, SHORTCUT
@@ -231,15 +231,15 @@ class StrictHttp1(HttpToolsProtocol):
         """Answer with `error` and end the connection. `begun` says that the application already has the message."""
         if self.transport.is_closing():
             return
-        request_id = error.message_id or ""
-        status, headers, body = render_error(error.dialect or "json", error, request_id)
-        if request_id:
-            headers.append((b"x-request-id", request_id.encode("ascii", "replace")))
+        message_id = error.message_id or ""
+        status, headers, body = render_error(error.dialect or "json", error, message_id)
+        if message_id:
+            headers.append((b"x-request-id", encode_id(message_id)))
         if (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
         lines = [b"%b: %b\r\n" % field for field in headers]
         if not begun:
-            self.record_rejection(error, status, request_id, len(body))
+            self.record_rejection(error, status, message_id, len(body))
         self.transport.write(b"".join([STATUS_LINE[status], self.default_fields(), *lines, b"\r\n", body]))
         self.linger()
 

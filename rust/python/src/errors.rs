@@ -59,13 +59,17 @@ pub(crate) fn unmatched(py: Python<'_>, error: &MatchError) -> PyErr {
 
 pub(crate) fn message(py: Python<'_>, error: &MessageError) -> PyErr {
     match error {
-        MessageError::TooCostly => unmatched(py, &MatchError::TooCostly),
+        MessageError::TooCostly { id } => {
+            with(py, unmatched(py, &MatchError::TooCostly), [("message_id", id.as_deref())])
+        }
         MessageError::Json(invalid) => json(py, invalid),
         MessageError::Envelope { field, offset, message, id } => {
             let error = envelope(py, error.code(), message, *offset, (!field.is_empty()).then_some(field));
             with(py, error, [("message_id", id.as_deref())])
         }
-        MessageError::IdentityConflict { .. } => waypost(py, error.code(), &error.to_string()),
+        MessageError::IdentityConflict { id, .. } => {
+            with(py, waypost(py, error.code(), &error.to_string()), [("message_id", id.as_deref())])
+        }
     }
 }
 

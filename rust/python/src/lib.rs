@@ -63,7 +63,7 @@ mod _native {
     #[pymodule_export]
     use crate::registry::Registry;
     #[pymodule_export]
-    use crate::request::{BodyReader, RequestHead, RequestReader};
+    use crate::request::{BodyReader, RequestHead, RequestReader, encode_id};
     #[pymodule_export]
     use crate::route_file::RouteFile;
     #[pymodule_export]

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use waypost_core::engine::{self, Boundary, Peer};
+use waypost_core::engine::{self, Boundary, Guard, Peer, header_safe};
 use waypost_core::http1::{self, Framing, IncomingHead};
 
 use crate::account::Held;
@@ -26,11 +27,17 @@ pub(crate) struct RequestReader {
 #[pymethods]
 impl RequestReader {
     #[new]
-    #[pyo3(signature = (*, client = None, scheme = "http", certificate = None, guarded = false))]
-    fn new(client: Option<&str>, scheme: &str, certificate: Option<&Certificate>, guarded: bool) -> Self {
+    #[pyo3(signature = (*, client = None, scheme = "http", certificate = None, guard = "open"))]
+    fn new(
+        client: Option<&str>,
+        scheme: &str,
+        certificate: Option<&Certificate>,
+        guard: &str,
+    ) -> PyResult<Self> {
+        let guard = guard_of(guard)?;
         let certificate = certificate.map(Certificate::shared);
-        let peer = Peer { client: client.map(Arc::from), certificate, scheme: known(scheme), guarded };
-        Self { peer, reader: Mutex::new(None) }
+        let peer = Peer { client: client.map(Arc::from), certificate, scheme: known(scheme), guard };
+        Ok(Self { peer, reader: Mutex::new(None) })
     }
 
     /// Read the bytes of one socket read, at a message boundary or after part of a head.
@@ -170,4 +177,15 @@ impl BodyReader {
     fn in_trailers(&self) -> bool {
         self.reader.lock().unwrap_or_else(PoisonError::into_inner).in_trailers()
     }
+}
+
+/// Reads what a listener asks of pages of other sites.
+pub(crate) fn guard_of(name: &str) -> PyResult<Guard> {
+    Guard::parse(name).ok_or_else(|| PyValueError::new_err(format!("there is no guard {name:?}")))
+}
+
+/// Encode a message's id for a header field: bytes that are not visible ASCII are percent-encoded (RFC 3986, section 2.1).
+#[pyfunction]
+pub(crate) fn encode_id<'py>(py: Python<'py>, id: &str) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, header_safe(id).as_bytes())
 }

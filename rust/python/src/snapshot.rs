@@ -24,6 +24,7 @@ use crate::endpoint::{Cluster, Endpoint};
 use crate::intake::Intake;
 use crate::message::{pair_of, read_identity};
 use crate::recorder::Recorder;
+use crate::request::guard_of;
 use crate::route_table::{RouteTable, item, read_routes};
 use crate::{clock, errors, memory};
 
@@ -265,16 +266,18 @@ impl Snapshot {
         Ok(Intake::new(Arc::clone(&self.shared), intake))
     }
 
-    /// Check that no page of another site sent a request to a listener that only this host can reach.
+    /// Check that no page of another site sent a request to a listener with this guard.
     fn check_origin(
         &self,
         py: Python<'_>,
+        guard: &str,
         scheme: &str,
         target: &[u8],
         headers: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        let guard = guard_of(guard)?;
         let target = std::str::from_utf8(target).unwrap_or_default();
-        let checked = self.shared.snapshot.check_origin(scheme, target, &read_fields(headers)?, &IDS);
+        let checked = self.shared.snapshot.check_origin(guard, scheme, target, &read_fields(headers)?, &IDS);
         checked.map_err(|rejection| errors::rejection(py, &rejection))
     }
 

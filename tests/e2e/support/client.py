@@ -58,9 +58,10 @@ class Client(Wire):
         body: bytes | None = None,
         headers: Mapping[str, str] | list[tuple[str, str]] = (),  # type: ignore[assignment]
     ) -> None:
-        """Send a request, framed by its length where it has a body."""
+        """Send a request, framed by its length where it has a body; its host is `proxy.test` unless told."""
         given = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
-        fields = [("Host", "proxy.test"), *given]
+        named = any(name.lower() == "host" for name, _ in given)
+        fields = given if named else [("Host", "proxy.test"), *given]
         if body is not None:
             if not any(name.lower() == "content-type" for name, _ in given):
                 fields.append(("Content-Type", "application/json"))

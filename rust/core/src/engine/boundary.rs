@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::foreign_origin::Guard;
 use super::id::Ids;
 use super::intake::{Intake, Rejection, Request, path_of};
 use super::snapshot::Snapshot;
@@ -20,8 +21,8 @@ pub struct Peer {
     pub certificate: Option<Arc<Certificate>>,
     /// `http` or `https`.
     pub scheme: Cow<'static, str>,
-    /// Whether only this host can connect, so that pages of other sites are refused ([`Snapshot::check_origin`]).
-    pub guarded: bool,
+    /// What the listener asks of pages of other sites ([`Snapshot::check_origin`]).
+    pub guard: Guard,
 }
 
 /// The result of reading bytes at a message boundary.
@@ -60,8 +61,8 @@ impl Snapshot {
             Ok(Some((head, surplus))) => (head, surplus),
             Err(error) => return Err(rejection(&error, data, ids)),
         };
-        if peer.guarded && head.announced.browser {
-            self.check_origin(&peer.scheme, &head.target, &head.fields, ids)?;
+        if head.announced.browser || peer.guard == Guard::Always {
+            self.check_origin(peer.guard, &peer.scheme, &head.target, &head.fields, ids)?;
         }
         let entry = if head.plain { dialect::entry(path_of(&head.target)) } else { None };
         let Some(entry) = entry else { return Ok(Boundary::Other(head, surplus)) };

@@ -1,6 +1,7 @@
-//! Rejects what pages of other sites send to a listener that only this host can reach.
+//! Rejects what pages of other sites send to a listener that needs no proof of who its callers are: one that only this host can
+//! reach, without keys, or the listener that administration has of its own.
 //!
-//! Such a listener needs no keys. But every page that somebody on this host opens can send messages to it through the browser,
+//! Every page that somebody on this host opens can send messages to it through the browser,
 //! and a page whose name is made to lead to this host (DNS rebinding) could read the answers as well. Browsers say in `Origin`
 //! which page sends a request, and in `Host` by which name the page found the listener:
 //!
@@ -11,7 +12,8 @@
 //!    origin), and without `Sec-Fetch-Site` (Fetch Metadata, section 2: only to trustworthy URLs, such as those of https). But
 //!    browsers name themselves (`User-Agent: Mozilla/…`) and the user's languages, and no page can keep back both.
 //! 3. The probes `/healthz` and `/readyz` tell nothing and are open to everyone.
-//! 4. With sources of identities, a page of another site has no proof, and nothing is checked here.
+//! 4. With sources of identities, a page of another site has no proof, and nothing is checked, except by the listener of
+//!    administration, which asks for none.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -27,24 +29,53 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// The most characters of a field's value that an error shows.
 const SHOWN: usize = 100;
 
+/// What a listener asks of the pages that send it requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing.
+    Open,
+    /// That they are of its own site, while there are no sources of identities.
+    Keyless,
+    /// That they are of its own site: it is the listener of administration.
+    Always,
+}
+
+impl Guard {
+    /// The guard with this name: `open`, `keyless` or `always`.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "open" => Some(Self::Open),
+            "keyless" => Some(Self::Keyless),
+            "always" => Some(Self::Always),
+            _ => None,
+        }
+    }
+}
+
 impl Snapshot {
-    /// Checks that no page of another site sent a request to a listener that only this host can reach. `scheme` is the
-    /// listener's.
+    /// Checks that no page of another site sent a request to a listener with this guard. `scheme` is the listener's.
     ///
     /// # Errors
     /// One did.
     pub fn check_origin(
         &self,
+        guard: Guard,
         scheme: &str,
         target: &str,
         fields: &Fields,
         ids: &Ids,
     ) -> Result<(), Rejection> {
         let path = path_of(target);
-        if self.has_identities() || OPEN.contains(&path) {
+        let open = match guard {
+            Guard::Open => true,
+            Guard::Keyless => self.has_identities(),
+            Guard::Always => false,
+        };
+        if open || OPEN.contains(&path) {
             return Ok(());
         }
-        self.judge_origin(scheme, fields).map_err(|message| Rejection {
+        self.judge_origin(guard == Guard::Always, scheme, fields).map_err(|message| Rejection {
             code: "foreign_origin",
             message,
             allow: None,
@@ -53,7 +84,12 @@ impl Snapshot {
         })
     }
 
-    fn judge_origin(&self, scheme: &str, fields: &Fields) -> Result<(), String> {
+    fn judge_origin(&self, administers: bool, scheme: &str, fields: &Fields) -> Result<(), String> {
+        let (listener, or_keys) = if administers {
+            ("the listener of administration", "")
+        } else {
+            ("a listener without `keys`", ", or add `keys`")
+        };
         let all = |wanted: &'static [u8]| {
             fields.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value)
         };
@@ -69,16 +105,16 @@ impl Snapshot {
             });
             if !own {
                 return Err(format!(
-                    "a page of `{}` sent this request, and a listener without `keys` takes none from other sites: add the \
-                     page's host to `listen.hosts`, or add `keys`",
+                    "a page of `{}` sent this request, and {listener} takes none from other sites: add the page's host to \
+                     `listen.hosts`{or_keys}",
                     shown(origin)
                 ));
             }
         }
         if browser && !(name.is_empty() || is_localhost(name) || is_address(name) || self.admits_host(name)) {
             return Err(format!(
-                "a browser sent this request to `{}`, which is no name of this listener: use localhost or an address, add \
-                 the name to `listen.hosts`, or add `keys`",
+                "this request was sent to `{}`, which is no name of this listener: use localhost or an address, or add the \
+                 name to `listen.hosts`{or_keys}",
                 shown(host.as_bytes())
             ));
         }

@@ -42,6 +42,7 @@ pub use course_time::{Bound, whole_milliseconds};
 pub use downstream_head::{Relay, Report, sent_on, upstream_id};
 pub use ending::{Ending, Recorder};
 pub use fault::Fault;
+pub use foreign_origin::Guard;
 pub use id::{Ids, header_safe};
 pub use intake::{Intake, Rejection, Request};
 pub use origin::Trusted;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Boundary, Config, EndpointAt, Ids, Intake, Limits, NoPlan, Peer, Plan, Rejection, Request, Snapshot,
-    Trusted,
+    Boundary, Config, EndpointAt, Guard, Ids, Intake, Limits, NoPlan, Peer, Plan, Rejection, Request,
+    Snapshot, Trusted,
 };
 use crate::auth::keys::Caller;
 use crate::auth::{Identities, Identity, UnixTime};
@@ -181,7 +181,7 @@ fn each_method_has_its_own_way_to_be_read() {
 #[test]
 fn the_reader_of_connections_takes_paths_of_any_dialect() {
     let snapshot = snapshot(&[(json!({"dialect": "sample"}), "calls")]);
-    let peer = Peer { client: None, certificate: None, scheme: "http".into(), guarded: false };
+    let peer = Peer { client: None, certificate: None, scheme: "http".into(), guard: Guard::Open };
     for (target, plain) in
         [("/rpc", true), ("/rpc/a?b", true), ("/v1/talk", true), ("/rpcs", false), ("/", false)]
     {
@@ -376,5 +376,5 @@ fn an_identity_replaces_what_such_a_body_says_but_no_header() {
     assert_eq!(planned(&[]).unwrap(), 0);
     assert_eq!(planned(&[("x-waypost-tenant", "acme")]).unwrap(), 0);
     let Err(NoPlan::Message(error)) = planned(&[("x-waypost-tenant", "other")]) else { panic!() };
-    assert_eq!(error, MessageError::IdentityConflict { field: "x-waypost-tenant".to_owned() });
+    assert_eq!(error, MessageError::IdentityConflict { field: "x-waypost-tenant".to_owned(), id: None });
 }

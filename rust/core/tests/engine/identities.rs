@@ -10,7 +10,9 @@ use waypost_core::auth::{
 };
 use waypost_core::cluster::{Cluster, Credential, Endpoint, policy::Policy};
 use waypost_core::dialect::Dialect;
-use waypost_core::engine::{Boundary, Config, Ids, Limits, Peer, Rejection, Request, Snapshot, Trusted};
+use waypost_core::engine::{
+    Boundary, Config, Guard, Ids, Limits, Peer, Rejection, Request, Snapshot, Trusted,
+};
 use waypost_core::json::Options;
 use waypost_core::table::RouteSpec;
 
@@ -187,7 +189,7 @@ fn the_reader_of_a_connection_hands_on_its_certificate_and_the_time() {
             client: None,
             certificate: certified.map(certificate),
             scheme: "https".into(),
-            guarded: false,
+            guard: Guard::Open,
         };
         let head =
             format!("POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\n{field}content-length: 2\r\n\r\n{{}}");

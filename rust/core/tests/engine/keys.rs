@@ -309,7 +309,7 @@ proptest! {
                 }
             }
             // Refused for saying otherwise, for saying something twice, or for saying what no field says.
-            Err(NoPlan::Message(MessageError::IdentityConflict { field })) => {
+            Err(NoPlan::Message(MessageError::IdentityConflict { field, .. })) => {
                 prop_assert!(field == "x-waypost-tenant" && target == "/v1/chat/completions", "{}", field);
             }
             Err(NoPlan::Message(MessageError::Envelope { field, .. })) => {

@@ -1,18 +1,17 @@
 //! Reads a message, checks it against its dialect, and opens it for patterns.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::error::MessageError;
 use super::layout::{DialectLayout, attribute};
 use super::view::{Entries, Entry, View};
 use super::workspace::{Document, Workspace};
 use crate::auth::{Identity, keys};
 use crate::dialect::{Attribute, Dialect, Kind as MessageKind, OWN_HEADERS, Source, Type, own_headers};
-use crate::json::{self, Kind, Options, PathTrie};
+use crate::json::{Kind, Options, PathTrie};
 use crate::pattern::Seen;
-use crate::table::error::MatchError;
 use crate::table::ids::FieldId;
 use crate::text::near::near;
 
@@ -74,78 +73,12 @@ pub struct Envelope {
     pub deadline_ms: Option<u64>,
 }
 
-/// Why a message cannot be routed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MessageError {
-    /// The body is not valid JSON.
-    Json(json::InvalidDocument),
-    /// The body or the headers are not valid in the message's dialect.
-    Envelope {
-        /// The wrong attribute, by its name in the dialect; empty if the whole body is wrong.
-        field: String,
-        /// Byte offset in the body; `None` if the fault is not in the body.
-        offset: Option<usize>,
-        /// What is wrong and what is allowed.
-        message: String,
-        /// The message's id, if it is valid.
-        id: Option<String>,
-    },
-    /// The message contradicts the caller's identity.
-    IdentityConflict {
-        /// The contradicting attribute, by its name in the dialect.
-        field: String,
-    },
-    /// Matching the message takes too long.
-    TooCostly,
-}
-
 impl Message<'_> {
     /// Whether the message came on a path that any route may serve.
     pub(crate) fn is_listed(&self) -> bool {
         self.kind.is_some() || self.dialect.lists(self.path)
     }
 }
-
-impl MessageError {
-    /// Adds the message's id to the error.
-    fn with_id(self, envelope: &Envelope) -> Self {
-        match self {
-            Self::Envelope { field, offset, message, .. } => {
-                Self::Envelope { field, offset, message, id: envelope.id.clone() }
-            }
-            other => other,
-        }
-    }
-
-    /// The error code, which is stable.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Json(invalid) => invalid.error.code(),
-            Self::Envelope { .. } => "invalid_envelope",
-            Self::IdentityConflict { .. } => "identity_conflict",
-            Self::TooCostly => MatchError::TooCostly.code(),
-        }
-    }
-}
-
-impl fmt::Display for MessageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(invalid) => invalid.fmt(f),
-            Self::Envelope { message, .. } => f.write_str(message),
-            Self::IdentityConflict { field } => {
-                write!(
-                    f,
-                    "`{field}` contradicts the identity of this caller's key: leave it out, or use another key"
-                )
-            }
-            Self::TooCostly => MatchError::TooCostly.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for MessageError {}
 
 /// Reads a message, and calls `decide` with its envelope and its values. `rules` is the number of rules that it may be compared
 /// with.
@@ -179,12 +112,17 @@ pub(crate) fn open<'a, T>(
         entries.push(Entry::text(Attribute::Kind as FieldId, kind.name()));
     }
     if let Some(identity) = message.identity {
-        identify(identity, message.dialect, layout, options, &mut entries)?;
+        identify(identity, message.dialect, layout, options, &mut entries)
+            .map_err(|fault| fault.with_id(&envelope))?;
         envelope.tenant = identity.tenant.clone().or(envelope.tenant);
     }
     let view = View::new(document.without_leaves(), &entries, chains, rules);
     let decided = decide(envelope, &view);
-    if view.work.is_exhausted() { Err(MessageError::TooCostly) } else { Ok(decided) }
+    if view.work.is_exhausted() {
+        let id = entries.iter().find(|entry| entry.field == Attribute::Id as FieldId);
+        return Err(MessageError::TooCostly { id: id.map(|entry| entry.text.to_owned()) });
+    }
+    Ok(decided)
 }
 
 fn wrong(attribute: Attribute, name: &str, offset: Option<usize>) -> MessageError {
@@ -456,7 +394,7 @@ fn identify<'a>(
     entries: &mut Entries<'a>,
 ) -> Result<(), MessageError> {
     let spec = dialect.spec();
-    let conflict = |field: String| Err(MessageError::IdentityConflict { field });
+    let conflict = |field: String| Err(MessageError::IdentityConflict { field, id: None });
     let may_differ = |attribute: Attribute| {
         spec.identity_replaces_body && !matches!(spec.source(attribute), Source::Header(_))
     };
