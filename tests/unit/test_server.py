@@ -248,12 +248,13 @@ def test_times_of_clients_follow_a_reload(main: Path) -> None:
     settings = running.server.config
     settings.load()
     running.server.lifespan = settings.lifespan_class(settings)
+    text = main.read_text()
 
     async def of_administration() -> float:
         """The time of a new connection to the listener of administration."""
         with socket.create_server(("127.0.0.1", 0)) as sock:
             listener = await running.server._listen_for_administration(asyncio.get_running_loop(), sock)
-            write(main, main.read_text() + "listen: {keep_alive: 2m}\n")
+            write(main, text + "listen: {keep_alive: 2m}\n")
             await running.reloader.reload()
             _, writer = await asyncio.open_connection(*sock.getsockname())
             connections: set[Any] = running.server.server_state.connections

@@ -263,7 +263,7 @@ def test_a_stop_loses_no_answer_whose_client_still_sends(run, state):
 
     async def body(world):
         up = await asyncio.start_server(answer_at_once, "127.0.0.1", 0)
-        app = create_app(config("http://127.0.0.1:%d" % up.sockets[0].getsockname()[1], "openai"))
+        app = create_app(config(f"http://127.0.0.1:{up.sockets[0].getsockname()[1]}", "openai"))
         async with up, running(app, fast_path(app)) as (server, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(upload)
