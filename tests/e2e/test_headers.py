@@ -103,7 +103,8 @@ def answered(
 ) -> Fields:
     """The head that a client gets of a response with these headers."""
     client = site.chat("model", CHAT, x_waypost_key=secret, **sent)
-    site["model"].request()[0].reply(b"{}", status, headers)
+    events = any("event-stream" in value.lower() for _, value in headers)  # a stream without an event is no answer
+    site["model"].request()[0].reply(b"data: 1\n\n" if events else b"{}", status, headers)
     return client.response().fields
 
 

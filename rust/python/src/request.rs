@@ -184,7 +184,7 @@ pub(crate) fn guard_of(name: &str) -> PyResult<Guard> {
     Guard::parse(name).ok_or_else(|| PyValueError::new_err(format!("there is no guard {name:?}")))
 }
 
-/// Encode a message's id for a header field: bytes that are not visible ASCII are percent-encoded (RFC 3986, section 2.1).
+/// Encode a message's id for a header field. Bytes that are not visible ASCII are percent-encoded (RFC 3986, section 2.1).
 #[pyfunction]
 pub(crate) fn encode_id<'py>(py: Python<'py>, id: &str) -> Bound<'py, PyBytes> {
     PyBytes::new(py, header_safe(id).as_bytes())

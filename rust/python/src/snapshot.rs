@@ -266,7 +266,7 @@ impl Snapshot {
         Ok(Intake::new(Arc::clone(&self.shared), intake))
     }
 
-    /// Check that no page of another site sent a request to a listener with this guard.
+    /// Check that no page of another site sent a request to a listener. `guard` says what the listener asks.
     fn check_origin(
         &self,
         py: Python<'_>,
