@@ -17,6 +17,7 @@ from .support.proxy import Proxy, command, wait_until
 from .support.site import Launcher
 
 PAGES = ("/metrics", "/-/clusters", "/-/decisions", "/-/config")
+BROWSER = {"user-agent": "Mozilla/5.0 (X11; Linux x86_64)"}
 
 
 def key(name: str, secret: str, **rest: Any) -> dict[str, Any]:
@@ -88,21 +89,23 @@ def test_it_refuses_pages_of_other_sites_whether_or_not_there_are_keys(
             {"origin": "https://evil.example"},
             {"origin": "null"},
             # A page whose name was made to lead to this host sends neither `Origin` nor `Sec-Fetch-Site` with a GET.
-            {"host": f"evil.example:{where[1]}"},
+            {"host": f"evil.example:{where[1]}", **BROWSER},
             {"host": f"evil.example:{where[1]}", "origin": f"http://evil.example:{where[1]}"},
-            {"host": "localhost.evil.example"},
+            {"host": "localhost.evil.example", **BROWSER},
         ):
             assert status(where, page, **fields) == 403, (page, fields)
         for fields in (
             {"host": own},
             {"host": "localhost"},
             {"host": own, "origin": f"http://{own}"},
-            {"host": f"app.internal:{where[1]}"},
+            {"host": f"app.internal:{where[1]}", **BROWSER},
             {"origin": "https://app.internal"},
+            # A collector of metrics that knows this host by its name.
+            {"host": "gateway.internal"},
         ):
             assert status(where, page, **fields) == 200, (page, fields)
     with Client(where) as client:
-        client.ask("GET", "/-/config", headers={"host": "evil.example"})
+        client.ask("GET", "/-/config", headers={"host": "evil.example", **BROWSER})
         error = client.response().error
     assert (error["code"], "`evil.example`" in error["message"]) == ("foreign_origin", True)
     assert "listen.hosts" in error["message"]
@@ -122,7 +125,8 @@ def test_it_refuses_pages_over_http2_too(launch: Launcher) -> None:
     assert isinstance(where, tuple)
     with Http2Client(where) as client:
         for authority, wanted in [("evil.example", 403), (f"127.0.0.1:{where[1]}", 200)]:
-            assert client.response(client.ask("GET", "/metrics", authority=authority)).status == wanted
+            asked = client.ask("GET", "/metrics", list(BROWSER.items()), authority=authority)
+            assert client.response(asked).status == wanted
 
 
 def test_a_reload_changes_keys_and_not_the_listener(launch: Launcher) -> None:
