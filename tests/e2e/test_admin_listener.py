@@ -125,7 +125,7 @@ def test_it_refuses_pages_over_http2_too(launch: Launcher) -> None:
     assert isinstance(where, tuple)
     with Http2Client(where) as client:
         for authority, wanted in [("evil.example", 403), (f"127.0.0.1:{where[1]}", 200)]:
-            asked = client.ask("GET", "/metrics", list(BROWSER.items()), authority=authority)
+            asked = client.ask("GET", "/metrics", headers=BROWSER, authority=authority)
             assert client.response(asked).status == wanted
 
 
