@@ -25,7 +25,8 @@ _AnyHeaders: TypeAlias = Iterable[tuple[str | bytes, str | bytes]] | Mapping[str
 
 _Failure: TypeAlias = Literal["connect", "stale", "timeout", "reset", "protocol"]
 _Guard: TypeAlias = Literal["open", "keyless", "always"]
-_Dialect: TypeAlias = Literal["envelope", "json", "openai"]
+_Dialect: TypeAlias = Literal["envelope", "json", "openai", "anthropic"]
+_Format: TypeAlias = Literal["chat completions", "messages"]
 
 __all__ = [
     "BodyReader",
@@ -39,6 +40,7 @@ __all__ = [
     "Intake",
     "LinearRules",
     "Matcher",
+    "ModelStream",
     "Plan",
     "Recorder",
     "Registry",
@@ -60,6 +62,8 @@ __all__ = [
     "encode_id",
     "policy_keys",
     "reseed_ids",
+    "translate_reply",
+    "translate_request",
     "translations",
 ]
 
@@ -81,6 +85,21 @@ class Dialect:
 
 def dialects() -> list[Dialect]:
     """Every dialect."""
+
+def translate_request(
+    client: _Format, cluster: _Format, body: bytes, *, model: str | None = None, drop: bool = False
+) -> tuple[bytes, list[str]]:
+    """The request in the cluster's format, and the paths of what was left out.
+
+    `model` replaces the client's name of the model. With `drop`, what can be neither carried nor left out without a loss
+    of meaning is left out, too. Raises `EnvelopeError` with `invalid_envelope`, which names the field.
+    """
+
+def translate_reply(cluster: _Format, client: _Format, body: bytes) -> tuple[bytes, list[str]]:
+    """The whole reply in the client's format, and the paths of what was left out.
+
+    Raises `UpstreamError` with `upstream_protocol`.
+    """
 
 def translations() -> list[tuple[_Dialect, _Dialect, list[str]]]:
     """Which messages can be translated: the client's dialect, the cluster's, and the kinds."""
@@ -388,7 +407,7 @@ class Cluster:
     @property
     def name(self) -> str: ...
     @property
-    def speaks(self) -> Literal["envelope", "openai"]: ...
+    def speaks(self) -> Literal["envelope", "openai", "anthropic"]: ...
     @property
     def model(self) -> str | None:
         """The model for envelopes that name none."""
@@ -493,6 +512,30 @@ class Intake:
         """
     def explain(self, body: bytes | None) -> Explanation:
         """Why each route does or does not match, judged as `plan` would. Raises like `RouteTable.decide`."""
+
+@final
+class ModelStream:
+    """A model's stream of events on its way from a cluster's format to a client's."""
+
+    def __init__(
+        self, cluster: _Format, client: _Format, *, limit: int, usage: bool, prompt: int = 0
+    ) -> None:
+        """`limit` bounds one event, in bytes. With `usage`, a client of chat completions is told what was used.
+
+        `prompt` is the number of the prompt's tokens, for endpoints that do not tell.
+        """
+    def feed(self, data: bytes) -> tuple[bytes, UpstreamError | None]:
+        """What the client gets of these bytes, and why the stream ends there, if it does."""
+    def finish(self) -> tuple[bytes, UpstreamError | None]:
+        """What the client gets once the endpoint's stream is over, and why the reply is not whole, if it is not."""
+    def fail(self, code: str, kind: str, message: str, request_id: str) -> bytes:
+        """The event that tells the client of an error. `kind` is the error's type in the client's format."""
+    @property
+    def committed(self) -> bool:
+        """Whether the client has got something of the reply itself, so that no other endpoint can answer any more."""
+    @property
+    def done(self) -> bool:
+        """Whether the client has got everything, though the endpoint may leave the stream open."""
 
 @final
 class Plan:

@@ -26,13 +26,14 @@ class Translate:
 class _PairTranslator:
     """The translator of one message. Translates the request once for each cluster, whatever the number of attempts."""
 
-    __slots__ = ("_body", "_cluster", "_limit", "_plan")
+    __slots__ = ("_body", "_cluster", "_dropped", "_limit", "_plan")
 
     def __init__(self, plan: Plan, limit: int) -> None:
         self._plan = plan
         self._limit = limit
         self._cluster = ""
         self._body = b""
+        self._dropped: list[str] = []
 
     def request(self, endpoint: Endpoint) -> bytes | None:
         cluster = endpoint.cluster
@@ -40,10 +41,12 @@ class _PairTranslator:
         if pair is None:
             return None
         if self._cluster != cluster.name:
-            self._body = pair.request(self._plan.body, cluster)
+            self._body, self._dropped = pair.request(self._plan.body, cluster)
             self._cluster = cluster.name
         return self._body
 
     def response(self, inner: Sink, endpoint: Endpoint, complete: Callable[[], None]) -> Sink:
         pair = find_pair(self._plan.dialect, endpoint.cluster.speaks)
-        return inner if pair is None else pair.response(inner, self._plan, endpoint, self._limit, complete)
+        if pair is None:
+            return inner
+        return pair.response(inner, self._plan, endpoint, self._limit, complete, self._dropped)

@@ -6,7 +6,7 @@ from typing import Final
 
 from waypost.errors import EnvelopeError, WaypostError
 
-__all__ = ["OpenAi"]
+__all__ = ["OpenAi", "error_type"]
 
 _ERROR_TYPES: Final = {
     401: "authentication_error",
@@ -22,6 +22,11 @@ class OpenAi:
 
     def render_error(self, error: WaypostError, message_id: str) -> dict[str, object]:  # noqa: ARG002 - a dialect's
         """An OpenAI error object. It has no place for `message_id`."""
-        kind = _ERROR_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "server_error")
         field = error.field if isinstance(error, EnvelopeError) else None
+        kind = error_type(error.status)
         return {"error": {"message": error.message, "type": kind, "param": field, "code": error.code}}
+
+
+def error_type(status: int) -> str:
+    """The `type` of an error of this status."""
+    return _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")

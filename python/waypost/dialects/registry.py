@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from waypost._native import Cluster, Endpoint, Plan
+from waypost.dialects.anthropic import Anthropic
 from waypost.dialects.envelope import Envelope
 from waypost.dialects.json import Json
 from waypost.dialects.openai import OpenAi
 from waypost.dialects.pairs.envelope_openai import EnvelopeOpenAi
+from waypost.dialects.pairs.models import ModelPair
 from waypost.errors import WaypostError
 from waypost.sink import Sink
 
@@ -23,28 +25,45 @@ class Dialect(Protocol):
         """The JSON document that tells a client about `error`. `message_id` is the envelope's or request's id."""
 
 
-DIALECTS: Final[Mapping[str, Dialect]] = {"envelope": Envelope(), "json": Json(), "openai": OpenAi()}
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    "envelope": Envelope(),
+    "json": Json(),
+    "openai": OpenAi(),
+    "anthropic": Anthropic(),
+}
 """By name. The core has a spec of each: what the dialect's messages look like, and where they are sent."""
 
 
 class Pair(Protocol):
     """Translates requests of one dialect into another, and the responses back."""
 
-    def request(self, body: bytes, cluster: Cluster) -> bytes:
-        """The request body for `cluster`.
+    def request(self, body: bytes, cluster: Cluster) -> tuple[bytes, list[str]]:
+        """The request body for `cluster`, and the paths of what was left out.
 
         Raises `EnvelopeError` with `invalid_envelope`, naming the field that cannot be translated.
         """
 
-    def response(self, inner: Sink, plan: Plan, endpoint: Endpoint, limit: int, complete: Callable[[], None]) -> Sink:
+    def response(
+        self,
+        inner: Sink,
+        plan: Plan,
+        endpoint: Endpoint,
+        limit: int,
+        complete: Callable[[], None],
+        dropped: Sequence[str],
+    ) -> Sink:
         """A sink that takes the response of `endpoint` and gives `inner` the client's dialect.
 
         `limit` bounds, in bytes, a reply that is read whole. The sink calls `complete` once it has given `inner`
-        everything, although the response has not ended.
+        everything, although the response has not ended. `dropped` is what the request has lost.
         """
 
 
-PAIRS: Final[Mapping[tuple[str, str], Pair]] = {("envelope", "openai"): EnvelopeOpenAi()}
+PAIRS: Final[Mapping[tuple[str, str], Pair]] = {
+    ("envelope", "openai"): EnvelopeOpenAi(),
+    ("openai", "anthropic"): ModelPair("chat completions", "messages"),
+    ("anthropic", "openai"): ModelPair("messages", "chat completions"),
+}
 """By the client's dialect, then the cluster's. The core has the same (`translations`): it refuses routes that need
 another."""
 

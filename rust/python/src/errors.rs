@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use waypost_core::engine::{Fault, NoPlan, Rejection};
 use waypost_core::pattern::{Problem, Step};
 use waypost_core::table::{MatchError, MessageError, NoRoute};
@@ -40,10 +40,37 @@ pub(crate) fn envelope(
     raise(py, &CLASS, "EnvelopeError", |class| class.call1((code, message, offset, field)))
 }
 
+/// Makes `UpstreamError(code, message)`.
+fn upstream_error(py: Python<'_>, code: &str, message: &str) -> PyErr {
+    static CLASS: Class = PyOnceLock::new();
+    raise(py, &CLASS, "UpstreamError", |class| class.call1((code, message)))
+}
+
 /// Makes `UpstreamError("upstream_protocol", message)`.
 pub(crate) fn upstream(py: Python<'_>, error: &http1::Error) -> PyErr {
-    static CLASS: Class = PyOnceLock::new();
-    raise(py, &CLASS, "UpstreamError", |class| class.call1(("upstream_protocol", error.to_string())))
+    upstream_protocol(py, &error.to_string())
+}
+
+/// The same, of a message.
+pub(crate) fn upstream_protocol(py: Python<'_>, message: &str) -> PyErr {
+    upstream_error(py, "upstream_protocol", message)
+}
+
+/// Makes `UpstreamError("upstream_error", …)` with the endpoint's own `code`, `type` and `message` in `upstream`.
+pub(crate) fn reported(py: Python<'_>, code: Option<&str>, kind: Option<&str>, message: &str) -> PyErr {
+    let error = upstream_error(py, "upstream_error", &format!("the stream ended with an error: {message}"));
+    let told = || {
+        let upstream = PyDict::new(py);
+        upstream.set_item("status", py.None())?;
+        upstream.set_item("code", code)?;
+        upstream.set_item("type", kind)?;
+        upstream.set_item("message", message)?;
+        error.value(py).setattr("upstream", upstream)
+    };
+    match told() {
+        Ok(()) => error,
+        Err(other) => other,
+    }
 }
 
 fn json(py: Python<'_>, invalid: &json::InvalidDocument) -> PyErr {

@@ -30,6 +30,7 @@ mod request;
 mod route_file;
 mod route_table;
 mod snapshot;
+mod translate;
 mod value;
 
 use pyo3::prelude::*;
@@ -70,6 +71,8 @@ mod _native {
     use crate::route_table::RouteTable;
     #[pymodule_export]
     use crate::snapshot::{Snapshot, reseed_ids};
+    #[pymodule_export]
+    use crate::translate::{ModelStream, translate_reply, translate_request};
     use pyo3::prelude::*;
 
     #[pymodule_init]

@@ -33,6 +33,7 @@ import orjson
 from waypost._native import Cluster, Endpoint, Plan
 from waypost.config.url import endpoint_text
 from waypost.dialects.envelope import error_object
+from waypost.dialects.pairs.described import DESCRIBES_BODY
 from waypost.dialects.sse import Event, SseReader
 from waypost.errors import EnvelopeError, UpstreamError, WaypostError
 from waypost.sink import CollectSink, Headers, Sink
@@ -41,21 +42,6 @@ __all__ = ["EnvelopeOpenAi", "TranslateSink", "translate_request"]
 
 _ENVELOPE_OWNS: Final = {"model": "model", "stream": "stream", "user": "agent", "metadata": "labels"}
 """Chat completion parameters, and the envelope fields that they come from. Routes look at these fields."""
-_DESCRIBES_BODY: Final = frozenset(
-    {
-        b"content-length",
-        b"content-type",
-        b"content-encoding",
-        b"content-digest",
-        b"repr-digest",
-        b"digest",
-        b"content-md5",
-        b"etag",
-        b"accept-ranges",
-        b"trailer",
-    },
-)
-"""Header fields that describe the endpoint's bytes, and are wrong for a translated body."""
 _CHALLENGES: Final = frozenset({b"www-authenticate", b"proxy-authenticate"})
 _SHOWN: Final = 1000
 """How many characters of an error that is no object are quoted."""
@@ -91,10 +77,18 @@ _Json = bytes | msgspec.Raw
 class EnvelopeOpenAi:
     """The pair: envelopes to chat completions, and replies back."""
 
-    def request(self, body: bytes, cluster: Cluster) -> bytes:
-        return translate_request(body, cluster)
+    def request(self, body: bytes, cluster: Cluster) -> tuple[bytes, list[str]]:
+        return translate_request(body, cluster), []
 
-    def response(self, inner: Sink, plan: Plan, endpoint: Endpoint, limit: int, complete: Callable[[], None]) -> Sink:
+    def response(
+        self,
+        inner: Sink,
+        plan: Plan,
+        endpoint: Endpoint,
+        limit: int,
+        complete: Callable[[], None],
+        dropped: Sequence[str],  # noqa: ARG002 - this pair names what it does not carry in its documentation
+    ) -> Sink:
         return TranslateSink(inner, plan, endpoint, limit, complete)
 
 
@@ -228,7 +222,7 @@ class TranslateSink(Sink):
 
     def start(self, status: int, headers: Headers) -> None:
         kind = next((value for name, value in headers if name == b"content-type"), b"")
-        self._headers = [field for field in headers if field[0] not in _DESCRIBES_BODY]
+        self._headers = [field for field in headers if field[0] not in DESCRIBES_BODY]
         if self._plan.stream and status == 200 and kind.partition(b";")[0].strip().lower() == b"text/event-stream":
             self._events = SseReader(self._limit)
         else:

@@ -14,6 +14,7 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     paths: &[PathSpec {
         at: At::Exactly("/v1/envelopes"),
         listed: true,
+        format: None,
         requests: &[Requests { methods: POST, kinds: Kinds::Body(KINDS), body: Body::Json }],
     }],
     model_paths: &[],
@@ -39,4 +40,6 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     clusters: true,
     target: Target::Url,
     translations: &[Translation { to: Dialect::OpenAi, kinds: &[Kind::Model] }],
+    fields: &[],
+    fixed: &[],
 };

@@ -16,4 +16,6 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     clusters: false,
     target: Target::Request,
     translations: &[],
+    fields: &[],
+    fixed: &[],
 };

@@ -1,6 +1,7 @@
 //! Dialects: where in a message of each wire format the envelope's attributes are, and what they must be; and the paths to
 //! which such messages are sent. Each dialect is a [`DialectSpec`] in a file of its own.
 
+mod anthropic;
 mod attribute;
 mod by_dialect;
 mod envelope;
@@ -12,6 +13,8 @@ pub(crate) mod sample;
 mod spec;
 
 use std::fmt;
+
+use crate::translate::Format;
 
 pub use attribute::{Attribute, Kind, OWN_HEADERS, Type};
 pub use by_dialect::ByDialect;
@@ -53,6 +56,8 @@ dialects! {
     Json => json,
     /// The OpenAI HTTP API.
     OpenAi => openai,
+    /// Anthropic's HTTP API.
+    Anthropic => anthropic,
     /// What tests prove the rest with.
     #[cfg(test)]
     Sample => sample,
@@ -84,13 +89,15 @@ impl Dialect {
             || entry(path).is_some_and(|entry| entry.dialect == self && entry.path.listed)
     }
 
-    /// Whether a message of a kind can be sent to a cluster that speaks `speaks`: in its own dialect byte for byte, else
-    /// translated.
+    /// Whether a message of a kind and a format can be sent to a cluster that speaks `speaks`: in its own dialect byte for
+    /// byte, else translated. Of a dialect whose paths have formats, only messages of a format can be translated.
     #[must_use]
-    pub fn joins(self, kind: Option<Kind>, speaks: Self) -> bool {
+    pub fn joins(self, kind: Option<Kind>, format: Option<Format>, speaks: Self) -> bool {
+        let spec = self.spec();
         let translates =
             |found: &Translation| found.to == speaks && kind.is_some_and(|kind| found.kinds.contains(&kind));
-        self == speaks || self.spec().translations.iter().any(translates)
+        let can = format.is_some() || spec.paths.iter().all(|path| path.format.is_none());
+        self == speaks || (can && spec.translations.iter().any(translates))
     }
 }
 

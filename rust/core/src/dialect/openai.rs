@@ -1,14 +1,16 @@
 //! The OpenAI HTTP API.
 
 use super::path::{ANY_METHOD, GET, POST};
-use super::spec::{At, Body, DialectSpec, Kinds, PathSpec, Requests, Source, Target, Words};
-use super::{Attribute, Kind};
+use super::spec::{At, Body, DialectSpec, Kinds, PathSpec, Requests, Source, Target, Translation, Words};
+use super::{Attribute, Dialect, Kind};
+use crate::translate::Format;
 
 /// A path that calls a model.
-const fn model(path: &'static str) -> PathSpec {
+const fn model(path: &'static str, format: Option<Format>) -> PathSpec {
     PathSpec {
         at: At::Exactly(path),
         listed: true,
+        format,
         requests: &[Requests { methods: POST, kinds: Kinds::Path(Kind::Model), body: Body::Json }],
     }
 }
@@ -18,24 +20,26 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     words: Words { one: "a request of this API", noun: "request", many: "OpenAI requests" },
     default_path: "/v1/chat/completions",
     paths: &[
-        model("/v1/chat/completions"),
-        model("/v1/completions"),
-        model("/v1/responses"),
-        model("/v1/embeddings"),
+        model("/v1/chat/completions", Some(Format::Chat)),
+        model("/v1/completions", None),
+        model("/v1/responses", None),
+        model("/v1/embeddings", None),
         PathSpec {
             at: At::Exactly("/v1/models"),
             listed: true,
+            format: None,
             requests: &[Requests { methods: GET, kinds: Kinds::Path(Kind::Model), body: Body::Any }],
         },
         // Anything else of the API may delete things, or cost money: it goes where a route's author has thought of it.
         PathSpec {
             at: At::Below("/v1/"),
             listed: false,
+            format: None,
             requests: &[Requests { methods: ANY_METHOD, kinds: Kinds::Nothing, body: Body::Any }],
         },
     ],
     // Those of OpenAI, of servers that speak its API (vLLM, llama.cpp, Infinity, LocalAI), and of vendors with a like one
-    // (Anthropic, Cohere, Jina, Mistral, Voyage). What creates or deletes something that stays is not among them.
+    // (Cohere, Jina, Mistral, Voyage). What creates or deletes something that stays is not among them.
     model_paths: &[
         "/v1/agents/completions",
         "/v1/audio/speech",
@@ -55,8 +59,6 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
         "/v1/images/generations",
         "/v1/images/variations",
         "/v1/infill",
-        "/v1/messages",
-        "/v1/messages/count_tokens",
         "/v1/moderations",
         "/v1/multimodalembeddings",
         "/v1/ocr",
@@ -82,7 +84,9 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     identity_replaces_body: false,
     clusters: true,
     target: Target::Request,
-    translations: &[],
+    translations: &[Translation { to: Dialect::Anthropic, kinds: &[Kind::Model] }],
+    fields: &[],
+    fixed: &[],
 };
 
 #[cfg(test)]

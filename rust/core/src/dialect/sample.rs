@@ -42,16 +42,18 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     words: Words { one: "a call", noun: "call", many: "sample calls" },
     default_path: "/rpc",
     paths: &[
-        PathSpec { at: At::Exactly("/rpc"), listed: true, requests: RPC },
-        PathSpec { at: At::Below("/rpc/"), listed: true, requests: RPC },
+        PathSpec { at: At::Exactly("/rpc"), listed: true, format: None, requests: RPC },
+        PathSpec { at: At::Below("/rpc/"), listed: true, format: None, requests: RPC },
         PathSpec {
             at: At::Exactly("/v1/talk"),
             listed: true,
+            format: None,
             requests: &[Requests { methods: &["POST"], kinds: Kinds::Path(Kind::Model), body: Body::Json }],
         },
         PathSpec {
             at: At::Below("/depot/"),
             listed: false,
+            format: None,
             requests: &[Requests { methods: &["GET"], kinds: Kinds::Nothing, body: Body::Any }],
         },
     ],
@@ -71,4 +73,6 @@ pub(super) static SPEC: DialectSpec = DialectSpec {
     clusters: true,
     target: Target::Url,
     translations: &[Translation { to: Dialect::OpenAi, kinds: &[Kind::Context] }],
+    fields: &[],
+    fixed: &[],
 };

@@ -2,6 +2,7 @@
 //! tables are compiled from.
 
 use super::{Attribute, Dialect, Kind};
+use crate::translate::Format;
 
 /// Everything that the core knows of a dialect.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub struct DialectSpec {
     pub target: Target,
     /// The dialects of clusters to which its messages can be translated.
     pub translations: &'static [Translation],
+    /// Header fields that mean nothing in other dialects.
+    pub fields: &'static [&'static str],
+    /// Header fields that translated requests need.
+    pub fixed: &'static [(&'static str, &'static str)],
 }
 
 /// How error messages call a dialect's messages.
@@ -79,6 +84,8 @@ pub struct PathSpec {
     pub at: At,
     /// Whether any route may take the requests there; otherwise only routes that test `path`.
     pub listed: bool,
+    /// How a model is called there, if that can be translated.
+    pub format: Option<Format>,
     /// What is taken there, by method. The methods of two elements differ.
     pub requests: &'static [Requests],
 }

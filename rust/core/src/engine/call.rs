@@ -9,7 +9,7 @@ use super::course_time::whole_milliseconds;
 use super::intake::{Intake, Request};
 use super::snapshot::{Plan, Snapshot};
 use super::trace;
-use crate::dialect::{Dialect, Kind};
+use crate::dialect::{Dialect, Kind, entry};
 use crate::http1::Fields;
 use crate::table::Envelope;
 
@@ -88,12 +88,13 @@ impl Snapshot {
                 ..intake.request
             };
             (intake.dialect, intake.kind) = (dialect, Some(kind));
+            intake.format = entry(dialect.default_path()).and_then(|entry| entry.path.format);
             (intake.buffered, intake.json, intake.framed) = (true, true, true);
             (envelope.kind, envelope.stream) = (Some(kind), stream);
             idempotent = kind.idempotent();
         }
         let speaks = self.clusters().get(position)?.speaks;
-        if !intake.dialect.joins(envelope.kind, speaks) {
+        if !intake.dialect.joins(envelope.kind, intake.format, speaks) {
             return None;
         }
         let clusters: SmallVec<[usize; 4]> = SmallVec::from_slice(&[position]);

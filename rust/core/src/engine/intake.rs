@@ -15,6 +15,7 @@ use crate::auth::{Certificate, Presented};
 use crate::dialect::{self, Body, Dialect, Entry, Kind};
 use crate::http1::{self, Announced, Fields, Framing};
 use crate::table::Header;
+use crate::translate::Format;
 
 /// A request's head as received.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,8 @@ pub struct Intake {
     /// The wire format of the body.
     pub dialect: Dialect,
     pub(super) kind: Option<Kind>,
+    /// How a model is called, if that can be translated.
+    pub format: Option<Format>,
     /// The request's `x-request-id`, or a new id.
     pub id: String,
     /// Whether the whole body must be read before the message is decided.
@@ -177,6 +180,7 @@ impl Intake {
             caller,
             dialect,
             kind,
+            format: entry.path.format,
             id,
             buffered,
             length,

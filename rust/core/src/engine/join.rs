@@ -2,13 +2,14 @@
 
 use crate::dialect::{At, Attribute, Dialect, Entry, Kind, Kinds, PathSpec, Source, entry};
 use crate::pattern::{Conjunction, Field, Node, Pattern, Predicate, Scalar, Seen};
+use crate::translate::Format;
 
 /// A sort of message: its dialect and its kind.
 type Sort = (Dialect, Option<Kind>);
 
-/// Every sort of message that a listener takes, with the heads that its requests have.
-fn sorts() -> Vec<(Sort, Vec<Head>)> {
-    let mut sorts: Vec<(Sort, Vec<Head>)> = Vec::new();
+/// Every sort of message that a listener takes, by its format, with the heads that its requests have.
+fn sorts() -> Vec<(Sort, Option<Format>, Vec<Head>)> {
+    let mut sorts: Vec<(Sort, Option<Format>, Vec<Head>)> = Vec::new();
     for dialect in Dialect::ALL {
         for path in dialect.spec().paths {
             for requests in path.requests {
@@ -20,9 +21,10 @@ fn sorts() -> Vec<(Sort, Vec<Head>)> {
                 let heads = requests.methods.iter().map(|&method| Head { path, method });
                 for kind in kinds {
                     let sort = (dialect, *kind);
-                    match sorts.iter_mut().find(|(found, _)| *found == sort) {
-                        Some((_, found)) => found.extend(heads.clone()),
-                        None => sorts.push((sort, heads.clone().collect())),
+                    match sorts.iter_mut().find(|(found, format, _)| (*found, *format) == (sort, path.format))
+                    {
+                        Some((.., found)) => found.extend(heads.clone()),
+                        None => sorts.push((sort, path.format, heads.clone().collect())),
                     }
                 }
             }
@@ -39,15 +41,23 @@ struct Head {
 }
 
 /// The sorts of message that a pattern may match, judged by its `kind`, `dialect`, `path` and `method`: first those that can be
-/// sent to a cluster that speaks `speaks`, then those that cannot.
+/// sent to a cluster that speaks `speaks`, then those of which none can.
 pub(super) fn split(pattern: &Pattern, speaks: Dialect) -> (Vec<Sort>, Vec<Sort>) {
     // Requests to unlisted paths only go to routes that test the path.
     let by_path = pattern.tests("path");
-    let matches = |(sort, heads): &(Sort, Vec<Head>)| {
+    let matches = |(sort, _, heads): &(Sort, Option<Format>, Vec<Head>)| {
         heads.iter().any(|head| (head.path.listed || by_path) && all(&pattern.root, *sort, *head))
     };
-    let matching = sorts().into_iter().filter(matches).map(|(sort, _)| sort);
-    matching.partition(|(dialect, kind)| dialect.joins(*kind, speaks))
+    let (mut fit, mut unfit): (Vec<Sort>, Vec<Sort>) = (Vec::new(), Vec::new());
+    for (sort, format, _) in sorts().into_iter().filter(matches) {
+        let (dialect, kind) = sort;
+        let list = if dialect.joins(kind, format, speaks) { &mut fit } else { &mut unfit };
+        if !list.contains(&sort) {
+            list.push(sort);
+        }
+    }
+    unfit.retain(|sort| !fit.contains(sort));
+    (fit, unfit)
 }
 
 /// Describes sorts in words, such as `envelopes of kind query, tool and OpenAI requests`.

@@ -325,7 +325,7 @@ impl Snapshot {
         let mut passed_over = Vec::new();
         for &position in self.clusters_of(rank) {
             let Some(cluster) = self.clusters.get(position) else { continue };
-            if !intake.dialect.joins(envelope.kind, cluster.speaks) {
+            if !intake.dialect.joins(envelope.kind, intake.format, cluster.speaks) {
                 passed_over.push(format!("`{}` speaks {}", cluster.name, cluster.speaks));
                 continue;
             }
@@ -367,7 +367,7 @@ impl Snapshot {
         let mirror = self.table.decision(rank)?.mirror.as_ref()?;
         let position = self.mirror_of(rank)?;
         let speaks = self.clusters.get(position)?.speaks;
-        (mirror.takes(id) && intake.dialect.joins(envelope.kind, speaks)).then_some(position)
+        (mirror.takes(id) && intake.dialect.joins(envelope.kind, intake.format, speaks)).then_some(position)
     }
 
     /// The cluster that gets copies of a route's messages.

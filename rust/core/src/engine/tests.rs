@@ -200,7 +200,7 @@ fn errors_speak_the_dialects_own_words() {
     assert_eq!(hint("/RPC"), "there is nothing at `/RPC`: did you mean `/rpc`?");
     assert_eq!(hint("/rpc/"), "there is nothing at `/rpc/`: did you mean `/rpc`?");
     let all = "envelopes go to /v1/envelopes, OpenAI requests to /v1/chat/completions and other paths below /v1/, \
-               sample calls to /rpc and other paths below /depot/";
+               Anthropic requests to /v1/messages and other paths below /v1/messages/, sample calls to /rpc and other paths below /depot/";
     assert_eq!(hint("/x"), format!("there is nothing at `/x`: {all}"));
 
     let refusal = |target, body: &[u8], headers: &[(&str, &str)]| {

@@ -110,6 +110,10 @@ pub(super) fn write(
         // Drop the client's fields of these names, which were not read with an envelope.
         remove.extend(own_headers().map(|(name, _)| name.as_bytes()));
         remove.extend(DESCRIBE_BODY.map(str::as_bytes));
+        remove.extend(intake.dialect.spec().fields.iter().map(|name| name.as_bytes()));
+        for (name, value) in cluster.speaks.spec().fixed {
+            extra.push((Added::new(name.as_bytes())?, value.as_bytes()));
+        }
         for (name, value) in &carried {
             extra.push((Added::new(name.as_bytes())?, value.as_bytes()));
         }
