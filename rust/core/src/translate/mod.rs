@@ -23,6 +23,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use conversation::Conversation;
+
 pub use losses::{Losses, Policy};
 pub use members::Fault;
 pub use stream::{Stream, StreamError, StreamFault, StreamOptions};
@@ -101,14 +103,27 @@ pub fn request(from: Format, to: Format, body: &[u8], settings: &Settings) -> Re
         Format::Chat => chat::read_request(document, &mut losses)?,
         Format::Messages => messages::read_request(document, &mut losses)?,
     };
-    let written = match to {
-        Format::Chat => chat::write_request(conversation, settings, &mut losses),
-        Format::Messages => messages::write_request(conversation, settings, &mut losses),
-    };
-    match written {
+    match write_request(to, conversation, settings, &mut losses) {
         Ok(written) => finish(&written, losses),
         // A message that has become empty is better told by what it has lost.
         Err(fault) => Err(losses.finish().err().unwrap_or(fault)),
+    }
+}
+
+fn write_request(
+    to: Format,
+    conversation: Conversation,
+    settings: &Settings,
+    losses: &mut Losses,
+) -> Result<Value, Fault> {
+    for name in conversation.rest.keys() {
+        losses.lose(name);
+    }
+    let model = settings.model.as_ref().or(conversation.model.as_ref()).cloned();
+    let model = model.ok_or_else(|| Fault::new("model", "is missing"))?;
+    match to {
+        Format::Chat => chat::write_request(model, conversation, losses),
+        Format::Messages => messages::write_request(model, conversation, settings, losses),
     }
 }
 

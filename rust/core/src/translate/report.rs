@@ -26,6 +26,11 @@ pub(super) fn reported(document: &Value) -> Option<StreamFault> {
     }
 }
 
+/// What a stream is that has an event of which this is true.
+pub(super) fn malformed(what: &str) -> StreamFault {
+    StreamFault::Malformed(format!("an event of the stream {what}"))
+}
+
 /// The error of an event that is called one, whatever it says.
 pub(super) fn named(data: &[u8]) -> StreamFault {
     let document = serde_json::from_slice::<Value>(data).unwrap_or_default();

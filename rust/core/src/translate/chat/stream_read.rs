@@ -6,7 +6,7 @@ use super::reply::{read_stop, read_usage};
 use crate::translate::event::{Event, Kind};
 use crate::translate::members::Members;
 use crate::translate::reply::Stop;
-use crate::translate::report::{named, reported};
+use crate::translate::report::{malformed, named, reported};
 use crate::translate::sse::SseEvent;
 use crate::translate::stream::StreamFault;
 
@@ -51,17 +51,14 @@ impl StreamReader {
             Ok(document) => document,
             // An extension of the server's, such as a ping.
             Err(_) if !matches!(event.name.as_str(), "" | "message") => return Ok(()),
-            Err(error) => {
-                return Err(StreamFault::Malformed(format!("an event of the stream is not JSON: {error}")));
-            }
+            Err(error) => return Err(malformed(&format!("is not JSON: {error}"))),
         };
         if let Some(fault) = reported(&document) {
             return Err(fault);
         }
-        let malformed = |_| StreamFault::Malformed("an event of the stream is no object".into());
-        let members = Members::of(document, "").map_err(malformed)?;
+        let members = Members::of(document, "").map_err(|_| malformed("is no object"))?;
         let told = self.chunk(members, out);
-        told.map_err(|fault| StreamFault::Malformed(format!("an event of the stream is no chunk: {fault}")))
+        told.map_err(|fault| malformed(&format!("is no chunk: {fault}")))
     }
 
     /// The stream is over, though nothing in it said so.

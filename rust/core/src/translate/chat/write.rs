@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::translate::content::{Body, Part, Role, Source, Turn, plain};
 use crate::translate::conversation::{Choice, Conversation, Thinking, Tool};
 use crate::translate::digest::digest;
-use crate::translate::{Fault, Losses, Settings};
+use crate::translate::{Fault, Losses};
 
 /// How many texts a model may stop at.
 const STOPS: usize = 4;
@@ -17,16 +17,12 @@ const USER: usize = 64;
 const FAILED: &str = "Error: ";
 
 pub(in crate::translate) fn write_request(
+    model: String,
     conversation: Conversation,
-    settings: &Settings,
     losses: &mut Losses,
 ) -> Result<Value, Fault> {
-    for name in conversation.rest.keys() {
-        losses.lose(name);
-    }
     let mut out = Map::new();
-    let model = settings.model.clone().or(conversation.model);
-    out.insert("model".into(), model.ok_or_else(|| Fault::new("model", "is missing"))?.into());
+    out.insert("model".into(), model.into());
     let mut messages = Vec::new();
     for turn in conversation.turns {
         write_turn(turn, &mut messages, losses)?;

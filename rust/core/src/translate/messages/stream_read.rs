@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::reply::{read_stop, read_usage};
 use crate::translate::event::{Event, Kind};
 use crate::translate::members::Members;
-use crate::translate::report::named;
+use crate::translate::report::{malformed, named};
 use crate::translate::sse::SseEvent;
 use crate::translate::stream::StreamFault;
 use crate::translate::{Fault, Format, Losses, Policy};
@@ -28,11 +28,9 @@ impl StreamReader {
         event: &SseEvent,
         out: &mut Vec<Event>,
     ) -> Result<(), StreamFault> {
-        let malformed =
-            |what: &dyn std::fmt::Display| StreamFault::Malformed(format!("an event of the stream {what}"));
         let document: Value = serde_json::from_slice(&event.data)
             .map_err(|error| malformed(&format!("is not JSON: {error}")))?;
-        let mut members = Members::of(document, "").map_err(|_| malformed(&"is no object"))?;
+        let mut members = Members::of(document, "").map_err(|_| malformed("is no object"))?;
         let kind = members.string("type").ok().flatten().unwrap_or_else(|| event.name.clone());
         if kind == "error" {
             return Err(named(&event.data));

@@ -10,16 +10,13 @@ use serde_json::{Map, Value, json};
 const MARKS: usize = 4;
 
 pub(in crate::translate) fn write_request(
+    model: String,
     conversation: Conversation,
     settings: &Settings,
     losses: &mut Losses,
 ) -> Result<Value, Fault> {
-    for name in conversation.rest.keys() {
-        losses.lose(name);
-    }
     let mut out = Map::new();
-    let model = settings.model.clone().or(conversation.model);
-    out.insert("model".into(), model.ok_or_else(|| Fault::new("model", "is missing"))?.into());
+    out.insert("model".into(), model.into());
     let max_tokens = conversation.max_tokens.or(settings.max_tokens).unwrap_or(MAX_TOKENS);
     out.insert("max_tokens".into(), max_tokens.into());
     let mut writer = Writer { marks: 0, losses };
