@@ -108,8 +108,8 @@ class Listen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         list[Host],
         Meta(
             description=(
-                "Host names, besides localhost, by which browsers may call a listener on loopback without `keys`, and "
-                "anything may call that of `admin`, and hosts of web pages that may send requests to them."
+                "Host names, besides localhost, by which browsers may call a listener on loopback without `keys`, or "
+                "that of `admin`, and hosts of web pages that may send requests to them."
             )
         ),
     ] = field(default_factory=list)

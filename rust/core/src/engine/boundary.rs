@@ -61,7 +61,7 @@ impl Snapshot {
             Ok(Some((head, surplus))) => (head, surplus),
             Err(error) => return Err(rejection(&error, data, ids)),
         };
-        if head.announced.browser || peer.guard == Guard::Always {
+        if head.announced.browser {
             self.check_origin(peer.guard, &peer.scheme, &head.target, &head.fields, ids)?;
         }
         let entry = if head.plain { dialect::entry(path_of(&head.target)) } else { None };

@@ -177,8 +177,8 @@ impl Snapshot {
     }
 }
 
-/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself, and
-/// those that are for the endpoint's own neighbour. The fields of a stream
+/// The fields of an endpoint's response that are sent on: all but those that Waypost sets itself, and those that are for the
+/// endpoint's own neighbour. The fields of a stream
 /// ask proxies not to collect it.
 pub fn sent_on(response: &ResponseHead) -> impl Iterator<Item = (&[u8], &[u8])> {
     let streams = response.is_stream();

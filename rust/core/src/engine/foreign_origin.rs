@@ -1,9 +1,9 @@
 //! Rejects what pages of other sites send to a listener that needs no proof of who its callers are: one that only this host can
 //! reach, without keys, or the listener that administration has of its own.
 //!
-//! Every page that somebody on this host opens can send messages to it through the browser,
-//! and a page whose name is made to lead to this host (DNS rebinding) could read the answers as well. Browsers say in `Origin`
-//! which page sends a request, and in `Host` by which name the page found the listener:
+//! Every page that somebody on this host opens can send messages to it through the browser, and a page whose name is made to
+//! lead to this host (DNS rebinding) could read the answers as well. Browsers say in `Origin` which page sends a request, and
+//! in `Host` by which name the page found the listener:
 //!
 //! 1. An `Origin` has to be the listener's own (its scheme; its name `localhost`, an address of the loopback, or the `Host` of
 //!    the request, if that is an address; the port of `Host`), or its host has to be one of the admitted names.
@@ -113,8 +113,8 @@ impl Snapshot {
         }
         if browser && !(name.is_empty() || is_localhost(name) || is_address(name) || self.admits_host(name)) {
             return Err(format!(
-                "this request was sent to `{}`, which is no name of this listener: use localhost or an address, or add the \
-                 name to `listen.hosts`{or_keys}",
+                "a browser sent this request to `{}`, which is no name of this listener: use localhost or an address, or add \
+                 the name to `listen.hosts`{or_keys}",
                 shown(host.as_bytes())
             ));
         }
