@@ -6,11 +6,12 @@ import math
 
 import orjson
 
+from waypost._native import encode_id
 from waypost.dialects.envelope import error_object
 from waypost.dialects.registry import DIALECTS
 from waypost.errors import WaypostError
 
-__all__ = ["error_object", "render_error"]
+__all__ = ["error_object", "render_error", "render_rejection"]
 
 _RETRY_AFTER = frozenset({429, 503})
 
@@ -31,3 +32,13 @@ def render_error(dialect: str, error: WaypostError, message_id: str) -> tuple[in
     if error.code == "bad_framing":
         headers.append((b"connection", b"close"))
     return error.status, headers, body
+
+
+def render_rejection(
+    dialect: str, error: WaypostError, message_id: str
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """The same for a message that no sink carries: with `x-request-id`, unless `message_id` is empty."""
+    status, headers, body = render_error(dialect, error, message_id)
+    if message_id:
+        headers.append((b"x-request-id", encode_id(message_id)))
+    return status, headers, body

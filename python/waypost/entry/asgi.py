@@ -15,9 +15,8 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from waypost._native import encode_id
 from waypost.config.units import format_size
-from waypost.dialects.errors import render_error
+from waypost.dialects.errors import render_error, render_rejection
 from waypost.entry.asgi_sink import AsgiSink, Send
 from waypost.entry.extensions import BACKLOG, REJECTED, SHORTCUT
 from waypost.errors import WaypostError
@@ -192,9 +191,7 @@ class _Request:
         """Answer with `error`, and discard the rest of the request for at most `_DISCARD_TIME`."""
         message_id = error.message_id or self.id or ""
         dialect = self.dialect or error.dialect or "envelope"
-        status, headers, body = render_error(dialect, error, message_id)
-        if message_id:
-            headers.append((b"x-request-id", encode_id(message_id)))
+        status, headers, body = render_rejection(dialect, error, message_id)
         if self._received < 0 and not self._length:
             await self._peek()
         remaining = None if self._length is None else self._length - max(self._received, 0)

@@ -7,8 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
-from waypost._native import encode_id
-from waypost.dialects.errors import render_error
+from waypost.dialects.errors import render_rejection
 from waypost.entry.uvicorn_internals import STATUS_LINE, ServerState
 from waypost.exchange.direct import Direct
 from waypost.loop.wheel import Timed
@@ -110,8 +109,7 @@ class Http1Sink(Direct):
         """Answer a message with `error` instead of carrying it. `received` bytes of its body have arrived."""
         self._intake = intake
         message_id = error.message_id or intake.id
-        status, headers, body = render_error(intake.dialect, error, message_id)
-        headers.append((b"x-request-id", encode_id(message_id)))
+        status, headers, body = render_rejection(intake.dialect, error, message_id)
         self._host.gateway.recorder.record_rejection(
             error.code, status, intake=intake, id=message_id, bytes_in=received, bytes_out=len(body)
         )

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import zttp
 
-from waypost._native import encode_id
-from waypost.dialects.errors import render_error
+from waypost.dialects.errors import render_rejection
 from waypost.entry.backlog import Backlog
 from waypost.entry.extensions import BACKLOG
 from waypost.entry.http2_renewal import HEADERS, RST_STREAM, FrameCursor, greeting, renewed
@@ -335,9 +334,7 @@ class Http2(ZttpH2Protocol):
 
         async def reject(scope: Any, _: Any, send: Any) -> None:
             message_id = error.message_id or ""
-            status, headers, body = render_error(error.dialect or "json", error, message_id)
-            if message_id:
-                headers.append((b"x-request-id", encode_id(message_id)))
+            status, headers, body = render_rejection(error.dialect or "json", error, message_id)
             self._gateway.recorder.record_rejection(
                 error.code,
                 status,

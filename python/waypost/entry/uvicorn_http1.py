@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
-from waypost._native import BodyReader, RequestHead, encode_id
-from waypost.dialects.errors import render_error
+from waypost._native import BodyReader, RequestHead
+from waypost.dialects.errors import render_rejection
 from waypost.entry.asgi_shortcut import AsgiShortcut
 from waypost.entry.extensions import REJECTED, SHORTCUT
 from waypost.entry.peer import certificate_of
@@ -232,9 +232,7 @@ class StrictHttp1(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         message_id = error.message_id or ""
-        status, headers, body = render_error(error.dialect or "json", error, message_id)
-        if message_id:
-            headers.append((b"x-request-id", encode_id(message_id)))
+        status, headers, body = render_rejection(error.dialect or "json", error, message_id)
         if (b"connection", b"close") not in headers:
             headers.append((b"connection", b"close"))
         lines = [b"%b: %b\r\n" % field for field in headers]
